@@ -1,0 +1,168 @@
+// Package filter is the vocabulary in which filters speak: what they are given, what they may report, and
+// the typed facts they share. It holds no filter, no policy and no way to act: a filter reports and
+// proposes, package pipeline decides, and one place acts.
+package filter
+
+import (
+	"context"
+	"log/slog"
+	"net"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// Phase is the point of an SMTP session at which filters run.
+type Phase uint8
+
+// The phases, in the order in which a session reaches them.
+const (
+	Connect Phase = iota // the client has connected
+	Helo                 // EHLO or HELO has named the client
+	Mail                 // MAIL has begun a transaction
+	Rcpt                 // RCPT has named one recipient
+	Data                 // the content is here
+	phaseCount
+)
+
+var phaseNames = [phaseCount]string{"connect", "helo", "mail", "rcpt", "data"}
+
+// AllPhases lists the phases in order.
+func AllPhases() []Phase { return []Phase{Connect, Helo, Mail, Rcpt, Data} }
+
+// String gives the phase's name in lower case.
+func (p Phase) String() string {
+	if p < phaseCount {
+		return phaseNames[p]
+	}
+	return "unknown"
+}
+
+// Phases is a set of phases.
+type Phases uint8
+
+// In makes a set of phases.
+func In(phases ...Phase) Phases {
+	var s Phases
+	for _, p := range phases {
+		s |= 1 << p
+	}
+	return s
+}
+
+// Has reports whether the set holds p.
+func (s Phases) Has(p Phase) bool { return s&(1<<p) != 0 }
+
+// First gives the earliest phase of the set, and Data for an empty set.
+func (s Phases) First() Phase {
+	for p := Connect; p < phaseCount; p++ {
+		if s.Has(p) {
+			return p
+		}
+	}
+	return Data
+}
+
+// Action is what should become of a message. Of two actions the greater wins.
+type Action uint8
+
+// The actions, in ascending order.
+const (
+	Continue   Action = iota // deliver as it is
+	Tag                      // deliver, marked
+	Quarantine               // keep it here
+	Defer                    // ask the client to come back (4yz)
+	Reject                   // refuse (5yz)
+	actionCount
+)
+
+var actionNames = [actionCount]string{"continue", "tag", "quarantine", "defer", "reject"}
+
+// AllActions lists the actions in ascending order.
+func AllActions() []Action { return []Action{Continue, Tag, Quarantine, Defer, Reject} }
+
+// String gives the action's name in lower case.
+func (a Action) String() string {
+	if a < actionCount {
+		return actionNames[a]
+	}
+	return "unknown"
+}
+
+// MarshalText writes the action's name.
+func (a Action) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// Filter checks one phase of one session. Check must be safe for concurrent use, must not change its
+// input, and must return soon after its context ends. An error means "could not tell": it is never
+// read as clean, nor as a reason against the sender.
+type Filter interface {
+	Check(ctx context.Context, in *Input) (Result, error)
+}
+
+// Func adapts a function to a Filter.
+type Func func(ctx context.Context, in *Input) (Result, error)
+
+// Check calls f.
+func (f Func) Check(ctx context.Context, in *Input) (Result, error) { return f(ctx, in) }
+
+// Result is what a filter found, and what it proposes. The zero Result says nothing against the message.
+type Result struct {
+	Findings []Finding   // what was found; scored by the policy
+	Propose  Action      // the action that the filter's own configuration asks for; Continue proposes nothing
+	Reply    *mail.Reply // the reply for Defer and Reject; nil for a general one
+	Hold     bool        // of a proposal before the rcpt phase: answer it at each RCPT, where exemptions are known
+	Edits    []mail.Edit // changes to the content, data phase only; never carried out by the filter itself
+	Facts    []Fact      // what other filters, the Authentication-Results field and the record may use
+}
+
+// Finding is one thing found. Its score is the weight of its symbol times its strength.
+type Finding struct {
+	Symbol   string  `json:"symbol"`           // UPPER_SNAKE, declared in Spec.Symbols; "" scores nothing
+	Strength float64 `json:"strength"`         // 1 for plain yes; 0 is a mention that scores nothing
+	Detail   string  `json:"detail,omitempty"` // the evidence, for people; may hold octets of the message
+}
+
+// Symbol declares a symbol that a filter may report.
+type Symbol struct {
+	Name        string  // UPPER_SNAKE
+	Weight      float64 // score at strength 1, before a policy's own weights
+	Description string  // one sentence, for `postern explain` and the docs
+}
+
+// Spec is what a filter declares of itself.
+type Spec struct {
+	Name     string   // name of the stage: unique in a plan
+	Phases   Phases   // when Check is to be called
+	Needs    []string // facts that must be provided by an earlier stage
+	Wants    []string // facts that are used where a stage provides them: order only
+	Provides []string // facts that this filter gives
+	Symbols  []Symbol // every symbol that it may report
+}
+
+// Factory makes filters of one kind from their configuration.
+type Factory struct {
+	Kind string // the key under filters: in the configuration
+	// New decodes the stage's own configuration into a struct of the filter's, strictly, by calling
+	// decode once with a pointer to it (fields carry `yaml:"…"` tags and hold the defaults
+	// beforehand), and returns what the filter declares and the filter.
+	// Spec.Name may stay empty: the name of the stage is Env.Name.
+	New func(env Env, decode func(any) error) (Spec, Filter, error)
+}
+
+// Env is what a filter may use of the gateway around it.
+type Env struct {
+	Name       string            // name of the stage
+	Hostname   string            // the gateway's own name
+	Postmaster string            // whom people may ask
+	Ours       func(string) bool // whether a domain (A-labels, lower case) is one that we take mail for
+	DNS        Resolver          // the gateway's resolver; never nil
+	Log        *slog.Logger      // never nil
+}
+
+// Resolver is what filters may ask of the DNS. *net.Resolver is one; errors are *net.DNSError, whose
+// IsNotFound and IsTemporary tell "no such thing" from "could not tell".
+type Resolver interface {
+	LookupTXT(ctx context.Context, name string) ([]string, error)
+	LookupMX(ctx context.Context, name string) ([]*net.MX, error)
+	LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error)
+	LookupAddr(ctx context.Context, addr string) ([]string, error)
+}

@@ -1,0 +1,154 @@
+package filter
+
+import (
+	"crypto/tls"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// Input is what a filter is given. It is read-only, and so is all that it points to: a filter that has
+// been abandoned may still be reading while the session goes on. What a phase has not reached is nil.
+type Input struct {
+	Session     *Session
+	Transaction *Transaction  // from the mail phase on
+	Recipient   *Recipient    // in the rcpt phase only
+	Content     *mail.Content // in the data phase only
+}
+
+// Session is what is known of the client. It is made anew by EHLO, STARTTLS and AUTH, never changed.
+type Session struct {
+	Scope
+	ID       string         // id of the connection
+	Listener string         // name of the listener in the configuration
+	Client   netip.AddrPort // unmapped: never ::ffff:a.b.c.d
+	Server   netip.AddrPort // our side, unmapped
+	PTR      string         // confirmed name of the client, "" when not looked up or not confirmed
+	Helo     string         // argument of EHLO or HELO, "" before
+	ESMTP    bool           // EHLO
+	TLS      *tls.ConnectionState
+	User     string // authenticated user, "" for none
+	Relay    bool   // may relay: SPF and the like never run for it
+	Exempt   bool   // of exempt_networks: no lists, greylisting, rates
+	Began    time.Time
+}
+
+// Transaction is one mail transaction (RFC 5321 3.3), from MAIL to its end.
+type Transaction struct {
+	Scope
+	ID       string // Postern's id: in replies, log, records and the Received field
+	From     mail.Address
+	Size     int64 // SIZE= of MAIL, 0 for none
+	SMTPUTF8 bool
+	Body8Bit bool
+	// Recipients are those accepted, in order: complete in the data phase, nil before.
+	Recipients []mail.Address
+	Began      time.Time
+}
+
+// Recipient is one RCPT.
+type Recipient struct {
+	Scope
+	Address mail.Address
+	Route   string // name of the route that was chosen
+	Exempt  bool   // postmaster, abuse and the like
+}
+
+// Scope holds the facts found in one session, transaction or for one recipient. It is safe for concurrent
+// use.
+type Scope struct {
+	facts atomic.Pointer[[]Fact]
+}
+
+// Record adds facts; a fact recorded again under the same key takes the place of the older one. It is
+// for the pipeline: a filter returns its facts in its Result.
+func (s *Scope) Record(facts ...Fact) {
+	if len(facts) == 0 {
+		return
+	}
+	for {
+		old := s.facts.Load()
+		var all []Fact
+		if old != nil {
+			all = append(all, *old...)
+		}
+		all = append(all, facts...)
+		if s.facts.CompareAndSwap(old, &all) {
+			return
+		}
+	}
+}
+
+// Facts lists what was recorded, oldest first. The slice is not to be changed.
+func (s *Scope) Facts() []Fact {
+	if s == nil {
+		return nil
+	}
+	if p := s.facts.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+func (s *Scope) find(key string) (any, bool) {
+	facts := s.Facts()
+	for i := len(facts) - 1; i >= 0; i-- {
+		if facts[i].Key == key {
+			return facts[i].Value, true
+		}
+	}
+	return nil, false
+}
+
+// Fact is one thing known, under the name of its Key.
+type Fact struct {
+	Key   string
+	Value any
+}
+
+// Key names a kind of fact and fixes its type: filters that share a fact share the key, which lives in
+// package filter/auth or beside the filter that provides it.
+type Key[T any] string
+
+// Of makes a fact.
+func (k Key[T]) Of(v T) Fact { return Fact{Key: string(k), Value: v} }
+
+// From finds the fact in the narrowest scope of in that has it.
+func (k Key[T]) From(in *Input) (T, bool) {
+	for _, s := range in.scopes() {
+		if v, ok := s.find(string(k)); ok {
+			t, ok := v.(T)
+			return t, ok
+		}
+	}
+	var none T
+	return none, false
+}
+
+// Among finds the newest fact of this key in a list.
+func (k Key[T]) Among(facts []Fact) (T, bool) {
+	for i := len(facts) - 1; i >= 0; i-- {
+		if facts[i].Key == string(k) {
+			t, ok := facts[i].Value.(T)
+			return t, ok
+		}
+	}
+	var none T
+	return none, false
+}
+
+func (in *Input) scopes() []*Scope {
+	var s []*Scope
+	if in.Recipient != nil {
+		s = append(s, &in.Recipient.Scope)
+	}
+	if in.Transaction != nil {
+		s = append(s, &in.Transaction.Scope)
+	}
+	if in.Session != nil {
+		s = append(s, &in.Session.Scope)
+	}
+	return s
+}

@@ -1,0 +1,85 @@
+// Package store is the way to durable files: a file system that tests can take the power from, and the
+// one way in which Postern makes a file durable. It does not know what the files mean.
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// File is an open file of an FS.
+type File interface {
+	io.ReadWriteCloser
+	io.ReaderAt
+	Name() string
+	Stat() (fs.FileInfo, error)
+	Sync() error
+}
+
+// FS is what Postern asks of a file system. Names are paths of the operating system.
+type FS interface {
+	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
+	Rename(oldName, newName string) error
+	Remove(name string) error
+	MkdirAll(name string, perm fs.FileMode) error
+	ReadDir(name string) ([]fs.DirEntry, error)
+	Stat(name string) (fs.FileInfo, error)
+	// SyncDir makes the creations, renames and removals in a folder durable.
+	SyncDir(name string) error
+}
+
+// OS is the file system of the machine.
+var OS FS = osFS{}
+
+type osFS struct{}
+
+func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	f, err := os.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err // not a typed nil inside the interface
+	}
+	return f, nil
+}
+
+func (osFS) Rename(oldName, newName string) error         { return os.Rename(oldName, newName) }
+func (osFS) Remove(name string) error                     { return os.Remove(name) }
+func (osFS) MkdirAll(name string, perm fs.FileMode) error { return os.MkdirAll(name, perm) }
+func (osFS) ReadDir(name string) ([]fs.DirEntry, error)   { return os.ReadDir(name) }
+func (osFS) Stat(name string) (fs.FileInfo, error)        { return os.Stat(name) }
+
+func (osFS) SyncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// WriteFile makes a durable file at path, whole or not at all: what write puts out goes to tmp, which is
+// synced, renamed to path, and its folder synced. Both names must lie on one file system. A file that
+// stands at path is replaced.
+func WriteFile(fsys FS, tmp, path string, perm fs.FileMode, write func(io.Writer) error) error {
+	f, err := fsys.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = fsys.Rename(tmp, path)
+	}
+	if err != nil {
+		return fmt.Errorf("store: %w", errors.Join(err, fsys.Remove(tmp)))
+	}
+	if err := fsys.SyncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+}

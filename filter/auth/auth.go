@@ -9,6 +9,9 @@ const (
 	SPF   filter.Key[SPFResult]    = "spf"
 	DKIM  filter.Key[[]DKIMResult] = "dkim"
 	Parts filter.Key[[]PartReport] = "parts"
+	// KeepOriginal is false where a filter's configuration says that a message whose parts it has
+	// removed need not be kept as it came.
+	KeepOriginal filter.Key[bool] = "keep_original"
 )
 
 // Result is a result word of RFC 8601 2.7.

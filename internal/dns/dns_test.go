@@ -1,0 +1,272 @@
+package dns_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/postern-mail/postern/internal/dns"
+	"github.com/postern-mail/postern/internal/dns/zone"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func serve(t *testing.T, text string) *zone.Server {
+	t.Helper()
+	s, err := zone.Serve(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+func resolver(t *testing.T, servers ...string) *dns.Resolver {
+	t.Helper()
+	r, err := dns.New(servers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetTimeout(300 * time.Millisecond)
+	return r
+}
+
+const zones = `
+example.org      MX 10 mail.example.org
+example.org      TXT v=spf1 -all
+null.example     MX 0 .
+mail.example.org A 192.0.2.1
+mail.example.org AAAA 2001:db8::1
+broken.example   SERVFAIL
+mute.example     SILENT
+1.2.0.192.in-addr.arpa PTR mail.example.org
+local.corp.test  A 192.0.2.9
+`
+
+func TestLookups(t *testing.T) {
+	s := serve(t, zones+"big.example TXT "+strings.Repeat("x", 4000)+"\n")
+	r := resolver(t, s.Addr())
+	ctx := t.Context()
+
+	if got, err := r.LookupTXT(ctx, "example.org"); err != nil || !slices.Equal(got, []string{"v=spf1 -all"}) {
+		t.Errorf("TXT: %q, %v", got, err)
+	}
+	if got, err := r.LookupTXT(ctx, "big.example"); err != nil || len(got) != 1 || len(got[0]) != 4000 {
+		t.Errorf("TXT over TCP: %d records, %v", len(got), err)
+	}
+	if got, err := r.LookupMX(ctx, "Example.ORG."); err != nil || len(got) != 1 || got[0].Host != "mail.example.org." {
+		t.Errorf("MX: %v, %v", got, err)
+	}
+	if got, err := r.LookupMX(ctx, "null.example"); err != nil || len(got) != 1 || got[0].Host != "." {
+		t.Errorf("null MX: %v, %v", got, err)
+	}
+	if got, err := r.LookupAddr(ctx, "192.0.2.1"); err != nil || !slices.Equal(got, []string{"mail.example.org."}) {
+		t.Errorf("PTR: %v, %v", got, err)
+	}
+	got, err := r.LookupIPAddr(ctx, "mail.example.org")
+	if err != nil || len(got) != 2 || got[0].IP.String() != "192.0.2.1" || got[1].IP.String() != "2001:db8::1" {
+		t.Errorf("addresses: %v, %v", got, err)
+	}
+	if len(got) > 0 && got[0].IP.To4() == nil {
+		t.Errorf("the IPv4 address is mapped: %v", []byte(got[0].IP))
+	}
+}
+
+func TestErrors(t *testing.T) {
+	s := serve(t, zones)
+	r := resolver(t, s.Addr())
+	for _, c := range []struct {
+		name, ask                    string
+		notFound, temporary, timeout bool
+	}{
+		{"no such name", "nobody.example", true, false, false},
+		{"no such record", "null.example", true, false, false},
+		{"server failure", "broken.example", false, true, false},
+		{"silence", "mute.example", false, true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for kind, lookup := range map[string]func() error{
+				"TXT": func() error { _, err := r.LookupTXT(t.Context(), c.ask); return err },
+				"IP":  func() error { _, err := r.LookupIPAddr(t.Context(), c.ask); return err },
+			} {
+				var de *net.DNSError
+				err := lookup()
+				// A type assertion, because the SPF and DKIM libraries use one.
+				if d, ok := err.(*net.DNSError); ok { //nolint:errorlint
+					de = d
+				} else {
+					t.Fatalf("%s: got %T %v, want a *net.DNSError", kind, err, err)
+				}
+				if de.IsNotFound != c.notFound || de.Temporary() != c.temporary || de.IsTimeout != c.timeout {
+					t.Errorf("%s: got %+v", kind, de)
+				}
+			}
+		})
+	}
+}
+
+func TestOneFamilyFails(t *testing.T) {
+	s := serve(t, "half.example A 192.0.2.1\nhalf.example AAAA SERVFAIL\nnone.example AAAA SERVFAIL\n")
+	r := resolver(t, s.Addr())
+	got, err := r.LookupIPAddr(t.Context(), "half.example")
+	var de *net.DNSError
+	if !errors.As(err, &de) || !de.IsTemporary || len(got) != 1 || got[0].IP.String() != "192.0.2.1" {
+		t.Errorf("got %v, %v; want the address and the error", got, err)
+	}
+	// "No A record" must not hide "nobody knows about AAAA": the name may well exist.
+	got, err = r.LookupIPAddr(t.Context(), "none.example")
+	if !errors.As(err, &de) || de.IsNotFound || len(got) != 0 {
+		t.Errorf("got %v, %v; want a temporary error", got, err)
+	}
+}
+
+func TestFailOver(t *testing.T) {
+	good := serve(t, zones)
+	dead := closedPort(t)
+
+	t.Run("a dead server is passed over, then left out", func(t *testing.T) {
+		r := resolver(t, dead, good.Addr())
+		for range 3 {
+			if _, err := r.LookupTXT(t.Context(), "example.org"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	t.Run("a silent server is passed over, then left out", func(t *testing.T) {
+		mute := serve(t, "example.org SILENT\n")
+		r := resolver(t, mute.Addr(), good.Addr())
+		for range 3 {
+			if _, err := r.LookupTXT(t.Context(), "example.org"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := mute.Asked("example.org", "TXT"); n != 1 {
+			t.Errorf("the silent server was asked %d times, want once", n)
+		}
+	})
+	t.Run("a failing server is passed over and asked again", func(t *testing.T) {
+		failing := serve(t, "example.org SERVFAIL\nother.example TXT x\n")
+		r := resolver(t, failing.Addr(), good.Addr())
+		if _, err := r.LookupTXT(t.Context(), "example.org"); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := r.LookupTXT(t.Context(), "other.example"); err != nil || len(got) != 1 {
+			t.Errorf("got %v, %v", got, err)
+		}
+	})
+	t.Run("no answer is found twice", func(t *testing.T) {
+		r := resolver(t, good.Addr(), dead)
+		before := good.Asked("nobody.example", "TXT")
+		if _, err := r.LookupTXT(t.Context(), "nobody.example"); err == nil {
+			t.Error("a name was found that does not exist")
+		}
+		if n := good.Asked("nobody.example", "TXT") - before; n != 1 {
+			t.Errorf("asked %d times, want once: NXDOMAIN is an answer", n)
+		}
+	})
+}
+
+// closedPort gives an address where nothing listens.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	c, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	return c.LocalAddr().String()
+}
+
+func TestContextEnds(t *testing.T) {
+	s := serve(t, zones)
+	r := resolver(t, s.Addr())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := r.LookupTXT(ctx, "mute.example")
+	var de *net.DNSError
+	if !errors.As(err, &de) || de.IsNotFound {
+		t.Errorf("got %v, want an error that is not `not found`", err)
+	}
+	if n := s.Asked("mute.example", "TXT"); n > 1 {
+		t.Errorf("asked %d times with a dead context", n)
+	}
+}
+
+func TestSearchListIsNotUsed(t *testing.T) {
+	s := serve(t, zones)
+	r := resolver(t, s.Addr())
+	if got, err := r.LookupIPAddr(t.Context(), "local"); err == nil {
+		t.Errorf("a single label was found: %v", got)
+	}
+	if n := s.Asked("local", "A"); n != 1 {
+		t.Errorf("`local.` was asked for %d times, want once", n)
+	}
+}
+
+func TestObserve(t *testing.T) {
+	s := serve(t, zones)
+	r := resolver(t, s.Addr())
+	var mu sync.Mutex
+	var got []string
+	r.Observe(func(q dns.Query) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !slices.Contains(dns.Types(), q.Type) || !slices.Contains(dns.Rcodes(), q.Rcode) || q.Elapsed <= 0 {
+			t.Errorf("words outside the closed sets, or no time: %+v", q)
+		}
+		got = append(got, q.Type+" "+q.Rcode)
+	})
+	_, _ = r.LookupTXT(t.Context(), "example.org")
+	_, _ = r.LookupTXT(t.Context(), "nobody.example")
+	_, _ = r.LookupMX(t.Context(), "broken.example")
+	_, _ = r.LookupAddr(t.Context(), "192.0.2.1")
+	_, _ = r.LookupTXT(t.Context(), "mute.example")
+	_, _ = r.LookupIPAddr(t.Context(), "mail.example.org")
+	slices.Sort(got)
+	want := []string{"A noerror", "AAAA noerror", "MX servfail", "PTR noerror", "TXT noerror", "TXT notfound", "TXT timeout"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+}
+
+func TestParseServer(t *testing.T) {
+	for in, want := range map[string]string{
+		"127.0.0.1":        "127.0.0.1:53",
+		"127.0.0.1:5353":   "127.0.0.1:5353",
+		"::1":              "[::1]:53",
+		"[::1]":            "[::1]:53",
+		"[::1]:5353":       "[::1]:5353",
+		"::ffff:192.0.2.1": "192.0.2.1:53",
+		"fe80::1%eth0":     "[fe80::1%eth0]:53",
+	} {
+		if got, err := dns.ParseServer(in); err != nil || got.String() != want {
+			t.Errorf("%q: got %v, %v; want %s", in, got, err, want)
+		}
+	}
+	for in, want := range map[string]string{
+		"":                 "want an IP address",
+		"localhost":        "want an IP address",
+		"localhost:53":     "not an IP address",
+		"127.0.0.1:0":      "not a port",
+		"127.0.0.1:99999":  "not a port",
+		"127.0.0.1:domain": "not a port",
+	} {
+		if got, err := dns.ParseServer(in); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, %v; want an error with %q", in, got, err, want)
+		}
+		if _, err := dns.New([]string{"127.0.0.1", in}); err == nil {
+			t.Errorf("New took %q", in)
+		}
+	}
+}

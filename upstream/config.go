@@ -1,0 +1,154 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+)
+
+// TLSMode says what a pool asks of TLS.
+type TLSMode uint8
+
+const (
+	// TLSOpportunistic uses STARTTLS where it is offered, without looking at the certificate; where the
+	// handshake fails, a fresh connection is used without it (RFC 7435).
+	TLSOpportunistic TLSMode = iota
+	TLSNone                  // never
+	TLSRequired              // no mail without TLS; the certificate may be anyone's
+	TLSVerify                // no mail without TLS and a certificate that is valid for the server's name
+)
+
+var tlsNames = [...]string{"opportunistic", "none", "required", "verify"}
+
+// String gives the name of m as it stands in the configuration.
+func (m TLSMode) String() string {
+	if int(m) < len(tlsNames) {
+		return tlsNames[m]
+	}
+	return fmt.Sprintf("tls(%d)", uint8(m))
+}
+
+// ParseTLSMode reads the name of a TLSMode; "" is the default, opportunistic.
+func ParseTLSMode(s string) (TLSMode, error) {
+	if s == "" {
+		return TLSOpportunistic, nil
+	}
+	for i, name := range tlsNames {
+		if s == name {
+			return TLSMode(i), nil
+		}
+	}
+	return 0, fmt.Errorf("upstream: tls %q: none, opportunistic, required or verify", s)
+}
+
+// Timeouts bound each wait of a relay; the context of Deliver bounds them all. Zero fields mean the
+// defaults, which are below the minima of RFC 5321 4.5.3.2: those are for hosts with a queue, while
+// Postern's own client is waiting.
+type Timeouts struct {
+	Wait     time.Duration // for one of the pool's connections: 30 s
+	Dial     time.Duration // 10 s
+	Greeting time.Duration // 30 s
+	Command  time.Duration // each write and each reply of EHLO, STARTTLS, MAIL, RCPT, RSET: 30 s
+	TLS      time.Duration // the handshake: 30 s
+	Data     time.Duration // the reply to DATA: 30 s
+	Block    time.Duration // the writing of each block of 64 KiB: 60 s
+	Dot      time.Duration // the reply to the final dot: 120 s
+}
+
+// Config describes a Pool. Zero fields mean the defaults.
+type Config struct {
+	Name           string   // of the upstream, for errors
+	Servers        []string // host:port, in the order of preference; at least one
+	TLS            TLSMode
+	CAFile         string        // PEM certificates to trust in place of the system's, for TLSVerify
+	Hello          string        // our name in EHLO; default: the host's
+	MaxConnections int           // per server: 20, as many as Exchange takes of one source
+	MaxIdle        int           // per server: MaxConnections; negative: none are kept
+	IdleTimeout    time.Duration // 3 min: Exchange closes at 5, Edge servers may sooner
+	MaxAge         time.Duration // 8 min: Exchange closes at 10
+	MaxUses        int           // transactions per connection: 1000
+	Verbatim       bool          // Cached gives the next server's own words
+	Timeouts       Timeouts
+	Dial           func(ctx context.Context, network, address string) (net.Conn, error)
+	Hooks          Hooks
+}
+
+// withDefaults checks c and fills in what is zero.
+func (c Config) withDefaults() (Config, error) {
+	if len(c.Servers) == 0 {
+		return c, fmt.Errorf("upstream: %s: no servers", c.Name)
+	}
+	for _, s := range c.Servers {
+		if host, port, err := net.SplitHostPort(s); err != nil {
+			return c, fmt.Errorf("upstream: %s: server %q: %w", c.Name, s, err)
+		} else if host == "" || port == "" {
+			return c, fmt.Errorf("upstream: %s: server %q: host:port is needed", c.Name, s)
+		}
+	}
+	if c.Hello == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return c, fmt.Errorf("upstream: %s: %w", c.Name, err)
+		}
+		c.Hello = name
+	}
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
+	setDefault(&c.MaxConnections, 20)
+	setDefault(&c.MaxIdle, c.MaxConnections)
+	setDefault(&c.IdleTimeout, 3*time.Minute)
+	setDefault(&c.MaxAge, 8*time.Minute)
+	setDefault(&c.MaxUses, 1000)
+	t := &c.Timeouts
+	setDefault(&t.Wait, 30*time.Second)
+	setDefault(&t.Dial, 10*time.Second)
+	setDefault(&t.Greeting, 30*time.Second)
+	setDefault(&t.Command, 30*time.Second)
+	setDefault(&t.TLS, 30*time.Second)
+	setDefault(&t.Data, 30*time.Second)
+	setDefault(&t.Block, time.Minute)
+	setDefault(&t.Dot, 2*time.Minute)
+	return c, nil
+}
+
+func setDefault[T int | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// tlsConfig makes the configuration of the handshakes with server, nil for TLSNone.
+func (c *Config) tlsConfig(server string) (*tls.Config, error) {
+	if c.TLS == TLSNone {
+		return nil, nil
+	}
+	host, _, err := net.SplitHostPort(server)
+	if err != nil {
+		return nil, fmt.Errorf("upstream: %s: server %q: %w", c.Name, server, err)
+	}
+	cfg := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+	if c.TLS != TLSVerify {
+		// RFC 7435: against a listener on the wire an unverified certificate is better than none; who
+		// wants the server proved says "verify".
+		cfg.InsecureSkipVerify = true
+		return cfg, nil
+	}
+	if c.CAFile == "" {
+		return cfg, nil
+	}
+	pem, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("upstream: %s: %w", c.Name, err)
+	}
+	cfg.RootCAs = x509.NewCertPool()
+	if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("upstream: %s: %s: %w", c.Name, c.CAFile, errors.New("no certificate in it"))
+	}
+	return cfg, nil
+}

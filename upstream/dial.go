@@ -1,0 +1,158 @@
+package upstream
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// errTLS marks a connection that could not be made secure.
+var errTLS = errors.New("no tls")
+
+// dialer makes connections with one server that are ready for MAIL.
+type dialer struct {
+	cfg    *Config
+	server string
+	tls    *tls.Config // nil: never
+}
+
+// dial connects, greets, and begins TLS as the mode says. Where that fails, the Outcome says how, and the
+// connection is nil. The connection is not attached to ctx any more.
+func (d *dialer) dial(ctx context.Context) (*conn, Outcome) {
+	c, o := d.attempt(ctx, d.tls != nil)
+	if c == nil && d.cfg.TLS == TLSOpportunistic && o.Stage == StageTLS &&
+		!errors.Is(o.Err, errProtocol) && ctx.Err() == nil {
+		// After a failed handshake nobody knows what the two sides think of the stream: a fresh one.
+		return d.attempt(ctx, false)
+	}
+	return c, o
+}
+
+func (d *dialer) attempt(ctx context.Context, withTLS bool) (*conn, Outcome) {
+	o := Outcome{Server: d.server, Stage: StageDial}
+	start := time.Now()
+	dialCtx, cancel := context.WithTimeout(ctx, d.cfg.Timeouts.Dial)
+	defer cancel()
+	nc, err := d.cfg.Dial(dialCtx, "tcp", d.server)
+	if err != nil {
+		o.Kind, o.Err = Unreachable, fmt.Errorf("upstream: dial %s: %w", d.server, err)
+		return nil, o
+	}
+	d.cfg.Hooks.phase(d.server, StageDial, start)
+	c := newConn(nc, d.server, &d.cfg.Timeouts)
+	detach := c.attach(ctx)
+	o = d.open(ctx, c, withTLS)
+	detach()
+	if o.Kind != Delivered || c.broken {
+		if o.Kind == Delivered {
+			o.Kind, o.Err = Unreachable, fmt.Errorf("upstream: dial %s: %w", d.server, context.Cause(ctx))
+		}
+		c.quit()
+		return nil, o
+	}
+	return c, o
+}
+
+// open takes a new connection to where MAIL may be said. Kind is Delivered if it got there.
+func (d *dialer) open(ctx context.Context, c *conn, withTLS bool) Outcome {
+	start := time.Now()
+	r, err := c.reply(d.cfg.Timeouts.Greeting)
+	if err != nil || r.Code != 220 {
+		return c.failed(StageGreeting, r, err)
+	}
+	d.cfg.Hooks.phase(c.server, StageGreeting, start)
+	if o := d.hello(c); o.Kind != Delivered {
+		return o
+	}
+	if !withTLS {
+		return Outcome{Kind: Delivered}
+	}
+	if c.ext.startTLS {
+		start = time.Now()
+		began, o := d.startTLS(ctx, c)
+		if o.Kind != Delivered {
+			return o
+		}
+		if began {
+			d.cfg.Hooks.phase(c.server, StageTLS, start)
+			// RFC 3207 4.2: what was learnt before TLS is forgotten.
+			return d.hello(c)
+		}
+	} else if d.cfg.TLS != TLSOpportunistic {
+		return c.failed(StageTLS, mail.Reply{}, fmt.Errorf("upstream: %s: %w: STARTTLS is not offered", c.server, errTLS))
+	}
+	return Outcome{Kind: Delivered}
+}
+
+// hello says EHLO, and HELO to a server that does not know it (RFC 5321 4.1.4).
+func (d *dialer) hello(c *conn) Outcome {
+	start := time.Now()
+	c.ext = extensions{}
+	r, err := c.ask("EHLO " + d.cfg.Hello)
+	if err == nil && r.Permanent() {
+		if r, err = c.ask("HELO " + d.cfg.Hello); err == nil && r.Code == 250 {
+			r.Text = "" // whatever it says, it offers no extensions
+		}
+	}
+	if err != nil || r.Code != 250 {
+		return c.failed(StageHello, r, err)
+	}
+	c.ext = parseExtensions(r)
+	d.cfg.Hooks.phase(c.server, StageHello, start)
+	return Outcome{Kind: Delivered}
+}
+
+// startTLS asks for TLS and makes the handshake. Where the server refuses, an opportunistic connection
+// goes on in plain: began is false.
+func (d *dialer) startTLS(ctx context.Context, c *conn) (began bool, o Outcome) {
+	r, err := c.ask("STARTTLS")
+	if err != nil || c.broken {
+		return false, c.failed(StageTLS, r, err)
+	}
+	if r.Code != 220 {
+		if d.cfg.TLS == TLSOpportunistic {
+			return false, Outcome{Kind: Delivered}
+		}
+		return false, c.failed(StageTLS, r, nil)
+	}
+	// RFC 3207 6: what came in plain behind the reply is not from the peer of the handshake.
+	if c.br.Buffered() > 0 {
+		return false, c.failed(StageTLS, r,
+			fmt.Errorf("upstream: %s: %w: octets after the reply to STARTTLS", c.server, errProtocol))
+	}
+	if err := c.arm(d.cfg.Timeouts.TLS); err != nil {
+		return false, c.failed(StageTLS, mail.Reply{}, err)
+	}
+	secure := tls.Client(c.nc, d.tls)
+	err = secure.HandshakeContext(ctx)
+	state := secure.ConnectionState()
+	d.cfg.Hooks.handshake(c.server, state, err)
+	if err != nil {
+		return false, c.failed(StageTLS, mail.Reply{}, fmt.Errorf("upstream: %s: %w: %w", c.server, errTLS, err))
+	}
+	c.mu.Lock()
+	c.nc = secure // interrupt may be looking at it
+	c.mu.Unlock()
+	c.br = bufio.NewReaderSize(secure, maxReplyLine)
+	c.tls = &state
+	return true, Outcome{Kind: Delivered}
+}
+
+// failed says what a failure before the final dot is: no reply where one was due means that the server
+// can't be reached; a reply, one that makes no sense and a failed handshake are about us and it.
+func (c *conn) failed(stage Stage, r mail.Reply, err error) Outcome {
+	c.broken = true
+	o := Outcome{Kind: OurFault, Stage: stage, Server: c.server, Reply: r, TLS: c.tls, Err: err}
+	if err != nil && !errors.Is(err, errTLS) && !errors.Is(err, errProtocol) {
+		o.Kind = Unreachable
+	}
+	if err == nil && !r.Temporary() && !r.Permanent() {
+		o.Err = fmt.Errorf("upstream: %s: %w: reply %d in stage %s", c.server, errProtocol, r.Code, stage)
+	}
+	return o
+}

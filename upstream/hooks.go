@@ -1,0 +1,70 @@
+package upstream
+
+import (
+	"crypto/tls"
+	"time"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// Hooks are told what a relay does, for metrics and alarms. A nil func is not called. They are called
+// from many goroutines, some with a lock held: they must be quick and must not call the relay.
+type Hooks struct {
+	// Phase is told how long a stage of a transaction or of making a connection took.
+	Phase func(server string, stage Stage, d time.Duration)
+	// Result is told what became of each Deliver; class is the first digit of the next server's reply,
+	// 0 if it gave none.
+	Result func(server string, kind Kind, class int)
+	// Up is told when a server is marked down, and when it has served a transaction again.
+	Up func(server string, up bool)
+	// Fault is told of each failure that is ours to mend: the next server does not take mail from us.
+	Fault func(server string, stage Stage, r mail.Reply, err error)
+	// Retried is told when a pooled connection was found dead and the transaction is tried on a fresh one.
+	Retried func(server string, stage Stage)
+	// Connections is told the numbers of open connections, and of the idle ones among them, at each change.
+	Connections func(server string, open, idle int)
+	// Handshake is told of each TLS handshake with a server; err is nil if it succeeded.
+	Handshake func(server string, state tls.ConnectionState, err error)
+}
+
+func (h *Hooks) phase(server string, stage Stage, start time.Time) {
+	if h.Phase != nil {
+		h.Phase(server, stage, time.Since(start))
+	}
+}
+
+func (h *Hooks) result(o Outcome) {
+	if h.Result != nil {
+		h.Result(o.Server, o.Kind, o.Reply.Code/100)
+	}
+}
+
+func (h *Hooks) up(server string, up bool) {
+	if h.Up != nil {
+		h.Up(server, up)
+	}
+}
+
+func (h *Hooks) fault(o Outcome) {
+	if h.Fault != nil {
+		h.Fault(o.Server, o.Stage, o.Reply, o.Err)
+	}
+}
+
+func (h *Hooks) retried(server string, stage Stage) {
+	if h.Retried != nil {
+		h.Retried(server, stage)
+	}
+}
+
+func (h *Hooks) connections(server string, open, idle int) {
+	if h.Connections != nil {
+		h.Connections(server, open, idle)
+	}
+}
+
+func (h *Hooks) handshake(server string, state tls.ConnectionState, err error) {
+	if h.Handshake != nil {
+		h.Handshake(server, state, err)
+	}
+}

@@ -1,0 +1,169 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// Pool is the Relay that speaks SMTP: it hands messages to one of several servers, over connections that
+// it keeps for the next message. It has no goroutines of its own.
+//
+// Where a server does not take mail from us, or can't be reached, the next is tried; one that failed is
+// asked last until its back-off is over, and never skipped: a server that refuses one sender's mail must
+// not stop everybody's.
+type Pool struct {
+	cfg     Config
+	servers []*server
+	answers *answers
+}
+
+// NewPool checks the configuration and makes a pool without connections.
+func NewPool(cfg Config) (*Pool, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	p := &Pool{cfg: cfg, answers: newAnswers()}
+	for _, address := range cfg.Servers {
+		secure, err := cfg.tlsConfig(address)
+		if err != nil {
+			return nil, err
+		}
+		p.servers = append(p.servers, newServer(&p.cfg, address, secure))
+	}
+	return p, nil
+}
+
+// Close ends the idle connections. Transactions under way, and any that are still begun, are carried out,
+// each on a connection that is closed after it: nobody's mail fails because the configuration changed.
+func (p *Pool) Close() {
+	for _, s := range p.servers {
+		s.close()
+	}
+}
+
+// Cached gives the refusal that the servers gave to a lately, if the mailbox itself was the reason, in
+// our own words unless Config.Verbatim says otherwise. It is for the reply to the client's RCPT.
+func (p *Pool) Cached(a mail.Address) (mail.Reply, bool) {
+	return p.cached(p.answers.refusal(nil, a, time.Now()))
+}
+
+// CachedFrom is Cached with the refusals that hold for mail from this reverse-path only.
+func (p *Pool) CachedFrom(from, a mail.Address) (mail.Reply, bool) {
+	return p.cached(p.answers.refusal(&from, a, time.Now()))
+}
+
+func (p *Pool) cached(r mail.Reply, ok bool) (mail.Reply, bool) {
+	if !ok {
+		return mail.Reply{}, false
+	}
+	return refusal(r, "this recipient", "", p.cfg.Verbatim), true
+}
+
+// Deliver makes one transaction with the first server that will have it. A transaction whose final dot
+// was sent is never tried again, whatever became of it.
+func (p *Pool) Deliver(ctx context.Context, env mail.Envelope, m *mail.Message) Outcome {
+	start := time.Now()
+	o := p.deliver(ctx, env, m)
+	o.Elapsed = time.Since(start)
+	p.cfg.Hooks.result(o)
+	return o
+}
+
+func (p *Pool) deliver(ctx context.Context, env mail.Envelope, m *mail.Message) Outcome {
+	if len(env.To) == 0 {
+		return Outcome{Stage: StageMail, Server: p.cfg.Servers[0], Err: errors.New("upstream: no recipients")}
+	}
+	var o Outcome
+	for _, s := range p.order(time.Now()) {
+		o = p.try(ctx, s, env, m)
+		p.learn(env, o)
+		s.judge(o, ctx.Err() != nil)
+		if !elsewhere(o) || ctx.Err() != nil {
+			return o
+		}
+	}
+	return o
+}
+
+// order gives the servers in their order, those in their back-off last.
+func (p *Pool) order(now time.Time) []*server {
+	if len(p.servers) == 1 {
+		return p.servers
+	}
+	up, down := make([]*server, 0, len(p.servers)), []*server(nil)
+	for _, s := range p.servers {
+		if s.isDown(now) {
+			down = append(down, s)
+		} else {
+			up = append(up, s)
+		}
+	}
+	return append(up, down...)
+}
+
+// try makes the transaction with one server: over a pooled connection, and once more over a fresh one if
+// that was found dead before the final dot.
+func (p *Pool) try(ctx context.Context, s *server, env mail.Envelope, m *mail.Message) Outcome {
+	start := time.Now()
+	if err := s.acquire(ctx); err != nil {
+		return Outcome{Kind: Unreachable, Stage: StageWait, Server: s.address, Err: err}
+	}
+	defer s.release()
+	p.cfg.Hooks.phase(s.address, StageWait, start)
+	if c := s.take(time.Now()); c != nil {
+		o := p.transact(ctx, s, c, env, m)
+		if !dead(o) || ctx.Err() != nil {
+			return o
+		}
+		p.cfg.Hooks.retried(s.address, o.Stage)
+	}
+	c, o := s.dialer.dial(ctx)
+	if c == nil {
+		return o
+	}
+	s.opened()
+	return p.transact(ctx, s, c, env, m)
+}
+
+// transact makes the transaction over c, and gives c back.
+func (p *Pool) transact(ctx context.Context, s *server, c *conn, env mail.Envelope, m *mail.Message) Outcome {
+	detach := c.attach(ctx)
+	t := transaction{c: c, env: env, m: m, hooks: &p.cfg.Hooks, eager: p.answers.good(env.To, time.Now())}
+	o := t.run()
+	detach()
+	now := time.Now()
+	for _, a := range t.accepted {
+		p.answers.accepted(env.From, a, now)
+	}
+	s.put(c, now)
+	return o
+}
+
+// learn remembers the refusals of an outcome.
+func (p *Pool) learn(env mail.Envelope, o Outcome) {
+	now := time.Now()
+	for a, r := range o.Refused {
+		p.answers.refused(env.From, a, r, now)
+	}
+}
+
+// dead reports whether an outcome on a pooled connection may mean no more than that the server had closed
+// it meanwhile, or was about to. After the final dot it never does.
+func dead(o Outcome) bool {
+	if o.Stage == StageDot {
+		return false
+	}
+	return o.Kind == Unreachable || o.Kind == OurFault && (o.Reply.Code == 421 || errors.Is(o.Err, errProtocol))
+}
+
+// elsewhere reports whether another server may take what this one did not.
+func elsewhere(o Outcome) bool {
+	return o.Kind == Unreachable || o.Kind == OurFault && o.Stage != StageDot && o.Stage != StageContent
+}
+
+// errWait is the cause where all connections that the pool may have are in use.
+var errWait = errors.New("upstream: no connection became free")

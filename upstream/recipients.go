@@ -1,0 +1,39 @@
+package upstream
+
+import (
+	"context"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// Known is what a recipient source knows of a mailbox.
+type Known uint8
+
+const (
+	NoSource Known = iota // there is no source that could tell
+	Yes                   // the mailbox exists
+	No                    // there is no such mailbox
+)
+
+// String gives the name of k.
+func (k Known) String() string {
+	switch k {
+	case Yes:
+		return "yes"
+	case No:
+		return "no"
+	}
+	return "no source"
+}
+
+// Recipients is a source that knows which mailboxes exist. An error means that it can't tell now, which
+// is no answer: the client is told to come again (451 4.4.3).
+type Recipients interface {
+	Lookup(ctx context.Context, a mail.Address) (Known, error)
+}
+
+// None is the source of routes that verify nothing.
+type None struct{}
+
+// Lookup always says NoSource.
+func (None) Lookup(context.Context, mail.Address) (Known, error) { return NoSource, nil }

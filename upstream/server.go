@@ -1,0 +1,231 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"sync"
+	"time"
+)
+
+const (
+	backoffFirst = 30 * time.Second
+	backoffLast  = 5 * time.Minute
+)
+
+// server is one server of a pool: its connections, and whether it is well.
+//
+// A slot is the right to use one connection. A new one is made only while a slot is held and no idle one
+// is left, so that open connections never exceed the slots.
+type server struct {
+	cfg     *Config
+	address string
+	dialer  *dialer
+	slots   chan struct{}
+
+	mu      sync.Mutex
+	idle    []*conn // the one used last at the end: it is taken first, so that the others may grow old
+	open    int
+	closed  bool
+	evict   *time.Timer // runs while connections are idle
+	evictAt time.Time
+	until   time.Time // end of the back-off; zero while the server is well
+	backoff time.Duration
+}
+
+func newServer(cfg *Config, address string, secure *tls.Config) *server {
+	return &server{
+		cfg: cfg, address: address, dialer: &dialer{cfg: cfg, server: address, tls: secure},
+		slots: make(chan struct{}, cfg.MaxConnections),
+	}
+}
+
+// acquire waits for a slot.
+func (s *server) acquire(ctx context.Context) error {
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	wait := time.NewTimer(s.cfg.Timeouts.Wait)
+	defer wait.Stop()
+	select {
+	case s.slots <- struct{}{}:
+		return nil
+	case <-wait.C:
+		return fmt.Errorf("%w: %s, %d in use", errWait, s.address, cap(s.slots))
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %s: %w", errWait, s.address, context.Cause(ctx))
+	}
+}
+
+func (s *server) release() { <-s.slots }
+
+// opened counts a connection that was made.
+func (s *server) opened() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open++
+	s.cfg.Hooks.connections(s.address, s.open, len(s.idle))
+}
+
+// take gives the idle connection that was used last, nil if there is none. It ends those that are too old.
+func (s *server) take(now time.Time) *conn {
+	s.mu.Lock()
+	old := s.expire(now)
+	var c *conn
+	if n := len(s.idle); n > 0 {
+		c = s.idle[n-1]
+		s.idle[n-1] = nil
+		s.idle = s.idle[:n-1]
+	}
+	s.cfg.Hooks.connections(s.address, s.open, len(s.idle))
+	s.mu.Unlock()
+	quitAll(old)
+	return c
+}
+
+// put keeps the connection for the next transaction if it is fit for that, else it ends it.
+func (s *server) put(c *conn, now time.Time) {
+	// Octets that nobody asked for: what is read next would be taken for the answer to something else.
+	if c.br.Buffered() > 0 {
+		c.broken = true
+	}
+	s.mu.Lock()
+	keep := !c.broken && !s.closed && c.uses < s.cfg.MaxUses && now.Sub(c.born) < s.cfg.MaxAge &&
+		len(s.idle) < s.cfg.MaxIdle
+	if keep {
+		c.idle = now
+		s.idle = append(s.idle, c)
+		s.schedule(now)
+	} else {
+		s.open--
+	}
+	s.cfg.Hooks.connections(s.address, s.open, len(s.idle))
+	s.mu.Unlock()
+	if !keep {
+		c.quit()
+	}
+}
+
+// due is when an idle connection is to be ended.
+func (s *server) due(c *conn) time.Time {
+	idle, age := c.idle.Add(s.cfg.IdleTimeout), c.born.Add(s.cfg.MaxAge)
+	if age.Before(idle) {
+		return age
+	}
+	return idle
+}
+
+// expire takes the connections out of the idle list that are due; s.mu is held.
+func (s *server) expire(now time.Time) (old []*conn) {
+	kept := s.idle[:0]
+	for _, c := range s.idle {
+		if s.due(c).After(now) {
+			kept = append(kept, c)
+		} else {
+			old = append(old, c)
+		}
+	}
+	clear(s.idle[len(kept):])
+	s.idle = kept
+	s.open -= len(old)
+	return old
+}
+
+// schedule sees to it that idle connections are ended in time; s.mu is held.
+func (s *server) schedule(now time.Time) {
+	if len(s.idle) == 0 || s.closed {
+		return
+	}
+	next := s.due(s.idle[0])
+	for _, c := range s.idle[1:] {
+		if d := s.due(c); d.Before(next) {
+			next = d
+		}
+	}
+	if s.evict != nil {
+		if !next.Before(s.evictAt) {
+			return
+		}
+		s.evict.Stop()
+	}
+	s.evictAt, s.evict = next, time.AfterFunc(next.Sub(now), s.sweep)
+}
+
+// sweep is what the timer runs.
+func (s *server) sweep() {
+	s.mu.Lock()
+	now := time.Now()
+	if s.evictAt.After(now) {
+		s.mu.Unlock()
+		return // replaced by a timer that runs still
+	}
+	s.evict = nil
+	old := s.expire(now)
+	s.schedule(now)
+	s.cfg.Hooks.connections(s.address, s.open, len(s.idle))
+	s.mu.Unlock()
+	quitAll(old)
+}
+
+func (s *server) close() {
+	s.mu.Lock()
+	s.closed = true
+	if s.evict != nil {
+		s.evict.Stop()
+		s.evict = nil
+	}
+	old := s.idle
+	s.idle = nil
+	s.open -= len(old)
+	s.cfg.Hooks.connections(s.address, s.open, 0)
+	s.mu.Unlock()
+	quitAll(old)
+}
+
+func quitAll(conns []*conn) {
+	for _, c := range conns {
+		c.quit()
+	}
+}
+
+func (s *server) isDown(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return now.Before(s.until)
+}
+
+// judge marks the server down after a failure that is not the message's, and well again after a
+// transaction that it carried out or refused. A delivery that the client gave up says nothing.
+func (s *server) judge(o Outcome, givenUp bool) {
+	switch {
+	case o.Kind == Delivered, o.Kind == Refused && o.Reply.Code != 0 && o.Stage != StageMail, o.Kind == RecipientRefused:
+		s.mark(true)
+	case o.Stage == StageWait, o.Stage == StageContent, givenUp:
+	case o.Kind == OurFault:
+		s.mark(false)
+		s.cfg.Hooks.fault(o)
+	case o.Kind == Unreachable:
+		s.mark(false)
+	}
+}
+
+// mark takes down whether the server is well. The back-off grows only when it fails again after one:
+// twenty transactions that fail at once are one failure.
+func (s *server) mark(well bool) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wasWell := s.backoff == 0
+	switch {
+	case well:
+		s.until, s.backoff = time.Time{}, 0
+	case now.After(s.until):
+		s.backoff = min(max(2*s.backoff, backoffFirst), backoffLast)
+		s.until = now.Add(s.backoff)
+	}
+	if well != wasWell {
+		s.cfg.Hooks.up(s.address, well)
+	}
+}

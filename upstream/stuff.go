@@ -1,0 +1,74 @@
+package upstream
+
+import "bytes"
+
+// lineState is where in a line the octets so far have ended.
+type lineState uint8
+
+const (
+	atStart lineState = iota // at the beginning of a line: nothing yet, or after CRLF
+	inLine
+	afterCR
+)
+
+// stuffer makes content transparent for DATA, block by block: RFC 5321 4.5.2 puts a dot before each line
+// that begins with one. A line begins after CRLF and nowhere else; what else looks like a line end was
+// made canonical before the message came here. The zero value is ready for the first block.
+type stuffer struct{ state lineState }
+
+// stuff gives p made transparent: p itself if there is nothing to do, else out[:0] with the result
+// appended. p and out must not overlap.
+func (s *stuffer) stuff(out, p []byte) []byte {
+	if len(p) == 0 {
+		return p
+	}
+	// The one place where a dot may lead a line of which the CRLF is not in this block, or not whole.
+	lead := -1
+	switch {
+	case s.state == atStart && p[0] == '.':
+		lead = 0
+	case s.state == afterCR && len(p) > 1 && p[0] == '\n' && p[1] == '.':
+		lead = 1
+	}
+	s.advance(p)
+	next := bytes.Index(p, []byte("\r\n."))
+	if lead < 0 && next < 0 {
+		return p
+	}
+	out = out[:0]
+	if lead >= 0 {
+		out = append(out, p[:lead]...)
+		out = append(out, '.')
+		p = p[lead:]
+		next -= lead // the CR of next comes after lead: a dot is no CR
+	}
+	for next >= 0 {
+		out = append(out, p[:next+2]...)
+		out = append(out, '.')
+		p = p[next+2:]
+		next = bytes.Index(p, []byte("\r\n."))
+	}
+	return append(out, p...)
+}
+
+// advance moves the state over p, which is not empty.
+func (s *stuffer) advance(p []byte) {
+	switch last := p[len(p)-1]; {
+	case last == '\r':
+		s.state = afterCR
+	case last != '\n':
+		s.state = inLine
+	case len(p) > 1 && p[len(p)-2] == '\r', len(p) == 1 && s.state == afterCR:
+		s.state = atStart
+	default:
+		s.state = inLine
+	}
+}
+
+// end gives what ends the content: the final dot, on a line of its own.
+func (s *stuffer) end() string {
+	if s.state == atStart {
+		return ".\r\n"
+	}
+	return "\r\n.\r\n"
+}

@@ -1,0 +1,370 @@
+package upstream
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+const (
+	blockSize = 64 << 10 // octets of content read and written at once
+	// batchSize is how many RCPTs go out before their replies are read. RFC 2920 3.1 warns of a client
+	// that writes on while the server, whose replies nobody reads, reads no more: the replies of a batch
+	// fit any socket buffer.
+	batchSize = 100
+	// scanHeader is how much of a message is searched for octets that only SMTPUTF8 may carry in a header.
+	scanHeader = 256 << 10
+)
+
+// errContent is the cause where the message itself could not be read to its end.
+var errContent = errors.New("content cut short")
+
+// transaction is one message on its way over one connection.
+type transaction struct {
+	c     *conn
+	env   mail.Envelope
+	m     *mail.Message
+	eager bool // all recipients are known good here: DATA goes out with them
+	hooks *Hooks
+
+	refused  map[mail.Address]mail.Reply
+	accepted []mail.Address
+	fault    *mail.Reply // the first reply to an RCPT that speaks about us
+	data     *mail.Reply // the reply to a DATA that went out with the RCPTs
+}
+
+// run carries the transaction through. Afterwards the connection is fit for another one, unless it is
+// broken. Nothing of the content is sent unless every recipient was accepted, so that one reply speaks
+// for all of them.
+func (t *transaction) run() Outcome {
+	t.c.uses++
+	if need, err := t.needsUTF8(); err != nil {
+		return t.unreadable(err)
+	} else if need && !t.c.ext.utf8 {
+		// RFC 6531 3.5: what needs SMTPUTF8 must not be sent without. Evidence about the message.
+		return t.outcome(Refused, StageMail,
+			mail.NewReply(550, 5, 6, 7, "internationalized mail is not supported by the next server"), nil)
+	}
+	if o := t.envelope(); o.Kind != Delivered {
+		return t.abandon(o)
+	}
+	if o := t.begin(); o.Kind != Delivered {
+		return t.abandon(o)
+	}
+	if o := t.content(); o.Kind != Delivered {
+		return o
+	}
+	start := time.Now()
+	r, err := t.c.reply(t.c.timeouts.Dot)
+	t.hooks.phase(t.c.server, StageDot, start)
+	return t.verdict(r, err)
+}
+
+// verdict says what the reply to the final dot means.
+func (t *transaction) verdict(r mail.Reply, err error) Outcome {
+	switch {
+	case err != nil:
+		// RFC 1047: it may have been taken. To try again would double it, so that is the client's to decide.
+		return t.outcome(Unknown, StageDot, mail.Reply{}, err)
+	case r.Positive():
+		return t.outcome(Delivered, StageDot, r, nil)
+	case r.Code == 421:
+		return t.outcome(OurFault, StageDot, r, nil) // not taken, and not for a reason of the message's
+	case r.Temporary(), r.Permanent():
+		return t.outcome(Refused, StageDot, r, nil)
+	}
+	t.c.broken = true
+	return t.outcome(Unknown, StageDot, r, fmt.Errorf("upstream: %s: %w: reply %d to the final dot", t.c.server, errProtocol, r.Code))
+}
+
+func (t *transaction) outcome(k Kind, stage Stage, r mail.Reply, err error) Outcome {
+	return Outcome{Kind: k, Stage: stage, Server: t.c.server, Reply: r, TLS: t.c.tls, Refused: t.refused, Err: err}
+}
+
+// unreadable is the outcome where our own storage fails us.
+func (t *transaction) unreadable(err error) Outcome {
+	return t.outcome(OurFault, StageContent, mail.Reply{}, fmt.Errorf("upstream: %w: %w", errContent, err))
+}
+
+// abandon leaves a transaction of which no content was sent. After a 354 there is no other way than to
+// close: whatever were said next would be taken for content, and its end for an empty message.
+func (t *transaction) abandon(o Outcome) Outcome {
+	if t.data != nil && t.data.Code == 354 {
+		t.c.broken = true
+	}
+	t.c.reset()
+	return o
+}
+
+// envelope says MAIL and the RCPTs, in as few writes as the server can take, and reads all replies. The
+// RCPTs after one that was refused are still asked, so that all answers are known when the client comes
+// again.
+func (t *transaction) envelope() Outcome {
+	batch := 1
+	if t.c.ext.pipelining {
+		batch = batchSize
+	}
+	start := time.Now()
+	to := t.env.To
+	for first := true; first || len(to) > 0; first = false {
+		buf, n := t.c.commands[:0], min(batch, len(to))
+		if first {
+			buf = t.mailFrom(buf)
+			if batch == 1 {
+				n = 0 // MAIL stands alone
+			}
+		}
+		for _, a := range to[:n] {
+			buf = append(append(append(buf, "RCPT TO:<"...), a.String()...), ">\r\n"...)
+		}
+		withData := t.eager && n == len(to) && t.c.ext.pipelining && len(t.refused) == 0
+		if withData {
+			buf = append(buf, "DATA\r\n"...)
+		}
+		t.c.commands = buf
+		if err := t.c.write(buf, t.c.timeouts.Command); err != nil {
+			return t.c.failed(t.stage(first), mail.Reply{}, err)
+		}
+		if o := t.replies(first, to[:n], withData, start); o.Kind != Delivered {
+			return o
+		}
+		to = to[n:]
+	}
+	switch {
+	case t.fault != nil:
+		return t.outcome(OurFault, StageRcpt, *t.fault, nil)
+	case len(t.refused) > 0:
+		return t.outcome(RecipientRefused, StageRcpt, t.refused[t.firstRefused()], nil)
+	}
+	return Outcome{Kind: Delivered}
+}
+
+func (t *transaction) stage(first bool) Stage {
+	if first {
+		return StageMail
+	}
+	return StageRcpt
+}
+
+func (t *transaction) firstRefused() mail.Address {
+	for _, a := range t.env.To {
+		if _, ok := t.refused[a]; ok {
+			return a
+		}
+	}
+	return mail.Address{}
+}
+
+// mailFrom appends the MAIL command. Content with eight-bit octets goes to a server without 8BITMIME as
+// it is: to recode it would change what was scanned and break its signatures, and there is no such server
+// any more that would mind.
+func (t *transaction) mailFrom(buf []byte) []byte {
+	buf = append(append(append(buf, "MAIL FROM:<"...), t.env.From.String()...), '>')
+	if t.c.ext.size {
+		buf = strconv.AppendInt(append(buf, " SIZE="...), t.m.Size(), 10)
+	}
+	if t.c.ext.eightBit && t.env.Body8Bit {
+		buf = append(buf, " BODY=8BITMIME"...)
+	}
+	if t.c.ext.utf8 && (t.env.SMTPUTF8 || !t.asciiPaths()) {
+		buf = append(buf, " SMTPUTF8"...)
+	}
+	return append(buf, "\r\n"...)
+}
+
+// replies reads what one batch is answered. A reply to MAIL that is not 250 ends the transaction, once
+// the replies behind it are read: the connection has to stay in step.
+func (t *transaction) replies(first bool, to []mail.Address, withData bool, start time.Time) Outcome {
+	o := Outcome{Kind: Delivered}
+	if first {
+		r, err := t.c.reply(t.c.timeouts.Command)
+		t.hooks.phase(t.c.server, StageMail, start)
+		if err != nil || t.c.broken {
+			return t.c.failed(StageMail, r, err)
+		}
+		if !r.Positive() {
+			o = t.mailRefused(r)
+		}
+	}
+	for _, a := range to {
+		r, err := t.c.reply(t.c.timeouts.Command)
+		if err != nil || t.c.broken {
+			return t.c.failed(StageRcpt, r, err)
+		}
+		if o.Kind == Delivered && !t.answered(a, r) {
+			return t.c.failed(StageRcpt, r, nil)
+		}
+	}
+	if len(to) > 0 {
+		t.hooks.phase(t.c.server, StageRcpt, start)
+	}
+	if withData {
+		r, err := t.c.reply(t.c.timeouts.Data)
+		if err != nil || t.c.broken {
+			return t.c.failed(StageData, r, err)
+		}
+		t.data = &r
+	}
+	return o
+}
+
+// mailRefused says what a refused MAIL means. The one refusal there that speaks about the message is that
+// it is too big (RFC 1870 6.1); everything else is the server's view of us.
+func (t *transaction) mailRefused(r mail.Reply) Outcome {
+	if r.Permanent() && (r.Code == 552 || r.Enhanced[1] == 3 && r.Enhanced[2] == 4) {
+		return t.outcome(Refused, StageMail, r, nil)
+	}
+	if !r.Temporary() && !r.Permanent() {
+		return t.c.failed(StageMail, r, nil)
+	}
+	return t.outcome(OurFault, StageMail, r, nil)
+}
+
+// answered notes the reply to an RCPT; false means that no such reply may stand there.
+func (t *transaction) answered(a mail.Address, r mail.Reply) bool {
+	switch {
+	case r.Positive():
+		t.accepted = append(t.accepted, a)
+	case !r.Temporary() && !r.Permanent():
+		return false
+	case aboutUs(r):
+		if t.fault == nil {
+			t.fault = &r
+		}
+	default:
+		if t.refused == nil {
+			t.refused = map[mail.Address]mail.Reply{}
+		}
+		t.refused[a] = r
+	}
+	return true
+}
+
+// begin says DATA, unless it was said with the RCPTs, and takes the 354.
+func (t *transaction) begin() Outcome {
+	r := t.data
+	if r == nil {
+		start := time.Now()
+		if err := t.c.write([]byte("DATA\r\n"), t.c.timeouts.Command); err != nil {
+			return t.c.failed(StageData, mail.Reply{}, err)
+		}
+		answer, err := t.c.reply(t.c.timeouts.Data)
+		t.hooks.phase(t.c.server, StageData, start)
+		if err != nil || t.c.broken {
+			return t.c.failed(StageData, answer, err)
+		}
+		r = &answer
+	}
+	switch {
+	case r.Code == 354:
+		return Outcome{Kind: Delivered}
+	case !r.Temporary() && !r.Permanent():
+		return t.c.failed(StageData, *r, nil)
+	case aboutProtocol(*r):
+		return t.outcome(OurFault, StageData, *r, nil)
+	}
+	// All that the server does not know yet is the content: it speaks about sender and recipients.
+	return t.outcome(Refused, StageData, *r, nil)
+}
+
+// blocks are the buffers that content passes through.
+var blocks = sync.Pool{New: func() any { return new(block) }}
+
+type block struct {
+	in  [blockSize + len("\r\n.\r\n")]byte
+	out []byte // used, and made, only where a block needs dots
+}
+
+// content sends the octets of the message and the final dot, the last block and the dot in one write.
+// The message is read anew for each attempt. Whatever goes wrong here comes before the final dot: it is
+// the last that is written, and a failed write was not whole.
+func (t *transaction) content() Outcome {
+	start := time.Now()
+	defer t.hooks.phase(t.c.server, StageBody, start)
+	r := t.m.Open()
+	defer r.Close() //nolint:errcheck // read only
+	b := blocks.Get().(*block)
+	defer blocks.Put(b)
+	var s stuffer
+	for left := t.m.Size(); ; {
+		n := int(min(left, blockSize))
+		if _, err := io.ReadFull(r, b.in[:n]); err != nil {
+			t.c.broken = true // what was sent so far must not become a message
+			return t.unreadable(err)
+		}
+		left -= int64(n)
+		p := s.stuff(b.out, b.in[:n])
+		if len(p) != n {
+			b.out = p
+		}
+		if left == 0 {
+			// In place where p is b.in, which has room; else b.out may grow.
+			p = append(p, s.end()...)
+		}
+		if err := t.c.write(p, t.c.timeouts.Block); err != nil {
+			return t.c.failed(StageBody, mail.Reply{}, err)
+		}
+		if left == 0 {
+			return Outcome{Kind: Delivered}
+		}
+	}
+}
+
+func (t *transaction) asciiPaths() bool {
+	ascii := t.env.From.IsZero() || t.env.From.IsASCII()
+	for _, a := range t.env.To {
+		ascii = ascii && a.IsASCII()
+	}
+	return ascii
+}
+
+// needsUTF8 reports whether the message may go only to a server that offers SMTPUTF8: an address is not
+// ASCII, or the client said SMTPUTF8 and the header has eight-bit octets. Many clients say so without need.
+func (t *transaction) needsUTF8() (bool, error) {
+	switch {
+	case !t.asciiPaths():
+		return true, nil
+	case !t.env.SMTPUTF8 || t.c.ext.utf8:
+		return false, nil
+	}
+	r := t.m.Open()
+	defer r.Close() //nolint:errcheck // read only
+	header, err := io.ReadAll(io.LimitReader(r, scanHeader))
+	if err != nil {
+		return false, err
+	}
+	if end := bytes.Index(header, []byte("\r\n\r\n")); end >= 0 {
+		header = header[:end]
+	}
+	return bytes.ContainsFunc(header, func(r rune) bool { return r >= 0x80 }), nil
+}
+
+// aboutProtocol reports whether a refusal says that the server did not understand, or did not expect,
+// what we said: a fault of ours or its own, and none of the message's.
+func aboutProtocol(r mail.Reply) bool {
+	if r.Enhanced[1] == 1 || r.Enhanced[1] == 2 {
+		return false // RFC 3463 3.2, 3.3: about an address or a mailbox, whatever the code
+	}
+	switch r.Code {
+	case 500, 501, 502, 503, 504, 530, 534, 535, 538:
+		return true
+	}
+	// RFC 3463 3.6: X.5.z is the mail delivery protocol; X.5.3 is "too many recipients".
+	return r.Enhanced[1] == 5 && r.Enhanced[2] != 3
+}
+
+// aboutUs reports whether a refused RCPT speaks about us, the client, and not about the recipient or the
+// sender: Postfix gives its judgement on clients and their names only there (smtpd_delay_reject).
+func aboutUs(r mail.Reply) bool {
+	text := strings.ToLower(r.Text)
+	return r.Code == 421 || aboutProtocol(r) || relayDenied(r) ||
+		r.Enhanced[1] == 7 && r.Enhanced[2] == 25 || // RFC 7372 3.3: our address has no name
+		strings.Contains(text, "client host") || strings.Contains(text, "helo command")
+}

@@ -1,0 +1,210 @@
+package attachments
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// action is what is done with one part. Of two actions the greater is the stricter.
+type action uint8
+
+// The actions, in ascending order.
+const (
+	pass       action = iota // nothing is done and nothing is said
+	tag                      // a finding, and the part stays
+	strip                    // a notice takes the place of the part
+	quarantine               // the message is kept here
+	reject                   // the message is refused
+)
+
+var actionNames = []string{"pass", "tag", "strip", "quarantine", "reject"}
+
+func (a action) String() string { return actionNames[a] }
+
+// UnmarshalYAML reads the action's name.
+func (a *action) UnmarshalYAML(unmarshal func(any) error) error {
+	var s string
+	if err := unmarshal(&s); err != nil {
+		return err
+	}
+	i := slices.Index(actionNames, s)
+	if i < 0 {
+		return fmt.Errorf("attachments: action %q is unknown; allowed: %s", s, strings.Join(actionNames, ", "))
+	}
+	*a = action(i)
+	return nil
+}
+
+// class is a kind of dangerous content; "" is none.
+type class string
+
+// The classes of this version.
+const (
+	executable class = "executable" // a machine, an installer or a virtual machine runs it
+	script     class = "script"     // an interpreter runs it
+	shortcut   class = "shortcut"   // it makes the desktop open or run something else
+)
+
+var (
+	classes = []class{executable, script, shortcut}
+
+	// laterClasses are names that the documentation of later versions knows: an administrator who copies
+	// one of them is told that nothing would act on it.
+	laterClasses = []string{"macro_auto", "macro", "disk_image", "active_html", "active_pdf", "partial", "encrypted",
+		"sealed", "unreadable", "bomb"}
+)
+
+// config is the filter's own configuration.
+type config struct {
+	Classes      classRules `yaml:"classes"`
+	Names        globRules  `yaml:"names"`
+	Types        globRules  `yaml:"types"`
+	KeepOriginal bool       `yaml:"keep_original"`
+	Notice       string     `yaml:"notice"`
+}
+
+func defaults() config {
+	return config{
+		Classes:      classRules{executable: strip, script: strip, shortcut: strip},
+		Names:        globRules{"*.reg": strip},
+		Types:        globRules{},
+		KeepOriginal: true,
+	}
+}
+
+// classRules says what is done with each class. Decoding merges: a class that the file does not name
+// keeps the action that it had, so that a policy may change one of them.
+type classRules map[class]action
+
+// UnmarshalYAML merges the decoded entries into a copy of what is there.
+func (r *classRules) UnmarshalYAML(unmarshal func(any) error) error {
+	given, err := readRules("class", unmarshal)
+	if err != nil {
+		return err
+	}
+	merged := make(classRules, len(*r)+len(given))
+	maps.Copy(merged, *r)
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if err := checkClass(name); err != nil {
+			return err
+		}
+		merged[class(name)] = given[name]
+	}
+	*r = merged
+	return nil
+}
+
+// readRules decodes a mapping to actions. A key without a value is an error: it would read as pass.
+func readRules(what string, unmarshal func(any) error) (map[string]action, error) {
+	var given map[string]*action
+	if err := unmarshal(&given); err != nil {
+		return nil, err
+	}
+	rules := make(map[string]action, len(given))
+	for _, key := range slices.Sorted(maps.Keys(given)) {
+		if given[key] == nil {
+			return nil, fmt.Errorf("attachments: %s %q has no action; allowed: %s", what, key, strings.Join(actionNames, ", "))
+		}
+		rules[key] = *given[key]
+	}
+	return rules, nil
+}
+
+func checkClass(name string) error {
+	if slices.Contains(classes, class(name)) {
+		return nil
+	}
+	what := "is unknown"
+	if slices.Contains(laterClasses, name) {
+		what = "is not in this version"
+	}
+	allowed := make([]string, len(classes))
+	for i, c := range classes {
+		allowed[i] = string(c)
+	}
+	return fmt.Errorf("attachments: class %q %s; allowed: %s", name, what, strings.Join(allowed, ", "))
+}
+
+// globRules says what is done with what matches a pattern. Decoding merges, as for classRules.
+type globRules map[string]action
+
+// UnmarshalYAML merges the decoded entries into a copy of what is there.
+func (r *globRules) UnmarshalYAML(unmarshal func(any) error) error {
+	given, err := readRules("pattern", unmarshal)
+	if err != nil {
+		return err
+	}
+	merged := make(globRules, len(*r)+len(given))
+	maps.Copy(merged, *r)
+	maps.Copy(merged, given)
+	*r = merged
+	return nil
+}
+
+// globs is a compiled globRules: the most specific pattern first, of two equally specific ones the
+// stricter first. The order in the file does not matter, since a YAML mapping has none.
+type globs []glob
+
+type glob struct {
+	pattern string
+	action  action
+}
+
+// find gives the first pattern that matches s.
+func (g globs) find(s string) (glob, bool) {
+	for _, one := range g {
+		if ok, _ := path.Match(one.pattern, s); ok { // the pattern was checked by compile
+			return one, true
+		}
+	}
+	return glob{}, false
+}
+
+// compile checks and orders patterns. A slash stands in each pattern for media types and in none for
+// names: names are compared without folders.
+func (r globRules) compile(key string, slash bool) (globs, error) {
+	var g globs
+	for _, p := range slices.Sorted(maps.Keys(r)) {
+		folded := strings.ToLower(norm.NFKC.String(p))
+		if _, err := path.Match(folded, ""); err != nil || p == "" {
+			return nil, fmt.Errorf("attachments: %s: pattern %q is malformed: * ? [a-z] and \\ are special", key, p)
+		}
+		if slash && strings.Count(folded, "/") != 1 {
+			return nil, fmt.Errorf("attachments: %s: %q is not a media type: write type/subtype, \"image/*\" or \"*/*\"", key, p)
+		}
+		if !slash && strings.Contains(folded, "/") {
+			return nil, fmt.Errorf("attachments: %s: pattern %q has a slash, and file names are compared without folders", key, p)
+		}
+		g = append(g, glob{pattern: folded, action: r[p]})
+	}
+	slices.SortStableFunc(g, func(a, b glob) int {
+		return cmp.Or(literals(b.pattern)-literals(a.pattern), int(b.action)-int(a.action))
+	})
+	return g, nil
+}
+
+// literals counts the octets of a pattern that stand for themselves.
+func literals(p string) int {
+	n := 0
+	for i := 0; i < len(p); i++ {
+		switch p[i] {
+		case '*', '?':
+		case '\\':
+			i++
+			n++
+		case '[':
+			for i < len(p) && p[i] != ']' {
+				i++
+			}
+		default:
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,206 @@
+package attachments
+
+import (
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// A file name in a message is a suggestion, and what becomes of it depends on who follows it: one client
+// takes what stands behind the last slash, another drops what it can't show, Windows itself forgets
+// trailing dots and blanks and stops at a NUL or a colon. What counts here is not what the name is but
+// what any of them may make of it. So a name is a set of forms, and it is as bad as the worst of them.
+
+// maxName is how many octets of a name are looked at, at each end: file systems end at 255.
+const maxName = 1024
+
+// fileName is one name of a part.
+type fileName struct {
+	raw    string
+	forms  []string // what clients may make of it, folded; the first is the plain one
+	hidden string   // how the name conceals what it is, "" when it does not
+}
+
+// readName works out the forms of a name.
+func readName(raw string) fileName {
+	n := fileName{raw: raw}
+	s := raw
+	if len(s) > 2*maxName {
+		s = s[:maxName] + s[len(s)-maxName:]
+	}
+	n.hidden = concealment(s)
+	decoded := percentDecoded(s)
+	for _, whole := range []string{s, decoded} {
+		n.add(whole)
+		if before, _, cut := strings.Cut(whole, "\x00"); cut {
+			n.add(before)
+		}
+	}
+	if n.hidden == "" && decoded != s {
+		n.hidden = concealment(decoded)
+	}
+	return n
+}
+
+// add records the folded form of s, and the forms that an NTFS stream name ("a.exe::$DATA",
+// "a.txt:b.exe") leads to.
+func (n *fileName) add(s string) {
+	f := folded(s)
+	forms := []string{f}
+	if before, after, ok := strings.Cut(f, ":"); ok {
+		forms = append(forms, trimmed(before), trimmed(after))
+	}
+	for _, f := range forms {
+		if f != "" && !slices.Contains(n.forms, f) {
+			n.forms = append(n.forms, f)
+		}
+	}
+}
+
+// folded is the name as a file system would end up with it: compatibility forms resolved (which turns
+// full-width dots and letters into plain ones), what can't be seen dropped, folders cut off, case
+// folded.
+func folded(s string) string {
+	s = strings.ToLower(norm.NFKC.String(strings.ToValidUTF8(s, "\uFFFD")))
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\u3002': // ideographic full stop; IDNA reads it as a dot
+			return '.'
+		case r == '\t' || unicode.Is(unicode.Zs, r):
+			return ' '
+		case unicode.Is(unicode.Cc, r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Variation_Selector, r):
+			return -1
+		}
+		return r
+	}, s)
+	s = strings.TrimRight(s, `/\ .`)
+	if i := strings.LastIndexAny(s, `/\`); i >= 0 {
+		s = s[i+1:]
+	}
+	return trimmed(s)
+}
+
+// trimmed drops what Windows drops from the end of a name, and quoting that a careless reader left.
+func trimmed(s string) string {
+	return strings.TrimLeft(strings.TrimRight(s, " .\"';,<>"), " \"'<")
+}
+
+// percentDecoded decodes %XX; anything else stays.
+func percentDecoded(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
+	var b strings.Builder
+	for {
+		i := strings.IndexByte(s, '%')
+		if i < 0 {
+			b.WriteString(s)
+			return b.String()
+		}
+		b.WriteString(s[:i])
+		if i+2 < len(s) {
+			hi, lo := unhex(s[i+1]), unhex(s[i+2])
+			if hi >= 0 && lo >= 0 {
+				b.WriteByte(byte(hi<<4 | lo))
+				s = s[i+3:]
+				continue
+			}
+		}
+		b.WriteByte('%')
+		s = s[i+1:]
+	}
+}
+
+// unhex gives the value of a hexadecimal digit, -1 for anything else.
+func unhex(c byte) int { return strings.IndexByte("0123456789abcdef", lower(c)) }
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
+
+// concealment says how a name hides its true form from the reader's eye.
+func concealment(s string) string {
+	for _, r := range s {
+		switch {
+		case r >= 0x202A && r <= 0x202E, r >= 0x2066 && r <= 0x2069:
+			return "a control that turns the direction of writing"
+		case r == 0:
+			return "a NUL"
+		case r == 0x200B, r == 0x2060, r == 0xFEFF:
+			return "invisible characters"
+		case r != '\t' && r != '\r' && r != '\n' && unicode.Is(unicode.Cc, r):
+			return "control characters"
+		}
+	}
+	spaced := strings.Map(func(r rune) rune {
+		if unicode.IsSpace(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	if strings.Contains(spaced, strings.Repeat(" ", 10)) {
+		return "a run of blanks that pushes its end out of sight"
+	}
+	return ""
+}
+
+// extension is what stands behind the last dot, "" where there is no dot.
+func extension(form string) string {
+	i := strings.LastIndexByte(form, '.')
+	if i < 0 {
+		return ""
+	}
+	return form[i+1:]
+}
+
+// classOfForm says what the extension of a form makes of it.
+func classOfForm(form string) (c class, why string) {
+	ext := extension(form)
+	if c, ok := extensionClasses[ext]; ok {
+		return c, "the file name ends in ." + ext
+	}
+	// Windows takes a class identifier for an extension, and then shows the name without it.
+	if len(ext) == 38 && ext[0] == '{' && ext[37] == '}' {
+		return executable, "the file name ends in a class identifier"
+	}
+	return "", ""
+}
+
+// doubled gives the two extensions of a name such as "invoice.pdf.exe".
+func doubled(form string) (string, bool) {
+	ext := extension(form)
+	if c, _ := classOfForm(form); c == "" {
+		return "", false
+	}
+	inner := extension(strings.TrimRight(strings.TrimSuffix(form, "."+ext), " ."))
+	if !innocent[inner] {
+		return "", false
+	}
+	return "." + inner + "." + ext, true
+}
+
+// shown makes a name fit for one line of a report: printable, visible, and of bounded length.
+func shown(name string) string {
+	const limit = 100
+	var b strings.Builder
+	n := 0
+	for _, r := range name {
+		if n++; n > limit {
+			b.WriteString("…")
+			break
+		}
+		switch {
+		case r == utf8.RuneError, !unicode.IsPrint(r) && r != ' ':
+			b.WriteRune('\uFFFD')
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}

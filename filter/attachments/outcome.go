@@ -1,0 +1,209 @@
+package attachments
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/mail"
+)
+
+// maxMentions is how often one symbol is reported for one message: a thousand parts need no thousand
+// lines.
+const maxMentions = 20
+
+// outcome gathers the result for one message.
+type outcome struct {
+	*checker
+	id     string
+	exams  []*exam
+	result filter.Result
+	counts map[string]int
+	worst  action
+}
+
+// find adds a finding. A symbol scores once, however many parts show it.
+func (o *outcome) find(symbol string, strength float64, detail string) {
+	if o.counts == nil {
+		o.counts = map[string]int{}
+	}
+	o.counts[symbol]++
+	n := o.counts[symbol]
+	if n > 1 {
+		strength = 0
+	}
+	if n > maxMentions {
+		return
+	}
+	if n == maxMentions {
+		detail = "and more of the kind"
+	}
+	o.result.Findings = append(o.result.Findings, filter.Finding{Symbol: symbol, Strength: strength, Detail: detail})
+}
+
+// report turns what is known about a part into findings and a proposal.
+func (o *outcome) report(x *exam) {
+	label := "part " + x.part.Path
+	if n := x.name(); n != "" {
+		label += fmt.Sprintf(" %q", n)
+	}
+	if x.action > pass {
+		o.find(x.hits[0].symbol, 1, label+": "+x.reason())
+		o.propose(x)
+	}
+	for _, n := range x.names {
+		if i := slices.IndexFunc(n.forms, func(f string) bool { _, ok := doubled(f); return ok }); i >= 0 {
+			ends, _ := doubled(n.forms[i])
+			o.find(symbolDouble, 1, label+": ends in "+ends)
+			break
+		}
+	}
+	for _, n := range x.names {
+		if n.hidden != "" {
+			strength := 0.5
+			if len(x.hits) > 0 {
+				strength = 1
+			}
+			o.find(symbolHidden, strength, label+": has "+n.hidden)
+			break
+		}
+	}
+}
+
+// propose asks for what the part's action needs of the message as a whole; of several parts the first
+// of the strictest action gives the reply.
+func (o *outcome) propose(x *exam) {
+	if x.action < quarantine || x.action <= o.worst {
+		return
+	}
+	o.worst = x.action
+	o.result.Propose = filter.Quarantine
+	if x.action == reject {
+		o.result.Propose = filter.Reject
+	}
+	what := string(x.hits[0].class)
+	switch x.hits[0].symbol {
+	case symbolName:
+		what = "file name not allowed"
+	case symbolType:
+		what = "media type not allowed"
+	}
+	reply := mail.NewReply(550, 5, 7, 1, "attachment refused: "+what)
+	o.result.Reply = &reply
+}
+
+// reportLimits asks for quarantine where a limit of the index left something unseen: a message that
+// can't be looked through is not clean, and the reason is the message's own.
+func (o *outcome) reportLimits(root *mail.Part) {
+	root.Walk(func(p *mail.Part) bool {
+		for _, d := range p.Defects {
+			if slices.Contains(limits, d.Kind) {
+				detail := fmt.Sprintf("part %s: %s", p.Path, d.Kind)
+				if d.Detail != "" {
+					detail += ": " + shown(d.Detail)
+				}
+				o.find(symbolUnreadable, 1, detail)
+				o.result.Propose = max(o.result.Propose, filter.Quarantine)
+			}
+		}
+		return true
+	})
+}
+
+// removeParts turns the parts to be stripped into edits, none of which touches what another one does.
+//
+// A part inside one that is removed goes with it. A part inside multipart/signed can't be replaced alone:
+// the signature covers all of the signed part (RFC 1847 2.1), and what was left would look forged. So
+// the outermost part concerned is replaced, by one notice for all that was in it.
+func (o *outcome) removeParts() error {
+	stripped := map[*mail.Part]bool{}
+	for _, x := range o.exams {
+		if x.action == strip {
+			stripped[x.part] = true
+		}
+	}
+	if len(stripped) == 0 {
+		return nil
+	}
+	var targets []*mail.Part
+	files := map[*mail.Part][]*exam{}
+	for _, x := range o.exams {
+		if x.action != strip {
+			continue
+		}
+		t := outermost(x.part, stripped)
+		if files[t] == nil {
+			targets = append(targets, t)
+		}
+		files[t] = append(files[t], x)
+	}
+	for _, t := range targets {
+		if err := o.replace(t, files[t]); err != nil {
+			return err
+		}
+	}
+	for _, x := range o.exams {
+		if t := outermost(x.part, stripped); files[t] != nil {
+			x.carried = t.Path
+		}
+	}
+	return nil
+}
+
+// outermost is the outermost part around p, or p itself, that can't stay when p goes.
+func outermost(p *mail.Part, stripped map[*mail.Part]bool) *mail.Part {
+	t := p
+	for a := p.Parent; a != nil; a = a.Parent {
+		if a.Type == "multipart/signed" || stripped[a] {
+			t = a
+		}
+	}
+	return t
+}
+
+// replace adds the edit that puts a notice in the place of t.
+func (o *outcome) replace(t *mail.Part, files []*exam) error {
+	n := notice{Gateway: o.gateway, Postmaster: o.postmaster, Kept: o.keep, ID: o.id, Signed: t.Type == "multipart/signed"}
+	for _, x := range files {
+		n.Files = append(n.Files, removed{
+			Name: x.name(), Type: shown(x.part.Type), Size: sizeText(x.size), SHA256: x.sum,
+			Class: string(x.class()), Reason: x.reason(),
+		})
+		o.find(symbolRemoved, 1, fmt.Sprintf("part %s %q, %d octets, SHA-256 %s", x.part.Path, x.name(), x.size, x.sum))
+	}
+	text, err := render(o.notice, n)
+	if err != nil {
+		return fmt.Errorf("attachments: notice: %w", err)
+	}
+	body, encoding := encode(text)
+	o.result.Edits = append(o.result.Edits, mail.ReplacePart{
+		Path: t.Path,
+		Header: []mail.AddField{
+			{Name: "Content-Type", Body: "text/plain; charset=utf-8"},
+			{Name: "Content-Transfer-Encoding", Body: encoding},
+			{Name: "Content-Disposition", Body: "inline;\r\n filename=\"" + noticeName(files[0].name()) + "\""},
+		},
+		Body: body,
+	})
+	return nil
+}
+
+// parts gives the fact: every leaf, and what else was found to be a file.
+func (o *outcome) parts() []auth.PartReport {
+	reports := []auth.PartReport{}
+	for _, x := range o.exams {
+		if !x.part.IsLeaf() && len(x.hits) == 0 {
+			continue
+		}
+		a := x.action
+		if x.carried != "" {
+			a = max(a, strip)
+		}
+		reports = append(reports, auth.PartReport{
+			Path: x.part.Path, Type: x.part.Type, Names: append([]string{}, x.part.Names...), Size: x.size, SHA256: x.sum,
+			Class: string(x.class()), Reason: x.reason(), Action: a.String(),
+		})
+	}
+	return reports
+}

@@ -1,0 +1,150 @@
+package pipeline
+
+import (
+	"strings"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// Whose field is it? RFC 8601 5 has us remove the Authentication-Results fields that claim to be ours,
+// since everything behind us believes them. The forger chooses the spelling: comments and folds before
+// the id, quotes around it or around a piece of it, a version after it, capitals, U-labels; and he may
+// know that the reader behind us takes no nested comments, or splits at the first semicolon.
+//
+// So all that stands before the first semicolon that counts is looked at in three ways: the first word,
+// as the grammar has it; everything run together without comments, blanks and quotes; and any mention of
+// our id, be it in a comment. Each of them makes the field ours. One taken away too many costs a result
+// of another server, which nobody behind us believes; one left costs everything.
+
+// bearing gives a test for the bodies of Authentication-Results fields: whether one bears id.
+func bearing(id string) func(body string) bool {
+	want := normalID(id)
+	return func(body string) bool {
+		if want == "" {
+			return false
+		}
+		head := readID(body)
+		return normalID(head.word) == want || normalID(head.joined) == want || mentions(head.region, want)
+	}
+}
+
+// normalID makes ids comparable: what a domain name may hold from the start of s, as A-labels, in lower
+// case, without a final dot.
+func normalID(s string) string {
+	s = strings.Trim(s, " \t\r\n")
+	for i := 0; i < len(s); i++ {
+		if !inName(s[i]) && s[i] != '.' {
+			s = s[:i]
+			break
+		}
+	}
+	s = strings.TrimSuffix(s, ".")
+	if len(s) > maxValue {
+		return ""
+	}
+	if d, err := mail.Domain(s); err == nil && d != "" {
+		return d
+	}
+	return lowerASCII(s)
+}
+
+// inName reports whether an octet may stand in a label: of U-labels all octets are beyond ASCII.
+func inName(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c >= 0x80
+}
+
+// mentions reports whether region names id, not as a piece of a longer name. The id is in lower case.
+func mentions(region, id string) bool {
+	region = lowerASCII(region)
+	for at := 0; ; at++ {
+		i := strings.Index(region[at:], id)
+		if i < 0 {
+			return false
+		}
+		at += i
+		before, after := region[:at], region[at+len(id):]
+		longer := before != "" && (inName(before[at-1]) || before[at-1] == '.') ||
+			after != "" && inName(after[0]) ||
+			len(after) > 1 && after[0] == '.' && inName(after[1])
+		if !longer {
+			return true
+		}
+	}
+}
+
+// idReading is what stands before the first semicolon of an Authentication-Results field.
+type idReading struct {
+	word   string // the first word or quoted string, without its quotes
+	joined string // all words and quoted strings in one, but for a version at the end
+	region string // everything, as it came; the whole body where no semicolon counts
+}
+
+// idReader collects an idReading octet by octet.
+type idReader struct {
+	word, joined strings.Builder
+	last         int  // where the last word begins in joined
+	gap          bool // a blank, a comment or a quote has come since the last octet
+}
+
+func (r *idReader) octet(c byte) {
+	if r.gap {
+		r.last = r.joined.Len()
+		r.gap = false
+	}
+	if r.last == 0 {
+		r.word.WriteByte(c)
+	}
+	if !isBlank(c) {
+		r.joined.WriteByte(c)
+	}
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// readID reads the body up to the first semicolon that is in no comment (RFC 5322 3.2.2, nested) and in
+// no quoted string (RFC 5322 3.2.4).
+func readID(body string) idReading {
+	var r idReader
+	depth, quoted := 0, false
+	i := 0
+	for ; i < len(body); i++ {
+		c := body[i]
+		escaped := c == '\\' && i+1 < len(body)
+		if escaped {
+			i++
+			c = body[i]
+		}
+		switch {
+		case depth > 0:
+			if c == '(' && !escaped {
+				depth++
+			} else if c == ')' && !escaped {
+				depth--
+			}
+		case quoted && c == '"' && !escaped:
+			quoted, r.gap = false, true
+		case quoted || escaped:
+			r.octet(c)
+		case c == '(':
+			depth, r.gap = 1, true
+		case c == '"':
+			quoted, r.gap = true, true
+		case isBlank(c):
+			r.gap = true
+		case c == ';':
+			return r.reading(body[:i])
+		default:
+			r.octet(c)
+		}
+	}
+	return r.reading(body)
+}
+
+func (r *idReader) reading(region string) idReading {
+	joined := r.joined.String()
+	// RFC 8601 2.2: authres-version is 1*DIGIT after the id.
+	if r.last > 0 && strings.Trim(joined[r.last:], "0123456789") == "" {
+		joined = joined[:r.last]
+	}
+	return idReading{word: r.word.String(), joined: joined, region: region}
+}

@@ -1,0 +1,300 @@
+package pipeline
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/mail"
+)
+
+// Policy says what the reports about a message come to. It is read-only once it is in use, and safe for
+// concurrent use.
+type Policy struct {
+	Name                    string
+	Tag, Quarantine, Reject *float64           // score thresholds, reached by a score that is equal or greater; nil: none
+	Weights                 map[string]float64 // score of each symbol at strength 1; one that is missing scores nothing
+	Off                     map[string]bool    // stages whose reports are ignored: for those that run before the policy is known
+	Observe                 bool               // decide, but change nothing
+	exempt                  bool
+}
+
+// ForExempt gives the policy for those who must always be reachable (postmaster, abuse and the like):
+// score thresholds do not apply to them, and proposals that are held for the rcpt phase are dropped.
+func (p *Policy) ForExempt() *Policy {
+	q := *p
+	q.exempt = true
+	return &q
+}
+
+// The replies where a filter gave none. They are generic on purpose: the cause stands in the log and the
+// record, under the id that goes with the reply.
+var (
+	deferReply   = mail.NewReply(451, 4, 3, 0, "temporary problem, please try again")
+	rejectReply  = mail.NewReply(550, 5, 7, 1, "message refused by policy")
+	failureReply = mail.NewReply(554, 5, 7, 1, "message refused by policy")
+	scoreReply   = mail.NewReply(550, 5, 7, 1, "message looks like spam")
+)
+
+// Decide says what the reports come to. It is pure: the same reports in the same order give the same
+// verdict.
+//
+// The greatest action wins: of what enforced stages propose, what their on_error asks for where they
+// could not tell, and what the thresholds make of the score. Reply and reason are those of the first
+// report that asks for it; a threshold comes last. A stage that was skipped because of a refusal that
+// does not stand could not tell.
+func (p *Policy) Decide(rs Reports) Verdict {
+	if p == nil {
+		p = new(Policy)
+	}
+	v := Verdict{Findings: p.findings(rs)}
+	would := p.rule(rs, v.Findings, true)
+	v.Would, v.WouldBecause = would.action, would.because
+	v.Score = total(v.Findings, false)
+	if p.Observe {
+		return v
+	}
+	r := p.rule(rs, v.Findings, false)
+	v.Action, v.Reply, v.Because, v.Hold = r.action, r.reply, r.because, r.held
+	for i := range rs {
+		if rep := &rs[i]; !rep.Observe && !p.Off[rep.Stage] && rep.Outcome.Told() {
+			v.Edits = append(v.Edits, rep.Result.Edits...)
+		}
+	}
+	return v
+}
+
+// findings lists what was found, with the score of each.
+func (p *Policy) findings(rs Reports) []StageFinding {
+	var out []StageFinding
+	for i := range rs {
+		r := &rs[i]
+		if p.Off[r.Stage] || !r.Outcome.Told() {
+			continue
+		}
+		for _, f := range r.Result.Findings {
+			out = append(out, StageFinding{Stage: r.Stage, Finding: f, Score: p.score(f), Observed: r.Observe})
+		}
+	}
+	return out
+}
+
+func (p *Policy) score(f filter.Finding) float64 {
+	if f.Symbol == "" {
+		return 0
+	}
+	return round(p.Weights[f.Symbol] * f.Strength)
+}
+
+// round gives x to three decimals, so that sums are stable and can be read; what is no number scores
+// nothing.
+func round(x float64) float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return 0
+	}
+	return math.Round(x*1000)/1000 + 0 // no negative zero
+}
+
+// total adds up the scores, those of observed stages only if all is set.
+func total(fs []StageFinding, all bool) float64 {
+	sum := 0.0
+	for _, f := range fs {
+		if all || !f.Observed {
+			sum += f.Score
+		}
+	}
+	return round(sum)
+}
+
+// ruling is one possible outcome and what speaks for it.
+type ruling struct {
+	action  filter.Action
+	reply   mail.Reply
+	because string
+	held    bool
+}
+
+// or gives the ruling that stands when next comes after r: the greater action, of equal ones the one
+// that need not be held, else the earlier.
+func (r ruling) or(next ruling) ruling {
+	if next.action > r.action || next.action == r.action && r.held && !next.held {
+		return next
+	}
+	return r
+}
+
+// rule decides from the enforced stages, or from all of them.
+func (p *Policy) rule(rs Reports, fs []StageFinding, all bool) ruling {
+	var best ruling
+	early, skipped := true, false
+	for i := range rs {
+		r := &rs[i]
+		early = early && r.Phase < filter.Rcpt
+		if p.Off[r.Stage] || r.Observe && !all {
+			continue
+		}
+		switch {
+		case r.Outcome == Skipped:
+			skipped = true
+		case !r.Outcome.Told():
+			best = best.or(p.failure(r))
+		case p.exempt && r.Result.Hold:
+		default:
+			best = best.or(p.proposal(r))
+		}
+	}
+	if !p.exempt {
+		s := p.threshold(fs, all)
+		s.held = early
+		best = best.or(s)
+	}
+	if skipped && best.action < filter.Reject {
+		for i := range rs {
+			if r := &rs[i]; r.Outcome == Skipped && !p.Off[r.Stage] && (all || !r.Observe) {
+				best = best.or(p.failure(r))
+			}
+		}
+	}
+	if best.action == filter.Continue {
+		return ruling{}
+	}
+	return best
+}
+
+// failure is what a stage that could not tell asks for. Before the rcpt phase it is held, so that the
+// log can name the recipients.
+func (p *Policy) failure(r *Report) ruling {
+	out := ruling{action: r.OnError.action(), held: r.Phase < filter.Rcpt}
+	switch out.action {
+	case filter.Reject:
+		out.reply = failureReply
+	case filter.Defer:
+		out.reply = deferReply
+	}
+	why := r.Outcome.String()
+	if r.Err != nil {
+		why += ": " + strings.TrimPrefix(r.Err.Error(), "pipeline: ")
+	}
+	out.because = printable(r.Stage+": could not tell: "+why, maxBecause)
+	return out
+}
+
+// proposal is what the result of a stage asks for.
+func (p *Policy) proposal(r *Report) ruling {
+	out := ruling{action: min(r.Result.Propose, filter.Reject), held: r.Result.Hold}
+	if out.action == filter.Continue {
+		return ruling{}
+	}
+	own := r.Result.Reply
+	switch out.action {
+	case filter.Reject:
+		out.reply = rejectReply
+		if own != nil && own.Permanent() {
+			out.reply = presentable(*own)
+		}
+	case filter.Defer:
+		out.reply = deferReply
+		if own != nil && own.Temporary() {
+			out.reply = presentable(*own)
+		}
+	}
+	out.because = printable(r.Stage+": "+p.evidence(r), maxBecause)
+	return out
+}
+
+// evidence names what a proposal rests on: the finding that scores most, of equal ones the first, or the
+// proposal itself where nothing was found.
+func (p *Policy) evidence(r *Report) string {
+	best := -1
+	for i, f := range r.Result.Findings {
+		if best < 0 || p.score(f) > p.score(r.Result.Findings[best]) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return "proposes " + r.Result.Propose.String()
+	}
+	f := r.Result.Findings[best]
+	return strings.TrimSpace(f.Symbol + " " + printable(f.Detail, maxDetailText))
+}
+
+// threshold is what the score asks for.
+func (p *Policy) threshold(fs []StageFinding, all bool) ruling {
+	score := total(fs, all)
+	reached := func(t *float64) bool { return t != nil && score >= *t }
+	switch {
+	case reached(p.Reject):
+		return ruling{action: filter.Reject, reply: scoreReply, because: reason(score, "reject", *p.Reject, fs, all)}
+	case reached(p.Quarantine):
+		return ruling{action: filter.Quarantine, because: reason(score, "quarantine", *p.Quarantine, fs, all)}
+	case reached(p.Tag):
+		return ruling{action: filter.Tag, because: reason(score, "tag", *p.Tag, fs, all)}
+	}
+	return ruling{}
+}
+
+// maxNamed is the number of symbols that the reason for a score names.
+const maxNamed = 5
+
+// reason says that a score reaches a threshold, and which symbols brought it there, the greatest first.
+func reason(score float64, name string, threshold float64, fs []StageFinding, all bool) string {
+	type share struct {
+		symbol string
+		score  float64
+	}
+	var shares []share
+	for _, f := range fs {
+		if f.Score <= 0 || f.Observed && !all {
+			continue
+		}
+		i := slices.IndexFunc(shares, func(s share) bool { return s.symbol == f.Symbol })
+		if i < 0 {
+			shares = append(shares, share{symbol: f.Symbol})
+			i = len(shares) - 1
+		}
+		shares[i].score = round(shares[i].score + f.Score)
+	}
+	slices.SortStableFunc(shares, func(a, b share) int {
+		switch {
+		case a.score > b.score:
+			return -1
+		case a.score < b.score:
+			return 1
+		}
+		return 0
+	})
+	var named []string
+	for i, s := range shares {
+		if i == maxNamed {
+			named = append(named, "…")
+			break
+		}
+		named = append(named, s.symbol+" "+number(s.score))
+	}
+	text := fmt.Sprintf("score %s reaches %s %s", number(score), name, number(threshold))
+	if len(named) > 0 {
+		text += " (" + strings.Join(named, ", ") + ")"
+	}
+	return printable(text, maxBecause)
+}
+
+// number writes a score for people: no more decimals than it has, and at most three.
+func number(x float64) string { return strconv.FormatFloat(round(x), 'f', -1, 64) }
+
+// presentable makes a filter's reply fit for the wire: printable ASCII and line ends are all that its
+// text may hold.
+func presentable(r mail.Reply) mail.Reply {
+	r.Text = strings.Map(func(c rune) rune {
+		switch {
+		case c == '\n' || ' ' <= c && c <= '~':
+			return c
+		case c == '\r':
+			return -1
+		}
+		return '?'
+	}, r.Text)
+	return r
+}

@@ -1,0 +1,139 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/postern-mail/postern/filter"
+)
+
+// Run runs the stages of a phase and says what each of them found, in plan order. It decides nothing.
+//
+// The stages of a wave run side by side; a wave is always let end, each stage by its own deadline, and
+// is then read in plan order, so that nothing depends on which stage was faster. Facts are recorded as a
+// wave ends: those of the connect and helo phases in the session, of mail and data in the transaction,
+// of rcpt in the recipient.
+//
+// From the rcpt phase on, once an enforced stage has proposed to reject, later waves run only what
+// observes. Before it no policy has been chosen, and what an exempt recipient would waive can't spare
+// the others their run.
+func (p *Plan) Run(ctx context.Context, ph filter.Phase, in *filter.Input) Reports {
+	if !p.Has(ph) {
+		return nil
+	}
+	sched := &p.phases[ph]
+	reports := make(Reports, len(sched.stages))
+	refused := false
+	for w, wave := range sched.waves {
+		p.runWave(ctx, ph, in, w, refused, reports)
+		distrust(ph, in, reports, w)
+		for _, at := range wave {
+			r := &reports[at]
+			record(&p.stages[sched.stages[at]], r, in)
+			refused = refused || ph >= filter.Rcpt && !r.Observe && !r.Result.Hold && r.Result.Propose == filter.Reject
+			if p.hook != nil {
+				p.hook(*r)
+			}
+		}
+	}
+	return reports
+}
+
+// runWave fills in the reports of one wave.
+func (p *Plan) runWave(ctx context.Context, ph filter.Phase, in *filter.Input, w int, refused bool, reports Reports) {
+	sched := &p.phases[ph]
+	calls := make([]*call, 0, len(sched.waves[w]))
+	for _, at := range sched.waves[w] {
+		st, r := &p.stages[sched.stages[at]], &reports[at]
+		*r = Report{Stage: st.Name, Phase: ph, OnError: st.OnError, Observe: st.Observe, Wave: w}
+		if refused && !st.Observe {
+			r.Outcome = Skipped
+		} else if fact := unknownNeed(st, in); fact != "" {
+			r.fail(Errored, fmt.Errorf("%w: %s", ErrNeeds, fact))
+		} else if c := begin(ctx, st, in, r); c != nil {
+			calls = append(calls, c)
+		}
+	}
+	collect(ctx, calls)
+}
+
+// distrust turns every report up to wave w into a failure if the content could not be read: a filter
+// that saw half of a message may well have found nothing. The disk is ours, so that it neither lets the
+// message pass nor refuses it, whatever on_error says.
+func distrust(ph filter.Phase, in *filter.Input, reports Reports, w int) {
+	if ph != filter.Data || in.Content == nil {
+		return
+	}
+	err := in.Content.Err()
+	if err == nil {
+		return
+	}
+	for i := range reports {
+		if r := &reports[i]; r.Stage != "" && r.Wave <= w {
+			r.fail(Errored, fmt.Errorf("%w: %w", ErrContent, err))
+			r.OnError = Defer
+		}
+	}
+}
+
+// unknown is the value of a fact whose provider could not tell. It hides what a wider scope or an
+// earlier run may have said: filter.Key finds a value of another type, which is none.
+type unknown struct{}
+
+// String is for people who look at the facts of a scope.
+func (unknown) String() string { return "unknown" }
+
+// record puts what a stage found, or that it could not tell, into the phase's scope.
+func record(st *Stage, r *Report, in *filter.Input) {
+	scope := scopeOf(r.Phase, in)
+	if scope == nil {
+		return
+	}
+	if r.Outcome.Told() {
+		scope.Record(r.Result.Facts...)
+		return
+	}
+	for _, fact := range st.Provides {
+		scope.Record(filter.Fact{Key: fact, Value: unknown{}})
+	}
+}
+
+func scopeOf(ph filter.Phase, in *filter.Input) *filter.Scope {
+	switch {
+	case ph <= filter.Helo && in.Session != nil:
+		return &in.Session.Scope
+	case ph == filter.Rcpt && in.Recipient != nil:
+		return &in.Recipient.Scope
+	case (ph == filter.Mail || ph == filter.Data) && in.Transaction != nil:
+		return &in.Transaction.Scope
+	}
+	return nil
+}
+
+// unknownNeed gives the first fact that the stage needs and whose provider could not tell, "" if there
+// is none. A provider that ran and had nothing to say, or had no reason to run, is no obstacle.
+func unknownNeed(st *Stage, in *filter.Input) string {
+	for _, need := range st.Needs {
+		if v, ok := newest(in, need); ok && v == (unknown{}) {
+			return need
+		}
+	}
+	return ""
+}
+
+// newest gives what was recorded last under a key in the narrowest scope that has it.
+func newest(in *filter.Input, key string) (any, bool) {
+	for _, ph := range []filter.Phase{filter.Rcpt, filter.Data, filter.Connect} {
+		scope := scopeOf(ph, in)
+		if scope == nil {
+			continue
+		}
+		facts := scope.Facts()
+		for i := len(facts) - 1; i >= 0; i-- {
+			if facts[i].Key == key {
+				return facts[i].Value, true
+			}
+		}
+	}
+	return nil, false
+}

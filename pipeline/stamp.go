@@ -1,0 +1,208 @@
+package pipeline
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/mail"
+)
+
+// StampOptions say which fields a verdict puts on a message.
+type StampOptions struct {
+	AuthservID string  // our name in Authentication-Results (RFC 8601 2.5); "" writes and removes none
+	Plan       *Plan   // the plan of all phases that the message went through; nil or empty: nothing is stamped
+	Policy     *Policy // the policy that decided; nil: one without thresholds that enforces
+	Score      bool    // put the X-Spam fields on the message, in place of those that it came with
+}
+
+// Stamp gives the edits that put our fields on the message, the topmost first, and remove those that
+// came with it although only we or the servers behind us may write them. Of an observing policy only the
+// Authentication-Results field is touched; an empty plan changes nothing.
+func Stamp(v Verdict, in *filter.Input, o StampOptions) []mail.Edit {
+	if o.Plan.Empty() {
+		return nil
+	}
+	observe := o.Policy != nil && o.Policy.Observe
+	var edits []mail.Edit
+	if o.AuthservID != "" {
+		if body := authResults(in, o); body != "" {
+			edits = append(edits, mail.AddField{Name: authField, Body: body})
+		}
+	}
+	if o.Score && !observe {
+		edits = append(edits, scoreFields(v, o.Policy)...)
+	}
+	if in.Content == nil {
+		return edits
+	}
+	relay := in.Session != nil && in.Session.Relay
+	bears := bearing(o.AuthservID)
+	for i, f := range in.Content.Header().Fields() {
+		name, body := fieldParts(f)
+		remove := false
+		switch {
+		case o.AuthservID != "" && name == "authentication-results":
+			remove = bears(body)
+		case observe:
+		case slices.Contains(spamFields, name):
+			remove = o.Score
+		case strings.HasPrefix(name, "x-postern-"):
+			remove = true
+		case strings.HasPrefix(name, "x-ms-exchange-organization-"), strings.HasPrefix(name, "x-ms-exchange-forest-"):
+			// Exchange believes these of whoever may submit to it, so that one of them sent from outside
+			// could switch off its own filters.
+			remove = !relay
+		}
+		if remove {
+			edits = append(edits, mail.RemoveField{Index: i})
+		}
+	}
+	return edits
+}
+
+// fieldParts gives a field's name in lower case and its body, folded as it came. A line that is no field
+// is read as a lenient reader behind us may read it: with blanks around its name.
+func fieldParts(f mail.Field) (name, body string) {
+	name, body, ok := strings.Cut(f.Raw, ":")
+	if !ok {
+		return "", ""
+	}
+	return lowerASCII(strings.Trim(name, " \t\r\n")), body
+}
+
+// lowerASCII puts ASCII letters in lower case: Unicode's folding would make a k of the Kelvin sign, and
+// a field of another name ours.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
+// spamFields are the fields that mail clients and stores sort by.
+var spamFields = []string{"x-spam-flag", "x-spam-status", "x-spam-score", "x-spam-level"}
+
+const (
+	maxLine  = 78 // RFC 5322 2.1.1: lines should be no longer, without the CRLF
+	maxStars = 50 // of X-Spam-Level
+	maxTests = 100
+)
+
+// scoreFields writes the fields that SpamAssassin made known, so that whatever sorts by them goes on
+// working.
+func scoreFields(v Verdict, p *Policy) []mail.Edit {
+	spam := v.Action >= filter.Tag
+	var edits []mail.Edit
+	add := func(name, body string) { edits = append(edits, mail.AddField{Name: name, Body: body}) }
+	if spam {
+		add("X-Spam-Flag", "YES")
+	}
+	add("X-Spam-Status", spamStatus(v, p, spam))
+	add("X-Spam-Score", tenths(v.Score))
+	if n := int(min(max(v.Score, 0), maxStars)); n > 0 {
+		add("X-Spam-Level", strings.Repeat("*", n))
+	}
+	return edits
+}
+
+func spamStatus(v Verdict, p *Policy, spam bool) string {
+	f := newFolder("X-Spam-Status")
+	if spam {
+		f.word("Yes,")
+	} else {
+		f.word("No,")
+	}
+	f.word("score=" + tenths(v.Score))
+	if t := lowest(p); t != nil {
+		f.word("required=" + strconv.FormatFloat(*t, 'f', 1, 64))
+	}
+	var tests []string
+	for _, s := range v.Findings {
+		if !s.Observed && s.Symbol != "" && s.Strength != 0 && !slices.Contains(tests, s.Symbol) && len(tests) < maxTests {
+			tests = append(tests, s.Symbol)
+		}
+	}
+	if len(tests) == 0 {
+		tests = []string{"none"}
+	}
+	for i, t := range tests {
+		if i < len(tests)-1 {
+			t += ","
+		}
+		if i == 0 {
+			f.word("tests=" + t)
+		} else {
+			f.more(t)
+		}
+	}
+	return f.String()
+}
+
+// tenths writes a score with one decimal, and never as more than it is: 4.96 is below a threshold of 5
+// and must not look as if it had reached it.
+func tenths(x float64) string {
+	return strconv.FormatFloat(math.Floor(round(x*10))/10+0, 'f', 1, 64)
+}
+
+// lowest gives the threshold at which a message is marked or worse.
+func lowest(p *Policy) *float64 {
+	if p == nil {
+		return nil
+	}
+	var low *float64
+	for _, t := range []*float64{p.Tag, p.Quarantine, p.Reject} {
+		if t != nil && (low == nil || *t < *low) {
+			low = t
+		}
+	}
+	return low
+}
+
+// folder writes a field's body of words, in lines of at most maxLine octets where the words allow it.
+type folder struct {
+	b      strings.Builder
+	column int
+}
+
+// newFolder begins the body of a field of that name.
+func newFolder(name string) *folder { return &folder{column: len(name) + len(": ")} }
+
+// word writes a word after a blank, or after a fold where the line is full.
+func (f *folder) word(w string) {
+	if f.b.Len() == 0 {
+		f.put(w)
+	} else if f.column+1+len(w) > maxLine {
+		f.line(w)
+	} else {
+		f.put(" " + w)
+	}
+}
+
+// more writes a word that continues the one before it, without a blank unless the line is full.
+func (f *folder) more(w string) {
+	if f.column+len(w) > maxLine {
+		f.line(w)
+	} else {
+		f.put(w)
+	}
+}
+
+// line writes a word on a line of its own.
+func (f *folder) line(w string) {
+	f.b.WriteString("\r\n\t")
+	f.column = 1
+	f.put(w)
+}
+
+func (f *folder) put(w string) {
+	f.b.WriteString(w)
+	f.column += len(w)
+}
+
+// String gives the body.
+func (f *folder) String() string { return f.b.String() }

@@ -1,0 +1,291 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"reflect"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// checker looks at a decoded configuration as a whole: what must be there, what must fit together. It
+// says nothing about a place that the decoder has already complained about.
+type checker struct {
+	c     *Config
+	kinds []string
+	bad   map[*node]bool
+	errs  Errors
+}
+
+func (k *checker) fail(path, format string, args ...any) { k.failAllowed(path, nil, format, args...) }
+
+func (k *checker) failAllowed(path string, allowed []string, format string, args ...any) {
+	n, at, _ := locate(k.c.root, path)
+	if n != nil && k.spoilt(n) {
+		return
+	}
+	k.errs = append(k.errs, k.c.src.errorAt(at, fmt.Sprintf(format, args...), allowed...))
+}
+
+// spoilt tells whether the decoder complained about n or anything directly below it.
+func (k *checker) spoilt(n *node) bool {
+	if k.bad[n] {
+		return true
+	}
+	for _, item := range n.items {
+		if k.bad[item] {
+			return true
+		}
+	}
+	return false
+}
+
+func (k *checker) wrote(path string) bool {
+	_, _, ok := locate(k.c.root, path)
+	return ok
+}
+
+// require complains about a key that is not there, unless a fault of what should hold it was told.
+func (k *checker) require(path, key, example string) bool {
+	full := key
+	if path != "" {
+		full = path + "." + key
+	}
+	if k.wrote(full) {
+		return true
+	}
+	k.fail(path, "%s is missing, as in %s", key, example)
+	return false
+}
+
+func (k *checker) all() {
+	k.names()
+	k.listeners()
+	k.upstreams()
+	k.filters()
+	k.policies()
+	k.routes()
+	k.rest()
+}
+
+func (k *checker) names() {
+	c := k.c
+	if k.require("", "hostname", "hostname: mx.example.org") && c.Hostname != "" {
+		if name, err := mail.Domain(c.Hostname); err != nil || !strings.Contains(name, ".") {
+			k.fail("hostname", "must be a full domain name such as mx.example.org, and is %s", show(c.Hostname))
+		} else {
+			c.Hostname = name
+		}
+	}
+	if c.Node == "" {
+		c.Node = mail.NodeName(c.Hostname)
+	} else if safe := mail.NodeName(c.Node); safe != c.Node {
+		k.fail("node", "%s can't stand in an id; %s can", show(c.Node), show(safe))
+	}
+	if k.wrote("postmaster") {
+		if a, err := mail.ParseAddress(c.Postmaster); err != nil || a.Domain() == "" {
+			k.fail("postmaster", "must be a mailbox such as admin@example.org, and is %s", show(c.Postmaster))
+		} else {
+			c.Postmaster = a.String()
+		}
+	}
+	for i, s := range c.ExemptRecipients {
+		p, err := pattern(s)
+		if err != nil {
+			k.fail(fmt.Sprintf("exempt_recipients[%d]", i), "%s", err)
+			continue
+		}
+		c.ExemptRecipients[i] = p
+	}
+}
+
+// hostPort checks a host:port; host tells whether there must be a host, port 0 whether it may be.
+func hostPort(s string, host, zero bool) error {
+	h, p, err := net.SplitHostPort(s)
+	switch {
+	case err != nil:
+		return fmt.Errorf("must be host:port, and is %s", show(s))
+	case host && h == "":
+		return fmt.Errorf("must name a host before the port, and is %s", show(s))
+	}
+	if port, err := strconv.ParseUint(p, 10, 16); err != nil || port == 0 && !zero {
+		return fmt.Errorf("the port must be a number from 1 to 65535, and is %s", show(p))
+	}
+	if h == "" || net.ParseIP(strings.SplitN(h, "%", 2)[0]) != nil {
+		return nil
+	}
+	if _, err := mail.Domain(h); err != nil {
+		return fmt.Errorf("%s is neither a host name nor an address", show(h))
+	}
+	return nil
+}
+
+func (k *checker) listeners() {
+	c := k.c
+	if k.require("", "listeners", `listeners: {public: {address: ":25"}}`) && len(c.Listeners) == 0 {
+		k.fail("listeners", `must have at least one listener, as in public: {address: ":25"}`)
+	}
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		path := "listeners." + l.Name
+		if k.require(path, "address", `address: ":25"`) {
+			if err := hostPort(l.Address, false, true); err != nil {
+				k.fail(path+".address", "%s", err)
+			}
+		}
+		for _, o := range c.Listeners[:i] {
+			if o.Address == l.Address && l.Address != "" && !strings.HasSuffix(l.Address, ":0") {
+				k.fail(path+".address", "listener %s has this address already", o.Name)
+			}
+		}
+		if l.TLS != nil {
+			k.require(path+".tls", "certificate", "certificate: /etc/postern/tls/cert.pem")
+			k.require(path+".tls", "key", "key: /etc/postern/tls/key.pem")
+		}
+		k.limits(path+".limits", l.Limits)
+	}
+}
+
+func (k *checker) limits(path string, l Limits) {
+	v := reflect.ValueOf(l)
+	for _, f := range fieldsOf(v.Type()) {
+		if v.FieldByIndex(f.index).Int() <= 0 {
+			k.fail(path+"."+f.key, "%s must be greater than 0", f.key)
+		}
+	}
+}
+
+func (k *checker) upstreams() {
+	c := k.c
+	if k.require("", "upstreams", "upstreams: {inside: {servers: [mail.example.org:25]}}") && len(c.Upstreams) == 0 {
+		k.fail("upstreams", "must have at least one upstream, as in inside: {servers: [mail.example.org:25]}")
+	}
+	for i := range c.Upstreams {
+		u := &c.Upstreams[i]
+		path := "upstreams." + u.Name
+		servers, maildir := k.wrote(path+".servers"), k.wrote(path+".maildir")
+		switch {
+		case servers && maildir:
+			k.fail(path+".maildir", "an upstream has servers or a maildir, not both")
+		case !servers && !maildir:
+			k.fail(path, "names no place: servers: [host:port], or maildir: FOLDER")
+		case servers && len(u.Servers) == 0:
+			k.fail(path+".servers", "must name at least one server as host:port")
+		case maildir && u.Maildir == "":
+			k.fail(path+".maildir", "must name a folder")
+		}
+		for j, s := range u.Servers {
+			if err := hostPort(s, true, false); err != nil {
+				k.fail(fmt.Sprintf("%s.servers[%d]", path, j), "%s", err)
+			}
+		}
+		if maildir && !servers {
+			u.TLS, u.Replies = "", ""
+			for _, key := range []string{"tls", "ca_file", "replies"} {
+				if k.wrote(path + "." + key) {
+					k.fail(path+"."+key, "%s has no meaning for a maildir", key)
+				}
+			}
+		}
+		if u.CAFile != "" && u.TLS != "verify" {
+			k.fail(path+".ca_file", "certificates are verified with tls: verify only")
+		}
+	}
+}
+
+func (k *checker) filters() {
+	c := k.c
+	if !k.wrote("filters") {
+		for _, kind := range standardFilters {
+			if slices.Contains(k.kinds, kind) {
+				c.Filters = append(c.Filters, &Filter{Kind: kind, Name: kind, OnError: "defer", options: &node{kind: mapping}})
+			}
+		}
+	}
+	known := slices.Clone(k.kinds)
+	sort.Strings(known)
+	seen := map[string]bool{}
+	for _, f := range c.Filters {
+		f.c = c
+		report := func(allowed []string, format string, args ...any) {
+			k.errs = append(k.errs, c.src.errorAt(f.Pos, fmt.Sprintf(format, args...), allowed...))
+		}
+		switch {
+		case slices.Contains(k.kinds, f.Kind):
+		case slices.Contains(laterFilters, f.Kind):
+			report(known, "the filter %s is not in this version of Postern", f.Kind)
+		default:
+			report(known, "unknown filter %s%s", show(f.Kind), suggest(f.Kind, known))
+		}
+		switch {
+		case !validName(f.Name):
+			report(nil, "the name %s must be of letters, digits, - and _, at most 40", show(f.Name))
+		case seen[f.Name]:
+			report(nil, "there is a filter %s already; give this one a name: of its own", f.Name)
+		}
+		seen[f.Name] = true
+	}
+}
+
+func (k *checker) policies() {
+	c := k.c
+	if c.Policy(DefaultPolicy) == nil {
+		p := Policy{Name: DefaultPolicy}
+		p.defaults()
+		c.Policies = append([]Policy{p}, c.Policies...)
+	}
+	names := make([]string, len(c.Filters))
+	for i, f := range c.Filters {
+		names[i] = f.Name
+	}
+	for i := range c.Policies {
+		p := &c.Policies[i]
+		path := "policies." + p.Name
+		if !k.wrote(path+".tag") && !k.wrote(path+".quarantine") && !k.wrote(path+".reject") {
+			p.thresholds()
+		}
+		k.ascending(path, p)
+		for symbol := range p.Weights {
+			if !validSymbol(symbol) {
+				k.fail(path+".weights."+strconv.Quote(symbol), "a symbol is of the form UPPER_SNAKE, and this is %s", show(symbol))
+			}
+		}
+		for _, o := range p.Filters {
+			if slices.Contains(names, o.name) {
+				continue
+			}
+			msg := fmt.Sprintf("no filter of that name runs: %s%s", show(o.name), suggest(o.name, names))
+			if slices.Contains(laterFilters, o.name) && !slices.Contains(k.kinds, o.name) {
+				msg = fmt.Sprintf("the filter %s is not in this version of Postern", o.name)
+			}
+			k.errs = append(k.errs, c.src.errorAt(o.pos, msg, names...))
+		}
+	}
+}
+
+// ascending refuses thresholds of which a milder one could never be reached.
+func (k *checker) ascending(path string, p *Policy) {
+	type threshold struct {
+		key string
+		at  *float64
+	}
+	var last threshold
+	for _, t := range []threshold{{"tag", p.Tag}, {"quarantine", p.Quarantine}, {"reject", p.Reject}} {
+		if t.at == nil {
+			continue
+		}
+		if last.at != nil && *t.at < *last.at {
+			k.fail(path+"."+t.key, "%s: %g lies below %s: %g, which would never be reached", t.key, *t.at, last.key, *last.at)
+		}
+		last = t
+	}
+}
+
+func validSymbol(s string) bool {
+	return s != "" && len(s) <= 60 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "" &&
+		s[0] >= 'A' && s[0] <= 'Z'
+}

@@ -1,0 +1,166 @@
+// Package config reads Postern's configuration file: YAML, strict, every fault with its place and the
+// values that are allowed. It builds nothing of what the file describes; package internal/app does.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is one configuration, checked and with every default filled in. Durations and sizes are plain
+// Go values: a time.Duration, and octets in an int64. Where the file has a mapping by name, the order of
+// the file is kept. A Config is read-only once Parse has returned it.
+type Config struct {
+	Hostname         string         `yaml:"hostname"`          // A-labels, lower case
+	Node             string         `yaml:"node"`              // stands in ids
+	Postmaster       string         `yaml:"postmaster"`        // a mailbox
+	SoftBounce       bool           `yaml:"soft_bounce"`       // every 5yz becomes a 4yz
+	Observe          bool           `yaml:"observe"`           // the whole gateway decides, and changes nothing
+	ExemptNetworks   []netip.Prefix `yaml:"exempt_networks"`   // masked, unmapped
+	ExemptRecipients []string       `yaml:"exempt_recipients"` // patterns, lower case domains
+	Listeners        []Listener     `yaml:"listeners,named"`
+	Routes           []Route        `yaml:"routes"`
+	Upstreams        []Upstream     `yaml:"upstreams,named"`
+	Filters          []*Filter      `yaml:"filters,filters"` // in the order of the file
+	Policies         []Policy       `yaml:"policies,named"`  // "default" is always among them
+	State            State          `yaml:"state"`
+	Quarantine       Quarantine     `yaml:"quarantine"`
+	Metrics          Metrics        `yaml:"metrics"`
+	DNS              DNS            `yaml:"dns"`
+	Log              Log            `yaml:"log"`
+
+	src  *source // the file, for errors that are found later
+	root *node
+}
+
+// Listener is a door for mail.
+type Listener struct {
+	Name         string `yaml:"-"`
+	Address      string `yaml:"address"` // host:port; the host may be empty
+	TLS          *TLS   `yaml:"tls"`     // nil: no TLS is offered
+	BareNewlines string `yaml:"bare_newlines" allowed:"normalize|reject"`
+	Limits       Limits `yaml:"limits"`
+}
+
+// TLS is the server side of TLS on a listener.
+type TLS struct {
+	Certificate string `yaml:"certificate"` // PEM file, with its chain
+	Key         string `yaml:"key"`         // PEM file
+	Mode        string `yaml:"mode" allowed:"starttls|implicit"`
+}
+
+// Limits bound what clients may ask of a listener.
+type Limits struct {
+	Connections int           `yaml:"connections"` // at once
+	PerClient   int           `yaml:"per_client"`  // at once, of one address
+	Message     int64         `yaml:"message"`     // octets
+	Recipients  int           `yaml:"recipients"`  // of one transaction
+	Header      int64         `yaml:"header"`      // octets
+	Idle        time.Duration `yaml:"idle"`
+	Data        time.Duration `yaml:"data"` // for the whole content
+	Errors      int           `yaml:"errors"`
+}
+
+// Route says which recipients go where. Of the routes, the first that fits counts.
+type Route struct {
+	To         []string   `yaml:"to"` // domains and addresses in lower case, "*.domain", "*"
+	Upstream   string     `yaml:"upstream"`
+	Policy     string     `yaml:"policy"`
+	Recipients Recipients `yaml:"recipients,scalar=verify"`
+}
+
+// Recipients says how the mailboxes of a route are known.
+type Recipients struct {
+	Verify string `yaml:"verify" allowed:"none|file" later:"ldap|callout"`
+	File   string `yaml:"file"`
+}
+
+// Upstream is a place where mail is taken to: servers, or a maildir.
+type Upstream struct {
+	Name    string   `yaml:"-"`
+	Servers []string `yaml:"servers"` // host:port, tried in order
+	TLS     string   `yaml:"tls" allowed:"none|opportunistic|required|verify"`
+	CAFile  string   `yaml:"ca_file"` // PEM; "" is the system's
+	Replies string   `yaml:"replies" allowed:"own|verbatim"`
+	Maildir string   `yaml:"maildir"` // folder; excludes servers
+}
+
+// Policy judges reports. Nil thresholds do not exist.
+type Policy struct {
+	Name            string             `yaml:"-"`
+	Tag             *float64           `yaml:"tag"`
+	Quarantine      *float64           `yaml:"quarantine"`
+	Reject          *float64           `yaml:"reject"`
+	QuarantineReply string             `yaml:"quarantine_reply" allowed:"reject|accept"`
+	Weights         map[string]float64 `yaml:"weights"`
+	Observe         bool               `yaml:"observe"`
+	Filters         overlays           `yaml:"filters,overlays"`
+}
+
+// State is where Postern keeps its files.
+type State struct {
+	Directory string `yaml:"directory"`
+}
+
+// Quarantine bounds the store of held mail.
+type Quarantine struct {
+	Keep time.Duration `yaml:"keep"`
+	Size int64         `yaml:"size"` // octets
+}
+
+// Metrics is the address of /metrics, /healthz and /readyz.
+type Metrics struct {
+	Address string `yaml:"address"` // host:port; "" is off
+}
+
+// DNS names the resolvers.
+type DNS struct {
+	Servers []netip.AddrPort `yaml:"servers"` // none: the system's
+}
+
+// Log shapes the log.
+type Log struct {
+	Format  string `yaml:"format" allowed:"json|text"`
+	Level   string `yaml:"level" allowed:"debug|info|warn|error"`
+	Privacy string `yaml:"privacy" allowed:"full|domain|hash"`
+}
+
+// Listener finds a listener by its name, nil if there is none.
+func (c *Config) Listener(name string) *Listener { return byName(c.Listeners, name) }
+
+// Upstream finds an upstream by its name, nil if there is none.
+func (c *Config) Upstream(name string) *Upstream { return byName(c.Upstreams, name) }
+
+// Policy finds a policy by its name, nil if there is none.
+func (c *Config) Policy(name string) *Policy { return byName(c.Policies, name) }
+
+// Filter finds a filter by the name of its stage, nil if there is none.
+func (c *Config) Filter(name string) *Filter {
+	for _, f := range c.Filters {
+		if f.Name == name {
+			return f
+		}
+	}
+	return nil
+}
+
+func byName[T interface{ Listener | Upstream | Policy }](all []T, name string) *T {
+	for i := range all {
+		if nameOf(&all[i]) == name {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
+func nameOf(v any) string {
+	switch v := v.(type) {
+	case *Listener:
+		return v.Name
+	case *Upstream:
+		return v.Name
+	case *Policy:
+		return v.Name
+	}
+	return ""
+}

@@ -1,0 +1,75 @@
+package config
+
+import (
+	"net/netip"
+	"os"
+	"reflect"
+	"time"
+)
+
+// Every default is safe on the open internet.
+
+func (c *Config) defaults() {
+	c.ExemptNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	c.State.Directory = "/var/lib/postern"
+	if os.Geteuid() != 0 {
+		c.State.Directory = "postern-state"
+	}
+	c.Quarantine = Quarantine{Keep: 30 * day, Size: 10 << 30}
+	c.Log = Log{Format: "json", Level: "info", Privacy: "full"}
+}
+
+func (l *Listener) defaults() {
+	l.BareNewlines = "normalize"
+	l.Limits = Limits{
+		Connections: 1000,
+		PerClient:   20,
+		Message:     50 << 20,
+		Recipients:  100, // RFC 5321 4.5.3.1.8: no fewer
+		Header:      256 << 10,
+		Idle:        5 * time.Minute, // RFC 5321 4.5.3.2.7
+		Data:        10 * time.Minute,
+		Errors:      10,
+	}
+}
+
+func (t *TLS) defaults() { t.Mode = "starttls" }
+
+func (r *Route) defaults() {
+	r.Policy = DefaultPolicy
+	r.Recipients.Verify = "none"
+}
+
+func (u *Upstream) defaults() { u.TLS, u.Replies = "opportunistic", "own" }
+
+func (p *Policy) defaults() { p.QuarantineReply = "reject" }
+
+// DefaultPolicy is the name of the policy of routes that name none.
+const DefaultPolicy = "default"
+
+// thresholds are those of a policy that writes none at all: one that is there for its overlays, or to
+// observe, is no laxer than the one that is not there.
+func (p *Policy) thresholds() {
+	tag, reject := 5.0, 15.0
+	p.Tag, p.Reject = &tag, &reject
+}
+
+// standardFilters run where the file has no filters key, as far as the program has them.
+var standardFilters = []string{"spf", "dkim", "attachments", "heuristics"}
+
+// laterFilters are kinds that are known, and not built into this version.
+var laterFilters = []string{
+	"arc", "bayes", "clamav", "dmarc", "dnsbl", "greylist", "icap", "iprev", "milter", "pregreet",
+	"ratelimit", "rspamd", "rules", "script", "spamd", "uribl", "yara",
+}
+
+// laterKeys are the keys of the configuration's contract that this version does not have.
+var laterKeys = map[reflect.Type][]string{
+	reflect.TypeFor[Config]():   {"spool", "admin"},
+	reflect.TypeFor[Listener](): {"proxy_protocol", "engine", "relay"},
+	reflect.TypeFor[Route]():    {"spool"},
+	reflect.TypeFor[Recipients](): {
+		"ldap", "callout", "cache", "url", "base", "filter", "bind",
+	},
+	reflect.TypeFor[Upstream](): {"identity", "protocol", "auth"},
+}

@@ -1,0 +1,167 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// Filter is one configured stage. What its kind makes of its options is the filter's own matter: Decode
+// hands them over.
+type Filter struct {
+	Kind    string        // the key in the file
+	Name    string        // of the stage; the kind unless the file says otherwise
+	OnError string        // "defer", "continue" or "reject"
+	Timeout time.Duration // 0: the pipeline's default
+	Observe bool
+	Pos     Pos // of the kind in the file; the zero Pos for a filter that runs by default
+
+	c       *Config
+	options *node // mapping without the common keys
+}
+
+// filterCommon are the keys that every filter takes beside its own options.
+type filterCommon struct {
+	Name    string        `yaml:"name"`
+	OnError string        `yaml:"on_error" allowed:"defer|continue|reject"`
+	Timeout time.Duration `yaml:"timeout"`
+	Observe bool          `yaml:"observe"`
+}
+
+var commonKeys = keysOf(fieldsOf(reflect.TypeFor[filterCommon]()))
+
+// overlays are what a policy says about filters, in the order of the file.
+type overlays []overlay
+
+type overlay struct {
+	name string
+	off  bool
+	node *node // nil when off
+	pos  Pos
+}
+
+// filters reads the list of stages; whether the program has their kinds is checked later.
+func (d *decoder) filters(n *node, v reflect.Value) {
+	if n.kind != sequence {
+		d.fail(n, "must be a list of filters, and is %s; [] runs none", describe(n))
+		return
+	}
+	all := make([]*Filter, 0, len(n.items))
+	for _, item := range n.items {
+		if f := d.filter(item); f != nil {
+			all = append(all, f)
+		}
+	}
+	v.Set(reflect.ValueOf(all))
+}
+
+func (d *decoder) filter(item *node) *Filter {
+	f := &Filter{Pos: item.pos, options: &node{kind: mapping, pos: item.pos}}
+	switch {
+	case item.kind == scalar:
+		f.Kind = item.text
+	case item.kind == mapping && len(item.pairs) == 1:
+		f.Kind, f.Pos = item.pairs[0].key, item.pairs[0].keyPos
+	case item.kind == mapping && len(item.pairs) > 1:
+		d.fail(item, "one entry names one filter; its options are indented below the filter's name")
+		return nil
+	default:
+		d.fail(item, "must be a filter, such as spf: {}, and is %s", describe(item))
+		return nil
+	}
+	common := filterCommon{Name: f.Kind, OnError: "defer"}
+	if item.kind == mapping {
+		value := item.pairs[0].value
+		if value.kind != mapping && value.kind != null {
+			d.fail(value, "the options of %s must be a mapping, and this is %s", f.Kind, describe(value))
+			return nil
+		}
+		isCommon := func(p pair) bool { return slices.Contains(commonKeys, p.key) }
+		d.decode(value.with(isCommon), reflect.ValueOf(&common).Elem(), field{})
+		f.options = value.with(func(p pair) bool { return !isCommon(p) })
+	}
+	f.Name, f.OnError, f.Timeout, f.Observe = common.Name, common.OnError, common.Timeout, common.Observe
+	return f
+}
+
+// overlays reads what a policy says about filters; whether there are such filters is checked later.
+func (d *decoder) overlays(n *node, v reflect.Value) {
+	if n.kind != mapping {
+		d.fail(n, "must be a mapping from the names of filters, and is %s", describe(n))
+		return
+	}
+	var all overlays
+	for _, p := range n.pairs {
+		o := overlay{name: p.key, pos: p.keyPos}
+		switch {
+		case p.value.kind == scalar && (p.value.text == "off" || p.value.val == false):
+			o.off = true
+		case p.value.kind == mapping:
+			o.node = p.value
+			for _, q := range p.value.pairs {
+				if slices.Contains(commonKeys, q.key) {
+					d.fail(&node{pos: q.keyPos}, "%s is set where the filter is listed, for all policies", q.key)
+				}
+			}
+		default:
+			d.fail(p.value, "must be off or a mapping of the filter's options, and is %s", describe(p.value))
+			continue
+		}
+		all = append(all, o)
+	}
+	v.Set(reflect.ValueOf(all))
+}
+
+func (p *Policy) overlay(filter string) *overlay {
+	for i := range p.Filters {
+		if p.Filters[i].name == filter {
+			return &p.Filters[i]
+		}
+	}
+	return nil
+}
+
+// Overlays tells what the policy says about the filter of that name: that it is off, or that it has
+// options of the policy's own, for which DecodeFor is.
+func (p *Policy) Overlays(filter string) (off, has bool) {
+	o := p.overlay(filter)
+	return o != nil && o.off, o != nil && !o.off
+}
+
+// Decode fills v, a pointer to a struct that holds the defaults, with the filter's options: strictly,
+// by the struct's yaml tags. What the file does not name stays as it is, also within maps. The error is
+// an Errors.
+func (f *Filter) Decode(v any) error { return f.DecodeFor("", v) }
+
+// DecodeFor is Decode, with the options that the named policy has for this filter laid over: mappings
+// are merged key by key, anything else takes the place of what was there.
+func (f *Filter) DecodeFor(policy string, v any) error {
+	to := reflect.ValueOf(v)
+	if to.Kind() != reflect.Pointer || to.IsNil() {
+		return fmt.Errorf("config: filter %s: options can't be decoded into %T", f.Name, v)
+	}
+	d := decoder{src: f.c.src}
+	d.decode(f.options, to.Elem(), field{})
+	if p := f.c.Policy(policy); p != nil {
+		if o := p.overlay(f.Name); o != nil && !o.off {
+			d.decode(o.node, to.Elem(), field{})
+		}
+	}
+	if len(d.errs) > 0 {
+		return f.c.src.finish(d.errs)
+	}
+	return nil
+}
+
+// Errorf makes an Error at the place of one of the filter's options ("notice", "classes.macro"), or at
+// the filter where path is "" or not in the file.
+func (f *Filter) Errorf(path, format string, args ...any) *Error {
+	pos := f.Pos
+	if path != "" {
+		if _, at, ok := locate(f.options, path); ok {
+			pos = at
+		}
+	}
+	return f.c.src.finish(Errors{f.c.src.errorAt(pos, fmt.Sprintf(format, args...))})[0]
+}

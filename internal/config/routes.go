@@ -1,0 +1,164 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// pattern normalises a pattern of recipients: a domain, "*.domain" for every domain below it, an
+// address, "local@*" for that local part in every domain of ours, or "*".
+func pattern(s string) (string, error) {
+	bad := func() (string, error) {
+		return "", fmt.Errorf(`must be a domain, "*.domain", an address or "*", and is %s`, show(s))
+	}
+	if s == "*" {
+		return s, nil
+	}
+	if sub, ok := strings.CutPrefix(s, "*."); ok {
+		d, err := mail.Domain(sub)
+		if err != nil {
+			return bad()
+		}
+		return "*." + d, nil
+	}
+	if local, ok := strings.CutSuffix(s, "@*"); ok {
+		a, err := mail.ParseAddress(local + "@example.org")
+		if err != nil {
+			return bad()
+		}
+		return a.Local() + "@*", nil
+	}
+	if strings.Contains(s, "@") {
+		a, err := mail.ParseAddress(s)
+		if err != nil {
+			return bad()
+		}
+		return a.String(), nil
+	}
+	d, err := mail.Domain(s)
+	if err != nil {
+		return bad()
+	}
+	return d, nil
+}
+
+// Exempt tells whether one of exempt_recipients fits the address. "local@*" fits in any domain: whether
+// a domain is ours is the router's to know.
+func (c *Config) Exempt(a mail.Address) bool {
+	for _, p := range c.ExemptRecipients {
+		local, domain := "", p
+		if i := strings.LastIndexByte(p, '@'); i >= 0 {
+			local, domain = p[:i], p[i+1:]
+		}
+		below, sub := strings.CutPrefix(domain, "*.")
+		switch {
+		case local != "" && !strings.EqualFold(mailbox(local), mailbox(a.Local())):
+		case domain == "*" || domain == a.Domain() || sub && strings.HasSuffix(a.Domain(), "."+below):
+			return true
+		}
+	}
+	return false
+}
+
+// mailbox is a local part without its quotes: for comparisons.
+func mailbox(local string) string {
+	a, err := mail.ParseAddress(local + "@example.org")
+	if err != nil {
+		return local
+	}
+	return a.Unquoted()
+}
+
+func (k *checker) routes() {
+	c := k.c
+	if k.require("", "routes", "routes: [{to: [example.org], upstream: inside}]") && len(c.Routes) == 0 {
+		k.fail("routes", "must have at least one route, as in - {to: [example.org], upstream: inside}")
+	}
+	upstreams, policies := make([]string, len(c.Upstreams)), make([]string, len(c.Policies))
+	for i := range c.Upstreams {
+		upstreams[i] = c.Upstreams[i].Name
+	}
+	for i := range c.Policies {
+		policies[i] = c.Policies[i].Name
+	}
+	taken := map[string]int{}
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		path := fmt.Sprintf("routes[%d]", i)
+		if k.require(path, "to", "to: [example.org]") && len(r.To) == 0 {
+			k.fail(path+".to", "must name at least one domain or address")
+		}
+		k.patterns(path+".to", i, r.To, taken)
+		if k.require(path, "upstream", "upstream: inside") && c.Upstream(r.Upstream) == nil {
+			k.failAllowed(path+".upstream", upstreams, "there is no upstream %s%s", show(r.Upstream), suggest(r.Upstream, upstreams))
+		}
+		if c.Policy(r.Policy) == nil {
+			k.failAllowed(path+".policy", policies, "there is no policy %s%s", show(r.Policy), suggest(r.Policy, policies))
+		}
+		switch {
+		case r.Recipients.Verify == "file" && r.Recipients.File == "":
+			k.fail(path+".recipients", "verify: file needs a file, as in recipients: {verify: file, file: /etc/postern/recipients}")
+		case r.Recipients.Verify != "file" && r.Recipients.File != "":
+			k.fail(path+".recipients.file", "the file is not looked at without verify: file")
+		}
+	}
+	if c.Postmaster == "" {
+		c.Postmaster = "postmaster@" + c.firstDomain()
+	}
+}
+
+// patterns normalises the patterns of a route, and refuses one that an earlier route has.
+func (k *checker) patterns(path string, route int, to []string, taken map[string]int) {
+	for j, s := range to {
+		at := fmt.Sprintf("%s[%d]", path, j)
+		p, err := pattern(s)
+		if err == nil && strings.HasSuffix(p, "@*") {
+			err = fmt.Errorf("a route takes no local@*; name the domain")
+		}
+		if err != nil {
+			k.fail(at, "%s", err)
+			continue
+		}
+		to[j] = p
+		if first, ok := taken[p]; ok {
+			k.fail(at, "routes[%d] takes %s already; the first route that fits counts", first, p)
+			continue
+		}
+		taken[p] = route
+	}
+}
+
+// firstDomain is the first domain of ours, the host's own name where the routes name none.
+func (c *Config) firstDomain() string {
+	for _, r := range c.Routes {
+		for _, p := range r.To {
+			if p != "*" {
+				return strings.TrimPrefix(p[strings.LastIndexByte(p, '@')+1:], "*.")
+			}
+		}
+	}
+	return c.Hostname
+}
+
+func (k *checker) rest() {
+	c := k.c
+	if c.State.Directory == "" {
+		k.fail("state.directory", "must name a folder")
+	}
+	if c.Quarantine.Keep <= 0 {
+		k.fail("quarantine.keep", "keep must be greater than 0")
+	}
+	if c.Quarantine.Size <= 0 {
+		k.fail("quarantine.size", "size must be greater than 0; the quarantine can't be switched off")
+	}
+	if k.wrote("metrics") && c.Metrics.Address == "" {
+		k.require("metrics", "address", "address: 127.0.0.1:9797")
+	}
+	if k.wrote("metrics.address") {
+		if err := hostPort(c.Metrics.Address, false, true); err != nil {
+			k.fail("metrics.address", "%s", err)
+		}
+	}
+}

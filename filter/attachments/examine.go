@@ -285,3 +285,11 @@ func (x *exam) name() string {
 	}
 	return shown(x.names[0].raw)
 }
+
+// label names the part in a finding.
+func (x *exam) label() string {
+	if n := x.name(); n != "" {
+		return fmt.Sprintf("part %s %q", x.part.Path, n)
+	}
+	return "part " + x.part.Path
+}

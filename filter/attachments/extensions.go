@@ -17,9 +17,9 @@ const executableExtensions = `
 // Text and byte code that an interpreter runs: Windows Script Host, shells, PowerShell, registry and
 // setup files, compiled help (which runs script), task and sandbox definitions.
 const scriptExtensions = `
-	a3x action ahk applescript au3 bash bat bgi cdxml chm cmd command csh ksh zsh sh fish fxp hlp hpj hta htc inf
+	a3x ahk applescript au3 bash bat bgi cdxml chm cmd command csh ksh zsh sh fxp hlp hpj hta htc inf
 	ins isp its job js jse jsm mjs msc msh msh1 msh2 mshxml msh1xml msh2xml osd pl plg prg ps1 ps1xml ps2 ps2xml
-	psc1 psc2 psd1 psm1 pssc py pyc pyd pyo pyw pyz pyzw rb reg rgs scpt scptd sct terminal tool vb vbe vbs
+	psc1 psc2 psd1 psm1 pssc py pyc pyd pyo pyw pyz pyzw reg rgs scpt scptd sct terminal tool vb vbe vbs
 	vbscript wsb workflow ws wsc wsf wsh`
 
 // Files whose only content is where to go or what to start.

@@ -44,10 +44,7 @@ func (o *outcome) find(symbol string, strength float64, detail string) {
 
 // report turns what is known about a part into findings and a proposal.
 func (o *outcome) report(x *exam) {
-	label := "part " + x.part.Path
-	if n := x.name(); n != "" {
-		label += fmt.Sprintf(" %q", n)
-	}
+	label := x.label()
 	if x.action > pass {
 		o.find(x.hits[0].symbol, 1, label+": "+x.reason())
 		o.propose(x)
@@ -170,7 +167,7 @@ func (o *outcome) replace(t *mail.Part, files []*exam) error {
 			Name: x.name(), Type: shown(x.part.Type), Size: sizeText(x.size), SHA256: x.sum,
 			Class: string(x.class()), Reason: x.reason(),
 		})
-		o.find(symbolRemoved, 1, fmt.Sprintf("part %s %q, %d octets, SHA-256 %s", x.part.Path, x.name(), x.size, x.sum))
+		o.find(symbolRemoved, 1, fmt.Sprintf("%s: %d octets, SHA-256 %s", x.label(), x.size, x.sum))
 	}
 	text, err := render(o.notice, n)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 type table struct {
 	records map[string][]dns.RR
 	faults  map[string]fault // by name, or by name, blank, type
-	nodes   map[string]bool // every name with something at or below it
+	nodes   map[string]bool  // every name with something at or below it
 }
 
 type fault uint8

@@ -1,0 +1,187 @@
+package mail
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"sync/atomic"
+)
+
+// extent is a run of octets of a Message.
+type extent struct {
+	off, n int64  // of the Blob
+	data   []byte // or these octets, when not nil
+}
+
+// Message is what goes to the next server: runs of octets of a Blob, and inserted octets between them. It
+// can be read any number of times, by several readers at once. It keeps a reference of the Blob until
+// Release.
+type Message struct {
+	blob     *Blob
+	extents  []extent // none is empty
+	ends     []int64  // offset in the message at which each extent ends
+	released atomic.Bool
+}
+
+// NewMessage makes a Message of the whole of b, on which it takes a reference of its own.
+func NewMessage(b *Blob) *Message {
+	return newMessage(b.Retain(), []extent{{n: b.Size()}})
+}
+
+// newMessage makes a Message of extents, and takes over the caller's reference on b.
+func newMessage(b *Blob, ext []extent) *Message {
+	m := &Message{blob: b, extents: make([]extent, 0, len(ext)), ends: make([]int64, 0, len(ext))}
+	var end int64
+	for _, e := range ext {
+		if e.data != nil {
+			e.n = int64(len(e.data))
+		}
+		if e.n > 0 {
+			end += e.n
+			m.extents = append(m.extents, e)
+			m.ends = append(m.ends, end)
+		}
+	}
+	return m
+}
+
+// Size gives the number of octets.
+func (m *Message) Size() int64 {
+	if len(m.ends) == 0 {
+		return 0
+	}
+	return m.ends[len(m.ends)-1]
+}
+
+// Release gives the reference on the Blob back. It is safe to call it twice.
+func (m *Message) Release() {
+	if !m.released.Swap(true) {
+		m.blob.Release()
+	}
+}
+
+// WriteTo writes the message to w, in blocks of at most 64 KiB. It never ends early without an error:
+// octets that can't be read give ErrReleased, io.ErrUnexpectedEOF or the error of the disk.
+func (m *Message) WriteTo(w io.Writer) (int64, error) { return m.writeFrom(0, w) }
+
+func (m *Message) writeFrom(pos int64, w io.Writer) (int64, error) {
+	start := pos
+	// A released message is over as a whole, also where its octets lie beside the Blob.
+	if m.released.Load() || !m.blob.acquire() {
+		return 0, ErrReleased
+	}
+	defer m.blob.Release()
+	write := func(p []byte) error {
+		n, err := w.Write(p)
+		if pos += int64(n); err == nil && n < len(p) {
+			err = io.ErrShortWrite
+		}
+		return err
+	}
+	for i := m.find(pos); i < len(m.extents); i++ {
+		e, skip := m.extents[i], pos-m.start(i)
+		var err error
+		if e.data == nil {
+			err = m.blob.view(e.off+skip, e.n-skip, write)
+		} else {
+			for p := e.data[skip:]; len(p) > 0 && err == nil; {
+				k := min(len(p), blockSize)
+				err, p = write(p[:k]), p[k:]
+			}
+		}
+		if err != nil {
+			return pos - start, err
+		}
+	}
+	return pos - start, nil
+}
+
+// find gives the index of the extent that holds offset pos, and len(m.extents) at the end.
+func (m *Message) find(pos int64) int {
+	return sort.Search(len(m.ends), func(i int) bool { return m.ends[i] > pos })
+}
+
+// start is the offset at which extent i begins.
+func (m *Message) start(i int) int64 { return m.ends[i] - m.extents[i].n }
+
+// Open gives a reader of the message from its first octet on, independent of all others. It must not be
+// used by several goroutines at once. After Release of the Message its reads give ErrReleased.
+func (m *Message) Open() io.ReadSeekCloser { return &messageReader{m: m} }
+
+type messageReader struct {
+	m      *Message
+	pos    int64
+	closed bool
+}
+
+var errReaderClosed = errors.New("mail: reader is closed")
+
+// Read implements io.Reader.
+func (r *messageReader) Read(p []byte) (int, error) {
+	switch {
+	case r.closed:
+		return 0, errReaderClosed
+	case r.m.released.Load():
+		return 0, ErrReleased
+	case len(p) == 0:
+		return 0, nil
+	}
+	n := 0
+	for i := r.m.find(r.pos); i < len(r.m.extents) && n < len(p); i++ {
+		e, skip := r.m.extents[i], r.pos-r.m.start(i)
+		q := p[n:min(int64(len(p)), int64(n)+e.n-skip)]
+		if e.data != nil {
+			copy(q, e.data[skip:])
+		} else if k, err := r.m.blob.ReadAt(q, e.off+skip); k < len(q) {
+			if err == io.EOF {
+				err = fmt.Errorf("mail: read content: %w", io.ErrUnexpectedEOF)
+			}
+			r.pos += int64(k)
+			return n + k, err
+		}
+		n += len(q)
+		r.pos += int64(len(q))
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// WriteTo implements io.WriterTo, for io.Copy.
+func (r *messageReader) WriteTo(w io.Writer) (int64, error) {
+	if r.closed {
+		return 0, errReaderClosed
+	}
+	n, err := r.m.writeFrom(r.pos, w)
+	r.pos += n
+	return n, err
+}
+
+// Seek implements io.Seeker.
+func (r *messageReader) Seek(offset int64, whence int) (int64, error) {
+	if r.closed {
+		return 0, errReaderClosed
+	}
+	switch whence {
+	case io.SeekStart:
+	case io.SeekCurrent:
+		offset += r.pos
+	case io.SeekEnd:
+		offset += r.m.Size()
+	default:
+		return 0, fmt.Errorf("mail: seek: unknown whence %d", whence)
+	}
+	if offset < 0 {
+		return 0, errors.New("mail: seek before the start of the message")
+	}
+	r.pos = offset
+	return offset, nil
+}
+
+// Close ends the reader; the Message is not affected.
+func (r *messageReader) Close() error {
+	r.closed = true
+	return nil
+}

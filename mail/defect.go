@@ -1,0 +1,55 @@
+package mail
+
+// DefectKind names a departure of a message from RFC 5322 or RFC 2045–2049 and 2231. The names are
+// stable: they stand in reports and in the documentation.
+type DefectKind string
+
+// Defect is one departure of a part from the RFCs: something that readers may take differently.
+type Defect struct {
+	Kind   DefectKind `json:"kind"`
+	Offset int64      `json:"offset"`           // where, from the start of the content
+	Detail string     `json:"detail,omitempty"` // what was found, for people; may hold octets of the message
+}
+
+// Limits that were reached: what lies behind is not in the tree, and must not be called clean.
+const (
+	LimitHeader     DefectKind = "limit-header"     // a header has more octets or fields than are read
+	LimitParts      DefectKind = "limit-parts"      // a multipart has parts beyond the limit
+	LimitDepth      DefectKind = "limit-depth"      // a multipart or message lies too deep to be looked into
+	LimitParameters DefectKind = "limit-parameters" // a field has more parameters, or names, than are read
+)
+
+// Departures in the header of a message or part.
+const (
+	MalformedField        DefectKind = "malformed-field"         // a header line that is no field
+	MboxFrom              DefectKind = "mbox-from"               // the header begins with an mbox "From " line
+	NoBlankLine           DefectKind = "no-blank-line"           // no blank line between header and body
+	BlankBeforeColon      DefectKind = "blank-before-colon"      // blanks between a field's name and its colon
+	DuplicateContentField DefectKind = "duplicate-content-field" // a Content-* field or MIME-Version stands twice
+	NoMIMEVersion         DefectKind = "no-mime-version"         // MIME fields, but no MIME-Version
+	BadContentType        DefectKind = "bad-content-type"        // a Content-Type that is no media type
+	BadParameter          DefectKind = "bad-parameter"           // a parameter that breaks the syntax
+	DuplicateParameter    DefectKind = "duplicate-parameter"     // a parameter stands twice, or in two forms
+	EncodedParameter      DefectKind = "encoded-parameter"       // an RFC 2047 encoded word in a parameter
+	ConflictingNames      DefectKind = "conflicting-names"       // the header gives several file names
+	UnknownEncoding       DefectKind = "unknown-encoding"        // a Content-Transfer-Encoding nobody defined
+	BadEncoding           DefectKind = "bad-encoding"            // a Content-Transfer-Encoding field with more than a token
+	EncodedMultipart      DefectKind = "encoded-multipart"       // a multipart with base64, quoted-printable or the like
+	EncodedMessage        DefectKind = "encoded-message"         // an embedded message with base64, quoted-printable or the like
+	PartialMessage        DefectKind = "partial-message"         // message/partial: the rest is elsewhere
+	ExternalBody          DefectKind = "external-body"           // message/external-body: the content is elsewhere
+)
+
+// Departures in the structure of multiparts.
+const (
+	NoBoundary          DefectKind = "no-boundary"           // a multipart without a boundary parameter
+	BadBoundary         DefectKind = "bad-boundary"          // a boundary of octets or length that RFC 2046 does not allow
+	BoundaryReused      DefectKind = "boundary-reused"       // the boundary of an enclosing multipart again
+	BoundaryPrefix      DefectKind = "boundary-prefix"       // a line that begins like a delimiter and is none
+	NoParts             DefectKind = "no-parts"              // a multipart in which no delimiter line was found
+	NoClosingBoundary   DefectKind = "no-closing-boundary"   // a multipart ends without its close delimiter
+	PartsAfterClose     DefectKind = "parts-after-close"     // delimiter lines behind the close delimiter
+	TextBeforeParts     DefectKind = "text-before-parts"     // a preamble
+	TextAfterParts      DefectKind = "text-after-parts"      // an epilogue
+	BlanksAfterBoundary DefectKind = "blanks-after-boundary" // blanks at the end of a delimiter line
+)

@@ -1,0 +1,113 @@
+package mail
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Edit is a change to a content, as data: filters propose edits, Rewrite carries them out. The edits are
+// AddField, RemoveField, ReplaceField, RemovePart and ReplacePart; each marshals to a JSON object whose
+// "op" tells which it is.
+type Edit interface {
+	fmt.Stringer
+	edit()
+}
+
+// ErrEdit is the error of an edit that can't be carried out: an unknown part or field, or octets that
+// would break out of the place they are meant for.
+var ErrEdit = errors.New("mail: edit can't be carried out")
+
+// AddField puts a field on top of the message. Of several the first in the list of edits is topmost. The
+// body is folded by the caller: CRLF may stand in it before a blank only.
+type AddField struct{ Name, Body string }
+
+// RemoveField removes a field of the message's own header, by its index in Content.Header().Fields().
+type RemoveField struct{ Index int }
+
+// ReplaceField gives a field of the message's own header another body, folded by the caller. Of several
+// for one field the first stands.
+type ReplaceField struct {
+	Index int
+	Body  string
+}
+
+// RemovePart removes a part with all that is in it. Where it was the last of its multipart, an empty text
+// part takes its place. Of the root, or the root of an embedded message, the Content-* fields and the body
+// are replaced by those of an empty text; the other fields stay.
+type RemovePart struct{ Path string }
+
+// ReplacePart puts another part in the place of one. Header holds its Content-* fields, Body its octets,
+// already encoded as the fields say, with CRLF line ends. Of the root, or the root of an embedded message,
+// the Content-* fields and the body are replaced; the other fields stay. Of several for one part the first
+// stands.
+type ReplacePart struct {
+	Path   string
+	Header []AddField
+	Body   []byte
+}
+
+func (AddField) edit()     {}
+func (RemoveField) edit()  {}
+func (ReplaceField) edit() {}
+func (RemovePart) edit()   {}
+func (ReplacePart) edit()  {}
+
+func (e AddField) String() string     { return "add field " + e.Name }
+func (e RemoveField) String() string  { return fmt.Sprintf("remove field %d", e.Index) }
+func (e ReplaceField) String() string { return fmt.Sprintf("replace field %d", e.Index) }
+func (e RemovePart) String() string   { return "remove part " + e.Path }
+func (e ReplacePart) String() string  { return "replace part " + e.Path }
+
+// MarshalJSON writes {"op":"add_field","name":…,"body":…}.
+func (e AddField) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Op   string `json:"op"`
+		Name string `json:"name"`
+		Body string `json:"body"`
+	}{"add_field", e.Name, e.Body})
+}
+
+// MarshalJSON writes {"op":"remove_field","index":…}.
+func (e RemoveField) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Op    string `json:"op"`
+		Index int    `json:"index"`
+	}{"remove_field", e.Index})
+}
+
+// MarshalJSON writes {"op":"replace_field","index":…,"body":…}.
+func (e ReplaceField) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Op    string `json:"op"`
+		Index int    `json:"index"`
+		Body  string `json:"body"`
+	}{"replace_field", e.Index, e.Body})
+}
+
+// MarshalJSON writes {"op":"remove_part","path":…}.
+func (e RemovePart) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Op   string `json:"op"`
+		Path string `json:"path"`
+	}{"remove_part", e.Path})
+}
+
+// MarshalJSON writes {"op":"replace_part","path":…,"header":[{"name":…,"body":…}],"body":…}, the body as
+// text.
+func (e ReplacePart) MarshalJSON() ([]byte, error) {
+	type field struct {
+		Name string `json:"name"`
+		Body string `json:"body"`
+	}
+	fields := make([]field, len(e.Header))
+	for i, f := range e.Header {
+		fields[i] = field(f)
+	}
+	return json.Marshal(struct {
+		Op     string  `json:"op"`
+		Path   string  `json:"path"`
+		Header []field `json:"header"`
+		Body   string  `json:"body"`
+	}{"replace_part", e.Path, fields, string(e.Body)})
+}

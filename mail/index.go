@@ -1,0 +1,352 @@
+package mail
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+)
+
+// How the index is made. The content is read once from its start to its end. At the start of a part its
+// header is read; then the octets are searched, block by block, for the next line that begins with "--"
+// and is a delimiter of one of the multiparts that are open at that point. Such a line ends all that lies
+// deeper than its multipart (RFC 2046 5.1.2: a boundary of an outer multipart ends the inner ones), and
+// begins a part or closes the multipart. No body is copied or decoded, and no octet is looked at more than
+// three times, however deep the nesting: lines are compared with the set of open boundaries, not with
+// each level's.
+//
+// A closed multipart stays on the stack until something outside of it begins. Delimiter lines in its
+// epilogue are for no strict reader, but lenient ones go on reading parts there; so these are in the tree
+// too, and the multipart has a defect.
+
+// maxBoundary is the length of a boundary that is still matched. RFC 2046 5.1.1 allows 70 octets.
+const maxBoundary = 1000
+
+// indexer is the state of one run.
+type indexer struct {
+	s      *scanner
+	lim    Limits
+	open   []*Part        // from the root to the part that the scanner is in
+	closed map[*Part]bool // multiparts of open whose close delimiter was seen
+	bounds map[string]int // boundaries of open: by how many multiparts each is used
+	prefix int            // how many multiparts of open have no BoundaryPrefix defect yet
+	parts  int
+}
+
+// index finds the MIME structure of a content. It always gives a tree; after an I/O error this is one
+// opaque part, and the error.
+func index(c *Content) (*Part, error) { return indexWith(newScanner(c.Blob(), c.Blob().Size()), c) }
+
+func indexWith(s *scanner, c *Content) (*Part, error) {
+	size := s.size
+	header := c.Header()
+	opaque := &Part{
+		Path: "0", Header: header, BodyOffset: c.bodyOffset(), End: size, Type: "application/octet-stream",
+		Encoding: "binary", blob: c.Blob(), delim: -1, next: -1, tight: true,
+	}
+	if err := c.Err(); err != nil {
+		return opaque, err
+	}
+	x := &indexer{s: s, lim: c.limits, bounds: map[string]int{}, closed: map[*Part]bool{}}
+	root := &Part{Path: "0", Header: header, BodyOffset: c.bodyOffset(), blob: c.Blob(), delim: -1, next: -1}
+	if err := x.run(root); err != nil {
+		return opaque, err
+	}
+	return root, nil
+}
+
+func (x *indexer) run(root *Part) error {
+	pos, err := x.enter(root)
+	for err == nil && len(x.bounds) > 0 {
+		var at int64
+		var line []byte
+		if at, line, err = x.s.dash(pos); err != nil || at < 0 {
+			break
+		}
+		pos = at + 2
+		level, closes := x.match(line, at)
+		if level < 0 {
+			continue
+		}
+		pos, err = x.delimiter(level, closes, at, line)
+	}
+	if err != nil {
+		return err
+	}
+	return x.leave(0, x.s.size, -1)
+}
+
+// delimiter deals with a delimiter line of the multipart at that level, and gives the offset from which
+// to look for the next one.
+func (x *indexer) delimiter(level int, closes bool, at int64, line []byte) (int64, error) {
+	p := x.open[level]
+	start, unended, err := x.lineEnd(at, line)
+	if err != nil {
+		return 0, err
+	}
+	if err := x.leave(level+1, at-2, at); err != nil {
+		return 0, err
+	}
+	if closes {
+		x.closed[p] = true
+		return at + 2, nil
+	}
+	if x.closed[p] {
+		p.defect(PartsAfterClose, at, "")
+		x.closed[p] = false
+	}
+	if x.parts >= x.lim.Parts {
+		p.defect(LimitParts, at, "more than "+strconv.Itoa(x.lim.Parts)+" parts")
+		return at + 2, nil
+	}
+	child := &Part{
+		Path: childPath(p, len(p.Children)+1), Parent: p, Offset: start, blob: p.blob,
+		delim: at, next: -1, unended: unended,
+	}
+	p.Children = append(p.Children, child)
+	return x.enter(child)
+}
+
+// lineEnd gives the offset behind the delimiter line at at, and whether the content ends in the line.
+func (x *indexer) lineEnd(at int64, line []byte) (end int64, unended bool, err error) {
+	if line[len(line)-1] == '\n' {
+		return at + int64(len(line)), false, nil
+	}
+	end, err = x.s.find(dashLine[:2], at, x.s.size)
+	if end < 0 {
+		return x.s.size, true, err
+	}
+	return end + 2, false, err
+}
+
+// childPath gives the path of the nth child of a multipart; see Part.
+func childPath(p *Part, n int) string {
+	prefix := strings.TrimSuffix(p.Path, ".0") + "."
+	if p.Path == "0" {
+		prefix = ""
+	}
+	return prefix + strconv.Itoa(n)
+}
+
+// enter reads the header of a part that begins, and of the messages embedded at its start; it puts them
+// on the stack, and gives the offset from which to look for delimiter lines.
+func (x *indexer) enter(p *Part) (int64, error) {
+	for {
+		x.parts++
+		if p.Parent != nil {
+			h, at, err := x.s.header(p.Offset, x.s.size, x.lim.PartHeaderOctets, x.lim.Fields, x.isDelimiter)
+			if err != nil {
+				return 0, err
+			}
+			p.Header, p.BodyOffset = h, at
+		}
+		p.describe()
+		depth := len(x.open)
+		x.open = append(x.open, p)
+		container := isMultipart(p.Type) || isEmbedded(p.Type)
+		switch {
+		case p.Header.Truncated() || !container:
+			return p.BodyOffset, nil
+		case depth >= x.lim.Depth:
+			p.defect(LimitDepth, p.Offset, "more than "+strconv.Itoa(x.lim.Depth)+" levels")
+			p.boundary = ""
+			return p.BodyOffset, nil
+		case isMultipart(p.Type):
+			x.openMultipart(p)
+			return p.BodyOffset, nil
+		case !identity(p.Encoding):
+			p.defect(EncodedMessage, p.Offset, p.Encoding)
+			return p.BodyOffset, nil
+		case x.parts >= x.lim.Parts:
+			p.defect(LimitParts, p.Offset, "more than "+strconv.Itoa(x.lim.Parts)+" parts")
+			return p.BodyOffset, nil
+		}
+		child := &Part{
+			Path: p.Path + ".0", Parent: p, Offset: p.BodyOffset, blob: p.blob, delim: -1, next: -1,
+		}
+		p.Children = []*Part{child}
+		p = child
+	}
+}
+
+// openMultipart makes the boundary of p one that is looked for.
+func (x *indexer) openMultipart(p *Part) {
+	if p.boundary == "" {
+		return // describe has noted why
+	}
+	if x.bounds[p.boundary] > 0 {
+		p.defect(BoundaryReused, p.Offset, excerpt(p.boundary))
+	}
+	x.bounds[p.boundary]++
+	x.prefix++
+}
+
+// leave ends the parts of the stack from a level on: they end at end, before the delimiter line at line,
+// or with the content where line is -1.
+func (x *indexer) leave(level int, end, line int64) error {
+	for i := len(x.open) - 1; i >= level; i-- {
+		p := x.open[i]
+		if err := x.finish(p, end); err != nil {
+			return err
+		}
+		p.tight = line < 0 || p.End == line
+		if i == level {
+			p.next = line
+		}
+		if p.boundary != "" {
+			x.closeMultipart(p)
+		}
+	}
+	x.open = x.open[:level]
+	return nil
+}
+
+// finish sets the end of a part. A part that begins where its delimiter ends has no CRLF to give to it.
+func (x *indexer) finish(p *Part, end int64) error {
+	p.End = max(end, p.BodyOffset)
+	if n := len(p.Children); n > 0 {
+		p.End = max(p.End, p.Children[n-1].End)
+	}
+	if !identity(p.Encoding) && strings.Contains(p.Encoding, "uu") {
+		if err := x.uuName(p); err != nil {
+			return err
+		}
+	}
+	if p.Header.Truncated() && p.Parent != nil {
+		// The header was not read to its end: the blank line is somewhere behind, or missing.
+		cut := p.BodyOffset
+		blank, err := x.s.find([]byte("\r\n\r\n"), max(p.Offset, cut-2), p.End)
+		if err != nil {
+			return err
+		}
+		p.BodyOffset = p.End
+		if blank >= 0 {
+			p.BodyOffset = blank + 4
+		}
+		p.Header.octets = p.BodyOffset - p.Offset
+	}
+	return nil
+}
+
+// uuName adds the file name that stands in the first lines of a uuencoded body.
+func (x *indexer) uuName(p *Part) error {
+	b, err := x.s.peek(p.BodyOffset, min(p.End-p.BodyOffset, maxLine))
+	if err != nil {
+		return err
+	}
+	for len(b) > 0 {
+		line := cutLine(b)
+		b = b[len(line):]
+		if rest, ok := bytes.CutPrefix(line, uuBegin); ok {
+			_, name, _ := bytes.Cut(rest, []byte(" "))
+			p.addName(string(name))
+			break
+		}
+	}
+	return nil
+}
+
+func (x *indexer) closeMultipart(p *Part) {
+	if x.bounds[p.boundary]--; x.bounds[p.boundary] == 0 {
+		delete(x.bounds, p.boundary)
+	}
+	if !p.Has(BoundaryPrefix) {
+		x.prefix--
+	}
+	switch {
+	case len(p.Children) == 0 && !p.Has(LimitParts):
+		p.defect(NoParts, p.BodyOffset, excerpt(p.boundary))
+	case !x.closed[p]:
+		p.defect(NoClosingBoundary, p.End, excerpt(p.boundary))
+	}
+	delete(x.closed, p)
+}
+
+// isDelimiter reports whether a line of a header is a delimiter line of an open multipart.
+func (x *indexer) isDelimiter(line []byte) bool {
+	level, _, _ := x.lookup(line)
+	return level >= 0
+}
+
+// match finds the multipart that a line is a delimiter of: its level in the stack, or -1. It notes what
+// is odd about the line.
+func (x *indexer) match(line []byte, at int64) (level int, closes bool) {
+	level, closes, blanks := x.lookup(line)
+	if level < 0 {
+		x.notePrefix(line, at)
+		return -1, false
+	}
+	if blanks {
+		x.open[level].defect(BlanksAfterBoundary, at, "")
+	}
+	return level, closes
+}
+
+// lookup compares a line with the open boundaries. RFC 2046 5.1.1: the delimiter is "--", the boundary
+// and blanks; the close delimiter has "--" before the blanks. A line that merely begins with these is
+// another one: a boundary may be the beginning of another.
+func (x *indexer) lookup(line []byte) (level int, closes, blanks bool) {
+	if len(line) < 3 || line[0] != '-' || line[1] != '-' {
+		return -1, false, false
+	}
+	text := bytes.TrimRight(line, "\r\n")
+	name := bytes.TrimRight(text, " \t")
+	blanks = len(name) < len(text)
+	name = name[2:]
+	if len(name) > maxBoundary+2 {
+		return -1, false, false
+	}
+	if x.bounds[string(name)] > 0 {
+		return x.level(string(name)), false, blanks
+	}
+	if name, ok := bytes.CutSuffix(name, dashLine[2:]); ok && x.bounds[string(name)] > 0 {
+		return x.level(string(name)), true, blanks
+	}
+	return -1, false, false
+}
+
+// level finds the innermost multipart with a boundary, of those not yet closed if there is one.
+func (x *indexer) level(boundary string) int {
+	found := -1
+	for i := len(x.open) - 1; i >= 0; i-- {
+		if x.open[i].boundary != boundary {
+			continue
+		}
+		if !x.closed[x.open[i]] {
+			return i
+		}
+		if found < 0 {
+			found = i
+		}
+	}
+	return found
+}
+
+// notePrefix marks the multiparts whose boundary a line begins with without being their delimiter: some
+// readers compare no more than that.
+func (x *indexer) notePrefix(line []byte, at int64) {
+	if x.prefix == 0 || len(line) < 5 {
+		return
+	}
+	for _, p := range x.open {
+		if b := p.boundary; b != "" && line[2] == b[0] && len(line) >= 2+len(b) && string(line[2:2+len(b)]) == b && !p.Has(BoundaryPrefix) {
+			p.defect(BoundaryPrefix, at, excerpt(string(line)))
+			x.prefix--
+		}
+	}
+}
+
+func isMultipart(mediaType string) bool { return strings.HasPrefix(mediaType, "multipart/") }
+
+// isEmbedded reports whether parts of a type hold a message: RFC 2046 5.2.1, RFC 6532 3.7, RFC 5537 4.1.
+func isEmbedded(mediaType string) bool {
+	return mediaType == "message/rfc822" || mediaType == "message/global" || mediaType == "message/news"
+}
+
+// identity reports whether a body with that encoding is its own octets.
+func identity(encoding string) bool {
+	switch encoding {
+	case "base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue":
+		return false
+	}
+	return true
+}

@@ -1,0 +1,112 @@
+package mail
+
+import (
+	"bytes"
+	"io"
+)
+
+const (
+	scanBlock = 64 << 10 // octets read at a time of a content that is not in memory
+	maxLine   = 2 << 10  // octets of a line that are compared with boundaries
+)
+
+// scanner reads a content block by block, or in place where it is in memory. Offsets are those of the
+// content.
+type scanner struct {
+	r    io.ReaderAt
+	size int64
+	step int64  // octets read at a time
+	mem  []byte // the whole content, where it is in memory
+	buf  []byte // the block
+	at   int64  // offset of buf[0]
+}
+
+func newScanner(r io.ReaderAt, size int64) *scanner {
+	s := &scanner{r: r, size: size, step: scanBlock}
+	if b, ok := r.(*Blob); ok {
+		if mem, ok := b.Bytes(); ok && int64(len(mem)) >= size {
+			s.mem = mem
+		}
+	}
+	return s
+}
+
+// peek gives the n octets at off, or those up to the end of the content. They are valid until the next
+// call.
+func (s *scanner) peek(off, n int64) ([]byte, error) {
+	n = min(n, s.size-off)
+	if n <= 0 {
+		return nil, nil
+	}
+	if s.mem != nil {
+		return s.mem[off : off+n], nil
+	}
+	if off >= s.at && off+n <= s.at+int64(len(s.buf)) {
+		return s.buf[off-s.at:][:n], nil
+	}
+	want := int(min(max(n, s.step), s.size-off))
+	if cap(s.buf) < want {
+		s.buf = make([]byte, want)
+	}
+	s.buf, s.at = s.buf[:want], off
+	if got, err := s.r.ReadAt(s.buf, off); got < want {
+		s.buf = s.buf[:0]
+		if err == nil || err == io.EOF {
+			err = io.ErrUnexpectedEOF // the Blob is shorter than it says
+		}
+		return nil, err
+	}
+	return s.buf[:n], nil
+}
+
+// block gives what can be had at once from off on, at least n octets where the content, or [off, end),
+// has them.
+func (s *scanner) block(off, n, end int64) ([]byte, error) {
+	if s.mem == nil && off >= s.at && off+n <= s.at+int64(len(s.buf)) {
+		n = s.at + int64(len(s.buf)) - off
+	} else {
+		n = max(n, s.step)
+	}
+	return s.peek(off, min(n, end-off))
+}
+
+// find gives the offset of the first pat that lies within [off, end), and -1 when there is none.
+func (s *scanner) find(pat []byte, off, end int64) (int64, error) {
+	for off+int64(len(pat)) <= end {
+		b, err := s.block(off, int64(len(pat)), end)
+		if err != nil {
+			return -1, err
+		}
+		if i := bytes.Index(b, pat); i >= 0 {
+			return off + int64(i), nil
+		}
+		off += int64(len(b) - len(pat) + 1)
+	}
+	return -1, nil
+}
+
+var dashLine = []byte("\r\n--")
+
+// dash finds the first line that begins with "--" at or behind off, which is the start of a line or lies
+// behind it. The line is given up to maxLine octets, with its CRLF where that is among them; at is -1
+// where there is no such line.
+func (s *scanner) dash(off int64) (at int64, line []byte, err error) {
+	if off == 0 {
+		if b, err := s.peek(0, maxLine); err != nil || bytes.HasPrefix(b, dashLine[2:]) {
+			return 0, cutLine(b), err
+		}
+	}
+	at, err = s.find(dashLine, max(off-2, 0), s.size)
+	if at < 0 || err != nil {
+		return -1, nil, err
+	}
+	b, err := s.peek(at+2, maxLine)
+	return at + 2, cutLine(b), err
+}
+
+func cutLine(b []byte) []byte {
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		return b[:i+1]
+	}
+	return b
+}

@@ -1,0 +1,83 @@
+package mail
+
+import "io"
+
+// Part is one node of the MIME structure (RFC 2045–2049) of a content: offsets into its Blob, and what
+// its header says. Parts are immutable once indexed, and valid as long as their Content.
+//
+// Every part has a path, unique within its tree. The root is "0". The children of a multipart root are
+// "1", "2", …; those of a multipart part P are P.1, P.2, …. The single child of a message/rfc822 part P
+// is P.0; the children of a multipart P.0 are P.1, P.2, … in the manner of IMAP (RFC 9051 6.4.5), which
+// gives the parts of an embedded message the same numbers.
+type Part struct {
+	Path     string
+	Parent   *Part   // nil of the root
+	Children []*Part // nil of a leaf
+	Header   *Header
+
+	// The part's octets are [Offset, End) of the Blob, its body [BodyOffset, End). End excludes the CRLF
+	// before the delimiter line that ends the part: it belongs to that line (RFC 2046 5.1.1).
+	Offset, BodyOffset, End int64
+
+	Type        string            // media type "text/plain": lower case; the default where absent or broken
+	Params      map[string]string // of Content-Type: lower-case names, values decoded (RFC 2231); may be nil
+	Encoding    string            // Content-Transfer-Encoding in lower case, without blanks; "7bit" where absent
+	Disposition string            // lower case: "", "inline", "attachment", …
+	Names       []string          // every file name that any reading of the header gives; each once
+	Defects     []Defect          // departures from the RFCs, in the order they were found
+
+	blob     *Blob
+	boundary string // of a multipart that was indexed
+	delim    int64  // offset of the delimiter line before a part of a multipart; -1: none
+	next     int64  // offset of the line of the parent's boundary that ended it; -1: cut short
+	tight    bool   // no CRLF that belongs to a delimiter follows at End
+	unended  bool   // its delimiter line has no CRLF: the content ends in it
+}
+
+// IsLeaf reports whether the part has no children: a plain part, or a multipart or message that was not
+// or could not be looked into.
+func (p *Part) IsLeaf() bool { return len(p.Children) == 0 }
+
+// IsMultipart reports whether the part is a multipart whose parts were found.
+func (p *Part) IsMultipart() bool { return len(p.Children) > 0 && p.boundary != "" }
+
+// IsMessage reports whether the part is a message/rfc822 (or global, or news) whose content was indexed
+// as its only child.
+func (p *Part) IsMessage() bool { return len(p.Children) > 0 && p.boundary == "" }
+
+// Has reports whether the part has a defect of that kind.
+func (p *Part) Has(k DefectKind) bool {
+	for _, d := range p.Defects {
+		if d.Kind == k {
+			return true
+		}
+	}
+	return false
+}
+
+// Walk calls f for the part and, where f returns true, for the parts below it, in the order of the
+// content.
+func (p *Part) Walk(f func(*Part) bool) {
+	if !f(p) {
+		return
+	}
+	for _, c := range p.Children {
+		c.Walk(f)
+	}
+}
+
+// RawBody gives the body's octets as they are, undecoded.
+func (p *Part) RawBody() *io.SectionReader {
+	return io.NewSectionReader(p.blob, p.BodyOffset, p.End-p.BodyOffset)
+}
+
+// Open gives the body decoded as mail clients do, by the part's Encoding: what is no base64 is left out,
+// a broken quoted-printable escape stays as it is, an unknown encoding is taken for none. It decodes on
+// the way and never fails but for errors of the Blob; any number of readers may be open at once.
+func (p *Part) Open() io.Reader { return decodeBody(p.RawBody(), p.Encoding) }
+
+func (p *Part) defect(k DefectKind, off int64, detail string) {
+	if !p.Has(k) {
+		p.Defects = append(p.Defects, Defect{k, off, detail})
+	}
+}

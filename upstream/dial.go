@@ -26,7 +26,7 @@ type dialer struct {
 func (d *dialer) dial(ctx context.Context) (*conn, Outcome) {
 	c, o := d.attempt(ctx, d.tls != nil)
 	if c == nil && d.cfg.TLS == TLSOpportunistic && o.Stage == StageTLS &&
-		!errors.Is(o.Err, errProtocol) && ctx.Err() == nil {
+		!errors.Is(o.Err, errProtocol) && !over(ctx) {
 		// After a failed handshake nobody knows what the two sides think of the stream: a fresh one.
 		return d.attempt(ctx, false)
 	}

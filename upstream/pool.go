@@ -81,8 +81,8 @@ func (p *Pool) deliver(ctx context.Context, env mail.Envelope, m *mail.Message) 
 	for _, s := range p.order(time.Now()) {
 		o = p.try(ctx, s, env, m)
 		p.learn(env, o)
-		s.judge(o, ctx.Err() != nil)
-		if !elsewhere(o) || ctx.Err() != nil {
+		s.judge(o, over(ctx))
+		if !elsewhere(o) || over(ctx) {
 			return o
 		}
 	}
@@ -116,7 +116,7 @@ func (p *Pool) try(ctx context.Context, s *server, env mail.Envelope, m *mail.Me
 	p.cfg.Hooks.phase(s.address, StageWait, start)
 	if c := s.take(time.Now()); c != nil {
 		o := p.transact(ctx, s, c, env, m)
-		if !dead(o) || ctx.Err() != nil {
+		if !dead(o) || over(ctx) {
 			return o
 		}
 		p.cfg.Hooks.retried(s.address, o.Stage)
@@ -167,3 +167,13 @@ func elsewhere(o Outcome) bool {
 
 // errWait is the cause where all connections that the pool may have are in use.
 var errWait = errors.New("upstream: no connection became free")
+
+// over reports whether ctx is done, or is to be done by now: the deadlines of connections are its own, and
+// may be noticed first.
+func over(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return true
+	}
+	limit, ok := ctx.Deadline()
+	return ok && !time.Now().Before(limit)
+}

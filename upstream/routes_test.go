@@ -1,0 +1,105 @@
+package upstream
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+func address(t testing.TB, s string) mail.Address {
+	t.Helper()
+	a, err := mail.ParseAddress(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func TestTable(t *testing.T) {
+	table, err := NewTable([]Rule{
+		{To: []string{"Boss@Example.ORG"}, Route: Route{Upstream: "vip"}},
+		{To: []string{"example.org", "*.example.org"}, Route: Route{Name: "main", Upstream: "exchange", Policy: "default"}},
+		{To: []string{"deep.sub.example.org", "example.net", "bücher.example"}, Route: Route{Upstream: "postfix"}},
+		{To: []string{"boss@example.net"}, Route: Route{Upstream: "never"}},
+		{To: []string{"only@elsewhere.test"}, Route: Route{Upstream: "postfix"}},
+		{To: []string{"*"}, Route: Route{Upstream: "smarthost"}},
+		{To: []string{"late.test"}, Route: Route{Upstream: "late"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		to       string
+		relay    bool
+		upstream string // "" is none
+		name     string
+		ours     bool
+	}{
+		{to: "a@example.org", upstream: "exchange", name: "main", ours: true},
+		{to: "BOSS@example.org", upstream: "vip", name: "Boss@Example.ORG", ours: true},
+		{to: `"boss"@example.org`, upstream: "vip", name: "Boss@Example.ORG", ours: true},
+		{to: "a@x.example.org", upstream: "exchange", name: "main", ours: true},
+		{to: "a@deep.sub.example.org", upstream: "exchange", name: "main", ours: true},
+		{to: "a@example.net", upstream: "postfix", name: "deep.sub.example.org", ours: true},
+		{to: "boss@example.net", upstream: "postfix", name: "deep.sub.example.org", ours: true},
+		{to: "a@xn--bcher-kva.example", upstream: "postfix", name: "deep.sub.example.org", ours: true},
+		{to: "a@x.example.net"},
+		{to: "a@notexample.org"},
+		{to: "a@org"},
+		{to: "only@elsewhere.test", upstream: "postfix", name: "only@elsewhere.test", ours: true},
+		{to: "other@elsewhere.test"},
+		{to: "a@late.test", upstream: "late", name: "late.test", ours: true},
+		{to: "a@late.test", relay: true, upstream: "smarthost", name: "*"},
+		{to: "a@foreign.test", relay: true, upstream: "smarthost", name: "*"},
+		{to: "a@foreign.test"},
+		{to: "a@example.org", relay: true, upstream: "exchange", name: "main", ours: true},
+		{to: "postmaster"},
+		{to: "postmaster", relay: true},
+	} {
+		t.Run(c.to, func(t *testing.T) {
+			r, err := table.Route(Query{Recipient: address(t, c.to), Relay: c.relay})
+			if c.upstream == "" {
+				if !errors.Is(err, ErrNoRoute) {
+					t.Fatalf("%+v, %v", r, err)
+				}
+				return
+			}
+			if err != nil || r.Upstream != c.upstream || r.Name != c.name || r.Ours != c.ours {
+				t.Errorf("%+v, %v", r, err)
+			}
+		})
+	}
+	for domain, want := range map[string]bool{
+		"example.org": true, "a.example.org": true, "example.net": true, "a.example.net": false,
+		"elsewhere.test": true, "late.test": true, "foreign.test": false, "": false, "org": false,
+	} {
+		if table.Ours(domain) != want {
+			t.Errorf("Ours(%q) is %v", domain, !want)
+		}
+	}
+}
+
+func TestTableErrors(t *testing.T) {
+	for _, pattern := range []string{"", "*example.org", "a.*.org", "**", "*.", "a@", "@example.org", "a b.org", "exa mple", "*.*", "a@b@c d"} {
+		_, err := NewTable([]Rule{{To: []string{"fine.test"}}, {To: []string{pattern}}})
+		if err == nil || !strings.Contains(err.Error(), "routes[1]") || pattern != "" && !strings.Contains(err.Error(), pattern) {
+			t.Errorf("%q: %v", pattern, err)
+		}
+	}
+	if _, err := NewTable([]Rule{{}}); err == nil {
+		t.Error("a rule without patterns")
+	}
+}
+
+func TestSuspicious(t *testing.T) {
+	for s, want := range map[string]bool{
+		"a@x.test": false, "a+b@x.test": false, "a.b@x.test": false, "user%foreign@x.test": true,
+		"foreign!user@x.test": true, `"user@foreign"@x.test`: true, `"a b"@x.test`: true, `"a@foreign> X"@x.test`: true,
+	} {
+		if Suspicious(address(t, s)) != want {
+			t.Errorf("Suspicious(%s) is %v", s, !want)
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"syscall"
+	"time"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
+)
+
+// judged is one message with all that was found out about it. Its recipients share one judgement, that of
+// the first: a recipient that could come to another was sent away at RCPT.
+type judged struct {
+	content   *mail.Content
+	input     *filter.Input
+	to        *recipient // the first
+	reports   pipeline.Reports
+	verdict   pipeline.Verdict
+	messageID string
+}
+
+// outcome is how a message ends, for reply, log and metrics.
+type outcome struct {
+	reply         mail.Reply
+	reason        string
+	action        filter.Action
+	because       string
+	server        string
+	upstreamReply string
+	changed       string
+	err           error
+}
+
+// Data takes one message in, judges it, and hands it on. The reader of the engine is not used: the
+// content is read from the wire, and read to its end whatever happens, so that no octet of it is ever
+// taken for a command.
+func (s *session) Data(io.Reader) (err error) {
+	defer s.recovered(&err)
+	t := s.tx
+	if t == nil || len(t.to) == 0 {
+		return engineError(replyGone)
+	}
+	s.w.body = true
+	blob, faults, reply, reason := s.takeContent(t)
+	arrived := time.Now()
+	if !reply.IsZero() {
+		o := outcome{reply: reply, reason: reason, action: actionOf(reply), because: reason}
+		return s.finish(t, nil, o)
+	}
+	defer func() { t.gw.metrics().DataDuration(s.w.cfg.Name, time.Since(arrived)) }()
+	content := mail.NewContent(blob, faults, mail.Limits{HeaderOctets: s.w.cfg.Limits.Header})
+	defer content.Release()
+	ctx, cancel := context.WithTimeout(s.w.ctx, judgeTime)
+	defer cancel()
+	j := &judged{content: content, to: t.to[0], input: &filter.Input{Session: s.in, Transaction: t.complete(), Content: content}}
+	return s.finish(t, j, s.judgeAndDeliver(ctx, t, j))
+}
+
+// takeContent reads the content off the wire into a Blob.
+func (s *session) takeContent(t *transaction) (b *mail.Blob, faults mail.LineFaults, r mail.Reply, reason string) {
+	s.w.bodyEnds = time.Now().Add(s.w.cfg.Limits.Data)
+	ingest := mail.NewIngest(mail.IngestOptions{Dir: t.gw.TempDir, Limit: s.w.cfg.Limits.Message, Unstuff: true})
+	failed, lost := s.w.copyContent(ingest)
+	if lost != nil {
+		ingest.Abort()
+		t.gw.Log.Info("content did not arrive", KeyID, t.in.ID, KeyError, lost)
+		return nil, faults, replyTimeout, ReasonTimeout
+	}
+	s.w.body = false
+	s.guard.contentRead()
+	if failed == nil {
+		b, faults, failed = ingest.Blob()
+	} else {
+		ingest.Abort()
+	}
+	if failed == nil {
+		return b, faults, mail.Reply{}, ""
+	}
+	if errors.Is(failed, mail.ErrTooBig) {
+		return nil, faults, replyTooBig, ReasonSize
+	}
+	t.gw.Log.Error("content can not be stored", KeyID, t.in.ID, KeyError, failed)
+	return nil, faults, storageReply(failed), ReasonStorage
+}
+
+// storageReply answers for our own disk.
+func storageReply(err error) mail.Reply {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return replyFull
+	}
+	return replyLocal
+}
+
+// judgeAndDeliver runs the data phase, decides, and acts.
+func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, j *judged) (o outcome) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.crashed(v)
+			o = outcome{reply: replyLocal, reason: ReasonPanic, action: filter.Defer, because: "panic", changed: ChangedNo}
+		}
+	}()
+	content, first := j.content, t.to[0]
+	j.messageID = brief(content.Header().Get("Message-ID"))
+	intake := pipeline.Intake(content, pipeline.IntakeOptions{
+		RejectBare: s.w.cfg.RejectBare, HeaderLimit: s.w.cfg.Limits.Header, MaxReceived: maxReceived,
+	})
+	j.reports = join(s.reports, t.reports, first.reports, pipeline.Reports{intake})
+	// What no message may be (a loop, NUL) is refused also where the policy only observes.
+	if j.verdict = (&pipeline.Policy{}).Decide(pipeline.Reports{intake}); j.verdict.Action < filter.Defer {
+		j.reports = append(j.reports, s.run(ctx, first.policy.Plan, filter.Data, j.input)...)
+		j.verdict = first.judge.Decide(j.reports)
+	}
+	s.recordVerdict(t, j)
+	v := &j.verdict
+	o = outcome{action: v.Action, because: v.Because, changed: ChangedNo}
+	switch {
+	case content.Err() != nil: // our disk: no result about what could not be read counts
+		o.fail(storageReply(content.Err()), ReasonStorage, content.Err())
+	case v.Action == filter.Reject, v.Action == filter.Defer:
+		o.reply, o.reason = v.Reply, ReasonFilter
+	case v.Action == filter.Quarantine:
+		s.quarantine(ctx, t, j, &o)
+	default:
+		s.deliver(ctx, t, j, &o)
+	}
+	return o
+}
+
+// complete gives the transaction as the data phase is to see it: a struct of its own, since a filter that
+// was abandoned in an earlier phase may still be reading the other.
+func (t *transaction) complete() *filter.Transaction {
+	all := &filter.Transaction{
+		ID: t.in.ID, From: t.in.From, Size: t.in.Size, SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit,
+		Recipients: t.addresses(), Began: t.in.Began,
+	}
+	all.Record(t.in.Facts()...)
+	return all
+}
+
+func (t *transaction) addresses() []mail.Address {
+	to := make([]mail.Address, len(t.to))
+	for i, r := range t.to {
+		to[i] = r.address
+	}
+	return to
+}
+
+// finish writes the lines, counts, and gives the engine its reply. j is nil for content that was not
+// taken in.
+func (s *session) finish(t *transaction, j *judged, o outcome) error {
+	m := t.gw.metrics()
+	o.reply = t.gw.soften(o.reply)
+	f := fate{
+		stage: StageEOD, action: o.action, because: o.because, reply: o.reply,
+		upstreamReply: o.upstreamReply, err: o.err,
+	}
+	if j != nil {
+		f.score, f.messageID, f.size = j.verdict.Score, j.messageID, j.content.Blob().Size()
+		m.Message(j.to.route.Name, o.action, o.changed, j.to.judge.Observe, f.size)
+	}
+	for _, r := range t.to {
+		f.route, f.upstream = r.route.Name, r.route.Upstream
+		if o.server != "" {
+			f.upstream += " " + o.server
+		}
+		s.record(t, r.address, f)
+	}
+	if !o.reply.Positive() {
+		m.Reject(s.w.cfg.Name, StageEOD, o.reply, o.reason)
+	}
+	return engineError(o.reply)
+}

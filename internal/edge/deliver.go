@@ -1,0 +1,130 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"time"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
+	"github.com/postern-mail/postern/upstream"
+)
+
+// quarantine keeps a message in place of delivering it. The copy is durable before anybody is answered.
+func (s *session) quarantine(ctx context.Context, t *transaction, j *judged, o *outcome) {
+	if err := s.keep(ctx, t, j, HeldQuarantine); err != nil {
+		o.fail(storageReply(err), ReasonStorage, err)
+		return
+	}
+	o.reason = ReasonQuarantine
+	if j.to.policy.QuarantineReply == QuarantineAccept {
+		o.reply = mail.NewReply(250, 2, 0, 0, "Ok: held as "+t.in.ID)
+		return
+	}
+	o.reply = mail.NewReply(550, 5, 7, 1, "Message held for inspection as "+t.in.ID)
+}
+
+// fail turns the outcome into a deferral for a reason of ours.
+func (o *outcome) fail(r mail.Reply, reason string, err error) {
+	o.reply, o.reason, o.err, o.action = r, reason, err, filter.Defer
+}
+
+// keep gives the message as it came to the quarantine.
+func (s *session) keep(ctx context.Context, t *transaction, j *judged, kind string) error {
+	if t.gw.Quarantine == nil {
+		return errNoQuarantine
+	}
+	v := &j.verdict
+	return t.gw.Quarantine.Keep(ctx, Held{
+		ID: t.in.ID, Time: time.Now(), Kind: kind,
+		Client: s.in.Client.Addr(), Helo: s.in.Helo, From: t.in.From, To: t.addresses(),
+		Route: j.to.route.Name, Upstream: j.to.route.Upstream, Policy: j.to.policyName,
+		Size: j.content.Blob().Size(), MessageID: j.messageID, Subject: brief(j.content.Header().Get("Subject")),
+		Action: v.Action, Because: v.Because, Score: v.Score, Findings: v.Findings,
+		Filters: j.reports.Summaries(), Edits: describe(v.Edits),
+	}, j.content.Blob())
+}
+
+// deliver puts our fields on the message, changes what the verdict says, and hands it to the upstream.
+func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *outcome) {
+	stripped := strips(j.verdict.Edits)
+	if stripped && j.to.policy.KeepOriginal {
+		if err := s.keep(ctx, t, j, HeldOriginal); err != nil {
+			o.fail(storageReply(err), ReasonStorage, err)
+			return
+		}
+	}
+	m, err := mail.Rewrite(j.content, s.edits(t, j))
+	if err != nil {
+		// Never delivery: an edit that was asked for and not carried out may be the removal of a part.
+		o.fail(replyLocal, ReasonRewrite, err)
+		return
+	}
+	defer m.Release()
+	if stripped {
+		o.changed = ChangedStripped
+	}
+	out := s.handOn(ctx, t, j, m)
+	o.server, o.upstreamReply, o.err = out.Server, "", out.Err
+	if !out.Reply.IsZero() {
+		o.upstreamReply = out.Reply.String()
+	}
+	o.reply = out.ClientReply(t.in.ID, false)
+	switch {
+	case out.Kind == upstream.Delivered:
+		o.reply = mail.NewReply(250, 2, 0, 0, "Ok: queued as "+t.in.ID)
+	case o.reply.Positive(): // acknowledged is what was delivered, and nothing else
+		o.reply = replyLocal
+	}
+	if out.Kind != upstream.Delivered {
+		o.reason = ReasonUpstream
+		o.because = "the next server: " + out.Kind.String()
+		o.action = actionOf(o.reply)
+	}
+}
+
+// edits gives all changes to the message, the topmost field first: our stamp, what filters add, Received,
+// then the message as it came.
+func (s *session) edits(t *transaction, j *judged) []mail.Edit {
+	plan := j.to.policy.Plan
+	if plan.Empty() {
+		plan = t.gw.Plan
+	}
+	edits := pipeline.Stamp(j.verdict, j.input, pipeline.StampOptions{
+		AuthservID: t.gw.Hostname, Plan: plan, Policy: j.to.judge, Score: true,
+	})
+	edits = append(edits, j.verdict.Edits...)
+	return append(edits, received(t.gw.Hostname, s.in, t.in, t.addresses(), time.Now()))
+}
+
+// strips reports whether an edit takes something out of the message.
+func strips(edits []mail.Edit) bool {
+	for _, e := range edits {
+		switch e.(type) {
+		case mail.RemovePart, mail.ReplacePart:
+			return true
+		}
+	}
+	return false
+}
+
+// handOn gives the message to the upstream. A relay that panics has delivered nothing that we know of.
+func (s *session) handOn(ctx context.Context, t *transaction, j *judged, m *mail.Message) (out upstream.Outcome) {
+	defer func() {
+		if v := recover(); v != nil {
+			t.gw.metrics().Panic()
+			t.gw.Log.Error("relay panicked", KeyID, t.in.ID, KeyError, v, KeyStack, string(debug.Stack()))
+			out = upstream.Outcome{Kind: upstream.Unknown, Err: errRelayPanic}
+		}
+	}()
+	return j.to.relay.Deliver(ctx, mail.Envelope{
+		ID: t.in.ID, From: t.in.From, To: t.addresses(), SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit,
+	}, m)
+}
+
+var (
+	errNoQuarantine = errors.New("edge: there is no quarantine to keep the message in")
+	errRelayPanic   = errors.New("edge: relay panicked")
+)

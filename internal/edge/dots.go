@@ -1,0 +1,112 @@
+package edge
+
+import (
+	"bytes"
+	"io"
+	"time"
+)
+
+// dotState is where in a line of content the next octet stands.
+type dotState uint8
+
+const (
+	atLineStart dotState = iota // after CRLF, and at the beginning
+	afterDot                    // after a dot at the start of a line, which is not given out
+	afterDotCR                  // after that dot and a CR, neither of which is given out
+	afterCR                     // after a CR elsewhere
+	inLine
+)
+
+// copyContent reads content up to its end, which is <CRLF>.<CRLF> and nothing else (RFC 5321 4.1.1.4:
+// neither LF.LF, nor CR.CR, nor a mixture), takes the leading dot off each line (RFC 5321 4.5.2) and
+// writes everything else to dst as it came. What follows the end stays in the buffer.
+//
+// An error of dst is kept and given back at the end of the content, which is read to its end in any case:
+// else its rest would be read as commands. An error of the connection ends the connection for the same
+// reason; it is the second result.
+func (w *wire) copyContent(dst io.Writer) (failed, lost error) {
+	w.raiseBuffer()
+	put := func(b []byte) {
+		if failed == nil && len(b) > 0 {
+			_, failed = dst.Write(b)
+		}
+	}
+	state := atLineStart
+	for {
+		n, next, end := scanDots(w.buf[w.r:w.w], state, put)
+		w.r += n
+		if end {
+			return failed, nil
+		}
+		state = next
+		if err := w.fill(earlier(time.Now().Add(w.cfg.Limits.Idle), w.bodyEnds)); err != nil {
+			return failed, err
+		}
+	}
+}
+
+var (
+	crlf    = []byte("\r\n")
+	crlfDot = []byte("\r\n.")
+	crOnly  = []byte("\r")
+)
+
+// scanDots runs over one block in the given state and puts out what is content, in as few pieces as
+// there are leading dots. It gives the octets used, the state after them, and whether the content ended;
+// everything is used unless it ended.
+func scanDots(b []byte, state dotState, put func([]byte)) (used int, next dotState, end bool) {
+	for used < len(b) {
+		rest := b[used:]
+		switch state {
+		case atLineStart:
+			if rest[0] == '.' {
+				used++
+				state = afterDot
+			} else {
+				state = inLine
+			}
+		case afterDot:
+			if rest[0] == '\r' {
+				used++
+				state = afterDotCR
+			} else {
+				state = inLine
+			}
+		case afterDotCR:
+			if rest[0] == '\n' {
+				return used + 1, atLineStart, true
+			}
+			put(crOnly)
+			state = afterCR
+		case afterCR:
+			if rest[0] != '\n' {
+				state = inLine
+				continue
+			}
+			put(rest[:1])
+			used++
+			state = atLineStart
+		case inLine:
+			if i := bytes.Index(rest, crlfDot); i >= 0 {
+				put(rest[:i+len(crlf)])
+				used += i + len(crlfDot)
+				state = afterDot
+				continue
+			}
+			put(rest)
+			return len(b), stateAfter(rest), false
+		}
+	}
+	return used, state, false
+}
+
+func stateAfter(b []byte) dotState {
+	switch {
+	case bytes.HasSuffix(b, crlf):
+		return atLineStart
+	case bytes.HasSuffix(b, crOnly):
+		return afterCR
+	default:
+		return inLine
+	}
+}

@@ -1,0 +1,64 @@
+package edge
+
+import (
+	"errors"
+	"log"
+	"log/slog"
+	"net"
+	"strings"
+
+	"github.com/emersion/go-smtp"
+)
+
+// Each connection has an engine of its own: a go-smtp server that takes just this one, and is started
+// anew by STARTTLS. Its time-outs and its handling of TLS and content are out of play (see guard); what is
+// used is its dialog: the order of commands, the syntax of paths and parameters.
+
+// runEngine serves one connection until the engine has done with it.
+func runEngine(w *wire, g *guard) {
+	gw := w.gateway()
+	srv := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
+		return newSession(w, g, c)
+	}))
+	srv.Domain = gw.Hostname
+	srv.MaxMessageBytes = w.cfg.Limits.Message // RFC 1870: said at EHLO, compared with SIZE= of MAIL
+	srv.MaxLineLength = 0                      // it would end connections over long lines of content; readLine has a limit
+	srv.EnableSMTPUTF8 = true
+	if w.tls == nil {
+		srv.TLSConfig = w.cfg.TLS // so that STARTTLS is offered
+	}
+	srv.ErrorLog = log.New(engineLog{gw.Log}, "", 0)
+	if err := srv.Serve(&one{conn: g}); !errors.Is(err, errTaken) {
+		gw.Log.Error("engine", KeyError, err)
+		return
+	}
+	<-g.closed
+}
+
+var errTaken = errors.New("edge: the one connection is taken")
+
+// one is a listener with one connection.
+type one struct {
+	conn net.Conn
+}
+
+// Accept gives the connection, then errTaken, on which the engine's accept loop ends.
+func (o *one) Accept() (net.Conn, error) {
+	if o.conn == nil {
+		return nil, errTaken
+	}
+	c := o.conn
+	o.conn = nil
+	return c, nil
+}
+
+func (o *one) Close() error   { return nil }
+func (o *one) Addr() net.Addr { return nil }
+
+// engineLog takes what the engine writes to its log.
+type engineLog struct{ log *slog.Logger }
+
+func (l engineLog) Write(p []byte) (int, error) {
+	l.log.Warn("engine", KeyError, strings.TrimSpace(string(p)))
+	return len(p), nil
+}

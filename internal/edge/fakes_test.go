@@ -1,0 +1,327 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
+	"github.com/postern-mail/postern/upstream"
+)
+
+// fakeRelay remembers what it was given and answers as it is told.
+type fakeRelay struct {
+	mu     sync.Mutex
+	got    []delivered
+	answer func(mail.Envelope) upstream.Outcome // nil: Delivered
+	cached map[string]mail.Reply
+	before func() // called at the beginning of Deliver
+}
+
+type delivered struct {
+	env     mail.Envelope
+	content string
+}
+
+func (f *fakeRelay) Deliver(_ context.Context, env mail.Envelope, m *mail.Message) upstream.Outcome {
+	if f.before != nil {
+		f.before()
+	}
+	var b bytes.Buffer
+	if _, err := m.WriteTo(&b); err != nil {
+		return upstream.Outcome{Err: err}
+	}
+	out := upstream.Outcome{Kind: upstream.Delivered, Server: "backend:25", Reply: mail.NewReply(250, 2, 0, 0, "backend has it"), Stage: upstream.StageDot}
+	if f.answer != nil {
+		out = f.answer(env)
+	}
+	if out.Kind == upstream.Delivered {
+		f.mu.Lock()
+		f.got = append(f.got, delivered{env, b.String()})
+		f.mu.Unlock()
+	}
+	return out
+}
+
+func (f *fakeRelay) Cached(a mail.Address) (mail.Reply, bool) {
+	r, ok := f.cached[a.String()]
+	return r, ok
+}
+
+func (f *fakeRelay) all() []delivered {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]delivered(nil), f.got...)
+}
+
+// fakeRecipients knows some mailboxes.
+type fakeRecipients struct{ err error }
+
+func (f fakeRecipients) Lookup(_ context.Context, a mail.Address) (upstream.Known, error) {
+	if f.err != nil {
+		return upstream.NoSource, f.err
+	}
+	switch a.Mailbox() {
+	case "known@file.example", "odd%name@file.example", "odd name@file.example":
+		return upstream.Yes, nil
+	}
+	return upstream.No, nil
+}
+
+// fakeQuarantine remembers what it keeps.
+type fakeQuarantine struct {
+	mu   sync.Mutex
+	kept []Held
+	err  error
+}
+
+func (q *fakeQuarantine) Keep(_ context.Context, h Held, b *mail.Blob) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.err != nil {
+		return q.err
+	}
+	if b.Size() != h.Size {
+		return errors.New("size")
+	}
+	q.kept = append(q.kept, h)
+	return nil
+}
+
+// fakeMetrics counts panics and rejects, and checks labels.
+type fakeMetrics struct {
+	noMetrics
+	mu       sync.Mutex
+	panics   int
+	rejects  map[string]int
+	commands map[string]int
+	open     int
+	refused  int
+	tls      string
+}
+
+func (m *fakeMetrics) Panic() { m.mu.Lock(); m.panics++; m.mu.Unlock() }
+func (m *fakeMetrics) Reject(_, stage string, r mail.Reply, reason string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rejects[fmt.Sprintf("%s %d %s", stage, r.Code, reason)]++
+}
+func (m *fakeMetrics) Command(_, verb string, code int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.commands[fmt.Sprintf("%s %d", verb, code)]++
+}
+func (m *fakeMetrics) ConnectionOpened(string) { m.mu.Lock(); m.open++; m.mu.Unlock() }
+func (m *fakeMetrics) ConnectionClosed(_, tls string, _ time.Duration) {
+	m.mu.Lock()
+	m.open--
+	m.tls = tls
+	m.mu.Unlock()
+}
+func (m *fakeMetrics) ConnectionRejected(string, string) { m.mu.Lock(); m.refused++; m.mu.Unlock() }
+
+// logBuffer is where the log goes.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) lines() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Split(strings.TrimSuffix(l.b.String(), "\n"), "\n")
+}
+
+// scripted is a filter that does in its phase what one line of a dialog file says:
+//
+//	PHASE propose reject|defer|quarantine|tag [hold] [CODE TEXT]
+//	PHASE error | panic | score SYMBOL N | strip PATH | remove PATH | rcptscore LOCAL SYMBOL
+func scripted(t testing.TB, line string) pipeline.Stage {
+	w := strings.Fields(line)
+	var phase filter.Phase
+	found := false
+	for _, p := range filter.AllPhases() {
+		if p.String() == w[0] {
+			phase, found = p, true
+		}
+	}
+	if !found || len(w) < 2 {
+		t.Fatalf("no phase in filter line %q", line)
+	}
+	var symbols []filter.Symbol
+	if w[1] == "score" {
+		var weight float64
+		fmt.Sscan(w[3], &weight)
+		symbols = []filter.Symbol{{Name: w[2], Weight: weight, Description: "test"}}
+	}
+	if w[1] == "rcptscore" {
+		symbols = []filter.Symbol{{Name: w[3], Weight: 1, Description: "test"}}
+	}
+	check := func(_ context.Context, in *filter.Input) (filter.Result, error) {
+		var r filter.Result
+		switch w[1] {
+		case "propose":
+			for _, a := range filter.AllActions() {
+				if a.String() == w[2] {
+					r.Propose = a
+				}
+			}
+			rest := w[3:]
+			if len(rest) > 0 && rest[0] == "hold" {
+				r.Hold, rest = true, rest[1:]
+			}
+			if len(rest) > 1 {
+				var code int
+				fmt.Sscan(rest[0], &code)
+				reply := mail.NewReply(code, code/100, 7, 1, strings.ReplaceAll(strings.Join(rest[1:], " "), `\n`, "\n"))
+				r.Reply = &reply
+			}
+		case "error":
+			return r, errors.New("out of order")
+		case "panic":
+			panic("filter is broken")
+		case "score":
+			r.Findings = []filter.Finding{{Symbol: w[2], Strength: 1}}
+		case "rcptscore":
+			if in.Recipient.Address.Local() == w[2] {
+				r.Findings = []filter.Finding{{Symbol: w[3], Strength: 1}}
+			}
+		case "strip":
+			r.Edits = []mail.Edit{mail.ReplacePart{Path: w[2], Header: []mail.AddField{{Name: "Content-Type", Body: "text/plain"}}, Body: []byte("removed\r\n")}}
+		}
+		return r, nil
+	}
+	return pipeline.Stage{
+		Spec:   filter.Spec{Name: "s" + w[0] + w[1] + fmt.Sprint(time.Now().UnixNano()), Phases: filter.In(phase), Symbols: symbols},
+		Filter: filter.Func(check),
+	}
+}
+
+// door is a server under test and everything around it.
+type door struct {
+	t          testing.TB
+	srv        *Server
+	addr       string
+	relay      *fakeRelay
+	second     *fakeRelay
+	quarantine *fakeQuarantine
+	metrics    *fakeMetrics
+	log        *logBuffer
+	gw         *Gateway
+	served     chan error
+}
+
+// newDoor makes a gateway for ours.example, second.example and file.example; change may set anything
+// before it starts.
+func newDoor(t testing.TB, filters []string, change func(*door, *ListenerConfig)) *door {
+	d := &door{
+		t: t, relay: &fakeRelay{}, second: &fakeRelay{}, quarantine: &fakeQuarantine{}, log: &logBuffer{},
+		metrics: &fakeMetrics{rejects: map[string]int{}, commands: map[string]int{}}, served: make(chan error, 1),
+	}
+	var stages []pipeline.Stage
+	for _, f := range filters {
+		stages = append(stages, scripted(t, f))
+	}
+	plan, err := pipeline.Compile(stages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	weights := map[string]float64{}
+	for name, s := range plan.Symbols() {
+		weights[name] = s.Weight
+	}
+	tag, reject := 5.0, 15.0
+	judge := &pipeline.Policy{Name: "default", Weights: weights, Tag: &tag, Reject: &reject}
+	table, err := upstream.NewTable([]upstream.Rule{
+		{To: []string{"ours.example", "*.ours.example"}, Route: upstream.Route{Name: "ours", Upstream: "one", Policy: "default"}},
+		{To: []string{"second.example"}, Route: upstream.Route{Name: "second", Upstream: "two", Policy: "default"}},
+		{To: []string{"file.example"}, Route: upstream.Route{Name: "file", Upstream: "one", Policy: "default"}},
+		{To: []string{"lost.example"}, Route: upstream.Route{Name: "lost", Upstream: "none", Policy: "default"}},
+		{To: []string{"policyless.example"}, Route: upstream.Route{Name: "policyless", Upstream: "one", Policy: "none"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.gw = &Gateway{
+		Hostname: "mx.example.org", Node: "mx", Postmaster: "admin@ours.example",
+		Plan: plan, Policy: judge,
+		Policies:   map[string]*Policy{"default": {Plan: plan, Policy: judge, KeepOriginal: true}},
+		Router:     table,
+		Relays:     map[string]upstream.Relay{"one": d.relay, "two": d.second},
+		Recipients: map[string]upstream.Recipients{"file": fakeRecipients{}},
+		ExemptRecipients: func(a mail.Address) bool {
+			return strings.EqualFold(a.Local(), "postmaster") || strings.EqualFold(a.Local(), "abuse")
+		},
+		ExemptNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Quarantine:     d.quarantine,
+		TempDir:        t.TempDir(),
+		Log:            slog.New(slog.NewJSONHandler(d.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Metrics:        d.metrics,
+	}
+	cfg := ListenerConfig{Name: "public", TLS: serverTLS(t)}
+	if change != nil {
+		change(d, &cfg)
+	}
+	d.srv = NewServer(cfg, func() *Gateway { return d.gw })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.addr = l.Addr().String()
+	go func() { d.served <- d.srv.Serve(l) }()
+	t.Cleanup(d.stop)
+	return d
+}
+
+func (d *door) stop() {
+	_ = d.srv.Close()
+	if err := <-d.served; err != nil {
+		d.t.Errorf("Serve: %v", err)
+	}
+	d.served <- nil
+}
+
+var serverCertificate = sync.OnceValue(func() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "mx.example.org"}, DNSNames: []string{"mx.example.org"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}, &x509.Certificate{SerialNumber: big.NewInt(1)}, &key.PublicKey, key)
+	if err != nil {
+		panic(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+})
+
+func serverTLS(testing.TB) *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{serverCertificate()}, MinVersion: tls.VersionTLS12}
+}
+
+var errFull = &net.OpError{Op: "write", Err: syscall.ENOSPC}

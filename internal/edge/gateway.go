@@ -1,0 +1,165 @@
+package edge
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
+	"github.com/postern-mail/postern/upstream"
+)
+
+// Gateway is what a session needs of the gateway around it. It is read-only and swapped whole by a
+// reload: a session takes the current one at EHLO and at each MAIL, and keeps it for the transaction.
+type Gateway struct {
+	Hostname   string // our name: greeting, Received, authserv-id
+	Node       string // the first part of every id
+	Postmaster string // who gets the mail for <postmaster> without a domain; an address that has a route
+	SoftBounce bool   // every 5yz becomes a 4yz
+	Observe    bool   // every policy only observes
+
+	Plan       *pipeline.Plan                 // runs the connect, helo and mail phases; nil: none
+	Policy     *pipeline.Policy               // decides these phases, while no route is known; nil: no thresholds, no weights
+	Policies   map[string]*Policy             // by name; "default" stands for routes that name none
+	Router     upstream.Router                // never nil
+	Relays     map[string]upstream.Relay      // by upstream name
+	Recipients map[string]upstream.Recipients // by route name; none: every mailbox may exist
+
+	ExemptRecipients func(mail.Address) bool // who is always accepted: postmaster, abuse, and configured ones; nil: nobody
+	ExemptNetworks   []netip.Prefix          // clients that no list, rate or per-client limit applies to
+
+	Quarantine Quarantine // nil: nothing can be kept, so that what should be is deferred
+	TempDir    string     // where content that outgrows memory lies; in the state's file system
+	Log        *slog.Logger
+	Privacy    Privacy
+	Metrics    Metrics // nil: none
+}
+
+// Policy is how the mail of a route is judged.
+type Policy struct {
+	Plan            *pipeline.Plan   // runs the rcpt and data phases; nil: none
+	Policy          *pipeline.Policy // decides; never nil
+	QuarantineReply QuarantineReply
+	KeepOriginal    bool // keep the whole message before a part of it is removed
+}
+
+// QuarantineReply is what the client of a quarantined message is told.
+type QuarantineReply uint8
+
+// The replies.
+const (
+	QuarantineReject QuarantineReply = iota // 550: the sender learns of it
+	QuarantineAccept                        // 250: nobody learns of it
+)
+
+// Quarantine keeps messages. When Keep returns nil the copy is durable.
+type Quarantine interface {
+	Keep(ctx context.Context, h Held, content *mail.Blob) error
+}
+
+// Kinds of what is held.
+const (
+	HeldQuarantine = "quarantine" // kept in place of being delivered
+	HeldOriginal   = "original"   // delivered with changes; this is what it was
+)
+
+// Held is the record of a message that goes to the quarantine.
+type Held struct {
+	ID        string // the transaction's id
+	Time      time.Time
+	Kind      string // HeldQuarantine or HeldOriginal
+	Client    netip.Addr
+	Helo      string
+	From      mail.Address
+	To        []mail.Address
+	Route     string
+	Upstream  string
+	Policy    string
+	Size      int64
+	MessageID string
+	Subject   string
+	Action    filter.Action
+	Because   string
+	Score     float64
+	Findings  []pipeline.StageFinding
+	Filters   []pipeline.Summary
+	Edits     []string
+}
+
+// ListenerConfig is one listener.
+type ListenerConfig struct {
+	Name       string      // in the configuration
+	Address    string      // for people; the caller listens
+	TLS        *tls.Config // nil: no TLS
+	Implicit   bool        // TLS from the first octet on, in place of STARTTLS
+	RejectBare bool        // refuse content with bare CR or LF
+	Limits     Limits
+}
+
+// Limits bound what one listener and one client may use. A zero field means its default.
+type Limits struct {
+	Connections int           // at once; 1000
+	PerClient   int           // at once from one IPv4 address or IPv6 /64; 20; exempt networks are not counted
+	Message     int64         // octets of content; 50 MiB
+	Recipients  int           // of one transaction; 100
+	Header      int64         // octets of the header; 256 KiB
+	Idle        time.Duration // for one command line, and between two reads of content; 5 min
+	Data        time.Duration // for the whole content; 10 min
+	Errors      int           // refused commands before the connection is ended; 10
+}
+
+func (l Limits) withDefaults() Limits {
+	orInt(&l.Connections, 1000)
+	orInt(&l.PerClient, 20)
+	orInt(&l.Message, 50<<20)
+	orInt(&l.Recipients, 100)
+	orInt(&l.Header, 256<<10)
+	orInt(&l.Idle, 5*time.Minute)
+	orInt(&l.Data, 10*time.Minute)
+	orInt(&l.Errors, 10)
+	return l
+}
+
+func orInt[T int | int64 | time.Duration](v *T, otherwise T) {
+	if *v <= 0 {
+		*v = otherwise
+	}
+}
+
+// Bounds that are not configured.
+const (
+	sessionLife  = time.Hour       // after this a client gets no new transaction
+	judgeTime    = 5 * time.Minute // for filters and delivery together; RFC 5321 4.5.3.2.6: clients wait 10 min
+	writeTimeout = time.Minute     // for replies that the client does not read
+	tlsTimeout   = time.Minute     // for a TLS handshake
+	lingerTime   = time.Second     // in which a client that was hung up on may read our last words
+	maxReceived  = 50              // Received fields of a message that is not taken for a loop; RFC 5321 6.3: at least 100 hops is the advice, Postfix has 50
+	maxHello     = 255             // octets of an EHLO argument that are kept; RFC 5321 4.5.3.1.2
+)
+
+// observing gives p, made to observe where the whole gateway does.
+func (gw *Gateway) observing(p *pipeline.Policy) *pipeline.Policy {
+	if p == nil {
+		p = &pipeline.Policy{}
+	}
+	if !gw.Observe || p.Observe {
+		return p
+	}
+	q := *p
+	q.Observe = true
+	return &q
+}
+
+// exempt reports whether no list, rate or per-client limit applies to the client.
+func (gw *Gateway) exempt(client netip.Addr) bool {
+	for _, p := range gw.ExemptNetworks {
+		if p.Contains(client) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,321 @@
+package edge
+
+import (
+	"bytes"
+	"net"
+	"strings"
+	"time"
+)
+
+// guard is the net.Conn that one run of the engine is given. The engine never sees more than one command
+// line at a time, so that everything behind the line is still ours: the content after DATA, and what a
+// client pipelined behind STARTTLS. It never sees content at all: the session reads that from the wire,
+// and the engine then finds an empty one.
+//
+// What the engine does not do right, or can not know, is done here, on the command line or on its reply:
+//
+//   - STARTTLS: the handshake is made here and the engine started anew, so that nothing said in clear
+//     outlives it (RFC 3207 4.2), and a failed handshake ends the connection;
+//   - CHUNKING (RFC 3030): the engine offers it and confuses the results of two messages when RSET comes
+//     between chunks. It is not offered, and BDAT, whose chunk can't be told from commands by a server
+//     that refuses it, ends the connection;
+//   - RCPT TO:<postmaster>, which RFC 5321 4.5.1 demands and the engine's parser refuses;
+//   - the 421 to MAIL when we drain or the session is old, or to anything after too many errors, and the
+//     end of the connection behind it;
+//   - soft_bounce for replies that are the engine's own.
+type guard struct {
+	w       *wire
+	mute    bool   // drop the greeting: a run after STARTTLS
+	pending []byte // of what the engine is to read
+	over    bool
+	closed  chan struct{}
+}
+
+func newGuard(w *wire, mute bool) *guard {
+	return &guard{w: w, mute: mute, closed: make(chan struct{})}
+}
+
+// Read gives the engine the next command line, or a part of it.
+func (g *guard) Read(p []byte) (int, error) {
+	if g.over {
+		return 0, errEnded
+	}
+	for len(g.pending) == 0 {
+		line, err := g.w.readLine()
+		if err != nil {
+			return 0, errEnded
+		}
+		g.pending = g.command(line)
+		if g.w.upgrade {
+			return 0, errEnded
+		}
+	}
+	n := copy(p, g.pending)
+	g.pending = g.pending[n:]
+	return n, nil
+}
+
+// Write collects replies.
+func (g *guard) Write(p []byte) (int, error) {
+	if g.over {
+		return len(p), nil
+	}
+	if g.mute {
+		g.mute = !bytes.HasSuffix(p, crlf)
+		return len(p), nil
+	}
+	g.w.out = append(g.w.out, p...)
+	g.w.inspect()
+	if len(g.w.out) > replyBuffer && g.w.seen == len(g.w.out) {
+		if err := g.w.flush(); err != nil {
+			g.w.end(errEnded)
+		}
+	}
+	return len(p), nil
+}
+
+// Close ends this run of the engine; the wire is closed by who made it.
+func (g *guard) Close() error {
+	if !g.over {
+		g.over = true
+		close(g.closed)
+	}
+	return nil
+}
+
+func (g *guard) LocalAddr() net.Addr  { return g.w.raw.LocalAddr() }
+func (g *guard) RemoteAddr() net.Addr { return g.w.raw.RemoteAddr() }
+
+// SetDeadline and its kin only tell the engine whether it may go on: the wire sets the deadlines.
+func (g *guard) SetDeadline(time.Time) error { return g.state() }
+
+// SetReadDeadline see SetDeadline.
+func (g *guard) SetReadDeadline(time.Time) error { return g.state() }
+
+// SetWriteDeadline see SetDeadline.
+func (g *guard) SetWriteDeadline(time.Time) error { return g.state() }
+
+func (g *guard) state() error {
+	if g.over {
+		return errEnded
+	}
+	return nil
+}
+
+var endOfContent = []byte(".\r\n")
+
+// contentRead lets the engine find an empty content: the session has taken the real one.
+func (g *guard) contentRead() { g.pending = endOfContent }
+
+// command looks at one command line and gives what the engine is to read of it; nothing if the line was
+// answered here.
+func (g *guard) command(line []byte) []byte {
+	w := g.w
+	verb, arg := splitCommand(line)
+	w.verb = verb
+	if w.errors >= w.cfg.Limits.Errors && verb != "QUIT" {
+		w.say("421 4.7.0 Too many errors")
+		w.hangUp()
+		return nil
+	}
+	switch verb {
+	case "EHLO", "HELO":
+		w.hellos++
+		w.esmtp = verb == "EHLO"
+	case "MAIL":
+		if why := g.noMore(); why != "" {
+			w.say(why)
+			w.hangUp()
+			return nil
+		}
+		w.path = commandPath(line)
+	case "RCPT":
+		line = domainPostmaster(line, w.gateway().Hostname)
+		w.path = commandPath(line)
+	case "STARTTLS":
+		g.startTLS(arg)
+		return nil
+	case "BDAT":
+		w.say("502 5.5.1 BDAT is not offered")
+		w.hangUp()
+		return nil
+	case "AUTH":
+		w.say("502 5.5.1 AUTH is not offered")
+		return nil
+	}
+	return line
+}
+
+// noMore gives the reply to a MAIL that we will not take, "" if we will.
+func (g *guard) noMore() string {
+	w := g.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.busy:
+		return "" // the session refuses a second MAIL itself
+	case w.draining:
+		return "421 4.3.2 Service shutting down"
+	case time.Since(w.began) > sessionLife:
+		return "421 4.3.2 This session has lasted long enough"
+	}
+	return ""
+}
+
+// startTLS answers STARTTLS (RFC 3207 4).
+func (g *guard) startTLS(arg string) {
+	w := g.w
+	switch {
+	case arg != "":
+		w.say("501 5.5.4 STARTTLS takes no parameters")
+		return
+	case w.tls != nil:
+		w.say("503 5.5.1 TLS is active already")
+		return
+	case w.cfg.TLS == nil:
+		w.say("502 5.5.1 STARTTLS is not offered")
+		return
+	}
+	w.r, w.w = 0, 0 // what came in clear behind the command may be anybody's
+	w.say("220 2.0.0 Ready to start TLS")
+	if err := w.flush(); err != nil {
+		w.end(err)
+		return
+	}
+	if err := w.secure(TLSStart); err != nil {
+		w.hungUp = true
+		return
+	}
+	w.upgrade = true
+}
+
+// verbs holds the four-letter verbs and the others that have a name in the metrics.
+var verbs = func() map[string]bool {
+	m := map[string]bool{}
+	for _, v := range Verbs() {
+		m[v] = true
+	}
+	delete(m, VerbEOD)
+	delete(m, VerbOther)
+	return m
+}()
+
+// splitCommand gives a line's verb in upper case, VerbOther if we do not know it, and its argument.
+func splitCommand(line []byte) (verb, arg string) {
+	text := strings.TrimRight(string(line), "\r\n")
+	// The engine takes any line that begins so for STARTTLS; it must never see one.
+	if strings.HasPrefix(strings.ToUpper(text), "STARTTLS") {
+		return "STARTTLS", strings.TrimSpace(text[len("STARTTLS"):])
+	}
+	word, rest, _ := strings.Cut(text, " ")
+	if verb = strings.ToUpper(word); !verbs[verb] {
+		return VerbOther, ""
+	}
+	return verb, strings.TrimSpace(rest)
+}
+
+// commandPath gives the path of MAIL or RCPT as it stands on the wire, with its angle brackets; without
+// them where the client left them out. The engine hands on a mailbox whose quotes are gone, from which
+// nobody can tell <"a@b"@c> from <a@b@c>.
+func commandPath(line []byte) string {
+	_, s, _ := strings.Cut(string(line), ":")
+	s = strings.TrimLeft(s, " \t")
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '>':
+			return s[:i+1]
+		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+			return s[:i]
+		}
+	}
+	return strings.TrimRight(s, "\r\n")
+}
+
+// domainPostmaster gives the line, with our domain put behind a <postmaster> that has none (RFC 5321
+// 4.1.1.3, 4.5.1).
+func domainPostmaster(line []byte, hostname string) []byte {
+	const path = "<postmaster>"
+	i := bytes.IndexByte(line, '<')
+	if i < 0 || len(line) < i+len(path) || !bytes.EqualFold(line[i:i+len(path)], []byte(path)) {
+		return line
+	}
+	at := i + len(path) - 1
+	out := make([]byte, 0, len(line)+1+len(hostname))
+	out = append(append(out, line[:at]...), '@')
+	return append(append(out, hostname...), line[at:]...)
+}
+
+// inspect looks at each reply line once, when it is whole: it takes CHUNKING out of the answer to EHLO,
+// gives MAIL and RCPT their own enhanced codes (RFC 3463 3.2) without repeating the address, softens what
+// soft_bounce softens, and counts.
+func (w *wire) inspect() {
+	for {
+		i := bytes.IndexByte(w.out[w.seen:], '\n')
+		if i < 0 {
+			return
+		}
+		line := w.out[w.seen : w.seen+i+1]
+		replaced := w.reply(line)
+		tail := w.out[w.seen+i+1:]
+		switch {
+		case replaced == nil:
+			w.seen += i + 1
+		default:
+			rest := append([]byte(nil), tail...)
+			w.out = append(append(w.out[:w.seen], replaced...), rest...)
+			w.seen += len(replaced)
+		}
+	}
+}
+
+// reply looks at one reply line and gives what is to stand in its place: nil for the line itself.
+func (w *wire) reply(line []byte) []byte {
+	if len(line) < 4 {
+		return nil
+	}
+	code := 0
+	for _, c := range line[:3] {
+		code = code*10 + int(c-'0')
+	}
+	if w.gateway().SoftBounce && line[0] == '5' {
+		line[0] = '4'
+		if len(line) > 6 && line[4] == '5' && line[5] == '.' {
+			line[4] = '4'
+		}
+	}
+	if line[3] == '-' {
+		if w.verb == "EHLO" && bytes.Equal(bytes.TrimSpace(line[4:]), []byte("CHUNKING")) {
+			return []byte{}
+		}
+		return nil
+	}
+	w.count(code)
+	switch {
+	case code == 354:
+		w.verb = VerbEOD
+	case code == 250 && w.verb == "MAIL":
+		return []byte("250 2.1.0 Sender ok\r\n")
+	case code == 250 && w.verb == "RCPT":
+		return []byte("250 2.1.5 Recipient ok\r\n")
+	case code == 421:
+		w.hungUp = true // RFC 5321 3.8: whoever says 421 closes
+		w.end(errEnded)
+	}
+	return nil
+}
+
+func (w *wire) count(code int) {
+	if w.verb == "" {
+		return // the greeting
+	}
+	w.gateway().metrics().Command(w.cfg.Name, w.verb, code)
+	if code/100 == 5 && w.verb != VerbEOD {
+		w.errors++
+	}
+}

@@ -1,0 +1,275 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
+	"github.com/postern-mail/postern/upstream"
+)
+
+// recipient is one that may be accepted, and all that decides about it.
+type recipient struct {
+	address    mail.Address
+	route      upstream.Route
+	relay      upstream.Relay
+	policy     *Policy
+	policyName string
+	judge      *pipeline.Policy // policy.Policy, made to exempt and to observe where that is due
+	exempt     bool
+	reports    pipeline.Reports // of the rcpt phase
+	print      string           // of the rcpt phase: what could make the message's outcome another one
+}
+
+// refusal is why a recipient is not accepted. The zero value is none.
+type refusal struct {
+	reply   mail.Reply
+	reason  string // of the metric of rejects
+	result  string // of the metric of recipients
+	source  string
+	because string
+	err     error
+}
+
+func (r refusal) none() bool { return r.reply.IsZero() }
+
+// cachedRelay is a Relay that remembers which recipients its server refused. The answer is in our words.
+type cachedRelay interface {
+	Cached(mail.Address) (mail.Reply, bool)
+}
+
+// cachedFromRelay is one that also remembers refusals which hold for one reverse-path only.
+type cachedFromRelay interface {
+	CachedFrom(from, to mail.Address) (mail.Reply, bool)
+}
+
+// Rcpt judges one recipient. A recipient that is refused leaves nothing behind: neither facts nor reports
+// of it reach the message.
+func (s *session) Rcpt(_ string, _ *smtp.RcptOptions) (err error) {
+	defer s.recovered(&err)
+	t := s.tx
+	if t == nil {
+		return s.refuse(s.gw, StageRcpt, replyLocal, ReasonSequence)
+	}
+	r := &recipient{}
+	no := s.judge(t, r)
+	if no.source == "" {
+		no.source = SourceNone
+	}
+	m := t.gw.metrics()
+	if no.none() {
+		m.Recipient(RecipientAccepted, no.source)
+		return nil
+	}
+	no.reply = t.gw.soften(no.reply)
+	m.Recipient(no.result, no.source)
+	s.record(t, r.address, fate{
+		stage: StageRcpt, action: actionOf(no.reply), because: no.because, reply: no.reply,
+		route: r.route.Name, upstream: r.route.Upstream, err: no.err,
+	})
+	return s.refuse(t.gw, StageRcpt, no.reply, no.reason)
+}
+
+// judge takes one recipient through the design's table, and into the transaction if nothing speaks
+// against it.
+func (s *session) judge(t *transaction, r *recipient) refusal {
+	var err error
+	if r.address, err = parsePath(s.w.path); err != nil || r.address.IsZero() {
+		return refusal{replyRecipient, ReasonAddress, RecipientRefused, SourceNone, "malformed address", err}
+	}
+	if !r.address.IsASCII() && !t.in.SMTPUTF8 {
+		return refusal{replyRcptUTF8, ReasonUTF8, RecipientRefused, SourceNone, "recipient is not ASCII", nil}
+	}
+	if t.has(r.address) {
+		return refusal{source: SourceNone} // delivered once
+	}
+	if len(t.to) >= s.w.cfg.Limits.Recipients { // RFC 5321 4.5.3.1.10
+		return refusal{replyRecipients, ReasonRecipients, RecipientOverLimit, SourceNone, "too many recipients", nil}
+	}
+	if no := s.route(t, r); !no.none() || t.has(r.address) {
+		return no
+	}
+	ctx, cancel := context.WithTimeout(s.w.ctx, judgeTime)
+	defer cancel()
+	source, no := known(ctx, t, r)
+	if !no.none() {
+		return no
+	}
+	if len(t.to) > 0 && !together(t.to[0], r) {
+		return split("needs another upstream or policy than the first recipient")
+	}
+	if no := s.judgeFilters(ctx, t, r); !no.none() {
+		return no
+	}
+	t.to = append(t.to, r)
+	return refusal{source: source}
+}
+
+// has reports whether a recipient was accepted already.
+func (t *transaction) has(a mail.Address) bool {
+	for _, r := range t.to {
+		if r.address.Mailbox() == a.Mailbox() {
+			return true
+		}
+	}
+	return false
+}
+
+func split(why string) refusal {
+	return refusal{replySplit, ReasonSplit, RecipientDeferred, SourceNone, why, nil}
+}
+
+// together reports whether two recipients may share a transaction as far as configuration goes.
+func together(a, b *recipient) bool {
+	return a.route.Upstream == b.route.Upstream && a.policyName == b.policyName && a.exempt == b.exempt
+}
+
+// route finds where the recipient's mail goes and by which policy.
+func (s *session) route(t *transaction, r *recipient) refusal {
+	gw := t.gw
+	var err error
+	r.route, err = gw.Router.Route(s.query(t, r.address))
+	if errors.Is(err, upstream.ErrNoRoute) && isPostmaster(r.address) && ourselves(gw, r.address.Domain()) {
+		// RFC 5321 4.5.1: mail for the postmaster of this very host, whose name need not be a mail domain.
+		if own, e := mail.ParseAddress(gw.Postmaster); e == nil && own.Domain() != "" {
+			if route, e := gw.Router.Route(s.query(t, own)); e == nil {
+				r.route, err, r.address, r.exempt = route, nil, own, true
+			}
+		}
+		if err != nil {
+			return refusal{replyConfig, ReasonConfig, RecipientDeferred, SourceNone, "postmaster has no route", err}
+		}
+	}
+	switch {
+	case errors.Is(err, upstream.ErrNoRoute):
+		return refusal{replyRelay, ReasonRelay, RecipientRelay, SourceNone, "no route", nil}
+	case err != nil:
+		return refusal{replyLocal, ReasonConfig, RecipientDeferred, SourceNone, "routing failed", err}
+	}
+	if r.relay = gw.Relays[r.route.Upstream]; r.relay == nil {
+		return refusal{replyConfig, ReasonConfig, RecipientDeferred, SourceNone, "no such upstream: " + r.route.Upstream, nil}
+	}
+	if r.policyName = r.route.Policy; r.policyName == "" {
+		r.policyName = "default"
+	}
+	r.policy = gw.Policies[r.policyName]
+	if r.policy == nil && r.route.Policy != "" {
+		return refusal{replyConfig, ReasonConfig, RecipientDeferred, SourceNone, "no such policy: " + r.policyName, nil}
+	}
+	if r.policy == nil {
+		r.policy = &Policy{Policy: &pipeline.Policy{}}
+	}
+	r.exempt = r.exempt || gw.ExemptRecipients != nil && gw.ExemptRecipients(r.address)
+	r.judge = gw.observing(r.policy.Policy)
+	if r.exempt {
+		r.judge = r.judge.ForExempt()
+	}
+	return refusal{}
+}
+
+func (s *session) query(t *transaction, to mail.Address) upstream.Query {
+	return upstream.Query{Recipient: to, From: t.in.From, Listener: s.w.cfg.Name, Relay: s.in.Relay}
+}
+
+func isPostmaster(a mail.Address) bool { return strings.EqualFold(a.Unquoted(), "postmaster") }
+
+func ourselves(gw *Gateway, domain string) bool {
+	own, err := mail.Domain(gw.Hostname)
+	return domain == "" || err == nil && domain == own
+}
+
+// known asks who can tell whether there is such a mailbox. An exempt one is never asked for, but an
+// address that could mean another host to the next server must be known by name.
+func known(ctx context.Context, t *transaction, r *recipient) (source string, no refusal) {
+	source = SourceNone
+	suspicious := upstream.Suspicious(r.address)
+	if r.exempt && !suspicious {
+		return source, refusal{}
+	}
+	is := upstream.NoSource
+	if directory := t.gw.Recipients[r.route.Name]; directory != nil {
+		var err error
+		if is, err = directory.Lookup(ctx, r.address); err != nil {
+			return SourceStatic, refusal{replyDirectory, ReasonDirectory, RecipientDeferred, SourceStatic, "recipients can not be looked up", err}
+		}
+		if is != upstream.NoSource {
+			source = SourceStatic
+		}
+	}
+	switch {
+	case is == upstream.No:
+		return source, refusal{replyUnknown, ReasonUnknown, RecipientUnknown, source, "no such mailbox", nil}
+	case suspicious && is != upstream.Yes && r.address.IsQuoted():
+		return source, refusal{replyUnknown, ReasonUnknown, RecipientUnknown, source, "quoted local part that is not known", nil}
+	case suspicious && is != upstream.Yes:
+		return source, refusal{replyRouted, ReasonRelay, RecipientRelay, source, "local part that names another host", nil}
+	}
+	if reply, ok := cached(t, r); ok {
+		result := RecipientUnknown
+		if reply.Temporary() {
+			result = RecipientDeferred
+		}
+		return SourceCache, refusal{reply, ReasonUpstream, result, SourceCache, "the next server refused this recipient lately", nil}
+	}
+	return source, refusal{}
+}
+
+// cached gives a refusal of the recipient that the next server gave before.
+func cached(t *transaction, r *recipient) (mail.Reply, bool) {
+	var reply mail.Reply
+	var ok bool
+	switch relay := r.relay.(type) {
+	case cachedFromRelay:
+		reply, ok = relay.CachedFrom(t.in.From, r.address)
+	case cachedRelay:
+		reply, ok = relay.Cached(r.address)
+	}
+	return reply, ok && (reply.Permanent() || reply.Temporary())
+}
+
+// judgeFilters runs the rcpt phase, and gives what was held back from the phases before.
+func (s *session) judgeFilters(ctx context.Context, t *transaction, r *recipient) refusal {
+	in := &filter.Input{
+		Session: s.in, Transaction: t.in,
+		Recipient: &filter.Recipient{Address: r.address, Route: r.route.Name, Exempt: r.exempt},
+	}
+	r.reports = s.run(ctx, r.policy.Plan, filter.Rcpt, in)
+	v := r.judge.Decide(join(s.reports, t.reports, r.reports))
+	if v.Action >= filter.Defer {
+		result := RecipientRefused
+		if v.Reply.Temporary() {
+			result = RecipientDeferred
+		}
+		return refusal{v.Reply, ReasonFilter, result, SourceNone, v.Because, nil}
+	}
+	r.print = fingerprint(r.reports, v.Action)
+	if len(t.to) > 0 && t.to[0].print != r.print {
+		return split("rcpt phase came to something else than for the first recipient")
+	}
+	return refusal{}
+}
+
+// fingerprint writes down whatever the rcpt phase of one recipient adds to the judgement of the message:
+// two recipients with the same one can share it.
+func fingerprint(rs pipeline.Reports, a filter.Action) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s", a)
+	for i := range rs {
+		r := &rs[i]
+		if r.Outcome == pipeline.Pass {
+			continue
+		}
+		fmt.Fprintf(&b, "|%s %s %s", r.Stage, r.Outcome, r.Result.Propose)
+		for _, f := range r.Result.Findings {
+			fmt.Fprintf(&b, " %s*%g", f.Symbol, f.Strength)
+		}
+		fmt.Fprintf(&b, " %#v", r.Result.Edits)
+	}
+	return b.String()
+}

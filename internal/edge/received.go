@@ -1,0 +1,74 @@
+package edge
+
+import (
+	"crypto/tls"
+	"strings"
+	"time"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/mail"
+)
+
+// received makes the trace field that we put on top of what we take (RFC 5321 4.4).
+func received(hostname string, s *filter.Session, t *filter.Transaction, to []mail.Address, now time.Time) mail.AddField {
+	var b strings.Builder
+	b.WriteString("from " + helloName(s.Helo) + " (" + tcpInfo(s) + ")")
+	if s.TLS != nil {
+		b.WriteString("\r\n\t(using " + tls.VersionName(s.TLS.Version) + " with cipher " + tls.CipherSuiteName(s.TLS.CipherSuite) + ")")
+	}
+	b.WriteString("\r\n\tby " + hostname + " with " + protocol(s, t) + " id " + t.ID)
+	// RFC 5321 7.2: naming one of several recipients would show the others' copies to each other.
+	if len(to) == 1 {
+		b.WriteString("\r\n\tfor <" + to[0].String() + ">")
+	}
+	b.WriteString(";\r\n\t" + now.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
+	return mail.AddField{Name: "Received", Body: b.String()}
+}
+
+// tcpInfo names the client by what the connection shows: a confirmed name if there is one, and the
+// address as a literal.
+func tcpInfo(s *filter.Session) string {
+	name := "unknown"
+	if s.PTR != "" {
+		name = helloName(s.PTR)
+	}
+	addr := s.Client.Addr()
+	if addr.Is6() {
+		return name + " [IPv6:" + addr.String() + "]" // RFC 5321 4.1.3
+	}
+	return name + " [" + addr.String() + "]"
+}
+
+// protocol is the "with" keyword of the transaction (RFC 3848, RFC 6531 4.3).
+func protocol(s *filter.Session, t *filter.Transaction) string {
+	if !s.ESMTP {
+		return "SMTP"
+	}
+	p := "ESMTP"
+	if t.SMTPUTF8 {
+		p = "UTF8SMTP"
+	}
+	if s.TLS != nil {
+		p += "S"
+	}
+	if s.User != "" {
+		p += "A"
+	}
+	return p
+}
+
+// helloName makes the argument of EHLO, or another name from outside, fit for a field: what could end a
+// comment, a word or the field becomes "?".
+func helloName(s string) string {
+	s = strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.ContainsRune("-._:[]", c):
+			return c
+		}
+		return '?'
+	}, s)
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}

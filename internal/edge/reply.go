@@ -1,0 +1,82 @@
+package edge
+
+import (
+	"strings"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// The replies that are ours. Their texts are generic: what went wrong stands in the log, under the id.
+var (
+	replyLocal      = mail.NewReply(451, 4, 3, 0, "Local error, please try again later")
+	replyConfig     = mail.NewReply(451, 4, 3, 5, "System not configured for this, please try again later")
+	replyFull       = mail.NewReply(452, 4, 3, 1, "Insufficient system storage, please try again later")
+	replyTooBig     = mail.NewReply(552, 5, 3, 4, "Message size exceeds the limit")
+	replySequence   = mail.NewReply(503, 5, 5, 1, "A transaction is open already")
+	replySender     = mail.NewReply(501, 5, 1, 7, "Malformed sender address")
+	replyRecipient  = mail.NewReply(501, 5, 1, 3, "Malformed recipient address")
+	replyMailUTF8   = mail.NewReply(550, 5, 6, 7, "This address needs SMTPUTF8") // RFC 6531 3.5
+	replyRcptUTF8   = mail.NewReply(553, 5, 6, 7, "This address needs SMTPUTF8")
+	replyRelay      = mail.NewReply(554, 5, 7, 1, "Relay access denied")
+	replyRouted     = mail.NewReply(550, 5, 7, 1, "Relay access denied")
+	replyUnknown    = mail.NewReply(550, 5, 1, 1, "No such mailbox here")
+	replyDirectory  = mail.NewReply(451, 4, 4, 3, "Recipient can not be verified now, please try again later")
+	replyRecipients = mail.NewReply(452, 4, 5, 3, "Too many recipients")
+	replySplit      = mail.NewReply(452, 4, 5, 3, "Please send to this recipient in a transaction of its own")
+	replyTimeout    = mail.NewReply(421, 4, 4, 2, "Content did not arrive in time")
+	replyGone       = mail.NewReply(421, 4, 3, 2, "Service shutting down")
+)
+
+// The bounds of a reply text. RFC 5321 4.5.3.1.5: a reply line has at most 512 octets.
+const (
+	maxReplyLine  = 450
+	maxReplyLines = 20
+)
+
+// soften applies soft_bounce.
+func (gw *Gateway) soften(r mail.Reply) mail.Reply {
+	if gw.SoftBounce {
+		return r.Soft()
+	}
+	return r
+}
+
+// engineError is the one way from a reply to what the engine sends. The engine looks for the type
+// *smtp.SMTPError itself, not for what an error wraps, and makes a 554 of everything else.
+//
+// The engine would put the enhanced code on the last line only; RFC 2034 4 wants it on each.
+func engineError(r mail.Reply) error {
+	if r.Code < 200 || r.Code > 599 || r.Code/100 == 3 {
+		r = replyLocal
+	}
+	if r.Enhanced[0] != r.Code/100 {
+		r.Enhanced = mail.Enhanced{r.Code / 100, 0, 0}
+	}
+	lines := strings.Split(r.Text, "\n")
+	if len(lines) > maxReplyLines {
+		lines = lines[:maxReplyLines]
+	}
+	prefix := r.Enhanced.String() + " "
+	for i, l := range lines {
+		lines[i] = prefix + replyText(l)
+	}
+	return &smtp.SMTPError{Code: r.Code, EnhancedCode: smtp.NoEnhancedCode, Message: strings.Join(lines, "\n")}
+}
+
+// replyText makes one line of text fit for a reply: RFC 5321 4.2 allows tab and printable ASCII.
+func replyText(s string) string {
+	if len(s) > maxReplyLine {
+		s = s[:maxReplyLine]
+	}
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '\r':
+			return -1
+		case c == '\t' || ' ' <= c && c <= '~':
+			return c
+		}
+		return '?'
+	}, s)
+}

@@ -1,0 +1,234 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Server is one listener of the configuration and the connections that came through it.
+type Server struct {
+	cfg     ListenerConfig
+	gateway func() *Gateway
+	ctx     context.Context // of all sessions: ends with Close
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup // one for each connection
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	wires     map[*wire]netip.Prefix
+	clients   map[netip.Prefix]int // connections of each client that is counted
+	stopped   bool                 // nothing more is accepted
+}
+
+// NewServer makes a server. gateway gives the current Gateway, never nil; it is asked often and must be
+// quick.
+func NewServer(cfg ListenerConfig, gateway func() *Gateway) *Server {
+	cfg.Limits = cfg.Limits.withDefaults()
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Server{
+		cfg: cfg, gateway: gateway, ctx: ctx, cancel: cancel,
+		listeners: map[net.Listener]struct{}{},
+		wires:     map[*wire]netip.Prefix{},
+		clients:   map[netip.Prefix]int{},
+	}
+}
+
+// Serve takes connections from l until Drain or Close, after which it gives nil, or until l fails for
+// good. It closes l.
+func (s *Server) Serve(l net.Listener) error {
+	if !s.listening(l) {
+		_ = l.Close()
+		return nil
+	}
+	defer s.forget(l)
+	pause := time.Duration(0)
+	for {
+		c, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.take(c)
+		case s.isStopped():
+			return nil
+		case !temporary(err):
+			return fmt.Errorf("edge: accept: %w", err)
+		default: // too many open files and the like: they pass
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.gateway().Log.Warn("accept", KeyListener, s.cfg.Name, KeyError, err)
+			select {
+			case <-time.After(pause):
+			case <-s.ctx.Done():
+			}
+		}
+	}
+}
+
+func temporary(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary()
+}
+
+func (s *Server) listening(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+func (s *Server) forget(l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+	_ = l.Close()
+}
+
+func (s *Server) isStopped() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopped
+}
+
+// take begins a connection, or refuses it.
+func (s *Server) take(c net.Conn) {
+	w := newWire(&s.cfg, s.gateway, s.ctx, c)
+	reason, reply := s.enter(w)
+	if reason == "" {
+		go func() {
+			defer s.wg.Done()
+			s.serve(w)
+		}()
+		return
+	}
+	s.gateway().metrics().ConnectionRejected(s.cfg.Name, reason)
+	s.gateway().Log.Info("connection refused", KeyListener, s.cfg.Name, KeyClient, w.client.Addr().String(), KeyBecause, reason)
+	if !s.cfg.Implicit { // in clear a TLS client would only be confused by it
+		_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // a fresh socket's buffer takes it at once
+		_, _ = c.Write([]byte(reply + "\r\n"))
+	}
+	_ = c.Close()
+}
+
+// enter counts a connection in, or says why not.
+func (s *Server) enter(w *wire) (reason, reply string) {
+	key := clientKey(w.client.Addr())
+	counted := !s.gateway().exempt(w.client.Addr())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.stopped:
+		return RejectedDraining, "421 4.3.2 Service shutting down"
+	case len(s.wires) >= s.cfg.Limits.Connections:
+		return RejectedConnections, "421 4.3.2 Too many connections, please try again later"
+	case counted && s.clients[key] >= s.cfg.Limits.PerClient:
+		return RejectedPerClient, "421 4.7.0 Too many connections from your address"
+	}
+	if !counted {
+		key = netip.Prefix{}
+	}
+	s.wires[w] = key
+	if counted {
+		s.clients[key]++
+	}
+	s.wg.Add(1)
+	return "", ""
+}
+
+// clientKey is what a client is counted by: a site with IPv6 has at least a /64 of addresses.
+func clientKey(a netip.Addr) netip.Prefix {
+	bits := a.BitLen()
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits)
+	return p
+}
+
+func (s *Server) leave(w *wire) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := s.wires[w]
+	delete(s.wires, w)
+	if !key.IsValid() {
+		return
+	}
+	if s.clients[key]--; s.clients[key] <= 0 {
+		delete(s.clients, key)
+	}
+}
+
+// serve is the life of one connection. The engine runs once, and once more after STARTTLS.
+func (s *Server) serve(w *wire) {
+	m := s.gateway().metrics()
+	m.ConnectionOpened(s.cfg.Name)
+	defer func() {
+		w.close()
+		s.leave(w)
+		m.ConnectionClosed(s.cfg.Name, w.tlsMode, time.Since(w.began))
+	}()
+	if s.cfg.Implicit {
+		if err := w.secure(TLSImplicit); err != nil {
+			s.gateway().Log.Debug("tls", KeyListener, s.cfg.Name, KeyClient, w.client.Addr().String(), KeyError, err)
+			return
+		}
+	}
+	for first := true; first || w.upgrade; first = false {
+		w.upgrade = false
+		runEngine(w, newGuard(w, !first))
+	}
+}
+
+// stop ends the accepting and gives the connections that there are.
+func (s *Server) stop() []*wire {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = true
+	for l := range s.listeners {
+		_ = l.Close()
+	}
+	all := make([]*wire, 0, len(s.wires))
+	for w := range s.wires {
+		all = append(all, w)
+	}
+	return all
+}
+
+// Drain stops accepting, ends connections that are between transactions with a 421, lets each open
+// transaction come to its end, and returns when all connections are gone. When ctx ends before that, the
+// rest are closed as by Close, and the error is the context's.
+func (s *Server) Drain(ctx context.Context) error {
+	for _, w := range s.stop() {
+		w.drain()
+	}
+	gone := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		s.cancel()
+		return nil
+	case <-ctx.Done():
+		_ = s.Close()
+		return fmt.Errorf("edge: drain: %w", ctx.Err())
+	}
+}
+
+// Close ends all connections at once, and returns when their sessions have ended. What was not
+// acknowledged is the client's to send again.
+func (s *Server) Close() error {
+	s.cancel()
+	for _, w := range s.stop() {
+		w.kill()
+	}
+	s.wg.Wait()
+	return nil
+}

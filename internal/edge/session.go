@@ -1,0 +1,209 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
+)
+
+// session is one client from EHLO on. Its methods are called by the engine, one at a time and in the
+// goroutine of the connection.
+type session struct {
+	w      *wire
+	guard  *guard
+	conn   *smtp.Conn
+	gw     *Gateway // of the last EHLO
+	hellos int      // the EHLO that in and reports belong to
+
+	in      *filter.Session
+	reports pipeline.Reports // of the connect and helo phases
+	tx      *transaction     // nil between transactions
+}
+
+// newSession answers the first EHLO of a run of the engine.
+func newSession(w *wire, g *guard, c *smtp.Conn) (_ smtp.Session, err error) {
+	s := &session{w: w, guard: g, conn: c}
+	defer s.recovered(&err)
+	if r := s.greet(); !r.IsZero() {
+		return nil, engineError(r)
+	}
+	return s, nil
+}
+
+// greet takes note of an EHLO and runs the phases that belong to it. The zero Reply is a welcome.
+func (s *session) greet() mail.Reply {
+	gw := s.w.gateway()
+	s.gw, s.hellos = gw, s.w.hellos
+	s.in = &filter.Session{
+		ID:       mail.NewID(gw.Node),
+		Listener: s.w.cfg.Name,
+		Client:   s.w.client,
+		Server:   s.w.local,
+		Helo:     cut(s.conn.Hostname(), maxHello),
+		ESMTP:    s.w.esmtp,
+		TLS:      s.w.tls,
+		Exempt:   gw.exempt(s.w.client.Addr()),
+		Began:    s.w.began,
+	}
+	ctx, cancel := context.WithTimeout(s.w.ctx, judgeTime)
+	defer cancel()
+	in := &filter.Input{Session: s.in}
+	s.reports = s.run(ctx, gw.Plan, filter.Connect, in)
+	s.reports = append(s.reports, s.run(ctx, gw.Plan, filter.Helo, in)...)
+	v := gw.observing(gw.Policy).Decide(s.reports)
+	if v.Hold || v.Action < filter.Defer {
+		return mail.Reply{}
+	}
+	r := gw.soften(v.Reply)
+	gw.metrics().Reject(s.w.cfg.Name, StageHelo, r, ReasonFilter)
+	gw.Log.Info("client refused", KeyListener, s.w.cfg.Name, KeyClient, s.in.Client.Addr().String(), KeyHelo, s.in.Helo,
+		KeyStage, StageHelo, KeyBecause, v.Because, KeyReply, r.String())
+	return r
+}
+
+// run runs one phase of a plan; a nil plan has none.
+func (s *session) run(ctx context.Context, p *pipeline.Plan, ph filter.Phase, in *filter.Input) pipeline.Reports {
+	if p.Empty() {
+		return nil
+	}
+	rs := p.Run(ctx, ph, in)
+	for i := range rs {
+		var crash *pipeline.PanicError
+		if errors.As(rs[i].Err, &crash) {
+			s.gw.Log.Error("filter panicked", KeyFilters, rs[i].Stage, KeyError, crash.Error(), KeyStack, string(crash.Stack))
+		}
+	}
+	return rs
+}
+
+// transaction is one mail transaction (RFC 5321 3.3), with the Gateway that it began with.
+type transaction struct {
+	gw      *Gateway
+	in      *filter.Transaction
+	reports pipeline.Reports // of the mail phase
+	to      []*recipient     // accepted
+	began   time.Time
+}
+
+// Mail begins a transaction. The engine's own reading of the path is not used, see commandPath.
+func (s *session) Mail(_ string, o *smtp.MailOptions) (err error) {
+	defer s.recovered(&err)
+	if s.tx != nil {
+		// RFC 5321 4.1.4: MAIL must not be sent while a transaction is open. The engine does not look.
+		return s.refuse(s.gw, StageMail, replySequence, ReasonSequence)
+	}
+	if s.hellos != s.w.hellos { // a second EHLO: the engine keeps its session, we do not
+		if r := s.greet(); !r.IsZero() {
+			return engineError(r)
+		}
+	}
+	t := &transaction{gw: s.w.gateway(), began: time.Now()}
+	s.gw = t.gw
+	t.in = &filter.Transaction{
+		ID: mail.NewID(t.gw.Node), Size: o.Size, SMTPUTF8: o.UTF8, Body8Bit: o.Body == smtp.Body8BitMIME, Began: t.began,
+	}
+	reply, reason, because := s.mail(t, o)
+	if !reply.IsZero() {
+		reply = t.gw.soften(reply)
+		s.record(t, mail.Address{}, fate{stage: StageMail, action: actionOf(reply), because: because, reply: reply})
+		return s.refuse(t.gw, StageMail, reply, reason)
+	}
+	s.tx = t
+	s.w.setBusy(true)
+	return nil
+}
+
+// mail judges the reverse-path. The zero Reply accepts it.
+func (s *session) mail(t *transaction, o *smtp.MailOptions) (r mail.Reply, reason, because string) {
+	from, err := parsePath(s.w.path)
+	if err != nil {
+		return replySender, ReasonAddress, err.Error()
+	}
+	if !from.IsASCII() && !o.UTF8 {
+		return replyMailUTF8, ReasonUTF8, "reverse-path is not ASCII"
+	}
+	t.in.From = from
+	if o.Size > s.w.cfg.Limits.Message {
+		return replyTooBig, ReasonSize, "SIZE" // RFC 1870 6.1
+	}
+	ctx, cancel := context.WithTimeout(s.w.ctx, judgeTime)
+	defer cancel()
+	t.reports = s.run(ctx, t.gw.Plan, filter.Mail, &filter.Input{Session: s.in, Transaction: t.in})
+	v := t.gw.observing(t.gw.Policy).Decide(join(s.reports, t.reports))
+	if v.Hold || v.Action < filter.Defer {
+		return mail.Reply{}, "", ""
+	}
+	return v.Reply, ReasonFilter, v.Because
+}
+
+// parsePath reads a path, also one without angle brackets, which many a script sends.
+func parsePath(s string) (mail.Address, error) {
+	if strings.HasPrefix(s, "<") {
+		return mail.ParsePath(s)
+	}
+	return mail.ParseAddress(s)
+}
+
+// Reset ends the transaction: RSET, EHLO, or the end of DATA.
+func (s *session) Reset() {
+	s.tx = nil
+	s.w.setBusy(false)
+}
+
+// Logout ends the session.
+func (s *session) Logout() error {
+	s.Reset()
+	return nil
+}
+
+// refuse counts a refusal and makes the engine's error of it.
+func (s *session) refuse(gw *Gateway, stage string, r mail.Reply, reason string) error {
+	r = gw.soften(r)
+	gw.metrics().Reject(s.w.cfg.Name, stage, r, reason)
+	return engineError(r)
+}
+
+// recovered turns a panic of the session into a 451: a fault of ours is never the sender's.
+func (s *session) recovered(err *error) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	s.crashed(v)
+	*err = engineError(replyLocal)
+	if s.w.body {
+		*err = engineError(replyGone) // what is left of the content must not be read as commands
+	}
+}
+
+// crashed takes note of a panic, in the goroutine that has it.
+func (s *session) crashed(v any) {
+	gw := s.w.gateway()
+	gw.metrics().Panic()
+	gw.Log.Error("session panicked", KeyClient, s.w.client.Addr().String(), slog.Any(KeyError, v), KeyStack, string(debug.Stack()))
+}
+
+// join puts reports of several phases one after another, into a slice of its own.
+func join(all ...pipeline.Reports) pipeline.Reports {
+	var out pipeline.Reports
+	for _, rs := range all {
+		out = append(out, rs...)
+	}
+	return out
+}
+
+func cut(s string, limit int) string {
+	if len(s) > limit {
+		s = s[:limit]
+	}
+	return strings.ToValidUTF8(s, "?")
+}

@@ -1,0 +1,332 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+)
+
+// errEnded is what the engine reads when we have done with the client. It wraps net.ErrClosed, on which
+// the engine leaves without a word; io.EOF it would take for the end of a command line.
+var errEnded = fmt.Errorf("edge: connection ended: %w", net.ErrClosed)
+
+// The sizes of the input buffer. A command line must fit into the small one: RFC 5321 4.5.3.1.4 asks for
+// 512 octets, extensions add some hundreds (RFC 6531 3.7.3, RFC 3461 5).
+const (
+	lineBuffer    = 4 << 10
+	contentBuffer = 64 << 10
+	replyBuffer   = 32 << 10 // replies that wait for the next read; more are sent at once
+)
+
+var contentBuffers = sync.Pool{New: func() any { return new([contentBuffer]byte) }}
+
+// wire is one connection from accept to close. It is the only one that touches the socket.
+//
+// Replies are collected, and sent when the next read would have to wait: a batch of pipelined commands is
+// answered in one write (RFC 2920 3.2). Deadlines are set before each read and write of the socket, and
+// nowhere else: one idle period for a whole command line, so that nobody lives by one octet a minute, and
+// for content an idle period between reads within a total.
+//
+// All fields but those below mu belong to the goroutine that runs the dialog.
+type wire struct {
+	cfg     *ListenerConfig
+	gateway func() *Gateway
+	ctx     context.Context // ends when the server is closed; here, since the engine hands none to sessions
+	raw     net.Conn        // the socket
+	conn    net.Conn        // raw, or TLS on it
+	client  netip.AddrPort
+	local   netip.AddrPort
+	began   time.Time
+	tls     *tls.ConnectionState
+	tlsMode string
+
+	buf   []byte // input: buf[r:w] is not handed over
+	r, w  int
+	big   *[contentBuffer]byte // where buf lies while content is read
+	small []byte
+	out   []byte // replies not sent; whole lines up to out[seen]
+	seen  int
+
+	verb     string // the command that the next reply answers
+	path     string // of the last MAIL or RCPT
+	hellos   int    // EHLO and HELO commands seen
+	esmtp    bool   // the last one was EHLO
+	errors   int    // 5yz replies
+	upgrade  bool   // TLS has begun: the engine starts anew
+	ended    error  // nothing more is read
+	hungUp   bool   // we ended it
+	lineEnds time.Time
+	bodyEnds time.Time
+	body     bool // content is being read; what is left of it must not be read as commands
+
+	mu       sync.Mutex
+	busy     bool // a transaction is open
+	draining bool
+	killed   bool
+}
+
+func newWire(cfg *ListenerConfig, gateway func() *Gateway, ctx context.Context, raw net.Conn) *wire {
+	w := &wire{
+		cfg: cfg, gateway: gateway, ctx: ctx, raw: raw, conn: raw,
+		client: addrPort(raw.RemoteAddr()), local: addrPort(raw.LocalAddr()),
+		began: time.Now(), tlsMode: TLSNone,
+		small: make([]byte, lineBuffer),
+	}
+	w.buf = w.small
+	return w
+}
+
+// addrPort gives an address of a peer, unmapped: an IPv6 socket shows IPv4 clients as ::ffff:a.b.c.d.
+func addrPort(a net.Addr) netip.AddrPort {
+	t, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := t.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+}
+
+// hangUp ends the connection after the replies that are on their way.
+func (w *wire) hangUp() {
+	w.hungUp = true
+	w.end(errEnded)
+}
+
+// end lets every further read fail; the first cause stays.
+func (w *wire) end(err error) error {
+	if w.ended == nil {
+		w.ended = err
+	}
+	return w.ended
+}
+
+// fill waits for input, at least one octet. The replies collected so far are sent first.
+func (w *wire) fill(deadline time.Time) error {
+	if w.ended != nil {
+		return w.ended
+	}
+	if err := w.flush(); err != nil {
+		return w.end(fmt.Errorf("edge: write: %w", err))
+	}
+	if w.r > 0 {
+		copy(w.buf, w.buf[w.r:w.w])
+		w.r, w.w = 0, w.w-w.r
+	}
+	if err := w.setReadDeadline(deadline); err != nil {
+		return w.end(err)
+	}
+	n, err := w.conn.Read(w.buf[w.w:])
+	w.w += n
+	if n > 0 || err == nil {
+		return nil
+	}
+	return w.end(err)
+}
+
+// setReadDeadline sets the socket's deadline, or one in the past when the server drains and no
+// transaction is open. The lock makes it one step with drain, which may come at any time.
+func (w *wire) setReadDeadline(t time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.draining && !w.busy {
+		t = time.Unix(1, 0)
+	}
+	return w.raw.SetReadDeadline(t)
+}
+
+// flush sends the collected replies.
+func (w *wire) flush() error {
+	if len(w.out) == 0 {
+		return nil
+	}
+	if err := w.raw.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	_, err := w.conn.Write(w.out)
+	w.out, w.seen = w.out[:0], 0
+	return err
+}
+
+// readLine gives the next command line with its line end; it is valid until the next read. A line that
+// never ended is never given: what a time-out or a lost connection cut off is no command.
+func (w *wire) readLine() ([]byte, error) {
+	w.lineEnds = earlier(time.Now().Add(w.cfg.Limits.Idle), w.began.Add(sessionLife+w.cfg.Limits.Idle))
+	w.lowerBuffer()
+	for {
+		if w.ended != nil {
+			return nil, w.ended
+		}
+		if i := bytes.IndexByte(w.buf[w.r:w.w], '\n'); i >= 0 {
+			line := w.buf[w.r : w.r+i+1]
+			w.r += i + 1
+			return line, nil
+		}
+		if w.w-w.r >= lineBuffer {
+			w.say("500 5.5.2 Line too long")
+			w.hangUp()
+			return nil, w.ended
+		}
+		if err := w.fill(w.lineEnds); err != nil {
+			w.sayGoodbye(err)
+			return nil, err
+		}
+	}
+}
+
+// sayGoodbye answers a time-out between commands.
+func (w *wire) sayGoodbye(err error) {
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		return
+	}
+	w.hungUp = true
+	if w.isDraining() {
+		w.say("421 4.3.2 Service shutting down") // RFC 5321 3.8: the server may say so at any time
+		return
+	}
+	w.say("421 4.4.2 Idle for too long")
+}
+
+// say puts one reply line of our own on its way.
+func (w *wire) say(line string) {
+	w.out = append(append(w.out, line...), "\r\n"...)
+	w.inspect()
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// raiseBuffer exchanges the small buffer for a large one, for content.
+func (w *wire) raiseBuffer() {
+	if w.big != nil {
+		return
+	}
+	w.big = contentBuffers.Get().(*[contentBuffer]byte)
+	w.w = copy(w.big[:], w.buf[w.r:w.w])
+	w.r, w.buf = 0, w.big[:]
+}
+
+// lowerBuffer gives the large buffer back as soon as what is left in it fits into the small one.
+func (w *wire) lowerBuffer() {
+	if w.big == nil || w.w-w.r > lineBuffer/2 {
+		return
+	}
+	w.w = copy(w.small, w.buf[w.r:w.w])
+	w.r, w.buf = 0, w.small
+	contentBuffers.Put(w.big)
+	w.big = nil
+}
+
+// secure makes the TLS handshake.
+func (w *wire) secure(mode string) error {
+	c := tls.Server(w.raw, w.cfg.TLS)
+	deadline := time.Now().Add(tlsTimeout)
+	err := w.setReadDeadline(deadline)
+	if err == nil {
+		err = w.raw.SetWriteDeadline(deadline)
+	}
+	if err == nil {
+		err = c.HandshakeContext(w.ctx)
+	}
+	m := w.gateway().metrics()
+	if err != nil {
+		m.TLSHandshake(w.cfg.Name, "none", "failed")
+		return w.end(fmt.Errorf("edge: tls: %w", err))
+	}
+	state := c.ConnectionState()
+	m.TLSHandshake(w.cfg.Name, tlsVersion(state.Version), "ok")
+	w.conn, w.tls, w.tlsMode = c, &state, mode
+	return nil
+}
+
+func tlsVersion(v uint16) string {
+	if v == tls.VersionTLS13 {
+		return "1.3"
+	}
+	return "1.2"
+}
+
+// close sends what is left and closes the socket. A client that we hung up on may still be sending: were
+// the socket closed over unread input, the peer's system would throw our last words away (RFC 1122
+// 4.2.2.13), so that its input is read off for a moment.
+func (w *wire) close() {
+	_ = w.flush()
+	if w.hungUp && !w.isKilled() {
+		w.linger()
+	}
+	if w.tls != nil {
+		_ = w.conn.Close()
+	}
+	_ = w.raw.Close()
+	if w.big != nil {
+		contentBuffers.Put(w.big)
+		w.big, w.buf = nil, nil
+	}
+}
+
+func (w *wire) linger() {
+	if c, ok := w.conn.(*tls.Conn); ok {
+		_ = w.raw.SetWriteDeadline(time.Now().Add(lingerTime))
+		_ = c.CloseWrite()
+	}
+	t, ok := w.raw.(interface{ CloseWrite() error })
+	if !ok || t.CloseWrite() != nil {
+		return
+	}
+	w.mu.Lock()
+	if w.killed {
+		w.mu.Unlock()
+		return
+	}
+	_ = w.raw.SetReadDeadline(time.Now().Add(lingerTime))
+	w.mu.Unlock()
+	_, _ = io.CopyBuffer(io.Discard, struct{ io.Reader }{w.raw}, w.small)
+}
+
+// setBusy says whether a transaction is open.
+func (w *wire) setBusy(busy bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.busy = busy
+}
+
+// drain lets the connection end as soon as no transaction is open.
+func (w *wire) drain() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.draining = true
+	if !w.busy {
+		_ = w.raw.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// kill ends the connection now.
+func (w *wire) kill() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.killed = true
+	_ = w.raw.Close()
+}
+
+func (w *wire) isDraining() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.draining
+}
+
+func (w *wire) isKilled() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.killed
+}

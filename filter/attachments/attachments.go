@@ -103,7 +103,7 @@ func (c *checker) Check(ctx context.Context, in *filter.Input) (filter.Result, e
 	if err := in.Content.Err(); err != nil {
 		return filter.Result{}, fmt.Errorf("attachments: %w", err)
 	}
-	exams, err := c.examine(ctx, root)
+	exams, err := c.examine(ctx, root, 0)
 	if err != nil {
 		return filter.Result{}, err
 	}
@@ -113,8 +113,8 @@ func (c *checker) Check(ctx context.Context, in *filter.Input) (filter.Result, e
 	}
 	for _, x := range exams {
 		o.report(x)
+		o.reportUnseen(x)
 	}
-	o.reportLimits(root)
 	if err := o.removeParts(); err != nil {
 		return filter.Result{}, err
 	}

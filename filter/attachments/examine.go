@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/postern-mail/postern/mail"
@@ -20,9 +21,11 @@ type exam struct {
 	kind    kind
 	size    int64  // decoded octets
 	sum     string // SHA-256 of the decoded octets, hex; "" of a container that was not summed up
+	inner   []hit  // what stands against it for what is inside
 	hits    []hit  // the reasons, the decisive one first
 	action  action
-	carried string // path of the part with which this one is removed, "" for none
+	unseen  []string // what of it could not be looked at, and why
+	carried string   // path of the part with which this one is removed, "" for none
 }
 
 // hit is one reason for an action.
@@ -34,8 +37,8 @@ type hit struct {
 }
 
 // examine looks at every part, in the order of the content. Multiparts and embedded messages are looked
-// at for what a client would see that takes them for a file.
-func (c *checker) examine(ctx context.Context, root *mail.Part) ([]*exam, error) {
+// at for what a client would see that takes them for a file. The depth is that of encoded messages.
+func (c *checker) examine(ctx context.Context, root *mail.Part, depth int) ([]*exam, error) {
 	buffer := c.buffers.Get().(*[2 * headSize]byte)
 	defer c.buffers.Put(buffer)
 	bodies := textBodies(root)
@@ -46,22 +49,35 @@ func (c *checker) examine(ctx context.Context, root *mail.Part) ([]*exam, error)
 		if err != nil {
 			return false
 		}
-		x := &exam{part: p, body: bodies[p]}
-		for _, n := range p.Names {
-			x.names = append(x.names, readName(n))
-		}
-		if err = x.read(ctx, buffer); err != nil {
-			err = fmt.Errorf("attachments: part %s: %w", p.Path, err)
-			return false
+		x := newExam(p, bodies[p])
+		if err = x.read(ctx, buffer); err == nil && encodedWhole(p) {
+			err = c.readInner(ctx, x, depth)
 		}
 		c.judge(x)
-		if len(x.hits) > 0 && !p.IsLeaf() {
+		if err == nil && len(x.hits) > 0 && !p.IsLeaf() {
 			err = x.sumWhole(ctx, buffer, summed)
+		}
+		if err != nil {
+			err = fmt.Errorf("attachments: part %s: %w", p.Path, err)
 		}
 		exams = append(exams, x)
 		return err == nil
 	})
 	return exams, err
+}
+
+// newExam takes what the index says of a part.
+func newExam(p *mail.Part, body bool) *exam {
+	x := &exam{part: p, body: body}
+	for _, n := range p.Names {
+		x.names = append(x.names, readName(n))
+	}
+	for _, d := range p.Defects {
+		if slices.Contains(limits, d.Kind) {
+			x.unseen = append(x.unseen, string(d.Kind)+": "+shown(d.Detail))
+		}
+	}
+	return x
 }
 
 // read tells what the part is, and sums it up, in one pass. Of an embedded message the head is enough,
@@ -173,6 +189,7 @@ func (c *checker) judge(x *exam) {
 		}
 		x.hits = append(x.hits, h)
 	}
+	x.hits = append(x.hits, x.inner...)
 	if h, ok := c.judgeNames(x); ok {
 		x.hits = append(x.hits, h)
 	}
@@ -272,6 +289,7 @@ func (x *exam) reason() string {
 	for _, h := range x.hits {
 		whys = append(whys, h.why)
 	}
+	whys = append(whys, x.unseen...)
 	if x.carried != "" && x.carried != x.part.Path {
 		whys = append(whys, "removed together with part "+x.carried)
 	}

@@ -90,22 +90,13 @@ func (o *outcome) propose(x *exam) {
 	o.result.Reply = &reply
 }
 
-// reportLimits asks for quarantine where a limit of the index left something unseen: a message that
-// can't be looked through is not clean, and the reason is the message's own.
-func (o *outcome) reportLimits(root *mail.Part) {
-	root.Walk(func(p *mail.Part) bool {
-		for _, d := range p.Defects {
-			if slices.Contains(limits, d.Kind) {
-				detail := fmt.Sprintf("part %s: %s", p.Path, d.Kind)
-				if d.Detail != "" {
-					detail += ": " + shown(d.Detail)
-				}
-				o.find(symbolUnreadable, 1, detail)
-				o.result.Propose = max(o.result.Propose, filter.Quarantine)
-			}
-		}
-		return true
-	})
+// reportUnseen asks for quarantine where a part could not be looked at: a message that can't be looked
+// through is not clean, and the reason is the message's own.
+func (o *outcome) reportUnseen(x *exam) {
+	for _, what := range x.unseen {
+		o.find(symbolUnreadable, 1, x.label()+": "+what)
+		o.result.Propose = max(o.result.Propose, filter.Quarantine)
+	}
 }
 
 // removeParts turns the parts to be stripped into edits, none of which touches what another one does.
@@ -190,12 +181,15 @@ func (o *outcome) replace(t *mail.Part, files []*exam) error {
 func (o *outcome) parts() []auth.PartReport {
 	reports := []auth.PartReport{}
 	for _, x := range o.exams {
-		if !x.part.IsLeaf() && len(x.hits) == 0 {
+		if !x.part.IsLeaf() && len(x.hits) == 0 && len(x.unseen) == 0 {
 			continue
 		}
 		a := x.action
 		if x.carried != "" {
 			a = max(a, strip)
+		}
+		if len(x.unseen) > 0 {
+			a = max(a, quarantine)
 		}
 		reports = append(reports, auth.PartReport{
 			Path: x.part.Path, Type: x.part.Type, Names: append([]string{}, x.part.Names...), Size: x.size, SHA256: x.sum,

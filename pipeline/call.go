@@ -42,7 +42,7 @@ const (
 type call struct {
 	st       *Stage
 	report   *Report
-	ctx      context.Context
+	done     <-chan struct{} // closed when the call's context ends
 	cancel   context.CancelFunc
 	began    time.Time
 	deadline time.Time
@@ -66,16 +66,17 @@ func begin(ctx context.Context, st *Stage, in *filter.Input, r *Report) *call {
 	}
 	c := &call{st: st, report: r, began: time.Now(), ending: make(chan ending, 1)}
 	c.deadline = c.began.Add(st.timeout())
-	c.ctx, c.cancel = context.WithDeadline(ctx, c.deadline)
+	ctx, c.cancel = context.WithDeadline(ctx, c.deadline)
+	c.done = ctx.Done()
 	if in.Content != nil {
 		in.Content.Retain()
 	}
-	go c.run(in)
+	go c.run(ctx, in)
 	return c
 }
 
 // run is the filter's goroutine.
-func (c *call) run(in *filter.Input) {
+func (c *call) run(ctx context.Context, in *filter.Input) {
 	var e ending
 	returned := false
 	defer func() {
@@ -92,7 +93,7 @@ func (c *call) run(in *filter.Input) {
 			abandoned.Add(-1)
 		}
 	}()
-	e.result, e.err = c.st.Filter.Check(c.ctx, in)
+	e.result, e.err = c.st.Filter.Check(ctx, in)
 	returned = true
 }
 
@@ -127,9 +128,9 @@ func (c *call) await(ctx context.Context, gone *time.Time) bool {
 	defer c.cancel()
 	select {
 	case e := <-c.ending:
-		c.settle(ctx, e)
+		c.settle(e)
 		return true
-	case <-c.ctx.Done():
+	case <-c.done:
 	}
 	last := c.deadline
 	if ctx.Err() != nil {
@@ -142,28 +143,27 @@ func (c *call) await(ctx context.Context, gone *time.Time) bool {
 	defer timer.Stop()
 	select {
 	case e := <-c.ending:
-		c.settle(ctx, e)
+		c.settle(e)
 		return true
 	case <-timer.C:
 	}
 	abandoned.Add(1)
 	if !c.state.CompareAndSwap(running, left) {
 		abandoned.Add(-1)
-		c.settle(ctx, <-c.ending)
+		c.settle(<-c.ending)
 		return true
 	}
 	return false
 }
 
 // settle writes the report of a filter that came home.
-func (c *call) settle(ctx context.Context, e ending) {
+func (c *call) settle(e ending) {
 	r := c.report
 	r.Elapsed = e.elapsed
-	late := c.ctx.Err() != nil && ctx.Err() == nil
 	switch {
 	case e.crashed:
 		r.fail(Panicked, e.err)
-	case e.err != nil && late:
+	case e.err != nil && e.elapsed >= c.st.timeout():
 		r.fail(TimedOut, fmt.Errorf("%w after %s: %w", ErrDeadline, c.st.timeout(), e.err))
 	case e.err != nil:
 		r.fail(Errored, e.err)

@@ -168,10 +168,12 @@ func (p *Policy) rule(rs Reports, fs []StageFinding, all bool) ruling {
 // log can name the recipients.
 func (p *Policy) failure(r *Report) ruling {
 	out := ruling{action: r.OnError.action(), held: r.Phase < filter.Rcpt}
-	switch out.action {
-	case filter.Reject:
+	if r.Outcome == Skipped {
+		out.action = filter.Defer // it did not fail: on_error does not speak of this
+	}
+	if out.action == filter.Reject {
 		out.reply = failureReply
-	case filter.Defer:
+	} else if out.action == filter.Defer {
 		out.reply = deferReply
 	}
 	why := r.Outcome.String()
@@ -188,14 +190,14 @@ func (p *Policy) proposal(r *Report) ruling {
 	if out.action == filter.Continue {
 		return ruling{}
 	}
+	// A reply of the other class would refuse for good what is to come back, or the reverse.
 	own := r.Result.Reply
-	switch out.action {
-	case filter.Reject:
+	if out.action == filter.Reject {
 		out.reply = rejectReply
 		if own != nil && own.Permanent() {
 			out.reply = presentable(*own)
 		}
-	case filter.Defer:
+	} else if out.action == filter.Defer {
 		out.reply = deferReply
 		if own != nil && own.Temporary() {
 			out.reply = presentable(*own)
@@ -214,11 +216,13 @@ func (p *Policy) evidence(r *Report) string {
 			best = i
 		}
 	}
-	if best < 0 {
-		return "proposes " + r.Result.Propose.String()
+	if best >= 0 {
+		f := r.Result.Findings[best]
+		if text := strings.TrimSpace(f.Symbol + " " + printable(f.Detail, maxDetailText)); text != "" {
+			return text
+		}
 	}
-	f := r.Result.Findings[best]
-	return strings.TrimSpace(f.Symbol + " " + printable(f.Detail, maxDetailText))
+	return "proposes " + r.Result.Propose.String()
 }
 
 // threshold is what the score asks for.
@@ -285,7 +289,7 @@ func reason(score float64, name string, threshold float64, fs []StageFinding, al
 func number(x float64) string { return strconv.FormatFloat(round(x), 'f', -1, 64) }
 
 // presentable makes a filter's reply fit for the wire: printable ASCII and line ends are all that its
-// text may hold.
+// text may hold, and RFC 5321 4.5.3.1.5 gives a reply line 512 octets, of which code and id take some.
 func presentable(r mail.Reply) mail.Reply {
 	r.Text = strings.Map(func(c rune) rune {
 		switch {
@@ -296,5 +300,8 @@ func presentable(r mail.Reply) mail.Reply {
 		}
 		return '?'
 	}, r.Text)
+	if len(r.Text) > maxReplyText {
+		r.Text = r.Text[:maxReplyText]
+	}
 	return r
 }

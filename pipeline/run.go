@@ -114,15 +114,15 @@ func scopeOf(ph filter.Phase, in *filter.Input) *filter.Scope {
 // is none. A provider that ran and had nothing to say, or had no reason to run, is no obstacle.
 func unknownNeed(st *Stage, in *filter.Input) string {
 	for _, need := range st.Needs {
-		if v, ok := newest(in, need); ok && v == (unknown{}) {
+		if _, is := newest(in, need).(unknown); is {
 			return need
 		}
 	}
 	return ""
 }
 
-// newest gives what was recorded last under a key in the narrowest scope that has it.
-func newest(in *filter.Input, key string) (any, bool) {
+// newest gives what was recorded last under a key in the narrowest scope that has it, nil if none has.
+func newest(in *filter.Input, key string) any {
 	for _, ph := range []filter.Phase{filter.Rcpt, filter.Data, filter.Connect} {
 		scope := scopeOf(ph, in)
 		if scope == nil {
@@ -131,9 +131,9 @@ func newest(in *filter.Input, key string) (any, bool) {
 		facts := scope.Facts()
 		for i := len(facts) - 1; i >= 0; i-- {
 			if facts[i].Key == key {
-				return facts[i].Value, true
+				return facts[i].Value
 			}
 		}
 	}
-	return nil, false
+	return nil
 }

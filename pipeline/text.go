@@ -5,11 +5,12 @@ import (
 	"unicode"
 )
 
-// The longest texts, in octets, that reports and verdicts carry for people.
+// The longest texts, in octets, that reports, verdicts and replies carry for people.
 const (
 	maxErrorText  = 500
 	maxDetailText = 120
 	maxBecause    = 400
+	maxReplyText  = 400
 )
 
 // printable makes one line of s that is safe in logs and on terminals: blanks and line ends become one

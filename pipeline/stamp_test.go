@@ -1,0 +1,131 @@
+package pipeline
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/mail"
+)
+
+// render writes edits as the lines they put on a message, and the fields they remove.
+func render(c *mail.Content, edits []mail.Edit) string {
+	var b strings.Builder
+	for _, e := range edits {
+		switch e := e.(type) {
+		case mail.AddField:
+			b.WriteString("+" + e.Name + ": " + strings.ReplaceAll(e.Body, "\r\n", "\n") + "\n")
+		case mail.RemoveField:
+			f := c.Header().Fields()[e.Index]
+			b.WriteString("-" + strings.ReplaceAll(f.Raw, "\r\n", "\n"))
+		default:
+			b.WriteString("?" + e.String() + "\n")
+		}
+	}
+	return b.String()
+}
+
+var (
+	spfPass  = auth.SPF.Of(auth.SPFResult{Result: auth.Pass, Domain: "y.example", Identity: "mailfrom", Sender: "x@y.example"})
+	dkimNone = auth.DKIM.Of(nil)
+)
+
+func TestStamp(t *testing.T) {
+	const received = "Received: from a\nSubject: hi\n\nbody\n"
+	const forged = "X-Spam-Flag: NO\nX-SPAM-Status: No, score=-99\nx-spam-score : -99\nX-Spam-Level:\nX-Spam-Checker-Version: 1\n" +
+		"X-Postern-Id: 1\nX-MS-Exchange-Organization-SCL: -1\nX-MS-Exchange-Forest-RulesExecuted: x\nX-MS-Has-Attach: yes\n" +
+		"Authentication-Results: mx.example.org; dkim=pass\nAuthentication-Results: other.example; dkim=pass\nSubject: hi\n\nbody\n"
+	thresholds := &Policy{Tag: ptr(5.0), Reject: ptr(15.0)}
+	tagged := Verdict{Action: filter.Tag, Score: 5.14, Findings: []StageFinding{
+		{Finding: filter.Finding{Symbol: "A", Strength: 1}}, {Finding: filter.Finding{Symbol: "B", Strength: 1}}, {Finding: filter.Finding{Symbol: "A", Strength: 1}},
+		{Finding: filter.Finding{Symbol: "SEEN", Strength: 1}, Observed: true}, {Finding: filter.Finding{Symbol: "MENTION"}}, {Finding: filter.Finding{Strength: 1}}}}
+	var many Verdict
+	for _, s := range []string{"ALPHA_SYMBOL", "BETA_SYMBOL", "GAMMA_SYMBOL", "DELTA_SYMBOL", "EPSILON_SYMBOL", "ZETA_SYMBOL"} {
+		many.Findings = append(many.Findings, StageFinding{Finding: filter.Finding{Symbol: s, Strength: 1}})
+	}
+	many.Score = -0.24
+	for _, c := range []struct {
+		name    string
+		text    string
+		facts   []filter.Fact
+		relay   bool
+		verdict Verdict
+		options StampOptions
+		noPlan  bool
+		want    string
+	}{
+		{name: "empty plan", text: forged, noPlan: true, verdict: tagged, options: StampOptions{AuthservID: "mx.example.org", Score: true}},
+		{name: "results and score", text: received, facts: []filter.Fact{spfPass, dkimNone}, verdict: tagged,
+			options: StampOptions{AuthservID: "mx.example.org", Score: true, Policy: thresholds},
+			want: "+Authentication-Results: mx.example.org;\n\tspf=pass smtp.mailfrom=x@y.example;\n\tdkim=none\n" +
+				"+X-Spam-Flag: YES\n+X-Spam-Status: Yes, score=5.1 required=5.0 tests=A,B\n+X-Spam-Score: 5.1\n+X-Spam-Level: *****\n"},
+		{name: "clean", text: received, options: StampOptions{AuthservID: "mx.example.org", Score: true, Policy: thresholds},
+			want: "+Authentication-Results: mx.example.org; none\n+X-Spam-Status: No, score=0.0 required=5.0 tests=none\n+X-Spam-Score: 0.0\n"},
+		{name: "not quite the threshold", text: received, verdict: Verdict{Score: 4.999}, options: StampOptions{Score: true, Policy: thresholds},
+			want: "+X-Spam-Status: No, score=4.9 required=5.0 tests=none\n+X-Spam-Score: 4.9\n+X-Spam-Level: ****\n"},
+		{name: "no thresholds, folded", text: received, verdict: many, options: StampOptions{Score: true},
+			want: "+X-Spam-Status: No, score=-0.3 tests=ALPHA_SYMBOL,BETA_SYMBOL,GAMMA_SYMBOL,\n\tDELTA_SYMBOL,EPSILON_SYMBOL,ZETA_SYMBOL\n+X-Spam-Score: -0.3\n"},
+		{name: "stars end", text: received, verdict: Verdict{Score: 1e9}, options: StampOptions{Score: true},
+			want: "+X-Spam-Status: No, score=1000000000.0 tests=none\n+X-Spam-Score: 1000000000.0\n+X-Spam-Level: " + strings.Repeat("*", 50) + "\n"},
+		{name: "forged fields", text: forged, options: StampOptions{AuthservID: "mx.example.org", Score: true},
+			want: "+Authentication-Results: mx.example.org; none\n+X-Spam-Status: No, score=0.0 tests=none\n+X-Spam-Score: 0.0\n" +
+				"-X-Spam-Flag: NO\n-X-SPAM-Status: No, score=-99\n-x-spam-score : -99\n-X-Spam-Level:\n" +
+				"-X-Postern-Id: 1\n-X-MS-Exchange-Organization-SCL: -1\n-X-MS-Exchange-Forest-RulesExecuted: x\n-Authentication-Results: mx.example.org; dkim=pass\n"},
+		{name: "score fields are not ours", text: forged, options: StampOptions{},
+			want: "-X-Postern-Id: 1\n-X-MS-Exchange-Organization-SCL: -1\n-X-MS-Exchange-Forest-RulesExecuted: x\n"},
+		{name: "relay client", text: forged, relay: true, options: StampOptions{}, want: "-X-Postern-Id: 1\n"},
+		{name: "observing policy", text: forged, verdict: tagged, options: StampOptions{AuthservID: "mx.example.org", Score: true, Policy: &Policy{Observe: true}},
+			want: "+Authentication-Results: mx.example.org; none\n-Authentication-Results: mx.example.org; dkim=pass\n"},
+		{name: "a blank before the first field", text: " Authentication-Results: mx.example.org; dkim=pass\nSubject: x\n\n", options: StampOptions{AuthservID: "mx.example.org"},
+			want: "+Authentication-Results: mx.example.org; none\n- Authentication-Results: mx.example.org; dkim=pass\n"},
+		{name: "other letters that fold to ours", text: "X-Po\u017ftern-Id: 1\nSubject: x\n\n", options: StampOptions{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := input(t, c.text)
+			in.Session.Relay = c.relay
+			in.Transaction.Record(c.facts...)
+			if !c.noPlan {
+				c.options.Plan = mustCompile(t, parse(t, "spf mail gives=spf", "dkim data gives=dkim"))
+			}
+			edits := Stamp(c.verdict, in, c.options)
+			if diff := cmp.Diff(c.want, render(in.Content, edits)); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+			if _, err := mail.Rewrite(in.Content, edits); err != nil {
+				t.Errorf("can't be carried out: %v", err)
+			}
+		})
+	}
+}
+
+func TestPlanThatAuthenticatesNothing(t *testing.T) {
+	in := input(t, "Authentication-Results: mx.example.org; dkim=pass\nSubject: x\n\n")
+	edits := Stamp(Verdict{}, in, StampOptions{AuthservID: "mx.example.org", Plan: mustCompile(t, parse(t, "a data"))})
+	if got, want := render(in.Content, edits), "-Authentication-Results: mx.example.org; dkim=pass\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestStampedMessage(t *testing.T) {
+	in := input(t, "X-Postern-Id: 1\nSubject: hi\n\nbody\n")
+	in.Transaction.Record(spfPass)
+	m, err := mail.Rewrite(in.Content, Stamp(Verdict{}, in, StampOptions{AuthservID: "mx.example.org", Score: true, Plan: mustCompile(t, parse(t, "spf mail gives=spf"))}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Release()
+	r := m.Open()
+	defer r.Close()
+	got, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.ReplaceAll("Authentication-Results: mx.example.org;\n\tspf=pass smtp.mailfrom=x@y.example\nX-Spam-Status: No, score=0.0 tests=none\nX-Spam-Score: 0.0\nSubject: hi\n\nbody\n", "\n", "\r\n")
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}

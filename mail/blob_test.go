@@ -27,21 +27,21 @@ func blobs(t testing.TB, text string) map[string]*Blob {
 		}
 		return b
 	}
-	named, err := openNamed(dir)
+	unlinked, err := openUnlinked(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(named.Name()); err != nil {
+	if _, err := unlinked.WriteString(text); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := named.WriteString(text); err != nil {
-		t.Fatal(err)
+	if names, _ := os.ReadDir(dir); len(names) != 0 {
+		t.Fatalf("content stands under the names %v", names)
 	}
 	all := map[string]*Blob{
-		"given":            NewBlob([]byte(text)),
-		"memory":           made(len(text) + 1),
-		"file":             made(-1),
-		"file, once named": hold(&Blob{size: int64(len(text)), file: named}),
+		"given":         NewBlob([]byte(text)),
+		"memory":        made(len(text) + 1),
+		"file":          made(-1),
+		"unlinked file": hold(&Blob{size: int64(len(text)), file: unlinked}),
 	}
 	t.Cleanup(func() {
 		for _, b := range all {

@@ -361,6 +361,7 @@ func BenchmarkIngest(b *testing.B) {
 		memory     int
 	}{
 		{"clean-4KB", text[:4096], 0},
+		{"clean-250KB", text[:250<<10], 0},
 		{"clean-1MB-memory", text, 2 << 20},
 		{"clean-1MB-file", text, 0},
 		{"bare-LF-1MB-memory", dirty, 2 << 20},

@@ -117,13 +117,19 @@ func openTemp(dir string) (f *os.File, unnamed bool, err error) {
 	if f, err = openUnnamed(dir); err == nil {
 		return f, true, nil
 	}
-	// No O_TMPFILE here: a name for a moment does as well.
-	if f, err = openNamed(dir); err != nil {
-		return nil, false, err
+	f, err = openUnlinked(dir) // no O_TMPFILE here: a name for a moment does as well
+	return f, false, err
+}
+
+// openUnlinked makes a file in dir that had a name for a moment, and can't get one any more.
+func openUnlinked(dir string) (*os.File, error) {
+	f, err := openNamed(dir)
+	if err != nil {
+		return nil, err
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		f.Close()
-		return nil, false, err
+		return nil, err
 	}
-	return f, false, nil
+	return f, nil
 }

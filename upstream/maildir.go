@@ -37,12 +37,7 @@ func NewMaildir(dir string) (*Maildir, error) { return NewMaildirOn(store.OS, di
 
 // NewMaildirOn is NewMaildir on a file system of the caller's.
 func NewMaildirOn(fsys store.FS, dir string) (*Maildir, error) {
-	for _, sub := range []string{"tmp", "new", "cur"} {
-		if err := fsys.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
-			return nil, fmt.Errorf("upstream: maildir: %w", err)
-		}
-	}
-	if err := fsys.SyncDir(dir); err != nil {
+	if err := makeFolders(fsys, dir); err != nil {
 		return nil, fmt.Errorf("upstream: maildir: %w", err)
 	}
 	host, err := os.Hostname()
@@ -51,6 +46,29 @@ func NewMaildirOn(fsys store.FS, dir string) (*Maildir, error) {
 	}
 	host = strings.NewReplacer("/", `\057`, ":", `\072`).Replace(host)
 	return &Maildir{dir: dir, host: host, fs: fsys}, nil
+}
+
+// makeFolders makes what is missing of the maildir, durably: a synced message in a folder that the power
+// takes away is lost with it.
+func makeFolders(fsys store.FS, dir string) error {
+	changed := []string{dir}
+	for p := dir; ; p = filepath.Dir(p) {
+		if _, err := fsys.Stat(p); err == nil || filepath.Dir(p) == p {
+			break
+		}
+		changed = append(changed, filepath.Dir(p))
+	}
+	for _, sub := range []string{"tmp", "new", "cur"} {
+		if err := fsys.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return err
+		}
+	}
+	for _, p := range changed {
+		if err := fsys.SyncDir(p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Deliver stores the message, synced, before it says Delivered. A disk that fails is a fault of ours.

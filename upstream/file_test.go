@@ -1,0 +1,166 @@
+package upstream
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func lookup(t *testing.T, f *File, s string) Known {
+	t.Helper()
+	k, err := f.Lookup(t.Context(), address(t, s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func writeList(t *testing.T, path, text string, modified time.Time) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(path, modified, modified); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFileLookup(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "recipients")
+	writeList(t, path, "\ufeff# ours\r\n\r\nBob@Example.org  # the first\n\t alice#1@example.org\n"+
+		`"odd one"@example.org`+"\nuser%foreign@example.org\n@wild.test\n@bücher.test", time.Now())
+	f, err := NewFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Len() != 6 {
+		t.Errorf("%d entries", f.Len())
+	}
+	for s, want := range map[string]Known{
+		"bob@example.org": Yes, "BOB@example.org": Yes, `"bob"@example.org`: Yes, "carl@example.org": No,
+		"alice#1@example.org": Yes, "alice@example.org": No, `"odd one"@example.org`: Yes, `"odd two"@example.org`: No,
+		"user%foreign@example.org": Yes, "user%other@example.org": No,
+		"any@wild.test": Yes, "any%foreign@wild.test": No, `"any@foreign"@wild.test`: No, "any@x.wild.test": No,
+		"a@xn--bcher-kva.test": Yes, "a@unknown.test": No,
+	} {
+		if got := lookup(t, f, s); got != want {
+			t.Errorf("%s: %v", s, got)
+		}
+	}
+	if k, err := (None{}).Lookup(t.Context(), address(t, "a@b.test")); k != NoSource || err != nil {
+		t.Errorf("None: %v, %v", k, err)
+	}
+}
+
+func TestFileErrors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "recipients")
+	for _, c := range []struct{ name, text, want string }{
+		{"no address", "a@b.test\n\nnot an address\n", path + ":3: "},
+		{"second column", "a@b.test OK\n", path + ":1: "},
+		{"no domain", "a@b.test\npostmaster\n", path + ":2: "},
+		{"bad domain", "@\n", path + ":1: "},
+		{"long line", "a@b.test\n" + strings.Repeat("x", fileMaxLine+1), path + ":2: line longer"},
+		{"empty", "", "no address in it"},
+		{"comments only", "# a@b.test\n", "no address in it"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			writeList(t, path, c.text, time.Now())
+			if _, err := NewFile(path); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	if _, err := NewFile(path + ".missing"); err == nil {
+		t.Error("a missing file")
+	}
+}
+
+// TestFileChanges runs in a bubble, whose clock stands at the year 2000 and moves when told to.
+func TestFileChanges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "recipients")
+	synctest.Test(t, func(t *testing.T) {
+		old := time.Now().Add(-time.Hour)
+		writeList(t, path, "bob@x.test\n", old)
+		var reports []string
+		f, err := NewFileReporting(path, func(err error) { reports = append(reports, fmt.Sprint(err)) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(what string, bob, carl Known, good bool, told int) {
+			t.Helper()
+			if b, c := lookup(t, f, "bob@x.test"), lookup(t, f, "carl@x.test"); b != bob || c != carl {
+				t.Errorf("%s: bob %v, carl %v", what, b, c)
+			}
+			if (f.Err() == nil) != good || len(reports) != told {
+				t.Errorf("%s: error %v, reports %q", what, f.Err(), reports)
+			}
+		}
+		check("at first", Yes, No, true, 0)
+		writeList(t, path, "carl@x.test\n", old.Add(time.Minute))
+		check("too soon", Yes, No, true, 0)
+		time.Sleep(fileCheckEvery)
+		check("changed", No, Yes, true, 0)
+
+		writeList(t, path, "carl@x.test\nbroken\n", old)
+		time.Sleep(fileCheckEvery)
+		check("broken", No, Yes, false, 1)
+		time.Sleep(fileCheckEvery)
+		check("still broken", No, Yes, false, 1)
+		writeList(t, path, "", old.Add(time.Second))
+		time.Sleep(fileCheckEvery)
+		check("empty", No, Yes, false, 2)
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(fileCheckEvery)
+		check("missing", No, Yes, false, 3)
+		writeList(t, path, "bob@x.test\n", old.Add(time.Second))
+		time.Sleep(fileCheckEvery)
+		check("mended", Yes, No, true, 4)
+
+		time.Sleep(fileCheckEvery)
+		writeList(t, path, "bob@x.test\ncarl@x.test\n", time.Now().Add(-fileSettle/2))
+		check("not settled", Yes, No, true, 4)
+		time.Sleep(fileCheckEvery)
+		check("settled", Yes, Yes, true, 4)
+
+		writeList(t, path, "carl@x.test\n", time.Now())
+		if err := f.Reload(); err != nil {
+			t.Error(err)
+		}
+		check("reloaded", No, Yes, true, 4)
+	})
+}
+
+func BenchmarkFile(b *testing.B) {
+	var text bytes.Buffer
+	for i := range 100_000 {
+		fmt.Fprintf(&text, "User.%d@example.org\n", i)
+	}
+	path := filepath.Join(b.TempDir(), "recipients")
+	if err := os.WriteFile(path, text.Bytes(), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	f, err := NewFile(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	a := address(b, "user.4711@example.org")
+	b.Run("lookup", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_, _ = f.Lookup(b.Context(), a)
+		}
+	})
+	b.Run("reload100k", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			_ = f.Reload()
+		}
+	})
+}

@@ -171,8 +171,8 @@ func isText(p *mail.Part) bool {
 	return p.IsLeaf() && (p.Type == "text/plain" || p.Type == "text/html") && len(p.Names) == 0 &&
 		// RFC 2183 2.8: a disposition that is not known is to be treated as attachment.
 		(p.Disposition == "" || p.Disposition == "inline") &&
-		// Of two fields another reader may take the other one.
-		p.Header.Count("Content-Type") < 2 && p.Header.Count("Content-Disposition") < 2
+		// A broken type is read as text here and as a file elsewhere; of two fields another reader may take the other.
+		!p.Has(mail.BadContentType) && p.Header.Count("Content-Type") < 2 && p.Header.Count("Content-Disposition") < 2
 }
 
 // judge collects the reasons for which something is done with a part, and decides what.

@@ -74,7 +74,7 @@ func readLimited(file string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	b, err := io.ReadAll(io.LimitReader(f, noticeLimit+1))
 	if err != nil {
 		return nil, err
@@ -124,8 +124,8 @@ func encode(text []byte) (body []byte, encoding string) {
 	}
 	var b bytes.Buffer
 	w := quotedprintable.NewWriter(&b)
-	w.Write(text) // a Buffer takes everything
-	w.Close()
+	_, _ = w.Write(text) // a Buffer takes everything
+	_ = w.Close()
 	body = bytes.ReplaceAll(b.Bytes(), []byte("\r\n--"), []byte("\r\n=2D-"))
 	if bytes.HasPrefix(body, []byte("--")) {
 		body = append([]byte("=2D"), body[1:]...)

@@ -20,26 +20,25 @@ type outcome struct {
 	exams  []*exam
 	result filter.Result
 	counts map[string]int
+	scored map[string]float64
 	worst  action
 }
 
-// find adds a finding. A symbol scores once, however many parts show it.
+// find adds a finding. However many parts show a symbol, together they score as much as the strongest.
 func (o *outcome) find(symbol string, strength float64, detail string) {
 	if o.counts == nil {
-		o.counts = map[string]int{}
+		o.counts, o.scored = map[string]int{}, map[string]float64{}
 	}
 	o.counts[symbol]++
-	n := o.counts[symbol]
-	if n > 1 {
-		strength = 0
-	}
-	if n > maxMentions {
+	more := max(0, strength-o.scored[symbol])
+	o.scored[symbol] += more
+	switch n := o.counts[symbol]; {
+	case n == maxMentions:
+		detail = "and more of the kind"
+	case n > maxMentions && more == 0:
 		return
 	}
-	if n == maxMentions {
-		detail = "and more of the kind"
-	}
-	o.result.Findings = append(o.result.Findings, filter.Finding{Symbol: symbol, Strength: strength, Detail: detail})
+	o.result.Findings = append(o.result.Findings, filter.Finding{Symbol: symbol, Strength: more, Detail: detail})
 }
 
 // report turns what is known about a part into findings and a proposal.

@@ -138,6 +138,7 @@ func TestBearing(t *testing.T) {
 		{"results at once", "mx.example.org", " mx.example.org spf=pass", true},
 		{"U-labels", "xn--mx-yka.example", " mxü.example; spf=pass", true},
 		{"U-labels in capitals", "xn--mx-yka.example", " MXÜ.example; spf=pass", true},
+		{"U-labels and results at once", "xn--mx-yka.example", " mxü.example spf=pass; x", true},
 		{"ours in U-labels", "mxü.example", " xn--mx-yka.EXAMPLE; spf=pass", true},
 		{"unclosed comment", "mx.example.org", " (x mx.example.org; spf=pass", true},
 		{"unclosed quote", "mx.example.org", ` "x mx.example.org; spf=pass`, true},

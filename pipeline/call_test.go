@@ -158,6 +158,26 @@ func TestAbandonedAreCapped(t *testing.T) {
 	})
 }
 
+// A filter that comes home at the very moment at which it is given up is counted out again, whichever
+// of the two was first.
+func TestAbandonedAtTheLastMoment(t *testing.T) {
+	for range 300 {
+		synctest.Test(t, func(t *testing.T) {
+			stages := with(parse(t, "a data", "b data"), after(time.Second+grace, filter.Result{}, nil), after(time.Second+grace, filter.Result{}, nil))
+			stages[0].Timeout, stages[1].Timeout = time.Second, time.Second
+			for _, r := range mustCompile(t, stages).Run(t.Context(), filter.Data, input(t, "A: b\n\n")) {
+				if r.Outcome != Pass && r.Outcome != TimedOut || r.Elapsed != time.Second+grace {
+					t.Fatalf("%v, %v after %v", r.Outcome, r.Err, r.Elapsed)
+				}
+			}
+			synctest.Wait()
+			if n := Abandoned(); n != 0 {
+				t.Fatalf("%d abandoned", n)
+			}
+		})
+	}
+}
+
 func TestAbandonedKeepsTheContent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		late := make(chan error, 1)

@@ -1,0 +1,85 @@
+package metrics
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/pipeline"
+)
+
+type messageSeries struct {
+	runs           *prometheus.CounterVec
+	filterDuration *prometheus.HistogramVec
+	authResults    *prometheus.CounterVec
+	attachments    *prometheus.CounterVec
+	scores         prometheus.Histogram
+}
+
+// The closed sets of the filters' labels.
+var (
+	methodWords     = []string{"spf", "dkim"}
+	authResultWords = []string{
+		string(auth.None), string(auth.Pass), string(auth.Fail), string(auth.SoftFail),
+		string(auth.Neutral), string(auth.Policy), string(auth.TempError), string(auth.PermError),
+	}
+	classWords = []string{
+		"executable", "script", "shortcut", "macro_auto", "macro", "disk_image", "active_html",
+		"active_pdf", "partial", "encrypted", "sealed", "unreadable", "bomb", "name", "type", other,
+	}
+	partActionWords = []string{"pass", "tag", "strip", "quarantine", "reject"}
+
+	authResultSet = wordsOf(authResultWords)
+	classSet      = wordsOf(classWords)
+	partActionSet = wordsOf(partActionWords)
+)
+
+func (m *Metrics) messages() {
+	m.runs = m.counterVec("filter_runs_total", "Runs of filters, by how they ended.", "filter", "outcome", "mode")
+	m.filterDuration = m.histogramVec("filter_duration_seconds", "How long filters ran.", stepBuckets, "filter")
+	m.authResults = m.counterVec("auth_results_total", "Results of sender authentication; of DKIM, one for each signature.", "method", "result")
+	each(func(v ...string) { m.authResults.WithLabelValues(v...) }, methodWords, authResultWords)
+	m.attachments = m.counterVec("attachments_total", "Parts of messages that are of a class, and what was to become of them.", "kind", "action")
+	each(func(v ...string) { m.attachments.WithLabelValues(v...) }, classWords, partActionWords)
+	m.scores = m.histogram("spam_score", "Scores of messages whose content was judged.", scoreBuckets)
+}
+
+func (m *Metrics) filterSeries(name string) {
+	var outcomes []string
+	for _, o := range pipeline.AllOutcomes() {
+		outcomes = append(outcomes, o.String())
+	}
+	each(func(v ...string) { m.runs.WithLabelValues(v...) }, []string{name}, outcomes, modeWords)
+	m.filterDuration.WithLabelValues(name)
+}
+
+// Score counts the score of one message.
+func (m *Metrics) Score(score float64) { m.scores.Observe(score) }
+
+// FilterRun counts one run of one stage and the facts that it gave; it is a pipeline.Hook.
+func (m *Metrics) FilterRun(r pipeline.Report) {
+	name := m.name(&m.filters, r.Stage)
+	m.runs.WithLabelValues(name, r.Outcome.String(), mode(r.Observe)).Inc()
+	if r.Outcome != pipeline.Skipped {
+		m.filterDuration.WithLabelValues(name).Observe(r.Elapsed.Seconds())
+	}
+	if r.Outcome == pipeline.Panicked {
+		m.panics.Inc()
+	}
+	if spf, ok := auth.SPF.Among(r.Result.Facts); ok {
+		m.authResults.WithLabelValues("spf", m.word(authResultSet, string(spf.Result))).Inc()
+	}
+	if dkim, ok := auth.DKIM.Among(r.Result.Facts); ok {
+		if len(dkim) == 0 {
+			m.authResults.WithLabelValues("dkim", string(auth.None)).Inc()
+		}
+		for _, d := range dkim {
+			m.authResults.WithLabelValues("dkim", m.word(authResultSet, string(d.Result))).Inc()
+		}
+	}
+	parts, _ := auth.Parts.Among(r.Result.Facts)
+	for _, p := range parts {
+		if p.Class != "" {
+			m.attachments.WithLabelValues(m.word(classSet, p.Class), m.word(partActionSet, p.Action)).Inc()
+		}
+	}
+}

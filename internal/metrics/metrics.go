@@ -1,0 +1,238 @@
+// Package metrics counts what the gateway does, for Prometheus, which no other package knows. It decides
+// nothing and keeps nothing but numbers.
+//
+// Every label comes from a closed set: words of this program, codes, and names of the configuration.
+// What is not in the set becomes "other", so that no sender can make series. The series of a set are made
+// before anything happens, so that a rate is zero and not absent; the one exception are the combinations
+// of smtp_rejects_total, which are too many: they are bounded by maxSeries.
+package metrics
+
+import (
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/postern-mail/postern/internal/quarantine"
+	"github.com/postern-mail/postern/pipeline"
+)
+
+// Labels are the names of one configuration that become label values.
+type Labels struct {
+	Listeners []string
+	Filters   []string // names of stages
+	Routes    []string // as edge reports them
+	Servers   []string // host:port of every upstream's servers
+}
+
+// Options describe the program, and its first configuration.
+type Options struct {
+	Version  string
+	Revision string // of the source, "" if unknown
+	Labels
+}
+
+// How many names of a kind become labels, and how many combinations of one metric there are at most.
+const (
+	maxListeners = 16
+	maxFilters   = 64
+	maxRoutes    = 100
+	maxServers   = 100
+	maxSeries    = 1000
+)
+
+// Metrics counts. Its methods are safe for concurrent use. It implements edge.Metrics.
+type Metrics struct {
+	registry *prometheus.Registry
+	dropped  prometheus.Counter // postern_metrics_dropped_labels_total
+
+	listeners, filters, routes, servers names
+
+	usage     atomic.Pointer[func() quarantine.Usage]
+	directory atomic.Pointer[string]
+
+	reloadOK, reloadTime prometheus.Gauge
+	certExpiry           *prometheus.GaugeVec
+	panics               prometheus.Counter
+	dnsQueries           *prometheus.CounterVec
+	dnsDuration          *prometheus.HistogramVec
+
+	smtpSeries
+	messageSeries
+	upstreamSeries
+}
+
+// New makes the registry with every metric, and the series of the first configuration.
+func New(o Options) *Metrics {
+	m := &Metrics{
+		registry:  prometheus.NewRegistry(),
+		listeners: names{max: maxListeners}, filters: names{max: maxFilters},
+		routes: names{max: maxRoutes}, servers: names{max: maxServers},
+	}
+	m.dropped = m.counter("metrics_dropped_labels_total", "Label values that were not known and became \"other\".")
+	m.program(o)
+	m.files()
+	m.dns()
+	m.smtp()
+	m.messages()
+	m.upstreams()
+	m.servers.add([]string{maildir})
+	m.Configured(o.Labels)
+	return m
+}
+
+// Configured makes the series of a configuration's names. Names of an earlier one stay: a series that
+// ends looks like a fault.
+func (m *Metrics) Configured(l Labels) {
+	for _, name := range m.listeners.add(l.Listeners) {
+		m.listenerSeries(name)
+	}
+	for _, name := range m.filters.add(l.Filters) {
+		m.filterSeries(name)
+	}
+	for _, name := range m.routes.add(l.Routes) {
+		m.routeSeries(name)
+	}
+	for _, name := range m.servers.add(l.Servers) {
+		m.serverSeries(name)
+	}
+}
+
+// Handler serves the metrics as text or OpenMetrics, as the client asks.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+		EnableOpenMetrics: true, MaxRequestsInFlight: 4, Timeout: 30 * time.Second, Registry: m.registry,
+	})
+}
+
+// Reloaded says whether a new configuration was taken.
+func (m *Metrics) Reloaded(ok bool) {
+	if !ok {
+		m.reloadOK.Set(0)
+		return
+	}
+	m.reloadOK.Set(1)
+	m.reloadTime.SetToCurrentTime()
+}
+
+// Quarantine gives the function that is asked, at each scrape, what the quarantine holds and did.
+func (m *Metrics) Quarantine(usage func() quarantine.Usage) { m.usage.Store(&usage) }
+
+// StateDirectory names the folder whose file system is watched for room.
+func (m *Metrics) StateDirectory(dir string) { m.directory.Store(&dir) }
+
+// CertificateExpiry tells until when the certificate of a listener is valid.
+func (m *Metrics) CertificateExpiry(listener string, notAfter time.Time) {
+	m.certExpiry.WithLabelValues(m.name(&m.listeners, listener)).Set(float64(notAfter.Unix()))
+}
+
+func (m *Metrics) program(o Options) {
+	info := m.gaugeVec("build_info", "The program; the value is always 1.", "version", "goversion", "revision")
+	info.WithLabelValues(o.Version, runtime.Version(), o.Revision).Set(1)
+	m.registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.reloadOK = m.gauge("config_last_reload_successful", "Whether the configuration that was read last was taken (1) or not (0).")
+	m.reloadTime = m.gauge("config_last_reload_success_timestamp_seconds", "When a configuration was taken last.")
+	m.Reloaded(true)
+	m.panics = m.counter("panics_total", "Panics that were caught, in sessions and in filters.")
+	m.gaugeFunc("filter_abandoned", "Runs of filters that passed their deadline and have not ended.",
+		func() float64 { return float64(pipeline.Abandoned()) })
+	m.certExpiry = m.gaugeVec("tls_cert_expiry_timestamp_seconds", "Until when a listener's certificate is valid.", "cert")
+}
+
+// files makes what is read at each scrape: the quarantine and its disk.
+func (m *Metrics) files() {
+	usage := func() quarantine.Usage {
+		if f := m.usage.Load(); f != nil {
+			return (*f)()
+		}
+		return quarantine.Usage{}
+	}
+	m.gaugeFunc("quarantine_messages", "Messages in the quarantine, originals of changed ones included.",
+		func() float64 { return float64(usage().Messages) })
+	m.gaugeFunc("quarantine_bytes", "Octets in the quarantine.", func() float64 { return float64(usage().Octets) })
+	m.gaugeFunc("quarantine_damaged", "Records in the quarantine that can't be read.",
+		func() float64 { return float64(usage().Damaged) })
+	for action, count := range map[string]func(quarantine.Usage) int64{
+		"keep":    func(u quarantine.Usage) int64 { return u.Kept },
+		"full":    func(u quarantine.Usage) int64 { return u.Full },
+		"release": func(u quarantine.Usage) int64 { return u.Released },
+		"remove":  func(u quarantine.Usage) int64 { return u.Removed },
+		"expire":  func(u quarantine.Usage) int64 { return u.Expired },
+	} {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: "postern", Name: "quarantine_actions_total",
+			Help:        "What this process did to the quarantine; full: it had no room.",
+			ConstLabels: prometheus.Labels{"action": action},
+		}, func() float64 { return float64(count(usage())) }))
+	}
+	m.gaugeFunc("spool_disk_free_bytes", "Room on the file system of the state directory.", func() float64 { return m.disk(true) })
+	m.gaugeFunc("spool_disk_size_bytes", "Size of the file system of the state directory.", func() float64 { return m.disk(false) })
+}
+
+// names is a set of label values that only grows, up to a bound.
+type names struct {
+	mu    sync.RWMutex
+	known map[string]bool
+	max   int
+}
+
+// add adds names and gives those that are new.
+func (n *names) add(all []string) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.known == nil {
+		n.known = map[string]bool{}
+	}
+	var fresh []string
+	for _, name := range all {
+		if !n.known[name] && len(n.known) < n.max {
+			n.known[name] = true
+			fresh = append(fresh, name)
+		}
+	}
+	return fresh
+}
+
+func (n *names) has(name string) bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.known[name]
+}
+
+const other = "other"
+
+// name gives a configured name as a label value.
+func (m *Metrics) name(n *names, v string) string {
+	if n.has(v) {
+		return v
+	}
+	m.dropped.Inc()
+	return other
+}
+
+// words is a closed set of label values that the program itself has.
+type words map[string]bool
+
+func wordsOf(lists ...[]string) words {
+	w := words{}
+	for _, l := range lists {
+		for _, s := range l {
+			w[s] = true
+		}
+	}
+	return w
+}
+
+func (m *Metrics) word(w words, v string) string {
+	if w[v] {
+		return v
+	}
+	m.dropped.Inc()
+	return other
+}

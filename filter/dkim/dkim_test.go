@@ -422,3 +422,36 @@ func TestRealDNS(t *testing.T) {
 		}
 	}
 }
+
+// TestBodiesMadeToCost runs bodies that a canonicalisation must look back or hold back for (RFC 6376 3.4.3, 3.4.4), with
+// as many signatures as are verified.
+func TestBodiesMadeToCost(t *testing.T) {
+	const size = 4 << 20
+	for name, body := range map[string]string{
+		"blank lines": strings.Repeat("\r\n", size/2),
+		"blanks":      strings.Repeat(" ", size) + "\r\n",
+		"blank ends":  strings.Repeat(" \t \t \r\n", size/7),
+		"one line":    strings.Repeat("x", size) + "\r\n",
+	} {
+		for _, c := range []library.Canonicalization{library.CanonicalizationSimple, library.CanonicalizationRelaxed} {
+			t.Run(name+" "+string(c), func(t *testing.T) {
+				field := "DKIM-Signature: v=1; a=ed25519-sha256; c=simple/" + string(c) + "; d=example.org; s=ed; bh=aaaa; b=aaaa; h=from\r\n"
+				_, f := build(t, fakeDNS{texts: keys()})
+				in := input(t, strings.Repeat(field, maxVerified)+plain+body)
+				began := time.Now()
+				got, err := f.Check(t.Context(), in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if fact, _ := auth.DKIM.Among(got.Facts); len(fact) != maxVerified || fact[0].Result != auth.Fail {
+					t.Errorf("got %+v", fact)
+				}
+				if d := time.Since(began); d > 10*time.Second {
+					t.Errorf("took %s", d)
+				} else {
+					t.Logf("%s", d)
+				}
+			})
+		}
+	}
+}

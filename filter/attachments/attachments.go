@@ -58,18 +58,14 @@ func newFilter(env filter.Env, decode func(any) error) (filter.Spec, filter.Filt
 	}
 	c := &checker{
 		classes:    cfg.Classes,
+		names:      cfg.Names.compile(),
+		types:      cfg.Types.compile(),
 		keep:       cfg.KeepOriginal,
 		gateway:    env.Hostname,
 		postmaster: env.Postmaster,
 	}
 	c.buffers.New = func() any { return new([2 * headSize]byte) }
 	var err error
-	if c.names, err = cfg.Names.compile("names", false); err != nil {
-		return filter.Spec{}, nil, err
-	}
-	if c.types, err = cfg.Types.compile("types", true); err != nil {
-		return filter.Spec{}, nil, err
-	}
 	if c.notice, err = loadNotice(cfg.Notice); err != nil {
 		return filter.Spec{}, nil, err
 	}

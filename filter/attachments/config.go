@@ -63,8 +63,8 @@ var (
 // config is the filter's own configuration.
 type config struct {
 	Classes      classRules `yaml:"classes"`
-	Names        globRules  `yaml:"names"`
-	Types        globRules  `yaml:"types"`
+	Names        nameRules  `yaml:"names"`
+	Types        typeRules  `yaml:"types"`
 	KeepOriginal bool       `yaml:"keep_original"`
 	Notice       string     `yaml:"notice"`
 }
@@ -72,8 +72,8 @@ type config struct {
 func defaults() config {
 	return config{
 		Classes:      classRules{executable: strip, script: strip, shortcut: strip},
-		Names:        globRules{"*.reg": strip},
-		Types:        globRules{},
+		Names:        nameRules{"*.reg": strip},
+		Types:        typeRules{},
 		KeepOriginal: true,
 	}
 }
@@ -84,29 +84,24 @@ type classRules map[class]action
 
 // UnmarshalYAML merges the decoded entries into a copy of what is there.
 func (r *classRules) UnmarshalYAML(unmarshal func(any) error) error {
-	given, err := readRules("class", unmarshal)
+	given, err := readRules[class]("class", unmarshal)
 	if err != nil {
 		return err
 	}
 	merged := make(classRules, len(*r)+len(given))
 	maps.Copy(merged, *r)
-	for _, name := range slices.Sorted(maps.Keys(given)) {
-		if err := checkClass(name); err != nil {
-			return err
-		}
-		merged[class(name)] = given[name]
-	}
+	maps.Copy(merged, given)
 	*r = merged
 	return nil
 }
 
 // readRules decodes a mapping to actions. A key without a value is an error: it would read as pass.
-func readRules(what string, unmarshal func(any) error) (map[string]action, error) {
-	var given map[string]*action
+func readRules[K ~string](what string, unmarshal func(any) error) (map[K]action, error) {
+	var given map[K]*action
 	if err := unmarshal(&given); err != nil {
 		return nil, err
 	}
-	rules := make(map[string]action, len(given))
+	rules := make(map[K]action, len(given))
 	for _, key := range slices.Sorted(maps.Keys(given)) {
 		if given[key] == nil {
 			return nil, fmt.Errorf("attachments: %s %q has no action; allowed: %s", what, key, strings.Join(actionNames, ", "))
@@ -116,35 +111,77 @@ func readRules(what string, unmarshal func(any) error) (map[string]action, error
 	return rules, nil
 }
 
-func checkClass(name string) error {
-	if slices.Contains(classes, class(name)) {
-		return nil
+// UnmarshalText reads the name of a class of this version.
+func (c *class) UnmarshalText(text []byte) error {
+	name := string(text)
+	if !slices.Contains(classes, class(name)) {
+		what := "is unknown"
+		if slices.Contains(laterClasses, name) {
+			what = "is not in this version"
+		}
+		allowed := make([]string, len(classes))
+		for i, c := range classes {
+			allowed[i] = string(c)
+		}
+		return fmt.Errorf("attachments: class %q %s; allowed: %s", name, what, strings.Join(allowed, ", "))
 	}
-	what := "is unknown"
-	if slices.Contains(laterClasses, name) {
-		what = "is not in this version"
-	}
-	allowed := make([]string, len(classes))
-	for i, c := range classes {
-		allowed[i] = string(c)
-	}
-	return fmt.Errorf("attachments: class %q %s; allowed: %s", name, what, strings.Join(allowed, ", "))
+	*c = class(name)
+	return nil
 }
 
 // globRules says what is done with what matches a pattern. Decoding merges, as for classRules.
-type globRules map[string]action
+type globRules[K ~string] map[K]action
+
+type (
+	nameRules = globRules[namePattern]
+	typeRules = globRules[typePattern]
+)
 
 // UnmarshalYAML merges the decoded entries into a copy of what is there.
-func (r *globRules) UnmarshalYAML(unmarshal func(any) error) error {
-	given, err := readRules("pattern", unmarshal)
+func (r *globRules[K]) UnmarshalYAML(unmarshal func(any) error) error {
+	given, err := readRules[K]("pattern", unmarshal)
 	if err != nil {
 		return err
 	}
-	merged := make(globRules, len(*r)+len(given))
+	merged := make(globRules[K], len(*r)+len(given))
 	maps.Copy(merged, *r)
 	maps.Copy(merged, given)
 	*r = merged
 	return nil
+}
+
+// namePattern is a pattern for file names. No slash stands in it: names are compared without folders.
+type namePattern string
+
+// UnmarshalText reads a pattern, in the form in which names are compared.
+func (p *namePattern) UnmarshalText(text []byte) error {
+	s, err := readPattern(text)
+	if err == nil && strings.Contains(s, "/") {
+		err = fmt.Errorf("attachments: pattern %q has a slash, and file names are compared without folders", text)
+	}
+	*p = namePattern(s)
+	return err
+}
+
+// typePattern is a pattern for media types.
+type typePattern string
+
+// UnmarshalText reads a pattern.
+func (p *typePattern) UnmarshalText(text []byte) error {
+	s, err := readPattern(text)
+	if err == nil && strings.Count(s, "/") != 1 {
+		err = fmt.Errorf("attachments: %q is not a media type: write type/subtype, \"image/*\" or \"*/*\"", text)
+	}
+	*p = typePattern(s)
+	return err
+}
+
+func readPattern(text []byte) (string, error) {
+	s := strings.ToLower(norm.NFKC.String(string(text)))
+	if _, err := path.Match(s, ""); err != nil || s == "" {
+		return "", fmt.Errorf("attachments: pattern %q is malformed: * ? [a-z] and \\ are special", text)
+	}
+	return s, nil
 }
 
 // globs is a compiled globRules: the most specific pattern first, of two equally specific ones the
@@ -159,34 +196,23 @@ type glob struct {
 // find gives the first pattern that matches s.
 func (g globs) find(s string) (glob, bool) {
 	for _, one := range g {
-		if ok, _ := path.Match(one.pattern, s); ok { // the pattern was checked by compile
+		if ok, _ := path.Match(one.pattern, s); ok { // the pattern was checked when it was read
 			return one, true
 		}
 	}
 	return glob{}, false
 }
 
-// compile checks and orders patterns. A slash stands in each pattern for media types and in none for
-// names: names are compared without folders.
-func (r globRules) compile(key string, slash bool) (globs, error) {
+// compile orders the patterns.
+func (r globRules[K]) compile() globs {
 	var g globs
 	for _, p := range slices.Sorted(maps.Keys(r)) {
-		folded := strings.ToLower(norm.NFKC.String(p))
-		if _, err := path.Match(folded, ""); err != nil || p == "" {
-			return nil, fmt.Errorf("attachments: %s: pattern %q is malformed: * ? [a-z] and \\ are special", key, p)
-		}
-		if slash && strings.Count(folded, "/") != 1 {
-			return nil, fmt.Errorf("attachments: %s: %q is not a media type: write type/subtype, \"image/*\" or \"*/*\"", key, p)
-		}
-		if !slash && strings.Contains(folded, "/") {
-			return nil, fmt.Errorf("attachments: %s: pattern %q has a slash, and file names are compared without folders", key, p)
-		}
-		g = append(g, glob{pattern: folded, action: r[p]})
+		g = append(g, glob{pattern: string(p), action: r[p]})
 	}
 	slices.SortStableFunc(g, func(a, b glob) int {
 		return cmp.Or(literals(b.pattern)-literals(a.pattern), int(b.action)-int(a.action))
 	})
-	return g, nil
+	return g
 }
 
 // literals counts the octets of a pattern that stand for themselves.

@@ -36,18 +36,22 @@ func TestDecodingMerges(t *testing.T) {
 		{"nothing", nil, defaults()},
 		{"one class", []string{"classes: {script: reject}"}, config{
 			Classes: classRules{executable: strip, script: reject, shortcut: strip},
-			Names:   globRules{"*.reg": strip}, Types: globRules{}, KeepOriginal: true,
+			Names:   nameRules{"*.reg": strip}, Types: typeRules{}, KeepOriginal: true,
 		}},
 		{"an overlay", []string{
 			"classes: {script: tag}\nnames: {'*.bin': reject}\nkeep_original: false",
 			"classes: {shortcut: pass}\nnames: {'*.reg': pass}\ntypes: {image/*: pass}",
 		}, config{
 			Classes: classRules{executable: strip, script: tag, shortcut: pass},
-			Names:   globRules{"*.reg": pass, "*.bin": reject}, Types: globRules{"image/*": pass},
+			Names:   nameRules{"*.reg": pass, "*.bin": reject}, Types: typeRules{"image/*": pass},
+		}},
+		{"an overlay in another case", []string{"names: {'*.REG': tag}\ntypes: {Image/PNG: tag}"}, config{
+			Classes: classRules{executable: strip, script: strip, shortcut: strip},
+			Names:   nameRules{"*.reg": tag}, Types: typeRules{"image/png": tag}, KeepOriginal: true,
 		}},
 		{"an overlay of a map that is empty or null", []string{"names: {'*.bin': reject}", "names: {}\nclasses:\n"}, config{
 			Classes: classRules{executable: strip, script: strip, shortcut: strip},
-			Names:   globRules{"*.reg": strip, "*.bin": reject}, Types: globRules{}, KeepOriginal: true,
+			Names:   nameRules{"*.reg": strip, "*.bin": reject}, Types: typeRules{}, KeepOriginal: true,
 		}},
 	}
 	for _, tt := range tests {
@@ -85,8 +89,8 @@ func TestConfigurationErrors(t *testing.T) {
 		{"null action by name", "names: {'*.x': }", `"*.x" has no action`},
 		{"key of a later version", "archives: {depth: 5}", `unknown field "archives"`},
 		{"another key of a later version", "ambiguous: rebuild", `unknown field "ambiguous"`},
-		{"malformed pattern", "names: {'[a': strip}", `names: pattern "[a" is malformed`},
-		{"empty pattern", "names: {'': strip}", `names: pattern "" is malformed`},
+		{"malformed pattern", "names: {'[a': strip}", `pattern "[a" is malformed`},
+		{"empty pattern", "names: {'': strip}", `pattern "" is malformed`},
 		{"name with a folder", "names: {'a/*.exe': strip}", "has a slash"},
 		{"type without a slash", "types: {image: strip}", `"image" is not a media type`},
 		{"absent notice", "notice: " + filepath.Join(dir, "absent"), "notice: open"},
@@ -121,10 +125,11 @@ func TestSpec(t *testing.T) {
 }
 
 func TestGlobOrder(t *testing.T) {
-	g, err := globRules{"*": tag, "*.bin": strip, "setup-?.bin": pass, "SETUP-[12].bin": reject, "x.bin": pass}.compile("names", false)
-	if err != nil {
+	var r nameRules
+	if err := decoder(`{"*": tag, "*.bin": strip, "setup-?.bin": pass, "SETUP-[12].bin": reject, "x.bin": pass}`)(&r); err != nil {
 		t.Fatal(err)
 	}
+	g := r.compile()
 	for name, want := range map[string]action{
 		"a": tag, "a.bin": strip, "setup-3.bin": pass, "setup-1.bin": reject, "x.bin": pass,
 	} {

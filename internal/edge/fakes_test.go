@@ -17,7 +17,6 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -323,5 +322,3 @@ var serverCertificate = sync.OnceValue(func() tls.Certificate {
 func serverTLS(testing.TB) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{serverCertificate()}, MinVersion: tls.VersionTLS12}
 }
-
-var errFull = &net.OpError{Op: "write", Err: syscall.ENOSPC}

@@ -2,7 +2,10 @@ package edge
 
 import (
 	"bytes"
+	"errors"
 	"net"
+	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -36,10 +39,16 @@ func newGuard(w *wire, mute bool) *guard {
 }
 
 // Read gives the engine the next command line, or a part of it.
-func (g *guard) Read(p []byte) (int, error) {
+func (g *guard) Read(p []byte) (n int, err error) {
 	if g.over {
 		return 0, errEnded
 	}
+	defer func() {
+		if v := recover(); v != nil { // the engine recovers from panics in its commands only
+			g.crashed(v)
+			n, err = 0, errEnded
+		}
+	}()
 	for len(g.pending) == 0 {
 		line, err := g.w.readLine()
 		if err != nil {
@@ -50,9 +59,17 @@ func (g *guard) Read(p []byte) (int, error) {
 			return 0, errEnded
 		}
 	}
-	n := copy(p, g.pending)
+	n = copy(p, g.pending)
 	g.pending = g.pending[n:]
 	return n, nil
+}
+
+// crashed ends the connection after a panic of ours.
+func (g *guard) crashed(v any) {
+	gw := g.w.gateway()
+	gw.metrics().Panic()
+	gw.Log.Error("connection panicked", KeyClient, g.w.client.Addr().String(), KeyError, v, KeyStack, string(debug.Stack()))
+	g.w.end(errEnded)
 }
 
 // Write collects replies.
@@ -129,6 +146,10 @@ func (g *guard) command(line []byte) []byte {
 			return nil
 		}
 		w.path = commandPath(line)
+		if declaresTooMuch(line, w.cfg.Limits.Message) {
+			w.say("552 5.3.4 Message size exceeds the limit")
+			return nil
+		}
 	case "RCPT":
 		line = domainPostmaster(line, w.gateway().Hostname)
 		w.path = commandPath(line)
@@ -237,6 +258,20 @@ func commandPath(line []byte) string {
 	return strings.TrimRight(s, "\r\n")
 }
 
+// declaresTooMuch reports whether MAIL comes with a SIZE (RFC 1870 6.1) above the limit. The engine reads
+// no more than 32 bits of it, and calls what is larger a syntax error.
+func declaresTooMuch(line []byte, limit int64) bool {
+	for _, word := range strings.Fields(string(line)) {
+		name, value, ok := strings.Cut(word, "=")
+		if !ok || !strings.EqualFold(name, "SIZE") || strings.Trim(value, "0123456789") != "" {
+			continue
+		}
+		size, err := strconv.ParseInt(value, 10, 64)
+		return errors.Is(err, strconv.ErrRange) || err == nil && size > limit
+	}
+	return false
+}
+
 // domainPostmaster gives the line, with our domain put behind a <postmaster> that has none (RFC 5321
 // 4.1.1.3, 4.5.1).
 func domainPostmaster(line []byte, hostname string) []byte {
@@ -249,73 +284,4 @@ func domainPostmaster(line []byte, hostname string) []byte {
 	out := make([]byte, 0, len(line)+1+len(hostname))
 	out = append(append(out, line[:at]...), '@')
 	return append(append(out, hostname...), line[at:]...)
-}
-
-// inspect looks at each reply line once, when it is whole: it takes CHUNKING out of the answer to EHLO,
-// gives MAIL and RCPT their own enhanced codes (RFC 3463 3.2) without repeating the address, softens what
-// soft_bounce softens, and counts.
-func (w *wire) inspect() {
-	for {
-		i := bytes.IndexByte(w.out[w.seen:], '\n')
-		if i < 0 {
-			return
-		}
-		line := w.out[w.seen : w.seen+i+1]
-		replaced := w.reply(line)
-		tail := w.out[w.seen+i+1:]
-		switch {
-		case replaced == nil:
-			w.seen += i + 1
-		default:
-			rest := append([]byte(nil), tail...)
-			w.out = append(append(w.out[:w.seen], replaced...), rest...)
-			w.seen += len(replaced)
-		}
-	}
-}
-
-// reply looks at one reply line and gives what is to stand in its place: nil for the line itself.
-func (w *wire) reply(line []byte) []byte {
-	if len(line) < 4 {
-		return nil
-	}
-	code := 0
-	for _, c := range line[:3] {
-		code = code*10 + int(c-'0')
-	}
-	if w.gateway().SoftBounce && line[0] == '5' {
-		line[0] = '4'
-		if len(line) > 6 && line[4] == '5' && line[5] == '.' {
-			line[4] = '4'
-		}
-	}
-	if line[3] == '-' {
-		if w.verb == "EHLO" && bytes.Equal(bytes.TrimSpace(line[4:]), []byte("CHUNKING")) {
-			return []byte{}
-		}
-		return nil
-	}
-	w.count(code)
-	switch {
-	case code == 354:
-		w.verb = VerbEOD
-	case code == 250 && w.verb == "MAIL":
-		return []byte("250 2.1.0 Sender ok\r\n")
-	case code == 250 && w.verb == "RCPT":
-		return []byte("250 2.1.5 Recipient ok\r\n")
-	case code == 421:
-		w.hungUp = true // RFC 5321 3.8: whoever says 421 closes
-		w.end(errEnded)
-	}
-	return nil
-}
-
-func (w *wire) count(code int) {
-	if w.verb == "" {
-		return // the greeting
-	}
-	w.gateway().metrics().Command(w.cfg.Name, w.verb, code)
-	if code/100 == 5 && w.verb != VerbEOD {
-		w.errors++
-	}
 }

@@ -83,6 +83,19 @@ func (p Privacy) Show(a mail.Address) string {
 	return a.String()
 }
 
+// words gives what the log may show of a next server's reply, which often repeats the recipient: its codes
+// only, where addresses are not shown.
+func (p Privacy) words(reply string) string {
+	if p == PrivacyFull || reply == "" {
+		return reply
+	}
+	words := strings.SplitN(reply, " ", 3)
+	if len(words) > 1 && strings.Count(words[1], ".") == 2 && strings.Trim(words[1], "0123456789.") == "" {
+		return words[0] + " " + words[1]
+	}
+	return words[0]
+}
+
 // fate is what became of one recipient, for the log.
 type fate struct {
 	stage         string
@@ -130,7 +143,7 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 		slog.String(KeyReply, f.reply.String()),
 		slog.String(KeyRoute, f.route),
 		slog.String(KeyUpstream, f.upstream),
-		slog.String(KeyUpstreamReply, f.upstreamReply),
+		slog.String(KeyUpstreamReply, gw.Privacy.words(f.upstreamReply)),
 		slog.Int64(KeyMS, time.Since(t.began).Milliseconds()),
 	}
 	if f.err != nil {

@@ -132,9 +132,6 @@ func (s *session) mail(t *transaction, o *smtp.MailOptions) (r mail.Reply, reaso
 		return replyMailUTF8, ReasonUTF8, "reverse-path is not ASCII"
 	}
 	t.in.From = from
-	if o.Size > s.w.cfg.Limits.Message {
-		return replyTooBig, ReasonSize, "SIZE" // RFC 1870 6.1
-	}
 	ctx, cancel := context.WithTimeout(s.w.ctx, judgeTime)
 	defer cancel()
 	t.reports = s.run(ctx, t.gw.Plan, filter.Mail, &filter.Input{Session: s.in, Transaction: t.in})

@@ -1,0 +1,101 @@
+package edge
+
+import (
+	"bytes"
+)
+
+// inspect looks at each reply line once, when it is whole, before it is sent: it takes CHUNKING out of the
+// answer to EHLO, gives MAIL and RCPT their own enhanced codes (RFC 3463 3.2) without repeating the
+// address, puts codes of the engine right, softens what soft_bounce softens, and counts.
+func (w *wire) inspect() {
+	for {
+		i := bytes.IndexByte(w.out[w.seen:], '\n')
+		if i < 0 {
+			return
+		}
+		end := w.seen + i + 1
+		line, changed := w.reply(w.out[w.seen:end])
+		if changed {
+			rest := append([]byte(nil), w.out[end:]...)
+			w.out = append(append(w.out[:w.seen], line...), rest...)
+			end = w.seen + len(line)
+		}
+		w.seen = end
+	}
+}
+
+// reply looks at one reply line and gives what is to stand in its place, if that is another.
+func (w *wire) reply(line []byte) (_ []byte, changed bool) {
+	if len(line) < 4 {
+		return line, false
+	}
+	final := line[3] != '-'
+	if !final && w.verb == "EHLO" && bytes.Equal(bytes.TrimSpace(line[4:]), []byte("CHUNKING")) {
+		return nil, true
+	}
+	if right, ok := w.corrected(line); ok {
+		line, changed = append([]byte(nil), right...), true
+	}
+	code := codeOf(line)
+	if line[0] == '5' && w.gateway().SoftBounce {
+		line[0] = '4'
+		if len(line) > 5 && line[4] == '5' && line[5] == '.' {
+			line[4] = '4'
+		}
+	}
+	if !final {
+		return line, changed
+	}
+	w.answered(code)
+	return line, changed
+}
+
+func codeOf(line []byte) int {
+	return int(line[0]-'0')*100 + int(line[1]-'0')*10 + int(line[2]-'0')
+}
+
+// answered takes note of the reply to a command.
+func (w *wire) answered(code int) {
+	if w.verb == "" {
+		return // the greeting, or a goodbye that nobody asked for
+	}
+	w.gateway().metrics().Command(w.cfg.Name, w.verb, code)
+	if code/100 == 5 && w.verb != VerbEOD {
+		w.errors++
+	}
+	w.verb = ""
+	switch code {
+	case 354:
+		w.verb = VerbEOD
+	case 421:
+		w.hangUp() // RFC 5321 3.8: whoever says 421 closes
+	}
+}
+
+// corrections holds replies of the engine whose codes are not those of the RFC.
+var corrections = []struct{ engine, right string }{
+	// RFC 5321 4.1.4: commands out of order get 503.
+	{"502 5.5.1 Please introduce yourself first", "503 5.5.1 EHLO first\r\n"},
+	{"502 5.5.1 Missing MAIL FROM", "503 5.5.1 MAIL first\r\n"},
+	{"502 5.5.1 Missing RCPT TO", "503 5.5.1 No valid recipients\r\n"},
+	// RFC 5321 4.1.1.11: unknown parameters get 555.
+	{"500 5.5.4 Unknown MAIL FROM argument", "555 5.5.4 Unknown MAIL parameter\r\n"},
+	{"500 5.5.4 Unknown RCPT TO argument", "555 5.5.4 Unknown RCPT parameter\r\n"},
+}
+
+// corrected gives the line that is to be sent in place of one of the engine's own.
+func (w *wire) corrected(line []byte) (string, bool) {
+	switch {
+	case line[0] == '2' && w.verb == "MAIL":
+		return "250 2.1.0 Sender ok\r\n", true
+	case line[0] == '2' && w.verb == "RCPT":
+		return "250 2.1.5 Recipient ok\r\n", true
+	case line[0] == '5' && line[1] <= '5':
+		for _, c := range corrections {
+			if bytes.HasPrefix(line, []byte(c.engine)) {
+				return c.right, true
+			}
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,334 @@
+package edge
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/upstream"
+)
+
+// begin opens a connection and reads up to the answer to EHLO.
+func begin(t *testing.T, d *door) *client {
+	t.Helper()
+	c := dialDoor(t, d)
+	t.Cleanup(c.close)
+	c.where = t.Name()
+	c.step("S: 220")
+	c.step("C: EHLO client.example")
+	c.step("S: 250")
+	return c
+}
+
+func (c *client) steps(script string) {
+	c.t.Helper()
+	for _, line := range strings.Split(script, "\n") {
+		c.where = line
+		c.step(strings.TrimSpace(line))
+	}
+}
+
+const oneMessage = `
+	C: MAIL FROM:<a@sender.example>
+	S: 250
+	C: RCPT TO:<b@ours.example>
+	S: 250
+	C: DATA
+	S: 354
+	raw: "\r\nx\r\n.\r\n"
+	S: 250 2\.0\.0 Ok: queued`
+
+func TestConnectionLimits(t *testing.T) {
+	t.Run("all", func(t *testing.T) {
+		d := newDoor(t, nil, func(_ *door, cfg *ListenerConfig) { cfg.Limits.Connections = 1 })
+		begin(t, d)
+		c := dialDoor(t, d)
+		defer c.close()
+		c.steps("S: 421 4\\.3\\.2\nEOF:")
+	})
+	t.Run("client", func(t *testing.T) {
+		d := newDoor(t, nil, func(d *door, cfg *ListenerConfig) { cfg.Limits.PerClient, d.gw.ExemptNetworks = 1, nil })
+		first := begin(t, d)
+		c := dialDoor(t, d)
+		c.steps("S: 421 4\\.7\\.0\nEOF:")
+		c.close()
+		first.steps("C: QUIT\nS: 221\nEOF:")
+		waitFor(t, func() bool { d.srv.mu.Lock(); defer d.srv.mu.Unlock(); return len(d.srv.clients) == 0 })
+		begin(t, d)
+		if d.metrics.refused != 1 {
+			t.Errorf("%d connections counted as refused", d.metrics.refused)
+		}
+	})
+	t.Run("exempt", func(t *testing.T) {
+		d := newDoor(t, nil, func(_ *door, cfg *ListenerConfig) { cfg.Limits.PerClient = 1 })
+		begin(t, d)
+		begin(t, d)
+	})
+}
+
+// waitFor waits for something that another goroutine is about to do.
+func waitFor(t *testing.T, done func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !done(); {
+		if time.Now().After(end) {
+			t.Fatal("waited in vain")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	d := newDoor(t, nil, nil)
+	idle, busy, secured := begin(t, d), begin(t, d), begin(t, d)
+	secured.steps("C: STARTTLS\nS: 220\nstarttls:\nC: EHLO x.example\nS: 250")
+	busy.steps("C: MAIL FROM:<a@sender.example>\nS: 250")
+	drained := make(chan error, 1)
+	go func() { drained <- d.srv.Drain(t.Context()) }()
+	idle.steps("S: 421 4\\.3\\.2\nEOF:")
+	secured.steps("S: 421 4\\.3\\.2\nEOF:")
+	if _, err := net.Dial("tcp", d.addr); err == nil {
+		t.Error("still listening")
+	}
+	busy.steps("C: RCPT TO:<b@ours.example>\nS: 250\nC: DATA\nS: 354\nraw: \"\\r\\nx\\r\\n.\\r\\n\"\nS: 250 2\\.0\\.0\ndelivered: 1\nS: 421 4\\.3\\.2\nEOF:")
+	if err := <-drained; err != nil {
+		t.Errorf("Drain: %v", err)
+	}
+}
+
+func TestDrainRefusesPipelinedMail(t *testing.T) {
+	d := newDoor(t, nil, nil)
+	c := begin(t, d)
+	c.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>\nS: 250")
+	drained := make(chan error, 1)
+	go func() { drained <- d.srv.Drain(t.Context()) }()
+	waitFor(t, d.srv.isStopped)
+	c.steps(`raw: "RSET\r\nMAIL FROM:<c@sender.example>\r\n"
+		S: 250
+		S: 421 4\.3\.2
+		EOF:`)
+	if err := <-drained; err != nil {
+		t.Errorf("Drain: %v", err)
+	}
+}
+
+func TestDrainEndsWithItsContext(t *testing.T) {
+	d := newDoor(t, nil, nil)
+	c := begin(t, d)
+	c.steps("C: MAIL FROM:<a@sender.example>\nS: 250")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.srv.Drain(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Drain: %v", err)
+	}
+	c.steps("EOF:")
+}
+
+func TestCloseDuringDelivery(t *testing.T) {
+	entered, release := make(chan struct{}), make(chan struct{})
+	d := newDoor(t, nil, func(d *door, _ *ListenerConfig) {
+		d.relay.before = func() { close(entered); <-release }
+	})
+	c := begin(t, d)
+	c.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>\nS: 250\nC: DATA\nS: 354\nraw: \"\\r\\nx\\r\\n.\\r\\n\"")
+	<-entered
+	closed := make(chan struct{})
+	go func() { _ = d.srv.Close(); close(closed) }()
+	c.steps("EOF:")
+	close(release)
+	<-closed
+}
+
+// countingConn counts what a server writes to it.
+type countingConn struct {
+	net.Conn
+	mu     sync.Mutex
+	writes int
+}
+
+func (c *countingConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	c.writes++
+	c.mu.Unlock()
+	return c.Conn.Write(p)
+}
+
+func (c *countingConn) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.writes
+}
+
+type countingListener struct {
+	net.Listener
+	conns chan *countingConn
+}
+
+func (l countingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	counting := &countingConn{Conn: c}
+	l.conns <- counting
+	return counting, nil
+}
+
+func TestOneWriteForABatch(t *testing.T) {
+	d := newDoor(t, nil, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	counting := countingListener{l, make(chan *countingConn, 1)}
+	served := make(chan error, 1)
+	go func() { served <- d.srv.Serve(counting) }()
+	d.addr = l.Addr().String()
+	c := begin(t, d)
+	server := <-counting.conns
+	before := server.count()
+	c.steps(`raw: "MAIL FROM:<a@sender.example>\r\nRCPT TO:<b@ours.example>\r\nRCPT TO:<c@ours.example>\r\nDATA\r\n"
+		S: 250
+		S: 250
+		S: 250
+		S: 354`)
+	if n := server.count() - before; n != 1 {
+		t.Errorf("%d writes for one batch", n)
+	}
+	_ = d.srv.Close()
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPanicsOfTheSession(t *testing.T) {
+	for name, breakIt := range map[string]func(*door){
+		"router":     func(d *door) { d.gw.Router = panicRouter{} },
+		"exemptions": func(d *door) { d.gw.ExemptRecipients = func(mail.Address) bool { panic("broken") } },
+		"quarantine": func(d *door) { d.gw.Quarantine = panicQuarantine{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDoor(t, []string{"data propose quarantine"}, func(d *door, _ *ListenerConfig) { breakIt(d) })
+			c := begin(t, d)
+			c.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>")
+			if strings.HasPrefix(c.reply(), "250") {
+				c.steps("C: DATA\nS: 354\nraw: \"\\r\\nx\\r\\n.\\r\\n\"\nS: 451 4\\.3\\.0")
+			} else if !strings.HasPrefix(c.last, "451 4.3.0") {
+				t.Errorf("reply %q", c.last)
+			}
+			c.steps("no5yz:\nC: RSET\nS: 250\nlog: \"msg\":\"session panicked\".*\"stack\":")
+			if d.metrics.panics != 1 {
+				t.Errorf("%d panics counted", d.metrics.panics)
+			}
+		})
+	}
+}
+
+type panicRouter struct{}
+
+func (panicRouter) Route(upstream.Query) (upstream.Route, error) { panic("broken") }
+
+type panicQuarantine struct{}
+
+func (panicQuarantine) Keep(context.Context, Held, *mail.Blob) error { panic("broken") }
+
+func TestManyClients(t *testing.T) {
+	d := newDoor(t, []string{"data score SOME 1", "rcpt score OTHER 1"}, nil)
+	const clients, each = 20, 10
+	var wg sync.WaitGroup
+	for i := range clients {
+		wg.Go(func() {
+			if err := talk(d.addr, i, each, i%2 == 0); err != nil {
+				t.Errorf("client %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	seen := map[string]int{}
+	for _, m := range d.relay.all() {
+		_, content := splitTop(m.content)
+		seen[content]++
+	}
+	if len(seen) != clients*each {
+		t.Errorf("%d different messages arrived, want %d", len(seen), clients*each)
+	}
+	for content, n := range seen {
+		if n != 1 {
+			t.Errorf("%d copies of %.40q", n, content)
+		}
+	}
+	waitFor(t, func() bool { d.metrics.mu.Lock(); defer d.metrics.mu.Unlock(); return d.metrics.open == 0 })
+}
+
+// talk sends messages of several sizes over one connection.
+func talk(addr string, who, n int, secure bool) error {
+	var conn net.Conn
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
+	r := bufio.NewReader(conn)
+	say := func(s, want string) error {
+		if _, err := io.WriteString(conn, s); err != nil {
+			return err
+		}
+		for {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return err
+			}
+			if !strings.HasPrefix(line, want) {
+				return fmt.Errorf("%.40q: got %q", s, line)
+			}
+			if line[3] == ' ' {
+				return nil
+			}
+		}
+	}
+	steps := [][2]string{{"", "220"}, {"EHLO x\r\n", "250"}}
+	if secure {
+		steps = append(steps, [2]string{"STARTTLS\r\n", "220"})
+	}
+	for _, s := range steps {
+		if err := say(s[0], s[1]); err != nil {
+			return err
+		}
+	}
+	if secure {
+		tc := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // our own certificate
+		conn, r = tc, bufio.NewReader(tc)
+		if err := say("EHLO x\r\n", "250"); err != nil {
+			return err
+		}
+	}
+	for i := range n {
+		body := fmt.Sprintf("Subject: %d-%d\r\n\r\n", who, i) + strings.Repeat("..line of text\r\n", i*i*1000) + ".\r\n"
+		for _, s := range [][2]string{{"MAIL FROM:<a@s.example>\r\n", "250"}, {"RCPT TO:<b@ours.example>\r\n", "250"}, {"DATA\r\n", "354"}, {body, "250"}} {
+			if err := say(s[0], s[1]); err != nil {
+				return err
+			}
+		}
+	}
+	return say("QUIT\r\n", "221")
+}
+
+func TestSessionLife(t *testing.T) {
+	w := &wire{began: time.Now().Add(-sessionLife - time.Second)}
+	if why := (&guard{w: w}).noMore(); !strings.HasPrefix(why, "421 4.3.2") {
+		t.Errorf("MAIL after the session's life: %q", why)
+	}
+	w.busy = true
+	if why := (&guard{w: w}).noMore(); why != "" {
+		t.Errorf("MAIL in a transaction: %q", why)
+	}
+}

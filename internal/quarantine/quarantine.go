@@ -1,27 +1,40 @@
 // Package quarantine keeps mail that was held, and originals of mail that was changed, as plain files:
 // synced before the reply, found again by id, released at most once. It knows neither filters nor SMTP.
+//
+// An entry is two files: ID.eml, the content as it came, and ID.json, the record. The record is written
+// last and removed first: it is the commit point, and content without one is a leftover of a crash. A
+// third file, ID.claim, stands while a release is on its way, see Release. Several processes may use one
+// folder at once.
 package quarantine
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
-	"io"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/postern-mail/postern/internal/store"
-	"github.com/postern-mail/postern/mail"
 )
 
 // Errors that callers tell apart.
 var (
 	ErrFull     = errors.New("quarantine: full")
 	ErrNotFound = errors.New("quarantine: no such entry")
+	ErrExists   = errors.New("quarantine: the id is taken")
 	ErrReleased = errors.New("quarantine: already released")
 	ErrBusy     = errors.New("quarantine: another process works on this entry")
+	ErrInDoubt  = errors.New("quarantine: a release of this entry was cut short, and whether it was delivered is not known")
 	ErrID       = errors.New("quarantine: malformed id")
+	ErrDamaged  = errors.New("quarantine: damaged")
 	ErrVersion  = errors.New("quarantine: written by a newer version of Postern")
 )
+
+// version is that of the folder's layout and of the records.
+const version = 1
 
 // The kinds of entries.
 const (
@@ -31,7 +44,7 @@ const (
 
 // Entry is the record of one message.
 type Entry struct {
-	Version    int             `json:"version"`
+	Version    int             `json:"version"` // set by Keep
 	ID         string          `json:"id"`
 	Time       time.Time       `json:"time"`
 	Node       string          `json:"node,omitempty"`
@@ -58,6 +71,9 @@ type Entry struct {
 	Parts      json.RawMessage `json:"parts,omitempty"`
 	Released   *time.Time      `json:"released,omitempty"`
 	ReleasedTo string          `json:"released_to,omitempty"`
+
+	// InDoubt says that a release began and has not ended. It is not part of the record.
+	InDoubt bool `json:"-"`
 }
 
 // Finding is one thing that a filter found.
@@ -87,43 +103,114 @@ type Options struct {
 	Now  func() time.Time // nil: time.Now
 }
 
-// Usage is what a store holds.
+// Usage is what a store holds, and what this process did to it since it opened it.
 type Usage struct {
 	Messages int
 	Octets   int64
-	Damaged  int
-	// What this process did since it opened the store.
+	Damaged  int // records that can't be read, as of the last look at the whole folder
+
 	Kept, Full, Released, Removed, Expired int64
 }
 
-// Store is a quarantine folder. Several processes may use one folder at once.
-type Store struct{ o Options }
+// Store is a quarantine folder. It is safe for concurrent use.
+type Store struct {
+	dir string
+	o   Options
 
-// Open makes the folder where it is missing and reads what is there.
-func Open(dir string, o Options) (*Store, error) { return &Store{o: o}, nil }
+	// folder is held for reading by what adds or removes an entry and accounts for it, for writing by
+	// what counts the folder anew.
+	folder sync.RWMutex
 
-// Keep stores a message, synced when it returns nil. It does not take over the caller's reference.
-func (s *Store) Keep(ctx context.Context, e Entry, b *mail.Blob) error { return errors.ErrUnsupported }
-
-// List gives the entries, oldest first.
-func (s *Store) List() ([]Entry, error) { return nil, nil }
-
-// Get gives one entry.
-func (s *Store) Get(id string) (Entry, error) { return Entry{}, ErrNotFound }
-
-// Content opens the message of an entry.
-func (s *Store) Content(id string) (io.ReadCloser, error) { return nil, ErrNotFound }
-
-// Release hands an entry to deliver, exactly once.
-func (s *Store) Release(ctx context.Context, id string, deliver func(Entry, *mail.Blob) error) error {
-	return ErrNotFound
+	mu       sync.Mutex
+	usage    Usage
+	reserved int64     // octets of contents that are being written
+	looked   time.Time // when the folder was swept for want of room
 }
 
-// Remove removes an entry.
-func (s *Store) Remove(id string) error { return ErrNotFound }
+// Open makes the folder where it is missing and counts what is there. A folder of a newer version is
+// refused with ErrVersion.
+func Open(dir string, o Options) (*Store, error) {
+	if o.FS == nil {
+		o.FS = store.OS
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Store{dir: dir, o: o}
+	if err := s.prepare(); err != nil {
+		return nil, err
+	}
+	if _, err := s.look(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
 
-// Sweep removes what is older than Keep and what crashes left behind, and tells how many entries went.
-func (s *Store) Sweep(now time.Time) (int, error) { return 0, nil }
+// prepare makes the folder and its version file, or checks it.
+func (s *Store) prepare() error {
+	path := filepath.Join(s.dir, "version")
+	data, err := s.read(path, 64)
+	switch {
+	case err == nil:
+		return checkVersion(data)
+	case !errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	if err := s.o.FS.MkdirAll(s.dir, 0o700); err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	// The folder above may be new as well; the one above that need not be ours to open.
+	err = s.o.FS.SyncDir(filepath.Dir(s.dir))
+	if above := s.o.FS.SyncDir(filepath.Dir(filepath.Dir(s.dir))); !errors.Is(above, os.ErrPermission) {
+		err = errors.Join(err, above)
+	}
+	if err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	// Two processes may do this at once, with names of their own for what is not yet whole.
+	tmp := filepath.Join(s.dir, fmt.Sprintf("version-%d-%d%s", os.Getpid(), s.o.Now().UnixNano(), tmpSuffix))
+	if err := s.write(tmp, path, []byte(fmt.Sprintf("%d\n", version))); err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	return nil
+}
 
-// Usage tells what the store holds.
-func (s *Store) Usage() Usage { return Usage{} }
+func checkVersion(data []byte) error {
+	var v int
+	if _, err := fmt.Sscanf(string(data), "%d\n", &v); err != nil || v < 1 {
+		return fmt.Errorf("%w: the version file says %q", ErrDamaged, data)
+	}
+	if v > version {
+		return fmt.Errorf("%w: version %d, this one knows %d", ErrVersion, v, version)
+	}
+	return nil
+}
+
+const (
+	contentSuffix = ".eml"
+	recordSuffix  = ".json"
+	claimSuffix   = ".claim"
+	tmpSuffix     = ".tmp"
+)
+
+func (s *Store) path(id, suffix string) string { return filepath.Join(s.dir, id+suffix) }
+
+// maxID is the length of the longest id, as the file systems' limit for names wants it.
+const maxID = 100
+
+// checkID lets ids be names of files, and nothing else.
+func checkID(id string) error {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	if id == "" || len(id) > maxID || strings.Trim(id, letters+"-_") != "" || !strings.ContainsRune(letters, rune(id[0])) || id == "version" {
+		return ErrID
+	}
+	return nil
+}
+
+// Usage tells what the store holds. It asks no disk: what other processes did is known since the last
+// Sweep.
+func (s *Store) Usage() Usage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.usage
+}

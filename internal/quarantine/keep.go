@@ -1,0 +1,187 @@
+package quarantine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/postern-mail/postern/internal/store"
+	"github.com/postern-mail/postern/mail"
+)
+
+// relook is the least time between two sweeps for want of room: a full store must not make each message
+// cost a look at the whole folder.
+const relook = 10 * time.Second
+
+// Keep stores a message. When it returns nil the entry is on disk and synced; when it returns an error
+// the entry is not there, or whole. ErrFull means that the bound on size leaves no room, also without what
+// has expired. Keep does not take over the caller's reference of b.
+func (s *Store) Keep(ctx context.Context, e Entry, b *mail.Blob) error {
+	if err := checkID(e.ID); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("quarantine: %w", err)
+	}
+	e.Version, e.Size, e.Released, e.ReleasedTo = version, b.Size(), nil, ""
+	if e.Time.IsZero() {
+		e.Time = s.o.Now()
+	}
+	if e.To == nil {
+		e.To = []string{}
+	}
+	e.SHA256 = hex.EncodeToString(make([]byte, sha256.Size)) // its final length, for the size
+	record, err := encode(e)
+	if err != nil {
+		return err
+	}
+	need := b.Size() + int64(len(record))
+	if !s.reserve(need) {
+		if err := s.makeRoom(need); err != nil {
+			return err
+		}
+	}
+	s.folder.RLock()
+	defer s.folder.RUnlock()
+	err = s.keep(ctx, e, b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reserved -= need
+	if err != nil {
+		return err
+	}
+	s.usage.Octets += need
+	s.usage.Messages++
+	s.usage.Kept++
+	return nil
+}
+
+func (s *Store) reserve(need int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.o.Size > 0 && s.usage.Octets+s.reserved+need > s.o.Size {
+		return false
+	}
+	s.reserved += need
+	return true
+}
+
+// makeRoom sweeps what has expired, unless that was done just now, and reserves need or says ErrFull.
+func (s *Store) makeRoom(need int64) error {
+	now := s.o.Now()
+	s.mu.Lock()
+	due := now.Sub(s.looked) >= relook || now.Before(s.looked)
+	if due {
+		s.looked = now
+	}
+	s.mu.Unlock()
+	if due {
+		if _, err := s.Sweep(now); err != nil {
+			return err
+		}
+	}
+	if s.reserve(need) {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.usage.Full++
+	return fmt.Errorf("%w: %d octets of %d are in use, %d are needed", ErrFull, s.usage.Octets+s.reserved, s.o.Size, need)
+}
+
+// keep writes the content, then the record: content that is durable, and only then the record that says
+// so.
+func (s *Store) keep(ctx context.Context, e Entry, b *mail.Blob) error {
+	for _, suffix := range []string{recordSuffix, contentSuffix} {
+		if _, err := s.o.FS.Stat(s.path(e.ID, suffix)); err == nil {
+			return fmt.Errorf("%w: %s", ErrExists, e.ID)
+		} else if !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("quarantine: %w", err)
+		}
+	}
+	content, sum := s.path(e.ID, contentSuffix), sha256.New()
+	err := store.WriteFile(s.o.FS, content+tmpSuffix, content, 0o600, func(w io.Writer) error {
+		n, err := io.Copy(io.MultiWriter(w, sum), b.Section(0, b.Size()))
+		if err == nil && n != b.Size() {
+			err = io.ErrUnexpectedEOF
+		}
+		return err
+	})
+	if err == nil {
+		err = ctx.Err() // the client may be gone: before the commit point, not after
+	}
+	if err == nil {
+		e.SHA256 = hex.EncodeToString(sum.Sum(nil))
+		err = s.writeRecord(e)
+	}
+	switch {
+	case errors.Is(err, os.ErrExist):
+		return fmt.Errorf("%w: %s", ErrExists, e.ID) // somebody else's files
+	case err != nil:
+		return fmt.Errorf("quarantine: %w", errors.Join(err, s.drop(e.ID)))
+	}
+	return nil
+}
+
+// drop removes what a failed Keep has left; what can't be removed now, Sweep removes. The record may stand
+// already, not synced: it must be gone for good before its content goes.
+func (s *Store) drop(id string) error {
+	err := s.o.FS.Remove(s.path(id, recordSuffix))
+	if err == nil {
+		err = s.o.FS.SyncDir(s.dir)
+	} else if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	if err == nil {
+		if err = s.o.FS.Remove(s.path(id, contentSuffix)); errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+	}
+	return err
+}
+
+func encode(e Entry) ([]byte, error) {
+	data, err := json.MarshalIndent(e, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("quarantine: record of %s: %w", e.ID, err)
+	}
+	return append(data, '\n'), nil
+}
+
+func (s *Store) writeRecord(e Entry) error {
+	data, err := encode(e)
+	if err != nil {
+		return err
+	}
+	path := s.path(e.ID, recordSuffix)
+	return s.write(path+tmpSuffix, path, data)
+}
+
+func (s *Store) write(tmp, path string, data []byte) error {
+	return store.WriteFile(s.o.FS, tmp, path, 0o600, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// read gives a small file whole; one of more than most octets is an error.
+func (s *Store) read(path string, most int64) ([]byte, error) {
+	f, err := s.o.FS.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > most {
+		return nil, fmt.Errorf("%w: %s has more than %d octets", ErrDamaged, path, most)
+	}
+	return data, nil
+}

@@ -49,6 +49,9 @@ func (c *checker) examine(ctx context.Context, root *mail.Part, depth int) ([]*e
 		if err != nil {
 			return false
 		}
+		if err = ctx.Err(); err != nil {
+			return false
+		}
 		x := newExam(p, bodies[p])
 		if err = x.read(ctx, buffer); err == nil && encodedWhole(p) {
 			err = c.readInner(ctx, x, depth)

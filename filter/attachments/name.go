@@ -15,7 +15,7 @@ import (
 // what any of them may make of it. So a name is a set of forms, and it is as bad as the worst of them.
 
 // maxName is how many octets of a name are looked at, at each end: file systems end at 255.
-const maxName = 1024
+const maxName = 256
 
 // fileName is one name of a part.
 type fileName struct {

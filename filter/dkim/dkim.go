@@ -3,6 +3,7 @@
 package dkim
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -123,7 +124,7 @@ func (c *check) verify(ctx context.Context, content *mail.Content) ([]auth.DKIMR
 	}
 	limited, cancel := context.WithTimeout(ctx, keyBudget)
 	defer cancel()
-	body := &quietReader{ctx: ctx, r: io.MultiReader(blob.Section(0, blob.Size()), strings.NewReader(head.missing))}
+	body := &reader{ctx: ctx, r: io.MultiReader(bufio.NewReaderSize(blob.Section(0, blob.Size()), 64<<10), strings.NewReader(head.missing))}
 	verified, err := dkim.VerifyWithOptions(body, &dkim.VerifyOptions{
 		MaxVerifications: maxVerified,
 		LookupTXT:        func(name string) ([]string, error) { return c.lookup(limited, name) },
@@ -133,6 +134,9 @@ func (c *check) verify(ctx context.Context, content *mail.Content) ([]auth.DKIMR
 	}
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("dkim: %w", ctx.Err())
+	}
+	if body.blank {
+		return refuse(results, fmt.Sprintf("the body has more than %d octets of blank lines in a row", maxBlank)), nil
 	}
 	if err != nil && !errors.Is(err, dkim.ErrTooManySignatures) {
 		return nil, fmt.Errorf("dkim: verify: %w", err)
@@ -221,27 +225,6 @@ func (c *check) lookup(ctx context.Context, name string) ([]string, error) {
 		return nil, fmt.Errorf("the key record has %d octets, more than %d", size, maxKeyRecord)
 	}
 	return texts, nil
-}
-
-// quietReader hides read errors and the end of the context from the library behind an early end of the
-// content: told of an error, it leaves a goroutine behind for each signature of several. Whoever calls it
-// must ask for err and for the context afterwards; what the library says of the signatures is worthless then.
-type quietReader struct {
-	ctx context.Context //nolint:containedctx // lives for one call
-	r   io.Reader
-	err error
-}
-
-func (q *quietReader) Read(p []byte) (int, error) {
-	if q.err != nil || q.ctx.Err() != nil {
-		return 0, io.EOF
-	}
-	n, err := q.r.Read(p)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.EOF is never wrapped here
-		q.err = err
-		return n, io.EOF
-	}
-	return n, err
 }
 
 // textLimit bounds, in octets, what is quoted of the message and the DNS: as much as a domain name may have.

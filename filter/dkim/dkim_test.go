@@ -428,10 +428,11 @@ func TestRealDNS(t *testing.T) {
 func TestBodiesMadeToCost(t *testing.T) {
 	const size = 4 << 20
 	for name, body := range map[string]string{
-		"blank lines": strings.Repeat("\r\n", size/2),
-		"blanks":      strings.Repeat(" ", size) + "\r\n",
-		"blank ends":  strings.Repeat(" \t \t \r\n", size/7),
-		"one line":    strings.Repeat("x", size) + "\r\n",
+		"blank lines":       strings.Repeat("\r\n", size/2),
+		"blanks":            strings.Repeat(" ", size) + "\r\n",
+		"blank ends":        strings.Repeat(" \t \t \r\n", size/7),
+		"runs at the bound": strings.Repeat(strings.Repeat("\r\n", maxBlank/2-1)+"x", size/maxBlank),
+		"one line":          strings.Repeat("x", size) + "\r\n",
 	} {
 		for _, c := range []library.Canonicalization{library.CanonicalizationSimple, library.CanonicalizationRelaxed} {
 			t.Run(name+" "+string(c), func(t *testing.T) {
@@ -452,6 +453,42 @@ func TestBodiesMadeToCost(t *testing.T) {
 					t.Logf("%s", d)
 				}
 			})
+		}
+	}
+}
+
+// TestBlankLines shows that leaving out blank lines at the end changes no result, wherever the run is cut.
+func TestBlankLines(t *testing.T) {
+	for _, c := range []library.Canonicalization{library.CanonicalizationSimple, library.CanonicalizationRelaxed} {
+		signed := sign(t, plain, func(o *library.SignOptions) { o.BodyCanonicalization = c })
+		_, f := build(t, fakeDNS{texts: keys()})
+		for name, c := range map[string]struct {
+			tail string
+			want auth.Result
+		}{
+			"a few at the end":                {strings.Repeat("\r\n", 9), auth.Pass},
+			"many at the end":                 {strings.Repeat("\r\n", 500_000), auth.Pass},
+			"many, and more behind them":      {strings.Repeat("\r\n", 500_000) + "x\r\n", auth.Policy},
+			"a few, and more behind them":     {strings.Repeat("\r\n", 9) + "x\r\n", auth.Fail},
+			"as many as may be, more behind":  {strings.Repeat("\r\n", maxBlank/2-8) + "x\r\n", auth.Fail},
+			"many runs that are short enough": {strings.Repeat(strings.Repeat("\r\n", 1000)+"x", 100), auth.Fail},
+		} {
+			got, err := f.Check(t.Context(), input(t, signed+c.tail))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fact, _ := auth.DKIM.Among(got.Facts); len(fact) != 1 || fact[0].Result != c.want {
+				t.Errorf("%s: got %+v, want %s", name, fact, c.want)
+			}
+		}
+		for at := range 4 { // where the blocks fall must not matter
+			got, err := f.Check(t.Context(), input(t, "X: "+strings.Repeat("y", at)+"\r\n"+signed+strings.Repeat("\r\n", 60_000)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fact, _ := auth.DKIM.Among(got.Facts); len(fact) != 1 || fact[0].Result != auth.Pass {
+				t.Errorf("moved by %d: got %+v", at, fact)
+			}
 		}
 	}
 }

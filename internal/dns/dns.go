@@ -174,7 +174,7 @@ func (r *Resolver) LookupAddr(ctx context.Context, addr string) ([]string, error
 
 // LookupIPAddr gives the addresses of a name, IPv4 first. Where the question for one family failed and that for
 // the other was answered, it gives the addresses there are and the error: whoever needs one address only
-// goes by the addresses, whoever needs all of them by the error.
+// goes by the addresses, whoever needs all of them by the error. An IP address is not a name, and not found.
 func (r *Resolver) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
 	type answer struct {
 		addrs []netip.Addr

@@ -92,6 +92,8 @@ func TestErrors(t *testing.T) {
 	}{
 		{"no such name", "nobody.example", true, false, false},
 		{"no such record", "null.example", true, false, false},
+		{"an address is no name", "192.0.2.1", true, false, false},
+		{"octets that no name has", "a b.example", true, false, false},
 		{"server failure", "broken.example", false, true, false},
 		{"silence", "mute.example", false, true, true},
 	} {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,7 +80,9 @@ type dialog struct {
 	retried  int
 	faults   int
 	ups      []string // "s1 down", "s1 up"
-	open     map[string]int
+
+	mu   sync.Mutex
+	open map[string]int
 }
 
 func settings(text string) map[string]string {
@@ -151,7 +154,11 @@ func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 		Up: func(server string, up bool) {
 			d.ups = append(d.ups, index(server)+map[bool]string{true: " up", false: " down"}[up])
 		},
-		Connections: func(server string, open, _ int) { d.open[index(server)] = open },
+		Connections: func(server string, open, _ int) {
+			d.mu.Lock()
+			defer d.mu.Unlock()
+			d.open[index(server)] = open
+		},
 	}
 	if d.pool, err = NewPool(cfg); err != nil {
 		t.Fatal(err)
@@ -237,6 +244,8 @@ func (d *dialog) step(line string) error {
 
 func (d *dialog) count(what, server, want string) error {
 	if what == "open" {
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		return same(strconv.Itoa(d.open[server]), want)
 	}
 	b := d.backends[server[1]-'1']

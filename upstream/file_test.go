@@ -164,3 +164,28 @@ func BenchmarkFile(b *testing.B) {
 		}
 	})
 }
+
+// FuzzList: no list breaks the parser, and what it takes is found again.
+func FuzzList(f *testing.F) {
+	f.Add([]byte("a@b.test # c\n@d.test\n"))
+	f.Add([]byte("\ufeff\"a b\"@c.test\r\n#"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		l, err := parseList("list", bytes.NewReader(in))
+		if (l == nil) == (err == nil) {
+			t.Fatalf("%v, %v", l, err)
+		}
+		if l == nil {
+			return
+		}
+		for key := range l.mailboxes {
+			if !strings.Contains(key, "@") {
+				t.Errorf("mailbox %q", key)
+			}
+		}
+		for domain := range l.domains {
+			if domain == "" || strings.ContainsAny(domain, "@ \t\r\n") {
+				t.Errorf("domain %q", domain)
+			}
+		}
+	})
+}

@@ -39,12 +39,12 @@ func pool(t testing.TB, cfg Config) *Pool {
 // TestWait: a delivery waits for a connection as long as its context and the time-out let it.
 func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dialed := 0
+		var dialed atomic.Int64
 		p := pool(t, Config{
 			Servers: []string{"s1.test:25"}, MaxConnections: 2,
 			Timeouts: Timeouts{Dial: time.Hour},
 			Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				dialed++
+				dialed.Add(1)
 				<-ctx.Done()
 				return nil, ctx.Err()
 			},
@@ -75,8 +75,8 @@ func TestWait(t *testing.T) {
 		if o.Stage != StageWait || !errors.Is(o.Err, context.DeadlineExceeded) || time.Since(start) != time.Second {
 			t.Errorf("%+v after %v", o, time.Since(start))
 		}
-		if dialed != 2 || p.servers[0].isDown(time.Now()) {
-			t.Errorf("dialed %d times, down %v", dialed, p.servers[0].isDown(time.Now()))
+		if dialed.Load() != 2 || p.servers[0].isDown(time.Now()) {
+			t.Errorf("dialed %d times, down %v", dialed.Load(), p.servers[0].isDown(time.Now()))
 		}
 		release()
 		wg.Wait()
@@ -118,6 +118,22 @@ func TestCancel(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestStalledServer: over TCP, too, a server that takes no more is given up when a block does not get out.
+func TestStalledServer(t *testing.T) {
+	b := &backend{name: "s1", done: make(chan struct{}), scripts: [][]string{{
+		"S 220 s1", "C EHLO gw.test", "S 250 s1", "C MAIL FROM:<a@x.test>", "S 250 Ok", "C RCPT TO:<b@y.test>",
+		"S 250 Ok", "C DATA", "S 354 go", "STALL",
+	}}}
+	p := pool(t, Config{Servers: []string{listen(t, b)}, Timeouts: Timeouts{Block: 50 * time.Millisecond}})
+	o := p.Deliver(t.Context(), envelope(t, "b@y.test"), message(t, strings.Repeat("0123456789abc\r\n", 1<<20)))
+	if o.Kind != Unreachable || o.Stage != StageBody || !errors.Is(o.Err, os.ErrDeadlineExceeded) {
+		t.Errorf("%+v", o)
+	}
+	if err := b.stop(); err != nil {
+		t.Error(err)
 	}
 }
 

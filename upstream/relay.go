@@ -93,7 +93,13 @@ func relayDenied(r mail.Reply) bool {
 	if e := r.Enhanced; e != (mail.Enhanced{}) && (e[1] != 7 || e[2] != 0 && e[2] != 1 && e[2] != 54 && e[2] != 64) {
 		return false
 	}
-	return strings.Contains(strings.ToLower(r.Text), "relay")
+	for _, word := range strings.Fields(strings.ToLower(r.Text)) {
+		word = strings.Trim(word, ".,:;()")
+		if strings.Contains(word, "relay") && !strings.ContainsAny(word, ".@") { // a host may be called so
+			return true
+		}
+	}
+	return false
 }
 
 // ClientReply gives the reply to Postern's own client, by the table "Recipients and replies" of the

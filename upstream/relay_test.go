@@ -1,0 +1,119 @@
+package upstream
+
+import (
+	"errors"
+	"io"
+	"syscall"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+func TestClientReply(t *testing.T) {
+	said := mail.NewReply(554, 5, 7, 1, "content refused by mail1.corp")
+	for _, c := range []struct {
+		name           string
+		o              Outcome
+		want, verbatim string // verbatim "" is as want
+	}{
+		{"zero value", Outcome{}, "451 4.4.0 the next server is not ready for us, please try again later (ID)", ""},
+		{"delivered", Outcome{Kind: Delivered, Reply: mail.NewReply(250, 2, 6, 0, "mail1.corp has it")}, "250 2.0.0 Ok: queued as ID", ""},
+		{"refused", Outcome{Kind: Refused, Reply: said}, "554 5.7.1 the next server refused the message (ID)", "554 5.7.1 content refused by mail1.corp (ID)"},
+		{"refused without words", Outcome{Kind: Refused, Reply: mail.Reply{Code: 550}}, "550 5.0.0 the next server refused the message (ID)", ""},
+		{"deferred", Outcome{Kind: Refused, Reply: mail.NewReply(452, 4, 2, 2, "full")},
+			"452 4.2.2 the next server cannot take the message now, please try again later (ID)", "452 4.2.2 full (ID)"},
+		{"our fault in spite of a 5yz", Outcome{Reply: said, Stage: StageMail}, "451 4.4.0 the next server is not ready for us, please try again later (ID)", ""},
+		{"recipient", Outcome{Kind: RecipientRefused, Reply: said}, "451 4.3.0 a recipient is no longer accepted, please try again (ID)", ""},
+		{"no connection", Outcome{Kind: Unreachable, Stage: StageDial}, "451 4.4.1 the next server cannot be reached, please try again later (ID)", ""},
+		{"lost", Outcome{Kind: Unreachable, Stage: StageBody}, "451 4.4.2 the connection to the next server was lost, please try again later (ID)", ""},
+		{"unknown", Outcome{Kind: Unknown, Stage: StageDot}, "451 4.4.2 the next server did not confirm the message, please try again later (ID)", ""},
+		{"disk full", Outcome{Stage: StageStore, Err: syscall.ENOSPC}, "452 4.3.1 insufficient system storage, please try again later (ID)", ""},
+		{"disk", Outcome{Stage: StageStore, Err: errors.New("bad")}, "451 4.3.0 local error, please try again later (ID)", ""},
+		{"content", Outcome{Stage: StageContent, Err: io.EOF}, "451 4.3.0 local error, please try again later (ID)", ""},
+		{"a kind that is none", Outcome{Kind: 99, Reply: said}, "451 4.4.0 the next server is not ready for us, please try again later (ID)", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := c.o.ClientReply("ID", false).String(); got != c.want {
+				t.Errorf("got %s", got)
+			}
+			if c.verbatim == "" {
+				c.verbatim = c.want
+			}
+			if got := c.o.ClientReply("ID", true).String(); got != c.verbatim {
+				t.Errorf("verbatim: got %s", got)
+			}
+		})
+	}
+}
+
+// TestClientReplyProperty: only what was delivered is acknowledged, and only a refused message is refused
+// for good, with a code and an enhanced code of one class.
+func TestClientReplyProperty(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		o := Outcome{
+			Kind:  rapid.SampledFrom(Kinds()).Draw(t, "kind"),
+			Stage: rapid.SampledFrom(Stages()).Draw(t, "stage"),
+			Reply: mail.Reply{
+				Code:     rapid.IntRange(400, 599).Draw(t, "code"),
+				Enhanced: mail.Enhanced{rapid.IntRange(0, 5).Draw(t, "class"), rapid.IntRange(0, 7).Draw(t, "subject"), 1},
+			},
+		}
+		r := o.ClientReply("ID", rapid.Bool().Draw(t, "verbatim"))
+		if r.Positive() != (o.Kind == Delivered) || r.Permanent() != (o.Kind == Refused && o.Reply.Permanent()) ||
+			r.Enhanced[0] != r.Code/100 || r.Code == 421 || r.Text == "" {
+			t.Fatalf("%v for %+v", r, o)
+		}
+	})
+}
+
+func TestAnswersAreBounded(t *testing.T) {
+	a, now := newAnswers(), time.Unix(1000, 0)
+	from, to := address(t, "a@x.test"), address(t, "b@y.test")
+	a.refused(from, to, mail.NewReply(550, 5, 1, 1, "no"), now)
+	for i := range 5 * maxAnswers {
+		other, err := mail.ParseAddress("u" + string(rune('a'+i%26)) + time.Duration(i).String() + "@y.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.accepted(from, other, now)
+		if i%1000 == 0 {
+			if _, ok := a.refusal(nil, to, now); !ok {
+				t.Fatalf("what is asked for is forgotten after %d", i)
+			}
+		}
+		if n := len(a.young) + len(a.elder); n > 2*maxAnswers {
+			t.Fatalf("%d answers", n)
+		}
+	}
+	if _, ok := a.refusal(nil, to, now.Add(keepRefused)); ok {
+		t.Error("remembered for ever")
+	}
+	a.accepted(from, to, now)
+	if _, ok := a.refusal(&from, to, now); ok || !a.good([]mail.Address{to}, now) {
+		t.Error("an acceptance does not end a refusal")
+	}
+	a.refused(from, to, mail.NewReply(450, 4, 7, 1, "later"), now)
+	if a.good([]mail.Address{to}, now) {
+		t.Error("a refusal does not end an acceptance")
+	}
+}
+
+func TestAboutMailbox(t *testing.T) {
+	for text, want := range map[string]bool{
+		"550 5.1.1 x": true, "550 5.1.10 x": true, "550 5.2.1 disabled": true, "452 4.2.2 full": true,
+		"450 4.2.0 greylisted": false, "550 5.1.8 sender": false, "550 5.7.1 x": false, "550 5.1.7 x": false, "550 5.0.0 x": false,
+		"550 User unknown": true, "550 No such mailbox": true, "550 Sender unknown": false, "550 unknown": true,
+		"550 Domain of sender does not exist": false, "550 rejected": false, "450 unknown": false, "554 unknown": false,
+	} {
+		r, err := parseReply(text + "\r\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if aboutMailbox(r) != want {
+			t.Errorf("%s: %v", text, !want)
+		}
+	}
+}

@@ -39,7 +39,7 @@ func blobs(t testing.TB, text string) map[string]*Blob {
 	}
 	all := map[string]*Blob{
 		"given":         NewBlob([]byte(text)),
-		"memory":        made(len(text) + 1),
+		"memory":        made(len(text)),
 		"file":          made(-1),
 		"unlinked file": hold(&Blob{size: int64(len(text)), file: unlinked}),
 	}

@@ -3,6 +3,7 @@ package mail
 import (
 	"errors"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -89,6 +90,21 @@ func TestContentErr(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// So it is when the header could still be read.
+func TestContentErrBehindTheHeader(t *testing.T) {
+	text := "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n" + strings.Repeat("text\r\n", 100_000) + "--b--\r\n"
+	b := blobs(t, text)["file"]
+	c := NewContent(b, LineFaults{}, Limits{})
+	c.Header()
+	if c.Err() != nil {
+		t.Fatal(c.Err())
+	}
+	b.file.Close()
+	if c.Root() == nil || !errors.Is(c.Err(), os.ErrClosed) {
+		t.Errorf("Root: %+v, Err: %v", c.Root(), c.Err())
 	}
 }
 

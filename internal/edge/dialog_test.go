@@ -385,21 +385,13 @@ func (c *client) expect(op, v string) {
 	}
 }
 
+var ourReceived = regexp.MustCompile(`Received: from [^;]*;\r\n\t[A-Z][a-z]{2}, [^\r]*\r\n`)
+
 // splitTop cuts a delivered message behind our Received field.
 func splitTop(s string) (top, content string) {
-	i := strings.Index(s, "Received: from ")
-	if i < 0 {
+	m := ourReceived.FindStringIndex(s)
+	if m == nil {
 		return "", s
 	}
-	end := i
-	for {
-		n := strings.Index(s[end:], "\r\n")
-		if n < 0 {
-			return s, ""
-		}
-		end += n + 2
-		if end >= len(s) || s[end] != '\t' && s[end] != ' ' {
-			return s[:end], s[end:]
-		}
-	}
+	return s[:m[1]], s[m[1]:]
 }

@@ -78,6 +78,7 @@ type Header struct {
 	octets    int64
 	truncated bool
 	blank     bool // a blank line ended it
+	own       ownBoundary
 	defects   []Defect
 }
 
@@ -169,7 +170,7 @@ func readHeader(r io.ReaderAt, off, end, maxOctets int64, maxFields int) (h *Hea
 // for which stop says so, or where a limit is reached; at is the offset where it ended.
 //
 // A part whose header runs into a delimiter line has no blank line, so something in it must be the body,
-// if it has one: what follows the first line that is no field. Everywhere else such a line is kept as a
+// if it has one: it begins at the first line that is no field. Everywhere else such a line is kept as a
 // field without a name, as most clients skip it.
 func (s *scanner) header(off, end, maxOctets int64, maxFields int, stop func([]byte) bool) (h *Header, at int64, err error) {
 	h = &Header{}
@@ -223,7 +224,7 @@ func splitFields(buf []byte, pos int, final bool, maxFields int, lines *[]fieldL
 			h.blank = true
 			return pos + n, true
 		}
-		if stop != nil && line[0] == '-' && stop(line) {
+		if line[0] == '-' && (stop != nil && stop(line) || h.own.begins(line, buf[:pos], *lines)) {
 			return pos, true
 		}
 		if folded := line[0] == ' ' || line[0] == '\t'; !folded || len(*lines) == 0 {
@@ -235,6 +236,34 @@ func splitFields(buf []byte, pos int, final bool, maxFields int, lines *[]fieldL
 		pos += n
 	}
 	return pos, final
+}
+
+// ownBoundary is the boundary that the header being read has declared. Its delimiter line ends the header
+// where the blank line is missing, for no reader that looks for the boundary can take the line for
+// anything else.
+type ownBoundary struct {
+	known     bool
+	delimiter string
+}
+
+func (o *ownBoundary) begins(line, before []byte, lines []fieldLine) bool {
+	if !o.known {
+		for i, l := range lines {
+			f := Field{Name: string(bytes.TrimRight(before[l.start:l.start+l.name], " \t"))}
+			if !f.Is("Content-Type") {
+				continue
+			}
+			if f.Raw = string(before[l.start:]); i+1 < len(lines) {
+				f.Raw = f.Raw[:lines[i+1].start-l.start]
+			}
+			var p Part
+			p.contentType(f)
+			o.known, o.delimiter = true, p.boundary
+			break
+		}
+	}
+	name := bytes.TrimRight(line, " \t\r\n")
+	return o.delimiter != "" && len(name) == 2+len(o.delimiter) && line[1] == '-' && string(name[2:]) == o.delimiter
 }
 
 // take makes the fields of the lines found in raw.

@@ -145,6 +145,7 @@ func (x *indexer) enter(p *Part) (int64, error) {
 		container := isMultipart(p.Type) || isEmbedded(p.Type)
 		switch {
 		case p.Header.Truncated() || !container:
+			p.boundary = ""
 			return p.BodyOffset, nil
 		case depth >= x.lim.Depth:
 			p.defect(LimitDepth, p.Offset, "more than "+strconv.Itoa(x.lim.Depth)+" levels")

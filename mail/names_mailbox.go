@@ -25,7 +25,8 @@ func ParseMailboxes(body string) []Mailbox {
 type listScanner struct {
 	s        string
 	i        int
-	lastWord int // where the last encoded word may end
+	lastWord int  // where the last encoded word may end
+	open     bool // a quoted string never ends
 	found    []Mailbox
 
 	raw     strings.Builder // of one mailbox, the text outside of brackets: as written,
@@ -41,9 +42,16 @@ func (l *listScanner) step() {
 	rest := l.s[l.i:]
 	switch rest[0] {
 	case '"':
-		n := quotedEnd(rest)
+		n, ok := 0, false
+		if !l.open {
+			n, ok = quotedEnd(rest)
+		}
+		if l.open = !ok; l.open {
+			l.i++ // it has no partner, nor has any after it
+			return
+		}
 		l.raw.WriteString(rest[:n])
-		l.phrase.WriteString(unescape(strings.TrimSuffix(rest[1:n], `"`)))
+		l.phrase.WriteString(unescape(rest[1 : n-1]))
 		l.i += n
 	case '(':
 		n, ok := commentLength(rest)
@@ -95,17 +103,17 @@ func (l *listScanner) text(s string) {
 	l.phrase.WriteString(s)
 }
 
-// quotedEnd gives the length of the quoted string at the start of s; one that never ends takes all.
-func quotedEnd(s string) int {
+// quotedEnd gives the length of the quoted string at the start of s, and whether it ends.
+func quotedEnd(s string) (int, bool) {
 	for i := 1; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
 			i++
 		case '"':
-			return i + 1
+			return i + 1, true
 		}
 	}
-	return len(s)
+	return len(s), false
 }
 
 // brackets reads an address in angle brackets; a bracket that is missing stands before the next comma.
@@ -120,7 +128,8 @@ func (l *listScanner) brackets(rest string) {
 			break
 		}
 		if rest[i] == '"' {
-			i += quotedEnd(rest[i:])
+			n, _ := quotedEnd(rest[i:])
+			i += n
 		} else {
 			i++
 		}

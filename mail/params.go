@@ -131,6 +131,9 @@ func (sc *valueScanner) upTo(stop string) string {
 // param reads one parameter; ok is false where there was none, with at least one octet consumed.
 func (sc *valueScanner) param() (p param, ok bool) {
 	p.name = lowerASCII(sc.upTo(" \t\r\n;=\"("))
+	if !sc.comments {
+		p.name = strings.TrimLeft(p.name, "(") // found by readers who search for the name
+	}
 	sc.skip()
 	if sc.done() || sc.s[sc.i] != '=' || p.name == "" {
 		if p.name == "" && !sc.done() {
@@ -209,28 +212,26 @@ func (sc *valueScanner) unquoted(p *param) {
 		rest = rest[:n]
 	}
 	whole := strings.TrimRight(rest, " \t\r\n")
-	p.value = whole
+	value, tail := whole, ""
 	if n := strings.IndexAny(whole, " \t\r\n"); n >= 0 {
-		p.value = whole[:n]
-		if tail := strings.TrimLeft(whole[n:], " \t\r\n"); strings.HasPrefix(tail, "(") && sc.comments {
-			// RFC 2045 5.1: a comment after the value is no part of it.
-		} else if strings.Contains(tail, "=") {
-			sc.bad = true // a parameter without its semicolon
-			p.others = append(p.others, whole)
-			sc.i += len(p.value)
-			return
-		} else {
-			sc.bad = true
-			p.others = append(p.others, whole)
-		}
+		value, tail = whole[:n], strings.TrimLeft(whole[n:], " \t\r\n")
 	}
-	if n := strings.IndexAny(p.value, tspecials); n >= 0 {
+	p.value = value
+	if n := strings.IndexAny(value, tspecials); n >= 0 {
 		sc.bad = true
 		if n > 0 {
-			p.others = append(p.others, p.value[:n])
+			p.others = append(p.others, value[:n])
 		}
 	}
 	sc.i += len(rest)
+	if tail == "" || strings.HasPrefix(tail, "(") && sc.comments {
+		return // RFC 2045 5.1: a comment after the value is no part of it
+	}
+	sc.bad = true
+	p.others = append(p.others, whole)
+	if strings.Contains(tail, "=") {
+		sc.i += len(value) - len(rest) // a parameter without its semicolon
+	}
 }
 
 // RFC 2045 5.1: what a token must not hold beside blanks and controls.

@@ -248,7 +248,7 @@ func (r *rewriter) spliceParts(p *Part) error {
 		}
 		return r.replaceMessage(p, e)
 	}
-	gone := 0
+	first, gone := len(r.splices), 0
 	for _, c := range p.Children {
 		if e, ok := r.parts[c]; ok && e == nil {
 			gone++
@@ -271,7 +271,20 @@ func (r *rewriter) spliceParts(p *Part) error {
 			return err
 		}
 	}
+	if len(r.splices) > first && !p.Header.blank {
+		r.splices = slices.Insert(r.splices, first, missingBlank(p))
+	}
 	return nil
+}
+
+// missingBlank is the blank line that a header lacks. It is put in where something in the body changes:
+// the blank line of a new part would else be taken for the one that ends the header.
+func missingBlank(p *Part) splice {
+	data := dashLine[:2]
+	if n := len(p.Header.fields); n > 0 && !strings.HasSuffix(p.Header.fields[n-1].Raw, "\r\n") {
+		data = []byte("\r\n\r\n")
+	}
+	return splice{p.BodyOffset, p.BodyOffset, data}
 }
 
 func emptyText(path string) *ReplacePart {

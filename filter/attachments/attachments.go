@@ -15,10 +15,6 @@ import (
 	"github.com/postern-mail/postern/mail"
 )
 
-// KeepOriginal says whether the message as it came must be in the quarantine, synced, before an edit of
-// this filter is carried out. It is given for each content, next to auth.Parts.
-const KeepOriginal filter.Key[bool] = "attachments.keep_original"
-
 // The symbols.
 const (
 	symbolExecutable = "ATTACHMENT_EXECUTABLE"
@@ -72,7 +68,7 @@ func newFilter(env filter.Env, decode func(any) error) (filter.Spec, filter.Filt
 	spec := filter.Spec{
 		Name:     env.Name,
 		Phases:   filter.In(filter.Data),
-		Provides: []string{string(auth.Parts), string(KeepOriginal)},
+		Provides: []string{string(auth.Parts), string(auth.KeepOriginal)},
 		Symbols:  symbols,
 	}
 	return spec, c, nil
@@ -114,7 +110,7 @@ func (c *checker) Check(ctx context.Context, in *filter.Input) (filter.Result, e
 	if err := o.removeParts(); err != nil {
 		return filter.Result{}, err
 	}
-	o.result.Facts = []filter.Fact{auth.Parts.Of(o.parts()), KeepOriginal.Of(c.keep)}
+	o.result.Facts = []filter.Fact{auth.Parts.Of(o.parts()), auth.KeepOriginal.Of(c.keep)}
 	return o.result, nil
 }
 

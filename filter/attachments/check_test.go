@@ -59,7 +59,7 @@ func TestFacts(t *testing.T) {
 	content := bytes.Repeat([]byte("MZ harmless "), 20000)
 	for _, keep := range []bool{true, false} {
 		res, out := check(t, newChecker(t, fmt.Sprintf("keep_original: %v", keep)), wrapped("a.exe", content))
-		if got, ok := KeepOriginal.Among(res.Facts); !ok || got != keep {
+		if got, ok := auth.KeepOriginal.Among(res.Facts); !ok || got != keep {
 			t.Errorf("keep original: %v, %v", got, ok)
 		}
 		parts, _ := auth.Parts.Among(res.Facts)

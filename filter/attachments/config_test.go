@@ -119,7 +119,7 @@ func TestSpec(t *testing.T) {
 	if spec.Name != "strict-attachments" || spec.Phases != filter.In(filter.Data) {
 		t.Errorf("name %q, phases %b", spec.Name, spec.Phases)
 	}
-	if d := cmp.Diff([]string{"parts", "attachments.keep_original"}, spec.Provides); d != "" {
+	if d := cmp.Diff([]string{"parts", "keep_original"}, spec.Provides); d != "" {
 		t.Error(d)
 	}
 }

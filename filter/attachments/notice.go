@@ -22,7 +22,7 @@ var builtinNotice string
 // notice is what a template is given: what was removed, and whom to ask.
 type notice struct {
 	Files      []removed
-	Signed     bool   // a signed part was removed as a whole, since its signature covers all of it
+	Signed     bool   // a signature covers what was removed, and so is broken
 	Kept       bool   // the gateway has kept the original
 	Gateway    string // the gateway's name
 	Postmaster string // whom to ask; may be empty

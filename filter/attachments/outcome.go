@@ -100,9 +100,9 @@ func (o *outcome) reportUnseen(x *exam) {
 
 // removeParts turns the parts to be stripped into edits, none of which touches what another one does.
 //
-// A part inside one that is removed goes with it. A part inside multipart/signed can't be replaced alone:
-// the signature covers all of the signed part (RFC 1847 2.1), and what was left would look forged. So
-// the outermost part concerned is replaced, by one notice for all that was in it.
+// A part inside one that is removed goes with it, under one notice. A part inside multipart/signed is
+// replaced alone, although that breaks the signature over all of it (RFC 1847 2.1): its readers keep their
+// text, and the notice says why the signature fails.
 func (o *outcome) removeParts() error {
 	stripped := map[*mail.Part]bool{}
 	for _, x := range o.exams {
@@ -142,16 +142,26 @@ func (o *outcome) removeParts() error {
 func outermost(p *mail.Part, stripped map[*mail.Part]bool) *mail.Part {
 	t := p
 	for a := p.Parent; a != nil; a = a.Parent {
-		if a.Type == "multipart/signed" || stripped[a] {
+		if stripped[a] {
 			t = a
 		}
 	}
 	return t
 }
 
+// signed reports whether a signature covers p.
+func signed(p *mail.Part) bool {
+	for ; p != nil; p = p.Parent {
+		if p.Type == "multipart/signed" {
+			return true
+		}
+	}
+	return false
+}
+
 // replace adds the edit that puts a notice in the place of t.
 func (o *outcome) replace(t *mail.Part, files []*exam) error {
-	n := notice{Gateway: o.gateway, Postmaster: o.postmaster, Kept: o.keep, ID: o.id, Signed: t.Type == "multipart/signed"}
+	n := notice{Gateway: o.gateway, Postmaster: o.postmaster, Kept: o.keep, ID: o.id, Signed: signed(t)}
 	for _, x := range files {
 		n.Files = append(n.Files, removed{
 			Name: x.name(), Type: shown(x.part.Type), Size: sizeText(x.size), SHA256: x.sum,

@@ -1,0 +1,408 @@
+package metrics
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/dns"
+	"github.com/postern-mail/postern/internal/edge"
+	"github.com/postern-mail/postern/internal/quarantine"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
+	"github.com/postern-mail/postern/upstream"
+)
+
+func testMetrics(t *testing.T) *Metrics {
+	m := New(Options{Version: "1.2.3", Revision: "abc", Labels: Labels{
+		Listeners: []string{"public"}, Filters: []string{"spf", "attachments"}, Routes: []string{"example.org"}, Servers: []string{"mail:25"},
+	}})
+	m.StateDirectory(t.TempDir())
+	m.CertificateExpiry("public", time.Unix(2000000000, 0))
+	return m
+}
+
+// everything calls each method once, with values that belong to the sets.
+func everything(m *Metrics) {
+	m.ConnectionOpened("public")
+	m.ConnectionClosed("public", edge.TLSStart, time.Second)
+	m.ConnectionRejected("public", edge.RejectedPerClient)
+	m.Command("public", "MAIL", 250)
+	m.Reject("public", edge.StageRcpt, mail.NewReply(550, 5, 1, 1, "no such mailbox"), edge.ReasonUnknown)
+	m.TLSHandshake("public", "1.3", "ok")
+	m.DataDuration("public", time.Second)
+	m.Message("example.org", filter.Tag, edge.ChangedStripped, false, 5000)
+	m.Recipient(edge.RecipientUnknown, edge.SourceStatic)
+	m.Panic()
+	m.Score(3)
+	m.DNSQuery(dns.Query{Type: "TXT", Rcode: dns.ServFail, Elapsed: time.Second})
+	m.FilterRun(pipeline.Report{Stage: "spf", Outcome: pipeline.Match, Elapsed: time.Millisecond, Result: filter.Result{Facts: []filter.Fact{
+		auth.SPF.Of(auth.SPFResult{Result: auth.Fail}),
+		auth.DKIM.Of([]auth.DKIMResult{{Result: auth.Pass}, {Result: auth.TempError}}),
+		auth.Parts.Of([]auth.PartReport{{Class: "executable", Action: "strip"}, {Action: "pass"}}),
+	}}})
+	m.FilterRun(pipeline.Report{Stage: "attachments", Outcome: pipeline.Panicked, Observe: true})
+	h := m.Hooks()
+	h.Phase("mail:25", upstream.StageDot, time.Second)
+	h.Result("mail:25", upstream.Delivered, 2)
+	h.Up("mail:25", false)
+	h.Fault("mail:25", upstream.StageMail, mail.Reply{}, errors.New("x"))
+	h.Retried("mail:25", upstream.StageMail)
+	h.Connections("mail:25", 5, 2)
+	h.Handshake("mail:25", tls.ConnectionState{}, errors.New("x"))
+	m.Quarantine(func() quarantine.Usage { return quarantine.Usage{Messages: 3, Octets: 4000, Damaged: 1, Kept: 7} })
+	m.Reloaded(false)
+}
+
+// value finds a series of the text format, as in `name{label="x"}`.
+func value(t *testing.T, m *Metrics, series string) string {
+	t.Helper()
+	for line := range strings.Lines(scrape(t, m, "")) {
+		if v, ok := strings.CutPrefix(line, series+" "); ok {
+			return strings.TrimSpace(v)
+		}
+	}
+	return "absent"
+}
+
+func scrape(t *testing.T, m *Metrics, accept string) string {
+	t.Helper()
+	r := httptest.NewRequestWithContext(context.Background(), "GET", "/metrics", nil)
+	if accept != "" {
+		r.Header.Set("Accept", accept)
+	}
+	w := httptest.NewRecorder()
+	m.Handler().ServeHTTP(w, r)
+	body, err := io.ReadAll(w.Body)
+	if err != nil || w.Code != 200 {
+		t.Fatalf("%d, %v, %s", w.Code, err, body)
+	}
+	return string(body)
+}
+
+func TestCounts(t *testing.T) {
+	m := testMetrics(t)
+	everything(m)
+	for series, want := range map[string]string{
+		`postern_smtp_connections_total{listener="public",tls="starttls"}`:                           "1",
+		`postern_smtp_connections_total{listener="public",tls="implicit"}`:                           "0",
+		`postern_smtp_connections_active{listener="public"}`:                                         "0",
+		`postern_smtp_connections_rejected_total{listener="public",reason="client_limit"}`:           "1",
+		`postern_smtp_commands_total{code="2xx",listener="public",verb="MAIL"}`:                      "1",
+		`postern_smtp_rejects_total{code="550",ecode="5.1.1",reason="unknown",stage="rcpt"}`:         "1",
+		`postern_smtp_tls_handshakes_total{listener="public",result="ok",version="1.3"}`:             "1",
+		`postern_smtp_data_duration_seconds_count{listener="public"}`:                                "1",
+		`postern_smtp_session_duration_seconds_sum{listener="public"}`:                               "1",
+		`postern_messages_total{action="tag",changed="stripped",mode="enforce",route="example.org"}`: "1",
+		`postern_messages_total{action="reject",changed="no",mode="observe",route="example.org"}`:    "0",
+		`postern_message_size_bytes_sum{direction="in"}`:                                             "5000",
+		`postern_recipients_total{result="unknown",source="static"}`:                                 "1",
+		`postern_panics_total`:                                                                   "2",
+		`postern_spam_score_sum`:                                                                 "3",
+		`postern_dns_queries_total{rcode="servfail",type="TXT"}`:                                 "1",
+		`postern_dns_query_duration_seconds_count{type="TXT"}`:                                   "1",
+		`postern_filter_runs_total{filter="spf",mode="enforce",outcome="match"}`:                 "1",
+		`postern_filter_runs_total{filter="attachments",mode="observe",outcome="panic"}`:         "1",
+		`postern_filter_duration_seconds_count{filter="spf"}`:                                    "1",
+		`postern_auth_results_total{method="spf",result="fail"}`:                                 "1",
+		`postern_auth_results_total{method="dkim",result="pass"}`:                                "1",
+		`postern_auth_results_total{method="dkim",result="temperror"}`:                           "1",
+		`postern_attachments_total{action="strip",kind="executable"}`:                            "1",
+		`postern_upstream_deliveries_total{backend="mail:25",code="2xx",result="delivered"}`:     "1",
+		`postern_upstream_duration_seconds_count{backend="mail:25",phase="dot"}`:                 "1",
+		`postern_upstream_up{backend="mail:25"}`:                                                 "0",
+		`postern_upstream_connections{backend="mail:25",state="active"}`:                         "3",
+		`postern_upstream_connections{backend="mail:25",state="idle"}`:                           "2",
+		`postern_upstream_faults_total{backend="mail:25",phase="mail"}`:                          "1",
+		`postern_upstream_retries_total{backend="mail:25"}`:                                      "1",
+		`postern_upstream_tls_handshakes_total{backend="mail:25",result="failed"}`:               "1",
+		`postern_quarantine_messages`:                                                            "3",
+		`postern_quarantine_bytes`:                                                               "4000",
+		`postern_quarantine_damaged`:                                                             "1",
+		`postern_quarantine_actions_total{action="keep"}`:                                        "7",
+		`postern_quarantine_actions_total{action="full"}`:                                        "0",
+		`postern_config_last_reload_successful`:                                                  "0",
+		`postern_tls_cert_expiry_timestamp_seconds{cert="public"}`:                               "2e+09",
+		`postern_metrics_dropped_labels_total`:                                                   "0",
+		`postern_filter_abandoned`:                                                               "0",
+		`postern_build_info{goversion="` + goVersion(t, m) + `",revision="abc",version="1.2.3"}`: "1",
+	} {
+		if got := value(t, m, series); got != want {
+			t.Errorf("%s is %s, want %s", series, got, want)
+		}
+	}
+	if v := value(t, m, "postern_spool_disk_free_bytes"); v == "NaN" || v == "absent" || v == "0" {
+		t.Errorf("free octets: %s", v)
+	}
+}
+
+func goVersion(t *testing.T, m *Metrics) string {
+	found := regexp.MustCompile(`postern_build_info{goversion="([^"]*)"`).FindStringSubmatch(scrape(t, m, ""))
+	if found == nil {
+		t.Fatal("no build_info")
+	}
+	return found[1]
+}
+
+// TestSeriesExistBeforehand: what happens makes no series, but for the rejects and a label that was not
+// known.
+func TestSeriesExistBeforehand(t *testing.T) {
+	m := testMetrics(t)
+	before := series(t, m)
+	everything(m)
+	for s := range series(t, m) {
+		if !before[s] && !strings.HasPrefix(s, "postern_smtp_rejects_total") && strings.HasPrefix(s, "postern_") {
+			t.Errorf("%s came with its first event", s)
+		}
+	}
+}
+
+func series(t *testing.T, m *Metrics) map[string]bool {
+	all := map[string]bool{}
+	for line := range strings.Lines(scrape(t, m, "")) {
+		if i := strings.LastIndexByte(line, ' '); i > 0 && line[0] != '#' {
+			all[line[:i]] = true
+		}
+	}
+	return all
+}
+
+// TestUnknownLabels: what no set knows makes no series of its own.
+func TestUnknownLabels(t *testing.T) {
+	m := testMetrics(t)
+	flood := func(i int) {
+		x := fmt.Sprintf("evil%d", i)
+		m.ConnectionOpened(x)
+		m.ConnectionClosed(x, x, 0)
+		m.ConnectionRejected(x, x)
+		m.Command(x, x, i)
+		m.Reject(x, x, mail.NewReply(i, i, i, i, x), x)
+		m.Reject(x, edge.StageRcpt, mail.NewReply(400+i%200, 4+i%2, i%8, i%41, x), edge.ReasonFilter)
+		m.TLSHandshake(x, x, x)
+		m.DataDuration(x, 0)
+		m.Message(x, filter.Action(i), x, false, 0)
+		m.Recipient(x, x)
+		m.DNSQuery(dns.Query{Type: x, Rcode: x})
+		m.FilterRun(pipeline.Report{Stage: x, Outcome: pipeline.Outcome(i), Result: filter.Result{Facts: []filter.Fact{
+			auth.SPF.Of(auth.SPFResult{Result: auth.Result(x)}), auth.Parts.Of([]auth.PartReport{{Class: x, Action: x}}),
+		}}})
+		m.CertificateExpiry(x, time.Time{})
+		h := m.Hooks()
+		h.Phase(x, upstream.Stage(x), 0)
+		h.Result(x, upstream.Kind(i), i)
+		h.Up(x, true)
+		h.Fault(x, upstream.Stage(x), mail.Reply{}, nil)
+		h.Retried(x, "")
+		h.Connections(x, 1, 1)
+		h.Handshake(x, tls.ConnectionState{}, nil)
+	}
+	for i := range 256 {
+		flood(i)
+	}
+	before := len(series(t, m))
+	for i := range 20000 {
+		flood(i)
+	}
+	// The rejects are the one metric that grows, up to its bound.
+	if after := len(series(t, m)); after > before+maxSeries {
+		t.Errorf("%d series, then %d", before, after)
+	}
+	for s := range series(t, m) {
+		if strings.Contains(s, "evil") {
+			t.Errorf("%s", s)
+		}
+	}
+	if n := testutil.CollectAndCount(m.rejects); n > maxSeries+1 {
+		t.Errorf("%d series of rejects", n)
+	}
+	if testutil.ToFloat64(m.dropped) == 0 {
+		t.Error("nothing was dropped")
+	}
+}
+
+// TestConfigured: a reload adds names, keeps those of before with their counts, and ends at a bound.
+func TestConfigured(t *testing.T) {
+	m := testMetrics(t)
+	everything(m)
+	m.Configured(Labels{Listeners: []string{"office", "public"}, Filters: []string{"dkim"}, Routes: []string{"example.net"}, Servers: []string{"b:25"}})
+	m.ConnectionOpened("office")
+	if got := value(t, m, `postern_smtp_connections_active{listener="office"}`); got != "1" {
+		t.Error(got)
+	}
+	if got := value(t, m, `postern_filter_runs_total{filter="spf",mode="enforce",outcome="match"}`); got != "1" {
+		t.Error(got)
+	}
+	if got := value(t, m, `postern_upstream_up{backend="mail:25"}`); got != "0" {
+		t.Errorf("the reload marked a server up: %s", got)
+	}
+	var many []string
+	for i := range 1000 {
+		many = append(many, fmt.Sprintf("r%d", i))
+	}
+	m.Configured(Labels{Listeners: many, Filters: many, Routes: many, Servers: many})
+	if len(m.routes.known) != maxRoutes || len(m.listeners.known) != maxListeners {
+		t.Errorf("%d routes, %d listeners", len(m.routes.known), len(m.listeners.known))
+	}
+	m.Message("r999", filter.Continue, edge.ChangedNo, false, 1)
+	if got := value(t, m, `postern_messages_total{action="continue",changed="no",mode="enforce",route="other"}`); got != "1" {
+		t.Error(got)
+	}
+}
+
+func TestLint(t *testing.T) {
+	m := testMetrics(t)
+	everything(m)
+	problems, err := testutil.GatherAndLint(m.registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestFormats(t *testing.T) {
+	m := testMetrics(t)
+	if got := scrape(t, m, "application/openmetrics-text; version=1.0.0"); !strings.HasSuffix(got, "# EOF\n") {
+		t.Errorf("not OpenMetrics: %.200s", got)
+	}
+	if got := scrape(t, m, "text/plain"); strings.Contains(got, "# EOF") || !strings.Contains(got, "# TYPE postern_build_info gauge") {
+		t.Errorf("not the text format: %.200s", got)
+	}
+}
+
+func TestTogether(t *testing.T) {
+	m := testMetrics(t)
+	var group sync.WaitGroup
+	for i := range 8 {
+		group.Go(func() {
+			for range 20 {
+				everything(m)
+				m.Configured(Labels{Filters: []string{fmt.Sprintf("f%d", i)}})
+			}
+		})
+	}
+	group.Go(func() { scrape(t, m, "") })
+	group.Wait()
+	if got := value(t, m, "postern_panics_total"); got != "320" {
+		t.Error(got)
+	}
+}
+
+// gathered gives the type and the labels of every metric of ours.
+func gathered(t *testing.T) map[string]string {
+	m := testMetrics(t)
+	everything(m)
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, f := range families {
+		if !strings.HasPrefix(f.GetName(), "postern_") {
+			continue
+		}
+		var labels []string
+		for _, l := range f.GetMetric()[0].GetLabel() {
+			labels = append(labels, l.GetName())
+		}
+		slices.Sort(labels)
+		all[f.GetName()] = strings.ToLower(f.GetType().String()) + " " + strings.Join(labels, ",")
+	}
+	return all
+}
+
+// TestDocumented compares the metrics with the table of docs/metrics.md, in both directions: names, types
+// and labels.
+func TestDocumented(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]string{}
+	row := regexp.MustCompile("(?m)^\\| `(postern_[a-z_]+)` \\| (counter|gauge|histogram) \\|([^|]*)\\|")
+	for _, r := range row.FindAllStringSubmatch(string(doc), -1) {
+		var labels []string
+		for _, l := range regexp.MustCompile("`([a-z]+)`").FindAllStringSubmatch(r[3], -1) {
+			labels = append(labels, l[1])
+		}
+		slices.Sort(labels)
+		documented[r[1]] = r[2] + " " + strings.Join(labels, ",")
+	}
+	real := gathered(t)
+	for name, is := range real {
+		if documented[name] != is {
+			t.Errorf("%s is %q, and docs/metrics.md says %q", name, is, documented[name])
+		}
+	}
+	for name := range documented {
+		if _, ok := real[name]; !ok {
+			t.Errorf("docs/metrics.md has %s, and the program has not", name)
+		}
+	}
+}
+
+// TestAlertRules: the rules that are shipped are YAML of Prometheus' form, and name metrics that exist.
+func TestAlertRules(t *testing.T) {
+	data, err := os.ReadFile("../../deploy/prometheus/postern.rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules struct {
+		Groups []struct {
+			Name  string `yaml:"name"`
+			Rules []struct {
+				Alert       string            `yaml:"alert"`
+				Expr        string            `yaml:"expr"`
+				For         string            `yaml:"for"`
+				Labels      map[string]string `yaml:"labels"`
+				Annotations map[string]string `yaml:"annotations"`
+			} `yaml:"rules"`
+		} `yaml:"groups"`
+	}
+	if err := yaml.UnmarshalWithOptions(data, &rules, yaml.Strict()); err != nil {
+		t.Fatal(err)
+	}
+	real := gathered(t)
+	n := 0
+	for _, g := range rules.Groups {
+		for _, r := range g.Rules {
+			n++
+			if r.Alert == "" || r.Annotations["summary"] == "" || r.Annotations["description"] == "" || r.Labels["severity"] == "" {
+				t.Errorf("%+v lacks a name, a summary, a description or a severity", r)
+			}
+			for _, name := range regexp.MustCompile(`postern_[a-z_]+`).FindAllString(r.Expr, -1) {
+				base := name
+				for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+					if cut, ok := strings.CutSuffix(name, suffix); ok && strings.HasPrefix(real[cut], "histogram") {
+						base = cut
+					}
+				}
+				if _, ok := real[base]; !ok {
+					t.Errorf("%s names %s, which does not exist", r.Alert, name)
+				}
+			}
+			if _, err := time.ParseDuration(r.For); r.For != "" && err != nil {
+				t.Errorf("%s: %v", r.Alert, err)
+			}
+		}
+	}
+	if n < 10 {
+		t.Errorf("only %d alerts", n)
+	}
+}

@@ -1,0 +1,172 @@
+// Package peertest starts real mail programs for tests: those that scripts/peers has unpacked below a
+// cache folder. It installs nothing and touches no service of the machine. It is no part of the gateway.
+package peertest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Root gives the folder below which the peers are unpacked. Without it the test skips, and fails where
+// POSTERN_PEERS is "required".
+func Root(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv("POSTERN_PEERS_DIR")
+	if dir == "" {
+		dir = filepath.Join(module(t), ".cache", "peers")
+	}
+	root := filepath.Join(dir, "root")
+	if _, err := os.Stat(root); err != nil {
+		missing(t, "POSTERN_PEERS", "no peers below "+dir+": run scripts/peers")
+	}
+	return root
+}
+
+// Shared gives the path of a file or folder of the corpora that may stand beside the checkout. Without
+// them the test skips, and fails where POSTERN_SHARED is "required".
+func Shared(t testing.TB, elem ...string) string {
+	t.Helper()
+	path := filepath.Join(append([]string{filepath.Dir(module(t)), "shared"}, elem...)...)
+	if _, err := os.Stat(path); err != nil {
+		missing(t, "POSTERN_SHARED", "no corpus at ../shared/"+filepath.Join(elem...))
+	}
+	return path
+}
+
+func missing(t testing.TB, variable, what string) {
+	t.Helper()
+	if os.Getenv(variable) == "required" {
+		t.Fatalf("%s (and %s=required)", what, variable)
+	}
+	t.Skip(what)
+}
+
+// module gives the folder of go.mod.
+func module(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			t.Fatal("peertest: no go.mod above the test")
+		}
+	}
+}
+
+// Command makes a command of a peer's program: by name, from the unpacked packages first, else from the
+// machine. Libraries and modules are found in the unpacked packages too.
+func Command(t testing.TB, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	root := Root(t)
+	path := ""
+	for _, dir := range []string{"usr/sbin", "usr/bin", "usr/lib/postfix/sbin"} {
+		if p := filepath.Join(root, dir, name); executable(p) {
+			path = p
+			break
+		}
+	}
+	if path == "" {
+		p, err := exec.LookPath(name)
+		if err != nil {
+			missing(t, "POSTERN_PEERS", "no program "+name)
+		}
+		path = p
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), environment(root)...)
+	return cmd
+}
+
+func executable(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
+}
+
+// environment lets programs find what lies beside them in the unpacked packages.
+func environment(root string) []string {
+	glob := func(patterns ...string) string {
+		var all []string
+		for _, p := range patterns {
+			found, _ := filepath.Glob(filepath.Join(root, p))
+			all = append(all, found...)
+		}
+		return strings.Join(all, ":")
+	}
+	return []string{
+		"LD_LIBRARY_PATH=" + glob("usr/lib/postfix", "usr/lib/*-linux-gnu", "lib/*-linux-gnu"),
+		"PERL5LIB=" + glob("usr/share/perl5", "usr/lib/*-linux-gnu/perl5/*", "usr/share/perl/*", "usr/lib/*-linux-gnu/perl/*"),
+		"PYTHONPATH=" + glob("usr/lib/python3/dist-packages"),
+	}
+}
+
+// FreeAddr gives a loopback address on which nothing listens at the moment.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// Await waits until something answers at addr, for at most ten seconds.
+func Await(t testing.TB, addr string) {
+	t.Helper()
+	if err := await(addr, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func await(addr string, limit time.Duration) error {
+	end := time.Now().Add(limit)
+	for {
+		c, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			return c.Close()
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("peertest: nothing answers at %s: %w", addr, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// Start runs a command until the test ends; its output goes to the test's log if the test fails.
+func Start(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	out := &strings.Builder{}
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		done := make(chan error, 1)
+		go func() { done <- cmd.Wait() }()
+		select {
+		case <-done:
+		case <-time.After(5 * time.Second):
+			_ = cmd.Process.Kill()
+			<-done
+		}
+		if t.Failed() {
+			t.Logf("%s said:\n%s", filepath.Base(cmd.Path), out)
+		}
+	})
+}
+
+// ErrNotRoot says that a peer needs rights that the test does not have.
+var ErrNotRoot = errors.New("peertest: this peer runs as root only")

@@ -1,0 +1,204 @@
+package postern
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/app"
+)
+
+// program is one run of the command line.
+type program struct {
+	factories      []filter.Factory
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// commands is the grammar of the command line.
+type commands struct {
+	Config string `short:"c" default:"${config}" placeholder:"FILE" help:"The configuration (default: ${config})."`
+
+	Serve serveCmd `cmd:"" help:"Run the gateway. HUP checks the configuration and swaps it in, TERM drains, a second TERM ends at once."`
+	Check checkCmd `cmd:"" help:"Check the configuration, and say where it is wrong and what is allowed."`
+	Scan  scanCmd  `cmd:"" help:"Run the filters on a message file and print the verdict. Exit: 0 deliver, 10 quarantine, 11 defer, 12 reject."`
+
+	Explain    explainCmd    `cmd:"" help:"Show the decision about one message: each filter, what it found and what was changed."`
+	Quarantine quarantineCmd `cmd:"" help:"List, show, release or remove held mail."`
+	ConfigShow configCmd     `cmd:"" name:"config" help:"Show the effective configuration."`
+	Demo       demoCmd       `cmd:"" help:"A complete gateway on loopback with sample mail: see what it does in ten seconds."`
+	Health     healthCmd     `cmd:"" help:"Ask a running gateway whether it is well (for container health checks)."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
+}
+
+type serveCmd struct{}
+
+type checkCmd struct{}
+
+type scanCmd struct {
+	IP    string   `placeholder:"ADDR" help:"Address of the client that sent the message; without it SPF does not run."`
+	Helo  string   `placeholder:"NAME" help:"Name that the client gave in HELO."`
+	From  *string  `placeholder:"ADDR" help:"Reverse-path; '<>' is the null one. Without it the checks of MAIL do not run."`
+	Rcpt  []string `placeholder:"ADDR" help:"Recipient: chooses the route and so the policy. May be repeated."`
+	JSON  bool     `name:"json" help:"Print JSON."`
+	Out   string   `placeholder:"FILE" help:"Write the content after the edits to FILE."`
+	Trace bool     `help:"Print what each filter did; with --out, put the fields on top that the gateway would."`
+	File  string   `arg:"" name:"MSG" help:"The message; '-' is standard input."`
+}
+
+type explainCmd struct {
+	Log string `placeholder:"FILE" help:"Log of the gateway to look in ('-' is standard input), for mail that was not held."`
+	ID  string `arg:"" name:"ID" help:"Id from the SMTP reply, the log or the Received field."`
+}
+
+type quarantineCmd struct {
+	Ls struct {
+		JSON bool `name:"json" help:"Print JSON, one object a line."`
+	} `cmd:"" help:"List what is held."`
+	Show struct {
+		ID      string `arg:"" name:"ID"`
+		JSON    bool   `name:"json" help:"Print the record as JSON."`
+		Content bool   `help:"Print the message itself, as it came."`
+	} `cmd:"" help:"Show one record, or its message."`
+	Release struct {
+		ID []string `arg:"" name:"ID" help:"Ids of held mail."`
+		To []string `placeholder:"ADDR" help:"Deliver to these recipients in place of the original ones."`
+	} `cmd:"" help:"Hand held mail to the upstream of its route, once."`
+	Settle struct {
+		ID           string `arg:"" name:"ID"`
+		Delivered    bool   `xor:"end" required:"" help:"The message has arrived."`
+		NotDelivered bool   `xor:"end" required:"" help:"It has not: it may be released again."`
+	} `cmd:"" help:"End the doubt about a release that was cut short."`
+	Rm struct {
+		ID []string `arg:"" name:"ID"`
+	} `cmd:"" help:"Remove held mail."`
+}
+
+type configCmd struct {
+	Show struct{} `cmd:"" help:"Print the configuration with every default filled in."`
+}
+
+type demoCmd struct {
+	Once bool   `help:"End after the table in place of going on until ^C."`
+	Dir  string `placeholder:"DIR" help:"Folder for the demo's state and mail (default: a new temporary one)."`
+}
+
+type healthCmd struct {
+	URL string `placeholder:"URL" help:"Address of /healthz (default: from the configuration)."`
+}
+
+type versionCmd struct{}
+
+// run runs one command line and gives its exit code.
+func (p *program) run(ctx context.Context, args []string) int {
+	var c commands
+	exit := -1
+	parser, err := kong.New(&c,
+		kong.Name("postern"),
+		kong.Description("A front-end filtering gateway for mail: takes it in as the MX, runs it through filters, hands clean mail on."),
+		kong.Vars{"config": app.DefaultConfig},
+		kong.Writers(p.stdout, p.stderr),
+		kong.Exit(func(code int) { exit = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.UsageOnError(),
+	)
+	if err != nil {
+		fmt.Fprintf(p.stderr, "postern: %v\n", err)
+		return app.ExitSoftware
+	}
+	parsed, err := parser.Parse(args)
+	if exit >= 0 { // --help
+		return exit
+	}
+	if err != nil {
+		parser.Errorf("%s", err)
+		return app.ExitUsage
+	}
+	a, err := app.New(app.Options{
+		Config: c.Config, ConfigGiven: given(args), Factories: p.factories,
+		Stdin: p.stdin, Stdout: p.stdout, Stderr: p.stderr,
+	})
+	if err == nil {
+		err = p.command(ctx, a, &c, parsed.Command())
+	}
+	return p.code(err)
+}
+
+// given reports whether the command line names a configuration.
+func given(args []string) bool {
+	for _, a := range args {
+		if a == "--" {
+			return false
+		}
+		if a == "-c" || a == "--config" || strings.HasPrefix(a, "--config=") || strings.HasPrefix(a, "-c") && !strings.HasPrefix(a, "--") {
+			return true
+		}
+	}
+	return false
+}
+
+// command runs the parsed command.
+func (p *program) command(ctx context.Context, a *app.App, c *commands, name string) error {
+	verb, _, _ := strings.Cut(name, " <")
+	switch verb {
+	case "serve":
+		signals := make(chan os.Signal, 4)
+		signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
+		defer signal.Stop(signals)
+		return a.Serve(ctx, signals)
+	case "demo":
+		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return a.Demo(ctx, app.DemoOptions{Once: c.Demo.Once, Dir: c.Demo.Dir})
+	case "check":
+		return a.Check()
+	case "scan":
+		return a.Scan(ctx, app.ScanOptions{
+			IP: c.Scan.IP, Helo: c.Scan.Helo, From: c.Scan.From, Rcpt: c.Scan.Rcpt,
+			JSON: c.Scan.JSON, Out: c.Scan.Out, Trace: c.Scan.Trace, File: c.Scan.File,
+		})
+	case "explain":
+		return a.Explain(c.Explain.ID, c.Explain.Log)
+	case "quarantine ls":
+		return a.QuarantineList(c.Quarantine.Ls.JSON)
+	case "quarantine show":
+		return a.QuarantineShow(c.Quarantine.Show.ID, c.Quarantine.Show.JSON, c.Quarantine.Show.Content)
+	case "quarantine release":
+		return a.QuarantineRelease(ctx, c.Quarantine.Release.ID, c.Quarantine.Release.To)
+	case "quarantine settle":
+		return a.QuarantineSettle(c.Quarantine.Settle.ID, c.Quarantine.Settle.Delivered)
+	case "quarantine rm":
+		return a.QuarantineRemove(c.Quarantine.Rm.ID)
+	case "config show":
+		return a.ConfigShow()
+	case "health":
+		return a.Health(ctx, c.Health.URL)
+	case "version":
+		return a.Version()
+	}
+	return fmt.Errorf("postern: no command %q", verb)
+}
+
+// code prints what is left to say of an error, and gives the exit code for it.
+func (p *program) code(err error) int {
+	if err == nil {
+		return 0
+	}
+	var exit *app.Exit
+	if errors.As(err, &exit) {
+		if exit.Err != nil {
+			fmt.Fprintf(p.stderr, "%v\n", exit.Err)
+		}
+		return exit.Code
+	}
+	fmt.Fprintf(p.stderr, "postern: %v\n", err)
+	return app.ExitSoftware
+}

@@ -1,0 +1,257 @@
+package app
+
+import (
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/edge"
+	"github.com/postern-mail/postern/internal/metrics"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/upstream"
+)
+
+// newTable makes the routing table. Errors are *config.Error.
+func newTable(cfg *config.Config) (*upstream.Table, error) {
+	rules := make([]upstream.Rule, len(cfg.Routes))
+	for i, r := range cfg.Routes {
+		rules[i] = upstream.Rule{To: r.To, Route: upstream.Route{Name: routeName(i, r), Upstream: r.Upstream, Policy: r.Policy}}
+		if r.Recipients.Verify == "file" {
+			rules[i].Verify = upstream.VerifyFile
+		}
+	}
+	table, err := upstream.NewTable(rules)
+	if err != nil {
+		return nil, config.Errors{cfg.Errorf("routes", "%s", err)}
+	}
+	return table, nil
+}
+
+// routeName is how a route is called in logs and metrics: its place and its first pattern.
+func routeName(i int, r config.Route) string {
+	if len(r.To) > 0 {
+		return r.To[0]
+	}
+	return "route" + strconv.Itoa(i)
+}
+
+// relays keeps relays from one configuration to the next: their connections, what they know of recipients
+// and of servers that are down outlive a reload that does not concern them.
+type relays struct {
+	mu    sync.Mutex
+	known map[string]knownRelay
+}
+
+type knownRelay struct {
+	cfg   config.Upstream
+	hello string
+	relay upstream.Relay
+}
+
+// forConfig gives a relay for each upstream: the one that is known where the upstream has not changed. The
+// others of those known are returned to be closed, once nobody uses them.
+func (r *relays) forConfig(cfg *config.Config, hooks upstream.Hooks) (all map[string]upstream.Relay, adopt func() []io.Closer, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := map[string]knownRelay{}
+	all = map[string]upstream.Relay{}
+	for _, u := range cfg.Upstreams {
+		k, ok := r.known[u.Name]
+		if !ok || !sameUpstream(k.cfg, u) || k.hello != cfg.Hostname {
+			relay, err := newRelay(cfg, u, hooks)
+			if err != nil {
+				return nil, nil, config.Errors{cfg.Errorf("upstreams."+u.Name, "%s", err)}
+			}
+			k = knownRelay{cfg: u, hello: cfg.Hostname, relay: relay}
+		}
+		next[u.Name], all[u.Name] = k, k.relay
+	}
+	return all, func() []io.Closer {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		var old []io.Closer
+		for name, k := range r.known {
+			if c, ok := k.relay.(io.Closer); ok && next[name].relay != k.relay {
+				old = append(old, c)
+			}
+		}
+		r.known = next
+		return old
+	}, nil
+}
+
+func sameUpstream(a, b config.Upstream) bool {
+	return a.Name == b.Name && slices.Equal(a.Servers, b.Servers) && a.TLS == b.TLS && a.CAFile == b.CAFile &&
+		a.Replies == b.Replies && a.Maildir == b.Maildir
+}
+
+func newRelay(cfg *config.Config, u config.Upstream, hooks upstream.Hooks) (upstream.Relay, error) {
+	if u.Maildir != "" {
+		return upstream.NewMaildir(u.Maildir)
+	}
+	mode, err := upstream.ParseTLSMode(u.TLS)
+	if err != nil {
+		return nil, err
+	}
+	return upstream.NewPool(upstream.Config{
+		Name: u.Name, Servers: u.Servers, TLS: mode, CAFile: u.CAFile, Hello: cfg.Hostname,
+		Verbatim: u.Replies == "verbatim", Hooks: hooks,
+	})
+}
+
+// newRecipients opens the sources of those routes that have one.
+func newRecipients(cfg *config.Config, log *slog.Logger) (map[string]upstream.Recipients, error) {
+	all := map[string]upstream.Recipients{}
+	for i, r := range cfg.Routes {
+		if r.Recipients.Verify != "file" {
+			continue
+		}
+		path := r.Recipients.File
+		source, err := upstream.NewFileReporting(path, func(err error) {
+			if err != nil {
+				log.Error("recipients file can't be used: the last good one is in force", "file", path, "error", err)
+			} else {
+				log.Info("recipients file taken anew", "file", path)
+			}
+		})
+		if err != nil {
+			return nil, config.Errors{cfg.Errorf(fmt.Sprintf("routes[%d].recipients", i), "%s", err)}
+		}
+		all[routeName(i, r)] = source
+	}
+	return all, nil
+}
+
+// newPolicies gives the edge what it needs of each policy.
+func newPolicies(cfg *config.Config, j *judge) map[string]*edge.Policy {
+	all := map[string]*edge.Policy{}
+	for name, p := range j.policies {
+		reply := edge.QuarantineReject
+		if cfg.Policy(name).QuarantineReply == "accept" {
+			reply = edge.QuarantineAccept
+		}
+		all[name] = &edge.Policy{Plan: p.plan, Policy: p.policy, QuarantineReply: reply, KeepOriginal: true}
+	}
+	return all
+}
+
+// exemptRecipients gives the mailboxes that are always reachable: RFC 5321 4.5.1 asks it of postmaster, RFC 2142
+// of abuse; the configuration names more.
+func exemptRecipients(cfg *config.Config) func(mail.Address) bool {
+	return func(a mail.Address) bool {
+		switch strings.ToLower(a.Unquoted()) {
+		case "postmaster", "abuse":
+			return true
+		}
+		for _, pattern := range cfg.ExemptRecipients {
+			if matchRecipient(pattern, a) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// matchRecipient reports whether a is meant by a pattern: an address, a domain, or a local part and "@*".
+func matchRecipient(pattern string, a mail.Address) bool {
+	local, domain, whole := strings.Cut(pattern, "@")
+	switch {
+	case !whole:
+		return pattern == a.Domain()
+	case domain == "*":
+		return strings.EqualFold(local, a.Unquoted())
+	default:
+		return strings.EqualFold(local, a.Unquoted()) && domain == a.Domain()
+	}
+}
+
+// serverTLS reads a listener's certificate; get gives the current one, so that a reload can change it.
+func serverTLS(cfg *config.Config, l config.Listener) (*tls.Certificate, error) {
+	if l.TLS == nil {
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(l.TLS.Certificate, l.TLS.Key)
+	if err != nil {
+		return nil, config.Errors{cfg.Errorf("listeners."+l.Name+".tls", "%s", err)}
+	}
+	return &cert, nil
+}
+
+func listenerConfig(l config.Listener) edge.ListenerConfig {
+	return edge.ListenerConfig{
+		Name: l.Name, Address: l.Address, RejectBare: l.BareNewlines == "reject",
+		Implicit: l.TLS != nil && l.TLS.Mode == "implicit",
+		Limits: edge.Limits{
+			Connections: l.Limits.Connections, PerClient: l.Limits.PerClient, Message: l.Limits.Message,
+			Recipients: l.Limits.Recipients, Header: l.Limits.Header, Idle: l.Limits.Idle, Data: l.Limits.Data,
+			Errors: l.Limits.Errors,
+		},
+	}
+}
+
+// newLogger makes the logger that the configuration describes.
+func newLogger(w io.Writer, l config.Log) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(l.Level)) // one of four words, checked with the configuration
+	o := &slog.HandlerOptions{Level: level}
+	if l.Format == "text" {
+		return slog.New(slog.NewTextHandler(w, o))
+	}
+	return slog.New(slog.NewJSONHandler(w, o))
+}
+
+// stateFolders makes the folders below the state directory.
+func stateFolders(cfg *config.Config) (tmp string, err error) {
+	tmp = filepath.Join(cfg.State.Directory, "tmp")
+	for _, dir := range []string{cfg.State.Directory, tmp} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return "", fmt.Errorf("state directory: %w", err)
+		}
+	}
+	return tmp, nil
+}
+
+// labels are the names of a configuration that become labels of metrics.
+func labels(cfg *config.Config) metrics.Labels {
+	var l metrics.Labels
+	for _, x := range cfg.Listeners {
+		l.Listeners = append(l.Listeners, x.Name)
+	}
+	for _, f := range cfg.Filters {
+		l.Filters = append(l.Filters, f.Name)
+	}
+	for i, r := range cfg.Routes {
+		l.Routes = append(l.Routes, routeName(i, r))
+	}
+	for _, u := range cfg.Upstreams {
+		l.Servers = append(l.Servers, u.Servers...)
+	}
+	return l
+}
+
+// hooks tells metrics and log what relays do: servers that are down, and what is ours to mend.
+func hooks(m *metrics.Metrics, log *slog.Logger) upstream.Hooks {
+	h := m.Hooks()
+	up, fault := h.Up, h.Fault
+	h.Up = func(server string, isUp bool) {
+		up(server, isUp)
+		if isUp {
+			log.Info("upstream server serves again", "server", server)
+		} else {
+			log.Warn("upstream server marked down", "server", server)
+		}
+	}
+	h.Fault = func(server string, stage upstream.Stage, r mail.Reply, err error) {
+		fault(server, stage, r, err)
+		log.Error("upstream server does not take mail from us: mend this", "server", server, "stage", string(stage), "reply", r.String(), "error", err)
+	}
+	return h
+}

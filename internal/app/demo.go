@@ -1,0 +1,342 @@
+package app
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/dns/zone"
+)
+
+// samples are the demo's messages, its configuration and its zones.
+//
+//go:embed samples
+var samples embed.FS
+
+// DemoOptions change the demo.
+type DemoOptions struct {
+	Once bool   // end after the table
+	Dir  string // "" is a new temporary folder
+}
+
+// sample is one message of the demo and its envelope.
+type sample struct {
+	name, about string
+	from, to    string
+	content     []byte // CRLF, unless the sample is about line ends
+}
+
+// demoResult is what became of a sample.
+type demoResult struct {
+	sample
+	reply  string
+	action string
+	why    string
+	where  string
+}
+
+// Demo runs a whole gateway on loopback: an embedded destination, a DNS of its own, and sample mail sent
+// through the real listener. It prints what became of each message, and goes on until its context ends.
+func (a *App) Demo(ctx context.Context, o DemoOptions) error {
+	dir, err := demoDir(o.Dir)
+	if err != nil {
+		return &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", err)}
+	}
+	zones, err := samples.ReadFile("samples/zones.txt")
+	if err != nil {
+		return err
+	}
+	names, err := zone.Serve(string(zones))
+	if err != nil {
+		return &Exit{Code: ExitOS, Err: fmt.Errorf("postern: the demo's DNS: %w", err)}
+	}
+	defer names.Close()
+
+	cfg, err := a.demoConfig(dir, names.Addr())
+	if err != nil {
+		return err
+	}
+	logFile, err := os.OpenFile(filepath.Join(dir, "postern.log"), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
+	if err != nil {
+		return &Exit{Code: ExitCannotWrite, Err: err}
+	}
+	defer logFile.Close()
+	g, err := a.start(ctx, cfg, slog.New(slog.NewJSONHandler(logFile, nil)))
+	if err != nil {
+		return err
+	}
+	defer g.close()
+
+	addr := g.listeners[0].net.Addr().String()
+	fmt.Fprintf(a.o.Stdout, "A gateway for postern.example listens on %s. Sending it sample mail …\n\n", addr)
+	all, err := readSamples()
+	if err != nil {
+		return err
+	}
+	var results []demoResult
+	for _, s := range all {
+		reply, err := s.send(ctx, addr)
+		if err != nil {
+			return fmt.Errorf("demo: %s: %w", s.name, err)
+		}
+		results = append(results, demoResult{sample: s, reply: reply})
+	}
+	if err := explainResults(logFile.Name(), results); err != nil {
+		return err
+	}
+	a.printDemo(dir, g, results)
+	if o.Once {
+		return nil
+	}
+	<-ctx.Done()
+	fmt.Fprintf(a.o.Stdout, "\nStopped. What the demo made lies in %s\n", dir)
+	return nil
+}
+
+// demoDir makes the demo's folder, with the list of mailboxes that exist.
+func demoDir(dir string) (string, error) {
+	var err error
+	if dir == "" {
+		dir, err = os.MkdirTemp("", "postern-demo-")
+	} else {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
+		return "", err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return "", err
+	}
+	list := "# The mailboxes of the demo, one a line.\nbob@postern.example\ndirector@postern.example\n"
+	return dir, os.WriteFile(filepath.Join(dir, "recipients"), []byte(list), 0o600)
+}
+
+// demoConfig fills in the demo's configuration and leaves it in the folder, to be read and changed.
+func (a *App) demoConfig(dir, resolver string) (*config.Config, error) {
+	text, err := samples.ReadFile("samples/postern.yaml")
+	if err != nil {
+		return nil, err
+	}
+	filled := strings.NewReplacer(
+		"{{dir}}", filepath.ToSlash(dir), "{{dns}}", resolver,
+		"{{smtp}}", freeAddress("127.0.0.1:2525"), "{{metrics}}", freeAddress("127.0.0.1:9797"),
+	).Replace(string(text))
+	file := filepath.Join(dir, "postern.yaml")
+	if err := os.WriteFile(file, []byte(filled), 0o600); err != nil {
+		return nil, &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", err)}
+	}
+	a.o.Config, a.o.ConfigGiven = file, true
+	return a.load()
+}
+
+// freeAddress gives the address if nothing listens there, else one of the same host with another port.
+func freeAddress(address string) string {
+	for _, try := range []string{address, "127.0.0.1:0"} {
+		if l, err := net.Listen("tcp", try); err == nil {
+			defer l.Close()
+			return l.Addr().String()
+		}
+	}
+	return address
+}
+
+// readSamples reads the embedded messages: lines of "key: value", a blank line, the message.
+func readSamples() ([]sample, error) {
+	files, err := fs.Glob(samples, "samples/*.eml")
+	if err != nil {
+		return nil, err
+	}
+	var all []sample
+	for _, f := range files {
+		raw, err := samples.ReadFile(f)
+		if err != nil {
+			return nil, err
+		}
+		head, content, _ := bytes.Cut(raw, []byte("\n\n"))
+		s := sample{name: strings.TrimSuffix(path.Base(f), ".eml")}
+		asIs := false
+		for line := range strings.Lines(string(head)) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			switch key {
+			case "about":
+				s.about = value
+			case "from":
+				s.from = value
+			case "to":
+				s.to = value
+			case "line-ends":
+				asIs = true
+			}
+		}
+		now := []byte(time.Now().Format(time.RFC1123Z))
+		s.content = bytes.ReplaceAll(content, []byte("{{date}}"), now)
+		if !asIs {
+			s.content = bytes.ReplaceAll(s.content, []byte("\n"), []byte("\r\n"))
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// send hands the sample to the listener, as any client would, and gives the reply that decided.
+func (s sample) send(ctx context.Context, addr string) (string, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		return "", err
+	}
+	r := bufio.NewReader(c)
+	if _, err := readReply(r); err != nil { // the greeting
+		return "", err
+	}
+	stuffed := bytes.ReplaceAll(append([]byte("\r\n"), s.content...), []byte("\r\n."), []byte("\r\n.."))[2:]
+	for _, step := range [][]byte{
+		[]byte("EHLO client.example\r\n"),
+		fmt.Appendf(nil, "MAIL FROM:<%s>\r\n", s.from),
+		fmt.Appendf(nil, "RCPT TO:<%s>\r\n", s.to),
+		[]byte("DATA\r\n"),
+		append(stuffed, ".\r\n"...),
+	} {
+		if _, err := c.Write(step); err != nil {
+			return "", err
+		}
+		reply, err := readReply(r)
+		if err != nil {
+			return "", err
+		}
+		if reply[0] > '3' {
+			return reply, nil
+		}
+		if bytes.HasSuffix(step, []byte("\n.\r\n")) {
+			return reply, nil
+		}
+	}
+	return "", errors.New("no reply to the content")
+}
+
+// readReply reads a reply and gives its last line.
+func readReply(r *bufio.Reader) (string, error) {
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return "", err
+		}
+		line = strings.TrimRight(line, "\r\n")
+		if len(line) < 4 {
+			return "", fmt.Errorf("malformed reply %q", line)
+		}
+		if line[3] == ' ' {
+			return line, nil
+		}
+	}
+}
+
+// explainResults finds, in the gateway's own log, what was decided about each sample and why. The log has one
+// line per recipient, in the order in which the samples were sent.
+func explainResults(logFile string, results []demoResult) error {
+	f, err := os.Open(logFile)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	i := 0
+	for lines := bufio.NewScanner(f); lines.Scan() && i < len(results); {
+		var line struct {
+			Msg, ID, Action, Because, Upstream string
+		}
+		if json.Unmarshal(lines.Bytes(), &line) != nil || line.Msg != "delivery" {
+			continue
+		}
+		r := &results[i]
+		r.action, r.why, r.where = line.Action, line.Because, "-"
+		switch {
+		case strings.HasPrefix(r.reply, "2"):
+			r.where = "mail"
+		case line.Action == "quarantine":
+			r.where = "held as " + line.ID
+		}
+		i++
+	}
+	if i < len(results) {
+		return fmt.Errorf("demo: the log tells of %d messages, not %d", i, len(results))
+	}
+	return nil
+}
+
+// printDemo prints the table, where things lie, and what to try next.
+func (a *App) printDemo(dir string, g *gateway, results []demoResult) {
+	w := tabwriter.NewWriter(a.o.Stdout, 0, 8, 2, ' ', 0)
+	fmt.Fprint(w, "SAMPLE\tREPLY\tACTION\tBECAUSE\tWHERE\n")
+	for _, r := range results {
+		why := r.why
+		if why == "" {
+			why = "-"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.about, shorten(r.reply, 44), r.action, shorten(visible(why), 72), r.where)
+	}
+	w.Flush()
+	self := "bin/postern"
+	if exe, err := os.Executable(); err == nil {
+		self = exe
+	}
+	example, strange := "ID", results[0]
+	for _, r := range results {
+		if strings.HasPrefix(r.where, "held as ") {
+			example = strings.TrimPrefix(r.where, "held as ")
+		}
+		if strings.Contains(r.name, "executable") {
+			strange = r
+		}
+	}
+	fmt.Fprintf(a.o.Stdout, `
+Delivered mail    %[1]s/mail/new
+Held mail         %[1]s/state/quarantine
+Log               %[1]s/postern.log
+Configuration     %[1]s/postern.yaml
+`, dir)
+	if g.web != nil {
+		fmt.Fprintf(a.o.Stdout, "Metrics           http://%s/metrics\n", g.web.addr)
+	}
+	fmt.Fprintf(a.o.Stdout, `
+Try next:
+  %[1]s -c %[2]s/postern.yaml quarantine ls
+  %[1]s -c %[2]s/postern.yaml quarantine release %[3]s
+  %[1]s -c %[2]s/postern.yaml explain --log %[2]s/postern.log %[4]s
+  %[1]s -c %[2]s/postern.yaml check
+  printf 'Subject: hello\n\nhello\n' | %[1]s -c %[2]s/postern.yaml scan --rcpt bob@postern.example -
+
+The gateway goes on: send it mail on %[5]s for bob@postern.example. End it with ^C.
+`, self, dir, example, idOf(strange.reply), g.listeners[0].net.Addr())
+}
+
+// idOf finds the id in a reply such as "250 2.0.0 Ok: queued as ID".
+func idOf(reply string) string {
+	fields := strings.Fields(reply)
+	return fields[len(fields)-1]
+}
+
+// shorten cuts text for the table.
+func shorten(s string, limit int) string {
+	if r := []rune(s); len(r) > limit {
+		return string(r[:limit-1]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,361 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/edge"
+	"github.com/postern-mail/postern/internal/quarantine"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/upstream"
+)
+
+// entry puts what the edge says of a held message into the form of the quarantine's record.
+func entry(h edge.Held, node string) quarantine.Entry {
+	e := quarantine.Entry{
+		ID: h.ID, Time: h.Time, Node: node, Kind: h.Kind, Client: h.Client.String(), Helo: h.Helo, From: h.From.String(),
+		Route: h.Route, Upstream: h.Upstream, Policy: h.Policy, Size: h.Size, MessageID: h.MessageID, Subject: h.Subject,
+		Action: h.Action.String(), Because: h.Because, Score: h.Score, Edits: h.Edits,
+	}
+	for _, to := range h.To {
+		e.To = append(e.To, to.String())
+	}
+	for _, f := range h.Findings {
+		e.Findings = append(e.Findings, quarantine.Finding{
+			Filter: f.Stage, Symbol: f.Symbol, Strength: f.Strength, Score: f.Score, Detail: f.Detail, Observed: f.Observed,
+		})
+	}
+	for _, r := range h.Filters {
+		e.Filters = append(e.Filters, quarantine.FilterRun{
+			Filter: r.Stage, Phase: r.Phase, Outcome: r.Outcome, Error: r.Error, MS: r.MS,
+		})
+	}
+	return e
+}
+
+// quarantine opens the configured store.
+func (a *App) quarantine() (*config.Config, *quarantine.Store, error) {
+	cfg, err := a.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := openQuarantine(cfg)
+	return cfg, s, err
+}
+
+// heldError gives an error of the store the exit code that it stands for.
+func heldError(id string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, quarantine.ErrNotFound), errors.Is(err, quarantine.ErrID):
+		return exit(ExitData, "%s: nothing is held under this id", id)
+	case errors.Is(err, quarantine.ErrReleased):
+		return exit(ExitData, "%s: has been released already", id)
+	case errors.Is(err, quarantine.ErrInDoubt):
+		return exit(ExitUnavailable, "%s: a release began and nobody knows how it ended: look whether the message has arrived, then say `postern quarantine settle %s --delivered` or `--not-delivered`", id, id)
+	case errors.Is(err, quarantine.ErrVersion):
+		return exit(ExitConfig, "%s: %v", id, err)
+	}
+	return exit(ExitUnavailable, "%s: %v", id, err)
+}
+
+// QuarantineList prints what is held, oldest first.
+func (a *App) QuarantineList(asJSON bool) error {
+	_, s, err := a.quarantine()
+	if err != nil {
+		return err
+	}
+	all, err := s.List()
+	if asJSON {
+		enc := json.NewEncoder(a.o.Stdout)
+		for _, e := range all {
+			if err := enc.Encode(e); err != nil {
+				return err
+			}
+		}
+	} else {
+		w := tabwriter.NewWriter(a.o.Stdout, 0, 8, 2, ' ', 0)
+		fmt.Fprint(w, "ID\tTIME\tKIND\tFROM\tTO\tSIZE\tBECAUSE\n")
+		for _, e := range all {
+			kind := e.Kind
+			if e.Released != nil {
+				kind += ", released"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t<%s>\t%s\t%d\t%s\n", e.ID, e.Time.Local().Format(time.DateTime), kind,
+				visible(e.From), visible(strings.Join(e.To, ",")), e.Size, visible(e.Because))
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return exit(ExitData, "%v", err) // damaged records: told, and the others listed
+	}
+	return nil
+}
+
+// QuarantineShow prints a record, or the message itself.
+func (a *App) QuarantineShow(id string, asJSON, content bool) error {
+	_, s, err := a.quarantine()
+	if err != nil {
+		return err
+	}
+	if content {
+		r, err := s.Content(id)
+		if err != nil {
+			return heldError(id, err)
+		}
+		defer r.Close()
+		_, err = io.Copy(a.o.Stdout, r)
+		return err
+	}
+	e, err := s.Get(id)
+	if err != nil {
+		return heldError(id, err)
+	}
+	if asJSON {
+		enc := json.NewEncoder(a.o.Stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(e)
+	}
+	return a.printRecord(e)
+}
+
+func (a *App) printRecord(e quarantine.Entry) error {
+	w := tabwriter.NewWriter(a.o.Stdout, 0, 8, 2, ' ', 0)
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%s\t%s\n", name, visible(value))
+		}
+	}
+	row("id", e.ID)
+	row("time", e.Time.Local().Format(time.RFC3339))
+	row("kind", e.Kind)
+	row("client", e.Client)
+	row("helo", e.Helo)
+	row("from", "<"+e.From+">")
+	row("to", strings.Join(e.To, ", "))
+	row("subject", mail.DecodeWords(e.Subject))
+	row("message-id", e.MessageID)
+	row("size", fmt.Sprint(e.Size))
+	row("sha256", e.SHA256)
+	row("route", e.Route)
+	row("policy", e.Policy)
+	row("action", e.Action)
+	row("because", e.Because)
+	row("score", fmt.Sprintf("%.1f", e.Score))
+	if e.Released != nil {
+		row("released", e.Released.Local().Format(time.RFC3339)+" to "+e.ReleasedTo)
+	}
+	printFindings(w, e.Findings)
+	printRuns(w, e.Filters)
+	for i, edit := range e.Edits {
+		if i == 0 {
+			fmt.Fprint(w, "\nEDITS\n")
+		}
+		fmt.Fprintf(w, "%s\n", visible(edit))
+	}
+	return w.Flush()
+}
+
+func printFindings(w io.Writer, all []quarantine.Finding) {
+	for i, f := range all {
+		if i == 0 {
+			fmt.Fprint(w, "\nFILTER\tSYMBOL\tSCORE\tDETAIL\n")
+		}
+		note := ""
+		if f.Observed {
+			note = " (observed)"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%.1f\t%s%s\n", f.Filter, f.Symbol, f.Score, visible(f.Detail), note)
+	}
+}
+
+func printRuns(w io.Writer, all []quarantine.FilterRun) {
+	for i, r := range all {
+		if i == 0 {
+			fmt.Fprint(w, "\nFILTER\tPHASE\tOUTCOME\tMS\tERROR\n")
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.3f\t%s\n", r.Filter, r.Phase, r.Outcome, r.MS, visible(r.Error))
+	}
+}
+
+// QuarantineRelease hands held messages to the upstream of their routes, each once. With to, these recipients
+// take the place of the original ones.
+func (a *App) QuarantineRelease(ctx context.Context, ids, to []string) error {
+	cfg, s, err := a.quarantine()
+	if err != nil {
+		return err
+	}
+	table, err := newTable(cfg)
+	if err != nil {
+		return &Exit{Code: ExitConfig, Err: err}
+	}
+	var r relays
+	all, adopt, err := r.forConfig(cfg, upstream.Hooks{})
+	if err != nil {
+		return &Exit{Code: ExitConfig, Err: err}
+	}
+	adopt()
+	for _, id := range ids {
+		err := s.ReleaseTo(ctx, id, strings.Join(to, ", "), func(e quarantine.Entry, b *mail.Blob) error {
+			return releaseOne(ctx, cfg, table, all, e, b, to)
+		})
+		if err != nil {
+			return heldError(id, err)
+		}
+		fmt.Fprintf(a.o.Stdout, "%s: released\n", id)
+	}
+	return nil
+}
+
+// releaseOne delivers a held message as it came, below a Received field that tells of the release.
+func releaseOne(ctx context.Context, cfg *config.Config, table *upstream.Table, all map[string]upstream.Relay, e quarantine.Entry, b *mail.Blob, to []string) error {
+	if len(to) == 0 {
+		to = e.To
+	}
+	env := mail.Envelope{ID: e.ID, SMTPUTF8: e.SMTPUTF8, Body8Bit: e.Body8Bit}
+	if e.From != "" {
+		from, err := mail.ParseAddress(e.From)
+		if err != nil {
+			return err
+		}
+		env.From = from
+	}
+	name := ""
+	for _, s := range to {
+		a, err := mail.ParseAddress(s)
+		if err != nil {
+			return err
+		}
+		route, err := table.Route(upstream.Query{Recipient: a, From: env.From})
+		if err != nil {
+			return fmt.Errorf("no route takes mail for %s", a)
+		}
+		if name != "" && route.Upstream != name {
+			return fmt.Errorf("the recipients belong to different upstreams: release with --to, one upstream at a time")
+		}
+		name, env.To = route.Upstream, append(env.To, a)
+	}
+	content := mail.NewContent(b.Retain(), mail.LineFaults{}, mail.Limits{})
+	defer content.Release()
+	// RFC 5321 4.4: whoever passes a message on adds a Received field; this one's client was ourselves.
+	received := fmt.Sprintf("from quarantine by %s\r\n\twith LOCAL id %s; %s", cfg.Hostname, e.ID, time.Now().Format(time.RFC1123Z))
+	m, err := mail.Rewrite(content, []mail.Edit{mail.AddField{Name: "Received", Body: received}})
+	if err != nil {
+		return err
+	}
+	defer m.Release()
+	out := all[name].Deliver(ctx, env, m)
+	switch out.Kind {
+	case upstream.Delivered:
+		return nil
+	case upstream.Unknown:
+		// RFC 1047: it may have arrived. Whoever looks in the mailbox knows, and settles it.
+		return fmt.Errorf("%w: upstream %s did not confirm it", quarantine.ErrInDoubt, name)
+	}
+	return fmt.Errorf("upstream %s: %s at %s: %s", name, out.Kind, out.Stage, cause(out))
+}
+
+func cause(o upstream.Outcome) string {
+	if !o.Reply.IsZero() {
+		return o.Reply.String()
+	}
+	if o.Err != nil {
+		return o.Err.Error()
+	}
+	for to, r := range o.Refused {
+		return to.String() + ": " + r.String()
+	}
+	return "no reply"
+}
+
+// QuarantineSettle ends the doubt about a release that was cut short.
+func (a *App) QuarantineSettle(id string, delivered bool) error {
+	_, s, err := a.quarantine()
+	if err != nil {
+		return err
+	}
+	if err := s.Settle(id, delivered); err != nil {
+		return heldError(id, err)
+	}
+	_, err = fmt.Fprintf(a.o.Stdout, "%s: settled\n", id)
+	return err
+}
+
+// QuarantineRemove removes held messages.
+func (a *App) QuarantineRemove(ids []string) error {
+	_, s, err := a.quarantine()
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := s.Remove(id); err != nil {
+			return heldError(id, err)
+		}
+		fmt.Fprintf(a.o.Stdout, "%s: removed\n", id)
+	}
+	return nil
+}
+
+// Explain shows the decision about a message: from the quarantine's record, and from the log where one is
+// given.
+func (a *App) Explain(id, logFile string) error {
+	_, s, err := a.quarantine()
+	if err != nil {
+		return err
+	}
+	e, err := s.Get(id)
+	if err == nil {
+		if err := a.printRecord(e); err != nil {
+			return err
+		}
+	}
+	found := err == nil
+	if logFile != "" {
+		lines, err := a.logLines(id, logFile)
+		if err != nil {
+			return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
+		}
+		if len(lines) > 0 && found {
+			fmt.Fprintln(a.o.Stdout)
+		}
+		for _, l := range lines {
+			a.printLogLine(l)
+			found = true
+		}
+	}
+	switch {
+	case found:
+		return nil
+	case logFile == "":
+		return exit(ExitData, "%s: nothing is held under this id; for mail that was not held, name the log with --log", id)
+	}
+	return exit(ExitData, "%s: neither held nor in %s", id, logFile)
+}
+
+// logLines finds the lines of the log that are about a message.
+func (a *App) logLines(id, path string) ([][]byte, error) {
+	in, closeIn, err := a.openInput(path)
+	if err != nil {
+		return nil, err
+	}
+	defer closeIn()
+	var all [][]byte
+	err = eachLine(in, func(line []byte) {
+		var about struct{ ID string }
+		if bytes.Contains(line, []byte(id)) && json.Unmarshal(line, &about) == nil && about.ID == id {
+			all = append(all, bytes.Clone(line))
+		}
+	})
+	return all, err
+}

@@ -1,0 +1,193 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/pipeline"
+)
+
+// judge is what a configuration says about judging messages: the plan that every session starts with, and
+// for each policy its own plan and its thresholds. Serving and scanning use the same.
+type judge struct {
+	base     *pipeline.Plan
+	policies map[string]judgePolicy
+}
+
+type judgePolicy struct {
+	plan   *pipeline.Plan
+	policy *pipeline.Policy
+}
+
+// surroundings are what filters may use of the gateway.
+type surroundings struct {
+	factories []filter.Factory
+	ours      func(domain string) bool
+	dns       filter.Resolver
+	log       *slog.Logger
+	hook      pipeline.Hook
+}
+
+// newJudge makes filters and plans. Errors are *config.Error where the configuration is at fault.
+func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
+	j := &judge{policies: map[string]judgePolicy{}}
+	base := make([]pipeline.Stage, len(cfg.Filters))
+	var faults config.Errors
+	for i, f := range cfg.Filters {
+		stage, err := s.stage(cfg, f, f.Decode)
+		if err != nil {
+			faults = append(faults, asConfigErrors(err, f)...)
+			continue
+		}
+		base[i] = stage
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	var err error
+	if j.base, err = s.compile(cfg, base); err != nil {
+		return nil, err
+	}
+	for i := range cfg.Policies {
+		p := &cfg.Policies[i]
+		jp, err := s.policy(cfg, p, base)
+		if err != nil {
+			faults = append(faults, asConfigErrors(err, nil)...)
+			continue
+		}
+		j.policies[p.Name] = jp
+	}
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	return j, nil
+}
+
+// asConfigErrors gives err as errors with a place in the file: its own, else that of the filter.
+func asConfigErrors(err error, f *config.Filter) config.Errors {
+	var many config.Errors
+	if errors.As(err, &many) {
+		return many
+	}
+	var one *config.Error
+	if errors.As(err, &one) {
+		return config.Errors{one}
+	}
+	if f != nil {
+		return config.Errors{f.Errorf("", "%s", err)}
+	}
+	return config.Errors{{Msg: err.Error()}}
+}
+
+// stage makes one stage; decode gives the filter its options.
+func (s *surroundings) stage(cfg *config.Config, f *config.Filter, decode func(any) error) (pipeline.Stage, error) {
+	i := slices.IndexFunc(s.factories, func(x filter.Factory) bool { return x.Kind == f.Kind })
+	if i < 0 {
+		return pipeline.Stage{}, f.Errorf("", "unknown filter %q", f.Kind)
+	}
+	onError, err := pipeline.ParseOnError(f.OnError)
+	if err != nil {
+		return pipeline.Stage{}, err
+	}
+	spec, made, err := s.factories[i].New(filter.Env{
+		Name:       f.Name,
+		Hostname:   cfg.Hostname,
+		Postmaster: cfg.Postmaster,
+		Ours:       s.ours,
+		DNS:        s.dns,
+		Log:        s.log.With("filter", f.Name),
+	}, decode)
+	if err != nil {
+		return pipeline.Stage{}, err
+	}
+	if spec.Name == "" {
+		spec.Name = f.Name
+	}
+	return pipeline.Stage{Spec: spec, Filter: made, Timeout: f.Timeout, OnError: onError, Observe: f.Observe}, nil
+}
+
+func (s *surroundings) compile(cfg *config.Config, stages []pipeline.Stage) (*pipeline.Plan, error) {
+	plan, err := pipeline.Compile(stages)
+	if err != nil {
+		var fault *pipeline.StageError
+		if errors.As(err, &fault) {
+			if f := cfg.Filter(fault.Stage); f != nil {
+				return nil, config.Errors{f.Errorf("", "%s", fault.Msg)}
+			}
+		}
+		return nil, config.Errors{cfg.Errorf("filters", "%s", err)}
+	}
+	plan.SetHook(s.hook)
+	return plan, nil
+}
+
+// policy makes the plan and the thresholds of one policy. Stages for which the policy has no options of its
+// own are shared with the base plan.
+func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipeline.Stage) (judgePolicy, error) {
+	out := &pipeline.Policy{
+		Name: p.Name, Tag: p.Tag, Quarantine: p.Quarantine, Reject: p.Reject,
+		Weights: map[string]float64{}, Off: map[string]bool{}, Observe: p.Observe || cfg.Observe,
+	}
+	var stages []pipeline.Stage
+	for i, f := range cfg.Filters {
+		off, own := p.Overlays(f.Name)
+		switch {
+		case off:
+			out.Off[f.Name] = true
+		case own:
+			stage, err := s.stage(cfg, f, func(v any) error { return f.DecodeFor(p.Name, v) })
+			if err != nil {
+				var placed *config.Error
+				if !errors.As(err, &placed) && !errors.As(err, new(config.Errors)) {
+					err = cfg.Errorf("policies."+p.Name+".filters."+f.Name, "%s", err)
+				}
+				return judgePolicy{}, err
+			}
+			stages = append(stages, stage)
+		default:
+			stages = append(stages, base[i])
+		}
+	}
+	plan, err := s.compile(cfg, stages)
+	if err != nil {
+		return judgePolicy{}, err
+	}
+	known := plan.Symbols()
+	for _, stage := range base { // weights of a filter that is off here are no mistake
+		for _, symbol := range stage.Symbols {
+			known[symbol.Name] = symbol
+		}
+	}
+	for name, symbol := range known {
+		out.Weights[name] = symbol.Weight
+	}
+	for name, weight := range p.Weights {
+		if _, ok := known[name]; !ok {
+			return judgePolicy{}, cfg.Errorf("policies."+p.Name+".weights."+name,
+				"unknown symbol %s (known: %s)", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+		out.Weights[name] = weight
+	}
+	return judgePolicy{plan: plan, policy: out}, nil
+}
+
+// kinds lists the filters that this program has.
+func kinds(factories []filter.Factory) ([]string, error) {
+	var names []string
+	for _, f := range factories {
+		if f.Kind == "" || f.New == nil {
+			return nil, errors.New("app: a filter factory without a kind or New")
+		}
+		if slices.Contains(names, f.Kind) {
+			return nil, fmt.Errorf("app: two filters of kind %q", f.Kind)
+		}
+		names = append(names, f.Kind)
+	}
+	return names, nil
+}

@@ -1,0 +1,158 @@
+package app
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/mail"
+)
+
+// scanOutput is what `scan --json` prints.
+type scanOutput struct {
+	Action       filter.Action      `json:"action"`
+	Reply        string             `json:"reply"`
+	Score        float64            `json:"score"`
+	Because      string             `json:"because"`
+	Would        *filter.Action     `json:"would,omitempty"` // what would be done if nothing were observed only
+	WouldBecause string             `json:"would_because,omitempty"`
+	Policy       string             `json:"policy"`
+	Findings     []scanFinding      `json:"findings"`
+	Edits        []mail.Edit        `json:"edits"`
+	Parts        []auth.PartReport  `json:"parts"`
+	Timings      map[string]float64 `json:"timings"` // milliseconds, by filter
+	Errors       map[string]string  `json:"errors,omitempty"`
+}
+
+type scanFinding struct {
+	Symbol   string  `json:"symbol"`
+	Score    float64 `json:"score"`
+	Strength float64 `json:"strength"`
+	Detail   string  `json:"detail"`
+	Filter   string  `json:"filter"`
+	Observed bool    `json:"observed,omitempty"`
+}
+
+func (s *scan) output() scanOutput {
+	v := s.verdict
+	out := scanOutput{
+		Action: v.Action, Reply: s.reply.String(), Score: v.Score, Because: v.Because, Policy: s.policy.policy.Name,
+		Findings: []scanFinding{}, Edits: []mail.Edit{}, Parts: s.parts(), Timings: map[string]float64{},
+	}
+	if v.Would != v.Action {
+		out.Would, out.WouldBecause = &v.Would, v.WouldBecause
+	}
+	for _, f := range v.Findings {
+		out.Findings = append(out.Findings, scanFinding{
+			Symbol: f.Symbol, Score: f.Score, Strength: f.Strength, Detail: f.Detail, Filter: f.Stage, Observed: f.Observed,
+		})
+	}
+	out.Edits = append(out.Edits, v.Edits...)
+	for _, r := range s.reports.Summaries() {
+		out.Timings[r.Stage] += r.MS
+		if r.Error != "" {
+			if out.Errors == nil {
+				out.Errors = map[string]string{}
+			}
+			out.Errors[r.Stage] = r.Error
+		}
+	}
+	return out
+}
+
+// print prints the verdict, for people or as JSON.
+func (s *scan) print(w io.Writer, o ScanOptions) error {
+	out := s.output()
+	if o.JSON {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		enc.SetEscapeHTML(false)
+		return enc.Encode(out)
+	}
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintf(tw, "action\t%s\n", out.Action)
+	fmt.Fprintf(tw, "reply\t%s\n", out.Reply)
+	fmt.Fprintf(tw, "score\t%s\n", s.scoreLine())
+	if out.Because != "" {
+		fmt.Fprintf(tw, "because\t%s\n", visible(out.Because))
+	}
+	if out.Would != nil {
+		fmt.Fprintf(tw, "would be\t%s (%s)\n", out.Would, visible(out.WouldBecause))
+	}
+	fmt.Fprintf(tw, "policy\t%s\n", out.Policy)
+	if len(out.Findings) > 0 {
+		fmt.Fprint(tw, "\nFILTER\tSYMBOL\tSCORE\tDETAIL\n")
+		for _, f := range out.Findings {
+			note := ""
+			if f.Observed {
+				note = " (observed)"
+			}
+			fmt.Fprintf(tw, "%s\t%s\t%.1f\t%s%s\n", f.Filter, f.Symbol, f.Score, visible(f.Detail), note)
+		}
+	}
+	if len(out.Parts) > 0 {
+		fmt.Fprint(tw, "\nPART\tTYPE\tSIZE\tNAME\tCLASS\tACTION\n")
+		for _, p := range out.Parts {
+			fmt.Fprintf(tw, "%s\t%s\t%d\t%s\t%s\t%s\n", p.Path, visible(p.Type), p.Size, visible(strings.Join(p.Names, ", ")), p.Class, p.Action)
+		}
+	}
+	for i, e := range out.Edits {
+		if i == 0 {
+			fmt.Fprint(tw, "\nEDITS\n")
+		}
+		fmt.Fprintf(tw, "%v\n", e)
+	}
+	if o.Trace {
+		fmt.Fprint(tw, "\nFILTER\tPHASE\tOUTCOME\tMS\tERROR\n")
+		for _, r := range s.reports.Summaries() {
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%.3f\t%s\n", r.Stage, r.Phase, r.Outcome, r.MS, visible(r.Error))
+		}
+	}
+	return tw.Flush()
+}
+
+// scoreLine gives the score beside the thresholds of the policy.
+func (s *scan) scoreLine() string {
+	line := fmt.Sprintf("%.1f", s.verdict.Score)
+	p := s.policy.policy
+	for _, t := range []struct {
+		name  string
+		value *float64
+	}{{"tag", p.Tag}, {"quarantine", p.Quarantine}, {"reject", p.Reject}} {
+		if t.value != nil {
+			line += fmt.Sprintf("  (%s %g)", t.name, *t.value)
+		}
+	}
+	return line
+}
+
+// visible makes text of a message safe for a terminal and for a table: control octets, and what turns the
+// direction of writing, are shown as escapes.
+func visible(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfffd:
+			fmt.Fprintf(&b, "\\u%04x", r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// describe reports on a part of which no filter has said anything.
+func describe(p *mail.Part) auth.PartReport {
+	h := sha256.New()
+	n, _ := io.Copy(h, p.Open()) // a part that can't be read shows in Content.Err
+	return auth.PartReport{
+		Path: p.Path, Type: p.Type, Names: p.Names, Size: n,
+		SHA256: hex.EncodeToString(h.Sum(nil)), Action: "pass",
+	}
+}

@@ -1,0 +1,388 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/edge"
+	"github.com/postern-mail/postern/internal/metrics"
+	"github.com/postern-mail/postern/internal/quarantine"
+	"github.com/postern-mail/postern/mail"
+)
+
+// drainTime is how long transactions that have begun may go on after the order to stop; senders wait ten
+// minutes for the reply to their final dot (RFC 5321 4.5.3.2.6), service managers rarely more than one or two.
+const drainTime = 60 * time.Second
+
+// closeRelaysAfter is how long relays that a reload has replaced go on for transactions that began before it.
+const closeRelaysAfter = 10 * time.Minute
+
+// sweepEvery is the pause between two looks for quarantined mail that is too old.
+const sweepEvery = 10 * time.Minute
+
+// gateway is a running gateway.
+type gateway struct {
+	app     *App
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	held    *quarantine.Store
+	relays  relays
+	tmp     string
+
+	cfg       atomic.Pointer[config.Config]
+	current   atomic.Pointer[edge.Gateway]
+	certs     map[string]*atomic.Pointer[tls.Certificate] // by listener
+	listeners []*listener
+	web       *web
+	ready     atomic.Bool
+
+	background sync.WaitGroup
+	stop       context.CancelFunc // ends what runs in the background
+}
+
+type listener struct {
+	cfg    config.Listener
+	server *edge.Server
+	net    net.Listener
+}
+
+// Serve runs the gateway until it is told to stop: SIGHUP reloads, SIGTERM and SIGINT drain, a second one ends
+// at once.
+func (a *App) Serve(ctx context.Context, signals <-chan os.Signal) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	g, err := a.start(ctx, cfg, newLogger(a.o.Stdout, cfg.Log))
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	for {
+		select {
+		case <-ctx.Done():
+			return g.drain(signals)
+		case s := <-signals:
+			if s == syscall.SIGHUP {
+				g.reload()
+				continue
+			}
+			return g.drain(signals)
+		}
+	}
+}
+
+// start builds a gateway and opens its doors. Errors are Exits.
+func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (*gateway, error) {
+	g := &gateway{app: a, log: log, certs: map[string]*atomic.Pointer[tls.Certificate]{}}
+	var err error
+	if g.tmp, err = stateFolders(cfg); err != nil {
+		return nil, &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", err)}
+	}
+	if g.held, err = openQuarantine(cfg); err != nil {
+		return nil, err
+	}
+	g.metrics = metrics.New(metrics.Options{Version: Version, Revision: revision(), Labels: labels(cfg)})
+	g.metrics.Quarantine(g.held.Usage)
+	g.metrics.StateDirectory(cfg.State.Directory)
+	if err := g.install(cfg); err != nil {
+		return nil, &Exit{Code: ExitConfig, Err: err}
+	}
+	if err := g.open(ctx, cfg); err != nil {
+		g.close()
+		return nil, &Exit{Code: ExitOS, Err: fmt.Errorf("postern: %w", err)}
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	g.stop = stop
+	g.background.Go(func() { g.sweep(background) })
+	for _, l := range g.listeners {
+		g.background.Go(func() {
+			if err := l.server.Serve(l.net); err != nil && !errors.Is(err, net.ErrClosed) {
+				log.Error("listener ended", "listener", l.cfg.Name, "error", err)
+			}
+		})
+		log.Info("listening", "listener", l.cfg.Name, "address", l.net.Addr().String())
+	}
+	g.ready.Store(true)
+	notify("READY=1")
+	log.Info("ready", "version", Version, "hostname", cfg.Hostname, "config", a.o.Config, "state", cfg.State.Directory)
+	return g, nil
+}
+
+// install makes everything that a configuration describes but the doors, and then, all at once, puts it in
+// the place of what was there.
+func (g *gateway) install(cfg *config.Config) error {
+	if err := cfg.CheckFiles(); err != nil {
+		return err
+	}
+	table, err := newTable(cfg)
+	if err != nil {
+		return err
+	}
+	resolver, err := newResolver(cfg)
+	if err != nil {
+		return err
+	}
+	resolver.Observe(g.metrics.DNSQuery)
+	j, err := newJudge(cfg, surroundings{
+		factories: g.app.factories, ours: table.Ours, dns: resolver, log: g.log, hook: g.metrics.FilterRun,
+	})
+	if err != nil {
+		return err
+	}
+	recipients, err := newRecipients(cfg, g.log)
+	if err != nil {
+		return err
+	}
+	certs := map[string]*tls.Certificate{}
+	for _, l := range cfg.Listeners {
+		if certs[l.Name], err = serverTLS(cfg, l); err != nil {
+			return err
+		}
+	}
+	all, adopt, err := g.relays.forConfig(cfg, hooks(g.metrics, g.log))
+	if err != nil {
+		return err
+	}
+
+	g.metrics.Configured(labels(cfg))
+	for name, c := range certs {
+		if c == nil {
+			continue
+		}
+		if g.certs[name] == nil {
+			g.certs[name] = &atomic.Pointer[tls.Certificate]{}
+		}
+		g.certs[name].Store(c)
+		if c.Leaf != nil {
+			g.metrics.CertificateExpiry(name, c.Leaf.NotAfter)
+		}
+	}
+	g.cfg.Store(cfg)
+	g.current.Store(&edge.Gateway{
+		Hostname: cfg.Hostname, Node: cfg.Node, Postmaster: cfg.Postmaster,
+		SoftBounce: cfg.SoftBounce, Observe: cfg.Observe,
+		Plan: j.base, Policy: j.policies["default"].policy, Policies: newPolicies(cfg, j),
+		Router: table, Relays: all, Recipients: recipients,
+		ExemptRecipients: exemptRecipients(cfg), ExemptNetworks: cfg.ExemptNetworks,
+		Quarantine: keeper{store: g.held, node: cfg.Node}, TempDir: g.tmp,
+		Log: g.log, Privacy: privacy(cfg.Log.Privacy), Metrics: g.metrics,
+	})
+	if old := adopt(); len(old) > 0 {
+		time.AfterFunc(closeRelaysAfter, func() { closeAll(old) })
+	}
+	return nil
+}
+
+func closeAll(all []io.Closer) {
+	for _, c := range all {
+		_ = c.Close() // connections that nobody will use again
+	}
+}
+
+func privacy(word string) edge.Privacy {
+	switch word {
+	case "domain":
+		return edge.PrivacyDomain
+	case "hash":
+		return edge.PrivacyHash
+	}
+	return edge.PrivacyFull
+}
+
+// open binds every address, so that a gateway stands whole or not at all.
+func (g *gateway) open(ctx context.Context, cfg *config.Config) error {
+	var lc net.ListenConfig
+	for _, l := range cfg.Listeners {
+		n, err := lc.Listen(ctx, "tcp", l.Address)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		lcfg := listenerConfig(l)
+		if cert := g.certs[l.Name]; cert != nil {
+			lcfg.TLS = &tls.Config{
+				MinVersion: tls.VersionTLS12,
+				GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+					return cert.Load(), nil
+				},
+			}
+		}
+		g.listeners = append(g.listeners, &listener{cfg: l, server: edge.NewServer(lcfg, g.current.Load), net: n})
+	}
+	if cfg.Metrics.Address != "" {
+		w, err := openWeb(ctx, cfg.Metrics.Address, g)
+		if err != nil {
+			return fmt.Errorf("metrics: %w", err)
+		}
+		g.web = w
+	}
+	return nil
+}
+
+// reload checks the configuration anew and swaps it in. What is wrong with it is told, and changes nothing.
+func (g *gateway) reload() {
+	notify("RELOADING=1")
+	defer notify("READY=1")
+	cfg, err := g.app.load()
+	if err == nil {
+		err = g.unchangeable(cfg)
+	}
+	if err == nil {
+		err = g.install(cfg)
+	}
+	g.metrics.Reloaded(err == nil)
+	if err != nil {
+		g.log.Error("configuration not taken: the old one is in force", "config", g.app.o.Config, "error", err)
+		return
+	}
+	g.log.Info("configuration taken", "config", g.app.o.Config)
+}
+
+// unchangeable reports what of a new configuration needs a restart.
+func (g *gateway) unchangeable(cfg *config.Config) error {
+	old := g.cfg.Load()
+	if len(cfg.Listeners) != len(old.Listeners) {
+		return cfg.Errorf("listeners", "listeners are added and removed by a restart only")
+	}
+	for i, l := range cfg.Listeners {
+		if !sameListener(l, old.Listeners[i]) {
+			return cfg.Errorf("listeners."+l.Name, "a listener is changed by a restart only (its certificate is read anew by a reload)")
+		}
+	}
+	switch {
+	case cfg.State != old.State:
+		return cfg.Errorf("state", "the state directory is changed by a restart only")
+	case cfg.Quarantine != old.Quarantine:
+		return cfg.Errorf("quarantine", "the quarantine's bounds are changed by a restart only")
+	case cfg.Metrics != old.Metrics:
+		return cfg.Errorf("metrics", "the metrics' address is changed by a restart only")
+	case cfg.Log != old.Log:
+		return cfg.Errorf("log", "the log is changed by a restart only")
+	}
+	return nil
+}
+
+func sameListener(a, b config.Listener) bool {
+	if (a.TLS == nil) != (b.TLS == nil) || a.TLS != nil && *a.TLS != *b.TLS {
+		return false
+	}
+	a.TLS, b.TLS = nil, nil
+	return a == b
+}
+
+// drain takes no new mail, lets begun transactions end, and ends at once at a further signal.
+func (g *gateway) drain(signals <-chan os.Signal) error {
+	notify("STOPPING=1")
+	g.ready.Store(false)
+	g.log.Info("draining", "limit", drainTime.String())
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var all sync.WaitGroup
+		for _, l := range g.listeners {
+			all.Go(func() {
+				if err := l.server.Drain(ctx); err != nil {
+					g.log.Warn("listener did not drain in time", "listener", l.cfg.Name, "error", err)
+				}
+			})
+		}
+		all.Wait()
+	}()
+	for {
+		select {
+		case <-done:
+			g.log.Info("stopped")
+			return nil
+		case s := <-signals:
+			if s != syscall.SIGHUP {
+				g.log.Warn("stopped at once")
+				cancel()
+				return nil
+			}
+		}
+	}
+}
+
+// close ends what is left. Begun transactions that were not drained are cut off without a reply, so that their
+// senders come again.
+func (g *gateway) close() {
+	g.ready.Store(false)
+	for _, l := range g.listeners {
+		_ = l.server.Close()
+		_ = l.net.Close()
+	}
+	if g.stop != nil {
+		g.stop()
+	}
+	if g.web != nil {
+		g.web.close()
+	}
+	g.background.Wait()
+	g.relays.mu.Lock()
+	defer g.relays.mu.Unlock()
+	for _, k := range g.relays.known {
+		if c, ok := k.relay.(io.Closer); ok {
+			_ = c.Close()
+		}
+	}
+}
+
+// sweep removes quarantined mail that is too old, from time to time.
+func (g *gateway) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		if n, err := g.held.Sweep(time.Now()); err != nil {
+			g.log.Error("quarantine can't be swept", "error", err)
+		} else if n > 0 {
+			g.log.Info("quarantine swept", "removed", n)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// openQuarantine opens the store of held mail below the state directory.
+func openQuarantine(cfg *config.Config) (*quarantine.Store, error) {
+	s, err := quarantine.Open(quarantineDir(cfg), quarantine.Options{Keep: cfg.Quarantine.Keep, Size: cfg.Quarantine.Size})
+	if err != nil {
+		code := ExitCannotWrite
+		if errors.Is(err, quarantine.ErrVersion) {
+			code = ExitConfig
+		}
+		return nil, &Exit{Code: code, Err: fmt.Errorf("postern: %w", err)}
+	}
+	return s, nil
+}
+
+func quarantineDir(cfg *config.Config) string {
+	return filepath.Join(cfg.State.Directory, "quarantine")
+}
+
+// keeper puts what the edge holds into the quarantine's form.
+type keeper struct {
+	store *quarantine.Store
+	node  string
+}
+
+// Keep implements edge.Quarantine.
+func (k keeper) Keep(ctx context.Context, h edge.Held, content *mail.Blob) error {
+	return k.store.Keep(ctx, entry(h, k.node), content)
+}

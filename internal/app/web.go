@@ -1,0 +1,110 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+// web serves /metrics, /healthz and /readyz.
+type web struct {
+	server *http.Server
+	addr   net.Addr
+	done   chan struct{}
+}
+
+func openWeb(ctx context.Context, address string, g *gateway) (*web, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", g.metrics.Handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !g.ready.Load() {
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	w := &web{
+		server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute},
+		addr:   l.Addr(),
+		done:   make(chan struct{}),
+	}
+	go func() {
+		defer close(w.done)
+		if err := w.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			g.log.Error("metrics listener ended", "error", err)
+		}
+	}()
+	g.log.Info("listening", "listener", "metrics", "address", l.Addr().String())
+	return w, nil
+}
+
+func (w *web) close() {
+	_ = w.server.Close()
+	<-w.done
+}
+
+// Health asks a running gateway's /healthz.
+func (a *App) Health(ctx context.Context, url string) error {
+	if url == "" {
+		cfg, err := a.load()
+		if err != nil {
+			return err
+		}
+		if cfg.Metrics.Address == "" {
+			return exit(ExitConfig, "the configuration has no metrics: address, which serves /healthz")
+		}
+		host, port, err := net.SplitHostPort(cfg.Metrics.Address)
+		if err != nil {
+			return err
+		}
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			host = "localhost"
+		}
+		url = "http://" + net.JoinHostPort(host, port) + "/healthz"
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return exit(ExitUsage, "%v", err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return exit(ExitUnavailable, "%v", err)
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(res.Body, 1000))
+	if res.StatusCode != http.StatusOK {
+		return exit(ExitUnavailable, "%s: %s: %s", url, res.Status, body)
+	}
+	_, err = a.o.Stdout.Write(body)
+	return err
+}
+
+// notify tells the service manager how the gateway is (sd_notify(3)); without one it does nothing.
+func notify(state string) {
+	socket := os.Getenv("NOTIFY_SOCKET")
+	if socket == "" {
+		return
+	}
+	if socket[0] == '@' {
+		socket = "\x00" + socket[1:]
+	}
+	c, err := net.Dial("unixgram", socket)
+	if err != nil {
+		return // nobody listens: nothing depends on it
+	}
+	defer c.Close()
+	_, _ = c.Write([]byte(state))
+}

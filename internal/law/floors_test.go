@@ -1,0 +1,153 @@
+// Package law holds the project's own rules as tests: which package may import which, and what the
+// documentation must name. It has no code of its own.
+package law
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/postern-mail/postern"
+
+// floors gives each package its floor, by the longest prefix that fits. An import never points up, and
+// filters do not import one another.
+var floors = map[string]int{
+	"mail":                0,
+	"internal/store":      0,
+	"internal/dns":        0,
+	"internal/quarantine": 0,
+	"filter":              1,
+	"filter/auth":         1,
+	"filter/attachments":  2,
+	"filter/dkim":         2,
+	"filter/heuristics":   2,
+	"filter/spf":          2,
+	"pipeline":            3,
+	"upstream":            3,
+	"internal/config":     4,
+	"internal/edge":       4,
+	"internal/metrics":    4,
+	"internal/app":        5,
+	"cmd":                 6,
+	"":                    6, // the root package
+	"internal/accept":     9,
+	"internal/law":        9,
+	"internal/peertest":   9, // for tests
+}
+
+// only names what may import a library that has to stay in one room.
+var only = map[string][]string{
+	"github.com/emersion/go-smtp":                    {"internal/edge", "upstream"},
+	"github.com/prometheus/client_golang/prometheus": {"internal/metrics"},
+	"github.com/goccy/go-yaml":                       {"internal/config"},
+	"blitiri.com.ar/go/spf":                          {"filter/spf"},
+	"github.com/emersion/go-msgauth/dkim":            {"filter/dkim"},
+	"github.com/miekg/dns":                           {"internal/dns"},
+	"github.com/alecthomas/kong":                     {"cmd", ""},
+}
+
+// never lists imports that a floor alone would allow.
+var never = map[string][]string{
+	"upstream":       {"filter", "pipeline"},
+	"pipeline":       {"upstream"},
+	"internal/store": {"internal/quarantine"},
+}
+
+type goPackage struct {
+	ImportPath, Dir string
+	Imports         []string
+}
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Dir,Imports", "./...")
+	cmd.Dir = filepath.Join("..", "..")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []goPackage
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p goPackage
+		err := dec.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+// room gives the path of a package within the module.
+func room(importPath string) (string, bool) {
+	rest, ok := strings.CutPrefix(importPath, module)
+	return strings.TrimPrefix(rest, "/"), ok && (rest == "" || rest[0] == '/')
+}
+
+func within(path, room string) bool { return path == room || strings.HasPrefix(path, room+"/") }
+
+func floor(path string) (int, bool) {
+	best, found, length := 0, false, -1
+	for r, f := range floors {
+		if (path == r || r != "" && within(path, r)) && len(r) > length {
+			best, found, length = f, true, len(r)
+		}
+	}
+	return best, found
+}
+
+func TestImportsNeverPointUp(t *testing.T) {
+	for _, p := range packages(t) {
+		here, _ := room(p.ImportPath)
+		f, ok := floor(here)
+		if !ok {
+			t.Errorf("%s has no floor: give it one in this test", p.ImportPath)
+			continue
+		}
+		for _, imp := range p.Imports {
+			there, ours := room(imp)
+			if !ours {
+				continue
+			}
+			g, ok := floor(there)
+			switch {
+			case !ok || g > f:
+				t.Errorf("%s (floor %d) imports %s (floor %d)", here, f, there, g)
+			case f == 2 && g == 2 && !within(there, here) && !within(here, there):
+				t.Errorf("filter %s imports filter %s", here, there)
+			}
+			for _, banned := range never[here] {
+				if within(there, banned) {
+					t.Errorf("%s imports %s", here, there)
+				}
+			}
+		}
+	}
+}
+
+func TestLibrariesStayInTheirRooms(t *testing.T) {
+	for _, p := range packages(t) {
+		here, _ := room(p.ImportPath)
+		for _, imp := range p.Imports {
+			for lib, rooms := range only {
+				if !within(imp, lib) {
+					continue
+				}
+				ok := false
+				for _, r := range rooms {
+					ok = ok || here == r || r != "" && within(here, r)
+				}
+				if !ok {
+					t.Errorf("%s imports %s, which belongs to %q only", here, imp, rooms)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,231 @@
+//go:build accept
+
+package accept
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/postern-mail/postern/internal/peertest"
+)
+
+// message is one message of a corpus.
+type message struct {
+	name string
+	data []byte
+}
+
+// folder reads every file below a folder of the corpora. Sources, licences and tables are messages too: whatever
+// a file is, scan has to cope with it.
+func folder(t *testing.T, name string) []message {
+	t.Helper()
+	root := peertest.Shared(t, "suites", name)
+	var all []message
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		rel, _ := filepath.Rel(root, path)
+		all = append(all, message{name + "/" + rel, b})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// archives reads the messages of the spam corpora.
+func archives(t *testing.T) []message {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(peertest.Shared(t, "suites", "spam"), "*.tar.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []message
+	for _, file := range files {
+		f, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z, err := gzip.NewReader(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for tr := tar.NewReader(z); ; {
+			h, err := tr.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h.Typeflag != tar.TypeReg {
+				continue
+			}
+			b, err := io.ReadAll(tr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, message{"spam/" + h.Name, b})
+		}
+		f.Close()
+	}
+	return all
+}
+
+// wrapped makes each file an attachment of a message.
+func wrapped(files []message) []message {
+	var all []message
+	for _, f := range files {
+		var b bytes.Buffer
+		fmt.Fprintf(&b, "From: a@client.test\nTo: b@bench.test\nSubject: a file\nDate: Mon, 23 Nov 2026 09:00:00 +0000\nMessage-ID: <1@client.test>\n"+
+			"MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=xyzzy\n\n--xyzzy\nContent-Type: text/plain\n\nA file.\n"+
+			"--xyzzy\nContent-Type: application/octet-stream\nContent-Transfer-Encoding: base64\nContent-Disposition: attachment; filename=%q\n\n", filepath.Base(f.name))
+		for s := base64.StdEncoding.EncodeToString(f.data); s != ""; {
+			n := min(76, len(s))
+			b.WriteString(s[:n] + "\n")
+			s = s[n:]
+		}
+		b.WriteString("--xyzzy--\n")
+		all = append(all, message{f.name, b.Bytes()})
+	}
+	return all
+}
+
+var bareCR = regexp.MustCompile(`\r+\n|\r`)
+
+// canonical is what ingest makes of a message: a slow reading of the rule, to compare with.
+func canonical(b []byte) []byte {
+	b = bareCR.ReplaceAllFunc(b, func(m []byte) []byte {
+		if m[len(m)-1] == '\n' { // the last CR belongs to the line end, those before it are bare
+			return append(bytes.Repeat([]byte(" "), len(m)-2), '\n')
+		}
+		return []byte(" ")
+	})
+	return bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))
+}
+
+// scanned is one run of the program.
+type scanned struct {
+	code int
+	wall time.Duration
+	rss  int64
+	out  []byte
+	err  []byte
+}
+
+func runScan(t *testing.T, config, in string) scanned {
+	t.Helper()
+	out := in + ".out"
+	cmd := exec.Command(binary(t), "-c", config, "scan", "--json", "--ip", "192.0.2.1", "--from", "a@client.test", "--out", out, in)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	begin := time.Now()
+	err := cmd.Run()
+	s := scanned{wall: time.Since(begin), err: stderr.Bytes(), code: cmd.ProcessState.ExitCode()}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	s.rss = cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
+	s.out, _ = os.ReadFile(out)
+	os.Remove(out)
+	return s
+}
+
+// TestCorpora runs `postern scan` on every message of the corpora, once with the standard filters and once with
+// none.
+func TestCorpora(t *testing.T) {
+	dir := t.TempDir()
+	configs := map[string]string{}
+	for name, filters := range map[string]string{"standard": "", "none": "filters: []\n"} {
+		configs[name] = filepath.Join(dir, name+".yaml")
+		text := "hostname: mx.bench.test\nlisteners: {public: {address: \":25\"}}\nroutes: [{to: [bench.test], upstream: x}]\n" +
+			"upstreams: {x: {maildir: x}}\ndns: {servers: [\"127.0.0.1:9\"]}\n" + filters
+		if err := os.WriteFile(configs[name], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var rows [][]string
+	for _, set := range []struct {
+		name string
+		all  []message
+	}{
+		{"mime", folder(t, "mime")},
+		{"mime-ambiguity", folder(t, "mime-ambiguity")},
+		{"attachments, each as a part", wrapped(folder(t, "attachments"))},
+		{"spam", archives(t)},
+	} {
+		var mu sync.Mutex
+		var slowest time.Duration
+		var largest int64
+		codes := map[int]int{}
+		same := 0
+		work := make(chan message)
+		var workers sync.WaitGroup
+		for range 2 {
+			workers.Go(func() {
+				for m := range work {
+					in := filepath.Join(dir, fmt.Sprintf("%p", &m))
+					if err := os.WriteFile(in, m.data, 0o600); err != nil {
+						t.Error(err)
+						continue
+					}
+					std, none := runScan(t, configs["standard"], in), runScan(t, configs["none"], in)
+					os.Remove(in)
+					mu.Lock()
+					for _, s := range []scanned{std, none} {
+						if !slices.Contains([]int{0, 10, 11, 12}, s.code) {
+							t.Errorf("%s: exit %d: %s", m.name, s.code, s.err)
+						}
+						if s.wall > 2*time.Second || s.rss > 256<<20 {
+							t.Errorf("%s: %v, %d MiB", m.name, s.wall, s.rss>>20)
+						}
+						slowest, largest = max(slowest, s.wall), max(largest, s.rss)
+					}
+					codes[std.code]++
+					if bytes.Equal(none.out, canonical(m.data)) {
+						same++
+					} else {
+						t.Errorf("%s: without filters the output differs from the input", m.name)
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		for _, m := range set.all {
+			work <- m
+		}
+		close(work)
+		workers.Wait()
+		var by []string
+		for _, c := range []struct {
+			code int
+			name string
+		}{{0, "deliver"}, {10, "quarantine"}, {11, "defer"}, {12, "reject"}} {
+			by = append(by, fmt.Sprintf("%d %s", codes[c.code], c.name))
+		}
+		rows = append(rows, []string{set.name, fmt.Sprint(len(set.all)), strings.Join(by, ", "), fmt.Sprint(same),
+			fmt.Sprintf("%.0f", slowest.Seconds()*1000), fmt.Sprint(largest >> 20)})
+	}
+	table("Every message of the corpora through `postern scan`", "postern scan --json --ip 192.0.2.1 --from a@client.test --out OUT MSG",
+		[]string{"corpus", "messages", "standard filters, no DNS", "unchanged with `filters: []`", "slowest, ms", "peak memory, MiB"}, rows)
+}

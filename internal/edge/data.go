@@ -65,6 +65,7 @@ func (s *session) takeContent(t *transaction) (b *mail.Blob, faults mail.LineFau
 	s.w.bodyEnds = time.Now().Add(s.w.cfg.Limits.Data)
 	ingest := mail.NewIngest(mail.IngestOptions{Dir: t.gw.TempDir, Limit: s.w.cfg.Limits.Message, Unstuff: true})
 	failed, lost := s.w.copyContent(ingest)
+	s.w.lowerBuffer()
 	if lost != nil {
 		ingest.Abort()
 		t.gw.Log.Info("content did not arrive", KeyID, t.in.ID, KeyError, lost)
@@ -89,7 +90,7 @@ func (s *session) takeContent(t *transaction) (b *mail.Blob, faults mail.LineFau
 
 // storageReply answers for our own disk.
 func storageReply(err error) mail.Reply {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, ErrFull) {
 		return replyFull
 	}
 	return replyLocal

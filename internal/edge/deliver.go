@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
@@ -37,20 +38,22 @@ func (s *session) keep(ctx context.Context, t *transaction, j *judged, kind stri
 		return errNoQuarantine
 	}
 	v := &j.verdict
+	parts, _ := auth.Parts.From(j.input)
 	return t.gw.Quarantine.Keep(ctx, Held{
 		ID: t.in.ID, Time: time.Now(), Kind: kind,
 		Client: s.in.Client.Addr(), Helo: s.in.Helo, From: t.in.From, To: t.addresses(),
 		Route: j.to.route.Name, Upstream: j.to.route.Upstream, Policy: j.to.policyName,
+		SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit,
 		Size: j.content.Blob().Size(), MessageID: j.messageID, Subject: brief(j.content.Header().Get("Subject")),
 		Action: v.Action, Because: v.Because, Score: v.Score, Findings: v.Findings,
-		Filters: j.reports.Summaries(), Edits: describe(v.Edits),
+		Filters: j.reports.Summaries(), Edits: describe(v.Edits), Parts: parts,
 	}, j.content.Blob())
 }
 
 // deliver puts our fields on the message, changes what the verdict says, and hands it to the upstream.
 func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *outcome) {
 	stripped := strips(j.verdict.Edits)
-	if stripped && j.to.policy.KeepOriginal {
+	if stripped && keepsOriginal(j.reports) {
 		if err := s.keep(ctx, t, j, HeldOriginal); err != nil {
 			o.fail(storageReply(err), ReasonStorage, err)
 			return
@@ -104,6 +107,20 @@ func strips(edits []mail.Edit) bool {
 	for _, e := range edits {
 		switch e.(type) {
 		case mail.RemovePart, mail.ReplacePart:
+			return true
+		}
+	}
+	return false
+}
+
+// keepsOriginal reports whether one of the filters that take something out of the message wants it kept
+// as it came; a filter that does not say otherwise does.
+func keepsOriginal(rs pipeline.Reports) bool {
+	for i := range rs {
+		if rs[i].Observe || !strips(rs[i].Result.Edits) {
+			continue
+		}
+		if keep, said := auth.KeepOriginal.Among(rs[i].Result.Facts); keep || !said {
 			return true
 		}
 	}

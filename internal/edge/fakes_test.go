@@ -9,18 +9,22 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
@@ -115,19 +119,43 @@ type fakeMetrics struct {
 	open     int
 	refused  int
 	tls      string
+	strange  []string
 }
 
 func (m *fakeMetrics) Panic() { m.mu.Lock(); m.panics++; m.mu.Unlock() }
 func (m *fakeMetrics) Reject(_, stage string, r mail.Reply, reason string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.label(Stages(), stage)
+	m.label(Reasons(), reason)
 	m.rejects[fmt.Sprintf("%s %d %s", stage, r.Code, reason)]++
 }
 func (m *fakeMetrics) Command(_, verb string, code int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.label(Verbs(), verb)
 	m.commands[fmt.Sprintf("%s %d", verb, code)]++
 }
+func (m *fakeMetrics) Recipient(result, source string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.label([]string{RecipientAccepted, RecipientUnknown, RecipientRelay, RecipientDeferred, RecipientOverLimit, RecipientRefused}, result)
+	m.label([]string{SourceNone, SourceStatic, SourceCache}, source)
+}
+
+func (m *fakeMetrics) Message(_ string, _ filter.Action, changed string, _ bool, _ int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.label([]string{ChangedNo, ChangedStripped, ChangedRebuilt}, changed)
+}
+
+// label remembers a label that is not of its closed set.
+func (m *fakeMetrics) label(set []string, l string) {
+	if !slices.Contains(set, l) {
+		m.strange = append(m.strange, l)
+	}
+}
+
 func (m *fakeMetrics) ConnectionOpened(string) { m.mu.Lock(); m.open++; m.mu.Unlock() }
 func (m *fakeMetrics) ConnectionClosed(_, tls string, _ time.Duration) {
 	m.mu.Lock()
@@ -172,6 +200,10 @@ func scripted(t testing.TB, line string) pipeline.Stage {
 		t.Fatalf("no phase in filter line %q", line)
 	}
 	var symbols []filter.Symbol
+	var provides []string
+	if strings.HasSuffix(line, "dropping") {
+		provides = []string{string(auth.KeepOriginal)}
+	}
 	if w[1] == "score" {
 		var weight float64
 		fmt.Sscan(w[3], &weight)
@@ -211,11 +243,14 @@ func scripted(t testing.TB, line string) pipeline.Stage {
 			}
 		case "strip":
 			r.Edits = []mail.Edit{mail.ReplacePart{Path: w[2], Header: []mail.AddField{{Name: "Content-Type", Body: "text/plain"}}, Body: []byte("removed\r\n")}}
+			if len(w) > 3 && w[3] == "dropping" {
+				r.Facts = []filter.Fact{auth.KeepOriginal.Of(false)}
+			}
 		}
 		return r, nil
 	}
 	return pipeline.Stage{
-		Spec:   filter.Spec{Name: "s" + w[0] + w[1] + fmt.Sprint(time.Now().UnixNano()), Phases: filter.In(phase), Symbols: symbols},
+		Spec:   filter.Spec{Name: "s" + w[0] + w[1] + fmt.Sprint(time.Now().UnixNano()), Phases: filter.In(phase), Symbols: symbols, Provides: provides},
 		Filter: filter.Func(check),
 	}
 }
@@ -230,7 +265,8 @@ type door struct {
 	quarantine *fakeQuarantine
 	metrics    *fakeMetrics
 	log        *logBuffer
-	gw         *Gateway
+	gw         *Gateway // the first one
+	current    atomic.Pointer[Gateway]
 	served     chan error
 }
 
@@ -268,7 +304,7 @@ func newDoor(t testing.TB, filters []string, change func(*door, *ListenerConfig)
 	d.gw = &Gateway{
 		Hostname: "mx.example.org", Node: "mx", Postmaster: "admin@ours.example",
 		Plan: plan, Policy: judge,
-		Policies:   map[string]*Policy{"default": {Plan: plan, Policy: judge, KeepOriginal: true}},
+		Policies:   map[string]*Policy{"default": {Plan: plan, Policy: judge}},
 		Router:     table,
 		Relays:     map[string]upstream.Relay{"one": d.relay, "two": d.second},
 		Recipients: map[string]upstream.Recipients{"file": fakeRecipients{}},
@@ -285,7 +321,8 @@ func newDoor(t testing.TB, filters []string, change func(*door, *ListenerConfig)
 	if change != nil {
 		change(d, &cfg)
 	}
-	d.srv = NewServer(cfg, func() *Gateway { return d.gw })
+	d.current.Store(d.gw)
+	d.srv = NewServer(cfg, d.current.Load)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -302,6 +339,21 @@ func (d *door) stop() {
 		d.t.Errorf("Serve: %v", err)
 	}
 	d.served <- nil
+	if len(d.metrics.strange) > 0 {
+		d.t.Errorf("labels of no closed set: %q", d.metrics.strange)
+	}
+	known := append(Keys(), "time", "level", "msg")
+	for _, line := range d.log.lines() {
+		var fields map[string]any
+		if line != "" && json.Unmarshal([]byte(line), &fields) != nil {
+			d.t.Errorf("log line is no JSON: %s", line)
+		}
+		for k := range fields {
+			if !slices.Contains(known, k) {
+				d.t.Errorf("log key %q is not in Keys: %s", k, line)
+			}
+		}
+	}
 }
 
 var serverCertificate = sync.OnceValue(func() tls.Certificate {

@@ -3,11 +3,13 @@ package edge
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
@@ -44,7 +46,6 @@ type Policy struct {
 	Plan            *pipeline.Plan   // runs the rcpt and data phases; nil: none
 	Policy          *pipeline.Policy // decides; never nil
 	QuarantineReply QuarantineReply
-	KeepOriginal    bool // keep the whole message before a part of it is removed
 }
 
 // QuarantineReply is what the client of a quarantined message is told.
@@ -55,6 +56,9 @@ const (
 	QuarantineReject QuarantineReply = iota // 550: the sender learns of it
 	QuarantineAccept                        // 250: nobody learns of it
 )
+
+// ErrFull is what a Quarantine wraps to say that it has no room: the client gets 452 4.3.1.
+var ErrFull = errors.New("edge: no room left")
 
 // Quarantine keeps messages. When Keep returns nil the copy is durable.
 type Quarantine interface {
@@ -79,6 +83,8 @@ type Held struct {
 	Route     string
 	Upstream  string
 	Policy    string
+	SMTPUTF8  bool
+	Body8Bit  bool
 	Size      int64
 	MessageID string
 	Subject   string
@@ -88,6 +94,7 @@ type Held struct {
 	Findings  []pipeline.StageFinding
 	Filters   []pipeline.Summary
 	Edits     []string
+	Parts     []auth.PartReport // what the filters say each part is
 }
 
 // ListenerConfig is one listener.

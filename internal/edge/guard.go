@@ -205,6 +205,7 @@ func (g *guard) startTLS(arg string) {
 	}
 	if err := w.secure(TLSStart); err != nil {
 		w.hungUp = true
+		w.gateway().Log.Debug("tls", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyError, err)
 		return
 	}
 	w.upgrade = true

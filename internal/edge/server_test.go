@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -330,5 +331,63 @@ func TestSessionLife(t *testing.T) {
 	w.busy = true
 	if why := (&guard{w: w}).noMore(); why != "" {
 		t.Errorf("MAIL in a transaction: %q", why)
+	}
+}
+
+func TestReload(t *testing.T) {
+	d := newDoor(t, nil, nil)
+	c := begin(t, d)
+	c.steps("C: MAIL FROM:<a@sender.example>\nS: 250")
+	next := *d.gw
+	table, err := upstream.NewTable([]upstream.Rule{{To: []string{"new.example"}, Route: upstream.Route{Upstream: "two"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.Router = table
+	d.current.Store(&next)
+	c.steps(`C: RCPT TO:<b@ours.example>
+		S: 250
+		C: RSET
+		S: 250
+		C: MAIL FROM:<a@sender.example>
+		S: 250
+		C: RCPT TO:<b@ours.example>
+		S: 554
+		C: RCPT TO:<b@new.example>
+		S: 250`)
+}
+
+// BenchmarkMessages sends 4 KB messages over one connection, with no filters and a relay that takes all.
+func BenchmarkMessages(b *testing.B) {
+	d := newDoor(b, nil, nil)
+	d.current.Load().Log = slog.New(slog.DiscardHandler)
+	conn, err := net.Dial("tcp", d.addr)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	r := bufio.NewReader(conn)
+	expect := func(n int) {
+		for range n {
+			for {
+				line, err := r.ReadString('\n')
+				if err != nil || line[0] != '2' && line[0] != '3' {
+					b.Fatalf("%q, %v", line, err)
+				}
+				if line[3] == ' ' {
+					break
+				}
+			}
+		}
+	}
+	_, _ = io.WriteString(conn, "EHLO x\r\n")
+	expect(2)
+	message := "Subject: x\r\n\r\n" + strings.Repeat(strings.Repeat("x", 76)+"\r\n", 50) + ".\r\n"
+	b.ReportAllocs()
+	for b.Loop() {
+		_, _ = io.WriteString(conn, "MAIL FROM:<a@s.example>\r\nRCPT TO:<b@ours.example>\r\nDATA\r\n")
+		expect(3)
+		_, _ = io.WriteString(conn, message)
+		expect(1)
 	}
 }

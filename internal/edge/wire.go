@@ -257,12 +257,13 @@ func tlsVersion(v uint16) string {
 	return "1.2"
 }
 
-// close sends what is left and closes the socket. A client that we hung up on may still be sending: were
+// close sends what is left and closes the socket. A client that we hung up on may still be sending, as may
+// one that sent more behind QUIT: were
 // the socket closed over unread input, the peer's system would throw our last words away (RFC 1122
 // 4.2.2.13), so that its input is read off for a moment.
 func (w *wire) close() {
 	_ = w.flush()
-	if w.hungUp && !w.isKilled() {
+	if (w.hungUp || w.r < w.w) && !w.isKilled() {
 		w.linger()
 	}
 	if w.tls != nil {

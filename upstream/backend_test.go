@@ -33,7 +33,8 @@ import (
 //	BODY        read up to and with the final dot, and note what it carried
 //	EAT n       read n octets
 //	S? text     the same; the client may be gone
-//	WAIT, EOF   read until the client closes; it may say QUIT first
+//	WAIT        read until the client closes; it may say QUIT first
+//	EOF         read until the client closes; it must say nothing more
 //	DRAIN       read whatever comes until the client closes
 //	STALL       do nothing, read nothing, until the test ends
 //	TLS         make the handshake
@@ -148,7 +149,7 @@ func (p *player) play(line string) error {
 		return err
 	case "WAIT", "EOF":
 		rest, err := io.ReadAll(p.br)
-		if s := string(rest); s != "" && s != "QUIT\r\n" {
+		if s := string(rest); s != "" && (cmd == "EOF" || s != "QUIT\r\n") {
 			return fmt.Errorf("client said %.200q", s)
 		}
 		if err != nil && p.b.tcp {

@@ -92,7 +92,6 @@ func (d *dialer) open(ctx context.Context, c *conn, withTLS bool) Outcome {
 // hello says EHLO, and HELO to a server that does not know it (RFC 5321 4.1.4).
 func (d *dialer) hello(c *conn) Outcome {
 	start := time.Now()
-	c.ext = extensions{}
 	r, err := c.ask("EHLO " + d.cfg.Hello)
 	if err == nil && r.Permanent() {
 		if r, err = c.ask("HELO " + d.cfg.Hello); err == nil && r.Code == 250 {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -119,6 +120,60 @@ func TestCancel(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestInterrupted: what is begun after the interrupt ends at once, too.
+func TestInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client, server := net.Pipe()
+		defer server.Close() //nolint:errcheck // a test's
+		timeouts := Timeouts{Command: time.Hour}
+		c := newConn(client, "s1.test:25", &timeouts)
+		defer c.quit()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		detach := c.attach(ctx)
+		synctest.Wait()
+		start := time.Now()
+		if _, err := c.ask("EHLO gw.test"); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != 0 {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		c.broken = false
+		if detach(); !c.broken {
+			t.Error("an interrupted connection is fit for more")
+		}
+	})
+}
+
+// TestBackoff: it doubles with each failure after the last one is over, and ends with a success.
+func TestBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ups []bool
+		p := pool(t, Config{Servers: []string{"s1.test:25"}, Hooks: Hooks{Up: func(_ string, up bool) { ups = append(ups, up) }}})
+		s := p.servers[0]
+		for _, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 5 * time.Minute, 5 * time.Minute} {
+			for range 20 {
+				s.mark(false)
+			}
+			time.Sleep(want - 1)
+			if !s.isDown(time.Now()) {
+				t.Errorf("up before %v", want)
+			}
+			time.Sleep(2)
+			if s.isDown(time.Now()) {
+				t.Errorf("down after %v", want)
+			}
+		}
+		s.mark(true)
+		s.mark(true)
+		s.mark(false)
+		if time.Sleep(30*time.Second + 1); s.isDown(time.Now()) {
+			t.Error("a success did not end it")
+		}
+		if want := []bool{false, true, false}; !slices.Equal(ups, want) {
+			t.Errorf("told %v", ups)
+		}
+	})
 }
 
 // TestStalledServer: over TCP, too, a server that takes no more is given up when a block does not get out.

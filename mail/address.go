@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of RFC 5321 4.5.3.1, in octets.
+// Limits of RFC 5321 4.5.3.1, in octets. That of 64 for the local part is not kept: bounce addresses that
+// carry their recipient's (VERP) exceed it, and the same section asks servers to take more where they can.
 const (
-	maxLocal  = 64
 	maxDomain = 255
 	maxPath   = 256 // with the angle brackets
 )
@@ -126,10 +126,7 @@ func newAddress(local, domain string) (Address, error) {
 	if err != nil {
 		return Address{}, err
 	}
-	switch {
-	case len(local) > maxLocal:
-		return Address{}, errors.New("mail: address: local part is too long")
-	case len("<@>")+len(local)+len(domain) > maxPath:
+	if len("<@>")+len(local)+len(domain) > maxPath {
 		return Address{}, errors.New("mail: address: path is too long")
 	}
 	return Address{local: local, domain: domain}, nil

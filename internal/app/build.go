@@ -138,7 +138,7 @@ func newPolicies(cfg *config.Config, j *judge) map[string]*edge.Policy {
 		if cfg.Policy(name).QuarantineReply == "accept" {
 			reply = edge.QuarantineAccept
 		}
-		all[name] = &edge.Policy{Plan: p.plan, Policy: p.policy, QuarantineReply: reply, KeepOriginal: true}
+		all[name] = &edge.Policy{Plan: p.plan, Policy: p.policy, QuarantineReply: reply}
 	}
 	return all
 }

@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -72,32 +71,7 @@ type testGateway struct {
 // startGateway starts a gateway with a configuration in which {{dir}} stands for a folder of the test's.
 func startGateway(t *testing.T, text string) *testGateway {
 	t.Helper()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "postern.yaml")
-	text = strings.ReplaceAll(text, "{{dir}}", dir)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var out, log lockedBuffer
-	a, err := New(Options{Config: file, ConfigGiven: true, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cfg, err := a.load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	g, err := a.start(context.Background(), cfg, slog.New(slog.NewJSONHandler(&log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		g.close()
-		if t.Failed() {
-			t.Logf("the gateway said:\n%s", log.String())
-		}
-	})
-	return &testGateway{gateway: g, app: a, addr: g.listeners[0].net.Addr().String(), log: &log, dir: dir}
+	return startGatewayWith(t, text)
 }
 
 // writeCertificate makes a self-signed certificate for names and writes it to cert.pem and key.pem in dir.
@@ -216,11 +190,9 @@ func TestInFrontOfPostfix(t *testing.T) {
 	}
 	defer r.Close()
 	var original bytes.Buffer
-	if _, err := original.ReadFrom(r); err != nil || original.String() != invoice {
-		t.Errorf("the original is not as it came: %v\n%s", err, original.String())
-	}
-	if !strings.Contains(p.Log(), "backend.test") && p.Log() == "" {
-		t.Error("postfix has no log")
+	// swaks puts a blank line behind what it sends.
+	if _, err := original.ReadFrom(r); err != nil || original.String() != invoice+"\r\n" {
+		t.Errorf("the original is not as it came: %v\n%q", err, original.String())
 	}
 }
 

@@ -20,6 +20,8 @@ import (
 
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/dns/zone"
+	"github.com/postern-mail/postern/internal/edge"
+	"github.com/postern-mail/postern/internal/quarantine"
 )
 
 // samples are the demo's messages, its configuration and its zones.
@@ -44,9 +46,9 @@ type sample struct {
 type demoResult struct {
 	sample
 	reply  string
+	id     string
 	action string
 	why    string
-	where  string
 }
 
 // Demo runs a whole gateway on loopback: an embedded destination, a DNS of its own, and sample mail sent
@@ -250,30 +252,39 @@ func readReply(r *bufio.Reader) (string, error) {
 }
 
 // explainResults finds, in the gateway's own log, what was decided about each sample and why. The log has one
-// line per recipient, in the order in which the samples were sent.
+// line per recipient, in the order in which the samples were sent, and one per judged message before it.
 func explainResults(logFile string, results []demoResult) error {
 	f, err := os.Open(logFile)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	evidence := map[string]string{} // by id, of messages that were changed
 	i := 0
 	for lines := bufio.NewScanner(f); lines.Scan() && i < len(results); {
 		var line struct {
-			Msg, ID, Action, Because, Upstream string
+			Msg, ID, Action, Because string
+			Edits                    []string
+			Findings                 []quarantine.Finding
 		}
-		if json.Unmarshal(lines.Bytes(), &line) != nil || line.Msg != "delivery" {
+		if json.Unmarshal(lines.Bytes(), &line) != nil {
 			continue
 		}
-		r := &results[i]
-		r.action, r.why, r.where = line.Action, line.Because, "-"
-		switch {
-		case strings.HasPrefix(r.reply, "2"):
-			r.where = "mail"
-		case line.Action == "quarantine":
-			r.where = "held as " + line.ID
+		switch line.Msg {
+		case edge.MsgVerdict:
+			if len(line.Edits) > 0 {
+				evidence[line.ID] = "removed: " + firstOf(line.Findings, "ATTACHMENT_")
+			} else if detail := firstOf(line.Findings, "BARE_"); detail != "" {
+				evidence[line.ID] = detail
+			}
+		case edge.MsgDelivery:
+			r := &results[i]
+			r.id, r.action, r.why = line.ID, line.Action, line.Because
+			if r.why == "" {
+				r.why = evidence[line.ID]
+			}
+			i++
 		}
-		i++
 	}
 	if i < len(results) {
 		return fmt.Errorf("demo: the log tells of %d messages, not %d", i, len(results))
@@ -281,30 +292,54 @@ func explainResults(logFile string, results []demoResult) error {
 	return nil
 }
 
+// firstOf gives the first finding whose symbol begins so.
+func firstOf(all []quarantine.Finding, prefix string) string {
+	for _, f := range all {
+		if strings.HasPrefix(f.Symbol, prefix) {
+			return strings.TrimSpace(f.Symbol + " " + f.Detail)
+		}
+	}
+	return ""
+}
+
+// becomes says in a word what became of a sample.
+func (r demoResult) becomes() string {
+	switch {
+	case !strings.HasPrefix(r.reply, "2"):
+		if r.action == "quarantine" {
+			return "held"
+		}
+		return "refused"
+	case strings.HasPrefix(r.why, "removed: "):
+		return "delivered, cleaned"
+	case r.action == "tag":
+		return "delivered, tagged"
+	}
+	return "delivered"
+}
+
 // printDemo prints the table, where things lie, and what to try next.
 func (a *App) printDemo(dir string, g *gateway, results []demoResult) {
 	w := tabwriter.NewWriter(a.o.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprint(w, "SAMPLE\tREPLY\tACTION\tBECAUSE\tWHERE\n")
+	fmt.Fprint(w, "SAMPLE\tREPLY\tBECAME\tBECAUSE\n")
+	held, cleaned := "ID", "ID"
 	for _, r := range results {
 		why := r.why
 		if why == "" {
-			why = "-"
+			why = "nothing against it"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", r.about, shorten(r.reply, 44), r.action, shorten(visible(why), 72), r.where)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.about, code(r.reply), r.becomes(), shorten(visible(why), 78))
+		switch {
+		case r.action == "quarantine":
+			held = r.id
+		case strings.HasPrefix(r.why, "removed: ") && cleaned == "ID":
+			cleaned = r.id
+		}
 	}
 	w.Flush()
-	self := "bin/postern"
+	self := "postern"
 	if exe, err := os.Executable(); err == nil {
 		self = exe
-	}
-	example, strange := "ID", results[0]
-	for _, r := range results {
-		if strings.HasPrefix(r.where, "held as ") {
-			example = strings.TrimPrefix(r.where, "held as ")
-		}
-		if strings.Contains(r.name, "executable") {
-			strange = r
-		}
 	}
 	fmt.Fprintf(a.o.Stdout, `
 Delivered mail    %[1]s/mail/new
@@ -324,13 +359,13 @@ Try next:
   printf 'Subject: hello\n\nhello\n' | %[1]s -c %[2]s/postern.yaml scan --rcpt bob@postern.example -
 
 The gateway goes on: send it mail on %[5]s for bob@postern.example. End it with ^C.
-`, self, dir, example, idOf(strange.reply), g.listeners[0].net.Addr())
+`, self, dir, held, cleaned, g.listeners[0].net.Addr())
 }
 
-// idOf finds the id in a reply such as "250 2.0.0 Ok: queued as ID".
-func idOf(reply string) string {
+// code gives the two codes of a reply.
+func code(reply string) string {
 	fields := strings.Fields(reply)
-	return fields[len(fields)-1]
+	return strings.Join(fields[:min(2, len(fields))], " ")
 }
 
 // shorten cuts text for the table.

@@ -177,7 +177,7 @@ func (s *scanner) header(off, end, maxOctets int64, maxFields int, stop func([]b
 	stopAt := min(end, off+maxOctets)
 	var (
 		buf   []byte
-		lines []fieldLine
+		lines = s.lines[:0]
 		done  bool
 		pos   int // of the line to be read, in buf
 	)
@@ -197,12 +197,29 @@ func (s *scanner) header(off, end, maxOctets int64, maxFields int, stop func([]b
 		h.truncated = true
 		h.defect(LimitHeader, off+h.octets, fmt.Sprintf("read %d fields in %d octets", len(lines), pos))
 	}
+	s.lines = lines
 	last := pos
 	if h.blank {
 		last -= 2
+	} else if i := firstMalformed(buf, lines); i < len(lines) && !h.truncated {
+		last = lines[i].start
+		h.octets = int64(last)
+		h.defect(NoBlankLine, off+h.octets, "the body begins at the first line that is no field")
+		lines = lines[:i]
 	}
 	h.take(string(buf[:last]), off, lines)
 	return h, off + h.octets, nil
+}
+
+// firstMalformed gives the index of the first line that is no field, the mbox line not counted, and the
+// number of lines where there is none.
+func firstMalformed(buf []byte, lines []fieldLine) int {
+	for i, l := range lines {
+		if l.name == 0 && (i > 0 || !isMboxFrom(buf)) {
+			return i
+		}
+	}
+	return len(lines)
 }
 
 // fieldLine is a field before its octets are kept: where it begins, and how long its name is.
@@ -242,25 +259,26 @@ func splitFields(buf []byte, pos int, final bool, maxFields int, lines *[]fieldL
 // where the blank line is missing, for no reader that looks for the boundary can take the line for
 // anything else.
 type ownBoundary struct {
-	known     bool
+	searched  int // how many fields were looked at for a Content-Type; -1: it was found
 	delimiter string
 }
 
 func (o *ownBoundary) begins(line, before []byte, lines []fieldLine) bool {
-	if !o.known {
-		for i, l := range lines {
-			f := Field{Name: string(bytes.TrimRight(before[l.start:l.start+l.name], " \t"))}
-			if !f.Is("Content-Type") {
-				continue
-			}
-			if f.Raw = string(before[l.start:]); i+1 < len(lines) {
-				f.Raw = f.Raw[:lines[i+1].start-l.start]
-			}
-			var p Part
-			p.contentType(f)
-			o.known, o.delimiter = true, p.boundary
-			break
+	for ; o.searched >= 0 && o.searched < len(lines); o.searched++ {
+		l := lines[o.searched]
+		name := bytes.TrimRight(before[l.start:l.start+l.name], " \t")
+		if len(name) != len("Content-Type") || !equalFold(string(name), "Content-Type") {
+			continue
 		}
+		raw := before[l.start:]
+		if o.searched+1 < len(lines) {
+			raw = before[l.start:lines[o.searched+1].start]
+		}
+		var p Part
+		f := Field{Name: string(name), Raw: string(raw)}
+		p.contentType(f, readValue(f))
+		o.searched, o.delimiter = -1, p.boundary
+		break
 	}
 	name := bytes.TrimRight(line, " \t\r\n")
 	return o.delimiter != "" && len(name) == 2+len(o.delimiter) && line[1] == '-' && string(name[2:]) == o.delimiter
@@ -277,12 +295,8 @@ func (h *Header) take(raw string, off int64, lines []fieldLine) {
 		f := Field{Raw: raw[l.start:next], Offset: off + int64(l.start)}
 		f.Name = strings.TrimRight(f.Raw[:l.name], " \t")
 		if f.Name == "" {
-			if i == 0 && isMboxFrom(f.Raw) {
+			if i == 0 && isMboxFrom([]byte(f.Raw)) {
 				h.defect(MboxFrom, f.Offset, "")
-			} else if !h.blank && !h.truncated {
-				h.octets = int64(l.start)
-				h.defect(NoBlankLine, f.Offset, "the body begins at the first line that is no field")
-				return
 			} else {
 				h.defect(MalformedField, f.Offset, excerpt(f.Raw))
 			}
@@ -294,7 +308,7 @@ func (h *Header) take(raw string, off int64, lines []fieldLine) {
 }
 
 // isMboxFrom reports whether a line is the one that begins each message of an mbox file (RFC 4155).
-func isMboxFrom(line string) bool { return strings.HasPrefix(line, "From ") }
+func isMboxFrom(line []byte) bool { return bytes.HasPrefix(line, []byte("From ")) }
 
 // nameLength gives the number of octets before the colon of a field, blanks included, and 0 where line
 // is no field.

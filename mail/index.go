@@ -21,15 +21,20 @@ import (
 // maxBoundary is the length of a boundary that is still matched. RFC 2046 5.1.1 allows 70 octets.
 const maxBoundary = 1000
 
+// headersFactor bounds what the headers of all parts take together, in full headers of one part: they are
+// kept in memory, and 1000 parts of 64 KiB header each would be 64 MiB.
+const headersFactor = 16
+
 // indexer is the state of one run.
 type indexer struct {
 	s      *scanner
 	lim    Limits
 	open   []*Part        // from the root to the part that the scanner is in
-	closed map[*Part]bool // multiparts of open whose close delimiter was seen
 	bounds map[string]int // boundaries of open: by how many multiparts each is used
 	prefix int            // how many multiparts of open have no BoundaryPrefix defect yet
 	parts  int
+	octets int64 // of the headers of parts that may still be kept
+	fields int   // and how many fields
 }
 
 // index finds the MIME structure of a content. It always gives a tree; after an I/O error this is one
@@ -46,7 +51,8 @@ func indexWith(s *scanner, c *Content) (*Part, error) {
 	if err := c.Err(); err != nil {
 		return opaque, err
 	}
-	x := &indexer{s: s, lim: c.limits, bounds: map[string]int{}, closed: map[*Part]bool{}}
+	x := &indexer{s: s, lim: c.limits, bounds: map[string]int{}}
+	x.octets, x.fields = headersFactor*x.lim.PartHeaderOctets, headersFactor*x.lim.Fields
 	root := &Part{Path: "0", Header: header, BodyOffset: c.bodyOffset(), blob: c.Blob(), delim: -1, next: -1}
 	if err := x.run(root); err != nil {
 		return opaque, err
@@ -87,15 +93,14 @@ func (x *indexer) delimiter(level int, closes bool, at int64, line []byte) (int6
 		return 0, err
 	}
 	if closes {
-		x.closed[p] = true
+		p.closed = true
 		return at + 2, nil
 	}
-	if x.closed[p] {
+	if p.closed {
 		p.defect(PartsAfterClose, at, "")
-		x.closed[p] = false
+		p.closed = false
 	}
-	if x.parts >= x.lim.Parts {
-		p.defect(LimitParts, at, "more than "+strconv.Itoa(x.lim.Parts)+" parts")
+	if x.full(p, at) {
 		return at + 2, nil
 	}
 	child := &Part{
@@ -118,6 +123,17 @@ func (x *indexer) lineEnd(at int64, line []byte) (end int64, unended bool, err e
 	return end + 2, false, err
 }
 
+// full notes a part of p that is one too many.
+func (x *indexer) full(p *Part, at int64) bool {
+	if x.parts < x.lim.Parts {
+		return false
+	}
+	if !p.Has(LimitParts) {
+		p.defect(LimitParts, at, "more than "+strconv.Itoa(x.lim.Parts)+" parts")
+	}
+	return true
+}
+
 // childPath gives the path of the nth child of a multipart; see Part.
 func childPath(p *Part, n int) string {
 	prefix := strings.TrimSuffix(p.Path, ".0") + "."
@@ -133,11 +149,13 @@ func (x *indexer) enter(p *Part) (int64, error) {
 	for {
 		x.parts++
 		if p.Parent != nil {
-			h, at, err := x.s.header(p.Offset, x.s.size, x.lim.PartHeaderOctets, x.lim.Fields, x.isDelimiter)
+			h, at, err := x.s.header(p.Offset, x.s.size, min(x.lim.PartHeaderOctets, x.octets), min(x.lim.Fields, x.fields), x.isDelimiter)
 			if err != nil {
 				return 0, err
 			}
 			p.Header, p.BodyOffset = h, at
+			x.octets -= h.octets
+			x.fields -= len(h.fields)
 		}
 		p.describe()
 		depth := len(x.open)
@@ -157,8 +175,7 @@ func (x *indexer) enter(p *Part) (int64, error) {
 		case !identity(p.Encoding):
 			p.defect(EncodedMessage, p.Offset, p.Encoding)
 			return p.BodyOffset, nil
-		case x.parts >= x.lim.Parts:
-			p.defect(LimitParts, p.Offset, "more than "+strconv.Itoa(x.lim.Parts)+" parts")
+		case x.full(p, p.Offset):
 			return p.BodyOffset, nil
 		}
 		child := &Part{
@@ -256,10 +273,9 @@ func (x *indexer) closeMultipart(p *Part) {
 	switch {
 	case len(p.Children) == 0 && !p.Has(LimitParts):
 		p.defect(NoParts, p.BodyOffset, excerpt(p.boundary))
-	case !x.closed[p]:
+	case !p.closed:
 		p.defect(NoClosingBoundary, p.End, excerpt(p.boundary))
 	}
-	delete(x.closed, p)
 }
 
 // isDelimiter reports whether a line of a header is a delimiter line of an open multipart.
@@ -289,11 +305,15 @@ func (x *indexer) lookup(line []byte) (level int, closes, blanks bool) {
 	if len(line) < 3 || line[0] != '-' || line[1] != '-' {
 		return -1, false, false
 	}
-	text := bytes.TrimRight(line, "\r\n")
-	name := bytes.TrimRight(text, " \t")
-	blanks = len(name) < len(text)
-	name = name[2:]
+	name := line[2:]
+	for n := len(name); n > 0 && name[n-1] <= ' '; n = len(name) {
+		blanks = blanks || name[n-1] == ' ' || name[n-1] == '\t'
+		name = name[:n-1]
+	}
 	if len(name) > maxBoundary+2 {
+		return -1, false, false
+	}
+	if len(name) == 0 {
 		return -1, false, false
 	}
 	if x.bounds[string(name)] > 0 {
@@ -312,7 +332,7 @@ func (x *indexer) level(boundary string) int {
 		if x.open[i].boundary != boundary {
 			continue
 		}
-		if !x.closed[x.open[i]] {
+		if !x.open[i].closed {
 			return i
 		}
 		if found < 0 {

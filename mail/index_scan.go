@@ -19,6 +19,8 @@ type scanner struct {
 	mem  []byte // the whole content, where it is in memory
 	buf  []byte // the block
 	at   int64  // offset of buf[0]
+
+	lines []fieldLine // of the last header, to be used again
 }
 
 func newScanner(r io.ReaderAt, size int64) *scanner {

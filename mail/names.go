@@ -22,19 +22,21 @@ func (p *Part) describe() {
 	for _, f := range p.Header.fields {
 		switch {
 		case f.Is("Content-Type"):
+			v := readValue(f)
 			if types++; types == 1 {
-				p.contentType(f)
+				p.contentType(f, v)
 			}
-			p.addNames(f)
+			p.addNames(f, v)
 		case f.Is("Content-Transfer-Encoding"):
 			if encodings++; encodings == 1 {
 				p.encoding(f)
 			}
 		case f.Is("Content-Disposition"):
+			v := readValue(f)
 			if dispositions++; dispositions == 1 {
-				p.Disposition = parseValue(f.Body(), true).token
+				p.Disposition = v.token
 			}
-			p.addNames(f)
+			p.addNames(f, v)
 		case f.Is("MIME-Version"):
 			versions++
 		default:
@@ -51,6 +53,20 @@ func (p *Part) describe() {
 		p.defect(ConflictingNames, p.Offset, "")
 	}
 	p.checkType()
+}
+
+// structured is a field taken apart for all who look at it.
+type structured struct {
+	fieldValue
+	body  string
+	attrs []*attribute
+}
+
+func readValue(f Field) *structured {
+	v := &structured{body: f.Body()}
+	v.fieldValue = parseValue(v.body, true)
+	v.attrs = attributes(v.params)
+	return v
 }
 
 // checkType notes the defects that follow from type and encoding together.
@@ -72,8 +88,7 @@ func (p *Part) checkType() {
 }
 
 // contentType reads the first Content-Type field.
-func (p *Part) contentType(f Field) {
-	v := parseValue(f.Body(), true)
+func (p *Part) contentType(f Field, v *structured) {
 	if !mediaType(v.token) {
 		// RFC 2045 5.2: what breaks the syntax is taken for text/plain.
 		p.defect(BadContentType, f.Offset, excerpt(f.Raw))
@@ -81,11 +96,10 @@ func (p *Part) contentType(f Field) {
 	} else {
 		p.Type = v.token
 	}
-	attrs := attributes(v.params)
-	if len(attrs) > 0 {
-		p.Params = make(map[string]string, len(attrs))
+	if len(v.attrs) > 0 {
+		p.Params = make(map[string]string, len(v.attrs))
 	}
-	for _, a := range attrs {
+	for _, a := range v.attrs {
 		value := a.value()
 		if a.name == "boundary" && isMultipart(p.Type) {
 			p.setBoundary(f, value)
@@ -138,28 +152,26 @@ func (p *Part) encoding(f Field) {
 // addNames adds every file name that a Content-Type or Content-Disposition field gives, under name or
 // filename, for readers look at both in both: of each form the decoded value and the one without
 // decoding, and what is read by those who know no comments.
-func (p *Part) addNames(f Field) {
-	body := f.Body()
-	v := parseValue(body, true)
-	p.addNamesOf(v)
+func (p *Part) addNames(f Field, v *structured) {
+	p.addNamesOf(v.attrs)
 	if v.limited {
 		p.defect(LimitParameters, f.Offset, f.Name)
 	}
 	if v.bad {
 		p.defect(BadParameter, f.Offset, excerpt(f.Raw))
 	}
-	if strings.IndexByte(body, '(') >= 0 {
-		p.addNamesOf(parseValue(body, false))
+	if strings.IndexByte(v.body, '(') >= 0 {
+		p.addNamesOf(attributes(parseValue(v.body, false).params))
 	}
-	for _, a := range attributes(v.params) {
+	for _, a := range v.attrs {
 		if a.forms() > 1 {
 			p.defect(DuplicateParameter, f.Offset, a.name)
 		}
 	}
 }
 
-func (p *Part) addNamesOf(v fieldValue) {
-	for _, a := range attributes(v.params) {
+func (p *Part) addNamesOf(attrs []*attribute) {
+	for _, a := range attrs {
 		if a.name != "name" && a.name != "filename" {
 			continue
 		}

@@ -254,15 +254,14 @@ type segment struct {
 // attributes sorts parameters by name, in the order in which the names came.
 func attributes(params []param) []*attribute {
 	var all []*attribute
-	byName := make(map[string]*attribute, len(params))
 	for _, p := range params {
 		name, number, extended := splitName(p.name)
-		a := byName[name]
-		if a == nil {
-			a = &attribute{name: name}
-			byName[name] = a
-			all = append(all, a)
+		i := slices.IndexFunc(all, func(a *attribute) bool { return a.name == name })
+		if i < 0 {
+			i = len(all)
+			all = append(all, &attribute{name: name})
 		}
+		a := all[i]
 		switch {
 		case number >= 0:
 			a.segments = append(a.segments, segment{number, extended, p.value})

@@ -32,6 +32,7 @@ type Part struct {
 	next     int64  // offset of the line of the parent's boundary that ended it; -1: cut short
 	tight    bool   // no CRLF that belongs to a delimiter follows at End
 	unended  bool   // its delimiter line has no CRLF: the content ends in it
+	closed   bool   // of a multipart: the close delimiter was seen last
 }
 
 // IsLeaf reports whether the part has no children: a plain part, or a multipart or message that was not

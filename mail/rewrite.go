@@ -220,7 +220,7 @@ func (r *rewriter) addFields(whole bool) {
 		case changed && body == nil:
 		case fields[0].Raw[0] == ' ' || fields[0].Raw[0] == '\t':
 			s.data = append(s.data, "X-Header-Fragment:\r\n"...)
-		case isMboxFrom(fields[0].Raw) && strings.HasSuffix(fields[0].Raw, "\r\n"):
+		case isMboxFrom([]byte(fields[0].Raw)) && strings.HasSuffix(fields[0].Raw, "\r\n"):
 			s.off = int64(len(fields[0].Raw))
 			s.end = s.off
 		}

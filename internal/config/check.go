@@ -74,8 +74,8 @@ func (k *checker) all() {
 
 func (k *checker) names() {
 	c := k.c
-	if k.require("", "hostname", "hostname: mx.example.org") && c.Hostname != "" {
-		if name, err := mail.Domain(c.Hostname); err != nil || !strings.Contains(name, ".") {
+	if k.require("", "hostname", "hostname: mx.example.org") {
+		if name, err := hostname(c.Hostname); err != nil {
 			k.fail("hostname", "must be a full domain name such as mx.example.org, and is %s", show(c.Hostname))
 		} else {
 			c.Hostname = name
@@ -118,7 +118,7 @@ func hostPort(s string, host, zero bool) error {
 	if h == "" || net.ParseIP(strings.SplitN(h, "%", 2)[0]) != nil {
 		return nil
 	}
-	if _, err := mail.Domain(h); err != nil {
+	if _, err := domain(h); err != nil {
 		return fmt.Errorf("%s is neither a host name nor an address", show(h))
 	}
 	return nil

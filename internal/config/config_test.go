@@ -364,6 +364,39 @@ filters: []
 	}
 }
 
+func TestNames(t *testing.T) {
+	for _, tt := range []struct {
+		name, hostname, to string
+		ok                 bool
+	}{
+		{"plain", "mx.example.org", "example.org", true},
+		{"final dot", "mx.example.org.", "example.org.", true},
+		{"underscore in a domain", "mx.example.org", "ex_ample.org", true},
+		{"one label of ours", "mx.example.org", "localdomain", true},
+		{"address literal of ours", "mx.example.org", "\"user@[192.0.2.1]\"", true},
+		{"U-label", "mx.bücher.example", "bücher.example", true},
+		{"one label", "mx", "example.org", false},
+		{"address", "192.0.2.1", "example.org", false},
+		{"literal", "\"[192.0.2.1]\"", "example.org", false},
+		{"empty", "\"\"", "example.org", false},
+		{"empty label", "mx..example", "example.org", false},
+		{"hyphen", "-mx.example", "example.org", false},
+		{"underscore", "mx_1.example.org", "example.org", false},
+		{"route to an address", "mx.example.org", "192.0.2.1", false},
+		{"route to a dot", "mx.example.org", ".", false},
+		{"route below nothing", "mx.example.org", "\"*.\"", false},
+		{"star inside", "mx.example.org", "\"a.*.example\"", false},
+		{"long", "mx.example.org", "a" + strings.Repeat(".b", 130), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			text := "hostname: " + tt.hostname + "\nlisteners: {public: {address: \":25\"}}\nroutes: [{to: [" + tt.to + "], upstream: inside}]\nupstreams: {inside: {maildir: /m}}\n"
+			if _, err := Parse("p", []byte(text), kinds); (err == nil) != tt.ok {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
 func TestShowHidesSecrets(t *testing.T) {
 	text := strings.Replace(overlayFaults, "notice: /nowhere", "password: tiger\n      password_file: /run/p\n      deep: {api_token: lion}", 1)
 	c, err := Parse("p.yaml", []byte(text), kinds)

@@ -7,6 +7,38 @@ import (
 	"github.com/postern-mail/postern/mail"
 )
 
+// domain normalises a domain name. A name whose last label is a number is an address that was taken for
+// one: no top-level domain is (RFC 3696 2).
+func domain(s string) (string, error) {
+	d, err := mail.Domain(s)
+	if err != nil {
+		return "", err
+	}
+	if strings.Trim(d[strings.LastIndexByte(d, '.')+1:], "0123456789") == "" {
+		return "", fmt.Errorf("config: %s is not a domain", show(s))
+	}
+	return d, nil
+}
+
+// hostname is domain for the name of a host: of letters, digits and inner hyphens (RFC 1123 2.1), and with
+// a domain behind it, as EHLO wants it (RFC 5321 2.3.5).
+func hostname(s string) (string, error) {
+	d, err := domain(s)
+	if err != nil {
+		return "", err
+	}
+	labels := strings.Split(d, ".")
+	for _, l := range labels {
+		if l[0] == '-' || l[len(l)-1] == '-' || strings.Contains(l, "_") {
+			return "", fmt.Errorf("config: %s is not the name of a host", show(s))
+		}
+	}
+	if len(labels) < 2 {
+		return "", fmt.Errorf("config: %s lacks its domain", show(s))
+	}
+	return d, nil
+}
+
 // pattern normalises a pattern of recipients: a domain, "*.domain" for every domain below it, an
 // address, "local@*" for that local part in every domain of ours, or "*".
 func pattern(s string) (string, error) {
@@ -17,7 +49,7 @@ func pattern(s string) (string, error) {
 		return s, nil
 	}
 	if sub, ok := strings.CutPrefix(s, "*."); ok {
-		d, err := mail.Domain(sub)
+		d, err := domain(sub)
 		if err != nil {
 			return bad()
 		}
@@ -37,7 +69,7 @@ func pattern(s string) (string, error) {
 		}
 		return a.String(), nil
 	}
-	d, err := mail.Domain(s)
+	d, err := domain(s)
 	if err != nil {
 		return bad()
 	}

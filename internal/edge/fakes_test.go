@@ -273,6 +273,19 @@ type door struct {
 // newDoor makes a gateway for ours.example, second.example and file.example; change may set anything
 // before it starts.
 func newDoor(t testing.TB, filters []string, change func(*door, *ListenerConfig)) *door {
+	d := makeDoor(t, filters, change)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.addr = l.Addr().String()
+	go func() { d.served <- d.srv.Serve(l) }()
+	t.Cleanup(d.stop)
+	return d
+}
+
+// makeDoor makes it without listening.
+func makeDoor(t testing.TB, filters []string, change func(*door, *ListenerConfig)) *door {
 	d := &door{
 		t: t, relay: &fakeRelay{}, second: &fakeRelay{}, quarantine: &fakeQuarantine{}, log: &logBuffer{},
 		metrics: &fakeMetrics{rejects: map[string]int{}, commands: map[string]int{}}, served: make(chan error, 1),
@@ -323,13 +336,6 @@ func newDoor(t testing.TB, filters []string, change func(*door, *ListenerConfig)
 	}
 	d.current.Store(d.gw)
 	d.srv = NewServer(cfg, d.current.Load)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.addr = l.Addr().String()
-	go func() { d.served <- d.srv.Serve(l) }()
-	t.Cleanup(d.stop)
 	return d
 }
 

@@ -119,7 +119,7 @@ func (s *Server) take(c net.Conn) {
 // enter counts a connection in, or says why not.
 func (s *Server) enter(w *wire) (reason, reply string) {
 	key := clientKey(w.client.Addr())
-	counted := !s.gateway().exempt(w.client.Addr())
+	counted := key.IsValid() && !s.gateway().exempt(w.client.Addr())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -391,3 +391,23 @@ func BenchmarkMessages(b *testing.B) {
 		expect(1)
 	}
 }
+
+func TestLostInContent(t *testing.T) {
+	for name, sent := range map[string]string{
+		"amid a line":     "\r\nbeginning",
+		"after a line":    "\r\nbeginning\r\n",
+		"amid the end":    "\r\nbeginning\r\n.",
+		"amid its CRLF":   "\r\nbeginning\r\n.\r",
+		"after a lone LF": "\r\nbeginning\n.\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDoor(t, nil, nil)
+			c := begin(t, d)
+			c.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>\nS: 250\nC: DATA\nS: 354")
+			c.send(sent)
+			_ = c.conn.(*net.TCPConn).CloseWrite()
+			c.steps("S: 421 4\\.4\\.2\nEOF:\ndelivered: 0")
+			c.steps(`log: "msg":"delivery".*"stage":"eod","action":"defer".*"code":421`)
+		})
+	}
+}

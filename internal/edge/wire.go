@@ -114,7 +114,7 @@ func (w *wire) fill(deadline time.Time) error {
 		return w.ended
 	}
 	if err := w.flush(); err != nil {
-		return w.end(fmt.Errorf("edge: write: %w", err))
+		return w.end(fmt.Errorf("%w: write: %v", errEnded, err)) // no time-out of reading, which would be answered
 	}
 	if w.r > 0 {
 		copy(w.buf, w.buf[w.r:w.w])

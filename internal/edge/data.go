@@ -31,6 +31,7 @@ type outcome struct {
 	because       string
 	server        string
 	upstreamReply string
+	refused       map[mail.Address]mail.Reply // by the next server, each with its own words
 	changed       string
 	err           error
 }
@@ -168,7 +169,11 @@ func (s *session) finish(t *transaction, j *judged, o outcome) error {
 		if o.server != "" {
 			f.upstream += " " + o.server
 		}
+		if words, ok := o.refused[r.address]; ok {
+			f.upstreamReply = words.String()
+		}
 		s.record(t, r.address, f)
+		f.upstreamReply = o.upstreamReply
 	}
 	if !o.reply.Positive() {
 		m.Reject(s.w.cfg.Name, StageEOD, o.reply, o.reason)

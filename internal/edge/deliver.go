@@ -70,7 +70,7 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 		o.changed = ChangedStripped
 	}
 	out := s.handOn(ctx, t, j, m)
-	o.server, o.upstreamReply, o.err = out.Server, "", out.Err
+	o.server, o.refused, o.err = out.Server, out.Refused, out.Err
 	if !out.Reply.IsZero() {
 		o.upstreamReply = out.Reply.String()
 	}

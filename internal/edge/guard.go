@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -45,7 +44,7 @@ func (g *guard) Read(p []byte) (n int, err error) {
 	}
 	defer func() {
 		if v := recover(); v != nil { // the engine recovers from panics in its commands only
-			g.crashed(v)
+			g.w.crashed(v)
 			n, err = 0, errEnded
 		}
 	}()
@@ -64,19 +63,16 @@ func (g *guard) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// crashed ends the connection after a panic of ours.
-func (g *guard) crashed(v any) {
-	gw := g.w.gateway()
-	gw.metrics().Panic()
-	gw.Log.Error("connection panicked", KeyClient, g.w.client.Addr().String(), KeyError, v, KeyStack, string(debug.Stack()))
-	g.w.end(errEnded)
-}
-
 // Write collects replies.
 func (g *guard) Write(p []byte) (int, error) {
 	if g.over {
 		return len(p), nil
 	}
+	defer func() {
+		if v := recover(); v != nil {
+			g.w.crashed(v)
+		}
+	}()
 	if g.mute {
 		g.mute = !bytes.HasSuffix(p, crlf)
 		return len(p), nil

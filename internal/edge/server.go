@@ -166,13 +166,16 @@ func (s *Server) leave(w *wire) {
 
 // serve is the life of one connection. The engine runs once, and once more after STARTTLS.
 func (s *Server) serve(w *wire) {
-	m := s.gateway().metrics()
-	m.ConnectionOpened(s.cfg.Name)
 	defer func() {
 		w.close()
 		s.leave(w)
-		m.ConnectionClosed(s.cfg.Name, w.tlsMode, time.Since(w.began))
+		if v := recover(); v != nil {
+			w.crashed(v)
+		}
 	}()
+	m := s.gateway().metrics()
+	m.ConnectionOpened(s.cfg.Name)
+	defer func() { m.ConnectionClosed(s.cfg.Name, w.tlsMode, time.Since(w.began)) }()
 	if s.cfg.Implicit {
 		if err := w.secure(TLSImplicit); err != nil {
 			s.gateway().Log.Debug("tls", KeyListener, s.cfg.Name, KeyClient, w.client.Addr().String(), KeyError, err)

@@ -411,3 +411,33 @@ func TestLostInContent(t *testing.T) {
 		})
 	}
 }
+
+func TestPanicsOfTheConnection(t *testing.T) {
+	for _, verb := range []string{"NOOP", "EHLO"} {
+		t.Run(verb, func(t *testing.T) {
+			m := &panickingMetrics{verb: verb}
+			d := newDoor(t, nil, func(d *door, _ *ListenerConfig) { d.gw.Metrics = m })
+			c := dialDoor(t, d)
+			t.Cleanup(c.close)
+			c.steps("S: 220")
+			if verb == "NOOP" {
+				c.steps("C: EHLO x\nS: 250")
+			}
+			c.send(verb + " x\r\n")
+			_, _ = io.Copy(io.Discard, c.r) // it ends, and the process does not
+			c.steps("log: \"msg\":\"connection panicked\"")
+		})
+	}
+}
+
+// panickingMetrics breaks on one verb.
+type panickingMetrics struct {
+	noMetrics
+	verb string
+}
+
+func (m *panickingMetrics) Command(_, verb string, _ int) {
+	if verb == m.verb {
+		panic("broken")
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -106,6 +107,14 @@ func (w *wire) end(err error) error {
 		w.ended = err
 	}
 	return w.ended
+}
+
+// crashed takes note of a panic of ours, in the goroutine that has it, and ends the connection.
+func (w *wire) crashed(v any) {
+	gw := w.gateway()
+	gw.Log.Error("connection panicked", KeyClient, w.client.Addr().String(), KeyError, v, KeyStack, string(debug.Stack()))
+	gw.metrics().Panic()
+	w.end(errEnded)
 }
 
 // fill waits for input, at least one octet. The replies collected so far are sent first.

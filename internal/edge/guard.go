@@ -99,21 +99,14 @@ func (g *guard) Close() error {
 func (g *guard) LocalAddr() net.Addr  { return g.w.raw.LocalAddr() }
 func (g *guard) RemoteAddr() net.Addr { return g.w.raw.RemoteAddr() }
 
-// SetDeadline and its kin only tell the engine whether it may go on: the wire sets the deadlines.
-func (g *guard) SetDeadline(time.Time) error { return g.state() }
+// SetDeadline does nothing, as its kin: the wire sets the deadlines.
+func (g *guard) SetDeadline(time.Time) error { return nil }
 
 // SetReadDeadline see SetDeadline.
-func (g *guard) SetReadDeadline(time.Time) error { return g.state() }
+func (g *guard) SetReadDeadline(time.Time) error { return nil }
 
 // SetWriteDeadline see SetDeadline.
-func (g *guard) SetWriteDeadline(time.Time) error { return g.state() }
-
-func (g *guard) state() error {
-	if g.over {
-		return errEnded
-	}
-	return nil
-}
+func (g *guard) SetWriteDeadline(time.Time) error { return nil }
 
 var endOfContent = []byte(".\r\n")
 

@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -439,5 +440,46 @@ type panickingMetrics struct {
 func (m *panickingMetrics) Command(_, verb string, _ int) {
 	if verb == m.verb {
 		panic("broken")
+	}
+}
+
+// brokenListener fails a few times.
+type brokenListener struct {
+	net.Listener
+	errs []error
+}
+
+func (l *brokenListener) Accept() (net.Conn, error) {
+	if len(l.errs) > 0 {
+		err := l.errs[0]
+		l.errs = l.errs[1:]
+		return nil, err
+	}
+	return l.Listener.Accept()
+}
+
+func TestAcceptErrors(t *testing.T) {
+	d := makeDoor(t, nil, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.addr = l.Addr().String()
+	tooMany := &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	go func() { d.served <- d.srv.Serve(&brokenListener{l, []error{tooMany, tooMany}}) }()
+	begin(t, d).steps("C: QUIT\nS: 221")
+	_ = d.srv.Close()
+	if err := <-d.served; err != nil {
+		t.Errorf("Serve after Close: %v", err)
+	}
+	if err := d.srv.Serve(l); err != nil {
+		t.Errorf("Serve of a closed server: %v", err)
+	}
+	d = makeDoor(t, nil, nil)
+	if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.srv.Serve(&brokenListener{l, []error{errors.New("gone for good")}}); err == nil {
+		t.Error("Serve went on without its listener")
 	}
 }

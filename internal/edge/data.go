@@ -155,7 +155,7 @@ func (t *transaction) addresses() []mail.Address {
 // taken in.
 func (s *session) finish(t *transaction, j *judged, o outcome) error {
 	m := t.gw.metrics()
-	o.reply = t.gw.soften(o.reply)
+	o.reply = named(t.gw.soften(o.reply), t.in.ID)
 	f := fate{
 		stage: StageEOD, action: o.action, because: o.because, reply: o.reply,
 		upstreamReply: o.upstreamReply, err: o.err,

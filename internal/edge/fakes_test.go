@@ -120,6 +120,14 @@ type fakeMetrics struct {
 	refused  int
 	tls      string
 	strange  []string
+
+	handshakes []string
+}
+
+func (m *fakeMetrics) TLSHandshake(_, version, result string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.handshakes = append(m.handshakes, version+" "+result)
 }
 
 func (m *fakeMetrics) Panic() { m.mu.Lock(); m.panics++; m.mu.Unlock() }

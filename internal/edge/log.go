@@ -23,7 +23,7 @@ const (
 
 // The keys of the log. No other is used in this package.
 const (
-	KeyID            = "id"             // of the transaction
+	KeyID            = "id"             // of the transaction; of the connection where a client was refused at EHLO
 	KeyListener      = "listener"       // its name in the configuration
 	KeyClient        = "client"         // IP address
 	KeyHelo          = "helo"           // what the client calls itself

@@ -67,7 +67,7 @@ func (s *session) Rcpt(_ string, _ *smtp.RcptOptions) (err error) {
 		m.Recipient(RecipientAccepted, no.source)
 		return nil
 	}
-	no.reply = t.gw.soften(no.reply)
+	no.reply = named(t.gw.soften(no.reply), t.in.ID)
 	m.Recipient(no.result, no.source)
 	s.record(t, r.address, fate{
 		stage: StageRcpt, action: actionOf(no.reply), because: no.because, reply: no.reply,
@@ -205,7 +205,7 @@ func known(ctx context.Context, t *transaction, r *recipient) (source string, no
 	switch {
 	case is == upstream.No:
 		return source, refusal{replyUnknown, ReasonUnknown, RecipientUnknown, source, "no such mailbox", nil}
-	case suspicious && is != upstream.Yes && r.address.IsQuoted():
+	case suspicious && is != upstream.Yes && strings.HasPrefix(r.address.Local(), `"`):
 		return source, refusal{replyUnknown, ReasonUnknown, RecipientUnknown, source, "quoted local part that is not known", nil}
 	case suspicious && is != upstream.Yes:
 		return source, refusal{replyRouted, ReasonRelay, RecipientRelay, source, "local part that names another host", nil}

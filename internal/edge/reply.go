@@ -35,6 +35,21 @@ const (
 	maxReplyLines = 20
 )
 
+// named puts the id into a refusal that does not have it yet: with it the log, the record and `postern
+// explain` tell what the reply does not.
+func named(r mail.Reply, id string) mail.Reply {
+	if r.Positive() || strings.Contains(r.Text, id) {
+		return r
+	}
+	r.Text = strings.TrimRight(r.Text, "\r\n ")
+	if len(r.Text) > maxReplyLine/2 {
+		r.Text += "\n(" + id + ")" // its own line is not cut
+	} else {
+		r.Text += " (" + id + ")"
+	}
+	return r
+}
+
 // soften applies soft_bounce.
 func (gw *Gateway) soften(r mail.Reply) mail.Reply {
 	if gw.SoftBounce {

@@ -483,3 +483,39 @@ func TestAcceptErrors(t *testing.T) {
 		t.Error("Serve went on without its listener")
 	}
 }
+
+func TestTLS(t *testing.T) {
+	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
+		t.Run(name, func(t *testing.T) {
+			d := newDoor(t, nil, nil)
+			c := begin(t, d)
+			c.steps("C: STARTTLS\nS: 220")
+			tc := tls.Client(c.conn, &tls.Config{InsecureSkipVerify: true, MaxVersion: version}) //nolint:gosec // our own certificate
+			c.conn, c.r = tc, bufio.NewReader(tc)
+			c.steps("C: EHLO x\nS: 250" + oneMessage + "\ntop: using TLS " + name + " with cipher TLS_\nC: QUIT\nS: 221\nEOF:")
+			waitFor(t, func() bool { d.metrics.mu.Lock(); defer d.metrics.mu.Unlock(); return d.metrics.tls == TLSStart })
+			if got := strings.Join(d.metrics.handshakes, ","); got != name+" ok" {
+				t.Errorf("handshakes counted: %s", got)
+			}
+		})
+	}
+	t.Run("failed", func(t *testing.T) {
+		d := newDoor(t, nil, nil)
+		c := begin(t, d)
+		c.steps("C: STARTTLS\nS: 220\nC: MAIL FROM:<a@sender.example>")
+		got, err := io.ReadAll(c.r)
+		if strings.Contains(string(got), "50") || strings.Contains(string(got), "250") {
+			t.Errorf("in clear after a failed handshake: %q, %v", got, err)
+		}
+		waitFor(t, func() bool { d.metrics.mu.Lock(); defer d.metrics.mu.Unlock(); return d.metrics.open == 0 })
+		if got := strings.Join(d.metrics.handshakes, ","); got != "none failed" {
+			t.Errorf("handshakes counted: %s", got)
+		}
+	})
+	t.Run("implicit and silent", func(t *testing.T) {
+		d := newDoor(t, nil, func(_ *door, cfg *ListenerConfig) { cfg.Implicit = true })
+		c := dialDoor(t, d)
+		c.close()
+		waitFor(t, func() bool { d.metrics.mu.Lock(); defer d.metrics.mu.Unlock(); return len(d.metrics.handshakes) == 1 })
+	})
+}

@@ -63,9 +63,9 @@ func (s *session) greet() mail.Reply {
 	if v.Hold || v.Action < filter.Defer {
 		return mail.Reply{}
 	}
-	r := gw.soften(v.Reply)
+	r := named(gw.soften(v.Reply), s.in.ID)
 	gw.metrics().Reject(s.w.cfg.Name, StageHelo, r, ReasonFilter)
-	gw.Log.Info("client refused", KeyListener, s.w.cfg.Name, KeyClient, s.in.Client.Addr().String(), KeyHelo, s.in.Helo,
+	gw.Log.Info("client refused", KeyID, s.in.ID, KeyListener, s.w.cfg.Name, KeyClient, s.in.Client.Addr().String(), KeyHelo, s.in.Helo,
 		KeyStage, StageHelo, KeyBecause, v.Because, KeyReply, r.String())
 	return r
 }
@@ -113,7 +113,7 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) (err error) {
 	}
 	reply, reason, because := s.mail(t, o)
 	if !reply.IsZero() {
-		reply = t.gw.soften(reply)
+		reply = named(t.gw.soften(reply), t.in.ID)
 		s.record(t, mail.Address{}, fate{stage: StageMail, action: actionOf(reply), because: because, reply: reply})
 		return s.refuse(t.gw, StageMail, reply, reason)
 	}

@@ -69,7 +69,9 @@ func writeSPF(f *folder, r auth.SPFResult) {
 func writeDKIM(f *folder, r auth.DKIMResult) {
 	method(f, "dkim", r.Result, r.Reason)
 	for _, p := range []struct{ name, value string }{
-		{"header.d=", r.Domain}, {"header.s=", r.Selector}, {"header.a=", r.Algorithm},
+		{"header.d=", r.Domain},
+		{"header.s=", r.Selector},
+		{"header.a=", r.Algorithm},
 		{"header.b=", r.Prefix}, // RFC 6008: tells signatures of one domain apart
 	} {
 		if p.value != "" {

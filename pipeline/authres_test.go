@@ -28,17 +28,23 @@ func TestAuthResults(t *testing.T) {
 		want  string
 	}{
 		{"nothing checked", nil, "; none"},
-		{"spf", spf(auth.SPFResult{Result: auth.SoftFail, Identity: "mailfrom", Sender: "a.b+c@y.example", Reason: "matched ~all"}),
-			";\n\tspf=softfail (matched ~all) smtp.mailfrom=a.b+c@y.example"},
+		{
+			"spf", spf(auth.SPFResult{Result: auth.SoftFail, Identity: "mailfrom", Sender: "a.b+c@y.example", Reason: "matched ~all"}),
+			";\n\tspf=softfail (matched ~all) smtp.mailfrom=a.b+c@y.example",
+		},
 		{"helo", spf(auth.SPFResult{Result: auth.None, Identity: "helo", Sender: "host.y.example"}), ";\n\tspf=none smtp.helo=host.y.example"},
 		{"address literal", spf(auth.SPFResult{Result: auth.None, Identity: "helo", Sender: "[192.0.2.1]"}), ";\n\tspf=none smtp.helo=\"[192.0.2.1]\""},
 		{"quoted local part", spf(auth.SPFResult{Result: auth.Fail, Identity: "mailfrom", Sender: `"a b"@y.example`}), ";\n\tspf=fail smtp.mailfrom=\"\\\"a b\\\"@y.example\""},
-		{"injection", spf(auth.SPFResult{Result: auth.Fail, Identity: "helo", Sender: "x;\r\n\tdkim=pass\x00é", Reason: "x)\r\nX: y (\\"}),
-			";\n\tspf=fail (x] X: y [?) smtp.helo=\"x;???dkim=pass??\""},
+		{
+			"injection", spf(auth.SPFResult{Result: auth.Fail, Identity: "helo", Sender: "x;\r\n\tdkim=pass\x00é", Reason: "x)\r\nX: y (\\"}),
+			";\n\tspf=fail (x] X: y [?) smtp.helo=\"x;???dkim=pass??\"",
+		},
 		{"unknown word", spf(auth.SPFResult{Result: "pass; dkim=pass", Identity: "mailfrom"}), ";\n\tspf=permerror"},
-		{"signatures", dkim(good, auth.DKIMResult{Result: auth.Fail, Domain: "e.example", Selector: "s2", Algorithm: "ed25519-sha256", Prefix: "a/b+c=", Reason: "body hash did not verify"}),
+		{
+			"signatures", dkim(good, auth.DKIMResult{Result: auth.Fail, Domain: "e.example", Selector: "s2", Algorithm: "ed25519-sha256", Prefix: "a/b+c=", Reason: "body hash did not verify"}),
 			";\n\tdkim=pass header.d=d.example header.s=s1 header.a=rsa-sha256\n\theader.b=abcdEFGH;\n" +
-				"\tdkim=fail (body hash did not verify) header.d=e.example header.s=s2\n\theader.a=ed25519-sha256 header.b=\"a/b+c=\""},
+				"\tdkim=fail (body hash did not verify) header.d=e.example header.s=s2\n\theader.a=ed25519-sha256 header.b=\"a/b+c=\"",
+		},
 		{"unsigned", dkim(), ";\n\tdkim=none"},
 		{"could not tell", []filter.Fact{{Key: "dkim", Value: unknown{}}}, "; none"},
 		{"both", append(spf(auth.SPFResult{Result: auth.Pass, Identity: "mailfrom", Sender: "@y.example"}), dkim()...), ";\n\tspf=pass smtp.mailfrom=@y.example;\n\tdkim=none"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"runtime"
 	"strings"
@@ -211,8 +212,7 @@ func TestPanics(t *testing.T) {
 		{"value", func(context.Context, *filter.Input) (filter.Result, error) { panic("boom") }, "boom"},
 		{"error", func(context.Context, *filter.Input) (filter.Result, error) { panic(cause) }, "cause"},
 		{"nil map", func(context.Context, *filter.Input) (filter.Result, error) {
-			var m map[string]int
-			m["x"] = 1
+			maps.Copy(map[string]int(nil), map[string]int{"x": 1})
 			return filter.Result{}, nil
 		}, "nil map"},
 		{"exit", func(context.Context, *filter.Input) (filter.Result, error) {
@@ -247,8 +247,10 @@ func TestResultsAreChecked(t *testing.T) {
 		ph   filter.Phase
 		ok   bool
 	}{
-		{"fine", filter.Result{Findings: []filter.Finding{{Symbol: "X", Strength: 1}, {Detail: "a mention"}},
-			Facts: []filter.Fact{factF.Of("v")}, Edits: []mail.Edit{mail.RemovePart{Path: "1"}}}, filter.Data, true},
+		{"fine", filter.Result{
+			Findings: []filter.Finding{{Symbol: "X", Strength: 1}, {Detail: "a mention"}},
+			Facts:    []filter.Fact{factF.Of("v")}, Edits: []mail.Edit{mail.RemovePart{Path: "1"}},
+		}, filter.Data, true},
 		{"strength", filter.Result{Findings: []filter.Finding{{Symbol: "X", Strength: math.NaN()}}}, filter.Data, false},
 		{"endless", filter.Result{Findings: []filter.Finding{{Symbol: "X", Strength: math.Inf(-1)}}}, filter.Data, false},
 		{"symbol", filter.Result{Findings: []filter.Finding{{Symbol: "Z", Strength: 1}}}, filter.Data, false},

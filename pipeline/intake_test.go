@@ -25,10 +25,14 @@ func TestIntake(t *testing.T) {
 		{name: "clean", text: hops(3), outcome: Pass},
 		{name: "NUL", text: hops(0), faults: mail.LineFaults{NUL: 2}, outcome: Match, reply: "554 5.6.0 message contains NUL octets", findings: "NUL"},
 		{name: "bare ends made harmless", text: hops(0), faults: mail.LineFaults{BareLF: 3, BareCR: 1}, outcome: Match, findings: "BARE_LF BARE_CR"},
-		{name: "bare LF refused", text: hops(0), faults: mail.LineFaults{BareLF: 3}, options: IntakeOptions{RejectBare: true}, outcome: Match,
-			reply: "554 5.6.0 message contains bare CR or LF", findings: "BARE_LF"},
-		{name: "bare CR refused", text: hops(0), faults: mail.LineFaults{BareCR: 3}, options: IntakeOptions{RejectBare: true}, outcome: Match,
-			reply: "554 5.6.0 message contains bare CR or LF", findings: "BARE_CR"},
+		{
+			name: "bare LF refused", text: hops(0), faults: mail.LineFaults{BareLF: 3}, options: IntakeOptions{RejectBare: true}, outcome: Match,
+			reply: "554 5.6.0 message contains bare CR or LF", findings: "BARE_LF",
+		},
+		{
+			name: "bare CR refused", text: hops(0), faults: mail.LineFaults{BareCR: 3}, options: IntakeOptions{RejectBare: true}, outcome: Match,
+			reply: "554 5.6.0 message contains bare CR or LF", findings: "BARE_CR",
+		},
 		{name: "fifty hops", text: hops(50), outcome: Pass},
 		{name: "loop", text: hops(51), outcome: Match, reply: "554 5.4.6 too many hops: this message is in a loop", findings: "HOPS"},
 		{name: "own bound of hops", text: hops(4), options: IntakeOptions{MaxReceived: 3}, outcome: Match, reply: "554 5.4.6 too many hops: this message is in a loop", findings: "HOPS"},

@@ -50,8 +50,10 @@ func detailed(r Report, f filter.Finding) Report {
 }
 
 func TestDecide(t *testing.T) {
-	limits := Policy{Tag: ptr(5.0), Quarantine: ptr(10.0), Reject: ptr(15.0),
-		Weights: map[string]float64{"A": 1, "B": 4, "C": 0.1, "W": -3, "BIG": 15.2}}
+	limits := Policy{
+		Tag: ptr(5.0), Quarantine: ptr(10.0), Reject: ptr(15.0),
+		Weights: map[string]float64{"A": 1, "B": 4, "C": 0.1, "W": -3, "BIG": 15.2},
+	}
 	observing, off := limits, limits
 	observing.Observe = true
 	off.Off = map[string]bool{"x": true}
@@ -73,103 +75,187 @@ func TestDecide(t *testing.T) {
 		{name: "nothing", policy: limits},
 		{name: "clean", policy: limits, reports: Reports{told("a", filter.Result{})}},
 		{name: "below tag", policy: limits, reports: Reports{told("a", found("B", 1.249, ""))}, score: 4.996},
-		{name: "tag", policy: limits, reports: Reports{told("a", found("B", 1, "x")), told("b", found("A", 1, ""))},
-			action: filter.Tag, score: 5, because: "score 5 reaches tag 5 (B 4, A 1)"},
-		{name: "quarantine threshold", policy: limits, reports: Reports{told("a", found("B", 2.5, ""))},
-			action: filter.Quarantine, score: 10, because: "score 10 reaches quarantine 10 (B 10)"},
-		{name: "reject threshold", policy: limits, reports: Reports{told("a", found("BIG", 1, "")), told("b", found("C", 1, ""))},
-			action: filter.Reject, reply: "550 5.7.1 message looks like spam", score: 15.3, because: "score 15.3 reaches reject 15 (BIG 15.2, C 0.1)"},
-		{name: "decimals that binary has not", policy: Policy{Tag: ptr(0.3), Weights: map[string]float64{"C": 0.1}},
+		{
+			name: "tag", policy: limits, reports: Reports{told("a", found("B", 1, "x")), told("b", found("A", 1, ""))},
+			action: filter.Tag, score: 5, because: "score 5 reaches tag 5 (B 4, A 1)",
+		},
+		{
+			name: "quarantine threshold", policy: limits, reports: Reports{told("a", found("B", 2.5, ""))},
+			action: filter.Quarantine, score: 10, because: "score 10 reaches quarantine 10 (B 10)",
+		},
+		{
+			name: "reject threshold", policy: limits, reports: Reports{told("a", found("BIG", 1, "")), told("b", found("C", 1, ""))},
+			action: filter.Reject, reply: "550 5.7.1 message looks like spam", score: 15.3, because: "score 15.3 reaches reject 15 (BIG 15.2, C 0.1)",
+		},
+		{
+			name: "decimals that binary has not", policy: Policy{Tag: ptr(0.3), Weights: map[string]float64{"C": 0.1}},
 			reports: Reports{told("a", found("C", 1, "")), told("b", found("C", 1, "")), told("c", found("C", 1, ""))},
-			action:  filter.Tag, score: 0.3, because: "score 0.3 reaches tag 0.3 (C 0.3)"},
-		{name: "white findings count and are not named", policy: limits, reports: Reports{told("a", found("W", 1, "")), told("b", found("B", 2, ""))},
-			action: filter.Tag, score: 5, because: "score 5 reaches tag 5 (B 8)"},
+			action:  filter.Tag, score: 0.3, because: "score 0.3 reaches tag 0.3 (C 0.3)",
+		},
+		{
+			name: "white findings count and are not named", policy: limits, reports: Reports{told("a", found("W", 1, "")), told("b", found("B", 2, ""))},
+			action: filter.Tag, score: 5, because: "score 5 reaches tag 5 (B 8)",
+		},
 		{name: "unknown symbol", policy: limits, reports: Reports{told("a", found("NEW", 100, ""))}},
 		{name: "mention", policy: limits, reports: Reports{told("a", found("BIG", 0, ""))}},
-		{name: "no number", policy: limits, reports: Reports{told("a", found("A", math.NaN(), "")), told("b", found("B", math.Inf(1), "")), told("c", found("B", 2, ""))},
-			action: filter.Tag, score: 8, because: "score 8 reaches tag 5 (B 8)"},
+		{
+			name: "no number", policy: limits, reports: Reports{told("a", found("A", math.NaN(), "")), told("b", found("B", math.Inf(1), "")), told("c", found("B", 2, ""))},
+			action: filter.Tag, score: 8, because: "score 8 reaches tag 5 (B 8)",
+		},
 		{name: "no thresholds", policy: Policy{Weights: limits.Weights}, reports: Reports{told("a", found("BIG", 9, ""))}, score: 136.8},
 
-		{name: "proposal", policy: limits, reports: Reports{detailed(told("attachments", proposes(filter.Reject, nil)), filter.Finding{Symbol: "ATTACHMENT_EXECUTABLE", Detail: "invoice.exe"})},
-			action: filter.Reject, reply: "550 5.7.1 message refused by policy", because: "attachments: ATTACHMENT_EXECUTABLE invoice.exe"},
-		{name: "the finding that weighs most", policy: limits, reports: Reports{detailed(detailed(told("a", proposes(filter.Tag, nil)), filter.Finding{Symbol: "A", Strength: 1}), filter.Finding{Symbol: "B", Strength: 1, Detail: "it"})},
-			action: filter.Tag, score: 5, because: "a: B it"},
-		{name: "own reply", policy: limits, reports: Reports{told("spf", proposes(filter.Reject, own))},
-			action: filter.Reject, reply: "550 5.7.23 SPF says no", because: "spf: proposes reject"},
-		{name: "soft own reply", policy: limits, reports: Reports{told("grey", proposes(filter.Defer, soft))},
-			action: filter.Defer, reply: "450 4.7.1 greylisted", because: "grey: proposes defer"},
-		{name: "soft proposal without reply", policy: limits, reports: Reports{told("grey", proposes(filter.Defer, nil))},
-			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "grey: proposes defer"},
-		{name: "reply of the wrong class", policy: limits, reports: Reports{told("a", proposes(filter.Defer, own))},
-			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "a: proposes defer"},
-		{name: "reject with a soft reply", policy: limits, reports: Reports{told("a", proposes(filter.Reject, soft))},
-			action: filter.Reject, reply: "550 5.7.1 message refused by policy", because: "a: proposes reject"},
-		{name: "reply that breaks out", policy: limits, reports: Reports{told("a", proposes(filter.Reject, reply(550, 5, 7, 1, "no\r\n\x00grün")))},
-			action: filter.Reject, reply: "550 5.7.1 no ?gr?n", because: "a: proposes reject"},
-		{name: "endless reply", policy: limits, reports: Reports{told("a", proposes(filter.Reject, reply(550, 5, 7, 1, strings.Repeat("x", 5000))))},
-			action: filter.Reject, reply: "550 5.7.1 " + strings.Repeat("x", maxReplyText), because: "a: proposes reject"},
-		{name: "finding without words", policy: limits, reports: Reports{detailed(told("a", proposes(filter.Tag, nil)), filter.Finding{})},
-			action: filter.Tag, because: "a: proposes tag"},
-		{name: "skipped with on_error", policy: off, reports: Reports{told("x", proposes(filter.Reject, own)), {Stage: "b", Phase: filter.Data, Outcome: Skipped, OnError: ContinueOnError}},
-			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "b: could not tell: skipped"},
-		{name: "quarantine has no reply", policy: limits, reports: Reports{told("a", proposes(filter.Quarantine, own))},
-			action: filter.Quarantine, because: "a: proposes quarantine"},
+		{
+			name: "proposal", policy: limits, reports: Reports{detailed(told("attachments", proposes(filter.Reject, nil)), filter.Finding{Symbol: "ATTACHMENT_EXECUTABLE", Detail: "invoice.exe"})},
+			action: filter.Reject, reply: "550 5.7.1 message refused by policy", because: "attachments: ATTACHMENT_EXECUTABLE invoice.exe",
+		},
+		{
+			name: "the finding that weighs most", policy: limits, reports: Reports{detailed(detailed(told("a", proposes(filter.Tag, nil)), filter.Finding{Symbol: "A", Strength: 1}), filter.Finding{Symbol: "B", Strength: 1, Detail: "it"})},
+			action: filter.Tag, score: 5, because: "a: B it",
+		},
+		{
+			name: "own reply", policy: limits, reports: Reports{told("spf", proposes(filter.Reject, own))},
+			action: filter.Reject, reply: "550 5.7.23 SPF says no", because: "spf: proposes reject",
+		},
+		{
+			name: "soft own reply", policy: limits, reports: Reports{told("grey", proposes(filter.Defer, soft))},
+			action: filter.Defer, reply: "450 4.7.1 greylisted", because: "grey: proposes defer",
+		},
+		{
+			name: "soft proposal without reply", policy: limits, reports: Reports{told("grey", proposes(filter.Defer, nil))},
+			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "grey: proposes defer",
+		},
+		{
+			name: "reply of the wrong class", policy: limits, reports: Reports{told("a", proposes(filter.Defer, own))},
+			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "a: proposes defer",
+		},
+		{
+			name: "reject with a soft reply", policy: limits, reports: Reports{told("a", proposes(filter.Reject, soft))},
+			action: filter.Reject, reply: "550 5.7.1 message refused by policy", because: "a: proposes reject",
+		},
+		{
+			name: "reply that breaks out", policy: limits, reports: Reports{told("a", proposes(filter.Reject, reply(550, 5, 7, 1, "no\r\n\x00grün")))},
+			action: filter.Reject, reply: "550 5.7.1 no ?gr?n", because: "a: proposes reject",
+		},
+		{
+			name: "endless reply", policy: limits, reports: Reports{told("a", proposes(filter.Reject, reply(550, 5, 7, 1, strings.Repeat("x", 5000))))},
+			action: filter.Reject, reply: "550 5.7.1 " + strings.Repeat("x", maxReplyText), because: "a: proposes reject",
+		},
+		{
+			name: "finding without words", policy: limits, reports: Reports{detailed(told("a", proposes(filter.Tag, nil)), filter.Finding{})},
+			action: filter.Tag, because: "a: proposes tag",
+		},
+		{
+			name: "skipped with on_error", policy: off, reports: Reports{told("x", proposes(filter.Reject, own)), {Stage: "b", Phase: filter.Data, Outcome: Skipped, OnError: ContinueOnError}},
+			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "b: could not tell: skipped",
+		},
+		{
+			name: "quarantine has no reply", policy: limits, reports: Reports{told("a", proposes(filter.Quarantine, own))},
+			action: filter.Quarantine, because: "a: proposes quarantine",
+		},
 
-		{name: "error defers", policy: limits, reports: Reports{failed("clam", Defer)},
-			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "clam: could not tell: error: clamd: no answer"},
+		{
+			name: "error defers", policy: limits, reports: Reports{failed("clam", Defer)},
+			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "clam: could not tell: error: clamd: no answer",
+		},
 		{name: "error continues", policy: limits, reports: Reports{failed("clam", ContinueOnError)}},
-		{name: "error rejects", policy: limits, reports: Reports{failed("clam", RejectOnError)},
-			action: filter.Reject, reply: "554 5.7.1 message refused by policy", because: "clam: could not tell: error: clamd: no answer"},
-		{name: "unknown on_error", policy: limits, reports: Reports{failed("clam", 9)},
-			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "clam: could not tell: error: clamd: no answer"},
-		{name: "time-out", policy: limits, reports: Reports{outcome(TimedOut, failed("clam", Defer))},
-			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "clam: could not tell: timeout: clamd: no answer"},
-		{name: "a failure's result does not count", policy: limits, reports: Reports{edited(outcome(Errored, told("a", found("BIG", 1, ""))), mail.RemovePart{Path: "1"}),
-			outcome(Panicked, told("b", proposes(filter.Reject, own)))}[1:],
-			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "b: could not tell: panic"},
+		{
+			name: "error rejects", policy: limits, reports: Reports{failed("clam", RejectOnError)},
+			action: filter.Reject, reply: "554 5.7.1 message refused by policy", because: "clam: could not tell: error: clamd: no answer",
+		},
+		{
+			name: "unknown on_error", policy: limits, reports: Reports{failed("clam", 9)},
+			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "clam: could not tell: error: clamd: no answer",
+		},
+		{
+			name: "time-out", policy: limits, reports: Reports{outcome(TimedOut, failed("clam", Defer))},
+			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "clam: could not tell: timeout: clamd: no answer",
+		},
+		{
+			name: "a failure's result does not count", policy: limits, reports: Reports{
+				edited(outcome(Errored, told("a", found("BIG", 1, ""))), mail.RemovePart{Path: "1"}),
+				outcome(Panicked, told("b", proposes(filter.Reject, own))),
+			}[1:],
+			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "b: could not tell: panic",
+		},
 
-		{name: "reject beats error", policy: limits, reports: Reports{failed("clam", Defer), told("spf", proposes(filter.Reject, own))},
-			action: filter.Reject, reply: "550 5.7.23 SPF says no", because: "spf: proposes reject"},
-		{name: "defer beats quarantine", policy: limits, reports: Reports{told("a", proposes(filter.Quarantine, nil)), failed("clam", Defer)},
-			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "clam: could not tell: error: clamd: no answer"},
-		{name: "score beats a lesser proposal", policy: limits, reports: Reports{told("a", proposes(filter.Tag, nil)), told("b", found("BIG", 1, ""))},
-			action: filter.Reject, reply: "550 5.7.1 message looks like spam", score: 15.2, because: "score 15.2 reaches reject 15 (BIG 15.2)"},
-		{name: "the first of equals", policy: limits, reports: Reports{told("a", proposes(filter.Reject, own)), told("b", proposes(filter.Reject, nil)), told("c", found("BIG", 1, ""))},
-			action: filter.Reject, reply: "550 5.7.23 SPF says no", score: 15.2, because: "a: proposes reject"},
-		{name: "skipped after a refusal", policy: limits, reports: Reports{told("a", proposes(filter.Reject, own)), outcome(Skipped, told("b", filter.Result{}))},
-			action: filter.Reject, reply: "550 5.7.23 SPF says no", because: "a: proposes reject"},
-		{name: "skipped after a refusal that is off", policy: off, reports: Reports{told("x", proposes(filter.Reject, own)), outcome(Skipped, told("b", filter.Result{}))},
-			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "b: could not tell: skipped"},
+		{
+			name: "reject beats error", policy: limits, reports: Reports{failed("clam", Defer), told("spf", proposes(filter.Reject, own))},
+			action: filter.Reject, reply: "550 5.7.23 SPF says no", because: "spf: proposes reject",
+		},
+		{
+			name: "defer beats quarantine", policy: limits, reports: Reports{told("a", proposes(filter.Quarantine, nil)), failed("clam", Defer)},
+			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "clam: could not tell: error: clamd: no answer",
+		},
+		{
+			name: "score beats a lesser proposal", policy: limits, reports: Reports{told("a", proposes(filter.Tag, nil)), told("b", found("BIG", 1, ""))},
+			action: filter.Reject, reply: "550 5.7.1 message looks like spam", score: 15.2, because: "score 15.2 reaches reject 15 (BIG 15.2)",
+		},
+		{
+			name: "the first of equals", policy: limits, reports: Reports{told("a", proposes(filter.Reject, own)), told("b", proposes(filter.Reject, nil)), told("c", found("BIG", 1, ""))},
+			action: filter.Reject, reply: "550 5.7.23 SPF says no", score: 15.2, because: "a: proposes reject",
+		},
+		{
+			name: "skipped after a refusal", policy: limits, reports: Reports{told("a", proposes(filter.Reject, own)), outcome(Skipped, told("b", filter.Result{}))},
+			action: filter.Reject, reply: "550 5.7.23 SPF says no", because: "a: proposes reject",
+		},
+		{
+			name: "skipped after a refusal that is off", policy: off, reports: Reports{told("x", proposes(filter.Reject, own)), outcome(Skipped, told("b", filter.Result{}))},
+			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "b: could not tell: skipped",
+		},
 
-		{name: "observed stage", policy: limits, reports: Reports{observed(told("a", proposes(filter.Reject, own))), observed(told("b", found("BIG", 1, ""))), told("c", found("A", 1, ""))},
-			score: 1, would: filter.Reject, why: "a: proposes reject"},
-		{name: "observed score", policy: limits, reports: Reports{observed(told("b", found("B", 1, ""))), told("c", found("A", 1, ""))},
-			score: 1, would: filter.Tag, why: "score 5 reaches tag 5 (B 4, A 1)"},
-		{name: "observed error", policy: limits, reports: Reports{observed(failed("clam", RejectOnError))},
-			would: filter.Reject, why: "clam: could not tell: error: clamd: no answer"},
-		{name: "observing policy", policy: observing, reports: Reports{told("a", found("BIG", 1, "")), edited(told("b", filter.Result{}), mail.RemovePart{Path: "1"})},
-			score: 15.2, would: filter.Reject, why: "score 15.2 reaches reject 15 (BIG 15.2)"},
+		{
+			name: "observed stage", policy: limits, reports: Reports{observed(told("a", proposes(filter.Reject, own))), observed(told("b", found("BIG", 1, ""))), told("c", found("A", 1, ""))},
+			score: 1, would: filter.Reject, why: "a: proposes reject",
+		},
+		{
+			name: "observed score", policy: limits, reports: Reports{observed(told("b", found("B", 1, ""))), told("c", found("A", 1, ""))},
+			score: 1, would: filter.Tag, why: "score 5 reaches tag 5 (B 4, A 1)",
+		},
+		{
+			name: "observed error", policy: limits, reports: Reports{observed(failed("clam", RejectOnError))},
+			would: filter.Reject, why: "clam: could not tell: error: clamd: no answer",
+		},
+		{
+			name: "observing policy", policy: observing, reports: Reports{told("a", found("BIG", 1, "")), edited(told("b", filter.Result{}), mail.RemovePart{Path: "1"})},
+			score: 15.2, would: filter.Reject, why: "score 15.2 reaches reject 15 (BIG 15.2)",
+		},
 		{name: "stage that is off", policy: off, reports: Reports{told("x", found("BIG", 1, "")), failed("x", Defer), told("y", found("A", 1, ""))}, score: 1},
 
 		{name: "exempt from scores", policy: exempt, reports: Reports{told("a", found("BIG", 1, ""))}, score: 15.2},
 		{name: "exempt from what is held", policy: exempt, reports: Reports{at(filter.Connect, held(told("dnsbl", proposes(filter.Reject, own))))}},
-		{name: "not exempt from the rest", policy: exempt, reports: Reports{held(told("dnsbl", proposes(filter.Reject, own))), told("clam", proposes(filter.Quarantine, nil))},
-			action: filter.Quarantine, because: "clam: proposes quarantine"},
-		{name: "not exempt from the unknown", policy: exempt, reports: Reports{failed("clam", Defer)},
-			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "clam: could not tell: error: clamd: no answer"},
+		{
+			name: "not exempt from the rest", policy: exempt, reports: Reports{held(told("dnsbl", proposes(filter.Reject, own))), told("clam", proposes(filter.Quarantine, nil))},
+			action: filter.Quarantine, because: "clam: proposes quarantine",
+		},
+		{
+			name: "not exempt from the unknown", policy: exempt, reports: Reports{failed("clam", Defer)},
+			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "clam: could not tell: error: clamd: no answer",
+		},
 
-		{name: "held", policy: limits, reports: Reports{at(filter.Connect, held(told("dnsbl", proposes(filter.Reject, own))))},
-			action: filter.Reject, reply: "550 5.7.23 SPF says no", because: "dnsbl: proposes reject", hold: true},
-		{name: "not held", policy: limits, reports: Reports{at(filter.Connect, told("acl", proposes(filter.Reject, own)))},
-			action: filter.Reject, reply: "550 5.7.23 SPF says no", because: "acl: proposes reject"},
-		{name: "one that need not be held", policy: limits, reports: Reports{at(filter.Connect, held(told("dnsbl", proposes(filter.Reject, own)))), at(filter.Connect, told("acl", proposes(filter.Reject, nil)))},
-			action: filter.Reject, reply: "550 5.7.1 message refused by policy", because: "acl: proposes reject"},
-		{name: "early error is held", policy: limits, reports: Reports{at(filter.Mail, failed("spf", Defer))},
-			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "spf: could not tell: error: clamd: no answer", hold: true},
-		{name: "early score is held", policy: limits, reports: Reports{at(filter.Helo, told("a", found("BIG", 1, "")))},
-			action: filter.Reject, reply: "550 5.7.1 message looks like spam", score: 15.2, because: "score 15.2 reaches reject 15 (BIG 15.2)", hold: true},
-		{name: "late score is not", policy: limits, reports: Reports{at(filter.Helo, told("a", found("BIG", 1, ""))), told("b", filter.Result{})},
-			action: filter.Reject, reply: "550 5.7.1 message looks like spam", score: 15.2, because: "score 15.2 reaches reject 15 (BIG 15.2)"},
+		{
+			name: "held", policy: limits, reports: Reports{at(filter.Connect, held(told("dnsbl", proposes(filter.Reject, own))))},
+			action: filter.Reject, reply: "550 5.7.23 SPF says no", because: "dnsbl: proposes reject", hold: true,
+		},
+		{
+			name: "not held", policy: limits, reports: Reports{at(filter.Connect, told("acl", proposes(filter.Reject, own)))},
+			action: filter.Reject, reply: "550 5.7.23 SPF says no", because: "acl: proposes reject",
+		},
+		{
+			name: "one that need not be held", policy: limits, reports: Reports{at(filter.Connect, held(told("dnsbl", proposes(filter.Reject, own)))), at(filter.Connect, told("acl", proposes(filter.Reject, nil)))},
+			action: filter.Reject, reply: "550 5.7.1 message refused by policy", because: "acl: proposes reject",
+		},
+		{
+			name: "early error is held", policy: limits, reports: Reports{at(filter.Mail, failed("spf", Defer))},
+			action: filter.Defer, reply: "451 4.3.0 temporary problem, please try again", because: "spf: could not tell: error: clamd: no answer", hold: true,
+		},
+		{
+			name: "early score is held", policy: limits, reports: Reports{at(filter.Helo, told("a", found("BIG", 1, "")))},
+			action: filter.Reject, reply: "550 5.7.1 message looks like spam", score: 15.2, because: "score 15.2 reaches reject 15 (BIG 15.2)", hold: true,
+		},
+		{
+			name: "late score is not", policy: limits, reports: Reports{at(filter.Helo, told("a", found("BIG", 1, ""))), told("b", filter.Result{})},
+			action: filter.Reject, reply: "550 5.7.1 message looks like spam", score: 15.2, because: "score 15.2 reaches reject 15 (BIG 15.2)",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v := c.policy.Decide(c.reports)
@@ -207,8 +293,10 @@ func TestReasonNamesTheGreatest(t *testing.T) {
 
 func TestEditsOfEnforcedStagesOnly(t *testing.T) {
 	one, two, three := mail.RemovePart{Path: "1"}, mail.AddField{Name: "X", Body: "y"}, mail.RemovePart{Path: "3"}
-	rs := Reports{edited(told("a", filter.Result{}), one, two), observed(edited(told("b", filter.Result{}), mail.RemovePart{Path: "2"})),
-		edited(told("x", filter.Result{}), mail.RemovePart{Path: "4"}), edited(told("c", proposes(filter.Tag, nil)), three)}
+	rs := Reports{
+		edited(told("a", filter.Result{}), one, two), observed(edited(told("b", filter.Result{}), mail.RemovePart{Path: "2"})),
+		edited(told("x", filter.Result{}), mail.RemovePart{Path: "4"}), edited(told("c", proposes(filter.Tag, nil)), three),
+	}
 	p := &Policy{Off: map[string]bool{"x": true}}
 	if diff := cmp.Diff([]mail.Edit{one, two, three}, p.Decide(rs).Edits); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -266,8 +354,10 @@ func drawReports(t *rapid.T) Reports {
 			r.Result.Reply = reply(rapid.SampledFrom([]int{250, 450, 550}).Draw(t, "code"), 5, 0, 0, rapid.String().Draw(t, "text"))
 		}
 		for range rapid.IntRange(0, 3).Draw(t, "findings") {
-			r.Result.Findings = append(r.Result.Findings, filter.Finding{Symbol: rapid.SampledFrom([]string{"", "A", "B", "C"}).Draw(t, "symbol"),
-				Strength: rapid.Float64Range(-10, 10).Draw(t, "strength"), Detail: rapid.String().Draw(t, "detail")})
+			r.Result.Findings = append(r.Result.Findings, filter.Finding{
+				Symbol:   rapid.SampledFrom([]string{"", "A", "B", "C"}).Draw(t, "symbol"),
+				Strength: rapid.Float64Range(-10, 10).Draw(t, "strength"), Detail: rapid.String().Draw(t, "detail"),
+			})
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "edits") {
 			r.Result.Edits = append(r.Result.Edits, mail.RemovePart{Path: fmt.Sprint(rapid.IntRange(1, 99).Draw(t, "path"))})
@@ -283,8 +373,10 @@ func drawPolicy(t *rapid.T) *Policy {
 		}
 		return ptr(rapid.Float64Range(-5, 30).Draw(t, name))
 	}
-	p := &Policy{Tag: threshold("tag"), Quarantine: threshold("quarantine"), Reject: threshold("reject"),
-		Weights: map[string]float64{"A": 1, "B": 4.25, "C": -2.5}, Observe: rapid.IntRange(0, 3).Draw(t, "observe") == 0}
+	p := &Policy{
+		Tag: threshold("tag"), Quarantine: threshold("quarantine"), Reject: threshold("reject"),
+		Weights: map[string]float64{"A": 1, "B": 4.25, "C": -2.5}, Observe: rapid.IntRange(0, 3).Draw(t, "observe") == 0,
+	}
 	if rapid.Bool().Draw(t, "off") {
 		p.Off = map[string]bool{"b": true}
 	}

@@ -76,8 +76,10 @@ func TestFactsGoIntoTheirScope(t *testing.T) {
 				"transaction": len(in.Transaction.Facts()) > 0,
 				"recipient":   len(in.Recipient.Facts()) > 0,
 			}
-			want := map[filter.Phase]string{filter.Connect: "session", filter.Helo: "session",
-				filter.Mail: "transaction", filter.Rcpt: "recipient", filter.Data: "transaction"}[ph]
+			want := map[filter.Phase]string{
+				filter.Connect: "session", filter.Helo: "session",
+				filter.Mail: "transaction", filter.Rcpt: "recipient", filter.Data: "transaction",
+			}[ph]
 			for scope, has := range got {
 				if has != (scope == want) {
 					t.Errorf("%s has it: %v", scope, has)

@@ -41,8 +41,13 @@ func TestStamp(t *testing.T) {
 		"Authentication-Results: mx.example.org; dkim=pass\nAuthentication-Results: other.example; dkim=pass\nSubject: hi\n\nbody\n"
 	thresholds := &Policy{Tag: ptr(5.0), Reject: ptr(15.0)}
 	tagged := Verdict{Action: filter.Tag, Score: 5.14, Findings: []StageFinding{
-		{Finding: filter.Finding{Symbol: "A", Strength: 1}}, {Finding: filter.Finding{Symbol: "B", Strength: 1}}, {Finding: filter.Finding{Symbol: "A", Strength: 1}},
-		{Finding: filter.Finding{Symbol: "SEEN", Strength: 1}, Observed: true}, {Finding: filter.Finding{Symbol: "MENTION"}}, {Finding: filter.Finding{Strength: 1}}}}
+		{Finding: filter.Finding{Symbol: "A", Strength: 1}},
+		{Finding: filter.Finding{Symbol: "B", Strength: 1}},
+		{Finding: filter.Finding{Symbol: "A", Strength: 1}},
+		{Finding: filter.Finding{Symbol: "SEEN", Strength: 1}, Observed: true},
+		{Finding: filter.Finding{Symbol: "MENTION"}},
+		{Finding: filter.Finding{Strength: 1}},
+	}}
 	var many Verdict
 	for _, s := range []string{"ALPHA_SYMBOL", "BETA_SYMBOL", "GAMMA_SYMBOL", "DELTA_SYMBOL", "EPSILON_SYMBOL", "ZETA_SYMBOL"} {
 		many.Findings = append(many.Findings, StageFinding{Finding: filter.Finding{Symbol: s, Strength: 1}})
@@ -59,29 +64,47 @@ func TestStamp(t *testing.T) {
 		want    string
 	}{
 		{name: "empty plan", text: forged, noPlan: true, verdict: tagged, options: StampOptions{AuthservID: "mx.example.org", Score: true}},
-		{name: "results and score", text: received, facts: []filter.Fact{spfPass, dkimNone}, verdict: tagged,
+		{
+			name: "results and score", text: received, facts: []filter.Fact{spfPass, dkimNone}, verdict: tagged,
 			options: StampOptions{AuthservID: "mx.example.org", Score: true, Policy: thresholds},
 			want: "+Authentication-Results: mx.example.org;\n\tspf=pass smtp.mailfrom=x@y.example;\n\tdkim=none\n" +
-				"+X-Spam-Flag: YES\n+X-Spam-Status: Yes, score=5.1 required=5.0 tests=A,B\n+X-Spam-Score: 5.1\n+X-Spam-Level: *****\n"},
-		{name: "clean", text: received, options: StampOptions{AuthservID: "mx.example.org", Score: true, Policy: thresholds},
-			want: "+Authentication-Results: mx.example.org; none\n+X-Spam-Status: No, score=0.0 required=5.0 tests=none\n+X-Spam-Score: 0.0\n"},
-		{name: "not quite the threshold", text: received, verdict: Verdict{Score: 4.999}, options: StampOptions{Score: true, Policy: thresholds},
-			want: "+X-Spam-Status: No, score=4.9 required=5.0 tests=none\n+X-Spam-Score: 4.9\n+X-Spam-Level: ****\n"},
-		{name: "no thresholds, folded", text: received, verdict: many, options: StampOptions{Score: true},
-			want: "+X-Spam-Status: No, score=-0.3 tests=ALPHA_SYMBOL,BETA_SYMBOL,GAMMA_SYMBOL,\n\tDELTA_SYMBOL,EPSILON_SYMBOL,ZETA_SYMBOL\n+X-Spam-Score: -0.3\n"},
-		{name: "stars end", text: received, verdict: Verdict{Score: 1e9}, options: StampOptions{Score: true},
-			want: "+X-Spam-Status: No, score=1000000000.0 tests=none\n+X-Spam-Score: 1000000000.0\n+X-Spam-Level: " + strings.Repeat("*", 50) + "\n"},
-		{name: "forged fields", text: forged, options: StampOptions{AuthservID: "mx.example.org", Score: true},
+				"+X-Spam-Flag: YES\n+X-Spam-Status: Yes, score=5.1 required=5.0 tests=A,B\n+X-Spam-Score: 5.1\n+X-Spam-Level: *****\n",
+		},
+		{
+			name: "clean", text: received, options: StampOptions{AuthservID: "mx.example.org", Score: true, Policy: thresholds},
+			want: "+Authentication-Results: mx.example.org; none\n+X-Spam-Status: No, score=0.0 required=5.0 tests=none\n+X-Spam-Score: 0.0\n",
+		},
+		{
+			name: "not quite the threshold", text: received, verdict: Verdict{Score: 4.999}, options: StampOptions{Score: true, Policy: thresholds},
+			want: "+X-Spam-Status: No, score=4.9 required=5.0 tests=none\n+X-Spam-Score: 4.9\n+X-Spam-Level: ****\n",
+		},
+		{
+			name: "no thresholds, folded", text: received, verdict: many, options: StampOptions{Score: true},
+			want: "+X-Spam-Status: No, score=-0.3 tests=ALPHA_SYMBOL,BETA_SYMBOL,GAMMA_SYMBOL,\n\tDELTA_SYMBOL,EPSILON_SYMBOL,ZETA_SYMBOL\n+X-Spam-Score: -0.3\n",
+		},
+		{
+			name: "stars end", text: received, verdict: Verdict{Score: 1e9}, options: StampOptions{Score: true},
+			want: "+X-Spam-Status: No, score=1000000000.0 tests=none\n+X-Spam-Score: 1000000000.0\n+X-Spam-Level: " + strings.Repeat("*", 50) + "\n",
+		},
+		{
+			name: "forged fields", text: forged, options: StampOptions{AuthservID: "mx.example.org", Score: true},
 			want: "+Authentication-Results: mx.example.org; none\n+X-Spam-Status: No, score=0.0 tests=none\n+X-Spam-Score: 0.0\n" +
 				"-X-Spam-Flag: NO\n-X-SPAM-Status: No, score=-99\n-x-spam-score : -99\n-X-Spam-Level:\n" +
-				"-X-Postern-Id: 1\n-X-MS-Exchange-Organization-SCL: -1\n-X-MS-Exchange-Forest-RulesExecuted: x\n-Authentication-Results: mx.example.org; dkim=pass\n"},
-		{name: "score fields are not ours", text: forged, options: StampOptions{},
-			want: "-X-Postern-Id: 1\n-X-MS-Exchange-Organization-SCL: -1\n-X-MS-Exchange-Forest-RulesExecuted: x\n"},
+				"-X-Postern-Id: 1\n-X-MS-Exchange-Organization-SCL: -1\n-X-MS-Exchange-Forest-RulesExecuted: x\n-Authentication-Results: mx.example.org; dkim=pass\n",
+		},
+		{
+			name: "score fields are not ours", text: forged, options: StampOptions{},
+			want: "-X-Postern-Id: 1\n-X-MS-Exchange-Organization-SCL: -1\n-X-MS-Exchange-Forest-RulesExecuted: x\n",
+		},
 		{name: "relay client", text: forged, relay: true, options: StampOptions{}, want: "-X-Postern-Id: 1\n"},
-		{name: "observing policy", text: forged, verdict: tagged, options: StampOptions{AuthservID: "mx.example.org", Score: true, Policy: &Policy{Observe: true}},
-			want: "+Authentication-Results: mx.example.org; none\n-Authentication-Results: mx.example.org; dkim=pass\n"},
-		{name: "a blank before the first field", text: " Authentication-Results: mx.example.org; dkim=pass\nSubject: x\n\n", options: StampOptions{AuthservID: "mx.example.org"},
-			want: "+Authentication-Results: mx.example.org; none\n- Authentication-Results: mx.example.org; dkim=pass\n"},
+		{
+			name: "observing policy", text: forged, verdict: tagged, options: StampOptions{AuthservID: "mx.example.org", Score: true, Policy: &Policy{Observe: true}},
+			want: "+Authentication-Results: mx.example.org; none\n-Authentication-Results: mx.example.org; dkim=pass\n",
+		},
+		{
+			name: "a blank before the first field", text: " Authentication-Results: mx.example.org; dkim=pass\nSubject: x\n\n", options: StampOptions{AuthservID: "mx.example.org"},
+			want: "+Authentication-Results: mx.example.org; none\n- Authentication-Results: mx.example.org; dkim=pass\n",
+		},
 		{name: "other letters that fold to ours", text: "X-Po\u017ftern-Id: 1\nSubject: x\n\n", options: StampOptions{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

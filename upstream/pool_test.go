@@ -97,8 +97,10 @@ func TestCancel(t *testing.T) {
 	for stage, script := range upTo {
 		t.Run(string(stage), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := &backend{name: "s1", done: make(chan struct{}),
-					scripts: [][]string{append(strings.FieldsFunc(script, func(r rune) bool { return r == '\n' }), "STALL")}}
+				b := &backend{
+					name: "s1", done: make(chan struct{}),
+					scripts: [][]string{append(strings.FieldsFunc(script, func(r rune) bool { return r == '\n' }), "STALL")},
+				}
 				p := pool(t, Config{Servers: []string{"s1.test:25"}, Dial: pipeNet{"s1.test:25": b}.dial})
 				ctx, cancel := context.WithCancel(t.Context())
 				time.AfterFunc(time.Second, cancel)
@@ -159,7 +161,7 @@ func TestBackoff(t *testing.T) {
 			if !s.isDown(time.Now()) {
 				t.Errorf("up before %v", want)
 			}
-			time.Sleep(2)
+			time.Sleep(2 * time.Nanosecond)
 			if s.isDown(time.Now()) {
 				t.Errorf("down after %v", want)
 			}

@@ -68,8 +68,10 @@ const (
 
 // Stages gives all stages, for those who prepare a metric's series.
 func Stages() []Stage {
-	return []Stage{StageWait, StageDial, StageGreeting, StageHello, StageTLS, StageMail, StageRcpt,
-		StageData, StageBody, StageDot, StageContent, StageStore}
+	return []Stage{
+		StageWait, StageDial, StageGreeting, StageHello, StageTLS, StageMail, StageRcpt,
+		StageData, StageBody, StageDot, StageContent, StageStore,
+	}
 }
 
 // Outcome is what became of one delivery, and on whose word.

@@ -23,8 +23,11 @@ func TestClientReply(t *testing.T) {
 		{"delivered", Outcome{Kind: Delivered, Reply: mail.NewReply(250, 2, 6, 0, "mail1.corp has it")}, "250 2.0.0 Ok: queued as ID", ""},
 		{"refused", Outcome{Kind: Refused, Reply: said}, "554 5.7.1 the next server refused the message (ID)", "554 5.7.1 content refused by mail1.corp (ID)"},
 		{"refused without words", Outcome{Kind: Refused, Reply: mail.Reply{Code: 550}}, "550 5.0.0 the next server refused the message (ID)", ""},
-		{"deferred", Outcome{Kind: Refused, Reply: mail.NewReply(452, 4, 2, 2, "full")},
-			"452 4.2.2 the next server cannot take the message now, please try again later (ID)", "452 4.2.2 full (ID)"},
+		{
+			"deferred",
+			Outcome{Kind: Refused, Reply: mail.NewReply(452, 4, 2, 2, "full")},
+			"452 4.2.2 the next server cannot take the message now, please try again later (ID)", "452 4.2.2 full (ID)",
+		},
 		{"our fault in spite of a 5yz", Outcome{Reply: said, Stage: StageMail}, "451 4.4.0 the next server is not ready for us, please try again later (ID)", ""},
 		{"recipient", Outcome{Kind: RecipientRefused, Reply: said}, "451 4.3.0 a recipient is no longer accepted, please try again (ID)", ""},
 		{"no connection", Outcome{Kind: Unreachable, Stage: StageDial}, "451 4.4.1 the next server cannot be reached, please try again later (ID)", ""},

@@ -32,8 +32,10 @@ func TestReadReply(t *testing.T) {
 		{name: "enhanced too long", in: "550 5.1000.1 no\r\n", want: mail.Reply{Code: 550, Text: "5.1000.1 no"}},
 		{name: "enhanced with a sign", in: "550 5.+1.1 no\r\n", want: mail.Reply{Code: 550, Text: "5.+1.1 no"}},
 		{name: "an address is no enhanced code", in: "220 10.1.0.9 ready\r\n", want: mail.Reply{Code: 220, Text: "10.1.0.9 ready"}},
-		{name: "several lines", in: "550-5.7.1 one\r\n550-5.7.1 two\r\n550 5.7.1 three\r\n",
-			want: mail.NewReply(550, 5, 7, 1, "one\ntwo\nthree")},
+		{
+			name: "several lines", in: "550-5.7.1 one\r\n550-5.7.1 two\r\n550 5.7.1 three\r\n",
+			want: mail.NewReply(550, 5, 7, 1, "one\ntwo\nthree"),
+		},
 		{name: "not printable", in: "250 a\x00b\tc\xff\x1b[1m\r\n", want: mail.Reply{Code: 250, Text: "a?b?c??[1m"}},
 		{name: "eight bit", in: "250 grün\r\n", want: mail.Reply{Code: 250, Text: "grün"}},
 		{name: "bare CR within", in: "250 a\rb\r\n", want: mail.Reply{Code: 250, Text: "a?b"}},
@@ -46,11 +48,15 @@ func TestReadReply(t *testing.T) {
 		{name: "empty line", in: "\r\n", err: errProtocol},
 		{name: "cut short", in: "250-a\r\n250", err: io.EOF},
 		{name: "nothing", in: "", err: io.EOF},
-		{name: "longest line", in: "250 " + strings.Repeat("x", maxReplyLine-6) + "\r\n",
-			want: mail.Reply{Code: 250, Text: strings.Repeat("x", maxReplyLine-6)}},
+		{
+			name: "longest line", in: "250 " + strings.Repeat("x", maxReplyLine-6) + "\r\n",
+			want: mail.Reply{Code: 250, Text: strings.Repeat("x", maxReplyLine-6)},
+		},
 		{name: "line too long", in: "250 " + strings.Repeat("x", maxReplyLine-5) + "\r\n", err: errProtocol},
-		{name: "most lines", in: strings.Repeat("250-\r\n", maxReplyLines-1) + "250 \r\n",
-			want: mail.Reply{Code: 250, Text: strings.Repeat("\n", maxReplyLines-1)}},
+		{
+			name: "most lines", in: strings.Repeat("250-\r\n", maxReplyLines-1) + "250 \r\n",
+			want: mail.Reply{Code: 250, Text: strings.Repeat("\n", maxReplyLines-1)},
+		},
 		{name: "too many lines", in: strings.Repeat("250-\r\n", maxReplyLines) + "250 \r\n", err: errProtocol},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -63,8 +63,10 @@ func TestFacts(t *testing.T) {
 			t.Errorf("keep original: %v, %v", got, ok)
 		}
 		parts, _ := auth.Parts.Among(res.Facts)
-		want := auth.PartReport{Path: "2", Type: "application/octet-stream", Names: []string{"a.exe"}, Size: int64(len(content)),
-			SHA256: parts[1].SHA256, Class: "executable", Reason: "it is a DOS or Windows program; the file name ends in .exe", Action: "strip"}
+		want := auth.PartReport{
+			Path: "2", Type: "application/octet-stream", Names: []string{"a.exe"}, Size: int64(len(content)),
+			SHA256: parts[1].SHA256, Class: "executable", Reason: "it is a DOS or Windows program; the file name ends in .exe", Action: "strip",
+		}
 		if d := cmp.Diff(want, parts[1]); d != "" || len(parts) != 2 {
 			t.Errorf("-want +got\n%s", d)
 		}

@@ -56,8 +56,10 @@ var (
 
 	// laterClasses are names that the documentation of later versions knows: an administrator who copies
 	// one of them is told that nothing would act on it.
-	laterClasses = []string{"macro_auto", "macro", "disk_image", "active_html", "active_pdf", "partial", "encrypted",
-		"sealed", "unreadable", "bomb"}
+	laterClasses = []string{
+		"macro_auto", "macro", "disk_image", "active_html", "active_pdf", "partial", "encrypted",
+		"sealed", "unreadable", "bomb",
+	}
 )
 
 // config is the filter's own configuration.

@@ -158,8 +158,10 @@ func TestDetectSuite(t *testing.T) {
 // FuzzDetect: no input makes detection fail, more octets behind the head change nothing, and a text body
 // is never a script or a shortcut.
 func FuzzDetect(f *testing.F) {
-	for _, s := range []string{"MZ", "\x7fELF", shellLink, "#!/bin/sh", "<?xml?><!--", "[a]\n[internetshortcut]", utf16LE("@echo off"),
-		compoundFile(1, "\x84\x10"), "\xca\xfe\xba\xbe\x00\x00\x00\x02", windowsProgram(0x80)} {
+	for _, s := range []string{
+		"MZ", "\x7fELF", shellLink, "#!/bin/sh", "<?xml?><!--", "[a]\n[internetshortcut]", utf16LE("@echo off"),
+		compoundFile(1, "\x84\x10"), "\xca\xfe\xba\xbe\x00\x00\x00\x02", windowsProgram(0x80),
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, head []byte) {

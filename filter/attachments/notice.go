@@ -57,8 +57,10 @@ func loadNotice(file string) (*template.Template, error) {
 	if err != nil {
 		return nil, fmt.Errorf("attachments: notice: %w", err)
 	}
-	sample := notice{Files: []removed{{Name: "a.exe", Type: "application/octet-stream", Size: sizeText(1), Class: "executable",
-		SHA256: strings.Repeat("0", 64), Reason: "a sample"}}, Gateway: "mx.example", Postmaster: "p@example", ID: "id"}
+	sample := notice{Files: []removed{{
+		Name: "a.exe", Type: "application/octet-stream", Size: sizeText(1), Class: "executable",
+		SHA256: strings.Repeat("0", 64), Reason: "a sample",
+	}}, Gateway: "mx.example", Postmaster: "p@example", ID: "id"}
 	out, err := render(t, sample)
 	if err != nil {
 		return nil, fmt.Errorf("attachments: notice: %w", err)

@@ -332,8 +332,10 @@ func TestLoad(t *testing.T) {
 			if got.BodyBad > 0 || got.NoID > 0 {
 				t.Errorf("content changed: %+v", got)
 			}
-			rows = append(rows, []string{c.name, fmt.Sprint(l.OK), fmt.Sprint(unique), fmt.Sprint(n - unique), fmt.Sprint(dups),
-				fmt.Sprint(unknown), l.String(), fmt.Sprintf("%.0f", l.Rate), fmt.Sprintf("%.1f / %.1f", l.Latency.P50, l.Latency.P99)})
+			rows = append(rows, []string{
+				c.name, fmt.Sprint(l.OK), fmt.Sprint(unique), fmt.Sprint(n - unique), fmt.Sprint(dups),
+				fmt.Sprint(unknown), l.String(), fmt.Sprintf("%.0f", l.Rate), fmt.Sprintf("%.1f / %.1f", l.Latency.P50, l.Latency.P99),
+			})
 		})
 	}
 	table("20,000 messages over 20 sessions, `filters: []`",

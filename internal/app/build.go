@@ -151,29 +151,11 @@ func exemptRecipients(cfg *config.Config) func(mail.Address) bool {
 		case "postmaster", "abuse":
 			return true
 		}
-		for _, pattern := range cfg.ExemptRecipients {
-			if matchRecipient(pattern, a) {
-				return true
-			}
-		}
-		return false
+		return cfg.Exempt(a)
 	}
 }
 
-// matchRecipient reports whether a is meant by a pattern: an address, a domain, or a local part and "@*".
-func matchRecipient(pattern string, a mail.Address) bool {
-	local, domain, whole := strings.Cut(pattern, "@")
-	switch {
-	case !whole:
-		return pattern == a.Domain()
-	case domain == "*":
-		return strings.EqualFold(local, a.Unquoted())
-	default:
-		return strings.EqualFold(local, a.Unquoted()) && domain == a.Domain()
-	}
-}
-
-// serverTLS reads a listener's certificate; get gives the current one, so that a reload can change it.
+// serverTLS reads a listener's certificate, nil where it has none.
 func serverTLS(cfg *config.Config, l config.Listener) (*tls.Certificate, error) {
 	if l.TLS == nil {
 		return nil, nil

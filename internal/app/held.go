@@ -58,6 +58,10 @@ func heldError(id string, err error) error {
 		return nil
 	case errors.Is(err, quarantine.ErrNotFound), errors.Is(err, quarantine.ErrID):
 		return exit(ExitData, "%s: nothing is held under this id", id)
+	case errors.Is(err, quarantine.ErrDamaged):
+		return exit(ExitData, "%s: %v", id, err)
+	case errors.Is(err, quarantine.ErrBusy):
+		return exit(ExitUnavailable, "%s: another command works on it; try again", id)
 	case errors.Is(err, quarantine.ErrReleased):
 		return exit(ExitData, "%s: has been released already", id)
 	case errors.Is(err, quarantine.ErrInDoubt):

@@ -122,10 +122,24 @@ func TestUnits(t *testing.T) {
 		want time.Duration
 		ok   bool
 	}{
-		{"30d", 30 * day, true}, {"2w", 14 * day, true}, {"1w2d12h", 9*day + 12*time.Hour, true}, {"90s", 90 * time.Second, true},
-		{"1m30s", 90 * time.Second, true}, {"0", 0, true}, {"1.5h", 90 * time.Minute, true},
-		{"", 0, false}, {"5", 0, false}, {"-1s", 0, false}, {"d", 0, false}, {"1d1w", 0, false}, {"1d-1h", 0, false}, {"-1d", 0, false},
-		{"200000w", 0, false}, {"106751d24h", 0, false}, {"1 d", 0, false}, {"1y", 0, false},
+		{"30d", 30 * day, true},
+		{"2w", 14 * day, true},
+		{"1w2d12h", 9*day + 12*time.Hour, true},
+		{"90s", 90 * time.Second, true},
+		{"1m30s", 90 * time.Second, true},
+		{"0", 0, true},
+		{"1.5h", 90 * time.Minute, true},
+		{"", 0, false},
+		{"5", 0, false},
+		{"-1s", 0, false},
+		{"d", 0, false},
+		{"1d1w", 0, false},
+		{"1d-1h", 0, false},
+		{"-1d", 0, false},
+		{"200000w", 0, false},
+		{"106751d24h", 0, false},
+		{"1 d", 0, false},
+		{"1y", 0, false},
 	} {
 		if got, err := ParseDuration(tt.in); got != tt.want || (err == nil) != tt.ok {
 			t.Errorf("ParseDuration(%q) = %v, %v", tt.in, got, err)
@@ -136,8 +150,20 @@ func TestUnits(t *testing.T) {
 		want int64
 		ok   bool
 	}{
-		{"0", 0, true}, {"1024", 1024, true}, {"50MiB", 50 << 20, true}, {"1k", 1000, true}, {"2 GiB", 2 << 30, true}, {"3G", 3e9, true},
-		{"", 0, false}, {"MiB", 0, false}, {"-1", 0, false}, {"1.5MiB", 0, false}, {"8000000TiB", 8000000 << 40, true}, {"9000000TiB", 0, false}, {"1MB", 0, false}, {"1K", 0, false},
+		{"0", 0, true},
+		{"1024", 1024, true},
+		{"50MiB", 50 << 20, true},
+		{"1k", 1000, true},
+		{"2 GiB", 2 << 30, true},
+		{"3G", 3e9, true},
+		{"", 0, false},
+		{"MiB", 0, false},
+		{"-1", 0, false},
+		{"1.5MiB", 0, false},
+		{"8000000TiB", 8000000 << 40, true},
+		{"9000000TiB", 0, false},
+		{"1MB", 0, false},
+		{"1K", 0, false},
 	} {
 		if got, err := ParseSize(tt.in); got != tt.want || (err == nil) != tt.ok {
 			t.Errorf("ParseSize(%q) = %v, %v", tt.in, got, err)

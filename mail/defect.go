@@ -19,6 +19,12 @@ const (
 	LimitParameters DefectKind = "limit-parameters" // a field has more parameters, or names, than are read
 )
 
+// IsLimit reports whether the kind is a limit that was reached: a part with such a defect was not looked
+// at as a whole, and nothing may be said of the rest.
+func (k DefectKind) IsLimit() bool {
+	return k == LimitHeader || k == LimitParts || k == LimitDepth || k == LimitParameters
+}
+
 // Departures in the header of a message or part.
 const (
 	MalformedField        DefectKind = "malformed-field"         // a header line that is no field
@@ -49,7 +55,5 @@ const (
 	NoParts             DefectKind = "no-parts"              // a multipart in which no delimiter line was found
 	NoClosingBoundary   DefectKind = "no-closing-boundary"   // a multipart ends without its close delimiter
 	PartsAfterClose     DefectKind = "parts-after-close"     // delimiter lines behind the close delimiter
-	TextBeforeParts     DefectKind = "text-before-parts"     // a preamble
-	TextAfterParts      DefectKind = "text-after-parts"      // an epilogue
 	BlanksAfterBoundary DefectKind = "blanks-after-boundary" // blanks at the end of a delimiter line
 )

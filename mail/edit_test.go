@@ -46,7 +46,7 @@ func ExampleRewrite() {
 	}
 	defer m.Release()
 	text, err := io.ReadAll(m.Open())
-	fmt.Println(strings.ReplaceAll(string(text), "\r\n", "\n"), err)
+	fmt.Print(strings.ReplaceAll(string(text), "\r\n", "\n"), err)
 	// Output:
 	// X-Spam-Flag: YES
 	// From: a@example.org

@@ -220,6 +220,21 @@ func checkReindexed(c *Content, out []byte, gone map[*Part]bool) error {
 	return nil
 }
 
+// Nothing is missed where two blocks meet.
+func TestIndexBlocks(t *testing.T) {
+	for n := 3*maxLine - 150; n < 3*maxLine; n++ {
+		msg := lines("Content-Type: multipart/mixed; boundary=b\n\n" + strings.Repeat("x", n) + "\n--b \n\none\n--b\n\n\n--bb\ntwo\n--b--\n")
+		if err := checkIndex([]byte(msg), Limits{}); err != nil {
+			t.Fatalf("%d: %v", n, err)
+		}
+		s := newScanner(strings.NewReader(msg), int64(len(msg)))
+		s.step = 61
+		if at, err := s.find([]byte("\r\n--b-"), 0, s.size); err != nil || at != int64(len(msg))-9 {
+			t.Fatalf("%d: found at %d of %d, %v", n, at, len(msg), err)
+		}
+	}
+}
+
 func TestIndexRandom(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		lim := rapid.SampledFrom([]Limits{{}, {Parts: 3}, {Depth: 1}, {PartHeaderOctets: 20}, {Fields: 1}}).Draw(t, "limits")

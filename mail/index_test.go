@@ -39,6 +39,14 @@ func outline(c *Content) string {
 	return b.String()
 }
 
+func TestIsLimit(t *testing.T) {
+	for kind, want := range map[DefectKind]bool{LimitHeader: true, LimitParts: true, LimitDepth: true, LimitParameters: true, NoParts: false, "": false} {
+		if kind.IsLimit() != want {
+			t.Errorf("%q: %v", kind, !want)
+		}
+	}
+}
+
 func TestIndex(t *testing.T) {
 	const mixed = "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n"
 	tests := []struct {

@@ -114,6 +114,15 @@ func TestRewrite(t *testing.T) {
 			rewriteHead + "--b\nContent-Type: message/rfc822\n\nFrom: a@b\n" + emptyType + "MIME-Version: 1.0\nX: y\n\n\n--b--\n",
 		},
 		{
+			"remove an embedded message behind a header without its blank line",
+			rewriteHead + "--b\nContent-Type: message/rfc822\nno field\nSubject: in\n--b--\n", []Edit{RemovePart{"1.0"}},
+			rewriteHead + "--b\nContent-Type: message/rfc822\n\n" + emptyType + "MIME-Version: 1.0\n\n\n--b--\n",
+		},
+		{
+			"remove a part behind a header without its blank line", "Content-Type: multipart/mixed; boundary=b\n--b\n\none\n--b\n\ntwo\n--b--\n",
+			[]Edit{RemovePart{"2"}}, "Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b--\n",
+		},
+		{
 			"a new body with a delimiter line is encoded", two,
 			[]Edit{ReplacePart{Path: "2", Header: []AddField{{"Content-Type", "text/plain"}, {"content-transfer-encoding", " 8BIT"}}, Body: []byte("x\r\n--b--\r\n")}},
 			rewriteHead + "pre\n--b\n\none\n--b\nContent-Type: text/plain\nContent-Transfer-Encoding: base64\n\neA0KLS1iLS0NCg==\n\n--b--\nepi\n",

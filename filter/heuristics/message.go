@@ -167,10 +167,8 @@ func (m *message) duplicates() {
 
 // harmless are departures that much honest mail has, and that mislead no reader.
 var harmless = map[mail.DefectKind]bool{
-	mail.TextBeforeParts: true, // "This is a multi-part message in MIME format."
-	mail.TextAfterParts:  true, // lists add their footers so
-	mail.NoMIMEVersion:   true,
-	mail.MboxFrom:        true,
+	mail.NoMIMEVersion: true,
+	mail.MboxFrom:      true,
 }
 
 // maxDefects is how many defects count.

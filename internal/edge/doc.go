@@ -9,6 +9,7 @@
 //	wire.go      one connection: buffers, deadlines, TLS, hang-up
 //	dots.go      content on the wire: where it ends, and its dots
 //	guard.go     the net.Conn that the engine is given; command lines and replies pass through it
+//	inspect.go   the replies on their way out
 //	engine.go    go-smtp's settings, and its errors
 //	session.go   one client: EHLO, MAIL, RSET
 //	rcpt.go      one recipient: the design's table "Recipients and replies", row by row

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"io"
+	"net"
 	"strings"
 	"testing"
 
@@ -68,5 +69,22 @@ type panickingMetrics struct {
 func (m *panickingMetrics) Command(_, verb string, _ int) {
 	if verb == m.verb {
 		panic("broken")
+	}
+}
+
+// Content that is not read to its end must not be read as commands, whatever broke.
+func TestPanicAmidContent(t *testing.T) {
+	d := makeDoor(t, nil, nil)
+	ours, theirs := net.Pipe()
+	defer func() { _, _ = ours.Close(), theirs.Close() }()
+	w := newWire(&d.srv.cfg, d.current.Load, t.Context(), theirs)
+	s := &session{w: w}
+	broken := func() (err error) {
+		defer s.recovered(&err)
+		w.body = true
+		panic("broken")
+	}
+	if err := broken(); err == nil || !strings.Contains(err.Error(), "421") {
+		t.Errorf("got %v; a 421 ends the connection", err)
 	}
 }

@@ -154,3 +154,20 @@ func TestTimeOfAClientThatDoesNotRead(t *testing.T) {
 		}
 	})
 }
+
+func TestTimeOfChatter(t *testing.T) {
+	inBubble(t, func(_ *door, s *slow) {
+		s.expect("220")
+		for {
+			if _, err := io.WriteString(s.conn, "NOOP\r\n"); err != nil {
+				break
+			}
+			line, err := s.r.ReadString('\n')
+			if err != nil || strings.HasPrefix(line, "421") {
+				break
+			}
+			time.Sleep(time.Minute)
+		}
+		about(t, "a session of NOOPs", time.Since(s.began), sessionLife+5*time.Minute)
+	})
+}

@@ -194,6 +194,7 @@ func (l *logBuffer) lines() []string {
 // scripted is a filter that does in its phase what one line of a dialog file says:
 //
 //	PHASE propose reject|defer|quarantine|tag [hold] [CODE TEXT]
+//	PHASE tell (a fact) | told (rejects if the fact is known)
 //	PHASE error | panic | score SYMBOL N | strip PATH | remove PATH | rcptscore LOCAL SYMBOL
 func scripted(t testing.TB, line string) pipeline.Stage {
 	w := strings.Fields(line)
@@ -208,7 +209,14 @@ func scripted(t testing.TB, line string) pipeline.Stage {
 		t.Fatalf("no phase in filter line %q", line)
 	}
 	var symbols []filter.Symbol
-	var provides []string
+	var provides, needs []string
+	const told = filter.Key[string]("told")
+	switch w[1] {
+	case "tell":
+		provides = []string{string(told)}
+	case "told":
+		needs = []string{string(told)}
+	}
 	if strings.HasSuffix(line, "dropping") {
 		provides = []string{string(auth.KeepOriginal)}
 	}
@@ -239,6 +247,12 @@ func scripted(t testing.TB, line string) pipeline.Stage {
 				reply := mail.NewReply(code, code/100, 7, 1, strings.ReplaceAll(strings.Join(rest[1:], " "), `\n`, "\n"))
 				r.Reply = &reply
 			}
+		case "tell":
+			r.Facts = []filter.Fact{told.Of("something")}
+		case "told":
+			if _, ok := told.From(in); ok {
+				r.Propose = filter.Reject
+			}
 		case "error":
 			return r, errors.New("out of order")
 		case "panic":
@@ -258,7 +272,7 @@ func scripted(t testing.TB, line string) pipeline.Stage {
 		return r, nil
 	}
 	return pipeline.Stage{
-		Spec:   filter.Spec{Name: "s" + w[0] + w[1] + fmt.Sprint(time.Now().UnixNano()), Phases: filter.In(phase), Symbols: symbols, Provides: provides},
+		Spec:   filter.Spec{Name: "s" + w[0] + w[1] + fmt.Sprint(time.Now().UnixNano()), Phases: filter.In(phase), Symbols: symbols, Needs: needs, Provides: provides},
 		Filter: filter.Func(check),
 	}
 }
@@ -330,7 +344,8 @@ func makeDoor(t testing.TB, filters []string, change func(*door, *ListenerConfig
 		Relays:     map[string]upstream.Relay{"one": d.relay, "two": d.second},
 		Recipients: map[string]upstream.Recipients{"file": fakeRecipients{}},
 		ExemptRecipients: func(a mail.Address) bool {
-			return strings.EqualFold(a.Local(), "postmaster") || strings.EqualFold(a.Local(), "abuse")
+			return strings.EqualFold(a.Local(), "postmaster") || strings.EqualFold(a.Local(), "abuse") ||
+				a.Local() == "abuse%elsewhere"
 		},
 		ExemptNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Quarantine:     d.quarantine,

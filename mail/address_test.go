@@ -123,7 +123,8 @@ func TestParseAddress(t *testing.T) {
 func checkAddress(t interface {
 	Helper()
 	Fatalf(string, ...any)
-}, a Address) {
+}, a Address,
+) {
 	t.Helper()
 	s := a.String()
 	if i := strings.IndexFunc(s, isControl); i >= 0 || !utf8.ValidString(s) || len(s) > 254 {
@@ -150,7 +151,7 @@ func checkAddress(t interface {
 		return
 	}
 	plain, err := UnquotedAddress(a.Unquoted() + "@" + a.Domain())
-	if err != nil && len(quoteLocal(a.Unquoted())) +len(a.Domain()) <= 253 {
+	if err != nil && len(quoteLocal(a.Unquoted()))+len(a.Domain()) <= 253 {
 		t.Fatalf("%q unquoted: %v", s, err)
 	}
 	if err == nil && (plain.Mailbox() != a.Mailbox() || plain.IsQuoted() != a.IsQuoted()) {
@@ -322,9 +323,20 @@ func TestDomain(t *testing.T) {
 		{"_x._y.z", "_x._y.z"},
 		{"192.0.2.1", "192.0.2.1"},
 		{"xn--zz", "xn--zz"}, // not ours to judge
-		{"", ""}, {".", ""}, {"..", ""}, {".a", ""}, {"a..", ""}, {"a.。", ""},
-		{"*.example.org", ""}, {"a/b", ""}, {"a:b", ""}, {"[192.0.2.1]", ""}, {"a\x00", ""}, {"a\n", ""},
-		{"\u200d.example", ""}, {"a\u00ad\n", ""},
+		{"", ""},
+		{".", ""},
+		{"..", ""},
+		{".a", ""},
+		{"a..", ""},
+		{"a.。", ""},
+		{"*.example.org", ""},
+		{"a/b", ""},
+		{"a:b", ""},
+		{"[192.0.2.1]", ""},
+		{"a\x00", ""},
+		{"a\n", ""},
+		{"\u200d.example", ""},
+		{"a\u00ad\n", ""},
 	}
 	for _, tt := range tests {
 		got, err := Domain(tt.in)

@@ -65,8 +65,14 @@ func TestBlobReadAt(t *testing.T) {
 				off, n int64
 				want   error
 			}{
-				{0, 10, nil}, {0, size, nil}, {size - 1, 1, nil}, {5, 0, nil},
-				{0, size + 1, io.EOF}, {size - 3, 10, io.EOF}, {size, 1, io.EOF}, {size + 5, 1, io.EOF},
+				{0, 10, nil},
+				{0, size, nil},
+				{size - 1, 1, nil},
+				{5, 0, nil},
+				{0, size + 1, io.EOF},
+				{size - 3, 10, io.EOF},
+				{size, 1, io.EOF},
+				{size + 5, 1, io.EOF},
 			} {
 				p := make([]byte, r.n)
 				n, err := b.ReadAt(p, r.off)

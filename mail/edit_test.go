@@ -19,7 +19,8 @@ func TestEditForms(t *testing.T) {
 		{ReplaceField{3, "b"}, "replace field 3", `{"op":"replace_field","index":3,"body":"b"}`},
 		{RemovePart{"2.1"}, "remove part 2.1", `{"op":"remove_part","path":"2.1"}`},
 		{
-			ReplacePart{"2.1", []AddField{{"Content-Type", "text/plain"}}, []byte("x\r\n")}, "replace part 2.1",
+			ReplacePart{"2.1", []AddField{{"Content-Type", "text/plain"}}, []byte("x\r\n")},
+			"replace part 2.1",
 			`{"op":"replace_part","path":"2.1","header":[{"name":"Content-Type","body":"text/plain"}],"body":"x\r\n"}`,
 		},
 	}

@@ -127,8 +127,10 @@ func TestIngest(t *testing.T) {
 // Any cut of any input, in memory or not, gives what the reference gives.
 func TestIngestAnyChunks(t *testing.T) {
 	dir := t.TempDir()
-	piece := rapid.SampledFrom([]string{"\r", "\n", "\r\n", ".", "\n.", "\n..", "\x00", "a", " ", "some text", "\r\n.\r\n",
-		strings.Repeat("line\r\n", 900), strings.Repeat("x", 5000)})
+	piece := rapid.SampledFrom([]string{
+		"\r", "\n", "\r\n", ".", "\n.", "\n..", "\x00", "a", " ", "some text", "\r\n.\r\n",
+		strings.Repeat("line\r\n", 900), strings.Repeat("x", 5000),
+	})
 	rapid.Check(t, func(t *rapid.T) {
 		in := []byte(strings.Join(rapid.SliceOfN(piece, 0, 60).Draw(t, "in"), ""))
 		o := IngestOptions{

@@ -23,17 +23,20 @@ func TestNames(t *testing.T) {
 		{"filename in the type", `Content-Type: a/b; filename=a.exe`, []string{"a.exe"}, nil},
 		{"type and disposition", "Content-Type: a/b; name=a.txt\nContent-Disposition: inline; filename=a.exe", []string{"a.txt", "a.exe"}, []DefectKind{ConflictingNames}},
 		{
-			"duplicate fields", "Content-Disposition: inline; filename=a.txt\nContent-Disposition: inline; filename=a.exe", []string{"a.txt", "a.exe"},
+			"duplicate fields", "Content-Disposition: inline; filename=a.txt\nContent-Disposition: inline; filename=a.exe",
+			[]string{"a.txt", "a.exe"},
 			[]DefectKind{DuplicateContentField, ConflictingNames},
 		},
 		{
-			"duplicate parameters", `Content-Disposition: inline; filename=a.txt; filename="a.exe"`, []string{"a.txt", "a.exe"},
+			"duplicate parameters", `Content-Disposition: inline; filename=a.txt; filename="a.exe"`,
+			[]string{"a.txt", "a.exe"},
 			[]DefectKind{DuplicateParameter, ConflictingNames},
 		},
 		{"encoded word", `Content-Disposition: inline; filename="=?utf-8?q?a=2Eexe?="`, []string{"a.exe", "=?utf-8?q?a=2Eexe?="}, []DefectKind{EncodedParameter, ConflictingNames}},
 		{
 			"encoded words folded", "Content-Disposition: inline; filename=\"=?utf-8?b?YS4=?=\n =?utf-8?b?ZXhl?=\"",
-			[]string{"a.exe", "=?utf-8?b?YS4=?= =?utf-8?b?ZXhl?="}, []DefectKind{EncodedParameter, ConflictingNames},
+			[]string{"a.exe", "=?utf-8?b?YS4=?= =?utf-8?b?ZXhl?="},
+			[]DefectKind{EncodedParameter, ConflictingNames},
 		},
 		{"extended", `Content-Disposition: inline; filename*=iso-8859-1'de'%e4.exe`, []string{"ä.exe", "iso-8859-1'de'%e4.exe"}, []DefectKind{ConflictingNames}},
 		{
@@ -41,7 +44,8 @@ func TestNames(t *testing.T) {
 		},
 		{
 			"continued and extended", `Content-Disposition: inline; filename*0*=utf-8''%C3%A4; filename*1=".e%20"; filename*2*=%78e`,
-			[]string{"ä.e%20xe", "utf-8''%C3%A4.e%20%78e"}, []DefectKind{ConflictingNames},
+			[]string{"ä.e%20xe", "utf-8''%C3%A4.e%20%78e"},
+			[]DefectKind{ConflictingNames},
 		},
 		{"more than ten segments", `Content-Disposition: inline; filename*0=a; filename*1=b; filename*10=k; filename*2=c; filename*9=j`, []string{"abcjk"}, nil},
 		{"plain and extended", `Content-Disposition: inline; filename=a.txt; filename*=''a.exe`, []string{"a.txt", "a.exe", "''a.exe"}, []DefectKind{DuplicateParameter, ConflictingNames}},

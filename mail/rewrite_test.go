@@ -61,43 +61,53 @@ func TestRewrite(t *testing.T) {
 		{"removal beats replacement", two, []Edit{notice("2"), RemovePart{"2"}}, rewriteHead + "pre\n--b\n\none\n--b--\nepi\n"},
 		{"first replacement stands", two, []Edit{notice("2"), ReplacePart{Path: "2"}}, rewriteHead + "pre\n--b\n\none\n--b\nContent-Type: text/plain\n\ngone\n\n--b--\nepi\n"},
 		{
-			"edits within a removed part go with it", cut, []Edit{notice("1.1"), RemovePart{"1.2"}, RemovePart{"1"}},
+			"edits within a removed part go with it", cut,
+			[]Edit{notice("1.1"), RemovePart{"1.2"}, RemovePart{"1"}},
 			rewriteHead + "--b\n\nout\n--b--\n",
 		},
 		{
-			"remove the last part of a multipart cut short", cut, []Edit{RemovePart{"1.2"}},
+			"remove the last part of a multipart cut short", cut,
+			[]Edit{RemovePart{"1.2"}},
 			rewriteHead + "--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\none\n--c--\n--b\n\nout\n--b--\n",
 		},
 		{
-			"replace the last part of a multipart cut short", cut, []Edit{notice("1.2")},
+			"replace the last part of a multipart cut short", cut,
+			[]Edit{notice("1.2")},
 			rewriteHead + "--b\nContent-Type: multipart/mixed; boundary=c\n\n--c\n\none\n--c\nContent-Type: text/plain\n\ngone\n\n--b\n\nout\n--b--\n",
 		},
 		{
-			"remove the last part of a message cut short", rewriteHead + "--b\n\none\n--b\n\ntwo\n", []Edit{RemovePart{"2"}},
+			"remove the last part of a message cut short", rewriteHead + "--b\n\none\n--b\n\ntwo\n",
+			[]Edit{RemovePart{"2"}},
 			rewriteHead + "--b\n\none\n--b--\n",
 		},
 		{
-			"replace the last part of a message cut short in the delimiter", strings.TrimSuffix(rewriteHead+"--b\n\none\n--b\n", "\n"), []Edit{notice("2")},
+			"replace the last part of a message cut short in the delimiter", strings.TrimSuffix(rewriteHead+"--b\n\none\n--b\n", "\n"),
+			[]Edit{notice("2")},
 			rewriteHead + "--b\n\none\n--b\nContent-Type: text/plain\n\ngone\n",
 		},
 		{
-			"remove the last part of a message cut short in the delimiter", strings.TrimSuffix(rewriteHead+"--b\n\none\n--b\n", "\n"), []Edit{RemovePart{"2"}},
+			"remove the last part of a message cut short in the delimiter", strings.TrimSuffix(rewriteHead+"--b\n\none\n--b\n", "\n"),
+			[]Edit{RemovePart{"2"}},
 			rewriteHead + "--b\n\none\n--b--\n",
 		},
 		{
-			"replace a part without a line end of its own", rewriteHead + "--b\n--b--\n", []Edit{notice("1")},
+			"replace a part without a line end of its own", rewriteHead + "--b\n--b--\n",
+			[]Edit{notice("1")},
 			rewriteHead + "--b\nContent-Type: text/plain\n\ngone\n\n--b--\n",
 		},
 		{
-			"replace the root", "A: 1\nContent-Type: text/html\nMIME-Version: 1.0\nContent-Disposition: attachment;\n filename=x\nB: 2\n\nevil\n", []Edit{notice("0")},
+			"replace the root", "A: 1\nContent-Type: text/html\nMIME-Version: 1.0\nContent-Disposition: attachment;\n filename=x\nB: 2\n\nevil\n",
+			[]Edit{notice("0")},
 			"A: 1\nContent-Type: text/plain\nMIME-Version: 1.0\nB: 2\n\ngone\n",
 		},
 		{
-			"remove the root", "A: 1\n\nevil\n", []Edit{RemovePart{"0"}},
+			"remove the root", "A: 1\n\nevil\n",
+			[]Edit{RemovePart{"0"}},
 			"A: 1\n" + emptyType + "MIME-Version: 1.0\n\n",
 		},
 		{
-			"remove the root of a message without header", "\nevil\n", []Edit{RemovePart{"0"}},
+			"remove the root of a message without header", "\nevil\n",
+			[]Edit{RemovePart{"0"}},
 			emptyType + "MIME-Version: 1.0\n\n",
 		},
 		{
@@ -106,21 +116,25 @@ func TestRewrite(t *testing.T) {
 			"X: y\nA: 1\n" + emptyType + "MIME-Version: 1.0\n\n",
 		},
 		{
-			"remove the root whose last field has no line end", "A: 1", []Edit{RemovePart{"0"}},
+			"remove the root whose last field has no line end", "A: 1",
+			[]Edit{RemovePart{"0"}},
 			"A: 1\n" + emptyType + "MIME-Version: 1.0\n\n",
 		},
 		{
-			"remove an embedded message", embedded, []Edit{RemovePart{"1.0"}},
+			"remove an embedded message", embedded,
+			[]Edit{RemovePart{"1.0"}},
 			rewriteHead + "--b\nContent-Type: message/rfc822\n\nFrom: a@b\n" + emptyType + "MIME-Version: 1.0\nX: y\n\n\n--b--\n",
 		},
 		{
 			"remove an embedded message behind a header without its blank line",
-			rewriteHead + "--b\nContent-Type: message/rfc822\nno field\nSubject: in\n--b--\n", []Edit{RemovePart{"1.0"}},
+			rewriteHead + "--b\nContent-Type: message/rfc822\nno field\nSubject: in\n--b--\n",
+			[]Edit{RemovePart{"1.0"}},
 			rewriteHead + "--b\nContent-Type: message/rfc822\n\n" + emptyType + "MIME-Version: 1.0\n\n\n--b--\n",
 		},
 		{
 			"remove a part behind a header without its blank line", "Content-Type: multipart/mixed; boundary=b\n--b\n\none\n--b\n\ntwo\n--b--\n",
-			[]Edit{RemovePart{"2"}}, "Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b--\n",
+			[]Edit{RemovePart{"2"}},
+			"Content-Type: multipart/mixed; boundary=b\n\n--b\n\none\n--b--\n",
 		},
 		{
 			"a new body with a delimiter line is encoded", two,

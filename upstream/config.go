@@ -72,7 +72,7 @@ type Config struct {
 	IdleTimeout    time.Duration // 3 min: Exchange closes at 5, Edge servers may sooner
 	MaxAge         time.Duration // 8 min: Exchange closes at 10
 	MaxUses        int           // transactions per connection: 1000
-	Verbatim       bool          // Cached gives the next server's own words
+	Verbatim       bool          // clients get the next server's own words
 	Timeouts       Timeouts
 	Dial           func(ctx context.Context, network, address string) (net.Conn, error)
 	Hooks          Hooks

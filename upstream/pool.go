@@ -68,7 +68,7 @@ func (p *Pool) cached(r mail.Reply, ok bool) (mail.Reply, bool) {
 func (p *Pool) Deliver(ctx context.Context, env mail.Envelope, m *mail.Message) Outcome {
 	start := time.Now()
 	o := p.deliver(ctx, env, m)
-	o.Elapsed = time.Since(start)
+	o.Elapsed, o.Verbatim = time.Since(start), p.cfg.Verbatim
 	p.cfg.Hooks.result(o)
 	return o
 }

@@ -76,14 +76,15 @@ func Stages() []Stage {
 
 // Outcome is what became of one delivery, and on whose word.
 type Outcome struct {
-	Kind    Kind
-	Reply   mail.Reply                  // the next server's own words; zero if it said none
-	Stage   Stage                       // where it ended; StageDot for what was delivered by SMTP
-	Server  string                      // host:port that answered, or was asked last
-	Refused map[mail.Address]mail.Reply // the RCPTs that were refused, with the next server's own words
-	TLS     *tls.ConnectionState        // nil: the connection was plain, or there was none
-	Err     error                       // the cause where there was no reply; for the log only
-	Elapsed time.Duration
+	Kind     Kind
+	Reply    mail.Reply                  // the next server's own words; zero if it said none
+	Stage    Stage                       // where it ended; StageDot for what was delivered by SMTP
+	Server   string                      // host:port that answered, or was asked last
+	Refused  map[mail.Address]mail.Reply // the RCPTs that were refused, with the next server's own words
+	TLS      *tls.ConnectionState        // nil: the connection was plain, or there was none
+	Err      error                       // the cause where there was no reply; for the log only
+	Verbatim bool                        // the configuration lets the client have the server's own words
+	Elapsed  time.Duration
 }
 
 // relayDenied reports whether the reply to an RCPT says that the next server would not relay for us: it

@@ -50,6 +50,9 @@ type relays struct {
 	known map[string]knownRelay
 }
 
+// closer is a relay that holds connections.
+type closer interface{ Close() }
+
 type knownRelay struct {
 	cfg   config.Upstream
 	hello string
@@ -58,7 +61,7 @@ type knownRelay struct {
 
 // forConfig gives a relay for each upstream: the one that is known where the upstream has not changed. The
 // others of those known are returned to be closed, once nobody uses them.
-func (r *relays) forConfig(cfg *config.Config, hooks upstream.Hooks) (all map[string]upstream.Relay, adopt func() []io.Closer, err error) {
+func (r *relays) forConfig(cfg *config.Config, hooks upstream.Hooks) (all map[string]upstream.Relay, adopt func() []closer, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := map[string]knownRelay{}
@@ -74,12 +77,12 @@ func (r *relays) forConfig(cfg *config.Config, hooks upstream.Hooks) (all map[st
 		}
 		next[u.Name], all[u.Name] = k, k.relay
 	}
-	return all, func() []io.Closer {
+	return all, func() []closer {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		var old []io.Closer
+		var old []closer
 		for name, k := range r.known {
-			if c, ok := k.relay.(io.Closer); ok && next[name].relay != k.relay {
+			if c, ok := k.relay.(closer); ok && next[name].relay != k.relay {
 				old = append(old, c)
 			}
 		}

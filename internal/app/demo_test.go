@@ -98,6 +98,7 @@ dns: {servers: ["127.0.0.1:1"]}
 		`postern_messages_total{action="continue",changed="stripped",mode="enforce",route="example.org"} 1`,
 		`postern_filter_runs_total{filter="attachments",mode="enforce",outcome="match"} 1`,
 		`postern_smtp_connections_total`, `postern_config_last_reload_successful 1`, `postern_quarantine_messages 1`,
+		`postern_spam_score_count 1`,
 		`postern_build_info`,
 	} {
 		if !strings.Contains(text.String(), want) {

@@ -24,6 +24,7 @@ func entry(h edge.Held, node string) quarantine.Entry {
 		ID: h.ID, Time: h.Time, Node: node, Kind: h.Kind, Client: h.Client.String(), Helo: h.Helo, From: h.From.String(),
 		Route: h.Route, Upstream: h.Upstream, Policy: h.Policy, Size: h.Size, MessageID: h.MessageID, Subject: h.Subject,
 		Action: h.Action.String(), Because: h.Because, Score: h.Score, Edits: h.Edits,
+		SMTPUTF8: h.SMTPUTF8, Body8Bit: h.Body8Bit,
 	}
 	for _, to := range h.To {
 		e.To = append(e.To, to.String())
@@ -32,6 +33,9 @@ func entry(h edge.Held, node string) quarantine.Entry {
 		e.Findings = append(e.Findings, quarantine.Finding{
 			Filter: f.Stage, Symbol: f.Symbol, Strength: f.Strength, Score: f.Score, Detail: f.Detail, Observed: f.Observed,
 		})
+	}
+	if parts, err := json.Marshal(h.Parts); err == nil && len(h.Parts) > 0 {
+		e.Parts = parts
 	}
 	for _, r := range h.Filters {
 		e.Filters = append(e.Filters, quarantine.FilterRun{

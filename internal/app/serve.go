@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -186,9 +185,9 @@ func (g *gateway) install(cfg *config.Config) error {
 	return nil
 }
 
-func closeAll(all []io.Closer) {
+func closeAll(all []closer) {
 	for _, c := range all {
-		_ = c.Close() // connections that nobody will use again
+		c.Close()
 	}
 }
 
@@ -335,8 +334,8 @@ func (g *gateway) close() {
 	g.relays.mu.Lock()
 	defer g.relays.mu.Unlock()
 	for _, k := range g.relays.known {
-		if c, ok := k.relay.(io.Closer); ok {
-			_ = c.Close()
+		if c, ok := k.relay.(closer); ok {
+			c.Close()
 		}
 	}
 }
@@ -384,5 +383,9 @@ type keeper struct {
 
 // Keep implements edge.Quarantine.
 func (k keeper) Keep(ctx context.Context, h edge.Held, content *mail.Blob) error {
-	return k.store.Keep(ctx, entry(h, k.node), content)
+	err := k.store.Keep(ctx, entry(h, k.node), content)
+	if errors.Is(err, quarantine.ErrFull) {
+		return fmt.Errorf("%w: %w", edge.ErrFull, err)
+	}
+	return err
 }

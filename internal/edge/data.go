@@ -162,6 +162,7 @@ func (s *session) finish(t *transaction, j *judged, o outcome) error {
 	}
 	if j != nil {
 		f.score, f.messageID, f.size = j.verdict.Score, j.messageID, j.content.Blob().Size()
+		m.Score(j.verdict.Score)
 		m.Message(j.to.route.Name, o.action, o.changed, j.to.judge.Observe, f.size)
 	}
 	for _, r := range t.to {

@@ -74,7 +74,7 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 	if !out.Reply.IsZero() {
 		o.upstreamReply = out.Reply.String()
 	}
-	o.reply = out.ClientReply(t.in.ID, false)
+	o.reply = out.ClientReply(t.in.ID, out.Verbatim)
 	switch {
 	case out.Kind == upstream.Delivered:
 		o.reply = mail.NewReply(250, 2, 0, 0, "Ok: queued as "+t.in.ID)

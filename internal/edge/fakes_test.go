@@ -138,12 +138,14 @@ func (m *fakeMetrics) Reject(_, stage string, r mail.Reply, reason string) {
 	m.label(Reasons(), reason)
 	m.rejects[fmt.Sprintf("%s %d %s", stage, r.Code, reason)]++
 }
+
 func (m *fakeMetrics) Command(_, verb string, code int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.label(Verbs(), verb)
 	m.commands[fmt.Sprintf("%s %d", verb, code)]++
 }
+
 func (m *fakeMetrics) Recipient(result, source string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -53,9 +53,11 @@ const (
 
 // Keys lists the keys of the log.
 func Keys() []string {
-	return []string{KeyID, KeyListener, KeyClient, KeyHelo, KeyFrom, KeyTo, KeyMessageID, KeySize, KeyAction, KeyBecause, KeyScore,
+	return []string{
+		KeyID, KeyListener, KeyClient, KeyHelo, KeyFrom, KeyTo, KeyMessageID, KeySize, KeyAction, KeyBecause, KeyScore,
 		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeyMS, KeyStage, KeyRoute, KeyPolicy, KeyFilters, KeyFindings, KeyEdits,
-		KeyWould, KeyWouldBecause, KeyError, KeyStack}
+		KeyWould, KeyWouldBecause, KeyError, KeyStack,
+	}
 }
 
 // Privacy is how much of an address the log shows.

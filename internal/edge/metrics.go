@@ -25,6 +25,8 @@ type Metrics interface {
 	DataDuration(listener string, d time.Duration)
 	// Message counts a message whose content was judged. observed: by a policy that only observes.
 	Message(route string, action filter.Action, changed string, observed bool, size int64)
+	// Score is told the score of a message whose content was judged.
+	Score(score float64)
 	Recipient(result, source string)
 	// Panic counts a panic that was caught in a session.
 	Panic()
@@ -89,8 +91,10 @@ const (
 
 // Reasons lists the values of the reason label of rejects.
 func Reasons() []string {
-	return []string{ReasonFilter, ReasonAddress, ReasonUTF8, ReasonSequence, ReasonSize, ReasonRelay, ReasonUnknown, ReasonDirectory,
-		ReasonRecipients, ReasonSplit, ReasonConfig, ReasonStorage, ReasonQuarantine, ReasonUpstream, ReasonTimeout, ReasonPanic, ReasonRewrite}
+	return []string{
+		ReasonFilter, ReasonAddress, ReasonUTF8, ReasonSequence, ReasonSize, ReasonRelay, ReasonUnknown, ReasonDirectory,
+		ReasonRecipients, ReasonSplit, ReasonConfig, ReasonStorage, ReasonQuarantine, ReasonUpstream, ReasonTimeout, ReasonPanic, ReasonRewrite,
+	}
 }
 
 // Whether a message left as it came.
@@ -125,6 +129,7 @@ func (noMetrics) Reject(string, string, mail.Reply, string)          {}
 func (noMetrics) TLSHandshake(string, string, string)                {}
 func (noMetrics) DataDuration(string, time.Duration)                 {}
 func (noMetrics) Message(string, filter.Action, string, bool, int64) {}
+func (noMetrics) Score(float64)                                      {}
 func (noMetrics) Recipient(string, string)                           {}
 func (noMetrics) Panic()                                             {}
 

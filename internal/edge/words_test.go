@@ -99,12 +99,19 @@ func TestReceived(t *testing.T) {
 		to   []mail.Address
 		want string
 	}{
-		{"SMTP", &filter.Session{Helo: "h", Client: v6}, false, []mail.Address{to},
-			"from h (unknown [IPv6:2001:db8::1])\r\n\tby us with SMTP id I\r\n\tfor <b@ours.example>;\r\n\tFri, 2 Jan 2026 03:04:05 +0100"},
-		{"name", &filter.Session{Helo: "[192.0.2.1]", PTR: "c.example", Client: v6, ESMTP: true}, false, nil,
-			"from [192.0.2.1] (c.example [IPv6:2001:db8::1])\r\n\tby us with ESMTP id I;\r\n\tFri, 2 Jan 2026 03:04:05 +0100"},
-		{"everything", &filter.Session{Helo: "a b\r\nX: y", Client: v6, ESMTP: true, TLS: secured, User: "u"}, true, nil,
-			"from a?b??X:?y (unknown [IPv6:2001:db8::1])\r\n\t(using TLS 1.3 with cipher TLS_AES_128_GCM_SHA256)\r\n\tby us with UTF8SMTPSA id I;\r\n\tFri, 2 Jan 2026 03:04:05 +0100"},
+		{
+			"SMTP", &filter.Session{Helo: "h", Client: v6}, false,
+			[]mail.Address{to},
+			"from h (unknown [IPv6:2001:db8::1])\r\n\tby us with SMTP id I\r\n\tfor <b@ours.example>;\r\n\tFri, 2 Jan 2026 03:04:05 +0100",
+		},
+		{
+			"name", &filter.Session{Helo: "[192.0.2.1]", PTR: "c.example", Client: v6, ESMTP: true}, false, nil,
+			"from [192.0.2.1] (c.example [IPv6:2001:db8::1])\r\n\tby us with ESMTP id I;\r\n\tFri, 2 Jan 2026 03:04:05 +0100",
+		},
+		{
+			"everything", &filter.Session{Helo: "a b\r\nX: y", Client: v6, ESMTP: true, TLS: secured, User: "u"}, true, nil,
+			"from a?b??X:?y (unknown [IPv6:2001:db8::1])\r\n\t(using TLS 1.3 with cipher TLS_AES_128_GCM_SHA256)\r\n\tby us with UTF8SMTPSA id I;\r\n\tFri, 2 Jan 2026 03:04:05 +0100",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := received("us", c.s, &filter.Transaction{ID: "I", SMTPUTF8: c.utf8}, c.to, now)

@@ -52,7 +52,7 @@ func (m *Metrics) filterSeries(name string) {
 	m.filterDuration.WithLabelValues(name)
 }
 
-// Score counts the score of one message.
+// Score implements edge.Metrics.
 func (m *Metrics) Score(score float64) { m.scores.Observe(score) }
 
 // FilterRun counts one run of one stage and the facts that it gave; it is a pipeline.Hook.

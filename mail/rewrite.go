@@ -142,7 +142,7 @@ func checkBody(body string) error {
 	if strings.IndexByte(body, 0) >= 0 {
 		return errors.New("NUL in a field body")
 	}
-	if strings.IndexAny(body, "\r\n") < 0 {
+	if !strings.ContainsAny(body, "\r\n") {
 		return nil
 	}
 	for i, line := range strings.Split(body, "\r\n") {

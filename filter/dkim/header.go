@@ -124,6 +124,9 @@ func (h *header) add(field []byte, lines int) {
 // maxTags bounds the tags that are read of one signature; RFC 6376 knows fourteen.
 const maxTags = 64
 
+// blanks are what folding may put into a list (RFC 6376 2.8), which knows no others.
+const blanks = " \t\r\n"
+
 // parseTags reads a tag list (RFC 6376 3.2) for what is reported of a signature; what it is worth the library
 // says. It takes what it can: of a tag that stands twice the first counts, and what is no tag is passed over.
 // All white space goes out of the values, as none of the tags of interest may hold any.
@@ -131,14 +134,14 @@ func parseTags(list string) map[string]string {
 	tags := map[string]string{}
 	for spec := range strings.SplitSeq(list, ";") {
 		name, value, ok := strings.Cut(spec, "=")
-		name = strings.TrimSpace(name)
+		name = strings.Trim(name, blanks)
 		if _, twice := tags[name]; !ok || name == "" || twice {
 			continue
 		}
 		if len(tags) == maxTags {
 			break
 		}
-		tags[name] = strings.Join(strings.Fields(value), "")
+		tags[name] = strings.Join(strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune(blanks, r) }), "")
 	}
 	return tags
 }

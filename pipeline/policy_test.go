@@ -319,7 +319,7 @@ func TestVerdictJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"action":"reject","reply":"550 5.7.1 message looks like spam","score":1.5,"because":"score 1.5 reaches reject 1 (A 1.5)",` +
-		`"findings":[{"stage":"a","symbol":"A","strength":1,"detail":"why","score":1.5},{"stage":"b","symbol":"A","strength":1,"score":1.5,"observed":true}],` +
+		`"findings":[{"filter":"a","symbol":"A","strength":1,"detail":"why","score":1.5},{"filter":"b","symbol":"A","strength":1,"score":1.5,"observed":true}],` +
 		`"edits":[{"op":"remove_part","path":"2"}],"would":"reject","would_because":"score 3 reaches reject 1 (A 3)"}`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -133,7 +133,7 @@ type Reports []Report
 
 // Summary is one report without its findings, for logs, records and people.
 type Summary struct {
-	Stage    string  `json:"stage"`
+	Stage    string  `json:"filter"`
 	Phase    string  `json:"phase"`
 	Outcome  string  `json:"outcome"`
 	MS       float64 `json:"ms"` // milliseconds, to the microsecond

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -207,5 +208,9 @@ func TestSummaries(t *testing.T) {
 	got := rs.Summaries()
 	if want := (Summary{Stage: "a", Phase: "mail", Outcome: "error", MS: 1.234, Error: "no answer ?[31m", Observed: true}); len(got) != 1 || got[0] != want {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+	b, err := json.Marshal(got)
+	if want := `[{"filter":"a","phase":"mail","outcome":"error","ms":1.234,"error":"no answer ?[31m","observed":true}]`; err != nil || string(b) != want {
+		t.Errorf("got  %s, %v\nwant %s", b, err, want)
 	}
 }

@@ -22,7 +22,7 @@ type Verdict struct {
 
 // StageFinding is a finding, the stage that made it, and what it counts.
 type StageFinding struct {
-	Stage string `json:"stage"`
+	Stage string `json:"filter"`
 	filter.Finding
 	Score    float64 `json:"score"`
 	Observed bool    `json:"observed,omitempty"` // counts for Verdict.Would only

@@ -17,25 +17,31 @@ const (
 )
 
 // authResults writes the body of our Authentication-Results field (RFC 8601 2.2), and "" where the plan
-// has no stage that authenticates. Each method stands on a line of its own.
+// has no stage that authenticates. Each method stands on a line of its own, and only where the plan has
+// a stage for it: a policy that has switched a check off does not vouch for what another plan found
+// before the policy was chosen.
 func authResults(in *filter.Input, o StampOptions) string {
-	if !o.Plan.Provides(string(auth.SPF)) && !o.Plan.Provides(string(auth.DKIM)) {
+	hasSPF, hasDKIM := o.Plan.Provides(string(auth.SPF)), o.Plan.Provides(string(auth.DKIM))
+	if !hasSPF && !hasDKIM {
 		return ""
 	}
-	spf, spfRan := auth.SPF.From(in)
-	dkim, dkimRan := auth.DKIM.From(in)
 	f := newFolder(authField)
 	f.word(propertyValue(o.AuthservID))
-	if spfRan {
+	checked := false
+	if spf, ok := auth.SPF.From(in); hasSPF && ok {
+		checked = true
 		writeSPF(f, spf)
 	}
-	if dkimRan && len(dkim) == 0 {
-		method(f, "dkim", auth.None, "")
+	if dkim, ok := auth.DKIM.From(in); hasDKIM && ok {
+		checked = true
+		if len(dkim) == 0 {
+			method(f, "dkim", auth.None, "")
+		}
+		for _, sig := range named(dkim) {
+			writeDKIM(f, sig)
+		}
 	}
-	for _, sig := range named(dkim) {
-		writeDKIM(f, sig)
-	}
-	if !spfRan && !dkimRan {
+	if !checked {
 		// RFC 8601 2.2: "none" says that nothing was checked.
 		f.more(";")
 		f.word("none")

@@ -58,6 +58,30 @@ func TestAuthResults(t *testing.T) {
 	}
 }
 
+// What the plan of the early phases found is written only where the plan of the message has that check.
+func TestAuthResultsOfThePlanAlone(t *testing.T) {
+	in := &filter.Input{Transaction: &filter.Transaction{}}
+	in.Transaction.Record(auth.SPF.Of(auth.SPFResult{Result: auth.Pass}), auth.DKIM.Of(nil))
+	for _, c := range []struct{ name, stage, want string }{
+		{"both", "both data gives=spf,dkim", "mx.example.org;\r\n\tspf=pass;\r\n\tdkim=none"},
+		{"spf", "spf data gives=spf", "mx.example.org;\r\n\tspf=pass"},
+		{"dkim", "dkim data gives=dkim", "mx.example.org;\r\n\tdkim=none"},
+		{"neither", "parts data gives=parts", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := authResults(in, StampOptions{AuthservID: "mx.example.org", Plan: mustCompile(t, parse(t, c.stage))}); got != c.want {
+				t.Errorf("got  %q\nwant %q", got, c.want)
+			}
+		})
+	}
+	in = &filter.Input{Transaction: &filter.Transaction{}}
+	in.Transaction.Record(auth.SPF.Of(auth.SPFResult{Result: auth.Pass}))
+	o := StampOptions{AuthservID: "mx.example.org", Plan: mustCompile(t, parse(t, "dkim data gives=dkim"))}
+	if got := authResults(in, o); got != "mx.example.org; none" {
+		t.Errorf("got %q where the plan's own check told nothing", got)
+	}
+}
+
 func TestSignaturesAreCapped(t *testing.T) {
 	var all []auth.DKIMResult
 	for i := range 30 {

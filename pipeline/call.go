@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/mail"
 )
 
 // Every call of a filter goes through this file: its deadline, its panics, its time and its hold on the
@@ -42,6 +43,7 @@ const (
 type call struct {
 	st       *Stage
 	report   *Report
+	content  *mail.Content   // what this call holds a reference to, nil for none
 	done     <-chan struct{} // closed when the call's context ends
 	cancel   context.CancelFunc
 	began    time.Time
@@ -68,10 +70,13 @@ func begin(ctx context.Context, st *Stage, in *filter.Input, r *Report) *call {
 	c.deadline = c.began.Add(st.timeout())
 	ctx, c.cancel = context.WithDeadline(ctx, c.deadline)
 	c.done = ctx.Done()
-	if in.Content != nil {
-		in.Content.Retain()
+	// The caller may use its Input again as soon as Run returns, when an abandoned filter still reads: each
+	// call has one of its own, and gives back the very content that it retained.
+	own := *in
+	if c.content = own.Content; c.content != nil {
+		c.content.Retain()
 	}
-	go c.run(ctx, in)
+	go c.run(ctx, &own)
 	return c
 }
 
@@ -83,8 +88,8 @@ func (c *call) run(ctx context.Context, in *filter.Input) {
 		if !returned {
 			e.err, e.crashed = crash(recover()), true
 		}
-		if in.Content != nil {
-			in.Content.Release()
+		if c.content != nil {
+			c.content.Release()
 		}
 		e.elapsed = time.Since(c.began)
 		if c.state.CompareAndSwap(running, ended) {

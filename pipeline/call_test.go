@@ -202,6 +202,92 @@ func TestAbandonedKeepsTheContent(t *testing.T) {
 	})
 }
 
+// readable reports whether the content's octets can still be read, which ends with its last reference.
+func readable(c *mail.Content) bool {
+	_, err := c.Blob().ReadAt(make([]byte, 1), 0)
+	return err == nil
+}
+
+// A caller that uses its Input again takes nothing from a filter that was abandoned with it: the filter
+// goes on with what it was given, and releases what was retained for it and nothing else.
+func TestAbandonedKeepsItsInput(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		phase        filter.Phase
+		before, next string // contents of the Input at the call and after it, "" for none
+	}{
+		{"content follows none", filter.Mail, "", "B: c\n\n"},
+		{"another content", filter.Data, "A: b\n\n", "B: c\n\n"},
+		{"none follows content", filter.Data, "A: b\n\n", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				content := func(text string) *mail.Content {
+					if text == "" {
+						return nil
+					}
+					return message(t, text)
+				}
+				first, second := content(c.before), content(c.next)
+				given := filter.Input{Session: &filter.Session{ID: "s"}, Transaction: &filter.Transaction{ID: "t"}, Content: first}
+				late := make(chan filter.Input, 1)
+				stages := with(parse(t, "a "+c.phase.String()), filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
+					time.Sleep(time.Hour)
+					late <- *in
+					time.Sleep(time.Hour)
+					return filter.Result{}, nil
+				}))
+				in := given
+				if r := mustCompile(t, stages).Run(t.Context(), c.phase, &in)[0]; r.Outcome != TimedOut {
+					t.Fatalf("%v, %v", r.Outcome, r.Err)
+				}
+				in = filter.Input{Session: &filter.Session{ID: "s2"}, Content: second}
+				if first != nil {
+					first.Release()
+				}
+				if got := <-late; got != given {
+					t.Errorf("the filter reads %+v, was given %+v", got, given)
+				}
+				synctest.Wait()
+				if first != nil && !readable(first) {
+					t.Error("the filter still runs and can't read")
+				}
+				time.Sleep(2 * time.Hour)
+				if first != nil && readable(first) {
+					t.Error("the filter has ended and keeps its content")
+				}
+				if second != nil && !readable(second) {
+					t.Error("the filter released a content that it was not given")
+				}
+			})
+		})
+	}
+}
+
+// A filter can't take a content from those that run beside it, or after it, by writing to its Input.
+func TestInputIsOfOneCall(t *testing.T) {
+	vandal := filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
+		in.Content, in.Transaction = nil, nil
+		return filter.Result{}, nil
+	})
+	looks := filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
+		if in.Content == nil || in.Transaction == nil {
+			return filter.Result{}, errors.New("nothing to look at")
+		}
+		return filter.Result{}, nil
+	})
+	in := &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{}, Content: message(t, "A: b\n\n")}
+	content := in.Content
+	rs := mustCompile(t, with(parse(t, "a data gives=f", "b data", "c data needs=f"), vandal, looks, looks)).Run(t.Context(), filter.Data, in)
+	if got := outcomes(rs); got != "a:pass b:pass c:pass" || in.Content != content {
+		t.Errorf("%s, content %p", got, in.Content)
+	}
+	content.Release()
+	if readable(content) {
+		t.Error("a call did not release what it retained")
+	}
+}
+
 func TestPanics(t *testing.T) {
 	cause := errors.New("cause")
 	for _, c := range []struct {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/postern-mail/postern/mail"
@@ -38,8 +37,8 @@ type File struct {
 	checked atomic.Int64 // time of the last check, unix nanoseconds
 	report  func(error)
 
-	mu      sync.Mutex // held by whoever reads the file
-	stamp   stamp      // of the file as it was read last, well or not
+	mu      sync.Mutex  // held by whoever reads the file
+	seen    fs.FileInfo // the file as it was read last, well or not; nil: to be read again in any case
 	lastErr atomic.Pointer[error]
 }
 
@@ -47,13 +46,6 @@ type File struct {
 type list struct {
 	mailboxes map[string]struct{}
 	domains   map[string]struct{}
-}
-
-// stamp tells one state of a file from another.
-type stamp struct {
-	modified time.Time
-	size     int64
-	inode    uint64
 }
 
 // NewFile reads the file at path. Its errors are of the form path:line: what.
@@ -118,12 +110,12 @@ func (f *File) refresh(now time.Time) {
 	defer f.mu.Unlock()
 	info, err := os.Stat(f.path)
 	if err != nil {
-		f.stamp = stamp{}
+		f.seen = nil
 		f.setErr(fmt.Errorf("upstream: recipients: %w", err))
 		return
 	}
-	if s := stampOf(info); s != f.stamp {
-		if age := now.Sub(s.modified); age >= 0 && age < fileSettle {
+	if !unchanged(f.seen, info) {
+		if age := now.Sub(info.ModTime()); age >= 0 && age < fileSettle {
 			return
 		}
 		_ = f.read() // it is in Err
@@ -132,8 +124,8 @@ func (f *File) refresh(now time.Time) {
 
 // read takes up the file; f.mu is held.
 func (f *File) read() error {
-	l, s, err := readList(f.path)
-	f.stamp = s
+	l, info, err := readList(f.path)
+	f.seen = info
 	if err != nil {
 		err = fmt.Errorf("upstream: recipients: %w", err)
 	} else {
@@ -152,40 +144,38 @@ func (f *File) setErr(err error) {
 	}
 }
 
-func stampOf(info fs.FileInfo) stamp {
-	s := stamp{modified: info.ModTime(), size: info.Size()}
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.inode = sys.Ino
-	}
-	return s
+// unchanged reports whether two looks at a path saw one file in one state. One that was put in the place of
+// another is a different file, though it may have its size and its time.
+func unchanged(a, b fs.FileInfo) bool {
+	return a != nil && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && os.SameFile(a, b)
 }
 
-// readList reads the file at path. A file that changes while it is read is an error.
-func readList(path string) (*list, stamp, error) {
+// readList reads the file at path. A file that changes while it is read is an error. The FileInfo is nil where
+// the file is to be read again although it did not change.
+func readList(path string) (*list, fs.FileInfo, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, stamp{}, err
+		return nil, nil, err
 	}
 	defer file.Close() //nolint:errcheck // read only
 	before, err := file.Stat()
 	if err != nil {
-		return nil, stamp{}, err
+		return nil, nil, err
 	}
-	s := stampOf(before)
 	l, err := parseList(path, file)
 	if disk := new(fs.PathError); errors.As(err, &disk) {
-		return nil, stamp{}, err // to be read again although it did not change
+		return nil, nil, err
 	} else if err != nil {
-		return nil, s, err
+		return nil, before, err
 	}
 	after, err := file.Stat()
 	if err != nil {
-		return nil, s, err
+		return nil, before, err
 	}
-	if stampOf(after) != s {
-		return nil, stamp{}, fmt.Errorf("%s: changed while it was read", path)
+	if !unchanged(before, after) {
+		return nil, nil, fmt.Errorf("%s: changed while it was read", path)
 	}
-	return l, s, nil
+	return l, before, nil
 }
 
 // parseList reads the lines of a list; name is for errors.

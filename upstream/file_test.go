@@ -129,6 +129,17 @@ func TestFileChanges(t *testing.T) {
 		time.Sleep(fileCheckEvery)
 		check("settled", Yes, Yes, true, 4)
 
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeList(t, path+".new", "rob@x.test\ncarl@x.test\n", info.ModTime())
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(fileCheckEvery)
+		check("another file of the same time and size", No, Yes, true, 4)
+
 		writeList(t, path, "carl@x.test\n", time.Now())
 		if err := f.Reload(); err != nil {
 			t.Error(err)

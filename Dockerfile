@@ -15,11 +15,12 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build --chown=65532:65532 /empty/ /
 COPY --from=build /postern /postern
 USER 65532:65532
+ENV STATE_DIRECTORY=/var/lib/postern
 # 25 needs no right of its own in a container: map it, `-p 25:2525`, or allow it by
 # --sysctl net.ipv4.ip_unprivileged_port_start=0.
 EXPOSE 2525 9797
 VOLUME ["/var/lib/postern"]
-# The gateway asks itself: it needs `metrics: {address: …}` in the configuration.
+# /healthz where the configuration has a metrics address, else whether the first listener answers.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["/postern", "health"]
 ENTRYPOINT ["/postern"]
 CMD ["serve"]

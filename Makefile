@@ -2,17 +2,18 @@
 
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS  = -s -w -X github.com/postern-mail/postern/internal/app.Version=$(VERSION)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null)
+LDFLAGS  = -s -w -X github.com/postern-mail/postern/internal/app.Version=$(VERSION) -X github.com/postern-mail/postern/internal/app.Revision=$(REVISION)
 TOOLS    = $(GO) tool -modfile=scripts/tools/go.mod
 # The race detector needs a C compiler; without one the tests run without it.
-RACE     = $(if $(shell command -v gcc 2>/dev/null),-race)
+RACE     = $(if $(shell command -v gcc 2>/dev/null),$(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race))
 FUZZTIME ?= 60s
 
 .PHONY: build run test accept soak lint fuzz bench clean
 
 ## build: the binary, in bin/
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/postern ./cmd/postern
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/postern ./cmd/postern
 
 ## run: a complete gateway on loopback with sample mail; ^C ends it
 run: build

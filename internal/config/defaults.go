@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"reflect"
+	"strings"
 	"time"
 )
 
@@ -11,8 +12,12 @@ import (
 
 func (c *Config) defaults() {
 	c.ExemptNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-	c.State.Directory = "/var/lib/postern"
-	if os.Geteuid() != 0 {
+	switch given := os.Getenv("STATE_DIRECTORY"); {
+	case given != "" && !strings.Contains(given, ":"):
+		c.State.Directory = given // systemd's StateDirectory=, and the container image
+	case os.Geteuid() == 0:
+		c.State.Directory = "/var/lib/postern"
+	default:
 		c.State.Directory = "postern-state"
 	}
 	c.Quarantine = Quarantine{Keep: 30 * day, Size: 10 << 30}

@@ -20,7 +20,10 @@ func Root(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("POSTERN_PEERS_DIR")
 	if dir == "" {
-		dir = filepath.Join(module(t), ".cache", "peers")
+		dir = filepath.Join(".cache", "peers")
+	}
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(module(t), dir) // as scripts/peers takes it
 	}
 	root := filepath.Join(dir, "root")
 	if _, err := os.Stat(root); err != nil {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/attachments"
@@ -18,8 +17,11 @@ import (
 	"github.com/postern-mail/postern/internal/config"
 )
 
-// Version is the version of the program, set when it is linked.
-var Version = "unknown"
+// Version and Revision are the version of the program and the commit it was built from, set when it is linked.
+var (
+	Version  = "unknown"
+	Revision = ""
+)
 
 // DefaultConfig is where the configuration lies unless the command line says otherwise.
 const DefaultConfig = "/etc/postern/postern.yaml"
@@ -108,18 +110,6 @@ func (a *App) load() (*config.Config, error) {
 func (a *App) Version() error {
 	_, err := fmt.Fprintf(a.o.Stdout, "postern %s %s %s/%s\n", Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
-}
-
-// revision is the commit that the program was built from, "" if it does not know.
-func revision() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				return s.Value
-			}
-		}
-	}
-	return ""
 }
 
 // ConfigShow prints the effective configuration.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -8,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -19,11 +19,11 @@ import (
 	"github.com/postern-mail/postern/upstream"
 )
 
-// newTable makes the routing table. Errors are *config.Error.
+// newTable makes the routing table. Errors are config.Errors.
 func newTable(cfg *config.Config) (*upstream.Table, error) {
 	rules := make([]upstream.Rule, len(cfg.Routes))
 	for i, r := range cfg.Routes {
-		rules[i] = upstream.Rule{To: r.To, Route: upstream.Route{Name: routeName(i, r), Upstream: r.Upstream, Policy: r.Policy}}
+		rules[i] = upstream.Rule{To: r.To, Route: upstream.Route{Name: routeName(r), Upstream: r.Upstream, Policy: r.Policy}}
 		if r.Recipients.Verify == "file" {
 			rules[i].Verify = upstream.VerifyFile
 		}
@@ -35,13 +35,9 @@ func newTable(cfg *config.Config) (*upstream.Table, error) {
 	return table, nil
 }
 
-// routeName is how a route is called in logs and metrics: its place and its first pattern.
-func routeName(i int, r config.Route) string {
-	if len(r.To) > 0 {
-		return r.To[0]
-	}
-	return "route" + strconv.Itoa(i)
-}
+// routeName is how a route is called in logs and metrics: by its first pattern, of which no other route has the
+// same.
+func routeName(r config.Route) string { return r.To[0] }
 
 // relays keeps relays from one configuration to the next: their connections, what they know of recipients
 // and of servers that are down outlive a reload that does not concern them.
@@ -55,6 +51,7 @@ type closer interface{ Close() }
 
 type knownRelay struct {
 	cfg   config.Upstream
+	ca    [sha256.Size]byte // of the octets of its ca_file
 	hello string
 	relay upstream.Relay
 }
@@ -68,12 +65,16 @@ func (r *relays) forConfig(cfg *config.Config, hooks upstream.Hooks) (all map[st
 	all = map[string]upstream.Relay{}
 	for _, u := range cfg.Upstreams {
 		k, ok := r.known[u.Name]
-		if !ok || !sameUpstream(k.cfg, u) || k.hello != cfg.Hostname {
+		ca, err := digest(u.CAFile)
+		if err != nil {
+			return nil, nil, cfg.Errorf("upstreams."+u.Name+".ca_file", "%s", err)
+		}
+		if !ok || !sameUpstream(k.cfg, u) || k.ca != ca || k.hello != cfg.Hostname {
 			relay, err := newRelay(cfg, u, hooks)
 			if err != nil {
 				return nil, nil, config.Errors{cfg.Errorf("upstreams."+u.Name, "%s", err)}
 			}
-			k = knownRelay{cfg: u, hello: cfg.Hostname, relay: relay}
+			k = knownRelay{cfg: u, ca: ca, hello: cfg.Hostname, relay: relay}
 		}
 		next[u.Name], all[u.Name] = k, k.relay
 	}
@@ -91,6 +92,18 @@ func (r *relays) forConfig(cfg *config.Config, hooks upstream.Hooks) (all map[st
 	}, nil
 }
 
+// digest gives the SHA-256 of a file, and zero where none is named.
+func digest(path string) (sum [sha256.Size]byte, err error) {
+	if path == "" {
+		return sum, nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return sum, err
+	}
+	return sha256.Sum256(b), nil
+}
+
 func sameUpstream(a, b config.Upstream) bool {
 	return a.Name == b.Name && slices.Equal(a.Servers, b.Servers) && a.TLS == b.TLS && a.CAFile == b.CAFile &&
 		a.Replies == b.Replies && a.Maildir == b.Maildir
@@ -98,7 +111,12 @@ func sameUpstream(a, b config.Upstream) bool {
 
 func newRelay(cfg *config.Config, u config.Upstream, hooks upstream.Hooks) (upstream.Relay, error) {
 	if u.Maildir != "" {
-		return upstream.NewMaildir(u.Maildir)
+		m, err := upstream.NewMaildir(u.Maildir)
+		if err != nil {
+			return nil, err
+		}
+		m.Hooks = hooks
+		return m, nil
 	}
 	mode, err := upstream.ParseTLSMode(u.TLS)
 	if err != nil {
@@ -128,7 +146,7 @@ func newRecipients(cfg *config.Config, log *slog.Logger) (map[string]upstream.Re
 		if err != nil {
 			return nil, config.Errors{cfg.Errorf(fmt.Sprintf("routes[%d].recipients", i), "%s", err)}
 		}
-		all[routeName(i, r)] = source
+		all[routeName(r)] = source
 	}
 	return all, nil
 }
@@ -213,11 +231,14 @@ func labels(cfg *config.Config) metrics.Labels {
 	for _, f := range cfg.Filters {
 		l.Filters = append(l.Filters, f.Name)
 	}
-	for i, r := range cfg.Routes {
-		l.Routes = append(l.Routes, routeName(i, r))
+	for _, r := range cfg.Routes {
+		l.Routes = append(l.Routes, routeName(r))
 	}
 	for _, u := range cfg.Upstreams {
 		l.Servers = append(l.Servers, u.Servers...)
+		if u.Maildir != "" && !slices.Contains(l.Servers, "maildir") {
+			l.Servers = append(l.Servers, "maildir") // what a maildir calls itself
+		}
 	}
 	return l
 }

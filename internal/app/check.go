@@ -1,20 +1,27 @@
 package app
 
 import (
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 
 	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/dns"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
+	"github.com/postern-mail/postern/upstream"
 )
 
 // Check checks the configuration as far as can be told without running it: the file, the files it names, the
-// filters and their order.
+// filters and their order. What is allowed but odd is told on standard error.
 func (a *App) Check() error {
 	cfg, err := a.load()
 	if err != nil {
 		return err
 	}
-	if err := a.check(cfg); err != nil {
+	log := slog.New(slog.NewTextHandler(a.o.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	// Without relays: those of a maildir would make its folders.
+	if _, err := a.prepare(cfg, nil, log, nil, upstream.Hooks{}, nil); err != nil {
 		return &Exit{Code: ExitConfig, Err: err}
 	}
 	_, err = fmt.Fprintf(a.o.Stdout, "%s: ok: %d listeners, %d routes, %d upstreams, %d filters, %d policies\n",
@@ -22,29 +29,62 @@ func (a *App) Check() error {
 	return err
 }
 
-func (a *App) check(cfg *config.Config) error {
+// prepared is everything that a configuration describes but the doors.
+type prepared struct {
+	table      *upstream.Table
+	judge      *judge
+	recipients map[string]upstream.Recipients
+	certs      map[string]*tls.Certificate // by listener; nil where it has none
+	relays     map[string]upstream.Relay
+	adopt      func() []closer // makes these relays the known ones, and gives those they replace
+}
+
+// prepare makes what a configuration describes, the relays only where r is not nil; it changes nothing that is
+// running. Errors are config.Errors or *config.Error.
+func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipeline.Hook, hooks upstream.Hooks, asked func(dns.Query)) (*prepared, error) {
 	if err := cfg.CheckFiles(); err != nil {
-		return err
+		return nil, err
 	}
-	table, err := newTable(cfg)
-	if err != nil {
-		return err
+	p := &prepared{certs: map[string]*tls.Certificate{}}
+	var err error
+	if p.table, err = newTable(cfg); err != nil {
+		return nil, err
 	}
 	resolver, err := newResolver(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	silent := slog.New(slog.DiscardHandler)
-	if _, err := newJudge(cfg, surroundings{factories: a.factories, ours: table.Ours, dns: resolver, log: silent}); err != nil {
-		return err
+	if asked != nil {
+		resolver.Observe(asked)
 	}
-	if _, err := newRecipients(cfg, silent); err != nil {
-		return err
+	p.judge, err = newJudge(cfg, surroundings{factories: a.factories, ours: p.table.Ours, dns: resolver, log: log, hook: hook})
+	if err != nil {
+		return nil, err
+	}
+	if p.recipients, err = newRecipients(cfg, log); err != nil {
+		return nil, err
 	}
 	for _, l := range cfg.Listeners {
-		if _, err := serverTLS(cfg, l); err != nil {
-			return err
+		if p.certs[l.Name], err = serverTLS(cfg, l); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	if r != nil {
+		if p.relays, p.adopt, err = r.forConfig(cfg, hooks); err != nil {
+			return nil, err
+		}
+	}
+	warnOfPostmaster(cfg, p.table, log)
+	return p, nil
+}
+
+// warnOfPostmaster tells where mail for the postmaster would not be taken, which RFC 5321 4.5.1 asks for.
+func warnOfPostmaster(cfg *config.Config, table *upstream.Table, log *slog.Logger) {
+	a, err := mail.ParseAddress(cfg.Postmaster)
+	if err == nil {
+		_, err = table.Route(upstream.Query{Recipient: a})
+	}
+	if err != nil {
+		log.Warn("no route takes mail for the postmaster: <postmaster> without a domain is refused", "postmaster", cfg.Postmaster)
+	}
 }

@@ -261,14 +261,14 @@ func explainResults(logFile string, results []demoResult) error {
 	defer f.Close()
 	evidence := map[string]string{} // by id, of messages that were changed
 	i := 0
-	for lines := bufio.NewScanner(f); lines.Scan() && i < len(results); {
+	err = eachLine(f, func(text []byte) {
 		var line struct {
 			Msg, ID, Action, Because string
 			Edits                    []string
 			Findings                 []quarantine.Finding
 		}
-		if json.Unmarshal(lines.Bytes(), &line) != nil {
-			continue
+		if i == len(results) || json.Unmarshal(text, &line) != nil {
+			return
 		}
 		switch line.Msg {
 		case edge.MsgVerdict:
@@ -285,11 +285,11 @@ func explainResults(logFile string, results []demoResult) error {
 			}
 			i++
 		}
+	})
+	if err == nil && i < len(results) {
+		err = fmt.Errorf("demo: the log tells of %d messages, not %d", i, len(results))
 	}
-	if i < len(results) {
-		return fmt.Errorf("demo: the log tells of %d messages, not %d", i, len(results))
-	}
-	return nil
+	return err
 }
 
 // firstOf gives the first finding whose symbol begins so.

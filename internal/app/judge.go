@@ -40,7 +40,8 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 	base := make([]pipeline.Stage, len(cfg.Filters))
 	var faults config.Errors
 	for i, f := range cfg.Filters {
-		stage, err := s.stage(cfg, f, f.Decode)
+		// Of the phases before RCPT no route is known: there the default policy's options count.
+		stage, err := s.stage(cfg, f, func(v any) error { return f.DecodeFor(config.DefaultPolicy, v) })
 		if err != nil {
 			faults = append(faults, asConfigErrors(err, f)...)
 			continue
@@ -140,7 +141,10 @@ func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipel
 		switch {
 		case off:
 			out.Off[f.Name] = true
-		case own:
+		case own && p.Name != config.DefaultPolicy:
+			if base[i].Phases.First() < filter.Rcpt {
+				s.log.Warn("a policy's options for a filter that also runs before RCPT count from RCPT on only; before, those of the default policy do", "policy", p.Name, "filter", f.Name)
+			}
 			stage, err := s.stage(cfg, f, func(v any) error { return f.DecodeFor(p.Name, v) })
 			if err != nil {
 				var placed *config.Error

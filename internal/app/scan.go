@@ -32,7 +32,8 @@ type ScanOptions struct {
 	File     string
 }
 
-// standard is the configuration that scan uses where none is there: the standard filters with their defaults.
+// standard is the configuration that scan uses where none is there: the standard filters with their defaults. It
+// knows no domain as ours.
 const standard = `
 hostname: postern.invalid
 listeners: {scan: {address: "127.0.0.1:25"}}
@@ -40,29 +41,35 @@ routes: [{to: [postern.invalid], upstream: none}]
 upstreams: {none: {maildir: none}}
 `
 
-// scan is one run of the pipeline on a message.
+// scan is one run of the pipeline on a message, as it would be at the first listener.
 type scan struct {
-	cfg     *config.Config
-	table   *upstream.Table
-	judge   *judge
-	in      *filter.Input
-	policy  judgePolicy
-	reports pipeline.Reports
-	verdict pipeline.Verdict
-	reply   mail.Reply
+	cfg      *config.Config
+	listener config.Listener
+	table    *upstream.Table // nil: of no domain is known whether it is ours
+	judge    *judge
+
+	session     *filter.Session
+	transaction *filter.Transaction
+	recipient   *filter.Recipient // the first one, nil for none
+	envelope    bool              // the reverse-path is known
+	content     *mail.Content
+	policy      judgePolicy
+	reports     pipeline.Reports
+	verdict     pipeline.Verdict
+	reply       mail.Reply
 }
 
 // Scan runs the filters on a message file and prints the verdict. It binds nothing and keeps nothing.
 func (a *App) Scan(ctx context.Context, o ScanOptions) error {
-	cfg, err := a.scanConfig()
+	cfg, isStandard, err := a.scanConfig()
 	if err != nil {
 		return err
 	}
-	s, err := a.newScan(cfg, o)
+	s, err := a.newScan(cfg, o, isStandard)
 	if err != nil {
 		return err
 	}
-	content, err := a.ingest(o.File)
+	content, err := a.ingest(o.File, s.listener.Limits.Header)
 	if err != nil {
 		return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
 	}
@@ -89,16 +96,18 @@ func (a *App) Scan(ctx context.Context, o ScanOptions) error {
 }
 
 // scanConfig is the configuration, or the standard one where there is none and none was named.
-func (a *App) scanConfig() (*config.Config, error) {
+func (a *App) scanConfig() (cfg *config.Config, isStandard bool, err error) {
 	if !a.o.ConfigGiven {
 		if _, err := os.Stat(a.o.Config); errors.Is(err, fs.ErrNotExist) {
-			return config.Parse("(standard)", []byte(standard), a.kinds)
+			cfg, err = config.Parse("(standard)", []byte(standard), a.kinds)
+			return cfg, true, err
 		}
 	}
-	return a.load()
+	cfg, err = a.load()
+	return cfg, false, err
 }
 
-func (a *App) newScan(cfg *config.Config, o ScanOptions) (*scan, error) {
+func (a *App) newScan(cfg *config.Config, o ScanOptions, isStandard bool) (*scan, error) {
 	table, err := newTable(cfg)
 	if err != nil {
 		return nil, &Exit{Code: ExitConfig, Err: err}
@@ -113,7 +122,10 @@ func (a *App) newScan(cfg *config.Config, o ScanOptions) (*scan, error) {
 	if err != nil {
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
-	s := &scan{cfg: cfg, table: table, judge: j, in: &filter.Input{}}
+	s := &scan{cfg: cfg, listener: cfg.Listeners[0], judge: j}
+	if !isStandard {
+		s.table = table
+	}
 	if err := s.surround(o); err != nil {
 		return nil, &Exit{Code: ExitUsage, Err: fmt.Errorf("postern: %w", err)}
 	}
@@ -122,38 +134,50 @@ func (a *App) newScan(cfg *config.Config, o ScanOptions) (*scan, error) {
 
 // surround makes the session and the transaction that the command line describes, and finds the policy.
 func (s *scan) surround(o ScanOptions) error {
-	s.in.Session = &filter.Session{Listener: s.cfg.Listeners[0].Name, Helo: o.Helo, ESMTP: o.Helo != "", Began: time.Now()}
+	s.session = &filter.Session{Listener: s.listener.Name, Helo: o.Helo, ESMTP: o.Helo != "", Began: time.Now()}
 	if o.IP != "" {
 		ip, err := netip.ParseAddr(o.IP)
 		if err != nil {
 			return fmt.Errorf("--ip: %w", err)
 		}
-		s.in.Session.Client = netip.AddrPortFrom(ip.Unmap(), 0)
+		s.session.Client = netip.AddrPortFrom(ip.Unmap(), 0)
+		for _, p := range s.cfg.ExemptNetworks {
+			s.session.Exempt = s.session.Exempt || p.Contains(ip.Unmap())
+		}
 	}
 	t := &filter.Transaction{ID: mail.NewID(s.cfg.Node), Began: time.Now()}
+	s.transaction = t
 	if o.From != nil {
 		from, err := parseReversePath(*o.From)
 		if err != nil {
 			return fmt.Errorf("--from %s: %w", *o.From, err)
 		}
-		t.From = from
+		t.From, s.envelope = from, true
 	}
-	s.policy = s.judge.policies["default"]
+	s.policy = s.judge.policies[config.DefaultPolicy]
 	for i, r := range o.Rcpt {
 		to, err := mail.ParseAddress(r)
 		if err != nil {
 			return fmt.Errorf("--rcpt %s: %w", r, err)
 		}
 		t.Recipients = append(t.Recipients, to)
-		route, err := s.table.Route(upstream.Query{Recipient: to, From: t.From, Listener: s.in.Session.Listener})
-		switch {
-		case err != nil:
-			return fmt.Errorf("--rcpt %s: no route takes mail for it", r)
-		case i == 0:
+		var route upstream.Route
+		if s.table != nil {
+			if route, err = s.table.Route(upstream.Query{Recipient: to, From: t.From, Listener: s.listener.Name}); err != nil {
+				return fmt.Errorf("--rcpt %s: no route takes mail for it", r)
+			}
+		}
+		if i > 0 {
+			continue // the listener would ask for one transaction each where they differ
+		}
+		s.recipient = &filter.Recipient{Address: to, Route: route.Name, Exempt: exemptRecipients(s.cfg)(to)}
+		if route.Policy != "" {
 			s.policy = s.judge.policies[route.Policy]
 		}
+		if s.recipient.Exempt {
+			s.policy.policy = s.policy.policy.ForExempt()
+		}
 	}
-	s.in.Transaction = t
 	return nil
 }
 
@@ -165,19 +189,17 @@ func parseReversePath(s string) (mail.Address, error) {
 	return mail.ParseAddress(s)
 }
 
-// ingest reads a message as the listener would: line ends made canonical before anyone looks.
-func (a *App) ingest(path string) (*mail.Content, error) {
-	in := a.o.Stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
+// ingest reads a message as the listener would: line ends made canonical before anyone looks. In a file that has
+// LF line ends only, as most on a disk have, they are no fault of the message.
+func (a *App) ingest(path string, header int64) (*mail.Content, error) {
+	in, closeIn, err := a.openInput(path)
+	if err != nil {
+		return nil, err
 	}
+	defer closeIn()
 	g := mail.NewIngest(mail.IngestOptions{})
-	if _, err := io.CopyBuffer(struct{ io.Writer }{g}, struct{ io.Reader }{in}, make([]byte, 64<<10)); err != nil {
+	ends := &lineEnds{w: g}
+	if _, err := io.CopyBuffer(ends, struct{ io.Reader }{in}, make([]byte, 64<<10)); err != nil {
 		g.Abort()
 		return nil, err
 	}
@@ -185,40 +207,57 @@ func (a *App) ingest(path string) (*mail.Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mail.NewContent(blob, faults, mail.Limits{}), nil
+	if !ends.crlf {
+		faults.BareLF = 0
+	}
+	return mail.NewContent(blob, faults, mail.Limits{HeaderOctets: header}), nil
+}
+
+// lineEnds notes, of what is written through it, whether it has a CRLF.
+type lineEnds struct {
+	w    io.Writer
+	crlf bool
+	cr   bool // the last octet was a CR
+}
+
+// Write implements io.Writer.
+func (l *lineEnds) Write(p []byte) (int, error) {
+	if !l.crlf && len(p) > 0 {
+		l.crlf = l.cr && p[0] == '\n' || bytes.Contains(p, []byte("\r\n"))
+		l.cr = p[len(p)-1] == '\r'
+	}
+	return l.w.Write(p)
 }
 
 // run runs every phase of which something is known, and decides.
 func (s *scan) run(ctx context.Context, content *mail.Content) {
-	o, in := s.in, *s.in
-	phase := func(p filter.Phase, plan *pipeline.Plan) {
-		s.reports = append(s.reports, plan.Run(ctx, p, &in)...)
+	s.content = content
+	run := func(p filter.Phase, plan *pipeline.Plan, in *filter.Input) {
+		s.reports = append(s.reports, plan.Run(ctx, p, in)...)
 	}
-	in.Transaction = nil
-	phase(filter.Connect, s.judge.base)
-	phase(filter.Helo, s.judge.base)
-	in.Transaction = o.Transaction
-	if !o.Transaction.From.IsZero() || o.Session.Client.IsValid() {
-		phase(filter.Mail, s.judge.base)
+	run(filter.Connect, s.judge.base, &filter.Input{Session: s.session})
+	run(filter.Helo, s.judge.base, &filter.Input{Session: s.session})
+	if s.envelope {
+		run(filter.Mail, s.judge.base, &filter.Input{Session: s.session, Transaction: s.transaction})
 	}
-	if len(o.Transaction.Recipients) > 0 {
-		in.Recipient = &filter.Recipient{Address: o.Transaction.Recipients[0]}
-		phase(filter.Rcpt, s.policy.plan)
-		in.Recipient = nil
+	if s.recipient != nil {
+		run(filter.Rcpt, s.policy.plan, &filter.Input{Session: s.session, Transaction: s.transaction, Recipient: s.recipient})
 	}
-	in.Content = content
-	limits := s.cfg.Listeners[0]
-	s.reports = append(s.reports, pipeline.Intake(content, pipeline.IntakeOptions{
-		RejectBare: limits.BareNewlines == "reject", HeaderLimit: limits.Limits.Header,
-	}))
-	phase(filter.Data, s.policy.plan)
-	s.in = &in
+	intake := pipeline.Intake(content, pipeline.IntakeOptions{
+		RejectBare: s.listener.BareNewlines == "reject", HeaderLimit: s.listener.Limits.Header,
+	})
+	s.reports = append(s.reports, intake)
+	run(filter.Data, s.policy.plan, s.input())
 	s.verdict = s.policy.policy.Decide(s.reports)
+	if intake.Result.Propose > s.verdict.Action {
+		// What is not taken in at all is refused whatever the policy only observes.
+		s.verdict.Action, s.verdict.Reply = intake.Result.Propose, *intake.Result.Reply
+	}
 	s.reply = s.verdict.Reply
 	if s.reply.IsZero() {
 		s.reply = mail.NewReply(250, 2, 0, 0, "Ok")
 		if s.verdict.Action == filter.Quarantine && s.cfg.Policy(s.policy.policy.Name).QuarantineReply == "reject" {
-			s.reply = mail.NewReply(550, 5, 7, 1, "held as "+s.in.Transaction.ID)
+			s.reply = mail.NewReply(550, 5, 7, 1, "held as "+s.transaction.ID)
 		}
 	}
 	if s.cfg.SoftBounce {
@@ -226,13 +265,18 @@ func (s *scan) run(ctx context.Context, content *mail.Content) {
 	}
 }
 
+// input is what the filters of the data phase are given.
+func (s *scan) input() *filter.Input {
+	return &filter.Input{Session: s.session, Transaction: s.transaction, Content: s.content}
+}
+
 // write writes the content after the edits; with trace, also the fields that would be put on top.
 func (s *scan) write(path string, trace bool) error {
 	edits := s.verdict.Edits
 	if trace {
-		edits = append(edits[:len(edits):len(edits)], pipeline.Stamp(s.verdict, s.in, s.stampOptions())...)
+		edits = append(pipeline.Stamp(s.verdict, s.input(), s.stampOptions()), edits...)
 	}
-	m, err := mail.Rewrite(s.in.Content, edits)
+	m, err := mail.Rewrite(s.content, edits)
 	if err != nil {
 		return err
 	}
@@ -253,11 +297,11 @@ func (s *scan) stampOptions() pipeline.StampOptions {
 
 // parts lists the leaves of the content: as the attachments filter saw them, else by the index alone.
 func (s *scan) parts() []auth.PartReport {
-	if parts, ok := auth.Parts.From(s.in); ok {
+	if parts, ok := auth.Parts.From(s.input()); ok {
 		return parts
 	}
 	var parts []auth.PartReport
-	s.in.Content.Root().Walk(func(p *mail.Part) bool {
+	s.content.Root().Walk(func(p *mail.Part) bool {
 		if p.IsLeaf() {
 			parts = append(parts, describe(p))
 		}

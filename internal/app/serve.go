@@ -47,6 +47,7 @@ type gateway struct {
 	web       *web
 	ready     atomic.Bool
 
+	failed     chan error // a door that closed by itself
 	background sync.WaitGroup
 	stop       context.CancelFunc // ends what runs in the background
 }
@@ -73,6 +74,9 @@ func (a *App) Serve(ctx context.Context, signals <-chan os.Signal) error {
 		select {
 		case <-ctx.Done():
 			return g.drain(signals)
+		case err := <-g.failed:
+			// Whoever watches over the service starts it anew; half a gateway would look well.
+			return errors.Join(&Exit{Code: ExitOS, Err: fmt.Errorf("postern: %w", err)}, g.drain(signals))
 		case s := <-signals:
 			if s == syscall.SIGHUP {
 				g.reload()
@@ -85,7 +89,7 @@ func (a *App) Serve(ctx context.Context, signals <-chan os.Signal) error {
 
 // start builds a gateway and opens its doors. Errors are Exits.
 func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (*gateway, error) {
-	g := &gateway{app: a, log: log, certs: map[string]*atomic.Pointer[tls.Certificate]{}}
+	g := &gateway{app: a, log: log, certs: map[string]*atomic.Pointer[tls.Certificate]{}, failed: make(chan error, 1)}
 	var err error
 	if g.tmp, err = stateFolders(cfg); err != nil {
 		return nil, &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", err)}
@@ -93,7 +97,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (
 	if g.held, err = openQuarantine(cfg); err != nil {
 		return nil, err
 	}
-	g.metrics = metrics.New(metrics.Options{Version: Version, Revision: revision(), Labels: labels(cfg)})
+	g.metrics = metrics.New(metrics.Options{Version: Version, Revision: Revision, Labels: labels(cfg)})
 	g.metrics.Quarantine(g.held.Usage)
 	g.metrics.StateDirectory(cfg.State.Directory)
 	if err := g.install(cfg); err != nil {
@@ -110,6 +114,11 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (
 		g.background.Go(func() {
 			if err := l.server.Serve(l.net); err != nil && !errors.Is(err, net.ErrClosed) {
 				log.Error("listener ended", "listener", l.cfg.Name, "error", err)
+				g.ready.Store(false)
+				select {
+				case g.failed <- fmt.Errorf("listener %s: %w", l.cfg.Name, err):
+				default: // one failure ends the gateway
+				}
 			}
 		})
 		log.Info("listening", "listener", l.cfg.Name, "address", l.net.Addr().String())
@@ -123,41 +132,12 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (
 // install makes everything that a configuration describes but the doors, and then, all at once, puts it in
 // the place of what was there.
 func (g *gateway) install(cfg *config.Config) error {
-	if err := cfg.CheckFiles(); err != nil {
-		return err
-	}
-	table, err := newTable(cfg)
+	p, err := g.app.prepare(cfg, &g.relays, g.log, g.metrics.FilterRun, hooks(g.metrics, g.log), g.metrics.DNSQuery)
 	if err != nil {
 		return err
 	}
-	resolver, err := newResolver(cfg)
-	if err != nil {
-		return err
-	}
-	resolver.Observe(g.metrics.DNSQuery)
-	j, err := newJudge(cfg, surroundings{
-		factories: g.app.factories, ours: table.Ours, dns: resolver, log: g.log, hook: g.metrics.FilterRun,
-	})
-	if err != nil {
-		return err
-	}
-	recipients, err := newRecipients(cfg, g.log)
-	if err != nil {
-		return err
-	}
-	certs := map[string]*tls.Certificate{}
-	for _, l := range cfg.Listeners {
-		if certs[l.Name], err = serverTLS(cfg, l); err != nil {
-			return err
-		}
-	}
-	all, adopt, err := g.relays.forConfig(cfg, hooks(g.metrics, g.log))
-	if err != nil {
-		return err
-	}
-
 	g.metrics.Configured(labels(cfg))
-	for name, c := range certs {
+	for name, c := range p.certs {
 		if c == nil {
 			continue
 		}
@@ -173,13 +153,13 @@ func (g *gateway) install(cfg *config.Config) error {
 	g.current.Store(&edge.Gateway{
 		Hostname: cfg.Hostname, Node: cfg.Node, Postmaster: cfg.Postmaster,
 		SoftBounce: cfg.SoftBounce, Observe: cfg.Observe,
-		Plan: j.base, Policy: j.policies["default"].policy, Policies: newPolicies(cfg, j),
-		Router: table, Relays: all, Recipients: recipients,
+		Plan: p.judge.base, Policy: p.judge.policies[config.DefaultPolicy].policy, Policies: newPolicies(cfg, p.judge),
+		Router: p.table, Relays: p.relays, Recipients: p.recipients,
 		ExemptRecipients: exemptRecipients(cfg), ExemptNetworks: cfg.ExemptNetworks,
 		Quarantine: keeper{store: g.held, node: cfg.Node}, TempDir: g.tmp,
 		Log: g.log, Privacy: privacy(cfg.Log.Privacy), Metrics: g.metrics,
 	})
-	if old := adopt(); len(old) > 0 {
+	if old := p.adopt(); len(old) > 0 {
 		time.AfterFunc(closeRelaysAfter, func() { closeAll(old) })
 	}
 	return nil
@@ -255,8 +235,8 @@ func (g *gateway) unchangeable(cfg *config.Config) error {
 	if len(cfg.Listeners) != len(old.Listeners) {
 		return cfg.Errorf("listeners", "listeners are added and removed by a restart only")
 	}
-	for i, l := range cfg.Listeners {
-		if !sameListener(l, old.Listeners[i]) {
+	for _, l := range cfg.Listeners {
+		if was := old.Listener(l.Name); was == nil || !sameListener(l, *was) {
 			return cfg.Errorf("listeners."+l.Name, "a listener is changed by a restart only (its certificate is read anew by a reload)")
 		}
 	}

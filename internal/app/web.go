@@ -54,27 +54,26 @@ func (w *web) close() {
 	<-w.done
 }
 
-// Health asks a running gateway's /healthz.
+// Health asks a running gateway's /healthz; where the configuration has no metrics address, whether something
+// answers on its first listener.
 func (a *App) Health(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
 	if url == "" {
 		cfg, err := a.load()
 		if err != nil {
 			return err
 		}
 		if cfg.Metrics.Address == "" {
-			return exit(ExitConfig, "the configuration has no metrics: address, which serves /healthz")
+			var d net.Dialer
+			c, err := d.DialContext(ctx, "tcp", reachable(cfg.Listeners[0].Address))
+			if err != nil {
+				return exit(ExitUnavailable, "%v", err)
+			}
+			return c.Close()
 		}
-		host, port, err := net.SplitHostPort(cfg.Metrics.Address)
-		if err != nil {
-			return err
-		}
-		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-			host = "localhost"
-		}
-		url = "http://" + net.JoinHostPort(host, port) + "/healthz"
+		url = "http://" + reachable(cfg.Metrics.Address) + "/healthz"
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return exit(ExitUsage, "%v", err)
@@ -90,6 +89,18 @@ func (a *App) Health(ctx context.Context, url string) error {
 	}
 	_, err = a.o.Stdout.Write(body)
 	return err
+}
+
+// reachable gives an address to dial for one to listen on.
+func reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // notify tells the service manager how the gateway is (sd_notify(3)); without one it does nothing.

@@ -11,35 +11,26 @@ import (
 // intakeStage is the name under which Intake reports.
 const intakeStage = "intake"
 
-// defaultMaxReceived departs from RFC 5321 6.3, which suggests a hundred or more: a gateway is in a loop
-// with a server of its own site, and fifty, the default of Postfix, ends that in half the time.
-const defaultMaxReceived = 50
+// MaxReceived is how many Received fields a message may have that is not taken for a loop. It departs
+// from RFC 5321 6.3, which suggests a hundred or more: a gateway is in a loop with a server of its own
+// site, and fifty, the default of Postfix, ends that in half the time.
+const MaxReceived = 50
 
 // IntakeOptions are the bounds of what is taken in at all.
 type IntakeOptions struct {
 	RejectBare  bool  // refuse a message that came with a bare CR or LF; else both have been made harmless
 	HeaderLimit int64 // octets of the header; 0: only the limits of the content's own index
-	MaxReceived int   // Received fields; 0 is 50
+	MaxReceived int   // Received fields; 0 is MaxReceived
 }
 
-// IntakeSymbols lists the symbols that Intake reports. None of them scores: they are mentions.
-func IntakeSymbols() []filter.Symbol {
-	return []filter.Symbol{
-		{Name: "NUL", Description: "The message holds NUL octets, which no mail may (RFC 5321 4.5.2, RFC 5322 4)."},
-		{Name: "BARE_LF", Description: "Lines ended in LF alone; they were made CRLF before anything was read."},
-		{Name: "BARE_CR", Description: "CR stood where no line ended; each was made a space before anything was read."},
-		{Name: "HEADER_SIZE", Description: "The header is larger than what is read of it."},
-		{Name: "HOPS", Description: "So many Received fields that the message is in a loop."},
-	}
-}
-
-// Intake reports on what is refused before any filter, as the stage "intake" of the data phase. A header
-// that can't be read is a failure, which defers.
+// Intake reports on what is refused before any filter, as the stage "intake" of the data phase. Its
+// symbols score nothing: each refuses or is a mention; docs/filters/intake.md lists them. A header that
+// can't be read is a failure, which defers.
 func Intake(c *mail.Content, o IntakeOptions) Report {
 	began := time.Now()
 	r := Report{Stage: intakeStage, Phase: filter.Data}
 	if o.MaxReceived <= 0 {
-		o.MaxReceived = defaultMaxReceived
+		o.MaxReceived = MaxReceived
 	}
 	lineFaults(&r.Result, c.LineFaults(), o.RejectBare)
 	h := c.Header()

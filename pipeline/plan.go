@@ -96,14 +96,6 @@ func Compile(stages []Stage) (*Plan, error) {
 // SetHook sets who is told of each run of a stage. It is to be called before the first Run.
 func (p *Plan) SetHook(h Hook) { p.hook = h }
 
-// Stages lists the stages in plan order.
-func (p *Plan) Stages() []Stage {
-	if p == nil {
-		return nil
-	}
-	return slices.Clone(p.stages)
-}
-
 // Has reports whether a stage runs in the phase.
 func (p *Plan) Has(ph filter.Phase) bool {
 	return p != nil && int(ph) < phases && len(p.phases[ph].stages) > 0

@@ -108,7 +108,7 @@ func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, j *judged
 	content, first := j.content, t.to[0]
 	j.messageID = brief(content.Header().Get("Message-ID"))
 	intake := pipeline.Intake(content, pipeline.IntakeOptions{
-		RejectBare: s.w.cfg.RejectBare, HeaderLimit: s.w.cfg.Limits.Header, MaxReceived: maxReceived,
+		RejectBare: s.w.cfg.RejectBare, HeaderLimit: s.w.cfg.Limits.Header, MaxReceived: pipeline.MaxReceived,
 	})
 	j.reports = join(s.reports, t.reports, first.reports, pipeline.Reports{intake})
 	// What no message may be (a loop, NUL) is refused also where the policy only observes.

@@ -144,7 +144,6 @@ const (
 	writeTimeout = time.Minute     // for replies that the client does not read
 	tlsTimeout   = time.Minute     // for a TLS handshake
 	lingerTime   = time.Second     // in which a client that was hung up on may read our last words
-	maxReceived  = 50              // Received fields of a message that is not taken for a loop; RFC 5321 6.3: at least 100 hops is the advice, Postfix has 50
 	maxHello     = 255             // octets of an EHLO argument that are kept; RFC 5321 4.5.3.1.2
 )
 

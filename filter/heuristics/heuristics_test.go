@@ -119,8 +119,15 @@ func runCase(t *testing.T, files map[string]string, name, symbol string, hit boo
 	if (i >= 0) != hit {
 		t.Fatalf("findings: %+v", got.Findings)
 	}
+	subject := ""
+	if in.Content != nil {
+		subject = mail.DecodeWords(in.Content.Header().Get("Subject"))
+	}
 	for _, x := range got.Findings {
 		weight(t, spec, x.Symbol)
+		if subject != "" && strings.Contains(x.Detail, subject) {
+			t.Errorf("%s shows the subject: %q", x.Symbol, x.Detail)
+		}
 	}
 	if want := set["detail"]; hit && !strings.Contains(got.Findings[i].Detail, want) {
 		t.Errorf("detail %q, want one with %q", got.Findings[i].Detail, want)

@@ -123,7 +123,7 @@ func (m *message) subject() {
 		}
 	}
 	if upper >= capitals && words > 1 {
-		m.find(subjectAllCaps, 1, subject)
+		m.find(subjectAllCaps, 1, fmt.Sprintf("%d capitals", upper)) // never the subject: details are logged
 	}
 }
 
@@ -137,7 +137,7 @@ func (m *message) encoding() {
 			continue
 		}
 		if decoded := mail.DecodeWords(body); decoded != body && plain(decoded) {
-			m.find(needlessEncoding, 1, name+": "+decoded)
+			m.find(needlessEncoding, 1, name)
 			return
 		}
 	}

@@ -40,7 +40,7 @@ func FuzzParse(f *testing.F) {
 			if !errors.As(err, &errs) || len(errs) == 0 {
 				t.Fatalf("not an Errors: %v", err)
 			}
-			lines := bytes.Count(data, []byte("\n")) + 1
+			lines := bytes.Count(lineEnds(data), []byte("\n")) + 1
 			for _, e := range errs {
 				if e.Line < 0 || e.Line > lines+1 || e.Msg == "" {
 					t.Fatalf("%d lines, and %v", lines, e)

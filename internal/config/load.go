@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"reflect"
@@ -34,7 +35,7 @@ func Load(path string, kinds []string) (*Config, error) {
 // has. Nothing but data is looked at: whether the files that it names are there is CheckFiles' to say.
 // An error is an Errors with every fault that was found.
 func Parse(name string, data []byte, kinds []string) (*Config, error) {
-	src, root, errs := readTree(name, data)
+	src, root, errs := readTree(name, lineEnds(data))
 	if root == nil {
 		return nil, src.finish(errs)
 	}
@@ -51,6 +52,15 @@ func Parse(name string, data []byte, kinds []string) (*Config, error) {
 		return nil, src.finish(d.errs)
 	}
 	return c, nil
+}
+
+// lineEnds makes every line end LF, as YAML 1.2 5.4 has it, so that everyone counts the same lines.
+func lineEnds(data []byte) []byte {
+	if bytes.IndexByte(data, '\r') < 0 {
+		return data
+	}
+	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
+	return bytes.ReplaceAll(data, []byte("\r"), []byte("\n"))
 }
 
 // locate walks a path such as routes[0].to[1] or listeners.public.tls; a key that itself holds dots or

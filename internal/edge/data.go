@@ -43,7 +43,7 @@ func (s *session) Data(io.Reader) (err error) {
 	defer s.recovered(&err)
 	t := s.tx
 	if t == nil || len(t.to) == 0 {
-		return engineError(replyGone)
+		return engineError(replyPanicEnd) // only a fault of ours or of the engine's leads here
 	}
 	s.w.body = true
 	blob, faults, reply, reason := s.takeContent(t)
@@ -102,7 +102,7 @@ func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, j *judged
 	defer func() {
 		if v := recover(); v != nil {
 			s.crashed(v)
-			o = outcome{reply: replyLocal, reason: ReasonPanic, action: filter.Defer, because: "panic", changed: ChangedNo}
+			o = outcome{reply: replyPanic, reason: ReasonPanic, action: filter.Defer, because: "panic", changed: ChangedNo}
 		}
 	}()
 	content, first := j.content, t.to[0]

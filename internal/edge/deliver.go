@@ -75,17 +75,15 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 		o.upstreamReply = out.Reply.String()
 	}
 	o.reply = out.ClientReply(t.in.ID, out.Verbatim)
-	switch {
-	case out.Kind == upstream.Delivered:
-		o.reply = mail.NewReply(250, 2, 0, 0, "Ok: queued as "+t.in.ID)
-	case o.reply.Positive(): // acknowledged is what was delivered, and nothing else
+	if out.Kind == upstream.Delivered {
+		return
+	}
+	if o.reply.Positive() { // acknowledged is what was delivered, and nothing else
 		o.reply = replyLocal
 	}
-	if out.Kind != upstream.Delivered {
-		o.reason = ReasonUpstream
-		o.because = "the next server: " + out.Kind.String()
-		o.action = actionOf(o.reply)
-	}
+	o.reason = ReasonUpstream
+	o.because = "the next server: " + out.Kind.String()
+	o.action = actionOf(o.reply)
 }
 
 // edits gives all changes to the message, the topmost field first: our stamp, what filters add, Received,

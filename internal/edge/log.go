@@ -42,6 +42,7 @@ const (
 	KeyStage         = "stage"          // helo, mail, rcpt, eod: where it was refused
 	KeyRoute         = "route"
 	KeyPolicy        = "policy"
+	KeyFilter        = "filter"   // one stage, in a line about it
 	KeyFilters       = "filters"  // each stage: phase, outcome, ms
 	KeyFindings      = "findings" // each finding and its score
 	KeyEdits         = "edits"    // what was changed
@@ -55,7 +56,7 @@ const (
 func Keys() []string {
 	return []string{
 		KeyID, KeyListener, KeyClient, KeyHelo, KeyFrom, KeyTo, KeyMessageID, KeySize, KeyAction, KeyBecause, KeyScore,
-		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeyMS, KeyStage, KeyRoute, KeyPolicy, KeyFilters, KeyFindings, KeyEdits,
+		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeyMS, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyEdits,
 		KeyWould, KeyWouldBecause, KeyError, KeyStack,
 	}
 }

@@ -22,8 +22,8 @@ func TestPanicsOfTheSession(t *testing.T) {
 			c := begin(t, d)
 			c.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>")
 			if strings.HasPrefix(c.reply(), "250") {
-				c.steps("C: DATA\nS: 354\nraw: \"\\r\\nx\\r\\n.\\r\\n\"\nS: 451 4\\.3\\.0")
-			} else if !strings.HasPrefix(c.last, "451 4.3.0") {
+				c.steps("C: DATA\nS: 354\nraw: \"\\r\\nx\\r\\n.\\r\\n\"\nS: 451 4\\.3\\.0 Internal error")
+			} else if !strings.HasPrefix(c.last, "451 4.3.0 Internal error") {
 				t.Errorf("reply %q", c.last)
 			}
 			c.steps("no5yz:\nC: RSET\nS: 250\nlog: \"msg\":\"session panicked\".*\"stack\":")
@@ -84,7 +84,7 @@ func TestPanicAmidContent(t *testing.T) {
 		w.body = true
 		panic("broken")
 	}
-	if err := broken(); err == nil || !strings.Contains(err.Error(), "421") {
+	if err := broken(); err == nil || !strings.Contains(err.Error(), "421") || !strings.Contains(err.Error(), "Internal error") {
 		t.Errorf("got %v; a 421 ends the connection", err)
 	}
 }

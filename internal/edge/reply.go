@@ -26,7 +26,8 @@ var (
 	replyRecipients = mail.NewReply(452, 4, 5, 3, "Too many recipients")
 	replySplit      = mail.NewReply(452, 4, 5, 3, "Please send to this recipient in a transaction of its own")
 	replyTimeout    = mail.NewReply(421, 4, 4, 2, "Content did not arrive in time")
-	replyGone       = mail.NewReply(421, 4, 3, 2, "Service shutting down")
+	replyPanic      = mail.NewReply(451, 4, 3, 0, "Internal error, please try again later")
+	replyPanicEnd   = mail.NewReply(421, 4, 3, 0, "Internal error, closing the connection")
 )
 
 // The bounds of a reply text. RFC 5321 4.5.3.1.5: a reply line has at most 512 octets.

@@ -79,10 +79,18 @@ func (s *session) run(ctx context.Context, p *pipeline.Plan, ph filter.Phase, in
 	for i := range rs {
 		var crash *pipeline.PanicError
 		if errors.As(rs[i].Err, &crash) {
-			s.gw.Log.Error("filter panicked", KeyFilters, rs[i].Stage, KeyError, crash.Error(), KeyStack, string(crash.Stack))
+			s.gw.Log.Error("filter panicked", KeyID, idOf(in), KeyFilter, rs[i].Stage, KeyError, crash.Error(), KeyStack, string(crash.Stack))
 		}
 	}
 	return rs
+}
+
+// idOf gives the id that a filter's work belongs to: the transaction's, before there is one the connection's.
+func idOf(in *filter.Input) string {
+	if in.Transaction != nil {
+		return in.Transaction.ID
+	}
+	return in.Session.ID
 }
 
 // transaction is one mail transaction (RFC 5321 3.3), with the Gateway that it began with.
@@ -169,16 +177,16 @@ func (s *session) refuse(gw *Gateway, stage string, r mail.Reply, reason string)
 	return engineError(r)
 }
 
-// recovered turns a panic of the session into a 451: a fault of ours is never the sender's.
+// recovered turns a panic of the session into a 451, or a 421: a fault of ours is never the sender's.
 func (s *session) recovered(err *error) {
 	v := recover()
 	if v == nil {
 		return
 	}
 	s.crashed(v)
-	*err = engineError(replyLocal)
+	*err = engineError(replyPanic)
 	if s.w.body {
-		*err = engineError(replyGone) // what is left of the content must not be read as commands
+		*err = engineError(replyPanicEnd) // what is left of the content must not be read as commands
 	}
 }
 

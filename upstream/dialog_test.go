@@ -157,12 +157,13 @@ func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 		Connections: func(server string, open, _ int) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
-			d.open[index(server)] = open
+			d.open[index(server)] += open
 		},
 	}
 	if d.pool, err = NewPool(cfg); err != nil {
 		t.Fatal(err)
 	}
+	d.ups = nil // that all are up when the pool is made
 	return d
 }
 

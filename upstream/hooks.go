@@ -15,13 +15,15 @@ type Hooks struct {
 	// Result is told what became of each Deliver; class is the first digit of the next server's reply,
 	// 0 if it gave none.
 	Result func(server string, kind Kind, class int)
-	// Up is told when a server is marked down, and when it has served a transaction again.
+	// Up is told that a server is up when a pool of it is made, which knows nothing against it, and again
+	// when it has served a transaction after it was down; and that it is down when it is marked so.
 	Up func(server string, up bool)
 	// Fault is told of each failure that is ours to mend: the next server does not take mail from us.
 	Fault func(server string, stage Stage, r mail.Reply, err error)
 	// Retried is told when a pooled connection was found dead and the transaction is tried on a fresh one.
 	Retried func(server string, stage Stage)
-	// Connections is told the numbers of open connections, and of the idle ones among them, at each change.
+	// Connections is told at each change by how many the open connections, and the idle ones among them,
+	// have become more or fewer: several pools may have connections with one server.
 	Connections func(server string, open, idle int)
 	// Handshake is told of each TLS handshake with a server; err is nil if it succeeded.
 	Handshake func(server string, state tls.ConnectionState, err error)

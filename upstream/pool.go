@@ -34,6 +34,9 @@ func NewPool(cfg Config) (*Pool, error) {
 		}
 		p.servers = append(p.servers, newServer(&p.cfg, address, secure))
 	}
+	for _, s := range p.servers {
+		p.cfg.Hooks.up(s.address, true)
+	}
 	return p, nil
 }
 

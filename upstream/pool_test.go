@@ -172,10 +172,46 @@ func TestBackoff(t *testing.T) {
 		if time.Sleep(30*time.Second + 1); s.isDown(time.Now()) {
 			t.Error("a success did not end it")
 		}
-		if want := []bool{false, true, false}; !slices.Equal(ups, want) {
+		if want := []bool{true, false, true, false}; !slices.Equal(ups, want) {
 			t.Errorf("told %v", ups)
 		}
 	})
+}
+
+// TestConnectionsAreCounted: the numbers that two pools of one server tell add up to those there are, and to none
+// when both are closed.
+func TestConnectionsAreCounted(t *testing.T) {
+	s := newSink(t, false)
+	var mu sync.Mutex
+	open, idle := 0, 0
+	hooks := Hooks{Connections: func(_ string, o, i int) {
+		mu.Lock()
+		defer mu.Unlock()
+		open, idle = open+o, idle+i
+	}}
+	check := func(what string, want int) {
+		t.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		if open != want || idle != want {
+			t.Errorf("%s: %d open, %d idle, want %d", what, open, idle, want)
+		}
+	}
+	a := pool(t, Config{Servers: []string{s.addr}, Hooks: hooks})
+	b := pool(t, Config{Servers: []string{s.addr}, Hooks: hooks})
+	for range 2 {
+		for _, p := range []*Pool{a, b} {
+			if o := p.Deliver(t.Context(), envelope(t, "b@y.test"), message(t, "X-Id: 1\r\n\r\n")); o.Kind != Delivered {
+				t.Fatalf("%+v", o)
+			}
+		}
+	}
+	check("after deliveries", 2)
+	a.Close()
+	check("one is closed", 1)
+	b.Close()
+	b.Close()
+	check("both are closed", 0)
 }
 
 // TestStalledServer: over TCP, too, a server that takes no more is given up when a block does not get out.
@@ -229,9 +265,12 @@ func TestFaults(t *testing.T) {
 	var open, most atomic.Int64
 	p := pool(t, Config{
 		Servers: []string{a.addr, b.addr}, MaxConnections: 8,
-		Hooks: Hooks{Connections: func(_ string, n, _ int) {
-			open.Store(int64(n))
-			for m := most.Load(); int64(n) > m && !most.CompareAndSwap(m, int64(n)); m = most.Load() {
+		Hooks: Hooks{Connections: func(server string, n, _ int) {
+			if server != a.addr {
+				return
+			}
+			now := open.Add(int64(n))
+			for m := most.Load(); now > m && !most.CompareAndSwap(m, now); m = most.Load() {
 			}
 		}},
 	})

@@ -26,6 +26,7 @@ type server struct {
 	mu      sync.Mutex
 	idle    []*conn // the one used last at the end: it is taken first, so that the others may grow old
 	open    int
+	told    struct{ open, idle int } // the numbers that the hook knows
 	closed  bool
 	evict   *time.Timer // runs while connections are idle
 	evictAt time.Time
@@ -66,7 +67,16 @@ func (s *server) opened() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open++
-	s.cfg.Hooks.connections(s.address, s.open, len(s.idle))
+	s.count()
+}
+
+// count tells the hook how the numbers of connections have changed; s.mu is held.
+func (s *server) count() {
+	open, idle := s.open-s.told.open, len(s.idle)-s.told.idle
+	if open != 0 || idle != 0 {
+		s.told.open, s.told.idle = s.open, len(s.idle)
+		s.cfg.Hooks.connections(s.address, open, idle)
+	}
 }
 
 // take gives the idle connection that was used last, nil if there is none. It ends those that are too old.
@@ -79,7 +89,7 @@ func (s *server) take(now time.Time) *conn {
 		s.idle[n-1] = nil
 		s.idle = s.idle[:n-1]
 	}
-	s.cfg.Hooks.connections(s.address, s.open, len(s.idle))
+	s.count()
 	s.mu.Unlock()
 	quitAll(old)
 	return c
@@ -101,7 +111,7 @@ func (s *server) put(c *conn, now time.Time) {
 	} else {
 		s.open--
 	}
-	s.cfg.Hooks.connections(s.address, s.open, len(s.idle))
+	s.count()
 	s.mu.Unlock()
 	if !keep {
 		c.quit()
@@ -164,7 +174,7 @@ func (s *server) sweep() {
 	s.evict = nil
 	old := s.expire(now)
 	s.schedule(now)
-	s.cfg.Hooks.connections(s.address, s.open, len(s.idle))
+	s.count()
 	s.mu.Unlock()
 	quitAll(old)
 }
@@ -179,7 +189,7 @@ func (s *server) close() {
 	old := s.idle
 	s.idle = nil
 	s.open -= len(old)
-	s.cfg.Hooks.connections(s.address, s.open, 0)
+	s.count()
 	s.mu.Unlock()
 	quitAll(old)
 }

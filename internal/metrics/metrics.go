@@ -27,7 +27,7 @@ type Labels struct {
 	Listeners []string
 	Filters   []string // names of stages
 	Routes    []string // as edge reports them
-	Servers   []string // host:port of every upstream's servers
+	Servers   []string // host:port of every upstream's servers, and "maildir" where one is configured
 }
 
 // Options describe the program, and its first configuration.
@@ -81,13 +81,12 @@ func New(o Options) *Metrics {
 	m.smtp()
 	m.messages()
 	m.upstreams()
-	m.servers.add([]string{maildir})
 	m.Configured(o.Labels)
 	return m
 }
 
-// Configured makes the series of a configuration's names. Names of an earlier one stay: a series that
-// ends looks like a fault.
+// Configured makes the series of a configuration's names. What was counted under names of an earlier one
+// stays, for a series that ends looks like a fault; the states of servers that are no longer named end.
 func (m *Metrics) Configured(l Labels) {
 	for _, name := range m.listeners.add(l.Listeners) {
 		m.listenerSeries(name)
@@ -101,6 +100,7 @@ func (m *Metrics) Configured(l Labels) {
 	for _, name := range m.servers.add(l.Servers) {
 		m.serverSeries(name)
 	}
+	m.serversInUse(l.Servers)
 }
 
 // Handler serves the metrics as text or OpenMetrics, as the client asks.

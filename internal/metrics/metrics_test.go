@@ -247,8 +247,8 @@ func TestConfigured(t *testing.T) {
 	if got := value(t, m, `postern_filter_runs_total{filter="spf",mode="enforce",outcome="match"}`); got != "1" {
 		t.Error(got)
 	}
-	if got := value(t, m, `postern_upstream_up{backend="mail:25"}`); got != "0" {
-		t.Errorf("the reload marked a server up: %s", got)
+	if got := value(t, m, `postern_upstream_deliveries_total{backend="mail:25",code="2xx",result="delivered"}`); got != "1" {
+		t.Error(got)
 	}
 	var many []string
 	for i := range 1000 {
@@ -261,6 +261,102 @@ func TestConfigured(t *testing.T) {
 	m.Message("r999", filter.Continue, edge.ChangedNo, false, 1)
 	if got := value(t, m, `postern_messages_total{action="continue",changed="no",mode="enforce",route="other"}`); got != "1" {
 		t.Error(got)
+	}
+}
+
+// TestServersInUse: the states of servers begin and end with the configuration that names them, whatever pools
+// of an earlier one still tell, and are right where two pools have connections with one server.
+func TestServersInUse(t *testing.T) {
+	m := testMetrics(t)
+	h := m.Hooks()
+	check := func(what, up, active, idle string) {
+		t.Helper()
+		for series, want := range map[string]string{
+			`postern_upstream_up{backend="mail:25"}`:                         up,
+			`postern_upstream_connections{backend="mail:25",state="active"}`: active,
+			`postern_upstream_connections{backend="mail:25",state="idle"}`:   idle,
+		} {
+			if got := value(t, m, series); got != want {
+				t.Errorf("%s: %s is %s, want %s", what, series, got, want)
+			}
+		}
+	}
+	h.Up("mail:25", false)
+	h.Connections("mail:25", 3, 1)
+	m.Configured(Labels{Servers: []string{"mail:25", "mail:25"}})
+	check("kept", "0", "2", "1")
+	h.Up("mail:25", true)
+	h.Connections("mail:25", 2, 0)
+	check("a second pool", "1", "4", "1")
+
+	m.Configured(Labels{Servers: []string{"b:25"}})
+	check("gone", "absent", "absent", "absent")
+	h.Up("mail:25", false)
+	h.Connections("mail:25", -2, 0)
+	check("gone, and its pools go on", "absent", "absent", "absent")
+	h.Up("mail:25", true)
+	h.Up("c:25", true)
+	m.Configured(Labels{Servers: []string{"mail:25", "c:25"}})
+	check("back", "1", "2", "1")
+	h.Connections("mail:25", -3, -1)
+	check("the pool of before ends", "1", "0", "0")
+
+	h.Up("mail:25", false)
+	h.Result("mail:25", upstream.Refused, 5)
+	check("down", "0", "0", "0")
+	h.Result("mail:25", upstream.Delivered, 2)
+	check("another pool delivers", "1", "0", "0")
+	if got := value(t, m, `postern_metrics_dropped_labels_total`); got != "0" {
+		t.Errorf("%s labels dropped", got)
+	}
+}
+
+// TestMaildirSeries: a maildir has series where one is configured, and only those that mean something.
+func TestMaildirSeries(t *testing.T) {
+	m := testMetrics(t)
+	of := func() (all []string) {
+		for s := range series(t, m) {
+			if strings.Contains(s, `backend="maildir"`) {
+				name, _, _ := strings.Cut(s, "{")
+				all = append(all, name)
+			}
+		}
+		slices.Sort(all)
+		return slices.Compact(all)
+	}
+	if got := of(); got != nil {
+		t.Errorf("without a maildir: %q", got)
+	}
+	m.Configured(Labels{Servers: []string{maildir}})
+	before := series(t, m)
+	dir, err := upstream.NewMaildir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir.Hooks = m.Hooks()
+	blob := mail.NewBlob([]byte("Subject: x\r\n\r\n"))
+	message := mail.NewMessage(blob)
+	blob.Release()
+	dir.Deliver(t.Context(), mail.Envelope{}, message)
+	message.Release()
+	dir.Deliver(t.Context(), mail.Envelope{}, message)
+	want := []string{
+		"postern_upstream_deliveries_total", "postern_upstream_duration_seconds_bucket", "postern_upstream_duration_seconds_count",
+		"postern_upstream_duration_seconds_sum", "postern_upstream_faults_total",
+	}
+	if got := of(); !slices.Equal(got, want) || len(series(t, m)) != len(before) {
+		t.Errorf("%q, %d series, then %d", got, len(before), len(series(t, m)))
+	}
+	for series, want := range map[string]string{
+		`postern_upstream_deliveries_total{backend="maildir",code="2xx",result="delivered"}`:  "1",
+		`postern_upstream_deliveries_total{backend="maildir",code="none",result="our-fault"}`: "1",
+		`postern_upstream_faults_total{backend="maildir",phase="store"}`:                      "1",
+		`postern_upstream_duration_seconds_count{backend="maildir",phase="store"}`:            "2",
+		`postern_metrics_dropped_labels_total`:                                                "0",
+	} {
+		if got := value(t, m, series); got != want {
+			t.Errorf("%s is %s, want %s", series, got, want)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"crypto/tls"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,7 +11,7 @@ import (
 	"github.com/postern-mail/postern/upstream"
 )
 
-// maildir is what a maildir is called in place of a server; its series begin with its first delivery.
+// maildir is what a maildir is called in place of a server. It has no connections, and is never marked down.
 const maildir = "maildir"
 
 type upstreamSeries struct {
@@ -21,6 +22,17 @@ type upstreamSeries struct {
 	faults             *prometheus.CounterVec
 	retries            *prometheus.CounterVec
 	upstreamHandshakes *prometheus.CounterVec
+
+	liveMu sync.Mutex
+	live   map[string]*liveServer // by server: those that are configured, or were
+}
+
+// liveServer is the present state of a server. It is kept for servers that are no longer configured as well: a
+// pool that was replaced still has connections, and the server may come back before they end.
+type liveServer struct {
+	configured bool
+	up         bool
+	open, idle int // connections of all pools
 }
 
 var (
@@ -42,6 +54,7 @@ func textsOf[T upstream.Kind | upstream.Stage](all []T) ([]string, words) {
 }
 
 func (m *Metrics) upstreams() {
+	m.live = map[string]*liveServer{}
 	m.deliveries = m.counterVec("upstream_deliveries_total", "Deliveries to the next servers, by what became of them and the class of the reply.", "backend", "result", "code")
 	m.upstreamDuration = m.histogramVec("upstream_duration_seconds", "How long the phases of deliveries took.", stepBuckets, "backend", "phase")
 	m.up = m.gaugeVec("upstream_up", "Whether a server is used (1) or marked down (0).", "backend")
@@ -52,16 +65,69 @@ func (m *Metrics) upstreams() {
 }
 
 func (m *Metrics) serverSeries(name string) {
-	b := []string{name}
+	b, phases := []string{name}, phaseWords
+	if name == maildir {
+		phases = []string{string(upstream.StageStore)}
+	}
 	each(func(v ...string) { m.deliveries.WithLabelValues(v...) }, b, kindWords, []string{"2xx", "4xx", "5xx", "none"})
-	each(func(v ...string) { m.upstreamDuration.WithLabelValues(v...) }, b, phaseWords)
-	m.up.WithLabelValues(name).Set(1)
-	m.upstreamConns.WithLabelValues(name, "active")
-	m.upstreamConns.WithLabelValues(name, "idle")
-	each(func(v ...string) { m.faults.WithLabelValues(v...) }, b, phaseWords)
+	each(func(v ...string) { m.upstreamDuration.WithLabelValues(v...) }, b, phases)
+	each(func(v ...string) { m.faults.WithLabelValues(v...) }, b, phases)
+	if name == maildir {
+		return
+	}
 	m.retries.WithLabelValues(name)
 	m.upstreamHandshakes.WithLabelValues(name, "ok")
 	m.upstreamHandshakes.WithLabelValues(name, "failed")
+}
+
+// serversInUse makes the gauges of the servers that are configured, and ends those of all others: an alert on
+// a server that is no more would never end.
+func (m *Metrics) serversInUse(servers []string) {
+	m.liveMu.Lock()
+	defer m.liveMu.Unlock()
+	for _, s := range m.live {
+		s.configured = false
+	}
+	for _, name := range servers {
+		if name == maildir || !m.servers.has(name) {
+			continue
+		}
+		if m.live[name] == nil {
+			m.live[name] = &liveServer{up: true}
+		}
+		m.live[name].configured = true
+	}
+	for name, s := range m.live {
+		m.show(name, s)
+	}
+}
+
+// changeServer changes the state of a server. Of one that no configuration has named so far nothing is kept:
+// whatever a new pool tells of it is how every server begins.
+func (m *Metrics) changeServer(name string, change func(*liveServer)) {
+	m.liveMu.Lock()
+	defer m.liveMu.Unlock()
+	if s := m.live[name]; s != nil {
+		change(s)
+		m.show(name, s)
+	}
+}
+
+// show sets the gauges of a server; m.liveMu is held.
+func (m *Metrics) show(name string, s *liveServer) {
+	if !s.configured {
+		m.up.DeleteLabelValues(name)
+		m.upstreamConns.DeleteLabelValues(name, "active")
+		m.upstreamConns.DeleteLabelValues(name, "idle")
+		return
+	}
+	up := 0.0
+	if s.up {
+		up = 1
+	}
+	m.up.WithLabelValues(name).Set(up)
+	m.upstreamConns.WithLabelValues(name, "active").Set(float64(s.open - s.idle))
+	m.upstreamConns.WithLabelValues(name, "idle").Set(float64(s.idle))
 }
 
 // Hooks gives what relays tell their doings to.
@@ -74,22 +140,18 @@ func (m *Metrics) Hooks() upstream.Hooks {
 		},
 		Result: func(s string, kind upstream.Kind, digit int) {
 			m.deliveries.WithLabelValues(server(s), m.word(kindSet, kind.String()), class(digit)).Inc()
-		},
-		Up: func(s string, up bool) {
-			v := 0.0
-			if up {
-				v = 1
+			if kind == upstream.Delivered {
+				// The pool that delivers may know nothing of another one that has marked the server down.
+				m.changeServer(s, func(l *liveServer) { l.up = true })
 			}
-			m.up.WithLabelValues(server(s)).Set(v)
 		},
+		Up: func(s string, up bool) { m.changeServer(s, func(l *liveServer) { l.up = up }) },
 		Fault: func(s string, stage upstream.Stage, _ mail.Reply, _ error) {
 			m.faults.WithLabelValues(server(s), phase(stage)).Inc()
 		},
 		Retried: func(s string, _ upstream.Stage) { m.retries.WithLabelValues(server(s)).Inc() },
 		Connections: func(s string, open, idle int) {
-			name := server(s)
-			m.upstreamConns.WithLabelValues(name, "active").Set(float64(open - idle))
-			m.upstreamConns.WithLabelValues(name, "idle").Set(float64(idle))
+			m.changeServer(s, func(l *liveServer) { l.open, l.idle = l.open+open, l.idle+idle })
 		},
 		Handshake: func(s string, _ tls.ConnectionState, err error) {
 			result := "ok"

@@ -108,6 +108,8 @@ func configure(t *testing.T, d *door, cfg *ListenerConfig, key, v string) {
 	}
 	switch key {
 	case "filter":
+	case "hostname":
+		d.gw.Hostname = v
 	case "soft_bounce":
 		d.gw.SoftBounce = v == "true"
 	case "observe":

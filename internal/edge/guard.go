@@ -140,8 +140,8 @@ func (g *guard) command(line []byte) []byte {
 			return nil
 		}
 	case "RCPT":
-		line = domainPostmaster(line, w.gateway().Hostname)
 		w.path = commandPath(line)
+		line = domainPostmaster(line, w.gateway().Hostname)
 	case "STARTTLS":
 		g.startTLS(arg)
 		return nil
@@ -263,7 +263,7 @@ func declaresTooMuch(line []byte, limit int64) bool {
 }
 
 // domainPostmaster gives the line, with our domain put behind a <postmaster> that has none (RFC 5321
-// 4.1.1.3, 4.5.1).
+// 4.1.1.3, 4.5.1): the engine takes no path without one. The session goes by the path as it came.
 func domainPostmaster(line []byte, hostname string) []byte {
 	const path = "<postmaster>"
 	i := bytes.IndexByte(line, '<')

@@ -60,9 +60,10 @@ func (w *wire) answered(code int) {
 		return // the greeting, or a goodbye that nobody asked for
 	}
 	w.gateway().metrics().Command(w.cfg.Name, w.verb, code)
-	if code/100 == 5 && w.verb != VerbEOD {
+	if (code/100 == 5 || w.refused) && w.verb != VerbEOD {
 		w.errors++
 	}
+	w.refused = false
 	w.verb = ""
 	switch code {
 	case 354:

@@ -67,7 +67,7 @@ func (s *session) Rcpt(_ string, _ *smtp.RcptOptions) (err error) {
 		m.Recipient(RecipientAccepted, no.source)
 		return nil
 	}
-	no.reply = named(t.gw.soften(no.reply), t.in.ID)
+	no.reply = named(s.soften(t.gw, no.reply), t.in.ID)
 	m.Recipient(no.result, no.source)
 	s.record(t, r.address, fate{
 		stage: StageRcpt, action: actionOf(no.reply), because: no.because, reply: no.reply,
@@ -133,10 +133,13 @@ func together(a, b *recipient) bool {
 // route finds where the recipient's mail goes and by which policy.
 func (s *session) route(t *transaction, r *recipient) refusal {
 	gw := t.gw
-	var err error
-	r.route, err = gw.Router.Route(s.query(t, r.address))
+	err := upstream.ErrNoRoute
+	if r.address.Domain() != "" {
+		r.route, err = gw.Router.Route(s.query(t, r.address))
+	}
 	if errors.Is(err, upstream.ErrNoRoute) && isPostmaster(r.address) && ourselves(gw, r.address.Domain()) {
-		// RFC 5321 4.5.1: mail for the postmaster of this very host, whose name need not be a mail domain.
+		// RFC 5321 4.5.1: mail for <postmaster> without a domain, which is ours to place, also where our name is
+		// within a mail domain; and for the postmaster of this very host, whose name need not be one.
 		if own, e := mail.ParseAddress(gw.Postmaster); e == nil && own.Domain() != "" {
 			if route, e := gw.Router.Route(s.query(t, own)); e == nil {
 				r.route, err, r.address, r.exempt = route, nil, own, true

@@ -63,7 +63,7 @@ func (s *session) greet() mail.Reply {
 	if v.Hold || v.Action < filter.Defer {
 		return mail.Reply{}
 	}
-	r := named(gw.soften(v.Reply), s.in.ID)
+	r := named(s.soften(gw, v.Reply), s.in.ID)
 	gw.metrics().Reject(s.w.cfg.Name, StageHelo, r, ReasonFilter)
 	gw.Log.Info("client refused", KeyID, s.in.ID, KeyListener, s.w.cfg.Name, KeyClient, s.in.Client.Addr().String(), KeyHelo, s.in.Helo,
 		KeyStage, StageHelo, KeyBecause, v.Because, KeyReply, r.String())
@@ -107,7 +107,7 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) (err error) {
 	defer s.recovered(&err)
 	if s.tx != nil {
 		// RFC 5321 4.1.4: MAIL must not be sent while a transaction is open. The engine does not look.
-		return s.refuse(s.gw, StageMail, replySequence, ReasonSequence)
+		return s.refuse(s.gw, StageMail, s.soften(s.gw, replySequence), ReasonSequence)
 	}
 	if s.hellos != s.w.hellos { // a second EHLO: the engine keeps its session, we do not
 		if r := s.greet(); !r.IsZero() {
@@ -121,7 +121,7 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) (err error) {
 	}
 	reply, reason, because := s.mail(t, o)
 	if !reply.IsZero() {
-		reply = named(t.gw.soften(reply), t.in.ID)
+		reply = named(s.soften(t.gw, reply), t.in.ID)
 		s.record(t, mail.Address{}, fate{stage: StageMail, action: actionOf(reply), because: because, reply: reply})
 		return s.refuse(t.gw, StageMail, reply, reason)
 	}
@@ -170,9 +170,15 @@ func (s *session) Logout() error {
 	return nil
 }
 
+// soften applies soft_bounce to the answer to a command. The limit on refused commands goes by what the answer
+// would be without it.
+func (s *session) soften(gw *Gateway, r mail.Reply) mail.Reply {
+	s.w.refused = r.Permanent()
+	return gw.soften(r)
+}
+
 // refuse counts a refusal and makes the engine's error of it.
 func (s *session) refuse(gw *Gateway, stage string, r mail.Reply, reason string) error {
-	r = gw.soften(r)
 	gw.metrics().Reject(s.w.cfg.Name, stage, r, reason)
 	return engineError(r)
 }

@@ -7,20 +7,33 @@ import (
 	"github.com/postern-mail/postern/filter"
 )
 
+// providersOf gives, for each fact, the index of the stage whose word counts: the enforced one, or the
+// first in the configuration where all of them observe. A stage that observes may so be tried beside the
+// enforced one of its kind. Two enforced ones would speak for each other.
+func providersOf(stages []Stage) (map[string]int, error) {
+	provider := make(map[string]int)
+	for i := range stages {
+		for _, fact := range stages[i].Provides {
+			j, taken := provider[fact]
+			switch {
+			case !taken:
+				provider[fact] = i
+			case j == i, stages[i].Observe:
+			case stages[j].Observe:
+				provider[fact] = i
+			default:
+				return nil, stageErrorf(stages[i].Name, "%s and %s both provide %s", stages[j].Name, stages[i].Name, fact)
+			}
+		}
+	}
+	return provider, nil
+}
+
 // dependencies gives, for each stage, the indices of those that come before it.
 //
 // A need ties always: without the fact the stage could not tell. A want ties only stages that meet in
 // some phase; elsewhere the phases themselves are the order, and a tie would make cycles of nothing.
-func dependencies(stages []Stage) ([][]int, error) {
-	provider := make(map[string]int)
-	for i := range stages {
-		for _, fact := range stages[i].Provides {
-			if j, ok := provider[fact]; ok && j != i {
-				return nil, stageErrorf(stages[i].Name, "%s and %s both provide %s", stages[j].Name, stages[i].Name, fact)
-			}
-			provider[fact] = i
-		}
-	}
+func dependencies(stages []Stage, provider map[string]int) ([][]int, error) {
 	before := make([][]int, len(stages))
 	for i := range stages {
 		s := &stages[i]

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +16,7 @@ type Stage struct {
 	Filter  filter.Filter
 	Timeout time.Duration // of one call; 0 is 20 s
 	OnError OnError
-	Observe bool // its findings, proposals, edits and errors are recorded and change nothing
+	Observe bool // its findings, proposals, edits and errors are recorded and change nothing; its facts count where no enforced stage provides them
 }
 
 const defaultTimeout = 20 * time.Second
@@ -52,10 +51,11 @@ const phases = int(filter.Data) + 1
 // Plan is an order of stages. It never changes once it is in use, and is safe for concurrent use. A nil
 // Plan has no stages.
 type Plan struct {
-	stages  []Stage
-	symbols map[string]filter.Symbol
-	phases  [phases]schedule
-	hook    Hook
+	stages    []Stage
+	providers map[string]string // by fact: the name of the stage whose word counts
+	symbols   map[string]filter.Symbol
+	phases    [phases]schedule
+	hook      Hook
 }
 
 // schedule says what runs in one phase.
@@ -67,6 +67,10 @@ type schedule struct {
 // Compile makes a plan of stages that are given in configuration order. A stage comes after those that
 // provide what it needs or wants; apart from that the configuration's order stands. The first thing that
 // does not fit is returned as a *StageError.
+//
+// One enforced stage may provide a fact. Stages that observe may provide it as well, and are not heard:
+// what they say of it, or that they could not tell, is dropped. Where all of them observe, the first in
+// the configuration is heard.
 func Compile(stages []Stage) (*Plan, error) {
 	if err := checkStages(stages); err != nil {
 		return nil, err
@@ -75,7 +79,11 @@ func Compile(stages []Stage) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, err := dependencies(stages)
+	provider, err := providersOf(stages)
+	if err != nil {
+		return nil, err
+	}
+	before, err := dependencies(stages, provider)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +91,10 @@ func Compile(stages []Stage) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{symbols: symbols}
+	p := &Plan{providers: make(map[string]string, len(provider)), symbols: symbols}
+	for fact, i := range provider {
+		p.providers[fact] = stages[i].Name
+	}
 	for _, i := range order {
 		p.stages = append(p.stages, stages[i])
 	}
@@ -105,9 +116,7 @@ func (p *Plan) Has(ph filter.Phase) bool {
 func (p *Plan) Empty() bool { return p == nil || len(p.stages) == 0 }
 
 // Provides reports whether a stage gives the fact.
-func (p *Plan) Provides(fact string) bool {
-	return p != nil && slices.ContainsFunc(p.stages, func(s Stage) bool { return slices.Contains(s.Provides, fact) })
-}
+func (p *Plan) Provides(fact string) bool { return p != nil && p.providers[fact] != "" }
 
 // Symbols gives every symbol that a stage may report, by name.
 func (p *Plan) Symbols() map[string]filter.Symbol {

@@ -64,6 +64,11 @@ func TestCompileOrder(t *testing.T) {
 		{"want of one's own", []string{"a mail,data wants=f gives=f"}, "a", "[[0]]"},
 		{"diamond", []string{"d data needs=b,c", "b data needs=a gives=b", "c data needs=a gives=c", "a data gives=a"}, "a b c d", "[[0] [1 2] [3]]"},
 		{"waves are not plan order", []string{"a data gives=a", "b data needs=a", "c data"}, "a b c", "[[0 2] [1]]"},
+		{"dry run after the enforced one", []string{"b data needs=f", "a data gives=f", "try data gives=f observe"}, "a b try", "[[0 2] [1]]"},
+		{"dry run before the enforced one", []string{"try data gives=f observe", "b data needs=f", "a data gives=f"}, "try a b", "[[0 1] [2]]"},
+		{"dry run in other phases", []string{"try data gives=f observe", "b mail needs=f", "a mail gives=f"}, "try a b", "[[0]]"},
+		{"dry run of what uses the fact it gives", []string{"try data needs=f gives=f observe", "a data gives=f"}, "a try", "[[0] [1]]"},
+		{"the first of two dry runs", []string{"b data wants=f", "y data gives=f observe", "x data gives=f observe"}, "y b x", "[[0 2] [1]]"},
 		{"none", nil, "", "[]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -129,6 +134,13 @@ func TestCompileErrors(t *testing.T) {
 			"a needs f in the data phase, which b provides for single recipients only",
 		},
 		{"two providers", []string{"a data gives=f", "b data gives=f"}, nil, "b", "a and b both provide f"},
+		{"two providers and a dry run", []string{"try data gives=f observe", "a data gives=f", "two data gives=f observe", "b data gives=f"}, nil, "b", "a and b both provide f"},
+		{
+			"dry run provides too late an enforced one's fact",
+			[]string{"a mail needs=f", "try connect gives=f observe", "b data gives=f"},
+			nil, "a",
+			"a needs f in the mail phase, which b does not provide before the data phase",
+		},
 		{"own need", []string{"a data needs=f gives=f"}, nil, "a", "a needs f, which it is to provide itself"},
 		{
 			"circle",

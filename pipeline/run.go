@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/postern-mail/postern/filter"
 )
@@ -12,7 +13,8 @@ import (
 // The stages of a wave run side by side; a wave is always let end, each stage by its own deadline, and
 // is then read in plan order, so that nothing depends on which stage was faster. Facts are recorded as a
 // wave ends: those of the connect and helo phases in the session, of mail and data in the transaction,
-// of rcpt in the recipient.
+// of rcpt in the recipient. Of a fact that several stages provide only the word of one counts: see
+// Compile.
 //
 // From the rcpt phase on, once an enforced stage has proposed to reject, later waves run only what
 // observes. Before it no policy has been chosen, and what an exempt recipient would waive can't spare
@@ -29,7 +31,7 @@ func (p *Plan) Run(ctx context.Context, ph filter.Phase, in *filter.Input) Repor
 		distrust(ph, in, reports, w)
 		for _, at := range wave {
 			r := &reports[at]
-			record(&p.stages[sched.stages[at]], r, in)
+			p.record(&p.stages[sched.stages[at]], r, in)
 			refused = refused || ph >= filter.Rcpt && !r.Observe && !r.Result.Hold && r.Result.Propose == filter.Reject
 			if p.hook != nil {
 				p.hook(*r)
@@ -83,18 +85,26 @@ type unknown struct{}
 // String is for people who look at the facts of a scope.
 func (unknown) String() string { return "unknown" }
 
-// record puts what a stage found, or that it could not tell, into the phase's scope.
-func record(st *Stage, r *Report, in *filter.Input) {
+// record puts what a stage found, or that it could not tell, into the phase's scope. Facts for which
+// another stage's word counts leave the report too, so that whoever counts facts by reports counts each
+// one once.
+func (p *Plan) record(st *Stage, r *Report, in *filter.Input) {
+	told := r.Outcome.Told()
+	if told {
+		r.Result.Facts = slices.DeleteFunc(slices.Clone(r.Result.Facts), func(f filter.Fact) bool { return p.providers[f.Key] != st.Name })
+	}
 	scope := scopeOf(r.Phase, in)
 	if scope == nil {
 		return
 	}
-	if r.Outcome.Told() {
+	if told {
 		scope.Record(r.Result.Facts...)
 		return
 	}
 	for _, fact := range st.Provides {
-		scope.Record(filter.Fact{Key: fact, Value: unknown{}})
+		if p.providers[fact] == st.Name {
+			scope.Record(filter.Fact{Key: fact, Value: unknown{}})
+		}
 	}
 }
 

@@ -151,6 +151,111 @@ func TestNeedAcrossPhasesAndScopes(t *testing.T) {
 	}
 }
 
+// A stage that observes beside the enforced one of its kind has no say in the fact that both provide,
+// wherever it stands in the configuration.
+func TestDryRunBesideItsKind(t *testing.T) {
+	gives := func(v string) filter.Filter {
+		return says(filter.Result{Facts: []filter.Fact{factF.Of(v)}, Findings: []filter.Finding{{Symbol: "X", Strength: 1}}}, nil)
+	}
+	fails := says(filter.Result{}, errors.New("no answer"))
+	rejects := says(filter.Result{Propose: filter.Reject}, nil)
+	for _, c := range []struct {
+		name    string
+		filters map[string]filter.Filter // of the stages below; the others find nothing
+		fact    string                   // "" where nobody could tell
+		want    map[string]Outcome
+	}{
+		{"both tell", map[string]filter.Filter{"a": gives("of a"), "try": gives("of try")}, "of a", map[string]Outcome{"a": Match, "try": Match, "b": Pass}},
+		{"the enforced one fails", map[string]filter.Filter{"a": fails, "try": gives("of try")}, "", map[string]Outcome{"a": Errored, "try": Match, "b": Errored}},
+		{"the dry run fails", map[string]filter.Filter{"a": gives("of a"), "try": fails}, "of a", map[string]Outcome{"a": Match, "try": Errored, "b": Pass}},
+		{"the enforced one finds nothing", map[string]filter.Filter{"try": gives("of try")}, "", map[string]Outcome{"a": Pass, "try": Match, "b": Pass}},
+		{"the enforced one is spared", map[string]filter.Filter{"gate": rejects, "a": gives("of a"), "try": gives("of try")}, "", map[string]Outcome{"a": Skipped, "try": Match, "b": Errored}},
+	} {
+		for _, order := range [][]string{{"a", "try", "b"}, {"try", "a", "b"}, {"b", "try", "a"}, {"b", "a", "try"}} {
+			t.Run(c.name+"/"+strings.Join(order, " "), func(t *testing.T) {
+				lines := []string{"gate data gives=g"}
+				for _, name := range order {
+					lines = append(lines, map[string]string{
+						"a": "a data gives=f wants=g", "try": "try data gives=f wants=g observe", "b": "b data needs=f observe",
+					}[name])
+				}
+				stages := parse(t, lines...)
+				for i := range stages {
+					stages[i].Symbols = []filter.Symbol{{Name: "X", Weight: 2}}
+					if f := c.filters[stages[i].Name]; f != nil {
+						stages[i].Filter = f
+					}
+				}
+				p, in := mustCompile(t, stages), input(t, "A: b\n\n")
+				rs := p.Run(t.Context(), filter.Data, in)
+				for _, r := range rs {
+					if want, ok := c.want[r.Stage]; ok && r.Outcome != want {
+						t.Errorf("%s: %v, %v; want %v", r.Stage, r.Outcome, r.Err, want)
+					}
+					if len(r.Result.Facts) > 0 && r.Stage != "a" {
+						t.Errorf("the report of %s has %v", r.Stage, r.Result.Facts)
+					}
+				}
+				if v, _ := factF.From(in); v != c.fact {
+					t.Errorf("the fact is %q, want %q", v, c.fact)
+				}
+				for _, f := range in.Transaction.Facts() {
+					if _, is := f.Value.(unknown); is && c.want["a"].Told() {
+						t.Errorf("%s was recorded as unknown", f.Key)
+					}
+				}
+				enforced := 0.0
+				if c.want["a"] == Match {
+					enforced = 2
+				}
+				if v := (&Policy{Weights: map[string]float64{"X": p.Symbols()["X"].Weight}}).Decide(rs); v.Score != enforced {
+					t.Errorf("score %v, want %v", v.Score, enforced)
+				}
+			})
+		}
+	}
+}
+
+// Where all that provide a fact observe, the first in the configuration is heard, and no other.
+func TestTwoDryRunsOfAKind(t *testing.T) {
+	told := says(filter.Result{Facts: []filter.Fact{factF.Of("of x")}}, nil)
+	for _, c := range []struct {
+		name   string
+		first  filter.Filter
+		fact   string
+		result string
+	}{
+		{"tells", says(filter.Result{Facts: []filter.Fact{factF.Of("of y")}}, nil), "of y", "y:pass x:pass b:pass"},
+		{"fails", says(filter.Result{}, errors.New("no answer")), "", "y:error x:pass b:error"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := input(t, "A: b\n\n")
+			rs := mustCompile(t, with(parse(t, "y data gives=f observe", "x data gives=f observe", "b data needs=f"), c.first, told)).Run(t.Context(), filter.Data, in)
+			if got := outcomes(rs); got != c.result {
+				t.Errorf("got  %s\nwant %s", got, c.result)
+			}
+			if v, _ := factF.From(in); v != c.fact {
+				t.Errorf("the fact is %q, want %q", v, c.fact)
+			}
+		})
+	}
+}
+
+// What a filter returned is its own: it may give the same slice each time.
+func TestFactsOfTheFilterAreNotChanged(t *testing.T) {
+	shared := []filter.Fact{factF.Of("of try"), {Key: "g", Value: 1}}
+	p := mustCompile(t, with(parse(t, "try data gives=f,g observe", "a data gives=f"), says(filter.Result{Facts: shared}, nil)))
+	for range 2 {
+		rs := p.Run(t.Context(), filter.Data, input(t, "A: b\n\n"))
+		if facts := rs[0].Result.Facts; len(facts) != 1 || facts[0].Key != "g" {
+			t.Errorf("the report has %v", facts)
+		}
+	}
+	if shared[0].Key != "f" || shared[1].Key != "g" {
+		t.Errorf("the filter's own slice is now %v", shared)
+	}
+}
+
 func TestProviderThatDidNotRun(t *testing.T) {
 	p := mustCompile(t, parse(t, "a mail gives=f", "b data needs=f"))
 	if got := outcomes(p.Run(t.Context(), filter.Data, input(t, "A: b\n\n"))); got != "b:pass" {

@@ -48,12 +48,9 @@ type list struct {
 	domains   map[string]struct{}
 }
 
-// NewFile reads the file at path. Its errors are of the form path:line: what.
-func NewFile(path string) (*File, error) { return NewFileReporting(path, nil) }
-
-// NewFileReporting is NewFile with a func that is told of each change of Err: an error when a changed
-// file cannot be used, nil when it is in force again or anew.
-func NewFileReporting(path string, report func(error)) (*File, error) {
+// NewFile reads the file at path. Its errors are of the form path:line: what. Afterwards report is told of each
+// change of Err: an error when a changed file cannot be used, nil when it is in force again or anew. It may be nil.
+func NewFile(path string, report func(error)) (*File, error) {
 	f := &File{path: path, report: report}
 	if err := f.Reload(); err != nil {
 		return nil, err
@@ -73,12 +70,6 @@ func (f *File) Lookup(_ context.Context, a mail.Address) (Known, error) {
 		return Yes, nil
 	}
 	return No, nil
-}
-
-// Len gives the number of listed mailboxes and domains.
-func (f *File) Len() int {
-	l := f.list.Load()
-	return len(l.mailboxes) + len(l.domains)
 }
 
 // Err says why the file as it is now is not in force, nil if it is.

@@ -31,9 +31,3 @@ func (k Known) String() string {
 type Recipients interface {
 	Lookup(ctx context.Context, a mail.Address) (Known, error)
 }
-
-// None is the source of routes that verify nothing.
-type None struct{}
-
-// Lookup always says NoSource.
-func (None) Lookup(context.Context, mail.Address) (Known, error) { return NoSource, nil }

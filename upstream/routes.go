@@ -19,29 +19,12 @@ type Query struct {
 	Relay     bool         // the client may relay outward
 }
 
-// Verify says how a route's recipients are looked up.
-type Verify uint8
-
-const (
-	VerifyNone Verify = iota // not at all: the next server decides
-	VerifyFile               // in a File
-)
-
-// String gives the name of v as it stands in the configuration.
-func (v Verify) String() string {
-	if v == VerifyFile {
-		return "file"
-	}
-	return "none"
-}
-
 // Route is where a recipient's mail goes, and by which policy.
 type Route struct {
 	Name     string // of the route; where empty in a Rule, its first pattern
 	Upstream string // the name of the upstream
 	Policy   string // the name of the policy
-	Verify   Verify
-	Ours     bool // matched by something other than "*": the domain is ours; set by the Table
+	Ours     bool   // matched by something other than "*": the domain is ours; set by the Table
 }
 
 // Router chooses the route of a recipient. Its error is ErrNoRoute where there is none.

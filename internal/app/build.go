@@ -24,9 +24,6 @@ func newTable(cfg *config.Config) (*upstream.Table, error) {
 	rules := make([]upstream.Rule, len(cfg.Routes))
 	for i, r := range cfg.Routes {
 		rules[i] = upstream.Rule{To: r.To, Route: upstream.Route{Name: routeName(r), Upstream: r.Upstream, Policy: r.Policy}}
-		if r.Recipients.Verify == "file" {
-			rules[i].Verify = upstream.VerifyFile
-		}
 	}
 	table, err := upstream.NewTable(rules)
 	if err != nil {
@@ -136,7 +133,7 @@ func newRecipients(cfg *config.Config, log *slog.Logger) (map[string]upstream.Re
 			continue
 		}
 		path := r.Recipients.File
-		source, err := upstream.NewFileReporting(path, func(err error) {
+		source, err := upstream.NewFile(path, func(err error) {
 			if err != nil {
 				log.Error("recipients file can't be used: the last good one is in force", "file", path, "error", err)
 			} else {

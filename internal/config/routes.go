@@ -158,7 +158,35 @@ func (k *checker) patterns(path string, route int, to []string, taken map[string
 			k.fail(at, "routes[%d] takes %s already; the first route that fits counts", first, p)
 			continue
 		}
+		if wide, first, ok := shadow(p, route, taken); ok {
+			k.fail(at, "routes[%d] takes all of %s already: nothing comes this far; put the narrower route first", first, wide)
+			continue
+		}
 		taken[p] = route
+	}
+}
+
+// shadow finds a pattern of an earlier route that takes everything p does.
+func shadow(p string, route int, taken map[string]int) (wide string, first int, ok bool) {
+	earlier := func(wide string) bool {
+		first, ok = taken[wide]
+		return ok && first < route
+	}
+	domain := strings.TrimPrefix(p, "*.")
+	if _, d, isAddress := strings.Cut(p, "@"); isAddress {
+		if domain = d; earlier(d) {
+			return d, first, true
+		}
+	}
+	for rest := domain; ; {
+		_, parent, more := strings.Cut(rest, ".")
+		if !more {
+			return "", 0, false
+		}
+		if earlier("*." + parent) {
+			return "*." + parent, first, true
+		}
+		rest = parent
 	}
 }
 

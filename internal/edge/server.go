@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -68,9 +69,16 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
+// temporary reports whether accepting may go on after err. All but a listener that is none any more passes:
+// accept(2) also hands over errors of the network that wait on a connection which is already gone, and of
+// want of memory.
 func temporary(err error) bool {
-	var t interface{ Temporary() bool }
-	return errors.As(err, &t) && t.Temporary()
+	for _, gone := range []error{net.ErrClosed, syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK} {
+		if errors.Is(err, gone) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *Server) listening(l net.Listener) bool {

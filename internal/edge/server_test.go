@@ -403,8 +403,8 @@ func TestAcceptErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.addr = l.Addr().String()
-	tooMany := &net.OpError{Op: "accept", Err: syscall.EMFILE}
-	go func() { d.served <- d.srv.Serve(&brokenListener{l, []error{tooMany, tooMany}}) }()
+	accept := func(err error) error { return &net.OpError{Op: "accept", Err: err} }
+	go func() { d.served <- d.srv.Serve(&brokenListener{l, []error{accept(syscall.EMFILE), accept(syscall.ENOMEM), accept(syscall.EPROTO)}}) }()
 	begin(t, d).steps("C: QUIT\nS: 221")
 	_ = d.srv.Close()
 	if err := <-d.served; err != nil {
@@ -417,7 +417,7 @@ func TestAcceptErrors(t *testing.T) {
 	if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.srv.Serve(&brokenListener{l, []error{errors.New("gone for good")}}); err == nil {
+	if err := d.srv.Serve(&brokenListener{l, []error{accept(syscall.EBADF)}}); err == nil {
 		t.Error("Serve went on without its listener")
 	}
 }

@@ -26,9 +26,9 @@ type Address struct {
 }
 
 // ParseAddress reads a Mailbox in wire form (RFC 5321 4.1.2, with RFC 6531 3.3: UTF-8 in local part and
-// domain), without angle brackets. Only "postmaster" may lack a domain (RFC 5321 4.5.1). The limits of RFC
-// 5321 4.5.3.1 hold: 64 octets for the local part, quotes included, 255 for the domain as A-labels, 254 for
-// both.
+// domain), without angle brackets. Only "postmaster" may lack a domain (RFC 5321 4.5.1). Of the limits of RFC
+// 5321 4.5.3.1 those hold of 255 octets for the domain, as A-labels, and of 254 for the whole, quotes included;
+// the local part has none of its own.
 func ParseAddress(s string) (Address, error) {
 	n, err := localLength(s)
 	if err != nil {
@@ -85,31 +85,6 @@ func dropRoute(s string) (string, error) {
 		s = s[end+1:]
 	}
 	return s, nil
-}
-
-// UnquotedAddress makes an Address of one whose quotes and backslashes were taken away, as go-smtp does:
-// the last "@" is taken for the one before the domain, and the local part is quoted again where it has to
-// be. "" gives the zero Address.
-//
-// A local part that no wire form has, such as a..b, is quoted, too: it is read as what it must have meant.
-func UnquotedAddress(s string) (Address, error) {
-	if s == "" {
-		return Address{}, nil
-	}
-	at := strings.LastIndexByte(s, '@')
-	if at < 0 {
-		return domainless(s)
-	}
-	local := s[:at]
-	if !isDotString(local) {
-		local = quoteLocal(local)
-	}
-	if n, err := localLength(local); err != nil {
-		return Address{}, err
-	} else if n != len(local) {
-		return Address{}, errors.New("mail: address: malformed local part")
-	}
-	return newAddress(local, s[at+1:])
 }
 
 func domainless(s string) (Address, error) {
@@ -196,20 +171,6 @@ func isAtext(r rune) bool {
 // RFC 6531 does not forbid, but terminals obey).
 func isControl(r rune) bool { return r < ' ' || 0x7f <= r && r < 0xa0 }
 
-func quoteLocal(s string) string {
-	var b strings.Builder
-	b.Grow(len(s) + 2)
-	b.WriteByte('"')
-	for i := range len(s) {
-		if s[i] == '"' || s[i] == '\\' {
-			b.WriteByte('\\')
-		}
-		b.WriteByte(s[i])
-	}
-	b.WriteByte('"')
-	return b.String()
-}
-
 // Local gives the local part in wire form: quotes are kept.
 func (a Address) Local() string { return a.local }
 
@@ -263,14 +224,6 @@ func (a Address) Mailbox() string {
 
 // IsASCII reports whether a can be sent without SMTPUTF8 (RFC 6531).
 func (a Address) IsASCII() bool { return isASCII(a.local) }
-
-// WithDomain gives the same local part at another domain, a name or an address literal.
-func (a Address) WithDomain(domain string) (Address, error) {
-	if a.IsZero() {
-		return Address{}, errors.New("mail: address: the null reverse-path has no domain")
-	}
-	return newAddress(a.local, domain)
-}
 
 // MarshalText gives the wire form.
 func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
-
-	"pgregory.net/rapid"
 )
 
 func TestParseAddress(t *testing.T) {
@@ -147,16 +145,6 @@ func checkAddress(t interface {
 	if err != nil || again != a {
 		t.Fatalf("%q was read again as %q, %v", s, again, err)
 	}
-	if a.Domain() == "" {
-		return
-	}
-	plain, err := UnquotedAddress(a.Unquoted() + "@" + a.Domain())
-	if err != nil && len(quoteLocal(a.Unquoted()))+len(a.Domain()) <= 253 {
-		t.Fatalf("%q unquoted: %v", s, err)
-	}
-	if err == nil && (plain.Mailbox() != a.Mailbox() || plain.IsQuoted() != a.IsQuoted()) {
-		t.Fatalf("%q, unquoted and quoted again, is %q", s, plain)
-	}
 }
 
 func TestParsePath(t *testing.T) {
@@ -201,46 +189,6 @@ func TestParsePath(t *testing.T) {
 	}
 }
 
-func TestUnquotedAddress(t *testing.T) {
-	tests := []struct{ name, in, want string }{ // want "-": refused
-		{"null", "", ""},
-		{"plain", "user@Example.org", "user@example.org"},
-		{"postmaster", "postmaster", "postmaster"},
-		{"at sign in the local part", "user@foreign@ours", `"user@foreign"@ours`},
-		{"injected path", "victim@int.test> @allowed.test", `"victim@int.test> "@allowed.test`},
-		{"quotes and backslashes", `a"b\c@x`, `"a\"b\\c"@x`},
-		{"empty local part", "@x", `""@x`},
-		{"dots", "a..b@x", `"a..b"@x`},
-		{"dot last", "a.@x", `"a."@x`},
-		{"UTF-8", "ü@ü", "ü@xn--tda"},
-		{"no domain", "user", "-"},
-		{"empty domain", "user@", "-"},
-		{"CR LF", "a\r\nRCPT TO:<b@x", "-"},
-		{"LF", "a\nb@x", "-"},
-		{"NUL", "a\x00@x", "-"},
-		{"control in the domain", "a@x\r", "-"},
-		{"malformed UTF-8", "\xff@x", "-"},
-		{"bracket in the domain", "a@x>", "-"},
-		{"too long once quoted", strings.Repeat("a", 251) + " @x", "-"},
-		{"just not too long", strings.Repeat("a", 61) + " @x", `"` + strings.Repeat("a", 61) + ` "@x`},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			a, err := UnquotedAddress(tt.in)
-			if tt.want == "-" {
-				if err == nil {
-					t.Errorf("%q was read as %q", tt.in, a)
-				}
-				return
-			}
-			if err != nil || a.String() != tt.want {
-				t.Errorf("got %q, %v", a, err)
-			}
-			checkAddress(t, a)
-		})
-	}
-}
-
 func TestAddressViews(t *testing.T) {
 	tests := []struct {
 		name, in, unquoted, mailbox string
@@ -268,27 +216,6 @@ func TestAddressViews(t *testing.T) {
 	}
 	if m := (Address{}).Mailbox(); m != "" {
 		t.Errorf("the null reverse-path has the key %q", m)
-	}
-}
-
-func TestWithDomain(t *testing.T) {
-	a, err := ParseAddress(`"a b"@x`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b, err := a.WithDomain("Y.Example"); err != nil || b.String() != `"a b"@y.example` {
-		t.Errorf("got %q, %v", b, err)
-	}
-	if b, err := a.WithDomain("[192.0.2.1]"); err != nil || b.String() != `"a b"@[192.0.2.1]` {
-		t.Errorf("literal: got %q, %v", b, err)
-	}
-	for _, bad := range []string{"", "a b", "x\r\n", "a@b"} {
-		if b, err := a.WithDomain(bad); err == nil {
-			t.Errorf("%q gives %q", bad, b)
-		}
-	}
-	if b, err := (Address{}).WithDomain("x"); err == nil {
-		t.Errorf("the null reverse-path at a domain is %q", b)
 	}
 }
 
@@ -351,30 +278,12 @@ func TestDomain(t *testing.T) {
 	}
 }
 
-func TestUnquotedAddressProperties(t *testing.T) {
-	local := rapid.StringOf(rapid.SampledFrom([]rune(`aZ0.@"\ <>ü,;:()`)))
-	rapid.Check(t, func(t *rapid.T) {
-		s := local.Draw(t, "local")
-		a, err := UnquotedAddress(s + "@example.org")
-		if err != nil {
-			if len(s) < 31 { // quoted, with a backslash for each, it fits
-				t.Fatalf("%q: %v", s, err)
-			}
-			return
-		}
-		if a.Unquoted() != s || a.Domain() != "example.org" {
-			t.Fatalf("%q became %q at %q", s, a.Unquoted(), a.Domain())
-		}
-		checkAddress(t, a)
-	})
-}
-
 func FuzzAddress(f *testing.F) {
 	for _, s := range []string{"a@x", `"a b"@[192.0.2.1]`, "<@a,@b:c@d>", "postmaster", "ü@ü.example", `"\""@x`, "a@b@c", "a@[IPv6:::1]"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		for _, parse := range []func(string) (Address, error){ParseAddress, ParsePath, UnquotedAddress} {
+		for _, parse := range []func(string) (Address, error){ParseAddress, ParsePath} {
 			a, err := parse(s)
 			if err != nil {
 				if a != (Address{}) {
@@ -390,13 +299,4 @@ func FuzzAddress(f *testing.F) {
 			}
 		}
 	})
-}
-
-func BenchmarkUnquotedAddress(b *testing.B) {
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := UnquotedAddress("some.user+tag@mail.example.org"); err != nil {
-			b.Fatal(err)
-		}
-	}
 }

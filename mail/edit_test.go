@@ -58,7 +58,10 @@ func ExampleRewrite() {
 }
 
 func TestHeader(t *testing.T) {
-	h := ParseHeader([]byte("A: 1\r\nb :\t2\r\n 3\r\n\t\r\nno field\r\na: \r\nÄ: 4\r\nA b: 5\r\n: 6\r\n\r\nA: body\r\n"))
+	const raw = "A: 1\r\nb :\t2\r\n 3\r\n\t\r\nno field\r\na: \r\nÄ: 4\r\nA b: 5\r\n: 6\r\n\r\nA: body\r\n"
+	c := NewContent(NewBlob([]byte(raw)), LineFaults{}, Limits{})
+	defer c.Release()
+	h := c.Header()
 	type row struct {
 		name, body string
 		offset     int64

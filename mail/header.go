@@ -134,15 +134,6 @@ func (h *Header) Octets() int64 {
 // not all that another reader finds.
 func (h *Header) Truncated() bool { return h != nil && h.truncated }
 
-// ParseHeader reads the header section at the start of raw, without limits.
-func ParseHeader(raw []byte) *Header {
-	size := int64(len(raw))
-	s := newScanner(bytes.NewReader(raw), size)
-	s.mem = raw
-	h, _, _ := s.header(0, size, size+1, len(raw)+1, nil) // memory gives no I/O errors
-	return h
-}
-
 // readHeader reads the header section in [off, end) of r, at most maxOctets octets and maxFields fields
 // of it, and gives the offset at which the body begins. A header that a limit cuts is marked truncated;
 // its body begins behind the next blank line all the same. The error is of r.

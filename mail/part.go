@@ -42,10 +42,6 @@ func (p *Part) IsLeaf() bool { return len(p.Children) == 0 }
 // IsMultipart reports whether the part is a multipart whose parts were found.
 func (p *Part) IsMultipart() bool { return len(p.Children) > 0 && p.boundary != "" }
 
-// IsMessage reports whether the part is a message/rfc822 (or global, or news) whose content was indexed
-// as its only child.
-func (p *Part) IsMessage() bool { return len(p.Children) > 0 && p.boundary == "" }
-
 // Has reports whether the part has a defect of that kind.
 func (p *Part) Has(k DefectKind) bool {
 	for _, d := range p.Defects {

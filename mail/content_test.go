@@ -2,6 +2,7 @@ package mail
 
 import (
 	"errors"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -191,5 +192,42 @@ func TestMemoPanic(t *testing.T) {
 	}
 	if got := Memo(c, "other", func() int { return 1 }); got != 1 {
 		t.Errorf("other key: %d", got)
+	}
+}
+
+// TestStructureLendsNothing: reading header and structure leaves the buffer free for the next message, but only
+// when the last reader of them is done.
+func TestStructureLendsNothing(t *testing.T) {
+	g := NewIngest(IngestOptions{})
+	if _, err := g.Write([]byte("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\nbegin 644 x\r\n--b--\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	b, faults, err := g.Blob()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewContent(b, faults, Limits{})
+	c.Root().Walk(func(p *Part) bool {
+		_, err := io.ReadAll(p.Open())
+		return err == nil
+	})
+	if len(c.Root().Children) != 1 || c.Err() != nil {
+		t.Errorf("%+v, %v", c.Root(), c.Err())
+	}
+	if b.lent.Load() {
+		t.Error("the buffer was lent")
+	}
+	s := newScanner(b, b.Size())
+	c.Release()
+	if line, err := s.peek(0, 7); err != nil || string(line) != "Content" || b.mem == nil {
+		t.Errorf("%q, %v while it is read", line, err)
+	}
+	s.close()
+	s.close()
+	if b.mem != nil {
+		t.Error("the buffer was not given back")
+	}
+	if _, err := newScanner(b, b.Size()).peek(0, 7); !errors.Is(err, ErrReleased) {
+		t.Errorf("after the last Release: %v", err)
 	}
 }

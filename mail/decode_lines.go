@@ -79,6 +79,7 @@ var uuBegin = []byte("begin ")
 // when it is read.
 func uuBegins(body *io.SectionReader) bool {
 	s := newScanner(body, body.Size())
+	defer s.close()
 	if b, err := s.peek(0, int64(len(uuBegin))); err != nil || bytes.Equal(b, uuBegin) {
 		return true
 	}

@@ -139,6 +139,7 @@ func (h *Header) Truncated() bool { return h != nil && h.truncated }
 // its body begins behind the next blank line all the same. The error is of r.
 func readHeader(r io.ReaderAt, off, end, maxOctets int64, maxFields int) (h *Header, body int64, err error) {
 	s := newScanner(r, end)
+	defer s.close()
 	h, cut, err := s.header(off, end, maxOctets, maxFields, nil)
 	if err != nil {
 		return h, off, err

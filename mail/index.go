@@ -39,7 +39,11 @@ type indexer struct {
 
 // index finds the MIME structure of a content. It always gives a tree; after an I/O error this is one
 // opaque part, and the error.
-func index(c *Content) (*Part, error) { return indexWith(newScanner(c.Blob(), c.Blob().Size()), c) }
+func index(c *Content) (*Part, error) {
+	s := newScanner(c.Blob(), c.Blob().Size())
+	defer s.close()
+	return indexWith(s, c)
+}
 
 func indexWith(s *scanner, c *Content) (*Part, error) {
 	size := s.size

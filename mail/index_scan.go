@@ -11,12 +11,13 @@ const (
 )
 
 // scanner reads a content block by block, or in place where it is in memory. Offsets are those of the
-// content.
+// content. Nothing of what it gives may be kept after close: the memory may become another message's.
 type scanner struct {
 	r    io.ReaderAt
 	size int64
 	step int64  // octets read at a time
 	mem  []byte // the whole content, where it is in memory
+	held *Blob  // the Blob that mem belongs to, with a reference until close
 	buf  []byte // the block
 	at   int64  // offset of buf[0]
 
@@ -25,12 +26,20 @@ type scanner struct {
 
 func newScanner(r io.ReaderAt, size int64) *scanner {
 	s := &scanner{r: r, size: size, step: scanBlock}
-	if b, ok := r.(*Blob); ok {
-		if mem, ok := b.Bytes(); ok && int64(len(mem)) >= size {
-			s.mem = mem
-		}
+	// Not by Bytes: what it lends is lost for the buffer pool. A Blob that was released is read by ReadAt, which
+	// says so.
+	if b, ok := r.(*Blob); ok && b.file == nil && size <= b.size && b.acquire() {
+		s.held, s.mem = b, b.mem[:b.size:b.size]
 	}
 	return s
+}
+
+// close ends the use of the content's memory.
+func (s *scanner) close() {
+	if s.held != nil {
+		s.held.Release()
+		s.held, s.mem = nil, nil
+	}
 }
 
 // peek gives the n octets at off, or those up to the end of the content. They are valid until the next

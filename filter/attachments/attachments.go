@@ -12,7 +12,6 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
-	"github.com/postern-mail/postern/mail"
 )
 
 // The symbols.
@@ -113,6 +112,3 @@ func (c *checker) Check(ctx context.Context, in *filter.Input) (filter.Result, e
 	o.result.Facts = []filter.Fact{auth.Parts.Of(o.parts()), auth.KeepOriginal.Of(c.keep)}
 	return o.result, nil
 }
-
-// limits are the defects behind which there is something that nobody has looked at.
-var limits = []mail.DefectKind{mail.LimitHeader, mail.LimitParts, mail.LimitDepth, mail.LimitParameters}

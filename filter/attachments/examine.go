@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/postern-mail/postern/mail"
@@ -76,7 +75,7 @@ func newExam(p *mail.Part, body bool) *exam {
 		x.names = append(x.names, readName(n))
 	}
 	for _, d := range p.Defects {
-		if slices.Contains(limits, d.Kind) {
+		if d.Kind.IsLimit() {
 			x.unseen = append(x.unseen, string(d.Kind)+": "+shown(d.Detail))
 		}
 	}

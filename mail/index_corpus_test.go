@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/postern-mail/postern/internal/peertest"
 )
 
 // Every message of the corpora has a tree, within limits and quickly, whatever is odd about it; edits of
@@ -15,7 +17,7 @@ func TestIndexCorpus(t *testing.T) {
 	messages, parts := 0, 0
 	kinds := map[DefectKind]int{}
 	for _, suite := range []string{"mime", "mime-ambiguity"} {
-		err := filepath.WalkDir(sharedSuite(t, suite), func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(peertest.Shared(t, "suites", suite), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
 			}

@@ -6,26 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-)
 
-// sharedSuite gives a path of the corpora that may stand beside the checkout; without them the test skips.
-func sharedSuite(t *testing.T, elem ...string) string {
-	t.Helper()
-	path := filepath.Join(append([]string{"..", "..", "shared", "suites"}, elem...)...)
-	if _, err := os.Stat(path); err != nil {
-		if os.Getenv("POSTERN_SHARED") == "required" {
-			t.Fatalf("POSTERN_SHARED=required: %v", err)
-		}
-		t.Skipf("no corpus: %v", err)
-	}
-	return path
-}
+	"github.com/postern-mail/postern/internal/peertest"
+)
 
 // Real and hostile messages become what the reference makes of them, however they are cut.
 func TestIngestCorpus(t *testing.T) {
 	messages := 0
 	for _, suite := range []string{"mime", "mime-ambiguity"} {
-		err := filepath.WalkDir(sharedSuite(t, suite), func(path string, d fs.DirEntry, err error) error {
+		err := filepath.WalkDir(peertest.Shared(t, "suites", suite), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
 			}

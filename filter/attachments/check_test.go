@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -245,7 +247,7 @@ func TestSuites(t *testing.T) {
 	}{{"suites/mime", false}, {"suites/mime-ambiguity", false}, {"suites/attachments", true}} {
 		t.Run(suite.dir, func(t *testing.T) {
 			var removed, quarantined, total int
-			for _, file := range files(t, shared(t, suite.dir)) {
+			for _, file := range files(t, peertest.Shared(t, suite.dir)) {
 				raw, err := os.ReadFile(file)
 				if err != nil {
 					t.Fatal(err)
@@ -301,4 +303,23 @@ func BenchmarkCheck(b *testing.B) {
 			}
 		})
 	}
+}
+
+// files lists the regular files below a folder.
+func files(t testing.TB, dir string) []string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			all = append(all, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) == 0 {
+		t.Fatalf("%s is empty", dir)
+	}
+	return all
 }

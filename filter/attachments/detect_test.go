@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf16"
+
+	"github.com/postern-mail/postern/internal/peertest"
 )
 
 // windowsProgram makes the first octets of a Windows program that does nothing, with its PE header at
@@ -131,7 +133,7 @@ func TestDetect(t *testing.T) {
 // TestDetectSuite reads a public set of minimal files of every type: no format that is not a program is
 // taken for one.
 func TestDetectSuite(t *testing.T) {
-	dir := shared(t, "suites/attachments/corkami-minimal-types")
+	dir := peertest.Shared(t, "suites/attachments/corkami-minimal-types")
 	want := map[string]class{"java.class": executable}
 	types := map[string]string{"pdf.pdf": "application/pdf", "png.png": "image/png", "zip.zip": "application/zip", "gif89.gif": "image/gif"}
 	for _, file := range files(t, dir) {

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// TestDocumented: every key, class, action, symbol with its weight, template field and extension stands in
-// the administrator's page.
+// TestDocumented: every key, class, action, template field and extension stands in the administrator's page.
 func TestDocumented(t *testing.T) {
 	raw, err := os.ReadFile("../../docs/filters/attachments.md")
 	if err != nil {
@@ -35,13 +34,6 @@ func TestDocumented(t *testing.T) {
 	}
 	for _, a := range actionNames {
 		want("| `" + a + "` |")
-	}
-	for _, s := range symbols {
-		weight := "0"
-		if s.Weight == 2 {
-			weight = "2"
-		}
-		want("| `" + s.Name + "` | " + weight + " |")
 	}
 	for _, l := range []string{executableExtensions, scriptExtensions, shortcutExtensions} {
 		for _, e := range strings.Fields(l) {

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/peertest"
 )
 
 // TestSuites compares what the filter says of the messages of the DKIM suites with what the library said of them when
 // they were gathered, signature by signature: domain and result.
 func TestSuites(t *testing.T) {
-	folder := shared(t, "suites/dkim")
+	folder := peertest.Shared(t, "suites/dkim")
 	table, err := os.ReadFile(filepath.Join(folder, "observed.tsv"))
 	if err != nil {
 		t.Fatal(err)
@@ -114,17 +115,4 @@ func readKeys(t *testing.T, folder, suite string) map[string]string {
 func canonical(b []byte) string {
 	b = bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n"))
 	return string(bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n")))
-}
-
-// shared gives the path of a folder of the test material that stands beside the repository.
-func shared(t *testing.T, path string) string {
-	t.Helper()
-	full := filepath.Join("..", "..", "..", "shared", filepath.FromSlash(path))
-	if _, err := os.Stat(full); err != nil {
-		if os.Getenv("POSTERN_SHARED") == "required" {
-			t.Fatalf("POSTERN_SHARED=required: %v", err)
-		}
-		t.Skipf("the shared test material is absent: %v", err)
-	}
-	return full
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -27,7 +28,7 @@ const hamBound = 0.001
 // for. Each message is judged as of the moment of its topmost Received field, or else of the day that the corpus's
 // manifest gives, which is that of its own Date field and so can find nothing amiss with it.
 func TestCorpora(t *testing.T) {
-	folder := shared(t, "suites/spam")
+	folder := peertest.Shared(t, "suites/spam")
 	for _, c := range []struct {
 		name string
 		ham  bool
@@ -186,17 +187,4 @@ func eachFile(t *testing.T, path string, visit func(name string, raw []byte)) {
 func canonical(b []byte) []byte {
 	b = bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n"))
 	return bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))
-}
-
-// shared gives the path of a folder of the test material that stands beside the repository.
-func shared(t *testing.T, path string) string {
-	t.Helper()
-	full := filepath.Join("..", "..", "..", "shared", filepath.FromSlash(path))
-	if _, err := os.Stat(full); err != nil {
-		if os.Getenv("POSTERN_SHARED") == "required" {
-			t.Fatalf("POSTERN_SHARED=required: %v", err)
-		}
-		t.Skipf("the shared test material is absent: %v", err)
-	}
-	return full
 }

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/postern-mail/postern/internal/peertest"
 )
 
 // The conformance suites of RFC 4408 and RFC 7208 stand beside the repository, not in it. What fails is
@@ -35,7 +37,7 @@ type scenario struct {
 }
 
 func TestRFCSuites(t *testing.T) {
-	folder := shared(t, "suites/spf/rfc-suite")
+	folder := peertest.Shared(t, "suites/spf/rfc-suite")
 	listed := readList(t, "testdata/rfc-suite.failing")
 	doc, err := os.ReadFile("../../docs/filters/spf.md")
 	if err != nil {
@@ -264,17 +266,4 @@ func reverseName(a netip.Addr) string {
 	}
 	slices.Reverse(labels)
 	return strings.Join(labels, ".") + "." + suffix
-}
-
-// shared gives the path of a folder of the test material that stands beside the repository.
-func shared(t *testing.T, path string) string {
-	t.Helper()
-	full := filepath.Join("..", "..", "..", "shared", filepath.FromSlash(path))
-	if _, err := os.Stat(full); err != nil {
-		if os.Getenv("POSTERN_SHARED") == "required" {
-			t.Fatalf("POSTERN_SHARED=required: %v", err)
-		}
-		t.Skipf("the shared test material is absent: %v", err)
-	}
-	return full
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -34,8 +35,11 @@ func (noDNS) LookupMX(context.Context, string) ([]*net.MX, error)        { retur
 func (noDNS) LookupIPAddr(context.Context, string) ([]net.IPAddr, error) { return nil, nil }
 func (noDNS) LookupAddr(context.Context, string) ([]string, error)       { return nil, nil }
 
+// TestEverySymbolIsDocumented holds the tables in docs/filters against what the filters declare: each symbol with its
+// weight, and no other.
 func TestEverySymbolIsDocumented(t *testing.T) {
 	name := regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
+	row := regexp.MustCompile("(?m)^\\| `([A-Z][A-Z0-9_]*)` \\| ([^ |]*) \\| ")
 	for _, f := range app.BuiltIn() {
 		env := filter.Env{
 			Name: f.Kind, Hostname: "mx.example.org", Postmaster: "postmaster@example.org",
@@ -49,16 +53,26 @@ func TestEverySymbolIsDocumented(t *testing.T) {
 		if len(spec.Symbols) == 0 {
 			t.Errorf("%s declares no symbol", f.Kind)
 		}
-		doc := read(t, "docs", "filters", f.Kind+".md")
+		weights := map[string]string{}
+		for _, r := range row.FindAllStringSubmatch(read(t, "docs", "filters", f.Kind+".md"), -1) {
+			weights[r[1]] = r[2]
+		}
 		for _, s := range spec.Symbols {
-			switch {
+			weight, documented := weights[s.Name]
+			delete(weights, s.Name)
+			switch want := strconv.FormatFloat(s.Weight, 'g', -1, 64); {
 			case !name.MatchString(s.Name):
 				t.Errorf("%s: symbol %q is not UPPER_SNAKE", f.Kind, s.Name)
-			case !strings.Contains(doc, "`"+s.Name+"`"):
-				t.Errorf("docs/filters/%s.md does not name `%s`", f.Kind, s.Name)
+			case !documented:
+				t.Errorf("docs/filters/%s.md has no row for `%s`", f.Kind, s.Name)
+			case weight != want:
+				t.Errorf("docs/filters/%s.md gives `%s` the weight %s, not %s", f.Kind, s.Name, weight, want)
 			case s.Description == "":
 				t.Errorf("%s: symbol %s has no description", f.Kind, s.Name)
 			}
+		}
+		for s := range weights {
+			t.Errorf("docs/filters/%s.md has a row for `%s`, which the filter does not declare", f.Kind, s)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func (s *session) takeContent(t *transaction) (b *mail.Blob, faults mail.LineFau
 	s.w.lowerBuffer()
 	if lost != nil {
 		ingest.Abort()
-		t.gw.Log.Info("content did not arrive", KeyID, t.in.ID, KeyError, lost)
+		t.gw.Log.Info("content did not arrive", KeyID, t.in.ID, t.gw.fault(lost))
 		return nil, faults, replyTimeout, ReasonTimeout
 	}
 	s.w.body = false
@@ -85,7 +85,7 @@ func (s *session) takeContent(t *transaction) (b *mail.Blob, faults mail.LineFau
 	if errors.Is(failed, mail.ErrTooBig) {
 		return nil, faults, replyTooBig, ReasonSize
 	}
-	t.gw.Log.Error("content can not be stored", KeyID, t.in.ID, KeyError, failed)
+	t.gw.Log.Error("content can not be stored", KeyID, t.in.ID, t.gw.fault(failed))
 	return nil, faults, storageReply(failed), ReasonStorage
 }
 
@@ -116,7 +116,10 @@ func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, j *judged
 		j.reports = append(j.reports, s.run(ctx, first.policy.Plan, filter.Data, j.input)...)
 		j.verdict = first.judge.Decide(j.reports)
 	}
-	s.recordVerdict(t, j)
+	s.recordVerdict(t.gw, judgement{
+		id: t.in.ID, stage: StageEOD, route: first.route.Name, policy: first.policyName,
+		messageID: j.messageID, size: content.Blob().Size(), reports: j.reports, verdict: &j.verdict,
+	})
 	v := &j.verdict
 	o = outcome{action: v.Action, because: v.Because, changed: ChangedNo}
 	switch {

@@ -130,7 +130,7 @@ func (s *session) handOn(ctx context.Context, t *transaction, j *judged, m *mail
 	defer func() {
 		if v := recover(); v != nil {
 			t.gw.metrics().Panic()
-			t.gw.Log.Error("relay panicked", KeyID, t.in.ID, KeyError, v, KeyStack, string(debug.Stack()))
+			t.gw.Log.Error("relay panicked", KeyID, t.in.ID, t.gw.fault(v), KeyStack, string(debug.Stack()))
 			out = upstream.Outcome{Kind: upstream.Unknown, Err: errRelayPanic}
 		}
 	}()

@@ -3,7 +3,6 @@ package edge
 import (
 	"errors"
 	"log"
-	"log/slog"
 	"net"
 	"strings"
 
@@ -27,9 +26,9 @@ func runEngine(w *wire, g *guard) {
 	if w.tls == nil {
 		srv.TLSConfig = w.cfg.TLS // so that STARTTLS is offered
 	}
-	srv.ErrorLog = log.New(engineLog{gw.Log}, "", 0)
+	srv.ErrorLog = log.New(engineLog{gw}, "", 0)
 	if err := srv.Serve(&one{conn: g}); !errors.Is(err, errTaken) {
-		gw.Log.Error("engine", KeyError, err)
+		gw.Log.Error("engine", gw.fault(err))
 		return
 	}
 	<-g.closed
@@ -56,9 +55,9 @@ func (o *one) Close() error   { return nil }
 func (o *one) Addr() net.Addr { return nil }
 
 // engineLog takes what the engine writes to its log.
-type engineLog struct{ log *slog.Logger }
+type engineLog struct{ gw *Gateway }
 
 func (l engineLog) Write(p []byte) (int, error) {
-	l.log.Warn("engine", KeyError, strings.TrimSpace(string(p)))
+	l.gw.Log.Warn("engine", l.gw.fault(strings.TrimSpace(string(p))))
 	return len(p), nil
 }

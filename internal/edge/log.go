@@ -2,8 +2,6 @@ package edge
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -11,11 +9,13 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
 )
 
 // The messages that say what became of mail. There is one MsgDelivery line for each recipient, refused
 // ones and those of refused messages among them, and one MsgVerdict line for each message whose content
-// was judged.
+// was judged and for each client, sender or recipient that filters refused before; where one held verdict
+// refuses recipient after recipient, the first has it.
 const (
 	MsgDelivery = "delivery"
 	MsgVerdict  = "verdict"
@@ -39,7 +39,7 @@ const (
 	KeyUpstream      = "upstream"       // its name, and the server that answered
 	KeyUpstreamReply = "upstream_reply" // its own words
 	KeyMS            = "ms"             // milliseconds since MAIL
-	KeyStage         = "stage"          // helo, mail, rcpt, eod: where it was refused
+	KeyStage         = "stage"          // helo, mail, rcpt, eod: where it was decided
 	KeyRoute         = "route"
 	KeyPolicy        = "policy"
 	KeyFilter        = "filter"   // one stage, in a line about it
@@ -59,44 +59,6 @@ func Keys() []string {
 		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeyMS, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyEdits,
 		KeyWould, KeyWouldBecause, KeyError, KeyStack,
 	}
-}
-
-// Privacy is how much of an address the log shows.
-type Privacy uint8
-
-// The degrees.
-const (
-	PrivacyFull   Privacy = iota // user@example.org
-	PrivacyDomain                // *@example.org
-	PrivacyHash                  // the first 16 hex digits of the mailbox's SHA-256, "@", the domain
-)
-
-// Show writes an address as the log may show it.
-func (p Privacy) Show(a mail.Address) string {
-	if a.IsZero() {
-		return ""
-	}
-	switch p {
-	case PrivacyDomain:
-		return "*@" + a.Domain()
-	case PrivacyHash:
-		sum := sha256.Sum256([]byte(a.Mailbox()))
-		return hex.EncodeToString(sum[:8]) + "@" + a.Domain()
-	}
-	return a.String()
-}
-
-// words gives what the log may show of a next server's reply, which often repeats the recipient: its codes
-// only, where addresses are not shown.
-func (p Privacy) words(reply string) string {
-	if p == PrivacyFull || reply == "" {
-		return reply
-	}
-	words := strings.SplitN(reply, " ", 3)
-	if len(words) > 1 && strings.Count(words[1], ".") == 2 && strings.Trim(words[1], "0123456789.") == "" {
-		return words[0] + " " + words[1]
-	}
-	return words[0]
 }
 
 // fate is what became of one recipient, for the log.
@@ -140,41 +102,63 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 		slog.Int64(KeySize, f.size),
 		slog.String(KeyStage, f.stage),
 		slog.String(KeyAction, f.action.String()),
-		slog.String(KeyBecause, f.because),
+		slog.String(KeyBecause, gw.Privacy.mask(f.because)),
 		slog.Float64(KeyScore, f.score),
 		slog.Int(KeyCode, f.reply.Code),
-		slog.String(KeyReply, f.reply.String()),
-		slog.String(KeyRoute, f.route),
+		slog.String(KeyReply, gw.Privacy.mask(f.reply.String())),
+		slog.String(KeyRoute, gw.Privacy.mask(f.route)),
 		slog.String(KeyUpstream, f.upstream),
 		slog.String(KeyUpstreamReply, gw.Privacy.words(f.upstreamReply)),
 		slog.Int64(KeyMS, time.Since(t.began).Milliseconds()),
 	}
 	if f.err != nil {
-		attrs = append(attrs, slog.String(KeyError, f.err.Error()))
+		attrs = append(attrs, gw.fault(f.err))
 	}
 	gw.Log.LogAttrs(context.WithoutCancel(s.w.ctx), slog.LevelInfo, MsgDelivery, attrs...)
 }
 
-// recordVerdict writes the one line that explains a message.
-func (s *session) recordVerdict(t *transaction, j *judged) {
-	v := &j.verdict
+// judgement is what a verdict line explains.
+type judgement struct {
+	id        string
+	stage     string
+	to        mail.Address // whom a refusal at RCPT is about; else zero
+	route     string
+	policy    string
+	messageID string
+	size      int64
+	reports   pipeline.Reports
+	verdict   *pipeline.Verdict
+}
+
+// recordVerdict writes the line that explains a verdict.
+func (s *session) recordVerdict(gw *Gateway, j judgement) {
+	v := j.verdict
 	attrs := []slog.Attr{
-		slog.String(KeyID, t.in.ID),
+		slog.String(KeyID, j.id),
 		slog.String(KeyListener, s.w.cfg.Name),
-		slog.String(KeyRoute, j.to.route.Name),
-		slog.String(KeyPolicy, j.to.policyName),
+		slog.String(KeyStage, j.stage),
+		slog.String(KeyRoute, gw.Privacy.mask(j.route)),
+		slog.String(KeyPolicy, j.policy),
 		slog.String(KeyMessageID, j.messageID),
-		slog.Int64(KeySize, j.content.Blob().Size()),
+		slog.Int64(KeySize, j.size),
 		slog.String(KeyAction, v.Action.String()),
-		slog.String(KeyBecause, v.Because),
+		slog.String(KeyBecause, gw.Privacy.mask(v.Because)),
 		slog.Float64(KeyScore, v.Score),
 		slog.String(KeyWould, v.Would.String()),
-		slog.String(KeyWouldBecause, v.WouldBecause),
-		slog.Any(KeyFilters, j.reports.Summaries()),
-		slog.Any(KeyFindings, v.Findings),
+		slog.String(KeyWouldBecause, gw.Privacy.mask(v.WouldBecause)),
+		slog.Any(KeyFilters, gw.Privacy.summaries(j.reports)),
+		slog.Any(KeyFindings, gw.Privacy.findings(v.Findings)),
 		slog.Any(KeyEdits, describe(v.Edits)),
 	}
-	t.gw.Log.LogAttrs(context.WithoutCancel(s.w.ctx), slog.LevelInfo, MsgVerdict, attrs...)
+	if !j.to.IsZero() {
+		attrs = append(attrs, slog.String(KeyTo, gw.Privacy.Show(j.to)))
+	}
+	gw.Log.LogAttrs(context.WithoutCancel(s.w.ctx), slog.LevelInfo, MsgVerdict, attrs...)
+}
+
+// fault puts what went wrong into a line: an error, or what a panic was given.
+func (gw *Gateway) fault(v any) slog.Attr {
+	return slog.String(KeyError, gw.Privacy.mask(fmt.Sprint(v)))
 }
 
 // describe writes edits for people.

@@ -243,8 +243,17 @@ func (s *session) judgeFilters(ctx context.Context, t *transaction, r *recipient
 		Recipient: &filter.Recipient{Address: r.address, Route: r.route.Name, Exempt: r.exempt},
 	}
 	r.reports = s.run(ctx, r.policy.Plan, filter.Rcpt, in)
-	v := r.judge.Decide(join(s.reports, t.reports, r.reports))
+	all := join(s.reports, t.reports, r.reports)
+	v := r.judge.Decide(all)
 	if v.Action >= filter.Defer {
+		if !v.Hold || t.held != v.Because {
+			s.recordVerdict(t.gw, judgement{
+				id: t.in.ID, stage: StageRcpt, to: r.address, route: r.route.Name, policy: r.policyName, reports: all, verdict: &v,
+			})
+		}
+		if v.Hold {
+			t.held = v.Because
+		}
 		result := RecipientRefused
 		if v.Reply.Temporary() {
 			result = RecipientDeferred

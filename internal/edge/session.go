@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -66,7 +65,8 @@ func (s *session) greet() mail.Reply {
 	r := named(s.soften(gw, v.Reply), s.in.ID)
 	gw.metrics().Reject(s.w.cfg.Name, StageHelo, r, ReasonFilter)
 	gw.Log.Info("client refused", KeyID, s.in.ID, KeyListener, s.w.cfg.Name, KeyClient, s.in.Client.Addr().String(), KeyHelo, s.in.Helo,
-		KeyStage, StageHelo, KeyBecause, v.Because, KeyReply, r.String())
+		KeyStage, StageHelo, KeyBecause, gw.Privacy.mask(v.Because), KeyReply, gw.Privacy.mask(r.String()))
+	s.recordVerdict(gw, judgement{id: s.in.ID, stage: StageHelo, reports: s.reports, verdict: &v})
 	return r
 }
 
@@ -79,7 +79,7 @@ func (s *session) run(ctx context.Context, p *pipeline.Plan, ph filter.Phase, in
 	for i := range rs {
 		var crash *pipeline.PanicError
 		if errors.As(rs[i].Err, &crash) {
-			s.gw.Log.Error("filter panicked", KeyID, idOf(in), KeyFilter, rs[i].Stage, KeyError, crash.Error(), KeyStack, string(crash.Stack))
+			s.gw.Log.Error("filter panicked", KeyID, idOf(in), KeyFilter, rs[i].Stage, s.gw.fault(crash), KeyStack, string(crash.Stack))
 		}
 	}
 	return rs
@@ -99,6 +99,7 @@ type transaction struct {
 	in      *filter.Transaction
 	reports pipeline.Reports // of the mail phase
 	to      []*recipient     // accepted
+	held    string           // why recipients were refused by a held verdict that has its line in the log
 	began   time.Time
 }
 
@@ -143,10 +144,12 @@ func (s *session) mail(t *transaction, o *smtp.MailOptions) (r mail.Reply, reaso
 	ctx, cancel := context.WithTimeout(s.w.ctx, judgeTime)
 	defer cancel()
 	t.reports = s.run(ctx, t.gw.Plan, filter.Mail, &filter.Input{Session: s.in, Transaction: t.in})
-	v := t.gw.observing(t.gw.Policy).Decide(join(s.reports, t.reports))
+	all := join(s.reports, t.reports)
+	v := t.gw.observing(t.gw.Policy).Decide(all)
 	if v.Hold || v.Action < filter.Defer {
 		return mail.Reply{}, "", ""
 	}
+	s.recordVerdict(t.gw, judgement{id: t.in.ID, stage: StageMail, reports: all, verdict: &v})
 	return v.Reply, ReasonFilter, v.Because
 }
 
@@ -200,7 +203,7 @@ func (s *session) recovered(err *error) {
 func (s *session) crashed(v any) {
 	gw := s.w.gateway()
 	gw.metrics().Panic()
-	gw.Log.Error("session panicked", KeyClient, s.w.client.Addr().String(), slog.Any(KeyError, v), KeyStack, string(debug.Stack()))
+	gw.Log.Error("session panicked", KeyClient, s.w.client.Addr().String(), gw.fault(v), KeyStack, string(debug.Stack()))
 }
 
 // join puts reports of several phases one after another, into a slice of its own.

@@ -113,7 +113,7 @@ func (w *wire) end(err error) error {
 // crashed takes note of a panic of ours, in the goroutine that has it, and ends the connection.
 func (w *wire) crashed(v any) {
 	gw := w.gateway()
-	gw.Log.Error("connection panicked", KeyClient, w.client.Addr().String(), KeyError, v, KeyStack, string(debug.Stack()))
+	gw.Log.Error("connection panicked", KeyClient, w.client.Addr().String(), gw.fault(v), KeyStack, string(debug.Stack()))
 	gw.metrics().Panic()
 	w.end(errEnded)
 }

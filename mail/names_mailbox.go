@@ -13,7 +13,7 @@ type Mailbox struct{ Name, Address string }
 // ParseMailboxes reads the body of a From, Sender, To or similar field leniently: groups are dissolved,
 // brackets, quotes and commas may be missing. It never fails; it reads at most 200 mailboxes.
 func ParseMailboxes(body string) []Mailbox {
-	l := listScanner{s: body, lastWord: strings.LastIndex(body, "?=")}
+	l := listScanner{s: body, words: wordScanner{s: body}}
 	for l.i < len(l.s) && len(l.found) < maxMailboxes {
 		l.step()
 	}
@@ -23,11 +23,11 @@ func ParseMailboxes(body string) []Mailbox {
 
 // listScanner reads an address list in one pass.
 type listScanner struct {
-	s        string
-	i        int
-	lastWord int  // where the last encoded word may end
-	open     bool // a quoted string never ends
-	found    []Mailbox
+	s     string
+	i     int
+	words wordScanner
+	open  bool // a quoted string never ends
+	found []Mailbox
 
 	raw     strings.Builder // of one mailbox, the text outside of brackets: as written,
 	phrase  strings.Builder // and without quotes
@@ -78,8 +78,8 @@ func (l *listScanner) step() {
 		l.i++
 	case '=':
 		// An encoded word may hold commas and brackets, though RFC 2047 5 (3) forbids it.
-		if strings.HasPrefix(rest, "=?") && l.i < l.lastWord {
-			if _, n := parseWord(rest); n > 0 {
+		if strings.HasPrefix(rest, "=?") {
+			if _, n := l.words.word(l.i); n > 0 {
 				l.text(rest[:n])
 				l.i += n
 				return

@@ -142,6 +142,8 @@ func TestDecodeWords(t *testing.T) {
 		{"charset of east Asia", "=?iso-2022-jp?b?GyRCJUYlOSVIGyhC?=", "テスト"},
 		{"bad encoding letter", "=?utf-8?x?b?=", "=?utf-8?x?b?="},
 		{"no end", "=?utf-8?q?b", "=?utf-8?q?b"},
+		{"a bad letter before a word", "=?utf-8?x?=?utf-8?q?b?=", "=?utf-8?x?b"},
+		{"far longer than allowed", "=?utf-8?q?" + strings.Repeat("=41", 5000) + "?= =?utf-8?q?b?=", strings.Repeat("A", 5000) + "b"},
 		{"blanks in a word", "=?utf-8?q?a b?=", "a b"},
 		{"bad escapes", "=?utf-8?q?=zz=4?=", "=zz=4"},
 		{"dirty base64", "=?utf-8?b?QU*JD=RA?=", "ABCD"},
@@ -199,12 +201,33 @@ func TestParseMailboxes(t *testing.T) {
 	}
 }
 
+// Twice the field, twice the search: "?=" is not looked for again from each place where a word might begin.
+func TestWordsLinear(t *testing.T) {
+	for _, piece := range []string{"=?a?z? ", "=?a?q? ", "=?a?q?", "=?a?b?x?= ", "=?utf-8?q?a?=", "=?", "?=", "=?a?q?=?"} {
+		for _, ending := range []string{"", "?="} {
+			for size := 1 << 10; size <= 256<<10; size *= 2 {
+				s := strings.Repeat(piece, size/len(piece)) + ending
+				words := wordScanner{s: s}
+				for at := 0; at < len(s)-1; at++ {
+					if s[at:at+2] == "=?" {
+						_, n := words.word(at)
+						at += max(n-1, 0)
+					}
+				}
+				if words.steps > len(s) {
+					t.Fatalf("%q: %d octets searched of %d", piece, words.steps, len(s))
+				}
+			}
+		}
+	}
+}
+
 // Hostile fields, 256 KiB each, take time in proportion to their size: a parser that went over its input
 // again for each octet would take minutes.
 func TestFieldsLinear(t *testing.T) {
 	const size = 256 << 10
 	for _, piece := range []string{
-		"(", ")", "=?", "=?a?q?", "=?utf-8?q?a?= ", "?=", "a:", "@:", "a@b:", "<", "<\"", "\"", "\\", "a=b ", "a=\"b\" ", ";", "=", "\"\"x;",
+		"(", ")", "=?", "=?a?q?", "=?a?z? ", "=?utf-8?q?a?= ", "?=", "a:", "@:", "a@b:", "<", "<\"", "\"", "\\", "a=b ", "a=\"b\" ", ";", "=", "\"\"x;",
 		"x=(;", "filename*0*=a'b'%41;", "filename=a b;", "filename*1=x ", "name", "--a\r\n ", ",<", "@",
 	} {
 		t.Run(piece, func(t *testing.T) {

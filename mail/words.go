@@ -28,23 +28,24 @@ func DecodeWords(s string) string {
 		}
 		octets, open = octets[:0], false
 	}
-	// Behind the last "?=" no word can end: without this a body of "=?a?q?" would be searched again and again.
-	tail := len(s) - strings.LastIndex(s, "?=")
+	words := wordScanner{s: s}
+	at := 0 // what lies before it is dealt with
 	for {
-		start := strings.Index(s, "=?")
-		if start < 0 || start > len(s)-tail {
+		start := strings.Index(s[at:], "=?")
+		if start < 0 {
 			break
 		}
-		w, n := parseWord(s[start:])
+		start += at
+		w, n := words.word(start)
 		if n == 0 {
 			// Not a word: "=?" is plain text, but the "?" may be the one of a word to come.
 			flush()
-			out.WriteString(text(s[:start+1]))
-			s = s[start+1:]
+			out.WriteString(text(s[at : start+1]))
+			at = start + 1
 			continue
 		}
 		// RFC 2047 6.2: blanks between adjacent encoded words are not shown.
-		if gap := s[:start]; !open || strings.Trim(gap, " \t\r\n") != "" {
+		if gap := s[at:start]; !open || strings.Trim(gap, " \t\r\n") != "" {
 			flush()
 			out.WriteString(text(gap))
 		} else if w.charset != charset {
@@ -52,10 +53,10 @@ func DecodeWords(s string) string {
 		}
 		charset, open = w.charset, true
 		octets = append(octets, w.octets...)
-		s = s[start+n:]
+		at = start + n
 	}
 	flush()
-	out.WriteString(text(s))
+	out.WriteString(text(s[at:]))
 	return out.String()
 }
 
@@ -65,30 +66,61 @@ type encodedWord struct {
 	octets  []byte
 }
 
-// parseWord reads the encoded word at the start of s, which begins with "=?", and gives its length, 0 if
-// there is none. RFC 2047 2 allows 75 octets; any length is read.
-func parseWord(s string) (encodedWord, int) {
-	charset, rest, ok := strings.Cut(s[2:min(len(s), 2+80)], "?")
-	if !ok || charset == "" || strings.ContainsAny(charset, " \t\r\n\"()<>=") || len(rest) < 2 || rest[1] != '?' {
+// wordScanner reads the encoded words of s. One "?=" may be the end of many words that begin before it, so
+// the one found last is kept: as long as the places asked for ascend, no octet is searched twice.
+type wordScanner struct {
+	s     string
+	end   int // of the "?=" found last, len(s) where there was none; 0 before the first search
+	steps int // how many octets were searched
+}
+
+// ending gives the offset of the first "?=" at or behind from, which is not 0, and len(s) where there is none.
+func (ws *wordScanner) ending(from int) int {
+	if from <= ws.end {
+		return ws.end
+	}
+	ws.end = len(ws.s)
+	if n := strings.Index(ws.s[from:], "?="); n >= 0 {
+		ws.end = from + n
+	}
+	ws.steps += ws.end - from
+	return ws.end
+}
+
+// word reads the encoded word at start, where "=?" stands, and gives its length, 0 if there is none.
+// RFC 2047 2 allows 75 octets. Any length is read, since clients do: a bound would be a place to hide in.
+func (ws *wordScanner) word(start int) (encodedWord, int) {
+	rest := ws.s[start+2:]
+	charset, _, ok := strings.Cut(rest[:min(len(rest), 80)], "?")
+	if !ok || charset == "" || strings.ContainsAny(charset, " \t\r\n\"()<>=") {
 		return encodedWord{}, 0
 	}
-	body := s[2+len(charset)+3:]
-	end := strings.Index(body, "?=")
-	if end < 0 {
+	rest = rest[len(charset)+1:]
+	if len(rest) < 2 || rest[1] != '?' {
 		return encodedWord{}, 0
 	}
-	length := 2 + len(charset) + 3 + end + 2
+	decode := wordDecoder(rest[0])
+	if decode == nil {
+		return encodedWord{}, 0
+	}
+	from := start + 2 + len(charset) + 3
+	end := ws.ending(from)
+	if end == len(ws.s) {
+		return encodedWord{}, 0
+	}
 	charset, _, _ = strings.Cut(charset, "*") // RFC 2231 5: the language
-	w := encodedWord{charset: lowerASCII(charset)}
-	switch rest[0] {
+	return encodedWord{charset: lowerASCII(charset), octets: decode(ws.s[from:end])}, end + 2 - start
+}
+
+// wordDecoder gives the decoder for the letter of an encoding (RFC 2047 4), nil for any other letter.
+func wordDecoder(letter byte) func(string) []byte {
+	switch letter {
 	case 'B', 'b':
-		w.octets = decodeWordB(body[:end])
+		return decodeWordB
 	case 'Q', 'q':
-		w.octets = decodeWordQ(body[:end])
-	default:
-		return encodedWord{}, 0
+		return decodeWordQ
 	}
-	return w, length
+	return nil
 }
 
 // decodeWordB decodes base64 and leaves out what is none.

@@ -19,12 +19,13 @@ import (
 // bearing gives a test for the bodies of Authentication-Results fields: whether one bears id.
 func bearing(id string) func(body string) bool {
 	want := normalID(id)
-	return func(body string) bool {
-		if want == "" {
-			return false
-		}
+	bears := func(body string) bool {
 		head := readID(body)
 		return normalID(head.word) == want || normalID(head.joined) == want || mentions(head.region, want)
+	}
+	return func(body string) bool {
+		// RFC 2047 5 allows no encoded word here; readers that decode every field see our name in one.
+		return want != "" && (bears(body) || strings.Contains(body, "=?") && bears(mail.DecodeWords(body)))
 	}
 }
 

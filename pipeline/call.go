@@ -172,7 +172,9 @@ func (c *call) settle(e ending) {
 		r.fail(TimedOut, fmt.Errorf("%w after %s: %w", ErrDeadline, c.st.timeout(), e.err))
 	case e.err != nil:
 		r.fail(Errored, e.err)
-	case e.elapsed > c.st.timeout()+grace:
+	case e.elapsed >= c.st.timeout():
+		// What a filter says after its context has ended may be what it makes of that, such as "the DNS
+		// could not tell": which of the two came first must not decide.
 		r.fail(TimedOut, fmt.Errorf("%w: came home after %s", ErrDeadline, e.elapsed))
 	default:
 		if err := checkResult(c.st, r.Phase, &e.result); err != nil {

@@ -46,7 +46,9 @@ func TestDeadlines(t *testing.T) {
 		{"in time with an error", after(time.Second, filter.Result{}, own), Errored, own, time.Second, 0},
 		{"obeys its context", obeys, TimedOut, ErrDeadline, limit, 0},
 		{"its error says why", obeys, TimedOut, context.DeadlineExceeded, limit, 0},
-		{"a result within the grace", after(limit+grace/2, filter.Result{Propose: filter.Reject}, nil), Match, nil, limit + grace/2, 0},
+		{"a result just in time", after(limit-1, filter.Result{Propose: filter.Reject}, nil), Match, nil, limit - 1, 0},
+		{"a result at the deadline", after(limit, filter.Result{}, nil), TimedOut, ErrDeadline, limit, 0},
+		{"a result within the grace", after(limit+grace/2, filter.Result{Propose: filter.Reject}, nil), TimedOut, ErrDeadline, limit + grace/2, 0},
 		{"an error within the grace", after(limit+grace/2, filter.Result{}, own), TimedOut, own, limit + grace/2, 0},
 		{"ignores its context", after(time.Hour, filter.Result{Propose: filter.Reject}, nil), TimedOut, ErrDeadline, limit + grace, 1},
 	} {

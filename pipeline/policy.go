@@ -54,17 +54,25 @@ func (p *Policy) Decide(rs Reports) Verdict {
 	would := p.rule(rs, v.Findings, true)
 	v.Would, v.WouldBecause = would.action, would.because
 	v.Score = total(v.Findings, false)
+	v.WouldEdits = p.edits(rs, true)
 	if p.Observe {
 		return v
 	}
 	r := p.rule(rs, v.Findings, false)
 	v.Action, v.Reply, v.Because, v.Hold = r.action, r.reply, r.because, r.held
+	v.Edits = p.edits(rs, false)
+	return v
+}
+
+// edits gathers the changes that stages ask for, of observed ones only if all is set.
+func (p *Policy) edits(rs Reports, all bool) []mail.Edit {
+	var out []mail.Edit
 	for i := range rs {
-		if rep := &rs[i]; !rep.Observe && !p.Off[rep.Stage] && rep.Outcome.Told() {
-			v.Edits = append(v.Edits, rep.Result.Edits...)
+		if r := &rs[i]; (all || !r.Observe) && !p.Off[r.Stage] && r.Outcome.Told() {
+			out = append(out, r.Result.Edits...)
 		}
 	}
-	return v
+	return out
 }
 
 // findings lists what was found, with the score of each.

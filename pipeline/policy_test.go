@@ -458,3 +458,25 @@ func TestObservedChangesNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestWouldEdits tells of the changes that observed stages, and an observing policy, do not make.
+func TestWouldEdits(t *testing.T) {
+	edit := mail.RemovePart{Path: "1"}
+	report := func(observe bool) Reports {
+		return Reports{{Stage: "a", Phase: filter.Data, Outcome: Match, Observe: observe, Result: filter.Result{Edits: []mail.Edit{edit}}}}
+	}
+	for name, c := range map[string]struct {
+		policy      Policy
+		rs          Reports
+		made, would int
+	}{
+		"enforced":          {Policy{}, report(false), 1, 1},
+		"observed stage":    {Policy{}, report(true), 0, 1},
+		"observing policy":  {Policy{Observe: true}, report(false), 0, 1},
+		"stage that is off": {Policy{Observe: true, Off: map[string]bool{"a": true}}, report(false), 0, 0},
+	} {
+		if v := c.policy.Decide(c.rs); len(v.Edits) != c.made || len(v.WouldEdits) != c.would {
+			t.Errorf("%s: %d made, %d would be; want %d, %d", name, len(v.Edits), len(v.WouldEdits), c.made, c.would)
+		}
+	}
+}

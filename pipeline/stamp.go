@@ -39,22 +39,32 @@ func Stamp(v Verdict, in *filter.Input, o StampOptions) []mail.Edit {
 		return edits
 	}
 	relay := in.Session != nil && in.Session.Relay
-	bears := bearing(o.AuthservID)
-	for i, f := range in.Content.Header().Fields() {
+	return append(edits, untrusted(in.Content.Header(), o.AuthservID, o.Score && !observe, !observe, relay)...)
+}
+
+// Untrusted gives the edits that take off a message from outside every field that only we, or the servers
+// inside, may have written: it is for a message that is handed on as it came, past any verdict.
+func Untrusted(h *mail.Header, authservID string) []mail.Edit {
+	return untrusted(h, authservID, true, true, false)
+}
+
+func untrusted(h *mail.Header, authservID string, score, others, relay bool) []mail.Edit {
+	var edits []mail.Edit
+	bears := bearing(authservID)
+	for i, f := range h.Fields() {
 		name, body := fieldParts(f)
 		remove := false
 		switch {
-		case o.AuthservID != "" && name == "authentication-results":
+		case authservID != "" && name == "authentication-results":
 			remove = bears(body)
-		case observe:
 		case slices.Contains(spamFields, name):
-			remove = o.Score
+			remove = score
 		case strings.HasPrefix(name, "x-postern-"):
-			remove = true
+			remove = others
 		case strings.HasPrefix(name, "x-ms-exchange-organization-"), strings.HasPrefix(name, "x-ms-exchange-forest-"):
 			// Exchange believes these of whoever may submit to it, so that one of them sent from outside
 			// could switch off its own filters.
-			remove = !relay
+			remove = others && !relay
 		}
 		if remove {
 			edits = append(edits, mail.RemoveField{Index: i})

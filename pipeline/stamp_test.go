@@ -152,3 +152,23 @@ func TestStampedMessage(t *testing.T) {
 		t.Errorf("-want +got\n%s", diff)
 	}
 }
+
+// TestUntrusted takes off what only we, or the servers inside, may have written, and nothing else.
+func TestUntrusted(t *testing.T) {
+	const text = "Authentication-Results: mx.example.org; dkim=pass\nAuthentication-Results: other.example; spf=pass\n" +
+		"X-Spam-Flag: NO\nX-Postern-Trusted: yes\nX-MS-Exchange-Organization-SCL: -1\nX-Mailer: m\nSubject: s\n\nbody\n"
+	in := input(t, text)
+	m, err := mail.Rewrite(in.Content, Untrusted(in.Content.Header(), "mx.example.org"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Release()
+	var out strings.Builder
+	if _, err := m.WriteTo(&out); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.ReplaceAll("Authentication-Results: other.example; spf=pass\nX-Mailer: m\nSubject: s\n\nbody\n", "\n", "\r\n")
+	if out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}

@@ -18,6 +18,7 @@ type Verdict struct {
 	Findings     []StageFinding // of all stages that are not off, in order
 	Would        filter.Action  // what would be done if everything that observes were enforced
 	WouldBecause string         // the same line for Would
+	WouldEdits   []mail.Edit    // the changes then; those of Edits are among them
 }
 
 // StageFinding is a finding, the stage that made it, and what it counts.
@@ -41,15 +42,19 @@ func (v Verdict) MarshalJSON() ([]byte, error) {
 		Edits        []mail.Edit    `json:"edits"`
 		Would        filter.Action  `json:"would"`
 		WouldBecause string         `json:"would_because,omitempty"`
+		WouldEdits   []mail.Edit    `json:"would_edits,omitempty"`
 	}{
 		Action: v.Action, Score: v.Score, Because: v.Because, Hold: v.Hold,
-		Findings: v.Findings, Edits: v.Edits, Would: v.Would, WouldBecause: v.WouldBecause,
+		Findings: v.Findings, Edits: v.Edits, Would: v.Would, WouldBecause: v.WouldBecause, WouldEdits: v.WouldEdits,
 	}
 	if !v.Reply.IsZero() {
 		out.Reply = v.Reply.String()
 	}
 	if out.Findings == nil {
 		out.Findings = []StageFinding{}
+	}
+	if len(v.WouldEdits) == len(v.Edits) {
+		out.WouldEdits = nil // nothing that is only observed
 	}
 	if out.Edits == nil {
 		out.Edits = []mail.Edit{}

@@ -362,10 +362,13 @@ type keeper struct {
 }
 
 // Keep implements edge.Quarantine.
-func (k keeper) Keep(ctx context.Context, h edge.Held, content *mail.Blob) error {
-	err := k.store.Keep(ctx, entry(h, k.node), content)
+func (k keeper) Keep(ctx context.Context, h edge.Held, content *mail.Blob) (id string, err error) {
+	id, err = k.store.Keep(ctx, entry(h, k.node), content)
 	if errors.Is(err, quarantine.ErrFull) {
-		return fmt.Errorf("%w: %w", edge.ErrFull, err)
+		return "", fmt.Errorf("%w: %w", edge.ErrFull, err)
 	}
-	return err
+	return id, err
 }
+
+// Drop implements edge.Quarantine.
+func (k keeper) Drop(_ context.Context, id string) error { return k.store.Remove(id) }

@@ -15,16 +15,20 @@ import (
 
 // quarantine keeps a message in place of delivering it. The copy is durable before anybody is answered.
 func (s *session) quarantine(ctx context.Context, t *transaction, j *judged, o *outcome) {
-	if err := s.keep(ctx, t, j, HeldQuarantine); err != nil {
+	id, err := s.keep(ctx, t, j, HeldQuarantine)
+	if err != nil {
 		o.fail(storageReply(err), ReasonStorage, err)
 		return
 	}
 	o.reason = ReasonQuarantine
+	if id != t.in.ID {
+		o.because += " (held already as " + id + ")"
+	}
 	if j.to.policy.QuarantineReply == QuarantineAccept {
-		o.reply = mail.NewReply(250, 2, 0, 0, "Ok: held as "+t.in.ID)
+		o.reply = mail.NewReply(250, 2, 0, 0, "Ok: held as "+id)
 		return
 	}
-	o.reply = mail.NewReply(550, 5, 7, 1, "Message held for inspection as "+t.in.ID)
+	o.reply = mail.NewReply(550, 5, 7, 1, "Message held for inspection as "+id)
 }
 
 // fail turns the outcome into a deferral for a reason of ours.
@@ -32,10 +36,10 @@ func (o *outcome) fail(r mail.Reply, reason string, err error) {
 	o.reply, o.reason, o.err, o.action = r, reason, err, filter.Defer
 }
 
-// keep gives the message as it came to the quarantine.
-func (s *session) keep(ctx context.Context, t *transaction, j *judged, kind string) error {
+// keep gives the message as it came to the quarantine, and the id under which it is held.
+func (s *session) keep(ctx context.Context, t *transaction, j *judged, kind string) (id string, err error) {
 	if t.gw.Quarantine == nil {
-		return errNoQuarantine
+		return "", errNoQuarantine
 	}
 	v := &j.verdict
 	parts, _ := auth.Parts.From(j.input)
@@ -52,13 +56,6 @@ func (s *session) keep(ctx context.Context, t *transaction, j *judged, kind stri
 
 // deliver puts our fields on the message, changes what the verdict says, and hands it to the upstream.
 func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *outcome) {
-	stripped := strips(j.verdict.Edits)
-	if stripped && keepsOriginal(j.reports) {
-		if err := s.keep(ctx, t, j, HeldOriginal); err != nil {
-			o.fail(storageReply(err), ReasonStorage, err)
-			return
-		}
-	}
 	m, err := mail.Rewrite(j.content, s.edits(t, j))
 	if err != nil {
 		// Never delivery: an edit that was asked for and not carried out may be the removal of a part.
@@ -66,10 +63,20 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 		return
 	}
 	defer m.Release()
-	if stripped {
+	original := ""
+	if strips(j.verdict.Edits) {
+		if keepsOriginal(j.reports) {
+			if original, err = s.keep(ctx, t, j, HeldOriginal); err != nil {
+				o.fail(storageReply(err), ReasonStorage, err)
+				return
+			}
+		}
 		o.changed = ChangedStripped
 	}
 	out := s.handOn(ctx, t, j, m)
+	if original != "" && out.Kind != upstream.Delivered && out.Kind != upstream.Unknown {
+		s.drop(ctx, t, original)
+	}
 	o.server, o.refused, o.err = out.Server, out.Refused, out.Err
 	if !out.Reply.IsZero() {
 		o.upstreamReply = out.Reply.String()
@@ -84,6 +91,14 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 	o.reason = ReasonUpstream
 	o.because = "the next server: " + out.Kind.String()
 	o.action = actionOf(o.reply)
+}
+
+// drop removes the original of a message that was not delivered: whoever sends it again brings it along. What
+// goes wrong here is no matter of the client's.
+func (s *session) drop(ctx context.Context, t *transaction, id string) {
+	if err := t.gw.Quarantine.Drop(context.WithoutCancel(ctx), id); err != nil {
+		t.gw.Log.Error("original can not be dropped", KeyID, t.in.ID, t.gw.fault(err))
+	}
 }
 
 // edits gives all changes to the message, the topmost field first: our stamp, what filters add, Received,

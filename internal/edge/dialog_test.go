@@ -368,9 +368,7 @@ func (c *client) expect(op, v string) {
 		}
 	case "held":
 		n, kind, _ := strings.Cut(v, " ")
-		c.d.quarantine.mu.Lock()
-		kept := c.d.quarantine.kept
-		c.d.quarantine.mu.Unlock()
+		kept := c.d.quarantine.all()
 		if strconv.Itoa(len(kept)) != n || len(kept) > 0 && kept[len(kept)-1].Kind != kind {
 			c.fatal("held: %+v", kept)
 		}

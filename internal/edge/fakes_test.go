@@ -89,24 +89,50 @@ func (f fakeRecipients) Lookup(_ context.Context, a mail.Address) (upstream.Know
 	return upstream.No, nil
 }
 
-// fakeQuarantine remembers what it keeps.
+// fakeQuarantine remembers what it keeps. It recognises a message by its size.
 type fakeQuarantine struct {
-	mu   sync.Mutex
-	kept []Held
-	err  error
+	mu      sync.Mutex
+	kept    []Held
+	err     error
+	dropErr error
 }
 
-func (q *fakeQuarantine) Keep(_ context.Context, h Held, b *mail.Blob) error {
+func (q *fakeQuarantine) Keep(_ context.Context, h Held, b *mail.Blob) (string, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.err != nil {
-		return q.err
+		return "", q.err
 	}
 	if b.Size() != h.Size {
-		return errors.New("size")
+		return "", errors.New("size")
+	}
+	for _, k := range q.kept {
+		if h.Kind == HeldQuarantine && k.Kind == h.Kind && k.Size == h.Size {
+			return k.ID, nil
+		}
 	}
 	q.kept = append(q.kept, h)
+	return h.ID, nil
+}
+
+func (q *fakeQuarantine) Drop(_ context.Context, id string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.dropErr != nil {
+		return q.dropErr
+	}
+	n := len(q.kept)
+	q.kept = slices.DeleteFunc(q.kept, func(h Held) bool { return h.ID == id && h.Kind == HeldOriginal })
+	if len(q.kept) != n-1 {
+		return errors.New("nothing to drop")
+	}
 	return nil
+}
+
+func (q *fakeQuarantine) all() []Held {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.kept)
 }
 
 // fakeMetrics counts panics and rejects, and checks labels.

@@ -60,9 +60,13 @@ const (
 // ErrFull is what a Quarantine wraps to say that it has no room: the client gets 452 4.3.1.
 var ErrFull = errors.New("edge: no room left")
 
-// Quarantine keeps messages. When Keep returns nil the copy is durable.
+// Quarantine keeps messages.
 type Quarantine interface {
-	Keep(ctx context.Context, h Held, content *mail.Blob) error
+	// Keep stores a message and gives the id under which it is held: its own, or that of an entry which has the
+	// same message already, since a sender has come again. When it returns nil the copy is durable.
+	Keep(ctx context.Context, h Held, content *mail.Blob) (id string, err error)
+	// Drop removes an original that Keep stored.
+	Drop(ctx context.Context, id string) error
 }
 
 // Kinds of what is held.

@@ -40,7 +40,8 @@ func (panicRouter) Route(upstream.Query) (upstream.Route, error) { panic("broken
 
 type panicQuarantine struct{}
 
-func (panicQuarantine) Keep(context.Context, Held, *mail.Blob) error { panic("broken") }
+func (panicQuarantine) Keep(context.Context, Held, *mail.Blob) (string, error) { panic("broken") }
+func (panicQuarantine) Drop(context.Context, string) error                     { panic("broken") }
 
 func TestPanicsOfTheConnection(t *testing.T) {
 	for _, verb := range []string{"NOOP", "EHLO"} {

@@ -2,8 +2,6 @@ package quarantine
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,16 +17,39 @@ import (
 // cost a look at the whole folder.
 const relook = 10 * time.Second
 
-// Keep stores a message. When it returns nil the entry is on disk and synced; when it returns an error
-// the entry is not there, or whole. ErrFull means that the bound on size leaves no room, also without what
-// has expired. Keep does not take over the caller's reference of b.
-func (s *Store) Keep(ctx context.Context, e Entry, b *mail.Blob) error {
+// Keep stores a message and gives the id under which it is held. When the error is nil the entry is on disk
+// and synced; when it is not the entry is not there, or whole. ErrFull means that the bound on size leaves no
+// room, also without what has expired. Keep does not take over the caller's reference of b.
+//
+// A sender that was told to come back sends the same message again and again. A Held one whose content,
+// reverse-path and recipients are those of an entry that this process kept, and that is still there, is not
+// stored anew: the id is that entry's.
+func (s *Store) Keep(ctx context.Context, e Entry, b *mail.Blob) (id string, err error) {
 	if err := checkID(e.ID); err != nil {
-		return err
+		return "", err
 	}
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("quarantine: %w", err)
+		return "", fmt.Errorf("quarantine: %w", err)
 	}
+	if e.SHA256, err = digest(b); err != nil {
+		return "", fmt.Errorf("quarantine: content of %s: %w", e.ID, err)
+	}
+	if id := s.heldAs(e); id != "" {
+		return id, nil
+	}
+	if err := s.store(ctx, e, b); err != nil {
+		return "", err
+	}
+	if e.Kind == Held {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.known.add(keyOf(e), e.ID)
+	}
+	return e.ID, nil
+}
+
+// store is Keep for a message that is not held yet.
+func (s *Store) store(ctx context.Context, e Entry, b *mail.Blob) error {
 	e.Version, e.Size, e.Released, e.ReleasedTo = version, b.Size(), nil, ""
 	if e.Time.IsZero() {
 		e.Time = s.o.Now()
@@ -36,7 +57,6 @@ func (s *Store) Keep(ctx context.Context, e Entry, b *mail.Blob) error {
 	if e.To == nil {
 		e.To = []string{}
 	}
-	e.SHA256 = hex.EncodeToString(make([]byte, sha256.Size)) // its final length, for the size
 	record, err := encode(e)
 	if err != nil {
 		return err
@@ -105,9 +125,9 @@ func (s *Store) keep(ctx context.Context, e Entry, b *mail.Blob) error {
 			return fmt.Errorf("quarantine: %w", err)
 		}
 	}
-	content, sum := s.path(e.ID, contentSuffix), sha256.New()
+	content := s.path(e.ID, contentSuffix)
 	err := store.WriteFile(s.o.FS, content+tmpSuffix, content, 0o600, func(w io.Writer) error {
-		n, err := io.Copy(io.MultiWriter(w, sum), b.Section(0, b.Size()))
+		n, err := io.Copy(w, b.Section(0, b.Size()))
 		if err == nil && n != b.Size() {
 			err = io.ErrUnexpectedEOF
 		}
@@ -117,7 +137,6 @@ func (s *Store) keep(ctx context.Context, e Entry, b *mail.Blob) error {
 		err = ctx.Err() // the client may be gone: before the commit point, not after
 	}
 	if err == nil {
-		e.SHA256 = hex.EncodeToString(sum.Sum(nil))
 		err = s.writeRecord(e)
 	}
 	switch {

@@ -125,6 +125,7 @@ type Store struct {
 	usage    Usage
 	reserved int64     // octets of contents that are being written
 	looked   time.Time // when the folder was swept for want of room
+	known    known
 }
 
 // Open makes the folder where it is missing and counts what is there. A folder of a newer version is

@@ -56,7 +56,7 @@ var content = []byte("Subject: held\r\n\r\n" + strings.Repeat("text\r\n", 50))
 
 func entryOf(id string) Entry {
 	return Entry{
-		ID: id, Kind: Held, Client: "192.0.2.1", From: "a@example.net", To: []string{"b@example.org"}, Subject: "held",
+		ID: id, Kind: Held, Client: "192.0.2.1", From: id + "@example.net", To: []string{"b@example.org"}, Subject: "held",
 		Because: "attachments: executable", Score: 3.5, Findings: []Finding{{Filter: "attachments", Symbol: "EXECUTABLE", Score: 3.5}},
 	}
 }
@@ -64,7 +64,11 @@ func entryOf(id string) Entry {
 func keep(s *Store, id string) error {
 	b := mail.NewBlob(bytes.Clone(content))
 	defer b.Release()
-	return s.Keep(context.Background(), entryOf(id), b)
+	held, err := s.Keep(context.Background(), entryOf(id), b)
+	if err == nil && held != id {
+		err = fmt.Errorf("held as %s", held)
+	}
+	return err
 }
 
 // holds checks that the entry is there, whole.
@@ -148,8 +152,9 @@ func TestIDs(t *testing.T) {
 		deliver := func(Entry, *mail.Blob) error { t.Errorf("%q was delivered", id); return nil }
 		_, err := s.Get(id)
 		_, err2 := s.Content(id)
+		_, err3 := s.Keep(context.Background(), Entry{ID: id}, b)
 		for i, err := range []error{
-			s.Keep(context.Background(), Entry{ID: id}, b), err, err2, s.Remove(id), s.Settle(id, true),
+			err, err2, err3, s.Remove(id), s.Settle(id, true),
 			s.Release(context.Background(), id, deliver),
 		} {
 			if !errors.Is(err, ErrID) {
@@ -390,12 +395,12 @@ func TestKeepCancelled(t *testing.T) {
 	cancel()
 	b := mail.NewBlob(bytes.Clone(content))
 	defer b.Release()
-	if err := s.Keep(ctx, entryOf("a"), b); !errors.Is(err, context.Canceled) {
+	if _, err := s.Keep(ctx, entryOf("a"), b); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	b2 := mail.NewBlob(bytes.Clone(content))
 	b2.Release()
-	if err := s.Keep(context.Background(), entryOf("a"), b2); err == nil {
+	if _, err := s.Keep(context.Background(), entryOf("a"), b2); err == nil {
 		t.Error("kept what is no longer there")
 	}
 	if holds(t, s, "a") {

@@ -1,0 +1,77 @@
+package edge
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/upstream"
+)
+
+// A sender that is told to come back does, with the same message: it is held once, and each reply names it.
+func TestHeldMessageComesAgain(t *testing.T) {
+	d := newDoor(t, []string{"data propose quarantine"}, func(d *door, _ *ListenerConfig) { d.gw.SoftBounce = true })
+	c := begin(t, d)
+	heldAs, ids := regexp.MustCompile(`held for inspection as (mx-\w+)`), map[string]bool{}
+	for range 3 {
+		c.steps(strings.Replace(oneMessage, "250 2\\.0\\.0 Ok: queued", "450 4\\.7\\.1", 1))
+		if m := heldAs.FindStringSubmatch(c.last); m == nil {
+			t.Fatalf("reply %q", c.last)
+		} else {
+			ids[m[1]] = true
+		}
+	}
+	kept := d.quarantine.all()
+	if len(kept) != 1 || len(ids) != 1 || !ids[kept[0].ID] {
+		t.Errorf("%d are kept, replies name %v", len(kept), ids)
+	}
+	again := regexp.MustCompile(`"msg":"delivery","id":"(mx-\w+)".*"because":"sdatapropose\d+: proposes quarantine \(held already as ` + kept[0].ID + `\)"`)
+	n := 0
+	for _, line := range d.log.lines() {
+		if m := again.FindStringSubmatch(line); m != nil && m[1] != kept[0].ID {
+			n++
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d lines name the message that is held\n%s", n, strings.Join(d.log.lines(), "\n"))
+	}
+}
+
+// The original of a changed message stays where the message may have arrived, and nowhere else: the sender
+// has it, and every retry would add one.
+func TestOriginalsOfWhatWasNotDelivered(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer upstream.Outcome
+		drop   error
+		reply  string
+		kept   int
+	}{
+		"delivered":   {upstream.Outcome{Kind: upstream.Delivered}, nil, "250", 2},
+		"unknown":     {upstream.Outcome{Kind: upstream.Unknown}, nil, "451", 2},
+		"refused":     {upstream.Outcome{Kind: upstream.Refused, Reply: mail.NewReply(554, 5, 6, 0, "no")}, nil, "554", 0},
+		"deferred":    {upstream.Outcome{Kind: upstream.Refused, Reply: mail.NewReply(451, 4, 2, 0, "no")}, nil, "451", 0},
+		"recipient":   {upstream.Outcome{Kind: upstream.RecipientRefused}, nil, "451", 0},
+		"unreachable": {upstream.Outcome{Kind: upstream.Unreachable}, nil, "451", 0},
+		"fault":       {upstream.Outcome{Kind: upstream.OurFault}, nil, "451", 0},
+		"stuck":       {upstream.Outcome{Kind: upstream.Refused, Reply: mail.NewReply(554, 5, 6, 0, "no")}, errors.New("disk on fire"), "554", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDoor(t, []string{"data strip 0"}, func(d *door, _ *ListenerConfig) {
+				d.relay.answer = func(mail.Envelope) upstream.Outcome { return c.answer }
+				d.quarantine.dropErr = c.drop
+			})
+			client := begin(t, d)
+			for range 2 {
+				client.steps(strings.Replace(oneMessage, "250 2\\.0\\.0 Ok: queued", c.reply, 1))
+			}
+			if n := len(d.quarantine.all()); n != c.kept {
+				t.Errorf("%d originals are kept, want %d", n, c.kept)
+			}
+			if c.drop != nil {
+				client.steps("log: \"msg\":\"original can not be dropped\",\"id\":\"mx-.*\"error\":\"disk on fire\"")
+			}
+		})
+	}
+}

@@ -50,6 +50,7 @@ const (
 const (
 	NoBoundary          DefectKind = "no-boundary"           // a multipart without a boundary parameter
 	BadBoundary         DefectKind = "bad-boundary"          // a boundary of octets or length that RFC 2046 does not allow
+	OtherBoundary       DefectKind = "other-boundary"        // delimiter lines only of a boundary that is not the RFC's reading
 	BoundaryReused      DefectKind = "boundary-reused"       // the boundary of an enclosing multipart again
 	BoundaryPrefix      DefectKind = "boundary-prefix"       // a line that begins like a delimiter and is none
 	NoParts             DefectKind = "no-parts"              // a multipart in which no delimiter line was found

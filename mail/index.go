@@ -14,6 +14,9 @@ import (
 // three times, however deep the nesting: lines are compared with the set of open boundaries, not with
 // each level's.
 //
+// A boundary parameter may have several readings. A multipart in which no delimiter line was found is looked
+// through with the next of them, all such multiparts at once, in another run over the content.
+//
 // A closed multipart stays on the stack until something outside of it begins. Delimiter lines in its
 // epilogue are for no strict reader, but lenient ones go on reading parts there; so these are in the tree
 // too, and the multipart has a defect.
@@ -25,8 +28,12 @@ const maxBoundary = 1000
 // kept in memory, and 1000 parts of 64 KiB header each would be 64 MiB.
 const headersFactor = 16
 
+// maxRuns is how often a content is gone through for other readings of boundaries.
+const maxRuns = 8
+
 // indexer is the state of one run.
 type indexer struct {
+	tried  map[int64]int // by offset of a multipart: how many readings of its boundary found nothing
 	s      *scanner
 	lim    Limits
 	open   []*Part        // from the root to the part that the scanner is in
@@ -55,13 +62,32 @@ func indexWith(s *scanner, c *Content) (*Part, error) {
 	if err := c.Err(); err != nil {
 		return opaque, err
 	}
-	x := &indexer{s: s, lim: c.limits, bounds: map[string]int{}}
-	x.octets, x.fields = headersFactor*x.lim.PartHeaderOctets, headersFactor*x.lim.Fields
-	root := &Part{Path: "0", Header: header, BodyOffset: c.bodyOffset(), blob: c.Blob(), delim: -1, next: -1}
-	if err := x.run(root); err != nil {
-		return opaque, err
+	tried := map[int64]int{}
+	for runs := 1; ; runs++ {
+		x := &indexer{tried: tried, s: s, lim: c.limits, bounds: map[string]int{}}
+		x.octets, x.fields = headersFactor*x.lim.PartHeaderOctets, headersFactor*x.lim.Fields
+		root := &Part{Path: "0", Header: header, BodyOffset: c.bodyOffset(), blob: c.Blob(), delim: -1, next: -1}
+		if err := x.run(root); err != nil {
+			return opaque, err
+		}
+		if runs == maxRuns || !x.untried(root) {
+			return root, nil
+		}
 	}
-	return root, nil
+}
+
+// untried passes over the readings of boundaries that found nothing, and reports whether there are others. Where
+// none finds anything, the first stands.
+func (x *indexer) untried(root *Part) bool {
+	again := false
+	root.Walk(func(p *Part) bool {
+		if n := len(p.boundaries); p.Has(NoParts) && n > 1 && x.tried[p.Offset] < n {
+			x.tried[p.Offset]++
+			again = true
+		}
+		return true
+	})
+	return again
 }
 
 func (x *indexer) run(root *Part) error {
@@ -195,6 +221,7 @@ func (x *indexer) openMultipart(p *Part) {
 	if p.boundary == "" {
 		return // describe has noted why
 	}
+	p.boundary = p.boundaries[x.tried[p.Offset]%len(p.boundaries)]
 	if x.bounds[p.boundary] > 0 {
 		p.defect(BoundaryReused, p.Offset, excerpt(p.boundary))
 	}
@@ -273,6 +300,9 @@ func (x *indexer) closeMultipart(p *Part) {
 	}
 	if !p.Has(BoundaryPrefix) {
 		x.prefix--
+	}
+	if len(p.Children) > 0 && p.boundary != p.boundaries[0] {
+		p.defect(OtherBoundary, p.Offset, excerpt(p.boundary))
 	}
 	switch {
 	case len(p.Children) == 0 && !p.Has(LimitParts):

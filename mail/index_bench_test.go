@@ -96,6 +96,7 @@ func TestIndexHostile(t *testing.T) {
 		{"delimiters behind fifty equal levels", nested(49, equal), "--b\r\n"},
 		{"delimiters behind fifty levels of prefixes", nested(49, prefixes), "--bbbbbb\r\nx--\r\n"},
 		{"nesting without end", nested(20000, level), "x\r\n"},
+		{"multiparts without parts", head, "--b\r\nContent-Type: multipart/mixed; boundary=a/b; boundary=c/d; boundary=e/f\r\n\r\n"},
 		{"messages without end", "", "Content-Type: message/rfc822\r\n\r\n"},
 		{"header without end", head + "--b\r\n", "A: b\r\n"},
 		{"long headers", head, "--b\r\n" + strings.Repeat("A: b\r\n", 12000)},

@@ -26,6 +26,7 @@ var messageLines = []string{
 	"", "", "--a", "--a", "--b", "--c", "--a--", "--b--", "--c--", "--ab", "--a \t", "--a--x", "-- ", "--", "text", "=41=", "QUJD", " folded",
 	"Subject: x", "From a@b", "not a field", "MIME-Version: 1.0",
 	"Content-Type: multipart/mixed; boundary=a", "Content-Type: multipart/mixed; boundary=b", "Content-Type: multipart/digest; boundary=c",
+	"Content-Type: multipart/mixed; boundary=a(b)", "--a(b)", "--a(b)--", "Content-Type: multipart/mixed; boundary=ab c; boundary=c",
 	"Content-Type: multipart/alternative; boundary=\"ab\"", "Content-Type: multipart/mixed", "Content-Type: message/rfc822",
 	"Content-Type: text/html; name=x.exe", "Content-Transfer-Encoding: base64", "Content-Disposition: attachment; filename*0=\"a\"; filename*1=b",
 }

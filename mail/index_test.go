@@ -144,6 +144,36 @@ func TestIndex(t *testing.T) {
 			want: "0 multipart/mixed !blank-before-colon !bad-parameter\n1 text/plain \"x\"",
 		},
 		{
+			name: "comment behind the boundary", msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b(z;)\n\n--b(z;)\n--b\n\nx\n--b--\n",
+			want: "0 multipart/mixed !boundary-prefix\n1 text/plain \"x\"",
+		},
+		{
+			name: "comment that is none behind the boundary", msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b(z)\n\n--b(z)\n\nx\n--b(z)--\n",
+			want: "0 multipart/mixed !other-boundary\n1 text/plain \"x\"",
+		},
+		{
+			name: "comments all around the boundary", msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=(x)b (y)\n\n--b\n\nx\n--b--\n",
+			want: "0 multipart/mixed\n1 text/plain \"x\"",
+		},
+		{
+			name: "blanks that belong to the boundary", msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=a b\n\n--a b\n\nx\n--a b--\n",
+			want: "0 multipart/mixed !bad-parameter !other-boundary\n1 text/plain \"x\"",
+		},
+		{
+			name: "boundary given twice, the second one meant", msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=a; boundary=b\n\n--b\n\nx\n--b--\n",
+			want: "0 multipart/mixed !duplicate-parameter !other-boundary\n1 text/plain \"x\"",
+		},
+		{
+			name: "other boundaries inside each other",
+			msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"a\"b\n\n--ab\nContent-Type: multipart/mixed; boundary=c/d\n\n" +
+				"--c\nContent-Type: text/html\n\nx\n--c--\n--ab--\n",
+			want: "0 multipart/mixed !bad-parameter !other-boundary\n1 multipart/mixed !bad-parameter !other-boundary\n1.1 text/html \"x\"",
+		},
+		{
+			name: "no reading of the boundary finds anything", msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=a/b\n\nx\n",
+			want: `0 multipart/mixed "x\r\n" !bad-parameter !no-parts`,
+		},
+		{
 			name: "extended boundary parameter", msg: "MIME-Version: 1.0\nContent-type: multipart/mixed; boundary*0=\"a b\"; boundary*1*=%63\n\n--a bc\n\nx\n--a bc--\n",
 			want: "0 multipart/mixed\n1 text/plain \"x\"",
 		},

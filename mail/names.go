@@ -7,8 +7,9 @@ import (
 )
 
 const (
-	maxNames    = 20
-	maxNameSize = 1 << 10 // octets
+	maxNames      = 20
+	maxNameSize   = 1 << 10 // octets
+	maxBoundaries = 6       // readings of one boundary parameter
 )
 
 // describe reads what the header says of the part: type, parameters, encoding, disposition, names.
@@ -102,23 +103,55 @@ func (p *Part) contentType(f Field, v *structured) {
 	for _, a := range v.attrs {
 		value := a.value()
 		if a.name == "boundary" && isMultipart(p.Type) {
-			p.setBoundary(f, value)
+			// RFC 2046 5.1.1: 1 to 70 octets of a small set, the last one no blank.
+			if len(value) > 70 || strings.TrimRight(value, " \t") != value || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
+				p.defect(BadBoundary, f.Offset, excerpt(value))
+			}
+			p.addBoundary(value)
 		}
 		p.Params[a.name] = text(value)
 	}
+	if isMultipart(p.Type) {
+		p.addBoundaries(v.attrs)
+		if strings.IndexByte(v.body, '(') >= 0 {
+			p.addBoundaries(attributes(parseValue(v.body, false).params))
+		}
+	}
+	if len(p.boundaries) > 0 {
+		p.boundary = p.boundaries[0]
+	}
 }
 
-// setBoundary takes the boundary where it is one that a delimiter line can have.
-func (p *Part) setBoundary(f Field, b string) {
-	// RFC 2046 5.1.1: 1 to 70 octets of a small set, the last one no blank.
-	trimmed := strings.TrimRight(b, " \t")
-	if len(b) > 70 || trimmed != b || strings.ContainsFunc(b, func(r rune) bool { return r < ' ' || r > '~' }) {
-		p.defect(BadBoundary, f.Offset, excerpt(b))
+// addBoundaries adds what readers make of the boundary parameter, in all its forms.
+func (p *Part) addBoundaries(attrs []*attribute) {
+	for _, a := range attrs {
+		if a.name != "boundary" {
+			continue
+		}
+		for _, q := range a.plain {
+			p.addBoundary(q.value)
+			for _, o := range q.others {
+				p.addBoundary(o)
+			}
+		}
+		for _, q := range a.extended {
+			p.addBoundary(decodeExtended(q.value))
+			p.addBoundary(q.value)
+		}
+		if len(a.segments) > 0 {
+			p.addBoundary(a.joined())
+			p.addBoundary(a.rawJoined())
+		}
 	}
-	if len(trimmed) > maxBoundary || strings.ContainsAny(trimmed, "\r\n") {
+}
+
+// addBoundary adds a boundary where it is one that a delimiter line can have.
+func (p *Part) addBoundary(b string) {
+	b = strings.TrimRight(b, " \t")
+	if b == "" || len(b) > maxBoundary || strings.ContainsAny(b, "\r\n") || slices.Contains(p.boundaries, b) || len(p.boundaries) == maxBoundaries {
 		return
 	}
-	p.boundary = trimmed
+	p.boundaries = append(p.boundaries, b)
 }
 
 // mediaType reports whether s is a type and a subtype.

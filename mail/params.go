@@ -203,10 +203,29 @@ func unescape(s string) string {
 	return string(b)
 }
 
+// token reads a value that is a token with nothing behind it but blanks and comments (RFC 2045 5.1; RFC 5322
+// 3.2.2: a comment ends a token, also without a blank before it), and reports whether there is one. What those
+// make of it who know no comments is what parseValue finds without them.
+func (sc *valueScanner) token(p *param) bool {
+	start, bad := sc.i, sc.bad
+	value := sc.upTo(" \t\r\n" + tspecials)
+	sc.bad = false
+	sc.skip()
+	if value == "" || sc.bad || !sc.done() && sc.s[sc.i] != ';' {
+		sc.i, sc.bad = start, bad
+		return false
+	}
+	p.value, sc.bad = value, bad
+	return true
+}
+
 // unquoted reads a value without quotes. RFC 2045 5.1 allows a token only; many senders write blanks,
 // "=", "/" and parentheses, so the value ends at a blank or semicolon, and the other readings go on to the
 // semicolon or stop at the first octet that is not of a token.
 func (sc *valueScanner) unquoted(p *param) {
+	if sc.comments && sc.token(p) {
+		return
+	}
 	rest := sc.s[sc.i:]
 	if n := strings.IndexByte(rest, ';'); n >= 0 {
 		rest = rest[:n]

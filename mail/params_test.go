@@ -57,6 +57,8 @@ func TestNames(t *testing.T) {
 		{"no semicolon", `Content-Disposition: inline filename=a.exe`, []string{"a.exe"}, []DefectKind{BadParameter}},
 		{"no semicolon behind a quote", `Content-Disposition: inline; x="y" filename=a.exe`, []string{"a.exe"}, []DefectKind{BadParameter}},
 		{"comment", `Content-Disposition: (x;) inline; (filename=a.txt) filename (y) = (z) a.exe (end)`, []string{"a.exe", "a.txt)", "a.txt", "a.txt) filename (y) = (z) a.exe (end)"}, []DefectKind{ConflictingNames}},
+		{"comment behind a token", `Content-Disposition: inline; filename=a.exe(.txt;) (x); x=y`, []string{"a.exe", "a.exe(.txt"}, []DefectKind{ConflictingNames}},
+		{"comment behind a token that never ends", `Content-Disposition: inline; x=a(y; filename=a.exe`, []string{"a.exe"}, []DefectKind{BadParameter}},
 		{"comment that never ends", `Content-Disposition: inline; (filename="a.exe`, []string{"a.exe"}, []DefectKind{BadParameter}},
 		{"8-bit", "Content-Disposition: inline; filename=\"\xe4.exe\"", []string{"ä.exe"}, nil},
 		{"empty", `Content-Disposition: inline; filename=""; name=`, nil, nil},

@@ -26,13 +26,14 @@ type Part struct {
 	Names       []string          // every file name that any reading of the header gives; each once
 	Defects     []Defect          // departures from the RFCs, in the order they were found
 
-	blob     *Blob
-	boundary string // of a multipart that was indexed
-	delim    int64  // offset of the delimiter line before a part of a multipart; -1: none
-	next     int64  // offset of the line of the parent's boundary that ended it; -1: cut short
-	tight    bool   // no CRLF that belongs to a delimiter follows at End
-	unended  bool   // its delimiter line has no CRLF: the content ends in it
-	closed   bool   // of a multipart: the close delimiter was seen last
+	blob       *Blob
+	boundary   string   // of a multipart that was indexed
+	boundaries []string // what readers make of the boundary parameter, the RFC's reading first
+	delim      int64    // offset of the delimiter line before a part of a multipart; -1: none
+	next       int64    // offset of the line of the parent's boundary that ended it; -1: cut short
+	tight      bool     // no CRLF that belongs to a delimiter follows at End
+	unended    bool     // its delimiter line has no CRLF: the content ends in it
+	closed     bool     // of a multipart: the close delimiter was seen last
 }
 
 // IsLeaf reports whether the part has no children: a plain part, or a multipart or message that was not

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -405,7 +406,7 @@ func TestRealDNS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	r, err := dns.New([]string{s.Addr()})
+	r, err := dns.New([]netip.AddrPort{netip.MustParseAddrPort(s.Addr())})
 	if err != nil {
 		t.Fatal(err)
 	}

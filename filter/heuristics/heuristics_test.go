@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -198,7 +199,7 @@ func resolver(t *testing.T, zones string) filter.Resolver {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
-	r, err := dns.New([]string{s.Addr()})
+	r, err := dns.New([]netip.AddrPort{netip.MustParseAddrPort(s.Addr())})
 	if err != nil {
 		t.Fatal(err)
 	}

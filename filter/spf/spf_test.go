@@ -56,7 +56,7 @@ func runFile(t *testing.T, file string) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	r, err := dns.New([]string{s.Addr()})
+	r, err := dns.New([]netip.AddrPort{netip.MustParseAddrPort(s.Addr())})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -312,11 +312,7 @@ func (s *scan) parts() []auth.PartReport {
 
 // newResolver makes the resolver that the configuration names.
 func newResolver(cfg *config.Config) (*dns.Resolver, error) {
-	servers := make([]string, len(cfg.DNS.Servers))
-	for i, s := range cfg.DNS.Servers {
-		servers[i] = s.String()
-	}
-	r, err := dns.New(servers)
+	r, err := dns.New(cfg.DNS.Servers)
 	if err != nil {
 		return nil, cfg.Errorf("dns.servers", "%s", err)
 	}

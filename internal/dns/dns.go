@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -57,16 +56,15 @@ type server struct {
 	resolver *net.Resolver
 }
 
-// New makes a Resolver that asks the given servers, IP addresses with or without a port (53), in this order.
-// With none it asks those of the system's resolv.conf.
-func New(servers []string) (*Resolver, error) {
+// New makes a Resolver that asks the given servers in this order. With none it asks those of the system's
+// resolv.conf.
+func New(servers []netip.AddrPort) (*Resolver, error) {
 	r := &Resolver{timeout: DefaultTimeout}
 	for _, s := range servers {
-		ap, err := ParseServer(s)
-		if err != nil {
-			return nil, err
+		if !s.IsValid() || s.Port() == 0 {
+			return nil, fmt.Errorf("dns: server %q: an address and a port are needed", s)
 		}
-		r.servers = append(r.servers, newServer(ap.String()))
+		r.servers = append(r.servers, newServer(s.String()))
 	}
 	if len(r.servers) == 0 {
 		// The system's own list may hold several servers, which Go tries within one call.
@@ -119,27 +117,6 @@ type streamConn struct {
 func (c streamConn) Close() error {
 	c.stop()
 	return c.Conn.Close()
-}
-
-// ParseServer reads the address of a DNS server: an IP address, with or without a port. IPv6 addresses
-// that carry a port stand in brackets.
-func ParseServer(s string) (netip.AddrPort, error) {
-	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return netip.AddrPortFrom(a.Unmap(), 53), nil
-	}
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("dns: server %q: want an IP address or address:port", s)
-	}
-	a, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("dns: server %q: %q is not an IP address (a name could not be looked up)", s, host)
-	}
-	p, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || p == 0 {
-		return netip.AddrPort{}, fmt.Errorf("dns: server %q: %q is not a port (1-65535)", s, port)
-	}
-	return netip.AddrPortFrom(a.Unmap(), uint16(p)), nil
 }
 
 // SetTimeout sets the bound on one server's answer to one question. It is to be called before the first

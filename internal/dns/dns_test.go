@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -34,7 +35,11 @@ func serve(t *testing.T, text string) *zone.Server {
 
 func resolver(t *testing.T, servers ...string) *dns.Resolver {
 	t.Helper()
-	r, err := dns.New(servers)
+	var addrs []netip.AddrPort
+	for _, s := range servers {
+		addrs = append(addrs, netip.MustParseAddrPort(s))
+	}
+	r, err := dns.New(addrs)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,33 +247,11 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-func TestParseServer(t *testing.T) {
-	for in, want := range map[string]string{
-		"127.0.0.1":        "127.0.0.1:53",
-		"127.0.0.1:5353":   "127.0.0.1:5353",
-		"::1":              "[::1]:53",
-		"[::1]":            "[::1]:53",
-		"[::1]:5353":       "[::1]:5353",
-		"::ffff:192.0.2.1": "192.0.2.1:53",
-		"fe80::1%eth0":     "[fe80::1%eth0]:53",
-	} {
-		if got, err := dns.ParseServer(in); err != nil || got.String() != want {
-			t.Errorf("%q: got %v, %v; want %s", in, got, err, want)
-		}
-	}
-	for in, want := range map[string]string{
-		"":                 "want an IP address",
-		"localhost":        "want an IP address",
-		"localhost:53":     "not an IP address",
-		"127.0.0.1:0":      "not a port",
-		"127.0.0.1:99999":  "not a port",
-		"127.0.0.1:domain": "not a port",
-	} {
-		if got, err := dns.ParseServer(in); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: got %v, %v; want an error with %q", in, got, err, want)
-		}
-		if _, err := dns.New([]string{"127.0.0.1", in}); err == nil {
-			t.Errorf("New took %q", in)
+func TestServersNeedAnAddress(t *testing.T) {
+	good := netip.MustParseAddrPort("127.0.0.1:53")
+	for _, bad := range []netip.AddrPort{{}, netip.AddrPortFrom(good.Addr(), 0), netip.AddrPortFrom(netip.Addr{}, 53)} {
+		if _, err := dns.New([]netip.AddrPort{good, bad}); err == nil {
+			t.Errorf("New took %v", bad)
 		}
 	}
 }

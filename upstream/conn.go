@@ -6,6 +6,8 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +22,7 @@ type conn struct {
 	nc       net.Conn // raw, or TLS over it
 	br       *bufio.Reader
 	server   string
+	hello    string // the name that we gave last
 	timeouts *Timeouts
 	ext      extensions
 	tls      *tls.ConnectionState
@@ -107,8 +110,21 @@ func (c *conn) reply(d time.Duration) (mail.Reply, error) {
 	return r, nil
 }
 
-// ask sends one command and reads its reply.
+// localAddr gives the address of our end, which the server knows us by unless it is translated on the way.
+// It is the zero Addr where the connection has none.
+func (c *conn) localAddr() netip.Addr {
+	local, err := netip.ParseAddrPort(c.raw.LocalAddr().String())
+	if err != nil {
+		return netip.Addr{} // a pipe
+	}
+	return local.Addr().Unmap().WithZone("")
+}
+
+// ask sends one command and reads its reply. It notes the name that an EHLO or HELO gives.
 func (c *conn) ask(command string) (mail.Reply, error) {
+	if verb, name, _ := strings.Cut(command, " "); verb == "EHLO" || verb == "HELO" {
+		c.hello = name
+	}
 	if err := c.write([]byte(command+"\r\n"), c.timeouts.Command); err != nil {
 		return mail.Reply{}, err
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -75,7 +74,7 @@ func (t *transaction) verdict(r mail.Reply, err error) Outcome {
 		return t.outcome(Unknown, StageDot, mail.Reply{}, err)
 	case r.Positive():
 		return t.outcome(Delivered, StageDot, r, nil)
-	case r.Code == 421:
+	case r.Code == 421, (r.Temporary() || r.Permanent()) && t.aboutHost(r, true):
 		return t.outcome(OurFault, StageDot, r, nil) // not taken, and not for a reason of the message's
 	case r.Temporary(), r.Permanent():
 		return t.outcome(Refused, StageDot, r, nil)
@@ -234,7 +233,7 @@ func (t *transaction) answered(a mail.Address, r mail.Reply) bool {
 		t.accepted = append(t.accepted, a)
 	case !r.Temporary() && !r.Permanent():
 		return false
-	case aboutUs(r):
+	case t.aboutUs(r):
 		if t.fault == nil {
 			t.fault = &r
 		}
@@ -267,10 +266,10 @@ func (t *transaction) begin() Outcome {
 		return Outcome{Kind: Delivered}
 	case !r.Temporary() && !r.Permanent():
 		return t.c.failed(StageData, *r, nil)
-	case aboutProtocol(*r):
+	case t.aboutUs(*r):
 		return t.outcome(OurFault, StageData, *r, nil)
 	}
-	// All that the server does not know yet is the content: it speaks about sender and recipients.
+	// The server does not know the content yet: it speaks about sender and recipients.
 	return t.outcome(Refused, StageData, *r, nil)
 }
 
@@ -358,13 +357,4 @@ func aboutProtocol(r mail.Reply) bool {
 	}
 	// RFC 3463 3.6: X.5.z is the mail delivery protocol; X.5.3 is "too many recipients".
 	return r.Enhanced[1] == 5 && r.Enhanced[2] != 3
-}
-
-// aboutUs reports whether a refused RCPT speaks about us, the client, and not about the recipient or the
-// sender: Postfix gives its judgement on clients and their names only there (smtpd_delay_reject).
-func aboutUs(r mail.Reply) bool {
-	text := strings.ToLower(r.Text)
-	return r.Code == 421 || aboutProtocol(r) || relayDenied(r) ||
-		r.Enhanced[1] == 7 && r.Enhanced[2] == 25 || // RFC 7372 3.3: our address has no name
-		strings.Contains(text, "client host") || strings.Contains(text, "helo command")
 }

@@ -1,0 +1,145 @@
+package upstream
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// A server inside that judges the host it talks with judges us: to it, the client of all mail is this
+// gateway. Whatever it finds against our address, our name, our entry in DNS or in a block list, and SPF
+// asked for our address, says nothing about the message, however permanent it calls that: it becomes a
+// 4yz for the client, and an alarm. Servers give such judgements in reply to RCPT as a rule (Postfix:
+// smtpd_delay_reject), some to DATA, a few to the final dot.
+//
+// The codes for it are young, and most servers say 5.7.1 for everything, so that the words decide. Where
+// they leave a doubt, the fault is ours: a 4yz too many costs a retry, a 5yz too many loses a message.
+// The reply to the final dot is the exception. There the content is known, and may be what the words are
+// about: only what clearly names the host counts.
+
+// counts says where a phrase speaks of the host.
+type counts uint8
+
+const (
+	always        counts = iota // also in reply to the final dot
+	beforeContent               // in reply to RCPT and DATA
+	notOfSender                 // as beforeContent, where the reply does not give an address as the reason
+)
+
+// hostPhrases are the words by which servers speak of the host that talks with them; the text is in lower
+// case.
+var hostPhrases = []struct {
+	text  *regexp.Regexp
+	where counts
+}{
+	{regexp.MustCompile(`\bclient host\b`), always},          // Postfix: reject_unknown_client_hostname, check_client_access
+	{regexp.MustCompile(`\bclient \[`), always},              // Postfix: reject_rbl_client
+	{regexp.MustCompile(`\bexternal client\b`), always},      // Exchange: the remote addresses of a receive connector
+	{regexp.MustCompile(`\bpermissions? to submit`), always}, // Exchange: the permission groups of a receive connector
+	{regexp.MustCompile(`\bhelo command\b`), always},         // Postfix: smtpd_helo_restrictions
+	{regexp.MustCompile(`\b(your|sending) ip\b`), always},    // Exchange Online: banned sending IP
+	{regexp.MustCompile(`\breverse dns\b`), always},
+	{regexp.MustCompile(`\b(helo|ehlo|ptr|rdns)\b`), beforeContent},
+	// RFC 7208 4.1: <ip> is the address of the client, and that is ours.
+	{regexp.MustCompile(`\b(spf|sender policy framework)\b`), beforeContent},
+	// Postfix says so of senders, too: reject_rhsbl_sender.
+	{regexp.MustCompile(`\b(blocked using|bl[oa]ck[- ]?list)`), notOfSender},
+}
+
+// aboutUs reports whether a refusal of RCPT or DATA speaks about us, and not about the recipient, the
+// sender or the message.
+func (t *transaction) aboutUs(r mail.Reply) bool {
+	return r.Code == 421 || aboutProtocol(r) || relayDenied(r) || t.aboutHost(r, false)
+}
+
+// aboutHost reports whether a refusal is a judgement on the host that talks with the server; dot means
+// that it came in reply to the final dot.
+func (t *transaction) aboutHost(r mail.Reply, dot bool) bool {
+	if hostCode(r.Enhanced, dot) {
+		return true
+	}
+	text := withoutAddresses(r.Text)
+	// RFC 3463 3.2, 3.3: with such a code the server names the mailbox as the reason. Only plain words
+	// are believed more.
+	mailbox := r.Enhanced != (mail.Enhanced{}) && aboutMailbox(r)
+	ofSender := strings.Contains(text, "sender address") || strings.Contains(text, "recipient address [")
+	for _, p := range hostPhrases {
+		if p.where != always && (dot || mailbox) || p.where == notOfSender && ofSender {
+			continue
+		}
+		if p.text.MatchString(text) {
+			return true
+		}
+	}
+	return !mailbox && (namesAddress(text, t.c.localAddr(), dot) || !dot && t.namesUs(text))
+}
+
+// hostCode reports whether an enhanced code alone says that the host is the reason.
+func hostCode(e mail.Enhanced, dot bool) bool {
+	if e[1] != 7 {
+		return false
+	}
+	switch e[2] {
+	case 23, 24, 25: // RFC 7372 3.2, 3.3: SPF, and the name of the address
+		return true
+	case 26: // RFC 7372 3.4: several checks failed. Without content there is nothing but the host to check.
+		return !dot
+	}
+	// RFC 7372 3.1: 20 to 22 are DKIM's; RFC 7505: 27 is about the sender's domain.
+	return false
+}
+
+// addresses are the forms in which a reply may quote a path: anyone chooses what stands in one.
+var addresses = regexp.MustCompile(`<[^<>]*@[^<>]*>|("(\\.|[^"\\])*"|[^\s<>"',;=()]*)@(\[[^\]]*\]|[^\s<>"',;=()]*)`)
+
+// withoutAddresses gives text in lower case, on one line, without the mail addresses in it.
+func withoutAddresses(text string) string {
+	text = addresses.ReplaceAllString(strings.ToLower(text), " ")
+	return strings.Join(strings.Fields(text), " ")
+}
+
+// namesAddress reports whether the text names our end of the connection. In reply to the final dot a
+// loopback address does not count: it is that of every content filter on the same host, too.
+func namesAddress(text string, local netip.Addr, dot bool) bool {
+	if !local.IsValid() || dot && local.IsLoopback() {
+		return false
+	}
+	words := strings.FieldsFunc(text, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && r != '.' && r != ':'
+	})
+	for _, word := range words {
+		word = strings.TrimPrefix(word, "ipv6:") // RFC 5321 4.1.3
+		for _, s := range []string{word, strings.Trim(word, "."), strings.Trim(word, ".:")} {
+			if a, err := netip.ParseAddr(s); err == nil && a.Unmap() == local {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// namesUs reports whether the text names us as we did in EHLO. A name of one label may be any word, and
+// one that is a domain of the envelope may stand for that.
+func (t *transaction) namesUs(text string) bool {
+	name := strings.ToLower(t.c.hello)
+	if !strings.Contains(name, ".") || t.env.From.Domain() == name {
+		return false
+	}
+	for _, a := range t.env.To {
+		if a.Domain() == name {
+			return false
+		}
+	}
+	words := strings.FieldsFunc(text, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '.' && r != '-' && r != '_'
+	})
+	for _, word := range words {
+		if strings.Trim(word, ".") == name {
+			return true
+		}
+	}
+	return false
+}

@@ -9,10 +9,16 @@ import (
 )
 
 const (
-	keepRefused  = time.Hour        // a 5yz to an RCPT
-	keepDeferred = time.Minute      // a 4yz to an RCPT
-	keepAccepted = 10 * time.Minute // a 250 to an RCPT
-	maxAnswers   = 16384            // in each of two generations
+	// keepRefused is how long a 5yz to an RCPT holds: long enough for the retry of a client that was put off,
+	// which comes within minutes as a rule. No longer, since a mailbox may be made meanwhile, and a server
+	// that starts or loses its directory knows nobody for a while.
+	keepRefused = 10 * time.Minute
+	// keepDeferred is how long a 4yz to an RCPT holds: shields the server from a client that retries at once.
+	keepDeferred = time.Minute
+	// keepAccepted is how long a 250 to an RCPT lets DATA go out with the RCPTs. A wrong guess costs a RSET,
+	// or a connection.
+	keepAccepted = 10 * time.Minute
+	maxAnswers = 16384 // in each of two generations
 )
 
 // answers remembers what the servers of one upstream said to RCPTs: refusals, so that a client that was

@@ -13,12 +13,12 @@ const (
 	// which comes within minutes as a rule. No longer, since a mailbox may be made meanwhile, and a server
 	// that starts or loses its directory knows nobody for a while.
 	keepRefused = 10 * time.Minute
-	// keepDeferred is how long a 4yz to an RCPT holds: shields the server from a client that retries at once.
+	// keepDeferred is how long a 4yz to an RCPT holds: it keeps from the server a client that retries at once.
 	keepDeferred = time.Minute
 	// keepAccepted is how long a 250 to an RCPT lets DATA go out with the RCPTs. A wrong guess costs a RSET,
 	// or a connection.
 	keepAccepted = 10 * time.Minute
-	maxAnswers = 16384 // in each of two generations
+	maxAnswers   = 16384 // in each of two generations
 )
 
 // answers remembers what the servers of one upstream said to RCPTs: refusals, so that a client that was

@@ -159,11 +159,10 @@ func (m *Metrics) files() {
 	m.gaugeFunc("quarantine_damaged", "Records in the quarantine that can't be read.",
 		func() float64 { return float64(usage().Damaged) })
 	for action, count := range map[string]func(quarantine.Usage) int64{
-		"keep":    func(u quarantine.Usage) int64 { return u.Kept },
-		"full":    func(u quarantine.Usage) int64 { return u.Full },
-		"release": func(u quarantine.Usage) int64 { return u.Released },
-		"remove":  func(u quarantine.Usage) int64 { return u.Removed },
-		"expire":  func(u quarantine.Usage) int64 { return u.Expired },
+		"keep":   func(u quarantine.Usage) int64 { return u.Kept },
+		"full":   func(u quarantine.Usage) int64 { return u.Full },
+		"remove": func(u quarantine.Usage) int64 { return u.Removed },
+		"expire": func(u quarantine.Usage) int64 { return u.Expired },
 	} {
 		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Namespace: "postern", Name: "quarantine_actions_total",

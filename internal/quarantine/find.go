@@ -21,11 +21,11 @@ const leftoverAge = time.Hour
 
 // Get gives one entry: ErrNotFound if there is none, ErrVersion if a newer Postern wrote it, ErrDamaged if
 // it can't be read.
-func (s *Store) Get(id string) (Entry, error) {
+func (r *Reader) Get(id string) (Entry, error) {
 	if err := checkID(id); err != nil {
 		return Entry{}, err
 	}
-	data, err := s.read(s.path(id, recordSuffix), maxRecord)
+	data, err := r.read(r.path(id, recordSuffix), maxRecord)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return Entry{}, fmt.Errorf("%w: %s", ErrNotFound, id)
@@ -42,7 +42,7 @@ func (s *Store) Get(id string) (Entry, error) {
 	case e.Version < 1 || e.ID != id:
 		return Entry{}, fmt.Errorf("%w: the record of %s says version %d, id %q", ErrDamaged, id, e.Version, e.ID)
 	}
-	if _, err := s.o.FS.Stat(s.path(id, claimSuffix)); err == nil {
+	if _, err := r.fs.Stat(r.path(id, claimSuffix)); err == nil {
 		e.InDoubt = e.Released == nil
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return Entry{}, fmt.Errorf("quarantine: %w", err)
@@ -52,8 +52,11 @@ func (s *Store) Get(id string) (Entry, error) {
 
 // List gives the entries, oldest first. Records that can't be read are told in the error, all of them, and
 // leave the others listed.
-func (s *Store) List() ([]Entry, error) {
-	files, err := s.files()
+func (r *Reader) List() ([]Entry, error) {
+	files, err := r.files()
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +66,7 @@ func (s *Store) List() ([]Entry, error) {
 		if !f.record {
 			continue
 		}
-		e, err := s.Get(id)
+		e, err := r.Get(id)
 		if err == nil && !f.content {
 			err = fmt.Errorf("%w: %s has no content", ErrDamaged, id)
 		}
@@ -81,11 +84,11 @@ func (s *Store) List() ([]Entry, error) {
 }
 
 // Content opens the message of an entry.
-func (s *Store) Content(id string) (io.ReadCloser, error) {
-	if _, err := s.Get(id); err != nil {
+func (r *Reader) Content(id string) (io.ReadCloser, error) {
+	if _, err := r.Get(id); err != nil {
 		return nil, err
 	}
-	f, err := s.o.FS.OpenFile(s.path(id, contentSuffix), os.O_RDONLY, 0)
+	f, err := r.fs.OpenFile(r.path(id, contentSuffix), os.O_RDONLY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%w: content of %s: %w", ErrDamaged, id, err)
 	}
@@ -108,8 +111,8 @@ type stray struct {
 }
 
 // files reads the folder. Files that are not ours are left alone.
-func (s *Store) files() (map[string]*group, error) {
-	entries, err := s.o.FS.ReadDir(s.dir)
+func (r *Reader) files() (map[string]*group, error) {
+	entries, err := r.fs.ReadDir(r.dir)
 	if err != nil {
 		return nil, fmt.Errorf("quarantine: %w", err)
 	}

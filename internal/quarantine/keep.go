@@ -190,8 +190,8 @@ func (s *Store) write(tmp, path string, data []byte) error {
 }
 
 // read gives a small file whole; one of more than most octets is an error.
-func (s *Store) read(path string, most int64) ([]byte, error) {
-	f, err := s.o.FS.OpenFile(path, os.O_RDONLY, 0)
+func (r *Reader) read(path string, most int64) ([]byte, error) {
+	f, err := r.fs.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -109,13 +109,41 @@ type Usage struct {
 	Octets   int64
 	Damaged  int // records that can't be read, as of the last look at the whole folder
 
-	Kept, Full, Released, Removed, Expired int64
+	Kept, Full, Removed, Expired int64
+}
+
+// Reader reads a quarantine folder, and changes nothing. It is safe for concurrent use.
+type Reader struct {
+	dir string
+	fs  store.FS
+}
+
+// OpenExisting opens a folder to read it, for which it takes no more than the permission to. A folder that is
+// missing holds nothing, and is not made. One of a newer version is refused with ErrVersion.
+func OpenExisting(dir string, o Options) (*Reader, error) {
+	if o.FS == nil {
+		o.FS = store.OS
+	}
+	r := &Reader{dir: dir, fs: o.FS}
+	data, err := r.read(r.versionPath(), maxVersion)
+	switch {
+	case err == nil:
+		err = checkVersion(data)
+	case errors.Is(err, os.ErrNotExist): // not made yet, or not to its end
+		err = nil
+	default:
+		err = fmt.Errorf("quarantine: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // Store is a quarantine folder. It is safe for concurrent use.
 type Store struct {
-	dir string
-	o   Options
+	Reader
+	o Options
 
 	// folder is held for reading by what adds or removes an entry and accounts for it, for writing by
 	// what counts the folder anew.
@@ -137,7 +165,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Store{dir: dir, o: o}
+	s := &Store{Reader: Reader{dir: dir, fs: o.FS}, o: o}
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}
@@ -149,8 +177,8 @@ func Open(dir string, o Options) (*Store, error) {
 
 // prepare makes the folder and its version file, or checks it.
 func (s *Store) prepare() error {
-	path := filepath.Join(s.dir, "version")
-	data, err := s.read(path, 64)
+	path := s.versionPath()
+	data, err := s.read(path, maxVersion)
 	switch {
 	case err == nil:
 		return checkVersion(data)
@@ -194,7 +222,12 @@ const (
 	tmpSuffix     = ".tmp"
 )
 
-func (s *Store) path(id, suffix string) string { return filepath.Join(s.dir, id+suffix) }
+func (r *Reader) path(id, suffix string) string { return filepath.Join(r.dir, id+suffix) }
+
+func (r *Reader) versionPath() string { return filepath.Join(r.dir, "version") }
+
+// maxVersion bounds what is read of the version file.
+const maxVersion = 64
 
 // maxID is the length of the longest id, as the file systems' limit for names wants it.
 const maxID = 100

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/postern-mail/postern/internal/store"
@@ -30,7 +31,8 @@ func (s *Store) Release(ctx context.Context, id string, deliver func(Entry, *mai
 	return s.ReleaseTo(ctx, id, "", deliver)
 }
 
-// ReleaseTo is Release, and notes in the record to whom the message went.
+// ReleaseTo is Release, and notes in the record to whom the message went: to, or the entry's own recipients
+// where it is empty.
 func (s *Store) ReleaseTo(ctx context.Context, id, to string, deliver func(Entry, *mail.Blob) error) error {
 	if err := checkID(id); err != nil {
 		return err
@@ -54,7 +56,7 @@ func (s *Store) ReleaseTo(ctx context.Context, id, to string, deliver func(Entry
 		return err
 	}
 	defer b.Release()
-	if err := s.claim(id); err != nil {
+	if err := s.claim(id, to); err != nil {
 		return err
 	}
 	if err := deliver(e, b); err != nil {
@@ -83,7 +85,7 @@ func (s *Store) Settle(id string, delivered bool) error {
 	case !e.InDoubt:
 		return nil
 	case delivered:
-		return s.settle(e, "")
+		return s.settle(e, s.claimedFor(id))
 	}
 	return s.unclaim(id)
 }
@@ -139,10 +141,11 @@ func (s *Store) blob(e Entry, f store.File) (*mail.Blob, error) {
 	return b, nil
 }
 
-func (s *Store) claim(id string) error {
+// claim notes that a release begins: when, by which process, and to whom.
+func (s *Store) claim(id, to string) error {
 	path := s.path(id, claimSuffix)
 	var text bytes.Buffer
-	fmt.Fprintf(&text, "%s %d\n", s.o.Now().UTC().Format(time.RFC3339), os.Getpid())
+	fmt.Fprintf(&text, "%s %d %s\n", s.o.Now().UTC().Format(time.RFC3339), os.Getpid(), to)
 	// What a crash has left of an earlier claim, not yet whole, is of no more use: the lock is ours.
 	if err := s.o.FS.Remove(path + tmpSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("quarantine: %w", err)
@@ -151,6 +154,15 @@ func (s *Store) claim(id string) error {
 		return fmt.Errorf("quarantine: claim of %s: %w", id, errors.Join(err, s.unclaim(id)))
 	}
 	return nil
+}
+
+// claimedFor gives to whom the release goes that an entry's claim is of; "" for its own recipients.
+func (s *Store) claimedFor(id string) string {
+	data, err := s.read(s.path(id, claimSuffix), maxRecord)
+	if words := strings.SplitN(string(data), " ", 3); err == nil && len(words) == 3 {
+		return strings.TrimSpace(words[2])
+	}
+	return ""
 }
 
 func (s *Store) unclaim(id string) error {
@@ -171,6 +183,9 @@ func (s *Store) unclaim(id string) error {
 // the entry is in doubt, and is not delivered again.
 func (s *Store) settle(e Entry, to string) error {
 	now := s.o.Now()
+	if to == "" {
+		to = strings.Join(e.To, ", ")
+	}
 	e.Released, e.ReleasedTo = &now, to
 	tmp := s.path(e.ID, recordSuffix) + tmpSuffix
 	if err := s.o.FS.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -179,9 +194,6 @@ func (s *Store) settle(e Entry, to string) error {
 	if err := s.writeRecord(e); err != nil {
 		return fmt.Errorf("quarantine: %s was delivered, and that could not be noted: %w", e.ID, err)
 	}
-	s.mu.Lock()
-	s.usage.Released++
-	s.mu.Unlock()
 	_ = s.unclaim(e.ID) // beside a record that says released it says nothing more
 	return nil
 }

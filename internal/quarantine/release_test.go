@@ -125,6 +125,43 @@ func TestReleaseFails(t *testing.T) {
 	}
 }
 
+// TestReleasedTo: the record says to whom a message went, also where nobody else was named, and where the
+// release was cut short.
+func TestReleasedTo(t *testing.T) {
+	deliver := func(Entry, *mail.Blob) error { return nil }
+	lose := func(Entry, *mail.Blob) error { return ErrInDoubt }
+	for name, c := range map[string]struct {
+		to, want string
+		deliver  func(Entry, *mail.Blob) error
+	}{
+		"own":          {"", "b@example.org, c@example.org", deliver},
+		"named":        {"d@example.org, e@example.org", "d@example.org, e@example.org", deliver},
+		"settledown":   {"", "b@example.org, c@example.org", lose},
+		"settlednamed": {"d@example.org, e@example.org", "d@example.org, e@example.org", lose},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, disk(), Options{})
+			b := mail.NewBlob(bytes.Clone(content))
+			defer b.Release()
+			e := entryOf("a")
+			e.To = []string{"b@example.org", "c@example.org"}
+			if _, err := s.Keep(t.Context(), e, b); err != nil {
+				t.Fatal(err)
+			}
+			err := s.ReleaseTo(t.Context(), "a", c.to, c.deliver)
+			if errors.Is(err, ErrInDoubt) {
+				err = s.Settle("a", true)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e, err := s.Get("a"); err != nil || e.ReleasedTo != c.want {
+				t.Errorf("released to %q, %v; want %q", e.ReleasedTo, err, c.want)
+			}
+		})
+	}
+}
+
 // TestReleaseTogether releases one entry from many goroutines, each with a store of its own over one real
 // folder, as processes would.
 func TestReleaseTogether(t *testing.T) {

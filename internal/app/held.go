@@ -55,6 +55,23 @@ func (a *App) quarantine() (*config.Config, *quarantine.Store, error) {
 	return cfg, s, err
 }
 
+// heldToRead opens the configured store to look into it: what only reads makes no folder, and needs no leave to
+// write.
+func (a *App) heldToRead() (*quarantine.Reader, error) {
+	cfg, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	r, err := quarantine.OpenExisting(quarantineDir(cfg), quarantine.Options{})
+	switch {
+	case errors.Is(err, quarantine.ErrVersion):
+		return nil, &Exit{Code: ExitConfig, Err: fmt.Errorf("postern: %w", err)}
+	case err != nil:
+		return nil, &Exit{Code: ExitUnavailable, Err: fmt.Errorf("postern: %w", err)}
+	}
+	return r, nil
+}
+
 // heldError gives an error of the store the exit code that it stands for.
 func heldError(id string, err error) error {
 	switch {
@@ -78,7 +95,7 @@ func heldError(id string, err error) error {
 
 // QuarantineList prints what is held, oldest first.
 func (a *App) QuarantineList(asJSON bool) error {
-	_, s, err := a.quarantine()
+	s, err := a.heldToRead()
 	if err != nil {
 		return err
 	}
@@ -113,7 +130,7 @@ func (a *App) QuarantineList(asJSON bool) error {
 
 // QuarantineShow prints a record, or the message itself.
 func (a *App) QuarantineShow(id string, asJSON, content bool) error {
-	_, s, err := a.quarantine()
+	s, err := a.heldToRead()
 	if err != nil {
 		return err
 	}
@@ -316,19 +333,15 @@ func (a *App) QuarantineRemove(ids []string) error {
 }
 
 // Explain shows the decision about a message: from the quarantine's record, and from the log where one is
-// given.
+// given. The log tells also where the quarantine can't be read.
 func (a *App) Explain(id, logFile string) error {
-	_, s, err := a.quarantine()
+	found, err := a.explainHeld(id)
 	if err != nil {
-		return err
-	}
-	e, err := s.Get(id)
-	if err == nil {
-		if err := a.printRecord(e); err != nil {
+		if logFile == "" {
 			return err
 		}
+		fmt.Fprintln(a.o.Stderr, err)
 	}
-	found := err == nil
 	if logFile != "" {
 		lines, err := a.logLines(id, logFile)
 		if err != nil {
@@ -349,6 +362,22 @@ func (a *App) Explain(id, logFile string) error {
 		return exit(ExitData, "%s: nothing is held under this id; for mail that was not held, name the log with --log", id)
 	}
 	return exit(ExitData, "%s: neither held nor in %s", id, logFile)
+}
+
+// explainHeld shows the quarantine's record of a message, if it has one.
+func (a *App) explainHeld(id string) (found bool, err error) {
+	r, err := a.heldToRead()
+	if err != nil {
+		return false, err
+	}
+	e, err := r.Get(id)
+	switch {
+	case errors.Is(err, quarantine.ErrNotFound), errors.Is(err, quarantine.ErrID):
+		return false, nil
+	case err != nil:
+		return false, heldError(id, err)
+	}
+	return true, a.printRecord(e)
 }
 
 // logLines finds the lines of the log that are about a message.

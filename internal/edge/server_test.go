@@ -404,7 +404,9 @@ func TestAcceptErrors(t *testing.T) {
 	}
 	d.addr = l.Addr().String()
 	accept := func(err error) error { return &net.OpError{Op: "accept", Err: err} }
-	go func() { d.served <- d.srv.Serve(&brokenListener{l, []error{accept(syscall.EMFILE), accept(syscall.ENOMEM), accept(syscall.EPROTO)}}) }()
+	go func() {
+		d.served <- d.srv.Serve(&brokenListener{l, []error{accept(syscall.EMFILE), accept(syscall.ENOMEM), accept(syscall.EPROTO)}})
+	}()
 	begin(t, d).steps("C: QUIT\nS: 221")
 	_ = d.srv.Close()
 	if err := <-d.served; err != nil {

@@ -244,12 +244,15 @@ func labels(cfg *config.Config) metrics.Labels {
 func hooks(m *metrics.Metrics, log *slog.Logger) upstream.Hooks {
 	h := m.Hooks()
 	up, fault := h.Up, h.Fault
+	var down sync.Map // by server
 	h.Up = func(server string, isUp bool) {
 		up(server, isUp)
-		if isUp {
-			log.Info("upstream server serves again", "server", server)
-		} else {
+		switch _, was := down.LoadAndDelete(server); {
+		case !isUp:
+			down.Store(server, true)
 			log.Warn("upstream server marked down", "server", server)
+		case was:
+			log.Info("upstream server serves again", "server", server)
 		}
 	}
 	h.Fault = func(server string, stage upstream.Stage, r mail.Reply, err error) {

@@ -15,10 +15,10 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
-	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/dns/zone"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/quarantine"
@@ -68,16 +68,17 @@ func (a *App) Demo(ctx context.Context, o DemoOptions) error {
 	}
 	defer names.Close()
 
-	cfg, err := a.demoConfig(dir, names.Addr())
-	if err != nil {
-		return err
-	}
 	logFile, err := os.OpenFile(filepath.Join(dir, "postern.log"), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
 	if err != nil {
 		return &Exit{Code: ExitCannotWrite, Err: err}
 	}
 	defer logFile.Close()
-	g, err := a.start(ctx, cfg, slog.New(slog.NewJSONHandler(logFile, nil)))
+	log := slog.New(slog.NewJSONHandler(logFile, nil))
+	// The usual ports where they are free; another demo may have taken them a moment ago.
+	g, err := a.startDemo(ctx, log, dir, names.Addr(), "127.0.0.1:2525", "127.0.0.1:9797")
+	if errors.Is(err, syscall.EADDRINUSE) {
+		g, err = a.startDemo(ctx, log, dir, names.Addr(), "127.0.0.1:0", "127.0.0.1:0")
+	}
 	if err != nil {
 		return err
 	}
@@ -104,6 +105,7 @@ func (a *App) Demo(ctx context.Context, o DemoOptions) error {
 	if o.Once {
 		return nil
 	}
+	fmt.Fprintf(a.o.Stdout, "\nThe gateway goes on: send it mail on %s for bob@postern.example. End it with ^C.\n", addr)
 	<-ctx.Done()
 	fmt.Fprintf(a.o.Stdout, "\nStopped. What the demo made lies in %s\n", dir)
 	return nil
@@ -127,33 +129,25 @@ func demoDir(dir string) (string, error) {
 	return dir, os.WriteFile(filepath.Join(dir, "recipients"), []byte(list), 0o600)
 }
 
-// demoConfig fills in the demo's configuration and leaves it in the folder, to be read and changed.
-func (a *App) demoConfig(dir, resolver string) (*config.Config, error) {
+// startDemo starts the demo's gateway, and leaves its configuration in the folder, to be read and changed.
+func (a *App) startDemo(ctx context.Context, log *slog.Logger, dir, resolver, smtp, metrics string) (*gateway, error) {
 	text, err := samples.ReadFile("samples/postern.yaml")
 	if err != nil {
 		return nil, err
 	}
 	filled := strings.NewReplacer(
-		"{{dir}}", filepath.ToSlash(dir), "{{dns}}", resolver,
-		"{{smtp}}", freeAddress("127.0.0.1:2525"), "{{metrics}}", freeAddress("127.0.0.1:9797"),
+		"{{dir}}", filepath.ToSlash(dir), "{{dns}}", resolver, "{{smtp}}", smtp, "{{metrics}}", metrics,
 	).Replace(string(text))
 	file := filepath.Join(dir, "postern.yaml")
 	if err := os.WriteFile(file, []byte(filled), 0o600); err != nil {
 		return nil, &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", err)}
 	}
 	a.o.Config, a.o.ConfigGiven = file, true
-	return a.load()
-}
-
-// freeAddress gives the address if nothing listens there, else one of the same host with another port.
-func freeAddress(address string) string {
-	for _, try := range []string{address, "127.0.0.1:0"} {
-		if l, err := net.Listen("tcp", try); err == nil {
-			defer l.Close()
-			return l.Addr().String()
-		}
+	cfg, err := a.load()
+	if err != nil {
+		return nil, err
 	}
-	return address
+	return a.start(ctx, cfg, log)
 }
 
 // readSamples reads the embedded messages: lines of "key: value", a blank line, the message.
@@ -357,9 +351,7 @@ Try next:
   %[1]s -c %[2]s/postern.yaml explain --log %[2]s/postern.log %[4]s
   %[1]s -c %[2]s/postern.yaml check
   printf 'Subject: hello\n\nhello\n' | %[1]s -c %[2]s/postern.yaml scan --rcpt bob@postern.example -
-
-The gateway goes on: send it mail on %[5]s for bob@postern.example. End it with ^C.
-`, self, dir, held, cleaned, g.listeners[0].net.Addr())
+`, self, dir, held, cleaned)
 }
 
 // code gives the two codes of a reply.

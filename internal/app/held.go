@@ -15,6 +15,7 @@ import (
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/quarantine"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
 )
 
@@ -243,7 +244,8 @@ func (a *App) QuarantineRelease(ctx context.Context, ids, to []string) error {
 	return nil
 }
 
-// releaseOne delivers a held message as it came, below a Received field that tells of the release.
+// releaseOne delivers a held message as it came, below a Received field that tells of the release, and without
+// the fields that only we may write.
 func releaseOne(ctx context.Context, cfg *config.Config, table *upstream.Table, all map[string]upstream.Relay, e quarantine.Entry, b *mail.Blob, to []string) error {
 	if len(to) == 0 {
 		to = e.To
@@ -275,7 +277,8 @@ func releaseOne(ctx context.Context, cfg *config.Config, table *upstream.Table, 
 	defer content.Release()
 	// RFC 5321 4.4: whoever passes a message on adds a Received field; this one's client was ourselves.
 	received := fmt.Sprintf("from quarantine by %s\r\n\twith LOCAL id %s; %s", cfg.Hostname, e.ID, time.Now().Format(time.RFC1123Z))
-	m, err := mail.Rewrite(content, []mail.Edit{mail.AddField{Name: "Received", Body: received}})
+	edits := append(pipeline.Untrusted(content.Header(), cfg.Hostname), mail.AddField{Name: "Received", Body: received})
+	m, err := mail.Rewrite(content, edits)
 	if err != nil {
 		return err
 	}

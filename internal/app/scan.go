@@ -52,6 +52,7 @@ type scan struct {
 	transaction *filter.Transaction
 	recipient   *filter.Recipient // the first one, nil for none
 	envelope    bool              // the reverse-path is known
+	foreign     string            // a recipient for which no route takes mail
 	content     *mail.Content
 	policy      judgePolicy
 	reports     pipeline.Reports
@@ -157,6 +158,9 @@ func (s *scan) surround(o ScanOptions) error {
 	s.policy = s.judge.policies[config.DefaultPolicy]
 	for i, r := range o.Rcpt {
 		to, err := mail.ParseAddress(r)
+		if err == nil && to.Domain() == "" { // RFC 5321 4.5.1: <postmaster>
+			to, err = mail.ParseAddress(s.cfg.Postmaster)
+		}
 		if err != nil {
 			return fmt.Errorf("--rcpt %s: %w", r, err)
 		}
@@ -164,7 +168,7 @@ func (s *scan) surround(o ScanOptions) error {
 		var route upstream.Route
 		if s.table != nil {
 			if route, err = s.table.Route(upstream.Query{Recipient: to, From: t.From, Listener: s.listener.Name}); err != nil {
-				return fmt.Errorf("--rcpt %s: no route takes mail for it", r)
+				s.foreign = r
 			}
 		}
 		if i > 0 {
@@ -252,6 +256,10 @@ func (s *scan) run(ctx context.Context, content *mail.Content) {
 	if intake.Result.Propose > s.verdict.Action {
 		// What is not taken in at all is refused whatever the policy only observes.
 		s.verdict.Action, s.verdict.Reply = intake.Result.Propose, *intake.Result.Reply
+	}
+	if s.foreign != "" {
+		s.verdict.Action, s.verdict.Because = filter.Reject, "no route takes mail for "+visible(s.foreign)
+		s.verdict.Reply = mail.NewReply(554, 5, 7, 1, "Relay access denied")
 	}
 	s.reply = s.verdict.Reply
 	if s.reply.IsZero() {

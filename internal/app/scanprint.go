@@ -25,6 +25,7 @@ type scanOutput struct {
 	Policy       string             `json:"policy"`
 	Findings     []scanFinding      `json:"findings"`
 	Edits        []mail.Edit        `json:"edits"`
+	WouldEdits   []mail.Edit        `json:"would_edits,omitempty"` // those of Edits and of what is observed only
 	Parts        []auth.PartReport  `json:"parts"`
 	Timings      map[string]float64 `json:"timings"` // milliseconds, by filter
 	Errors       map[string]string  `json:"errors,omitempty"`
@@ -54,6 +55,9 @@ func (s *scan) output() scanOutput {
 		})
 	}
 	out.Edits = append(out.Edits, v.Edits...)
+	if len(v.WouldEdits) > len(v.Edits) {
+		out.WouldEdits = v.WouldEdits
+	}
 	for _, r := range s.reports.Summaries() {
 		out.Timings[r.Stage] += r.MS
 		if r.Error != "" {
@@ -102,12 +106,8 @@ func (s *scan) print(w io.Writer, o ScanOptions) error {
 			fmt.Fprintf(tw, "%s\t%s\t%d\t%s\t%s\t%s\n", p.Path, visible(p.Type), p.Size, visible(strings.Join(p.Names, ", ")), p.Class, p.Action)
 		}
 	}
-	for i, e := range out.Edits {
-		if i == 0 {
-			fmt.Fprint(tw, "\nEDITS\n")
-		}
-		fmt.Fprintf(tw, "%v\n", e)
-	}
+	printEdits(tw, "EDITS", out.Edits)
+	printEdits(tw, "EDITS IF ENFORCED", out.WouldEdits)
 	if o.Trace {
 		fmt.Fprint(tw, "\nFILTER\tPHASE\tOUTCOME\tMS\tERROR\n")
 		for _, r := range s.reports.Summaries() {
@@ -115,6 +115,15 @@ func (s *scan) print(w io.Writer, o ScanOptions) error {
 		}
 	}
 	return tw.Flush()
+}
+
+func printEdits(w io.Writer, title string, edits []mail.Edit) {
+	for i, e := range edits {
+		if i == 0 {
+			fmt.Fprintf(w, "\n%s\n", title)
+		}
+		fmt.Fprintf(w, "%v\n", e)
+	}
 }
 
 // scoreLine gives the score beside the thresholds of the policy.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -139,6 +140,32 @@ func (c *conn) reset() {
 	if r, err := c.ask("RSET"); err != nil || !r.Positive() {
 		c.broken = true
 	}
+}
+
+// glance is how long a connection without a socket of its own is listened to before it is used again.
+const glance = time.Millisecond
+
+// undisturbed reports whether a connection that was idle is still open, and nothing came that nobody asked
+// for: a server that gives up says 421 or closes, and a reply too many would be taken for the answer to
+// the next command, with which the honest mail of somebody else would be refused. It is not attached.
+func (c *conn) undisturbed() bool {
+	if c.br.Buffered() > 0 {
+		return false
+	}
+	wait := glance
+	if quiet, ok := peek(c.raw); ok {
+		if !quiet || c.tls == nil {
+			return quiet
+		}
+		// TLS may hold a record that it has read already. A passed deadline keeps it off the socket.
+		wait = -time.Second
+	}
+	if err := c.nc.SetReadDeadline(time.Now().Add(wait)); err != nil {
+		return false
+	}
+	_, err := c.br.Peek(1)
+	var late net.Error
+	return errors.As(err, &late) && late.Timeout()
 }
 
 // quit says good bye where that costs nothing, and closes. The reply is not awaited: nothing hangs on it.

@@ -79,8 +79,21 @@ func (s *server) count() {
 	}
 }
 
-// take gives the idle connection that was used last, nil if there is none. It ends those that are too old.
+// take gives the idle connection that was used last and is fit for use, nil if there is none.
 func (s *server) take(now time.Time) *conn {
+	for {
+		c := s.pop(now)
+		if c == nil || c.undisturbed() {
+			return c
+		}
+		c.broken = true
+		s.put(c, now)
+	}
+}
+
+// pop takes the connection that was used last out of the idle list, nil if there is none. It ends those
+// that are too old.
+func (s *server) pop(now time.Time) *conn {
 	s.mu.Lock()
 	old := s.expire(now)
 	var c *conn

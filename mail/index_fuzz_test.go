@@ -255,6 +255,55 @@ func TestRewriteRandom(t *testing.T) {
 	})
 }
 
+// Where the header was changed, no reader finds fields in it that we did not see, though it skips what is no field.
+func TestRewriteHeaderEnds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		msg := rapid.OneOf(rapid.Custom(randomMessage), rapid.Custom(randomTree)).Draw(t, "message")
+		c := NewContent(NewBlob(msg), LineFaults{}, Limits{})
+		defer c.Release()
+		edits := []Edit{AddField{"X-New", "x"}}
+		want := []string{"X-New"}
+		for i, f := range c.Header().Fields() {
+			switch {
+			case rapid.IntRange(0, 3).Draw(t, "edit") > 0:
+			case f.Name != "" && rapid.Bool().Draw(t, "replaced"):
+				edits = append(edits, ReplaceField{i, "y"})
+			default:
+				edits = append(edits, RemoveField{i})
+				continue
+			}
+			if f.Name != "" {
+				want = append(want, f.Name)
+			}
+		}
+		var got []string
+		for line := range strings.SplitSeq(rewrittenOrFatal(t, c, edits), "\r\n") {
+			if line == "" {
+				break
+			}
+			if name, _, ok := strings.Cut(line, ":"); ok && nameLength([]byte(line)) > 0 && name != "X-Header-Fragment" {
+				got = append(got, strings.TrimRight(name, " \t"))
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("%q: -want +got\n%s", msg, diff)
+		}
+	})
+}
+
+func rewrittenOrFatal(t *rapid.T, c *Content, edits []Edit) string {
+	m, err := Rewrite(c, edits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Release()
+	out, err := io.ReadAll(m.Open())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
 func fuzzSeeds(f *testing.F, add func(msg []byte)) {
 	add([]byte("Subject: x\r\n\r\nhello\r\n"))
 	add([]byte(lines("From a@b\nContent-Type: multipart/mixed; boundary=\"b\"\n\npre\n--b\n\none\n--b\nContent-Type: message/rfc822\n\nA: b\n\nx\n--b--\nepi\n")))

@@ -58,6 +58,7 @@ type rewriter struct {
 	fields  map[int]*string        // index of a field: its new body; nil: it goes
 	parts   map[*Part]*ReplacePart // nil: it goes
 	splices []splice
+	blank   bool // the blank line that the message's own header lacks is among them
 }
 
 // splice replaces the octets [off, end) of the content by data.
@@ -195,10 +196,24 @@ func (r *rewriter) splice() error {
 		}
 		r.splices = append(r.splices, s)
 	}
+	if len(r.splices) > 0 && !whole {
+		r.endHeader()
+	}
 	if root == nil {
 		return nil
 	}
 	return r.spliceParts(root)
+}
+
+// endHeader puts in the blank line that the message's own header lacks where the body follows it all the same:
+// the header ends at a line that is no field then, and readers that skip such a line would take what stands
+// behind it for fields beside those of ours.
+func (r *rewriter) endHeader() {
+	h, at := r.c.Header(), r.c.bodyOffset()
+	if h.blank || at == r.c.Blob().Size() {
+		return
+	}
+	r.splices, r.blank = append(r.splices, missingBlank(h, at)), true
 }
 
 // addFields puts the added fields on top, behind an mbox "From " line, which is none of the header. Where
@@ -271,20 +286,20 @@ func (r *rewriter) spliceParts(p *Part) error {
 			return err
 		}
 	}
-	if len(r.splices) > first && !p.Header.blank {
-		r.splices = slices.Insert(r.splices, first, missingBlank(p))
+	if len(r.splices) > first && !p.Header.blank && (p.Parent != nil || !r.blank) {
+		r.splices = slices.Insert(r.splices, first, missingBlank(p.Header, p.BodyOffset))
 	}
 	return nil
 }
 
-// missingBlank is the blank line that a header lacks. It is put in where something in the body changes:
-// the blank line of a new part would else be taken for the one that ends the header.
-func missingBlank(p *Part) splice {
+// missingBlank is the blank line that a header lacks, before the body at at. It is put in where something in
+// the body changes: the blank line of a new part would else be taken for the one that ends the header.
+func missingBlank(h *Header, at int64) splice {
 	data := dashLine[:2]
-	if n := len(p.Header.fields); n > 0 && !strings.HasSuffix(p.Header.fields[n-1].Raw, "\r\n") {
+	if n := len(h.fields); n > 0 && !strings.HasSuffix(h.fields[n-1].Raw, "\r\n") {
 		data = []byte("\r\n\r\n")
 	}
-	return splice{p.BodyOffset, p.BodyOffset, data}
+	return splice{at, at, data}
 }
 
 func emptyText(path string) *ReplacePart {

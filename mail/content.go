@@ -9,9 +9,9 @@ import (
 // Limits bound the work that reading a message's structure may take. A zero field means its default.
 // What lies beyond a limit is not lost: it stays in the message and the structure carries a Defect.
 type Limits struct {
-	HeaderOctets     int64 // octets of the message's header; default 256 KiB
+	HeaderOctets     int64 // octets of the message's header, or that of an embedded message; default 256 KiB
 	Fields           int   // fields of any one header; default 2000
-	PartHeaderOctets int64 // octets of the header of one part; default 64 KiB
+	PartHeaderOctets int64 // octets of the header of any other part; default 64 KiB
 	Parts            int   // parts of one message, all levels together; default 1000
 	Depth            int   // levels of nesting; default 50
 }

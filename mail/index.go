@@ -24,8 +24,8 @@ import (
 // maxBoundary is the length of a boundary that is still matched. RFC 2046 5.1.1 allows 70 octets.
 const maxBoundary = 1000
 
-// headersFactor bounds what the headers of all parts take together, in full headers of one part: they are
-// kept in memory, and 1000 parts of 64 KiB header each would be 64 MiB.
+// headersFactor bounds what the headers of all parts take together, in full headers of one part, beside one full
+// header of an embedded message: they are kept in memory, and 1000 parts of 64 KiB header each would be 64 MiB.
 const headersFactor = 16
 
 // maxRuns is how often a content is gone through for other readings of boundaries.
@@ -65,7 +65,7 @@ func indexWith(s *scanner, c *Content) (*Part, error) {
 	tried := map[int64]int{}
 	for runs := 1; ; runs++ {
 		x := &indexer{tried: tried, s: s, lim: c.limits, bounds: map[string]int{}}
-		x.octets, x.fields = headersFactor*x.lim.PartHeaderOctets, headersFactor*x.lim.Fields
+		x.octets, x.fields = headersFactor*x.lim.PartHeaderOctets+x.lim.HeaderOctets, headersFactor*x.lim.Fields
 		root := &Part{Path: "0", Header: header, BodyOffset: c.bodyOffset(), blob: c.Blob(), delim: -1, next: -1}
 		if err := x.run(root); err != nil {
 			return opaque, err
@@ -179,7 +179,11 @@ func (x *indexer) enter(p *Part) (int64, error) {
 	for {
 		x.parts++
 		if p.Parent != nil {
-			h, at, err := x.s.header(p.Offset, x.s.size, min(x.lim.PartHeaderOctets, x.octets), min(x.lim.Fields, x.fields), x.isDelimiter)
+			octets := x.lim.PartHeaderOctets
+			if isEmbedded(p.Parent.Type) {
+				octets = max(octets, x.lim.HeaderOctets)
+			}
+			h, at, err := x.s.header(p.Offset, x.s.size, min(octets, x.octets), min(x.lim.Fields, x.fields), x.isDelimiter)
 			if err != nil {
 				return 0, err
 			}

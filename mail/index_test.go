@@ -206,6 +206,12 @@ func TestIndex(t *testing.T) {
 			want: "0 multipart/mixed\n1 text/html \"one\" !limit-header\n2 text/plain \"two\"",
 		},
 		{
+			name: "limit of an embedded message's header", lim: Limits{HeaderOctets: 80, PartHeaderOctets: 40},
+			msg: mixed + "--b\nContent-Type: message/rfc822\n\nSubject: 1234567890\nContent-Type: text/html\n\none\n--b\n" +
+				"Content-Type: message/rfc822\n\nSubject: 1234567890\nX-A: 1234567890\nX-B: 1234567890\nContent-Type: text/html\n\ntwo\n--b--\n",
+			want: "0 multipart/mixed\n1 message/rfc822\n1.0 text/html \"one\"\n2 message/rfc822\n2.0 text/html \"two\" !limit-header",
+		},
+		{
 			name: "limit of fields", lim: Limits{Fields: 2}, msg: mixed + "--b\nA: 1\nB: 2\nC: 3\n--b\n\ntwo\n--b--\n",
 			want: "0 multipart/mixed\n1 text/plain \"\" !limit-header\n2 text/plain \"two\"",
 		},

@@ -197,10 +197,16 @@ func listenerConfig(l config.Listener) edge.ListenerConfig {
 	}
 }
 
-// newLogger makes the logger that the configuration describes.
-func newLogger(w io.Writer, l config.Log) *slog.Logger {
+// logLevel reads the level, which is one of four words by now.
+func logLevel(l config.Log) slog.Level {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(l.Level)) // one of four words, checked with the configuration
+	_ = level.UnmarshalText([]byte(l.Level)) // checked with the configuration
+	return level
+}
+
+// newLogger makes the logger that the configuration describes; its level is that of the variable.
+func newLogger(w io.Writer, l config.Log, level *slog.LevelVar) *slog.Logger {
+	level.Set(logLevel(l))
 	o := &slog.HandlerOptions{Level: level}
 	if l.Format == "text" {
 		return slog.New(slog.NewTextHandler(w, o))

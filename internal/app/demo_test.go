@@ -3,6 +3,7 @@ package app
 import (
 	"bytes"
 	"context"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -151,7 +152,7 @@ filters: []
 		if err := os.WriteFile(g.app.o.Config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		g.reload()
+		g.reload(t.Context())
 	}
 	if a, b := try("u@one.test"), try("u@two.test"); a != "250" || b != "554" {
 		t.Fatalf("before: %s, %s", a, b)
@@ -160,10 +161,16 @@ filters: []
 	if a, b := try("u@one.test"), try("u@two.test"); a != "554" || b != "250" {
 		t.Errorf("after a good reload: %s, %s", a, b)
 	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
 	for name, bad := range map[string]string{
-		"unknown key":      strings.ReplaceAll(text, "%DOMAIN%", "three.test") + "nonsense: 1\n",
-		"not YAML":         ": [",
-		"listener changed": strings.ReplaceAll(strings.ReplaceAll(text, "%DOMAIN%", "three.test"), "127.0.0.1:0", "127.0.0.1:1"),
+		"unknown key":    strings.ReplaceAll(text, "%DOMAIN%", "three.test") + "nonsense: 1\n",
+		"not YAML":       ": [",
+		"address in use": strings.ReplaceAll(strings.ReplaceAll(text, "%DOMAIN%", "three.test"), "127.0.0.1:0", taken.Addr().String()),
+		"state changed":  strings.ReplaceAll(strings.ReplaceAll(text, "%DOMAIN%", "three.test"), "{{dir}}/state", "{{dir}}/other"),
 	} {
 		before := len(g.log.lines(t, "configuration not taken: the old one is in force"))
 		write(bad)

@@ -280,7 +280,7 @@ filters: []
 		t.Fatalf("certificate of %s", got)
 	}
 	writeCertificate(t, dir, "new.example.org")
-	g.reload()
+	g.reload(t.Context())
 	if got := name(); got != "new.example.org" {
 		t.Errorf("after the reload, certificate of %s", got)
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -43,7 +44,8 @@ type gateway struct {
 	cfg       atomic.Pointer[config.Config]
 	current   atomic.Pointer[edge.Gateway]
 	certs     map[string]*atomic.Pointer[tls.Certificate] // by listener
-	listeners []*listener
+	listeners []*listener                                 // changed by start and reload only
+	level     *slog.LevelVar
 	web       *web
 	ready     atomic.Bool
 
@@ -65,11 +67,13 @@ func (a *App) Serve(ctx context.Context, signals <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	g, err := a.start(ctx, cfg, newLogger(a.o.Stdout, cfg.Log))
+	level := new(slog.LevelVar)
+	g, err := a.start(ctx, cfg, newLogger(a.o.Stdout, cfg.Log, level))
 	if err != nil {
 		return err
 	}
 	defer g.close()
+	g.level = level
 	for {
 		select {
 		case <-ctx.Done():
@@ -79,7 +83,7 @@ func (a *App) Serve(ctx context.Context, signals <-chan os.Signal) error {
 			return errors.Join(&Exit{Code: ExitOS, Err: fmt.Errorf("postern: %w", err)}, g.drain(signals))
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				g.reload()
+				g.reload(ctx)
 				continue
 			}
 			return g.drain(signals)
@@ -111,17 +115,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (
 	g.stop = stop
 	g.background.Go(func() { g.sweep(background) })
 	for _, l := range g.listeners {
-		g.background.Go(func() {
-			if err := l.server.Serve(l.net); err != nil && !errors.Is(err, net.ErrClosed) {
-				log.Error("listener ended", "listener", l.cfg.Name, "error", err)
-				g.ready.Store(false)
-				select {
-				case g.failed <- fmt.Errorf("listener %s: %w", l.cfg.Name, err):
-				default: // one failure ends the gateway
-				}
-			}
-		})
-		log.Info("listening", "listener", l.cfg.Name, "address", l.net.Addr().String())
+		g.serve(l)
 	}
 	g.ready.Store(true)
 	notify("READY=1")
@@ -183,22 +177,10 @@ func privacy(word string) edge.Privacy {
 
 // open binds every address, so that a gateway stands whole or not at all.
 func (g *gateway) open(ctx context.Context, cfg *config.Config) error {
-	var lc net.ListenConfig
-	for _, l := range cfg.Listeners {
-		n, err := lc.Listen(ctx, "tcp", l.Address)
-		if err != nil {
-			return fmt.Errorf("listener %s: %w", l.Name, err)
-		}
-		lcfg := listenerConfig(l)
-		if cert := g.certs[l.Name]; cert != nil {
-			lcfg.TLS = &tls.Config{
-				MinVersion: tls.VersionTLS12,
-				GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-					return cert.Load(), nil
-				},
-			}
-		}
-		g.listeners = append(g.listeners, &listener{cfg: l, server: edge.NewServer(lcfg, g.current.Load), net: n})
+	opened, err := g.bind(ctx, cfg)
+	g.listeners = opened
+	if err != nil {
+		return err
 	}
 	if cfg.Metrics.Address != "" {
 		w, err := openWeb(ctx, cfg.Metrics.Address, g)
@@ -210,16 +192,62 @@ func (g *gateway) open(ctx context.Context, cfg *config.Config) error {
 	return nil
 }
 
+// bind gives a listener for each of the configuration's: the one that has its address already, else a new one,
+// which is bound and not yet served.
+func (g *gateway) bind(ctx context.Context, cfg *config.Config) ([]*listener, error) {
+	var lc net.ListenConfig
+	var all []*listener
+	for _, l := range cfg.Listeners {
+		if i := slices.IndexFunc(g.listeners, func(x *listener) bool { return x.cfg.Address == l.Address }); i >= 0 {
+			if slices.Contains(all, g.listeners[i]) {
+				return all, cfg.Errorf("listeners."+l.Name+".address", "%s is the address of another listener", l.Address)
+			}
+			all = append(all, g.listeners[i])
+			continue
+		}
+		n, err := lc.Listen(ctx, "tcp", l.Address)
+		if err != nil {
+			return all, fmt.Errorf("listener %s: %w", l.Name, err)
+		}
+		all = append(all, &listener{cfg: l, server: edge.NewServer(g.listenerConfig(l), g.current.Load), net: n})
+	}
+	return all, nil
+}
+
+// listenerConfig is what the door is told; its certificate is the one of the moment.
+func (g *gateway) listenerConfig(l config.Listener) edge.ListenerConfig {
+	c := listenerConfig(l)
+	if cert := g.certs[l.Name]; cert != nil && l.TLS != nil {
+		c.TLS = &tls.Config{
+			MinVersion:     tls.VersionTLS12,
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert.Load(), nil },
+		}
+	}
+	return c
+}
+
+// serve lets a listener take connections.
+func (g *gateway) serve(l *listener) {
+	g.log.Info("listening", "listener", l.cfg.Name, "address", l.net.Addr().String())
+	g.background.Go(func() {
+		if err := l.server.Serve(l.net); err != nil && !errors.Is(err, net.ErrClosed) {
+			g.log.Error("listener ended", "listener", l.cfg.Name, "error", err)
+			g.ready.Store(false)
+			select {
+			case g.failed <- fmt.Errorf("listener %s: %w", l.cfg.Name, err):
+			default: // one failure ends the gateway
+			}
+		}
+	})
+}
+
 // reload checks the configuration anew and swaps it in. What is wrong with it is told, and changes nothing.
-func (g *gateway) reload() {
+func (g *gateway) reload(ctx context.Context) {
 	notify("RELOADING=1")
 	defer notify("READY=1")
 	cfg, err := g.app.load()
 	if err == nil {
-		err = g.unchangeable(cfg)
-	}
-	if err == nil {
-		err = g.install(cfg)
+		err = g.swap(ctx, cfg)
 	}
 	g.metrics.Reloaded(err == nil)
 	if err != nil {
@@ -229,36 +257,67 @@ func (g *gateway) reload() {
 	g.log.Info("configuration taken", "config", g.app.o.Config)
 }
 
-// unchangeable reports what of a new configuration needs a restart.
-func (g *gateway) unchangeable(cfg *config.Config) error {
-	old := g.cfg.Load()
-	if len(cfg.Listeners) != len(old.Listeners) {
-		return cfg.Errorf("listeners", "listeners are added and removed by a restart only")
+// swap puts a configuration in the place of the one in force, whole or not at all.
+func (g *gateway) swap(ctx context.Context, cfg *config.Config) error {
+	if err := g.unchangeable(cfg); err != nil {
+		return err
 	}
-	for _, l := range cfg.Listeners {
-		if was := old.Listener(l.Name); was == nil || !sameListener(l, *was) {
-			return cfg.Errorf("listeners."+l.Name, "a listener is changed by a restart only (its certificate is read anew by a reload)")
+	old := g.listeners
+	all, err := g.bind(ctx, cfg)
+	if err == nil {
+		err = g.install(cfg)
+	}
+	if err != nil {
+		for _, l := range all {
+			if !slices.Contains(old, l) {
+				_ = l.net.Close() // nobody has been let in
+			}
+		}
+		return err
+	}
+	g.listeners = all
+	g.held.Bound(cfg.Quarantine.Keep, cfg.Quarantine.Size)
+	if g.level != nil {
+		g.level.Set(logLevel(cfg.Log))
+	}
+	for i, l := range all {
+		l.cfg = cfg.Listeners[i]
+		l.server.Configure(g.listenerConfig(l.cfg))
+		if !slices.Contains(old, l) {
+			g.serve(l)
 		}
 	}
-	switch {
-	case cfg.State != old.State:
-		return cfg.Errorf("state", "the state directory is changed by a restart only")
-	case cfg.Quarantine != old.Quarantine:
-		return cfg.Errorf("quarantine", "the quarantine's bounds are changed by a restart only")
-	case cfg.Metrics != old.Metrics:
-		return cfg.Errorf("metrics", "the metrics' address is changed by a restart only")
-	case cfg.Log != old.Log:
-		return cfg.Errorf("log", "the log is changed by a restart only")
+	for _, l := range old {
+		if !slices.Contains(all, l) {
+			g.log.Info("listener closed", "listener", l.cfg.Name, "address", l.net.Addr().String())
+			g.background.Go(func() { g.drainOne(context.WithoutCancel(ctx), l) })
+		}
 	}
 	return nil
 }
 
-func sameListener(a, b config.Listener) bool {
-	if (a.TLS == nil) != (b.TLS == nil) || a.TLS != nil && *a.TLS != *b.TLS {
-		return false
+// drainOne lets a listener's transactions end, and closes it.
+func (g *gateway) drainOne(ctx context.Context, l *listener) {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	if err := l.server.Drain(ctx); err != nil {
+		g.log.Warn("listener did not drain in time", "listener", l.cfg.Name, "error", err)
 	}
-	a.TLS, b.TLS = nil, nil
-	return a == b
+	_ = l.server.Close()
+}
+
+// unchangeable reports what of a new configuration needs a restart.
+func (g *gateway) unchangeable(cfg *config.Config) error {
+	old := g.cfg.Load()
+	switch {
+	case cfg.State != old.State:
+		return cfg.Errorf("state", "the state directory is changed by a restart only")
+	case cfg.Metrics != old.Metrics:
+		return cfg.Errorf("metrics", "the metrics' address is changed by a restart only")
+	case cfg.Log.Format != old.Log.Format:
+		return cfg.Errorf("log.format", "the log's format is changed by a restart only")
+	}
+	return nil
 }
 
 // drain takes no new mail, lets begun transactions end, and ends at once at a further signal.
@@ -273,11 +332,7 @@ func (g *gateway) drain(signals <-chan os.Signal) error {
 		defer close(done)
 		var all sync.WaitGroup
 		for _, l := range g.listeners {
-			all.Go(func() {
-				if err := l.server.Drain(ctx); err != nil {
-					g.log.Warn("listener did not drain in time", "listener", l.cfg.Name, "error", err)
-				}
-			})
+			all.Go(func() { g.drainOne(ctx, l) })
 		}
 		all.Wait()
 	}()

@@ -78,7 +78,7 @@ func TestPanicAmidContent(t *testing.T) {
 	d := makeDoor(t, nil, nil)
 	ours, theirs := net.Pipe()
 	defer func() { _, _ = ours.Close(), theirs.Close() }()
-	w := newWire(&d.srv.cfg, d.current.Load, t.Context(), theirs)
+	w := newWire(d.srv.cfg.Load(), d.current.Load, t.Context(), theirs)
 	s := &session{w: w}
 	broken := func() (err error) {
 		defer s.recovered(&err)

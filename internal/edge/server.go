@@ -7,13 +7,14 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
 
 // Server is one listener of the configuration and the connections that came through it.
 type Server struct {
-	cfg     ListenerConfig
+	cfg     atomic.Pointer[ListenerConfig]
 	gateway func() *Gateway
 	ctx     context.Context // of all sessions: ends with Close
 	cancel  context.CancelFunc
@@ -29,14 +30,21 @@ type Server struct {
 // NewServer makes a server. gateway gives the current Gateway, never nil; it is asked often and must be
 // quick.
 func NewServer(cfg ListenerConfig, gateway func() *Gateway) *Server {
-	cfg.Limits = cfg.Limits.withDefaults()
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Server{
-		cfg: cfg, gateway: gateway, ctx: ctx, cancel: cancel,
+	s := &Server{
+		gateway: gateway, ctx: ctx, cancel: cancel,
 		listeners: map[net.Listener]struct{}{},
 		wires:     map[*wire]netip.Prefix{},
 		clients:   map[netip.Prefix]int{},
 	}
+	s.Configure(cfg)
+	return s
+}
+
+// Configure changes what holds for connections from now on; those that are open keep what they began with.
+func (s *Server) Configure(cfg ListenerConfig) {
+	cfg.Limits = cfg.Limits.withDefaults()
+	s.cfg.Store(&cfg)
 }
 
 // Serve takes connections from l until Drain or Close, after which it gives nil, or until l fails for
@@ -60,7 +68,7 @@ func (s *Server) Serve(l net.Listener) error {
 			return fmt.Errorf("edge: accept: %w", err)
 		default: // too many open files and the like: they pass
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.gateway().Log.Warn("accept", KeyListener, s.cfg.Name, KeyError, err)
+			s.gateway().Log.Warn("accept", KeyListener, s.cfg.Load().Name, KeyError, err)
 			select {
 			case <-time.After(pause):
 			case <-s.ctx.Done():
@@ -106,7 +114,7 @@ func (s *Server) isStopped() bool {
 
 // take begins a connection, or refuses it.
 func (s *Server) take(c net.Conn) {
-	w := newWire(&s.cfg, s.gateway, s.ctx, c)
+	w := newWire(s.cfg.Load(), s.gateway, s.ctx, c)
 	reason, reply := s.enter(w)
 	if reason == "" {
 		go func() {
@@ -115,9 +123,9 @@ func (s *Server) take(c net.Conn) {
 		}()
 		return
 	}
-	s.gateway().metrics().ConnectionRejected(s.cfg.Name, reason)
-	s.gateway().Log.Info("connection refused", KeyListener, s.cfg.Name, KeyClient, w.client.Addr().String(), KeyBecause, reason)
-	if !s.cfg.Implicit { // in clear a TLS client would only be confused by it
+	s.gateway().metrics().ConnectionRejected(w.cfg.Name, reason)
+	s.gateway().Log.Info("connection refused", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyBecause, reason)
+	if !w.cfg.Implicit { // in clear a TLS client would only be confused by it
 		_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // a fresh socket's buffer takes it at once
 		_, _ = c.Write([]byte(reply + "\r\n"))
 	}
@@ -133,9 +141,9 @@ func (s *Server) enter(w *wire) (reason, reply string) {
 	switch {
 	case s.stopped:
 		return RejectedDraining, "421 4.3.2 Service shutting down"
-	case len(s.wires) >= s.cfg.Limits.Connections:
+	case len(s.wires) >= w.cfg.Limits.Connections:
 		return RejectedConnections, "421 4.3.2 Too many connections, please try again later"
-	case counted && s.clients[key] >= s.cfg.Limits.PerClient:
+	case counted && s.clients[key] >= w.cfg.Limits.PerClient:
 		return RejectedPerClient, "421 4.7.0 Too many connections from your address"
 	}
 	if !counted {
@@ -182,11 +190,11 @@ func (s *Server) serve(w *wire) {
 		}
 	}()
 	m := s.gateway().metrics()
-	m.ConnectionOpened(s.cfg.Name)
-	defer func() { m.ConnectionClosed(s.cfg.Name, w.tlsMode, time.Since(w.began)) }()
-	if s.cfg.Implicit {
+	m.ConnectionOpened(w.cfg.Name)
+	defer func() { m.ConnectionClosed(w.cfg.Name, w.tlsMode, time.Since(w.began)) }()
+	if w.cfg.Implicit {
 		if err := w.secure(TLSImplicit); err != nil {
-			s.gateway().Log.Debug("tls", KeyListener, s.cfg.Name, KeyClient, w.client.Addr().String(), KeyError, err)
+			s.gateway().Log.Debug("tls", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyError, err)
 			return
 		}
 	}

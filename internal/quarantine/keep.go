@@ -85,7 +85,7 @@ func (s *Store) store(ctx context.Context, e Entry, b *mail.Blob) error {
 func (s *Store) reserve(need int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.o.Size > 0 && s.usage.Octets+s.reserved+need > s.o.Size {
+	if size := s.size.Load(); size > 0 && s.usage.Octets+s.reserved+need > size {
 		return false
 	}
 	s.reserved += need
@@ -112,7 +112,7 @@ func (s *Store) makeRoom(need int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.usage.Full++
-	return fmt.Errorf("%w: %d octets of %d are in use, %d are needed", ErrFull, s.usage.Octets+s.reserved, s.o.Size, need)
+	return fmt.Errorf("%w: %d octets of %d are in use, %d are needed", ErrFull, s.usage.Octets+s.reserved, s.size.Load(), need)
 }
 
 // keep writes the content, then the record: content that is durable, and only then the record that says

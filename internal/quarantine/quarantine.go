@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/postern-mail/postern/internal/store"
@@ -143,7 +144,10 @@ func OpenExisting(dir string, o Options) (*Reader, error) {
 // Store is a quarantine folder. It is safe for concurrent use.
 type Store struct {
 	Reader
-	o Options
+	o Options // Keep and Size as they were at first
+
+	keepFor atomic.Int64 // nanoseconds
+	size    atomic.Int64 // octets
 
 	// folder is held for reading by what adds or removes an entry and accounts for it, for writing by
 	// what counts the folder anew.
@@ -166,6 +170,7 @@ func Open(dir string, o Options) (*Store, error) {
 		o.Now = time.Now
 	}
 	s := &Store{Reader: Reader{dir: dir, fs: o.FS}, o: o}
+	s.Bound(o.Keep, o.Size)
 	if err := s.prepare(); err != nil {
 		return nil, err
 	}
@@ -173,6 +178,13 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// Bound changes how long entries are kept and how many octets there may be; zero values bound nothing. It
+// removes nothing by itself.
+func (s *Store) Bound(keep time.Duration, size int64) {
+	s.keepFor.Store(int64(keep))
+	s.size.Store(size)
 }
 
 // prepare makes the folder and its version file, or checks it.

@@ -118,13 +118,14 @@ func (s *Store) Sweep(now time.Time) (int, error) {
 // younger after a restoration: only the records of old files are read. A record that can't be read goes by
 // its file.
 func (s *Store) expired(id string, g *group, now time.Time) bool {
-	if s.o.Keep <= 0 || g.content && now.Sub(g.kept) < s.o.Keep {
+	keep := time.Duration(s.keepFor.Load())
+	if keep <= 0 || g.content && now.Sub(g.kept) < keep {
 		return false
 	}
 	e, err := s.Get(id)
 	switch {
 	case err == nil:
-		return now.Sub(e.Time) >= s.o.Keep
+		return now.Sub(e.Time) >= keep
 	case errors.Is(err, ErrDamaged):
 		return g.content
 	}

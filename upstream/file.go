@@ -21,7 +21,14 @@ const (
 	fileCheckEvery = 2 * time.Second // how often a Lookup looks whether the file changed
 	// fileSettle is the age that a change must have before a Lookup takes it up: a file that was written
 	// a moment ago may still be being written, and half a list would refuse the mail of the other half.
-	fileSettle  = time.Second
+	fileSettle = time.Second
+	// fileRest is the age from which a last line without an end is what somebody wrote, and not the middle
+	// of a write.
+	fileRest = time.Minute
+	// fileShrink is the part of the list in force, one in so many entries, that a new one may lack. Where
+	// more are gone the list was cut short, or made from a directory that was: it would refuse the mail of
+	// all the others.
+	fileShrink  = 5
 	fileMaxLine = 4096 // octets of a line
 )
 
@@ -30,7 +37,9 @@ const (
 // mail.Address.Mailbox: the case and the quoting of the local part do not matter.
 //
 // The file is read again when it changed, which Lookup finds out, at most every 2 s. A file that is
-// missing, broken or empty then leaves the last good list in force; Err says so.
+// missing, broken or empty then leaves the last good list in force, and so does one that looks like a part
+// of a list: its last line has no end and was written within the last minute, or it has over 20 % fewer
+// entries than the list in force. Err says so. Reload takes such a part, too.
 type File struct {
 	path    string
 	list    atomic.Pointer[list]
@@ -47,6 +56,9 @@ type list struct {
 	mailboxes map[string]struct{}
 	domains   map[string]struct{}
 }
+
+// size gives the number of entries.
+func (l *list) size() int { return len(l.mailboxes) + len(l.domains) }
 
 // NewFile reads the file at path. Its errors are of the form path:line: what. Afterwards report is told of each
 // change of Err: an error when a changed file cannot be used, nil when it is in force again or anew. It may be nil.
@@ -80,12 +92,14 @@ func (f *File) Err() error {
 	return nil
 }
 
-// Reload reads the file now. On an error the last good list stays in force.
+// Reload reads the file now, and takes it on the caller's word that it is whole. On an error the last good
+// list stays in force.
 func (f *File) Reload() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.checked.Store(time.Now().UnixNano())
-	return f.read()
+	now := time.Now()
+	f.checked.Store(now.UnixNano())
+	return f.read(now, true)
 }
 
 // refresh reads the file again if it changed and the last look at it is a while ago. One caller does so;
@@ -109,14 +123,22 @@ func (f *File) refresh(now time.Time) {
 		if age := now.Sub(info.ModTime()); age >= 0 && age < fileSettle {
 			return
 		}
-		_ = f.read() // it is in Err
+		_ = f.read(now, false) // it is in Err
 	}
 }
 
-// read takes up the file; f.mu is held.
-func (f *File) read() error {
-	l, info, err := readList(f.path)
+// read takes up the file; f.mu is held. Without force, a part of a list is an error.
+func (f *File) read(now time.Time, force bool) error {
+	rest := fileRest
+	if force {
+		rest = 0
+	}
+	l, info, err := readList(f.path, now, rest)
 	f.seen = info
+	if before := f.list.Load(); err == nil && !force && (before.size()-l.size())*fileShrink > before.size() {
+		err = fmt.Errorf("%s: %d entries, %d are in force: so many fewer are taken at a reload only",
+			f.path, l.size(), before.size())
+	}
 	if err != nil {
 		err = fmt.Errorf("upstream: recipients: %w", err)
 	} else {
@@ -141,9 +163,10 @@ func unchanged(a, b fs.FileInfo) bool {
 	return a != nil && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size() && os.SameFile(a, b)
 }
 
-// readList reads the file at path. A file that changes while it is read is an error. The FileInfo is nil where
-// the file is to be read again although it did not change.
-func readList(path string) (*list, fs.FileInfo, error) {
+// readList reads the file at path. A file that changes while it is read is an error, and so is one whose last
+// line has no end, until it has not changed for rest, if that is not zero. The FileInfo is nil where the file is
+// to be read again although it did not change.
+func readList(path string, now time.Time, rest time.Duration) (*list, fs.FileInfo, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
@@ -152,6 +175,11 @@ func readList(path string) (*list, fs.FileInfo, error) {
 	before, err := file.Stat()
 	if err != nil {
 		return nil, nil, err
+	}
+	if rest > 0 && now.Sub(before.ModTime()) < rest {
+		if err := checkEnd(path, file, before.Size()); err != nil {
+			return nil, nil, err
+		}
 	}
 	l, err := parseList(path, file)
 	if disk := new(fs.PathError); errors.As(err, &disk) {
@@ -167,6 +195,21 @@ func readList(path string) (*list, fs.FileInfo, error) {
 		return nil, nil, fmt.Errorf("%s: changed while it was read", path)
 	}
 	return l, before, nil
+}
+
+// checkEnd gives an error where the last line of a file of that size has no end; name is for it.
+func checkEnd(name string, file io.ReaderAt, size int64) error {
+	if size == 0 {
+		return nil
+	}
+	var last [1]byte
+	if _, err := file.ReadAt(last[:], size-1); err != nil {
+		return fmt.Errorf("%s: last line: %w", name, err)
+	}
+	if last[0] != '\n' {
+		return fmt.Errorf("%s: the last line has no end: the file seems to be in the middle of a write", name)
+	}
+	return nil
 }
 
 // parseList reads the lines of a list; name is for errors.
@@ -186,7 +229,7 @@ func parseList(name string, r io.Reader) (*list, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	if len(l.mailboxes)+len(l.domains) == 0 {
+	if l.size() == 0 {
 		return nil, fmt.Errorf("%s: no address in it", name)
 	}
 	return l, nil

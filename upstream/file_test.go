@@ -142,6 +142,68 @@ func TestFileChanges(t *testing.T) {
 	})
 }
 
+// TestFileInParts: what looks like a part of a list is not taken until it is whole, or an administrator says so.
+func TestFileInParts(t *testing.T) {
+	users := func(n int) string {
+		var text strings.Builder
+		for i := range n {
+			fmt.Fprintf(&text, "u%d@x.test\n", i)
+		}
+		return text.String()
+	}
+	path := filepath.Join(t.TempDir(), "recipients")
+	synctest.Test(t, func(t *testing.T) {
+		writeList(t, path, users(50), time.Now())
+		told := 0
+		f, err := NewFile(path, func(error) { told++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		// want is the number of entries in force, part of what Err says, and how often it was told.
+		check := func(what string, want int, part string, times int) {
+			t.Helper()
+			_ = lookup(t, f, "u0@x.test")
+			if n := f.list.Load().size(); n != want {
+				t.Errorf("%s: %d entries", what, n)
+			}
+			if err := f.Err(); (err == nil) != (part == "") || err != nil && !strings.Contains(err.Error(), part) {
+				t.Errorf("%s: error %v", what, err)
+			}
+			if told != times {
+				t.Errorf("%s: told %d times", what, told)
+			}
+		}
+		half := strings.TrimSuffix(users(51), "@x.test\n") + "@x.te"
+		writeList(t, path, half, time.Now())
+		time.Sleep(fileCheckEvery)
+		check("no end", 50, "last line has no end", 1)
+		time.Sleep(fileRest / 2)
+		check("still no end", 50, "last line has no end", 1)
+		writeList(t, path, users(51), time.Now().Add(-fileCheckEvery))
+		time.Sleep(fileCheckEvery)
+		check("whole", 51, "", 2)
+		writeList(t, path, strings.TrimSpace(users(50)), time.Now())
+		time.Sleep(fileRest - time.Second)
+		check("no end again", 51, "last line has no end", 3)
+		time.Sleep(fileCheckEvery)
+		check("it has rested", 50, "", 4)
+
+		writeList(t, path, users(39), time.Now().Add(-fileRest))
+		time.Sleep(fileCheckEvery)
+		check("over a fifth fewer", 50, "39 entries, 50 are in force", 5)
+		time.Sleep(time.Hour)
+		check("still fewer", 50, "39 entries", 5)
+		writeList(t, path, users(40), time.Now().Add(-fileRest))
+		time.Sleep(fileCheckEvery)
+		check("a fifth fewer", 40, "", 6)
+		writeList(t, path, strings.TrimSpace(users(1)), time.Now())
+		if err := f.Reload(); err != nil {
+			t.Error(err)
+		}
+		check("forced", 1, "", 6)
+	})
+}
+
 func BenchmarkFile(b *testing.B) {
 	var text bytes.Buffer
 	for i := range 100_000 {

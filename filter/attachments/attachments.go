@@ -36,7 +36,7 @@ var symbols = []filter.Symbol{
 	{Name: symbolName, Description: "A file name matches a pattern of the configuration's names."},
 	{Name: symbolType, Description: "A media type, declared or detected, matches a pattern of the configuration's types."},
 	{Name: symbolRemoved, Description: "A part is replaced by a notice."},
-	{Name: symbolUnreadable, Description: "The message has more headers, parts or levels than are looked at."},
+	{Name: symbolUnreadable, Description: "The message has more headers, parts or levels than are looked at, or a multipart whose parts were not found."},
 	{Name: symbolDouble, Weight: 2, Description: "A dangerous file name ends like a harmless one before its last extension."},
 	{Name: symbolHidden, Weight: 2, Description: "A file name conceals its true form from the reader's eye."},
 }

@@ -24,6 +24,8 @@ type exam struct {
 	hits    []hit  // the reasons, the decisive one first
 	action  action
 	unseen  []string // what of it could not be looked at, and why
+	empty   string   // the defect of a multipart without parts that has no sign of any, "" for none
+	base64  bool     // base64 is the only sign of parts that such a multipart has
 	carried string   // path of the part with which this one is removed, "" for none
 }
 
@@ -75,8 +77,11 @@ func newExam(p *mail.Part, body bool) *exam {
 		x.names = append(x.names, readName(n))
 	}
 	for _, d := range p.Defects {
-		if d.Kind.IsLimit() {
-			x.unseen = append(x.unseen, string(d.Kind)+": "+shown(d.Detail))
+		switch what := string(d.Kind) + ": " + shown(d.Detail); {
+		case d.Kind.IsLimit():
+			x.unseen = append(x.unseen, what)
+		case partless(p, d):
+			x.empty = what
 		}
 	}
 	return x
@@ -91,6 +96,11 @@ func (x *exam) read(ctx context.Context, buffer *[2 * headSize]byte) error {
 	}
 	head, block := buffer[:headSize], buffer[headSize:]
 	r := x.part.Open()
+	var signs *partSigns
+	if x.empty != "" && !encodedWhole(x.part) {
+		signs = new(partSigns)
+		r = io.TeeReader(r, signs)
+	}
 	n, err := io.ReadFull(r, head)
 	head = head[:n]
 	x.kind = detect(head, x.body)
@@ -105,6 +115,12 @@ func (x *exam) read(ctx context.Context, buffer *[2 * headSize]byte) error {
 		rest, err = digest(ctx, sum, r, block)
 	}
 	x.size, x.sum = int64(n)+rest, hex.EncodeToString(sum.Sum(nil))
+	if signs != nil {
+		if found := signs.found(); found != "" {
+			x.unseen = append(x.unseen, x.empty+", and "+found)
+			x.empty, x.base64 = "", !signs.field
+		}
+	}
 	return readError(err)
 }
 

@@ -34,16 +34,15 @@ func (c *checker) readInner(ctx context.Context, x *exam, depth int) error {
 	if !strings.HasPrefix(x.part.Type, "message/") {
 		head = "Content-Type: " + x.part.Header.Get("Content-Type") + "\r\n\r\n"
 	}
-	for _, r := range []io.Reader{x.part.Open(), x.part.RawBody()} {
-		if err := c.readReading(ctx, x, io.MultiReader(strings.NewReader(head), r), depth); err != nil {
-			return err
-		}
+	if err := c.readReading(ctx, x, io.MultiReader(strings.NewReader(head), x.part.Open()), depth, false); err != nil {
+		return err
 	}
-	return nil
+	return c.readReading(ctx, x, io.MultiReader(strings.NewReader(head), x.part.RawBody()), depth, true)
 }
 
-// readReading examines one reading of the part, and adds what is bad in it to the part's reasons.
-func (c *checker) readReading(ctx context.Context, x *exam, r io.Reader, depth int) error {
+// readReading examines one reading of the part, and adds what is bad in it to the part's reasons. Base64 in the
+// raw octets is no reason: it is what the other reading has decoded.
+func (c *checker) readReading(ctx context.Context, x *exam, r io.Reader, depth int, raw bool) error {
 	in := mail.NewIngest(mail.IngestOptions{})
 	if _, err := io.Copy(in, r); err != nil {
 		in.Abort()
@@ -63,8 +62,13 @@ func (c *checker) readReading(ctx context.Context, x *exam, r io.Reader, depth i
 	if err != nil {
 		return err
 	}
+	if root.IsMultipart() {
+		x.empty = ""
+	}
 	for _, inner := range exams {
-		x.unseen = append(x.unseen, inner.unseen...)
+		if !raw || inner.part != root || !inner.base64 {
+			x.unseen = append(x.unseen, inner.unseen...)
+		}
 		if len(inner.hits) == 0 {
 			continue
 		}

@@ -96,6 +96,9 @@ func (o *outcome) reportUnseen(x *exam) {
 		o.find(symbolUnreadable, 1, x.label()+": "+what)
 		o.result.Propose = max(o.result.Propose, filter.Quarantine)
 	}
+	if x.empty != "" && len(x.unseen) == 0 {
+		o.find(symbolUnreadable, 0, x.label()+": "+x.empty)
+	}
 }
 
 // removeParts turns the parts to be stripped into edits, none of which touches what another one does.

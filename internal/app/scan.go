@@ -16,6 +16,7 @@ import (
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/dns"
+	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
@@ -283,6 +284,7 @@ func (s *scan) write(path string, trace bool) error {
 	edits := s.verdict.Edits
 	if trace {
 		edits = append(pipeline.Stamp(s.verdict, s.input(), s.stampOptions()), edits...)
+		edits = append(edits, edge.Received(s.cfg.Hostname, s.session, s.transaction, s.transaction.Recipients, time.Now()))
 	}
 	m, err := mail.Rewrite(s.content, edits)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"syscall"
 	"time"
 
@@ -70,6 +71,9 @@ func (s *session) takeContent(t *transaction) (b *mail.Blob, faults mail.LineFau
 	if lost != nil {
 		ingest.Abort()
 		t.gw.Log.Info("content did not arrive", KeyID, t.in.ID, t.gw.fault(lost))
+		if !errors.Is(lost, os.ErrDeadlineExceeded) {
+			return nil, faults, replyLost, ReasonLost
+		}
 		return nil, faults, replyTimeout, ReasonTimeout
 	}
 	s.w.body = false

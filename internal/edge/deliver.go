@@ -104,15 +104,11 @@ func (s *session) drop(ctx context.Context, t *transaction, id string) {
 // edits gives all changes to the message, the topmost field first: our stamp, what filters add, Received,
 // then the message as it came.
 func (s *session) edits(t *transaction, j *judged) []mail.Edit {
-	plan := j.to.policy.Plan
-	if plan.Empty() {
-		plan = t.gw.Plan
-	}
 	edits := pipeline.Stamp(j.verdict, j.input, pipeline.StampOptions{
-		AuthservID: t.gw.Hostname, Plan: plan, Policy: j.to.judge, Score: true,
+		AuthservID: t.gw.Hostname, Plan: j.to.policy.Plan, Policy: j.to.judge, Score: true,
 	})
 	edits = append(edits, j.verdict.Edits...)
-	return append(edits, received(t.gw.Hostname, s.in, t.in, t.addresses(), time.Now()))
+	return append(edits, Received(t.gw.Hostname, s.in, t.in, t.addresses(), time.Now()))
 }
 
 // strips reports whether an edit takes something out of the message.

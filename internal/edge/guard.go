@@ -135,7 +135,7 @@ func (g *guard) command(line []byte) []byte {
 			return nil
 		}
 		w.path = commandPath(line)
-		if declaresTooMuch(line, w.cfg.Limits.Message) {
+		if declaresTooMuch(line[bytes.Index(line, []byte(w.path))+len(w.path):], w.cfg.Limits.Message) {
 			w.say("552 5.3.4 Message size exceeds the limit")
 			return nil
 		}
@@ -152,8 +152,25 @@ func (g *guard) command(line []byte) []byte {
 	case "AUTH":
 		w.say("502 5.5.1 AUTH is not offered")
 		return nil
+	case VerbOther:
+		// The engine ends the connection at its fourth unknown command, whatever our limit is.
+		w.say(unknownCommand(line))
+		return nil
+	}
+	if arg == "" {
+		return []byte(verb + "\r\n") // RFC 5321 4.1.1: blanks before the line's end are tolerated
 	}
 	return line
+}
+
+// unknownCommand gives the reply to a command that is not ours to know: RFC 5321 4.2.4 tells those that are not
+// implemented from those that do not exist.
+func unknownCommand(line []byte) string {
+	switch word, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(string(line))), " "); word {
+	case "EXPN", "HELP", "SEND", "SOML", "SAML", "TURN", "ETRN":
+		return "502 5.5.1 Command not implemented"
+	}
+	return "500 5.5.2 Command not recognized"
 }
 
 // noMore gives the reply to a MAIL that we will not take, "" if we will.
@@ -248,10 +265,10 @@ func commandPath(line []byte) string {
 	return strings.TrimRight(s, "\r\n")
 }
 
-// declaresTooMuch reports whether MAIL comes with a SIZE (RFC 1870 6.1) above the limit. The engine reads
+// declaresTooMuch reports whether the parameters of a MAIL have a SIZE (RFC 1870 6.1) above the limit. The engine reads
 // no more than 32 bits of it, and calls what is larger a syntax error.
-func declaresTooMuch(line []byte, limit int64) bool {
-	for _, word := range strings.Fields(string(line)) {
+func declaresTooMuch(parameters []byte, limit int64) bool {
+	for _, word := range strings.Fields(string(parameters)) {
 		name, value, ok := strings.Cut(word, "=")
 		if !ok || !strings.EqualFold(name, "SIZE") || strings.Trim(value, "0123456789") != "" {
 			continue

@@ -87,6 +87,11 @@ var corrections = []struct{ engine, right string }{
 // corrected gives the line that is to be sent in place of one of the engine's own.
 func (w *wire) corrected(line []byte) (string, bool) {
 	switch {
+	// RFC 5321 4.1.1.1: the answer to EHLO and HELO begins with our own name.
+	case w.verb == "EHLO" && bytes.HasPrefix(line, []byte("250-Hello ")):
+		return "250-" + w.gateway().Hostname + "\r\n", true
+	case w.verb == "HELO" && line[0] == '2':
+		return "250 " + w.gateway().Hostname + "\r\n", true
 	case line[0] == '2' && w.verb == "MAIL":
 		return "250 2.1.0 Sender ok\r\n", true
 	case line[0] == '2' && w.verb == "RCPT":

@@ -48,6 +48,7 @@ const (
 	KeyEdits         = "edits"    // what was changed
 	KeyWould         = "would"    // what would have been done if all that observes were enforced
 	KeyWouldBecause  = "would_because"
+	KeyWouldEdits    = "would_edits" // what would have been changed then, where that is more
 	KeyError         = "error"
 	KeyStack         = "stack"
 )
@@ -57,7 +58,7 @@ func Keys() []string {
 	return []string{
 		KeyID, KeyListener, KeyClient, KeyHelo, KeyFrom, KeyTo, KeyMessageID, KeySize, KeyAction, KeyBecause, KeyScore,
 		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeyMS, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyEdits,
-		KeyWould, KeyWouldBecause, KeyError, KeyStack,
+		KeyWould, KeyWouldBecause, KeyWouldEdits, KeyError, KeyStack,
 	}
 }
 
@@ -152,6 +153,9 @@ func (s *session) recordVerdict(gw *Gateway, j judgement) {
 	}
 	if !j.to.IsZero() {
 		attrs = append(attrs, slog.String(KeyTo, gw.Privacy.Show(j.to)))
+	}
+	if len(v.WouldEdits) > len(v.Edits) {
+		attrs = append(attrs, slog.Any(KeyWouldEdits, describe(v.WouldEdits)))
 	}
 	gw.Log.LogAttrs(context.WithoutCancel(s.w.ctx), slog.LevelInfo, MsgVerdict, attrs...)
 }

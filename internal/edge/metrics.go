@@ -85,6 +85,7 @@ const (
 	ReasonQuarantine = "quarantine" // held
 	ReasonUpstream   = "upstream"   // the next server's answer, or none
 	ReasonTimeout    = "timeout"    // the client stopped amid the content
+	ReasonLost       = "lost"       // the client went amid the content
 	ReasonPanic      = "panic"      // ours
 	ReasonRewrite    = "rewrite"    // an edit that could not be carried out
 )
@@ -93,7 +94,7 @@ const (
 func Reasons() []string {
 	return []string{
 		ReasonFilter, ReasonAddress, ReasonUTF8, ReasonSequence, ReasonSize, ReasonRelay, ReasonUnknown, ReasonDirectory,
-		ReasonRecipients, ReasonSplit, ReasonConfig, ReasonStorage, ReasonQuarantine, ReasonUpstream, ReasonTimeout, ReasonPanic, ReasonRewrite,
+		ReasonRecipients, ReasonSplit, ReasonConfig, ReasonStorage, ReasonQuarantine, ReasonUpstream, ReasonTimeout, ReasonLost, ReasonPanic, ReasonRewrite,
 	}
 }
 

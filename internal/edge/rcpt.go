@@ -111,10 +111,11 @@ func (s *session) judge(t *transaction, r *recipient) refusal {
 	return refusal{source: source}
 }
 
-// has reports whether a recipient was accepted already.
+// has reports whether a recipient was accepted already, in just this spelling: RFC 5321 2.4 leaves it to the
+// server inside whether another case is another mailbox.
 func (t *transaction) has(a mail.Address) bool {
 	for _, r := range t.to {
-		if r.address.Mailbox() == a.Mailbox() {
+		if r.address == a {
 			return true
 		}
 	}

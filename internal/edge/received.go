@@ -9,8 +9,8 @@ import (
 	"github.com/postern-mail/postern/mail"
 )
 
-// received makes the trace field that we put on top of what we take (RFC 5321 4.4).
-func received(hostname string, s *filter.Session, t *filter.Transaction, to []mail.Address, now time.Time) mail.AddField {
+// Received makes the trace field that we put on top of what we take (RFC 5321 4.4).
+func Received(hostname string, s *filter.Session, t *filter.Transaction, to []mail.Address, now time.Time) mail.AddField {
 	var b strings.Builder
 	b.WriteString("from " + helloName(s.Helo) + " (" + tcpInfo(s) + ")")
 	if s.TLS != nil {

@@ -26,6 +26,7 @@ var (
 	replyRecipients = mail.NewReply(452, 4, 5, 3, "Too many recipients")
 	replySplit      = mail.NewReply(452, 4, 5, 3, "Please send to this recipient in a transaction of its own")
 	replyTimeout    = mail.NewReply(421, 4, 4, 2, "Content did not arrive in time")
+	replyLost       = mail.NewReply(421, 4, 4, 2, "Connection lost")
 	replyPanic      = mail.NewReply(451, 4, 3, 0, "Internal error, please try again later")
 	replyPanicEnd   = mail.NewReply(421, 4, 3, 0, "Internal error, closing the connection")
 )

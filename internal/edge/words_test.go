@@ -114,7 +114,7 @@ func TestReceived(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := received("us", c.s, &filter.Transaction{ID: "I", SMTPUTF8: c.utf8}, c.to, now)
+			got := Received("us", c.s, &filter.Transaction{ID: "I", SMTPUTF8: c.utf8}, c.to, now)
 			if got.Name != "Received" || got.Body != c.want {
 				t.Errorf("got  %q\nwant %q", got.Body, c.want)
 			}

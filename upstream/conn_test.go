@@ -41,7 +41,7 @@ func TestExtraRecord(t *testing.T) {
 		if o := p.Deliver(t.Context(), envelope(t, "b@y.test"), message(t, "x\r\n")); o.Kind != Delivered {
 			t.Errorf("%+v", o)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond)
 	}
 	p.Close()
 	if err := b.stop(); err != nil {

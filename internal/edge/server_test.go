@@ -111,7 +111,16 @@ func TestDrainRefusesPipelinedMail(t *testing.T) {
 	c.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>\nS: 250")
 	drained := make(chan error, 1)
 	go func() { drained <- d.srv.Drain(t.Context()) }()
-	waitFor(t, d.srv.isStopped)
+	waitFor(t, func() bool {
+		d.srv.mu.Lock()
+		defer d.srv.mu.Unlock()
+		for w := range d.srv.wires {
+			if !w.isDraining() {
+				return false
+			}
+		}
+		return d.srv.stopped
+	})
 	c.steps(`raw: "RSET\r\nMAIL FROM:<c@sender.example>\r\n"
 		S: 250
 		S: 421 4\.3\.2

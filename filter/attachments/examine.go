@@ -301,7 +301,10 @@ func (x *exam) class() class {
 	return ""
 }
 
-// reason gives all that speaks against the part, for people.
+// reasonLimit is how many octets a reason has.
+const reasonLimit = 400
+
+// reason gives what speaks against the part, for people.
 func (x *exam) reason() string {
 	var whys []string
 	for _, h := range x.hits {
@@ -311,7 +314,7 @@ func (x *exam) reason() string {
 	if x.carried != "" && x.carried != x.part.Path {
 		whys = append(whys, "removed together with part "+x.carried)
 	}
-	return strings.Join(whys, "; ")
+	return clipped(strings.Join(whys, "; "), reasonLimit)
 }
 
 // name gives the part's first name, fit for one line.

@@ -204,3 +204,15 @@ func shown(name string) string {
 	}
 	return b.String()
 }
+
+// clipped cuts a text to limit octets. What is left out stands in the middle, for the end of a name is its
+// extension.
+func clipped(s string, limit int) string {
+	const gap = "…"
+	if len(s) <= limit {
+		return s
+	}
+	head := (limit - len(gap)) / 2
+	tail := limit - len(gap) - head
+	return strings.ToValidUTF8(s[:head], "") + gap + strings.ToValidUTF8(s[len(s)-tail:], "")
+}

@@ -13,20 +13,29 @@ import (
 	"unicode/utf8"
 )
 
-// noticeLimit is how many octets a notice, and the template of one, may have.
-const noticeLimit = 64 << 10
+// noticeLimit is how many octets a notice, and the template of one, may have. What a notice is given is bounded so
+// that the built-in one always has room: the sender chooses how many files there are, and what they are called.
+const (
+	noticeLimit = 64 << 10
+	noticeFiles = 50  // files that a notice lists
+	noticeField = 255 // octets of any other field of it
+)
 
 //go:embed notice.txt
-var builtinNotice string
+var noticeText string
+
+// builtinNotice is the notice that is used where none is configured, or the configured one fails.
+var builtinNotice = template.Must(parseNotice(noticeText))
 
 // notice is what a template is given: what was removed, and whom to ask.
 type notice struct {
-	Files      []removed
-	Signed     bool   // a signature covers what was removed, and so is broken
-	Kept       bool   // the gateway has kept the original
-	Gateway    string // the gateway's name
-	Postmaster string // whom to ask; may be empty
-	ID         string // id of the transaction; may be empty
+	Files      []removed // at most noticeFiles
+	More       int       // how many were removed beside them
+	Signed     bool      // a signature covers what was removed, and so is broken
+	Kept       bool      // the gateway has kept the original
+	Gateway    string    // the gateway's name
+	Postmaster string    // whom to ask; may be empty
+	ID         string    // id of the transaction; may be empty
 }
 
 // removed is one file that was removed.
@@ -42,18 +51,17 @@ type removed struct {
 // loadNotice reads the template file, or takes the built-in template where file is "", and tries it once,
 // so that a mistake in it shows at start and not in a message.
 func loadNotice(file string) (*template.Template, error) {
-	text := builtinNotice
-	if file != "" {
-		b, err := readLimited(file)
-		if err != nil {
-			return nil, fmt.Errorf("attachments: notice: %w", err)
-		}
-		if !utf8.Valid(b) {
-			return nil, fmt.Errorf("attachments: notice: %s is not UTF-8", file)
-		}
-		text = string(b)
+	if file == "" {
+		return builtinNotice, nil
 	}
-	t, err := template.New("notice").Option("missingkey=error").Parse(text)
+	b, err := readLimited(file)
+	if err != nil {
+		return nil, fmt.Errorf("attachments: notice: %w", err)
+	}
+	if !utf8.Valid(b) {
+		return nil, fmt.Errorf("attachments: notice: %s is not UTF-8", file)
+	}
+	t, err := parseNotice(string(b))
 	if err != nil {
 		return nil, fmt.Errorf("attachments: notice: %w", err)
 	}
@@ -69,6 +77,10 @@ func loadNotice(file string) (*template.Template, error) {
 		return nil, fmt.Errorf("attachments: notice: %s gives an empty text", file)
 	}
 	return t, nil
+}
+
+func parseNotice(text string) (*template.Template, error) {
+	return template.New("notice").Option("missingkey=error").Parse(text)
 }
 
 func readLimited(file string) ([]byte, error) {
@@ -115,6 +127,16 @@ func render(t *template.Template, n notice) ([]byte, error) {
 	}, text)
 	text = strings.TrimRight(text, "\n") + "\n"
 	return []byte(strings.ReplaceAll(text, "\n", "\r\n")), nil
+}
+
+// write gives the text of a notice by the template t, or by the built-in one where t fails with what was removed
+// from this message, for a message is not to choose whether the filter works.
+func write(t *template.Template, n notice) ([]byte, error) {
+	text, err := render(t, n)
+	if err != nil && t != builtinNotice {
+		text, err = render(builtinNotice, n)
+	}
+	return text, err
 }
 
 // encode gives the text and its content transfer encoding. 8bit is not used: the next server may not take

@@ -2,11 +2,19 @@ package attachments
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"io"
 	"mime/quotedprintable"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"text/template"
+
+	"pgregory.net/rapid"
+
+	"github.com/postern-mail/postern/mail"
 )
 
 func TestNoticeEncoding(t *testing.T) {
@@ -69,6 +77,73 @@ func TestSizeText(t *testing.T) {
 	} {
 		if got := sizeText(n); got != want {
 			t.Errorf("%d: %q, want %q", n, got, want)
+		}
+	}
+}
+
+// TestNoticeAlways: whatever the sender calls his files, and however many there are, a notice can be made, by the
+// built-in text and by one of the administrator's that repeats it all.
+func TestNoticeAlways(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "notice")
+	if err := os.WriteFile(file, []byte(`{{range .Files}}{{range $.Files}}{{.}}{{end}}{{end}}{{if gt (len .Files) 1}}{{index .Files 40}}{{end}}x`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, config := range []string{"", "notice: " + file} {
+		f := newChecker(t, config)
+		rapid.Check(t, func(r *rapid.T) {
+			octets := rapid.SampledFrom([]string{"a", "\u05d3", "\U0001F600", "\xff", "\u202e", "&", " ", "{{", "a."}).Draw(r, "octets")
+			name := strings.Repeat(octets, rapid.IntRange(0, 500).Draw(r, "length")) + rapid.SampledFrom([]string{".exe", ".pdf.exe", ".js"}).Draw(r, "extension")
+			mediaType := "application/" + strings.Repeat("x", rapid.IntRange(1, 1000).Draw(r, "type"))
+			n := rapid.IntRange(1, 500).Draw(r, "files")
+			message := "From: a@example.com\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b; name=\"y.exe\"\r\n\r\n" +
+				strings.Repeat("--b\r\nContent-Type: "+mediaType+"; name=\""+name+"\"\r\n\r\nMZ\r\n", n) + "--b--\r\n"
+			res, err := f.Check(context.Background(), input(t, message))
+			if err != nil {
+				r.Fatal(err)
+			}
+			if len(res.Edits) != 1 {
+				r.Fatalf("%d edits", len(res.Edits))
+			}
+			e := res.Edits[0].(mail.ReplacePart)
+			var body io.Reader = bytes.NewReader(e.Body)
+			if e.Header[1].Body == "quoted-printable" {
+				body = quotedprintable.NewReader(body)
+			}
+			text, err := io.ReadAll(body)
+			if err != nil || len(text) > noticeLimit || !bytes.Contains(text, []byte("removed from this message")) && n > 5 {
+				r.Fatalf("%d octets, %v: %s", len(text), err, text)
+			}
+			// One of the files is the multipart itself.
+			if more := fmt.Sprintf("and %d more", n+1-noticeFiles); n >= noticeFiles != bytes.Contains(text, []byte(more)) {
+				r.Fatalf("%d files: %s", n, text)
+			}
+		})
+	}
+}
+
+// TestNoticeRoom: what a notice may be given at most has room in the built-in one.
+func TestNoticeRoom(t *testing.T) {
+	long := clipped(strings.Repeat("\U0001F600", 1000), noticeField)
+	n := notice{Gateway: long, Postmaster: long, ID: long, Kept: true, Signed: true, More: 1 << 30}
+	for range noticeFiles {
+		n.Files = append(n.Files, removed{
+			Name: long, Type: long, Size: sizeText(1<<63 - 1), SHA256: strings.Repeat("0", 64), Class: long,
+			Reason: clipped(strings.Repeat("x", 1000), reasonLimit),
+		})
+	}
+	if text, err := render(builtinNotice, n); err != nil || len(text) > noticeLimit {
+		t.Errorf("%d octets, %v", len(text), err)
+	}
+}
+
+func TestClipped(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"abcdefghij", "abcdefghij"},
+		{"abcdefghijk", "abc…hijk"},
+		{"äöüäöüäöü", "ä…öü"},
+	} {
+		if got := clipped(tt.in, 10); got != tt.want {
+			t.Errorf("%q: %q, want %q", tt.in, got, tt.want)
 		}
 	}
 }

@@ -164,15 +164,20 @@ func signed(p *mail.Part) bool {
 
 // replace adds the edit that puts a notice in the place of t.
 func (o *outcome) replace(t *mail.Part, files []*exam) error {
-	n := notice{Gateway: o.gateway, Postmaster: o.postmaster, Kept: o.keep, ID: o.id, Signed: signed(t)}
-	for _, x := range files {
-		n.Files = append(n.Files, removed{
-			Name: x.name(), Type: shown(x.part.Type), Size: sizeText(x.size), SHA256: x.sum,
-			Class: string(x.class()), Reason: x.reason(),
-		})
+	n := notice{
+		Gateway: clipped(o.gateway, noticeField), Postmaster: clipped(o.postmaster, noticeField), ID: clipped(o.id, noticeField),
+		Kept: o.keep, Signed: signed(t), More: max(0, len(files)-noticeFiles),
+	}
+	for i, x := range files {
+		if i < noticeFiles {
+			n.Files = append(n.Files, removed{
+				Name: clipped(x.name(), noticeField), Type: clipped(shown(x.part.Type), noticeField), Size: sizeText(x.size),
+				SHA256: x.sum, Class: string(x.class()), Reason: x.reason(),
+			})
+		}
 		o.find(symbolRemoved, 1, fmt.Sprintf("%s: %d octets, SHA-256 %s", x.label(), x.size, x.sum))
 	}
-	text, err := render(o.notice, n)
+	text, err := write(o.notice, n)
 	if err != nil {
 		return fmt.Errorf("attachments: notice: %w", err)
 	}

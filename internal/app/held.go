@@ -179,6 +179,9 @@ func (a *App) printRecord(e quarantine.Entry) error {
 	row("action", e.Action)
 	row("because", e.Because)
 	row("score", fmt.Sprintf("%.1f", e.Score))
+	if e.Trimmed {
+		row("note", "the record was too large: parts, and all but a hundred findings and edits, were left out")
+	}
 	if e.Released != nil {
 		row("released", e.Released.Local().Format(time.RFC3339)+" to "+e.ReleasedTo)
 	}

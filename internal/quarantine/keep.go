@@ -1,6 +1,7 @@
 package quarantine
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -165,12 +166,34 @@ func (s *Store) drop(id string) error {
 	return err
 }
 
+// largeRecord is the size from which on a record leaves out what a hostile message can make large. It is far
+// below maxRecord: what is kept must be readable.
+const largeRecord = 4 << 20
+
+// encode gives the octets of a record.
 func encode(e Entry) ([]byte, error) {
-	data, err := json.MarshalIndent(e, "", "  ")
+	data, err := marshal(e)
+	if err == nil && len(data) > largeRecord {
+		const most = 100
+		e.Parts, e.Findings, e.Edits = nil, e.Findings[:min(len(e.Findings), most)], e.Edits[:min(len(e.Edits), most)]
+		e.Trimmed = true
+		if data, err = marshal(e); err == nil && len(data) > maxRecord {
+			err = fmt.Errorf("%d octets are too many", len(data))
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("quarantine: record of %s: %w", e.ID, err)
 	}
-	return append(data, '\n'), nil
+	return data, nil
+}
+
+func marshal(e Entry) ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	err := enc.Encode(e)
+	return b.Bytes(), err
 }
 
 func (s *Store) writeRecord(e Entry) error {

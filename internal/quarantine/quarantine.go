@@ -70,6 +70,7 @@ type Entry struct {
 	Filters    []FilterRun     `json:"filters,omitempty"`
 	Edits      []string        `json:"edits,omitempty"`
 	Parts      json.RawMessage `json:"parts,omitempty"`
+	Trimmed    bool            `json:"trimmed,omitempty"` // parts, and more than a hundred findings and edits, were left out for their size
 	Released   *time.Time      `json:"released,omitempty"`
 	ReleasedTo string          `json:"released_to,omitempty"`
 

@@ -3,6 +3,7 @@ package quarantine
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -438,5 +439,25 @@ func TestKeepTogether(t *testing.T) {
 	}
 	if after := s.Usage(); before.Octets > 40*1000 || after.Messages != before.Messages || after.Octets != before.Octets {
 		t.Errorf("counted %+v, are %+v", before, after)
+	}
+}
+
+// TestLargeRecord keeps a message whose record would be larger than what is read again: it leaves out what made it
+// so, and says that.
+func TestLargeRecord(t *testing.T) {
+	s := open(t, disk(), Options{})
+	e := entryOf("mx-large")
+	e.Parts = json.RawMessage(`"` + strings.Repeat("x", maxRecord) + `"`)
+	for range 5000 {
+		e.Findings = append(e.Findings, Finding{Filter: "attachments", Symbol: "NAME_HIDDEN", Detail: strings.Repeat("<", 1000)})
+	}
+	b := mail.NewBlob(bytes.Clone(content))
+	defer b.Release()
+	if _, err := s.Keep(t.Context(), e, b); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Get("mx-large")
+	if err != nil || !got.Trimmed || len(got.Parts) > 0 || len(got.Findings) != 100 || got.Because != e.Because {
+		t.Errorf("%v: trimmed %v, %d octets of parts, %d findings", err, got.Trimmed, len(got.Parts), len(got.Findings))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,66 @@ func TestFacts(t *testing.T) {
 		if strings.Contains(out, "has been kept") != keep {
 			t.Errorf("keep %v, notice:\n%s", keep, out)
 		}
+	}
+}
+
+// TestFactIsBounded: the fact has few of many names and parts, and the one part that matters, which is judged by the
+// name that the fact leaves out.
+func TestFactIsBounded(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n")
+	const many = 900
+	for i := range many {
+		fmt.Fprintf(&b, "--b\r\nContent-Type: application/%s\r\nContent-Disposition: attachment", strings.Repeat("x", 200*(1+i/800)))
+		for j := range 8 {
+			name := fmt.Sprintf("%d-%s.txt", j, strings.Repeat("ä", 20*(1+i/800*9)))
+			if i == many-1 && j == 7 {
+				name = "a.exe"
+			}
+			fmt.Fprintf(&b, ";\r\n filename=%q", name)
+		}
+		b.WriteString("\r\n\r\nx\r\n")
+	}
+	b.WriteString("--b--\r\n")
+	in := input(t, b.String())
+	res, err := newChecker(t, "").Check(context.Background(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(in.Content.Root().Children); n != many {
+		t.Fatalf("%d parts", n)
+	}
+	parts, _ := auth.Parts.Among(res.Facts)
+	if len(parts) != maxReports+1 {
+		t.Fatalf("%d reports", len(parts))
+	}
+	for _, p := range parts {
+		if len(p.Names) > maxReportNames || len(p.Type) > maxReportText {
+			t.Errorf("part %s: %d names, type of %d octets", p.Path, len(p.Names), len(p.Type))
+		}
+		for _, n := range p.Names {
+			if len(n) > maxReportText || !strings.HasSuffix(n, ".txt") {
+				t.Errorf("part %s: name %q", p.Path, n)
+			}
+		}
+	}
+	if last := parts[maxReports-1]; last.Path != strconv.Itoa(many) || last.Action != "strip" || !strings.Contains(last.Names[0], "…") {
+		t.Errorf("%+v", last)
+	}
+	want := auth.PartReport{Names: []string{}, Size: many - maxReports, Reason: "and 400 more parts", Action: "pass"}
+	if d := cmp.Diff(want, parts[maxReports]); d != "" {
+		t.Errorf("-want +got\n%s", d)
+	}
+}
+
+func TestBounded(t *testing.T) {
+	reports := make([]auth.PartReport, 600)
+	for i := range reports {
+		reports[i].Action = []string{"tag", "strip"}[i/550]
+	}
+	got := bounded(reports)
+	if last := got[len(got)-1]; len(got) != maxReports+1 || last.Action != "strip" || last.Reason != "and 100 more parts" {
+		t.Errorf("%d reports, %+v", len(got), last)
 	}
 }
 

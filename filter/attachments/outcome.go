@@ -194,6 +194,14 @@ func (o *outcome) replace(t *mail.Part, files []*exam) error {
 	return nil
 }
 
+// The bounds of the fact, which goes into logs, records and other programs. What is found out about a part rests on
+// all of its names.
+const (
+	maxReports     = 500 // parts
+	maxReportNames = 5   // names of one part
+	maxReportText  = 256 // octets of a name or media type
+)
+
 // parts gives the fact: every leaf, and what else was found to be a file.
 func (o *outcome) parts() []auth.PartReport {
 	reports := []auth.PartReport{}
@@ -208,10 +216,46 @@ func (o *outcome) parts() []auth.PartReport {
 		if len(x.unseen) > 0 {
 			a = max(a, quarantine)
 		}
+		names := []string{}
+		for _, n := range x.part.Names[:min(len(x.part.Names), maxReportNames)] {
+			names = append(names, clipped(n, maxReportText))
+		}
 		reports = append(reports, auth.PartReport{
-			Path: x.part.Path, Type: x.part.Type, Names: append([]string{}, x.part.Names...), Size: x.size, SHA256: x.sum,
+			Path: x.part.Path, Type: clipped(x.part.Type, maxReportText), Names: names, Size: x.size, SHA256: x.sum,
 			Class: string(x.class()), Reason: x.reason(), Action: a.String(),
 		})
 	}
-	return reports
+	return bounded(reports)
+}
+
+// bounded cuts the reports to maxReports and one that stands for the rest, with their size and the strictest action
+// among them. Parts that pass are left out first.
+func bounded(reports []auth.PartReport) []auth.PartReport {
+	if len(reports) <= maxReports {
+		return reports
+	}
+	passing := maxReports // how many of those that pass have room
+	for _, r := range reports {
+		if r.Action != pass.String() {
+			passing = max(0, passing-1)
+		}
+	}
+	kept := make([]auth.PartReport, 0, maxReports+1)
+	rest := auth.PartReport{Names: []string{}, Action: pass.String(), Reason: fmt.Sprintf("and %d more parts", len(reports)-maxReports)}
+	for _, r := range reports {
+		room := len(kept) < maxReports
+		if r.Action == pass.String() {
+			room = passing > 0
+			passing--
+		}
+		if room {
+			kept = append(kept, r)
+			continue
+		}
+		rest.Size += r.Size
+		if slices.Index(actionNames, r.Action) > slices.Index(actionNames, rest.Action) {
+			rest.Action = r.Action
+		}
+	}
+	return append(kept, rest)
 }

@@ -83,7 +83,7 @@ type quarantineCmd struct {
 }
 
 type configCmd struct {
-	Show struct{} `cmd:"" help:"Print the configuration with every default filled in."`
+	Show struct{} `cmd:"" help:"Print the configuration as it is understood, with its defaults."`
 }
 
 type demoCmd struct {

@@ -126,7 +126,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (
 // install makes everything that a configuration describes but the doors, and then, all at once, puts it in
 // the place of what was there.
 func (g *gateway) install(cfg *config.Config) error {
-	p, err := g.app.prepare(cfg, &g.relays, g.log, g.metrics.FilterRun, hooks(g.metrics, g.log), g.metrics.DNSQuery)
+	p, err := g.app.prepare(cfg, &g.relays, g.log, g.metrics.FilterRun, hooks(g.metrics, g.log, privacy(cfg.Log.Privacy)), g.metrics.DNSQuery)
 	if err != nil {
 		return err
 	}

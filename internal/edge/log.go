@@ -103,11 +103,11 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 		slog.Int64(KeySize, f.size),
 		slog.String(KeyStage, f.stage),
 		slog.String(KeyAction, f.action.String()),
-		slog.String(KeyBecause, gw.Privacy.mask(f.because)),
+		slog.String(KeyBecause, gw.Privacy.Mask(f.because)),
 		slog.Float64(KeyScore, f.score),
 		slog.Int(KeyCode, f.reply.Code),
-		slog.String(KeyReply, gw.Privacy.mask(f.reply.String())),
-		slog.String(KeyRoute, gw.Privacy.mask(f.route)),
+		slog.String(KeyReply, gw.Privacy.Mask(f.reply.String())),
+		slog.String(KeyRoute, gw.Privacy.Mask(f.route)),
 		slog.String(KeyUpstream, f.upstream),
 		slog.String(KeyUpstreamReply, gw.Privacy.words(f.upstreamReply)),
 		slog.Int64(KeyMS, time.Since(t.began).Milliseconds()),
@@ -138,15 +138,15 @@ func (s *session) recordVerdict(gw *Gateway, j judgement) {
 		slog.String(KeyID, j.id),
 		slog.String(KeyListener, s.w.cfg.Name),
 		slog.String(KeyStage, j.stage),
-		slog.String(KeyRoute, gw.Privacy.mask(j.route)),
+		slog.String(KeyRoute, gw.Privacy.Mask(j.route)),
 		slog.String(KeyPolicy, j.policy),
 		slog.String(KeyMessageID, j.messageID),
 		slog.Int64(KeySize, j.size),
 		slog.String(KeyAction, v.Action.String()),
-		slog.String(KeyBecause, gw.Privacy.mask(v.Because)),
+		slog.String(KeyBecause, gw.Privacy.Mask(v.Because)),
 		slog.Float64(KeyScore, v.Score),
 		slog.String(KeyWould, v.Would.String()),
-		slog.String(KeyWouldBecause, gw.Privacy.mask(v.WouldBecause)),
+		slog.String(KeyWouldBecause, gw.Privacy.Mask(v.WouldBecause)),
 		slog.Any(KeyFilters, gw.Privacy.summaries(j.reports)),
 		slog.Any(KeyFindings, gw.Privacy.findings(v.Findings)),
 		slog.Any(KeyEdits, describe(v.Edits)),
@@ -162,7 +162,7 @@ func (s *session) recordVerdict(gw *Gateway, j judgement) {
 
 // fault puts what went wrong into a line: an error, or what a panic was given.
 func (gw *Gateway) fault(v any) slog.Attr {
-	return slog.String(KeyError, gw.Privacy.mask(fmt.Sprint(v)))
+	return slog.String(KeyError, gw.Privacy.Mask(fmt.Sprint(v)))
 }
 
 // describe writes edits for people.

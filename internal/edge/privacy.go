@@ -67,7 +67,7 @@ func (p Privacy) findings(all []pipeline.StageFinding) []pipeline.StageFinding {
 func (p Privacy) summaries(rs pipeline.Reports) []pipeline.Summary {
 	all := rs.Summaries()
 	for i := range all {
-		all[i].Error = p.mask(all[i].Error)
+		all[i].Error = p.Mask(all[i].Error)
 	}
 	return all
 }
@@ -78,14 +78,14 @@ const (
 	ellipsis = "\u2026"
 )
 
-// mask puts the form of the privacy in the place of all that looks like an address in a text for people.
+// Mask puts the form of the privacy in the place of all that looks like an address in a text for people.
 // In doubt it takes too much: before the sign goes everything up to what can't stand in a local part (RFC
 // 5322 3.2.3), or the quoted string (RFC 5321 4.1.2) that ends there, from the beginning of the text if need
 // be. A word that was cut may be the beginning of an address: it goes, too.
 //
 // It goes from the end to the beginning and never over the same octets more than twice, so that the time it
 // takes is linear.
-func (p Privacy) mask(s string) string {
+func (p Privacy) Mask(s string) string {
 	if p == PrivacyFull || !strings.ContainsAny(s, atSigns+ellipsis) {
 		return s
 	}

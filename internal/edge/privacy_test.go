@@ -44,10 +44,10 @@ func TestMask(t *testing.T) {
 		{"secret\x00secret@corp.example", "secret\x00*@corp.example"},
 		{"\xffsecret@corp.example", "*@corp.example"},
 	} {
-		if got := PrivacyDomain.mask(c.in); got != c.want {
+		if got := PrivacyDomain.Mask(c.in); got != c.want {
 			t.Errorf("%q: got %q, want %q", c.in, got, c.want)
 		}
-		if got := PrivacyFull.mask(c.in); got != c.in {
+		if got := PrivacyFull.Mask(c.in); got != c.in {
 			t.Errorf("%q: changed to %q", c.in, got)
 		}
 	}
@@ -60,7 +60,7 @@ func TestMaskTellsMailboxes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, want := PrivacyHash.mask("for <"+s+">: no"), "for <"+PrivacyHash.Show(a)+">: no"; got != want {
+		if got, want := PrivacyHash.Mask("for <"+s+">: no"), "for <"+PrivacyHash.Show(a)+">: no"; got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
@@ -69,7 +69,7 @@ func TestMaskTellsMailboxes(t *testing.T) {
 func TestMaskIsLinear(t *testing.T) {
 	for _, piece := range []string{"@", `"@`, `\"@`, `"…`, `@\"…`, "a…", "a@…", "a@b ", `"a@b`, "@[", `\`, `\"`, "…"} {
 		began := time.Now()
-		PrivacyDomain.mask(strings.Repeat(piece, 1<<17))
+		PrivacyDomain.Mask(strings.Repeat(piece, 1<<17))
 		if d := time.Since(began); d > 10*time.Second {
 			t.Errorf("%q: took %s", piece, d)
 		}
@@ -81,7 +81,7 @@ func FuzzMask(f *testing.F) {
 	f.Add(`"`, `"@x`)
 	f.Add("…", "@")
 	f.Fuzz(func(t *testing.T, before, after string) {
-		got := PrivacyDomain.mask(before + "Zsecret@corp.example" + after)
+		got := PrivacyDomain.Mask(before + "Zsecret@corp.example" + after)
 		if strings.Contains(got, "Zsecret") {
 			t.Errorf("got %q", got)
 		}

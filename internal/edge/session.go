@@ -65,7 +65,7 @@ func (s *session) greet() mail.Reply {
 	r := named(s.soften(gw, v.Reply), s.in.ID)
 	gw.metrics().Reject(s.w.cfg.Name, StageHelo, r, ReasonFilter)
 	gw.Log.Info("client refused", KeyID, s.in.ID, KeyListener, s.w.cfg.Name, KeyClient, s.in.Client.Addr().String(), KeyHelo, s.in.Helo,
-		KeyStage, StageHelo, KeyBecause, gw.Privacy.mask(v.Because), KeyReply, gw.Privacy.mask(r.String()))
+		KeyStage, StageHelo, KeyBecause, gw.Privacy.Mask(v.Because), KeyReply, gw.Privacy.Mask(r.String()))
 	s.recordVerdict(gw, judgement{id: s.in.ID, stage: StageHelo, reports: s.reports, verdict: &v})
 	return r
 }

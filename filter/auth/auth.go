@@ -53,7 +53,7 @@ type DKIMResult struct {
 type PartReport struct {
 	Path   string   `json:"path"`
 	Type   string   `json:"type"`   // declared media type
-	Names  []string `json:"names"`  // every name that any reading gives it
+	Names  []string `json:"names"`  // names that some reading gives it, at most five
 	Size   int64    `json:"size"`   // decoded octets
 	SHA256 string   `json:"sha256"` // of the decoded octets, hex
 	Class  string   `json:"class"`  // "" for nothing special

@@ -20,13 +20,12 @@ import (
 // The reply to the final dot is the exception. There the content is known, and may be what the words are
 // about: only what clearly names the host counts.
 
-// counts says where a phrase speaks of the host.
+// counts says how much a phrase is believed.
 type counts uint8
 
 const (
-	always        counts = iota // also in reply to the final dot
-	beforeContent               // in reply to RCPT and DATA
-	notOfSender                 // as beforeContent, where the reply does not give an address as the reason
+	always        counts = iota // whatever else the reply says
+	beforeContent               // where the reply gives neither a mailbox nor the sender as the reason
 )
 
 // hostPhrases are the words by which servers speak of the host that talks with them; the text is in lower
@@ -46,7 +45,7 @@ var hostPhrases = []struct {
 	// RFC 7208 4.1: <ip> is the address of the client, and that is ours.
 	{regexp.MustCompile(`\b(spf|sender policy framework)\b`), beforeContent},
 	// Postfix says so of senders, too: reject_rhsbl_sender.
-	{regexp.MustCompile(`\b(blocked using|bl[oa]ck[- ]?list)`), notOfSender},
+	{regexp.MustCompile(`\b(blocked using|bl[oa]ck[- ]?list)`), beforeContent},
 }
 
 // aboutUs reports whether a refusal of RCPT or DATA speaks about us, and not about the recipient, the
@@ -62,20 +61,34 @@ func (t *transaction) aboutHost(r mail.Reply, dot bool) bool {
 		return true
 	}
 	text := withoutAddresses(r.Text)
-	// RFC 3463 3.2, 3.3: with such a code the server names the mailbox as the reason. Only plain words
-	// are believed more.
-	mailbox := r.Enhanced != (mail.Enhanced{}) && aboutMailbox(r)
-	ofSender := strings.Contains(text, "sender address") || strings.Contains(text, "recipient address [")
+	if dot {
+		// What follows the beginning may be words of the message, such as a file's name, or a footer that
+		// stands below every refusal of the server's.
+		return hostAtDot.MatchString(text)
+	}
+	// RFC 3463 3.2, 3.3: with such a code, or in plain words, the server names the mailbox as the reason.
+	mailbox := r.Enhanced != (mail.Enhanced{}) && aboutMailbox(r) || plainMailbox.MatchString(text)
+	ofSender := strings.Contains(text, "sender address") || strings.Contains(text, "sender domain") || strings.Contains(text, "recipient address [")
+	words := names.ReplaceAllString(text, " ") // whoever is refused has chosen those names
 	for _, p := range hostPhrases {
-		if p.where != always && (dot || mailbox) || p.where == notOfSender && ofSender {
+		if p.where == beforeContent && (mailbox || ofSender) {
 			continue
 		}
-		if p.text.MatchString(text) {
+		if p.text.MatchString(words) {
 			return true
 		}
 	}
-	return !mailbox && (namesAddress(text, t.c.localAddr(), dot) || !dot && t.namesUs(text))
+	return !mailbox && !ofSender && (namesAddress(text, t.c.localAddr()) || t.namesUs(text))
 }
+
+var (
+	// hostAtDot is how a reply to the final dot begins that judges the host: Postfix names the host first.
+	hostAtDot = regexp.MustCompile(`^(<[^<>]*>)?:? ?(service unavailable; )?(client host\b|client \[|helo command\b|external client\b|client does not have permissions? to submit)`)
+	// plainMailbox are the words of servers without enhanced codes.
+	plainMailbox = regexp.MustCompile(`\b(user unknown|unknown user|no such user|no mailbox|mailbox (unknown|unavailable|not found)|does not exist)\b`)
+	// names are host names and URLs.
+	names = regexp.MustCompile(`https?://\S+|[a-z0-9_-]+(\.[a-z0-9_-]+)*\.[a-z][a-z0-9_-]+`)
+)
 
 // hostCode reports whether an enhanced code alone says that the host is the reason.
 func hostCode(e mail.Enhanced, dot bool) bool {
@@ -101,10 +114,9 @@ func withoutAddresses(text string) string {
 	return strings.Join(strings.Fields(text), " ")
 }
 
-// namesAddress reports whether the text names our end of the connection. In reply to the final dot a
-// loopback address does not count: it is that of every content filter on the same host, too.
-func namesAddress(text string, local netip.Addr, dot bool) bool {
-	if !local.IsValid() || dot && local.IsLoopback() {
+// namesAddress reports whether the text names our end of the connection.
+func namesAddress(text string, local netip.Addr) bool {
+	if !local.IsValid() {
 		return false
 	}
 	words := strings.FieldsFunc(text, func(r rune) bool {

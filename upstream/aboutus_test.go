@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"net"
 	"net/netip"
 	"testing"
 
@@ -10,21 +11,21 @@ import (
 func TestNamesAddress(t *testing.T) {
 	for _, c := range []struct {
 		text, local string
-		rcpt, dot   bool
+		want        bool
 	}{
-		{"refused: [192.0.2.1]", "192.0.2.1", true, true},
-		{"192.0.2.1.", "192.0.2.1", true, true},
-		{"see http://list.test/?ip=192.0.2.1&x", "192.0.2.1", true, true},
-		{"192.0.2.10 192.0.2.1.5 192.0.2", "192.0.2.1", false, false},
-		{"[ipv6:2001:db8:0::1]", "2001:db8::1", true, true},
-		{"host 2001:db8::1: refused", "2001:db8::1", true, true},
-		{"2001:db8::11", "2001:db8::1", false, false},
-		{"from mta([127.0.0.1]:10025): 550 spam", "127.0.0.1", true, false},
-		{"no address", "", false, false},
+		{"refused: [192.0.2.1]", "192.0.2.1", true},
+		{"192.0.2.1.", "192.0.2.1", true},
+		{"see http://list.test/?ip=192.0.2.1&x", "192.0.2.1", true},
+		{"192.0.2.10 192.0.2.1.5 192.0.2", "192.0.2.1", false},
+		{"[ipv6:2001:db8:0::1]", "2001:db8::1", true},
+		{"host 2001:db8::1: refused", "2001:db8::1", true},
+		{"2001:db8::11", "2001:db8::1", false},
+		{"from mta([127.0.0.1]:10025): 550 spam", "127.0.0.1", true},
+		{"no address", "", false},
 	} {
 		local, _ := netip.ParseAddr(c.local)
-		if rcpt, dot := namesAddress(c.text, local, false), namesAddress(c.text, local, true); rcpt != c.rcpt || dot != c.dot {
-			t.Errorf("%q: %v, at the dot %v", c.text, rcpt, dot)
+		if got := namesAddress(c.text, local); got != c.want {
+			t.Errorf("%q: %v", c.text, got)
 		}
 	}
 }
@@ -58,6 +59,35 @@ func TestWithoutAddresses(t *testing.T) {
 	} {
 		if got := withoutAddresses(text); got != want {
 			t.Errorf("%q: %q", text, got)
+		}
+	}
+}
+
+// TestAboutHost holds judgements on the host apart from words that the sender, or whoever wrote a footer, chose.
+func TestAboutHost(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	tr := transaction{c: &conn{raw: ours, hello: "mx.example.org"}, env: mail.Envelope{To: []mail.Address{address(t, "b@y.test")}}}
+	for _, c := range []struct {
+		text      string
+		e         mail.Enhanced
+		rcpt, dot bool
+	}{
+		{"<unknown[10.0.0.1]>: Client host rejected: cannot find your hostname", mail.Enhanced{5, 7, 1}, true, true},
+		{"Service unavailable; Client host [10.0.0.1] blocked using zen.test", mail.Enhanced{5, 7, 1}, true, true},
+		{"External client with IP address 10.0.0.1 does not have permissions to submit", mail.Enhanced{5, 7, 1}, true, true},
+		{"SPF check failed", mail.Enhanced{5, 7, 23}, true, true},
+		{"Sender address [x@spf.listed.test] blocked using dbl.test; https://dbl.test/?domain=spf.listed.test", mail.Enhanced{5, 7, 1}, false, false},
+		{"<helo.evil.test>: sender domain is not welcome", mail.Enhanced{5, 7, 1}, false, false},
+		{"Reject - BANNED: .exe,reverse dns.exe", mail.Enhanced{5, 7, 0}, false, false},
+		{"Message looks like spam. Contact us; client (10.0.0.5)", mail.Enhanced{5, 7, 1}, false, false},
+		{"mx.example.org: no mailbox here by that name", mail.Enhanced{}, false, false},
+		{"user unknown", mail.Enhanced{}, false, false},
+	} {
+		r := mail.Reply{Code: 550, Enhanced: c.e, Text: c.text}
+		if rcpt, dot := tr.aboutHost(r, false), tr.aboutHost(r, true); rcpt != c.rcpt || dot != c.dot {
+			t.Errorf("%q: %v, at the dot %v", c.text, rcpt, dot)
 		}
 	}
 }

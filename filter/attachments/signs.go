@@ -24,10 +24,12 @@ const signLength = 60
 // partSigns takes a body, and tells whether it has what a reader could take for a part or an attachment.
 type partSigns struct {
 	line    []byte // the first octets of the line, at most signLength
+	length  int    // octets of the line
 	foreign bool   // the line has octets that are not of base64
 	dashes  bool   // there was a line that begins with "--"
 	field   bool   // behind it, there was one that begins like a field of a part
-	base64  bool   // there was a long line of base64
+	long    bool   // the line before was a long one of base64
+	base64  bool   // there was such a line with more behind it
 }
 
 // Write takes some of the body. It never fails.
@@ -42,6 +44,7 @@ func (s *partSigns) Write(b []byte) (int, error) {
 		default:
 			s.foreign = true
 		}
+		s.length++
 		if len(s.line) < signLength {
 			s.line = append(s.line, c)
 		}
@@ -55,15 +58,21 @@ func (s *partSigns) endLine() {
 	switch {
 	case bytes.HasPrefix(line, []byte("--")):
 		s.dashes = true
-	case len(line) == signLength && !s.foreign && bytes.IndexByte(line, ' ') < 0:
-		s.base64 = true
+	case len(line) == signLength && !s.foreign && bytes.IndexByte(line, ' ') < 0 && bytes.IndexByte(line, '=') < 0:
+		// One such line may be a rule, a key or a checksum; it is none with more behind it, or without end.
+		s.base64 = s.base64 || s.long || s.length >= 4*signLength
+		s.long = true
+		s.line, s.length, s.foreign = s.line[:0], 0, false
+		return
+	case s.long && !s.foreign && len(line) > 0 && len(line)%4 == 0 && bytes.IndexByte(line, ' ') < 0:
+		s.base64 = true // the end of it
 	case s.dashes:
 		name := strings.ToLower(string(line))
 		for _, f := range []string{"content-type", "content-disposition", "content-transfer-encoding"} {
 			s.field = s.field || strings.HasPrefix(name, f)
 		}
 	}
-	s.line, s.foreign = s.line[:0], false
+	s.line, s.length, s.foreign, s.long = s.line[:0], 0, false, false
 }
 
 // found says what was found when the body has ended, "" for nothing.

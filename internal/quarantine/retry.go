@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/postern-mail/postern/mail"
 )
@@ -58,6 +59,10 @@ func digest(b *mail.Blob) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
+// retryWithin is how long a message that comes again is taken for a sender's retry: one that comes later is held
+// anew, as is one whose entry somebody has dealt with, or that would not be kept as long as a new one.
+const retryWithin = 24 * time.Hour
+
 // heldAs gives the id under which a message that is to be held is held already, "" if there is none.
 func (s *Store) heldAs(e Entry) string {
 	if e.Kind != Held {
@@ -70,7 +75,11 @@ func (s *Store) heldAs(e Entry) string {
 		return ""
 	}
 	there, err := s.Get(id)
-	if err != nil || there.SHA256 != e.SHA256 {
+	if err != nil || there.SHA256 != e.SHA256 || there.Released != nil || there.InDoubt {
+		return ""
+	}
+	age := s.o.Now().Sub(there.Time)
+	if keep := time.Duration(s.keepFor.Load()); age > retryWithin || keep > 0 && age > keep/2 {
 		return ""
 	}
 	if info, err := s.o.FS.Stat(s.path(id, contentSuffix)); err != nil || info.Size() != there.Size {

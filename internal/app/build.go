@@ -247,7 +247,7 @@ func labels(cfg *config.Config) metrics.Labels {
 }
 
 // hooks tells metrics and log what relays do: servers that are down, and what is ours to mend.
-func hooks(m *metrics.Metrics, log *slog.Logger, show edge.Privacy) upstream.Hooks {
+func hooks(m *metrics.Metrics, log *slog.Logger, show func() edge.Privacy) upstream.Hooks {
 	h := m.Hooks()
 	up, fault := h.Up, h.Fault
 	var down sync.Map // by server
@@ -263,7 +263,7 @@ func hooks(m *metrics.Metrics, log *slog.Logger, show edge.Privacy) upstream.Hoo
 	}
 	h.Fault = func(server string, stage upstream.Stage, r mail.Reply, err error) {
 		fault(server, stage, r, err)
-		log.Error("upstream server does not take mail from us: mend this", "server", server, "stage", string(stage), "reply", show.Mask(r.String()), "error", show.Mask(fmt.Sprint(err)))
+		log.Error("upstream server does not take mail from us: mend this", "server", server, "stage", string(stage), "reply", show().Mask(r.String()), "error", show().Mask(fmt.Sprint(err)))
 	}
 	return h
 }

@@ -276,8 +276,15 @@ func releaseOne(ctx context.Context, cfg *config.Config, table *upstream.Table, 
 		}
 		name, env.To = route.Upstream, append(env.To, a)
 	}
-	content := mail.NewContent(b.Retain(), mail.LineFaults{}, mail.Limits{})
+	limits := mail.Limits{}
+	for _, l := range cfg.Listeners {
+		limits.HeaderOctets = max(limits.HeaderOctets, l.Limits.Header)
+	}
+	content := mail.NewContent(b.Retain(), mail.LineFaults{}, limits)
 	defer content.Release()
+	if content.Header().Truncated() {
+		return errors.New("its header is larger than limits.header: what is in the rest can't be told")
+	}
 	// RFC 5321 4.4: whoever passes a message on adds a Received field; this one's client was ourselves.
 	received := fmt.Sprintf("from quarantine by %s\r\n\twith LOCAL id %s; %s", cfg.Hostname, e.ID, time.Now().Format(time.RFC1123Z))
 	edits := append(pipeline.Untrusted(content.Header(), cfg.Hostname), mail.AddField{Name: "Received", Body: received})

@@ -1,12 +1,14 @@
 package app
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postern-mail/postern/internal/peertest"
 )
@@ -58,5 +60,48 @@ filters: []
 		if got := try(first, 100); got == "250" {
 			t.Error("the listener that went still takes mail")
 		}
+	}
+}
+
+// TestRemovedListenerDoesNotHoldUpTheEnd closes a gateway while a listener that a reload has removed still waits for a
+// client that has begun a transaction and says no more.
+func TestRemovedListenerDoesNotHoldUpTheEnd(t *testing.T) {
+	const head = `
+hostname: mx.example.org
+routes: [{to: [example.org], upstream: local}]
+upstreams: {local: {maildir: "{{dir}}/mail"}}
+state: {directory: "{{dir}}/state"}
+filters: []
+`
+	first, second := peertest.FreeAddr(t), peertest.FreeAddr(t)
+	g := startGateway(t, head+fmt.Sprintf("listeners: {a: {address: %q}, b: {address: %q}}\n", first, second))
+	c, err := net.Dial("tcp", first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	for _, line := range []string{"", "EHLO client.test\r\n", "MAIL FROM:<a@client.test>\r\n"} {
+		if _, err := c.Write([]byte(line)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readReply(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := strings.ReplaceAll(head, "{{dir}}", g.dir) + fmt.Sprintf("listeners: {b: {address: %q}}\n", second)
+	if err := os.WriteFile(g.app.o.Config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.reload(t.Context())
+	if len(g.leaving) != 1 {
+		t.Fatalf("%d listeners are leaving", len(g.leaving))
+	}
+	ended := make(chan struct{})
+	go func() { g.close(); close(ended) }()
+	select {
+	case <-ended:
+	case <-time.After(drainTime / 2):
+		t.Error("the gateway waits for a listener that is gone")
 	}
 }

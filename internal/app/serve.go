@@ -45,6 +45,7 @@ type gateway struct {
 	current   atomic.Pointer[edge.Gateway]
 	certs     map[string]*atomic.Pointer[tls.Certificate] // by listener
 	listeners []*listener                                 // changed by start and reload only
+	leaving   []*listener                                 // closed by reloads; their last transactions may go on
 	level     *slog.LevelVar
 	web       *web
 	ready     atomic.Bool
@@ -126,11 +127,12 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (
 // install makes everything that a configuration describes but the doors, and then, all at once, puts it in
 // the place of what was there.
 func (g *gateway) install(cfg *config.Config) error {
-	p, err := g.app.prepare(cfg, &g.relays, g.log, g.metrics.FilterRun, hooks(g.metrics, g.log, privacy(cfg.Log.Privacy)), g.metrics.DNSQuery)
+	p, err := g.app.prepare(cfg, &g.relays, g.log, g.metrics.FilterRun, hooks(g.metrics, g.log, g.privacy), g.metrics.DNSQuery)
 	if err != nil {
 		return err
 	}
 	g.metrics.Configured(labels(cfg))
+	expiries := map[string]time.Time{}
 	for name, c := range p.certs {
 		if c == nil {
 			continue
@@ -140,9 +142,10 @@ func (g *gateway) install(cfg *config.Config) error {
 		}
 		g.certs[name].Store(c)
 		if c.Leaf != nil {
-			g.metrics.CertificateExpiry(name, c.Leaf.NotAfter)
+			expiries[name] = c.Leaf.NotAfter
 		}
 	}
+	g.metrics.CertificateExpiries(expiries)
 	g.cfg.Store(cfg)
 	g.current.Store(&edge.Gateway{
 		Hostname: cfg.Hostname, Node: cfg.Node, Postmaster: cfg.Postmaster,
@@ -163,6 +166,14 @@ func closeAll(all []closer) {
 	for _, c := range all {
 		c.Close()
 	}
+}
+
+// privacy is how much of addresses the log may show at the moment.
+func (g *gateway) privacy() edge.Privacy {
+	if cfg := g.cfg.Load(); cfg != nil {
+		return privacy(cfg.Log.Privacy)
+	}
+	return edge.PrivacyHash // nothing is known yet
 }
 
 func privacy(word string) edge.Privacy {
@@ -207,7 +218,7 @@ func (g *gateway) bind(ctx context.Context, cfg *config.Config) ([]*listener, er
 		}
 		n, err := lc.Listen(ctx, "tcp", l.Address)
 		if err != nil {
-			return all, fmt.Errorf("listener %s: %w", l.Name, err)
+			return all, fmt.Errorf("listener %s: %w (an address that overlaps one in use is taken by a restart only)", l.Name, err)
 		}
 		all = append(all, &listener{cfg: l, server: edge.NewServer(g.listenerConfig(l), g.current.Load), net: n})
 	}
@@ -228,13 +239,14 @@ func (g *gateway) listenerConfig(l config.Listener) edge.ListenerConfig {
 
 // serve lets a listener take connections.
 func (g *gateway) serve(l *listener) {
-	g.log.Info("listening", "listener", l.cfg.Name, "address", l.net.Addr().String())
+	name := l.cfg.Name // a reload may change it
+	g.log.Info("listening", "listener", name, "address", l.net.Addr().String())
 	g.background.Go(func() {
 		if err := l.server.Serve(l.net); err != nil && !errors.Is(err, net.ErrClosed) {
-			g.log.Error("listener ended", "listener", l.cfg.Name, "error", err)
+			g.log.Error("listener ended", "listener", name, "error", err)
 			g.ready.Store(false)
 			select {
-			case g.failed <- fmt.Errorf("listener %s: %w", l.cfg.Name, err):
+			case g.failed <- fmt.Errorf("listener %s: %w", name, err):
 			default: // one failure ends the gateway
 			}
 		}
@@ -290,6 +302,7 @@ func (g *gateway) swap(ctx context.Context, cfg *config.Config) error {
 	for _, l := range old {
 		if !slices.Contains(all, l) {
 			g.log.Info("listener closed", "listener", l.cfg.Name, "address", l.net.Addr().String())
+			g.leaving = append(g.leaving, l)
 			g.background.Go(func() { g.drainOne(context.WithoutCancel(ctx), l) })
 		}
 	}
@@ -331,7 +344,7 @@ func (g *gateway) drain(signals <-chan os.Signal) error {
 	go func() {
 		defer close(done)
 		var all sync.WaitGroup
-		for _, l := range g.listeners {
+		for _, l := range slices.Concat(g.listeners, g.leaving) {
 			all.Go(func() { g.drainOne(ctx, l) })
 		}
 		all.Wait()
@@ -355,7 +368,7 @@ func (g *gateway) drain(signals <-chan os.Signal) error {
 // senders come again.
 func (g *gateway) close() {
 	g.ready.Store(false)
-	for _, l := range g.listeners {
+	for _, l := range slices.Concat(g.listeners, g.leaving) {
 		_ = l.server.Close()
 		_ = l.net.Close()
 	}

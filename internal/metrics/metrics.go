@@ -126,9 +126,13 @@ func (m *Metrics) Quarantine(usage func() quarantine.Usage) { m.usage.Store(&usa
 // StateDirectory names the folder whose file system is watched for room.
 func (m *Metrics) StateDirectory(dir string) { m.directory.Store(&dir) }
 
-// CertificateExpiry tells until when the certificate of a listener is valid.
-func (m *Metrics) CertificateExpiry(listener string, notAfter time.Time) {
-	m.certExpiry.WithLabelValues(m.name(&m.listeners, listener)).Set(float64(notAfter.Unix()))
+// CertificateExpiries tells until when the certificates of listeners are valid. Those of listeners that are not
+// named are forgotten: nobody would renew them.
+func (m *Metrics) CertificateExpiries(notAfter map[string]time.Time) {
+	m.certExpiry.Reset()
+	for listener, t := range notAfter {
+		m.certExpiry.WithLabelValues(m.name(&m.listeners, listener)).Set(float64(t.Unix()))
+	}
 }
 
 func (m *Metrics) program(o Options) {

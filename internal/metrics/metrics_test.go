@@ -33,7 +33,7 @@ func testMetrics(t *testing.T) *Metrics {
 		Listeners: []string{"public"}, Filters: []string{"spf", "attachments"}, Routes: []string{"example.org"}, Servers: []string{"mail:25"},
 	}})
 	m.StateDirectory(t.TempDir())
-	m.CertificateExpiry("public", time.Unix(2000000000, 0))
+	m.CertificateExpiries(map[string]time.Time{"public": time.Unix(2000000000, 0)})
 	return m
 }
 
@@ -201,7 +201,7 @@ func TestUnknownLabels(t *testing.T) {
 		m.FilterRun(pipeline.Report{Stage: x, Outcome: pipeline.Outcome(i), Result: filter.Result{Facts: []filter.Fact{
 			auth.SPF.Of(auth.SPFResult{Result: auth.Result(x)}), auth.Parts.Of([]auth.PartReport{{Class: x, Action: x}}),
 		}}})
-		m.CertificateExpiry(x, time.Time{})
+		m.CertificateExpiries(map[string]time.Time{x: {}})
 		h := m.Hooks()
 		h.Phase(x, upstream.Stage(x), 0)
 		h.Result(x, upstream.Kind(i), i)
@@ -240,6 +240,10 @@ func TestConfigured(t *testing.T) {
 	m := testMetrics(t)
 	everything(m)
 	m.Configured(Labels{Listeners: []string{"office", "public"}, Filters: []string{"dkim"}, Routes: []string{"example.net"}, Servers: []string{"b:25"}})
+	m.CertificateExpiries(map[string]time.Time{"office": time.Unix(1, 0)})
+	if n := testutil.CollectAndCount(m.certExpiry); n != 1 {
+		t.Errorf("%d certificates, not the one that is left", n)
+	}
 	m.ConnectionOpened("office")
 	if got := value(t, m, `postern_smtp_connections_active{listener="office"}`); got != "1" {
 		t.Error(got)

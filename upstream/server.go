@@ -229,7 +229,7 @@ func (s *server) judge(o Outcome, givenUp bool) {
 	case o.Kind == OurFault:
 		s.mark(false)
 		s.cfg.Hooks.fault(o)
-	case o.Kind == Unreachable:
+	case o.Kind == Unreachable, o.Kind == Unknown: // where there is another server, the client's retry goes there
 		s.mark(false)
 	}
 }

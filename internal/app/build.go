@@ -135,7 +135,8 @@ func newRecipients(cfg *config.Config, log *slog.Logger) (map[string]upstream.Re
 		path := r.Recipients.File
 		source, err := upstream.NewFile(path, func(err error) {
 			if err != nil {
-				log.Error("recipients file can't be used: the last good one is in force", "file", path, "error", err)
+				log.Error("recipients file can't be used: the last good one is in force", "file", path,
+					"error", privacy(cfg.Log.Privacy).Mask(err.Error()))
 			} else {
 				log.Info("recipients file taken anew", "file", path)
 			}
@@ -263,7 +264,12 @@ func hooks(m *metrics.Metrics, log *slog.Logger, show func() edge.Privacy) upstr
 	}
 	h.Fault = func(server string, stage upstream.Stage, r mail.Reply, err error) {
 		fault(server, stage, r, err)
-		log.Error("upstream server does not take mail from us: mend this", "server", server, "stage", string(stage), "reply", show().Mask(r.String()), "error", show().Mask(fmt.Sprint(err)))
+		cause := ""
+		if err != nil {
+			cause = show().Mask(err.Error())
+		}
+		log.Error("upstream server does not take mail from us: mend this", "server", server, "stage", string(stage),
+			"reply", show().Mask(r.String()), "error", cause)
 	}
 	return h
 }

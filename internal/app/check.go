@@ -85,6 +85,6 @@ func warnOfPostmaster(cfg *config.Config, table *upstream.Table, log *slog.Logge
 		_, err = table.Route(upstream.Query{Recipient: a})
 	}
 	if err != nil {
-		log.Warn("no route takes mail for the postmaster: <postmaster> without a domain is refused", "postmaster", cfg.Postmaster)
+		log.Warn("no route takes mail for the postmaster: <postmaster> without a domain is refused", "postmaster", privacy(cfg.Log.Privacy).Mask(cfg.Postmaster))
 	}
 }

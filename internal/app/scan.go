@@ -266,7 +266,7 @@ func (s *scan) run(ctx context.Context, content *mail.Content) {
 	if s.reply.IsZero() {
 		s.reply = mail.NewReply(250, 2, 0, 0, "Ok")
 		if s.verdict.Action == filter.Quarantine && s.cfg.Policy(s.policy.policy.Name).QuarantineReply == "reject" {
-			s.reply = mail.NewReply(550, 5, 7, 1, "held as "+s.transaction.ID)
+			s.reply = mail.NewReply(550, 5, 7, 1, "Message held for inspection as "+s.transaction.ID)
 		}
 	}
 	if s.cfg.SoftBounce {

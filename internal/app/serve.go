@@ -263,7 +263,8 @@ func (g *gateway) reload(ctx context.Context) {
 	}
 	g.metrics.Reloaded(err == nil)
 	if err != nil {
-		g.log.Error("configuration not taken: the old one is in force", "config", g.app.o.Config, "error", err)
+		g.log.Error("configuration not taken: the old one is in force", "config", g.app.o.Config,
+			"error", g.privacy().Mask(err.Error()))
 		return
 	}
 	g.log.Info("configuration taken", "config", g.app.o.Config)

@@ -53,6 +53,9 @@ func (p Privacy) words(reply string) string {
 
 // findings gives what the log may show of findings: their details quote the message and its envelope.
 func (p Privacy) findings(all []pipeline.StageFinding) []pipeline.StageFinding {
+	if all == nil {
+		all = []pipeline.StageFinding{} // a list in the log, also of nothing
+	}
 	if p == PrivacyFull {
 		return all
 	}

@@ -124,23 +124,28 @@ func (p *Part) contentType(f Field, v *structured) {
 
 // addBoundaries adds what readers make of the boundary parameter, in all its forms.
 func (p *Part) addBoundaries(attrs []*attribute) {
+	eachReading(attrs, p.addBoundary, "boundary")
+}
+
+// eachReading gives every value that some reader makes of the parameters of these names.
+func eachReading(attrs []*attribute, add func(string), names ...string) {
 	for _, a := range attrs {
-		if a.name != "boundary" {
+		if !slices.Contains(names, a.name) {
 			continue
 		}
 		for _, q := range a.plain {
-			p.addBoundary(q.value)
+			add(q.value)
 			for _, o := range q.others {
-				p.addBoundary(o)
+				add(o)
 			}
 		}
 		for _, q := range a.extended {
-			p.addBoundary(decodeExtended(q.value))
-			p.addBoundary(q.value)
+			add(decodeExtended(q.value))
+			add(q.value)
 		}
 		if len(a.segments) > 0 {
-			p.addBoundary(a.joined())
-			p.addBoundary(a.rawJoined())
+			add(a.joined())
+			add(a.rawJoined())
 		}
 	}
 }
@@ -204,25 +209,7 @@ func (p *Part) addNames(f Field, v *structured) {
 }
 
 func (p *Part) addNamesOf(attrs []*attribute) {
-	for _, a := range attrs {
-		if a.name != "name" && a.name != "filename" {
-			continue
-		}
-		for _, q := range a.plain {
-			p.addName(q.value)
-			for _, o := range q.others {
-				p.addName(o)
-			}
-		}
-		for _, q := range a.extended {
-			p.addName(decodeExtended(q.value))
-			p.addName(q.value)
-		}
-		if len(a.segments) > 0 {
-			p.addName(a.joined())
-			p.addName(a.rawJoined())
-		}
-	}
+	eachReading(attrs, p.addName, "name", "filename")
 }
 
 // addName adds a name and, where it holds encoded words, its decoded form before it.

@@ -192,10 +192,10 @@ func TestTexts(t *testing.T) {
 		if root == nil || len(errs) > 0 {
 			t.Fatalf("%q is written %s: %v", s, text(s), errs)
 		}
-		if got := root.get("k"); got == nil || got.text != s {
+		if got := root.pair("k"); got == nil || got.value.text != s {
 			t.Fatalf("%q is written %s and read %+v", s, text(s), got)
 		}
-		if got := root.get(s + "x"); got == nil || len(got.items) != 2 || got.items[1].text != s {
+		if got := root.pair(s + "x"); got == nil || len(got.value.items) != 2 || got.value.items[1].text != s {
 			t.Fatalf("as a key, %q is written %s and read %+v", s, word(s+"x"), root)
 		}
 	})

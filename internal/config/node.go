@@ -56,14 +56,7 @@ type pair struct {
 	value  *node
 }
 
-// get finds the value of a key, nil if there is none.
-func (n *node) get(key string) *node {
-	if p := n.pair(key); p != nil {
-		return p.value
-	}
-	return nil
-}
-
+// pair finds a key and its value, nil if there is none.
 func (n *node) pair(key string) *pair {
 	if n == nil {
 		return nil

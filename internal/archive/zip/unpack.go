@@ -1,0 +1,128 @@
+package zip
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+
+	"github.com/klauspost/compress/flate"
+
+	"github.com/postern-mail/postern/internal/archive"
+)
+
+// Methods of packing (APPNOTE 4.4.5).
+const (
+	methodStored    = 0
+	methodDeflate   = 8
+	methodDeflate64 = 9
+	methodBzip2     = 12
+	methodLZMA      = 14
+	methodZstdOld   = 20
+	methodZstd      = 93
+	methodXZ        = 95
+	methodAES       = 99
+)
+
+// known reports whether APPNOTE 4.4.5 gives a method a meaning.
+func known(m uint16) bool { return m <= 20 || m == 97 || m == 98 || m == 99 || m >= 92 && m <= 96 }
+
+var (
+	errCut   = errors.New("the archive ends before its content does")
+	errSum   = errors.New("its checksum is wrong")
+	errSlack = errors.New("its packed form ends before its place does")
+)
+
+// unpack unpacks the content of an entry that has some.
+func (r *Reader) unpack(ctx context.Context, e *Entry, b *archive.Budget) (f *archive.File, problem, err error) {
+	left := r.f.Size() - e.data
+	n, cut := left, false
+	if !e.open {
+		n, cut = min(e.Packed, left), e.Packed > left
+	}
+	src := &source{r: io.NewSectionReader(r.f, e.data, n), total: &r.read, free: 4*r.f.Size() + 1<<20, b: b}
+	in := bufio.NewReaderSize(src, 32<<10)
+	out, err := decoder(e.Method, in, e.Size)
+	if err != nil {
+		return nil, err, nil
+	}
+	sum := &summed{r: out, hash: crc32.NewIEEE()}
+	f, problem, err = archive.Spool(ctx, sum, b)
+	if src.err != nil {
+		// Of reading f, whatever the decoder made of it.
+		if f != nil {
+			_ = f.Close()
+		}
+		return nil, nil, src.err
+	}
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case src.spent != nil:
+		problem = src.spent
+	case problem != nil && cut || problem == nil && cut && e.Method == methodStored:
+		problem = errCut
+	case problem != nil || e.open:
+	case src.n-int64(in.Buffered()) < n:
+		problem = errSlack
+	case f.Size() != e.Size:
+		problem = fmt.Errorf("it has %d octets and not %d, as its header says", f.Size(), e.Size)
+	case sum.hash.Sum32() != e.crc:
+		problem = errSum
+	}
+	return f, problem, nil
+}
+
+// decoder gives a reader of what in holds. It never reads beyond the end of the packed form.
+func decoder(method uint16, in *bufio.Reader, _ int64) (io.Reader, error) {
+	switch method {
+	case methodStored:
+		return in, nil
+	case methodDeflate:
+		return flate.NewReader(in), nil
+	}
+	return nil, fmt.Errorf("it is packed by a method that is not read: %d", method)
+}
+
+// source reads packed octets. What an archive of overlapping entries makes us read again and again is spent like
+// unpacked octets, for there are packed forms of nothing.
+type source struct {
+	r     io.Reader
+	n     int64
+	total *int64
+	free  int64
+	b     *archive.Budget
+	spent error
+	err   error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.n += int64(n)
+	*s.total += int64(n)
+	if *s.total > s.free && s.spent == nil {
+		s.spent = s.b.Spend(int64(n))
+	}
+	if s.spent != nil {
+		return 0, s.spent
+	}
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
+}
+
+// summed sums up what is read through it.
+type summed struct {
+	r    io.Reader
+	hash hash.Hash32
+}
+
+func (s *summed) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	_, _ = s.hash.Write(p[:n])
+	return n, err
+}

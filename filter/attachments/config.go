@@ -29,53 +29,73 @@ func (a action) String() string { return actionNames[a] }
 
 // UnmarshalYAML reads the action's name.
 func (a *action) UnmarshalYAML(unmarshal func(any) error) error {
+	i, err := readWord("action", actionNames, unmarshal)
+	if err == nil {
+		*a = action(i)
+	}
+	return err
+}
+
+// readWord decodes one of the words, and gives its place among them.
+func readWord(what string, words []string, unmarshal func(any) error) (int, error) {
 	var s string
 	if err := unmarshal(&s); err != nil {
-		return err
+		return 0, err
 	}
-	i := slices.Index(actionNames, s)
+	i := slices.Index(words, s)
 	if i < 0 {
-		return fmt.Errorf("attachments: action %q is unknown; allowed: %s", s, strings.Join(actionNames, ", "))
+		return 0, fmt.Errorf("attachments: %s %q is unknown; allowed: %s", what, s, strings.Join(words, ", "))
 	}
-	*a = action(i)
-	return nil
+	return i, nil
 }
 
 // class is a kind of dangerous content; "" is none.
 type class string
 
-// The classes of this version.
+// The classes.
 const (
-	executable class = "executable" // a machine, an installer or a virtual machine runs it
-	script     class = "script"     // an interpreter runs it
-	shortcut   class = "shortcut"   // it makes the desktop open or run something else
+	executable class = "executable"  // a machine, an installer or a virtual machine runs it
+	script     class = "script"      // an interpreter runs it
+	shortcut   class = "shortcut"    // it makes the desktop open or run something else
+	macroAuto  class = "macro_auto"  // a document runs or loads code when it is opened
+	macro      class = "macro"       // a document holds code that somebody must start
+	diskImage  class = "disk_image"  // a file system, which the desktop opens like a folder
+	activeHTML class = "active_html" // HTML or SVG that runs script
+	activePDF  class = "active_pdf"  // PDF that runs script, starts programs or holds files
+	partial    class = "partial"     // a piece of a message, or a pointer to where it lies
+	encrypted  class = "encrypted"   // something in it can't be read without a password or key
+	sealed     class = "sealed"      // it is encrypted for its recipient: S/MIME or OpenPGP
+	unreadable class = "unreadable"  // something in it could not be looked at
+	bomb       class = "bomb"        // looking into it would take more work than is allowed
 )
 
-var (
-	classes = []class{executable, script, shortcut}
-
-	// laterClasses are names that the documentation of later versions knows: an administrator who copies
-	// one of them is told that nothing would act on it.
-	laterClasses = []string{
-		"macro_auto", "macro", "disk_image", "active_html", "active_pdf", "partial", "encrypted",
-		"sealed", "unreadable", "bomb",
-	}
-)
+var classes = []class{
+	executable, script, shortcut, macroAuto, macro, diskImage, activeHTML, activePDF, partial, encrypted, sealed,
+	unreadable, bomb,
+}
 
 // config is the filter's own configuration.
 type config struct {
 	Classes      classRules `yaml:"classes"`
 	Names        nameRules  `yaml:"names"`
 	Types        typeRules  `yaml:"types"`
+	Archives     archives   `yaml:"archives"`
+	Ambiguous    ambiguity  `yaml:"ambiguous"`
 	KeepOriginal bool       `yaml:"keep_original"`
 	Notice       string     `yaml:"notice"`
 }
 
 func defaults() config {
 	return config{
-		Classes:      classRules{executable: strip, script: strip, shortcut: strip},
+		Classes: classRules{
+			executable: strip, script: strip, shortcut: strip, macroAuto: strip, macro: tag, diskImage: strip,
+			activeHTML: strip, activePDF: tag, partial: reject, encrypted: tag, sealed: pass,
+			unreadable: quarantine, bomb: reject,
+		},
 		Names:        nameRules{"*.reg": strip},
 		Types:        typeRules{},
+		Archives:     archives{Depth: 5, Files: 10000, Octets: 256 << 20, Ratio: 200},
+		Ambiguous:    rebuild,
 		KeepOriginal: true,
 	}
 }
@@ -113,21 +133,17 @@ func readRules[K ~string](what string, unmarshal func(any) error) (map[K]action,
 	return rules, nil
 }
 
-// UnmarshalText reads the name of a class of this version.
+// UnmarshalText reads the name of a class.
 func (c *class) UnmarshalText(text []byte) error {
-	name := string(text)
-	if !slices.Contains(classes, class(name)) {
-		what := "is unknown"
-		if slices.Contains(laterClasses, name) {
-			what = "is not in this version"
-		}
+	name := class(text)
+	if !slices.Contains(classes, name) {
 		allowed := make([]string, len(classes))
 		for i, c := range classes {
 			allowed[i] = string(c)
 		}
-		return fmt.Errorf("attachments: class %q %s; allowed: %s", name, what, strings.Join(allowed, ", "))
+		return fmt.Errorf("attachments: class %q is unknown; allowed: %s", name, strings.Join(allowed, ", "))
 	}
-	*c = class(name)
+	*c = name
 	return nil
 }
 

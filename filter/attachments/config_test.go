@@ -28,31 +28,46 @@ func decoder(docs ...string) func(any) error {
 }
 
 func TestDecodingMerges(t *testing.T) {
+	// with gives the defaults but for what change does to them.
+	with := func(change func(*config)) config {
+		c := defaults()
+		change(&c)
+		return c
+	}
 	tests := []struct {
 		name string
 		docs []string
 		want config
 	}{
 		{"nothing", nil, defaults()},
-		{"one class", []string{"classes: {script: reject}"}, config{
-			Classes: classRules{executable: strip, script: reject, shortcut: strip},
-			Names:   nameRules{"*.reg": strip}, Types: typeRules{}, KeepOriginal: true,
-		}},
+		{"one class", []string{"classes: {script: reject}"}, with(func(c *config) { c.Classes[script] = reject })},
+		{"every class", []string{
+			"classes: {executable: tag, script: tag, shortcut: tag, macro_auto: tag, macro: tag, disk_image: tag, active_html: tag, " +
+				"active_pdf: tag, partial: tag, encrypted: tag, sealed: tag, unreadable: tag, bomb: tag}",
+		}, with(func(c *config) {
+			for _, k := range classes {
+				c.Classes[k] = tag
+			}
+		})},
 		{"an overlay", []string{
 			"classes: {script: tag}\nnames: {'*.bin': reject}\nkeep_original: false",
 			"classes: {shortcut: pass}\nnames: {'*.reg': pass}\ntypes: {image/*: pass}",
-		}, config{
-			Classes: classRules{executable: strip, script: tag, shortcut: pass},
-			Names:   nameRules{"*.reg": pass, "*.bin": reject}, Types: typeRules{"image/*": pass},
-		}},
-		{"an overlay in another case", []string{"names: {'*.REG': tag}\ntypes: {Image/PNG: tag}"}, config{
-			Classes: classRules{executable: strip, script: strip, shortcut: strip},
-			Names:   nameRules{"*.reg": tag}, Types: typeRules{"image/png": tag}, KeepOriginal: true,
-		}},
-		{"an overlay of a map that is empty or null", []string{"names: {'*.bin': reject}", "names: {}\nclasses:\n"}, config{
-			Classes: classRules{executable: strip, script: strip, shortcut: strip},
-			Names:   nameRules{"*.reg": strip, "*.bin": reject}, Types: typeRules{}, KeepOriginal: true,
-		}},
+		}, with(func(c *config) {
+			c.Classes[script], c.Classes[shortcut] = tag, pass
+			c.Names, c.Types, c.KeepOriginal = nameRules{"*.reg": pass, "*.bin": reject}, typeRules{"image/*": pass}, false
+		})},
+		{"an overlay in another case", []string{"names: {'*.REG': tag}\ntypes: {Image/PNG: tag}"}, with(func(c *config) {
+			c.Names, c.Types = nameRules{"*.reg": tag}, typeRules{"image/png": tag}
+		})},
+		{"an overlay of a map that is empty or null", []string{"names: {'*.bin': reject}", "names: {}\nclasses:\n"}, with(func(c *config) {
+			c.Names["*.bin"] = reject
+		})},
+		{"bounds, one after the other", []string{
+			"archives: {depth: 3, octets: 1GiB}\nambiguous: reject", "archives: {ratio: 1000, files: 1}", "archives: {octets: 7}",
+		}, with(func(c *config) {
+			c.Archives, c.Ambiguous = archives{Depth: 3, Files: 1, Octets: 7, Ratio: 1000}, rejectAmbiguous
+		})},
+		{"ambiguous", []string{"ambiguous: quarantine", "ambiguous: pass"}, with(func(c *config) { c.Ambiguous = passAmbiguous })},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -81,14 +96,20 @@ func TestConfigurationErrors(t *testing.T) {
 		return p
 	}
 	tests := []struct{ name, doc, want string }{
-		{"class of a later version", "classes: {macro: strip}", `class "macro" is not in this version; allowed: executable, script, shortcut`},
-		{"no such class", "classes: {virus: strip}", `class "virus" is unknown; allowed: executable, script, shortcut`},
+		{"no such class", "classes: {virus: strip}", `class "virus" is unknown; allowed: executable, script, shortcut, macro_auto, macro, disk_image, active_html, active_pdf, partial, encrypted, sealed, unreadable, bomb`},
 		{"no such action", "classes: {script: delete}", `action "delete" is unknown; allowed: pass, tag, strip, quarantine, reject`},
 		{"no such action by name", "names: {'*.x': drop}", `action "drop" is unknown`},
 		{"null action", "classes: {script: }", `class "script" has no action; allowed: pass, tag, strip, quarantine, reject`},
 		{"null action by name", "names: {'*.x': }", `"*.x" has no action`},
-		{"key of a later version", "archives: {depth: 5}", `unknown field "archives"`},
-		{"another key of a later version", "ambiguous: rebuild", `unknown field "ambiguous"`},
+		{"no such bound", "archives: {deep: 5}", `unknown field "deep"`},
+		{"no depth", "archives: {depth: 0}", `"0" is no bound; allowed: whole numbers from 1 to 2147483647`},
+		{"negative files", "archives: {files: -1}", `"-1" is no bound`},
+		{"word for a ratio", "archives: {ratio: many}", `"many" is no bound`},
+		{"ratio with a unit", "archives: {ratio: 1k}", `"1k" is no bound`},
+		{"no octets", "archives: {octets: 0}", `"0" is no size; allowed: a whole number from 1, alone or with KiB, MiB`},
+		{"no such unit", "archives: {octets: 5MB}", `"5MB" is no size`},
+		{"too many octets", "archives: {octets: 9000000TiB}", `"9000000TiB" is no size`},
+		{"no such way", "ambiguous: strip", `value of ambiguous "strip" is unknown; allowed: rebuild, reject, quarantine, pass`},
 		{"malformed pattern", "names: {'[a': strip}", `pattern "[a" is malformed`},
 		{"empty pattern", "names: {'': strip}", `pattern "" is malformed`},
 		{"name with a folder", "names: {'a/*.exe': strip}", "has a slash"},
@@ -108,6 +129,20 @@ func TestConfigurationErrors(t *testing.T) {
 				t.Fatalf("filter %v, error %v, want %q", f, err, tt.want)
 			}
 		})
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for in, want := range map[string]octets{
+		"1": 1, "65536": 65536, "256MiB": 256 << 20, "2 GiB": 2 << 30, "1TiB": 1 << 40, "3KiB": 3072, "5k": 5000, "1M": 1e6, "2G": 2e9, "1T": 1e12,
+	} {
+		var a archives
+		if err := decoder("octets: " + in)(&a); err != nil || a.Octets != want {
+			t.Errorf("%s: %d, %v, want %d", in, a.Octets, err, want)
+		}
+		if got := a.limits("/d"); got.Octets != int64(want) || got.Dir != "/d" {
+			t.Errorf("%s: %+v", in, got)
+		}
 	}
 }
 

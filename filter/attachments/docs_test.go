@@ -19,10 +19,13 @@ func TestDocumented(t *testing.T) {
 			t.Errorf("not documented: %s", s)
 		}
 	}
-	for _, v := range []any{config{}, notice{}, removed{}} {
+	for _, v := range []any{config{}, archives{}, notice{}, removed{}} {
 		ty := reflect.TypeOf(v)
 		for i := range ty.NumField() {
 			if key := ty.Field(i).Tag.Get("yaml"); key != "" {
+				if ty == reflect.TypeFor[archives]() {
+					key = "archives." + key
+				}
 				want("| `" + key + "` |")
 			} else {
 				want("`." + ty.Field(i).Name + "`")
@@ -34,6 +37,9 @@ func TestDocumented(t *testing.T) {
 	}
 	for _, a := range actionNames {
 		want("| `" + a + "` |")
+	}
+	for _, a := range ambiguityNames {
+		want("`" + a + "`")
 	}
 	for _, l := range []string{executableExtensions, scriptExtensions, shortcutExtensions} {
 		for _, e := range strings.Fields(l) {

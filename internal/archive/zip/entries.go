@@ -80,6 +80,7 @@ func (p *parser) addFound(at int64, c, l *record) {
 		p.say(unreadable, "disagree", e.called()+": its headers disagree about its "+what)
 		other := *e
 		other.Method, other.Size, other.Packed, other.crc = l.method, l.size, l.packed, l.crc
+		other.marked = l.flags&flagMarked != 0
 		other.Encrypted = l.encrypted()
 		other.Folder = e.Folder && l.size == 0 && l.packed <= 2
 		other.open = l.flags&flagDescriptor != 0 && l.packed == 0
@@ -120,6 +121,7 @@ func (p *parser) entry(lead, other *record) *Entry {
 	e := &Entry{
 		Names: names(lead, other), Size: lead.size, Packed: lead.packed, Method: lead.method,
 		Encrypted: lead.encrypted(), crc: lead.crc, data: -1,
+		marked: lead.flags&flagMarked != 0,
 	}
 	e.Symlink = lead.unix && lead.mode&0xf000 == 0xa000
 	e.Folder = lead.size == 0 && lead.packed <= 2 && len(e.Names) > 0 && (strings.HasSuffix(e.Names[0], "/") || lead.folder && strings.HasSuffix(e.Names[0], `\`))

@@ -28,6 +28,7 @@ const (
 // General purpose flags (APPNOTE 4.4.4).
 const (
 	flagEncrypted  = 1 << 0
+	flagMarked     = 1 << 1 // of LZMA
 	flagDescriptor = 1 << 3
 	flagStrong     = 1 << 6
 	flagUTF8       = 1 << 11

@@ -9,9 +9,8 @@ import (
 	"hash/crc32"
 	"io"
 
-	"github.com/klauspost/compress/flate"
-
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/codec"
 )
 
 // Methods of packing (APPNOTE 4.4.5).
@@ -45,7 +44,7 @@ func (r *Reader) unpack(ctx context.Context, e *Entry, b *archive.Budget) (f *ar
 	}
 	src := &source{r: io.NewSectionReader(r.f, e.data, n), total: &r.read, free: 4*r.f.Size() + 1<<20, b: b}
 	in := bufio.NewReaderSize(src, 32<<10)
-	out, err := decoder(e.Method, in, e.Size)
+	out, err := e.decoder(in)
 	if err != nil {
 		return nil, err, nil
 	}
@@ -63,6 +62,8 @@ func (r *Reader) unpack(ctx context.Context, e *Entry, b *archive.Budget) (f *ar
 		return nil, nil, err
 	case src.spent != nil:
 		problem = src.spent
+	case codec.Bzip2Trailing(problem):
+		problem = errSlack
 	case problem != nil && cut || problem == nil && cut && e.Method == methodStored:
 		problem = errCut
 	case problem != nil || e.open:
@@ -76,15 +77,25 @@ func (r *Reader) unpack(ctx context.Context, e *Entry, b *archive.Budget) (f *ar
 	return f, problem, nil
 }
 
-// decoder gives a reader of what in holds. It never reads beyond the end of the packed form.
-func decoder(method uint16, in *bufio.Reader, _ int64) (io.Reader, error) {
-	switch method {
+// decoder gives a reader of what in holds. None but that of bzip2 reads beyond the end of the packed form.
+func (e *Entry) decoder(in *bufio.Reader) (io.Reader, error) {
+	switch e.Method {
 	case methodStored:
 		return in, nil
 	case methodDeflate:
-		return flate.NewReader(in), nil
+		return codec.Deflate(in), nil
+	case methodDeflate64:
+		return codec.Inflate64(in), nil
+	case methodBzip2:
+		return codec.Bzip2(in), nil
+	case methodLZMA:
+		return codec.LZMAZip(in, e.Size, e.marked)
+	case methodZstdOld, methodZstd:
+		return codec.Zstd(in)
+	case methodXZ:
+		return codec.XZ(in)
 	}
-	return nil, fmt.Errorf("it is packed by a method that is not read: %d", method)
+	return nil, fmt.Errorf("it is packed by a method that is not read: %d", e.Method)
 }
 
 // source reads packed octets. What an archive of overlapping entries makes us read again and again is spent like

@@ -32,6 +32,7 @@ type Entry struct {
 	data    int64 // where the packed octets begin, -1 where that is not known
 	why     error // why there is no content
 	crc     uint32
+	marked  bool // LZMA: its packed form has a mark of its end
 	open    bool // it goes on to where its packed form ends
 	records int  // how many headers of directories spoke of it
 }

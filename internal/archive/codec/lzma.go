@@ -1,0 +1,153 @@
+package codec
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"io"
+
+	"github.com/ulikunitz/xz/lzma"
+)
+
+// LZMA reads a stream in the format of LZMA_Alone: properties, dictionary size, unpacked size or all ones, and the
+// stream (lzma-specification.txt, "The LZMA file format").
+func LZMA(in *bufio.Reader) (io.Reader, error) {
+	head, err := in.Peek(13)
+	if err != nil {
+		return nil, full(err)
+	}
+	if binary.LittleEndian.Uint32(head[1:]) > MaxDict {
+		return nil, ErrDict
+	}
+	return try(func() (io.Reader, error) { return lzma.ReaderConfig{DictCap: MaxDict}.NewReader(in) })
+}
+
+// LZMAZip reads the LZMA stream of a zip entry, of size octets unpacked or -1 (APPNOTE 5.8.8): a version, the
+// size of the properties and the properties. Where marked, it has a mark of its end.
+func LZMAZip(in *bufio.Reader, size int64, marked bool) (io.Reader, error) {
+	var head [9]byte
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		return nil, full(err)
+	}
+	if binary.LittleEndian.Uint16(head[2:]) != 5 {
+		return nil, errHeader
+	}
+	dict := binary.LittleEndian.Uint32(head[5:])
+	if dict > MaxDict {
+		// Packers write the size that was asked for; no more is needed than there is content.
+		if size < 0 || size > MaxDict || marked {
+			return nil, ErrDict
+		}
+		dict = uint32(max(size, 4096))
+	}
+	if marked {
+		size = -1
+	}
+	return raw(in, head[4], dict, size)
+}
+
+// raw reads an LZMA stream without a header.
+func raw(in *bufio.Reader, props byte, dict uint32, size int64) (io.Reader, error) {
+	head := make([]byte, 13)
+	head[0] = props
+	binary.LittleEndian.PutUint32(head[1:], dict)
+	binary.LittleEndian.PutUint64(head[5:], uint64(size))
+	return try(func() (io.Reader, error) {
+		return lzma.ReaderConfig{DictCap: MaxDict}.NewReader(&headed{head: bytes.NewReader(head), in: in})
+	})
+}
+
+// headed reads a header, then the input octet by octet, so that nothing after the stream is read.
+type headed struct {
+	head *bytes.Reader
+	in   *bufio.Reader
+}
+
+func (h *headed) Read(p []byte) (int, error) {
+	if h.head.Len() > 0 {
+		return h.head.Read(p)
+	}
+	return h.in.Read(p)
+}
+
+func (h *headed) ReadByte() (byte, error) {
+	if h.head.Len() > 0 {
+		return h.head.ReadByte()
+	}
+	return h.in.ReadByte()
+}
+
+// lzip reads members, each an LZMA stream with a mark of its end between a header of 6 octets and a trailer of 20.
+type lzip struct {
+	in        *bufio.Reader
+	r         io.Reader
+	trailer   int
+	allocated int64
+	given     int64
+}
+
+// Lzip reads the members of a lzip file that follow one another (lzip manual, "File format"), and nothing of
+// what follows them.
+func Lzip(in *bufio.Reader) (io.Reader, error) {
+	l := &lzip{in: in}
+	if err := l.member(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// LzipMagic begins each member.
+const LzipMagic = "LZIP"
+
+// freeDicts is how many octets of dictionaries a file of many small members may make us clear.
+const freeDicts = 1 << 30
+
+func (l *lzip) member() error {
+	var head [6]byte
+	if _, err := io.ReadFull(l.in, head[:]); err != nil {
+		return full(err)
+	}
+	if string(head[:4]) != LzipMagic || head[4] > 1 {
+		return errHeader
+	}
+	base := uint32(1) << (head[5] & 31)
+	dict := base - base/16*uint32(head[5]>>5)
+	if dict > MaxDict {
+		return ErrDict
+	}
+	if l.allocated += int64(dict); l.allocated > freeDicts+8*l.given {
+		return ErrDict
+	}
+	l.trailer = 20
+	if head[4] == 0 {
+		l.trailer = 12
+	}
+	r, err := raw(l.in, 0x5d, dict, -1) // lc 3, lp 0, pb 2
+	l.r = r
+	return err
+}
+
+func (l *lzip) Read(p []byte) (int, error) {
+	for {
+		n, err := l.r.Read(p)
+		l.given += int64(n)
+		if n > 0 || err == nil {
+			return n, nil
+		}
+		if err != io.EOF {
+			return 0, err
+		}
+		if _, err := l.in.Discard(l.trailer); err != nil {
+			return 0, full(err)
+		}
+		if next, err := l.in.Peek(4); string(next) != LzipMagic {
+			if err == nil || err == io.EOF {
+				err = io.EOF
+			}
+			return 0, err
+		}
+		if err := l.member(); err != nil {
+			return 0, err
+		}
+	}
+}

@@ -134,7 +134,7 @@ func TestDetect(t *testing.T) {
 // taken for one.
 func TestDetectSuite(t *testing.T) {
 	dir := peertest.Shared(t, "suites/attachments/corkami-minimal-types")
-	want := map[string]class{"java.class": executable}
+	want := map[string]class{"java.class": executable, "iso.iso": diskImage}
 	types := map[string]string{"pdf.pdf": "application/pdf", "png.png": "image/png", "zip.zip": "application/zip", "gif89.gif": "image/gif"}
 	for _, file := range files(t, dir) {
 		name := filepath.Base(file)

@@ -1,0 +1,44 @@
+package attachments
+
+import (
+	"bytes"
+	"regexp"
+)
+
+var commandFile = language{
+	kind:    kind{script, "application/x-bat", "a Windows command file"},
+	comment: regexp.MustCompile(`^(?:@?rem(?:[ \t][^\r\n]*|[\r\n])|::[^\r\n]*|:[\w-]+[ \t]*[\r\n])`),
+	opens: regexp.MustCompile(`^[@&(\s]*(?:echo\b|set\s+(?:"?\w+=|/[ap]\s)|setlocal\b|start\s|powershell\b|pwsh\b|cmd(?:\.exe)?\s|certutil\b|x?copy\s|move\s|` +
+		`del\s|erase\s|cd\s|chcp\s|title\s|mode\s|cls\b|color\s|if\s+(?:/i\s+)?(?:not\s+)?(?:exist\s|defined\s|errorlevel\s|["%])|for\s+(?:/[flrd]\s|%)|goto\s|call\s|` +
+		`pushd\s|md\s|mkdir\s|reg\s|schtasks\b|mshta\b|rundll32\b|regsvr32\b|[wc]script\s|bitsadmin\b|net\s|sc\s|taskkill\s|attrib\s|timeout\s|ping\s|curl\s|%)`),
+	proof: func(first, whole []byte) bool {
+		line, _, _ := bytes.Cut(first, []byte("\n"))
+		idioms := 0
+		for _, i := range commandIdioms {
+			if bytes.Contains(whole, []byte(i)) {
+				idioms++
+			}
+		}
+		return quiet.Match(first) || launches.Match(line) || idioms >= 4 || idioms >= 1 && launches.Match(whole) ||
+			bytes.Count(whole, []byte(":~")) >= 10 && bytes.Count(whole, []byte("%")) >= 20
+	},
+}
+
+var (
+	// quiet is how nearly all command files begin.
+	quiet = regexp.MustCompile(`^[@&(\s]*(?:echo\s+off\b|setlocal\b)|^@echo\s+on\b`)
+
+	// launches is a command that starts something else, in the way of those who hide it.
+	launches = regexp.MustCompile(`(?m)^[@&(\s]*(?:start\s+(?:""\s+|/\w+\s+)*)?(?:cmd(?:\.exe)?\s+/[ck]\s+"?)?(?:` +
+		`(?:powershell|pwsh)(?:\.exe)?["']?\s[^\r\n]*(?:-e(?:nc\w*|c)?\s|-nop|-w\w*\s+h|-ex\w*\s+bypass|iex\b|downloadstring|downloadfile|frombase64|invoke-|iwr\s)|` +
+		`mshta(?:\.exe)?\s+"?(?:https?:|vbscript:|javascript:|\\\\|%)|certutil(?:\.exe)?\s[^\r\n]*-(?:urlcache|decode)|` +
+		`bitsadmin(?:\.exe)?\s[^\r\n]*/transfer|regsvr32(?:\.exe)?\s[^\r\n]*/[siu]|rundll32(?:\.exe)?\s+[^\r\n]+,|[wc]script(?:\.exe)?\s+[^\r\n]*(?:\.vb|\.js|/e:)|` +
+		`curl(?:\.exe)?\s[^\r\n]*https?:[^\r\n]*&|schtasks(?:\.exe)?\s+/create|reg(?:\.exe)?\s+add\s)`)
+
+	// commandIdioms are what the command interpreter has and no other reader.
+	commandIdioms = []string{
+		"%~", "%0", "%temp%", "%appdata%", "%localappdata%", "%userprofile%", "%comspec%", "%errorlevel%", "%systemroot%", "%windir%", "goto :", "goto ",
+		"exit /b", ">nul", "> nul", "setlocal", "endlocal", "if exist ", "if not exist ", "if errorlevel", "for /f ", "for /l ", "@echo off", "echo.", "start /",
+		"start \"\"", "del /", "rd /s", "rmdir /s", "copy /", "set /p", "set /a", "call :", "pause",
+	}
+)

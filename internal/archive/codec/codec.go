@@ -61,6 +61,18 @@ func try(f func() (io.Reader, error)) (r io.Reader, err error) {
 // Deflate reads one stream of RFC 1951, and nothing of what follows it.
 func Deflate(in *bufio.Reader) io.Reader { return Safe(flate.NewReader(in)) }
 
+// DeflateAgain is Deflate that uses the memory of a reader that Deflate gave and that is not used any more; nil
+// is none.
+func DeflateAgain(old io.Reader, in *bufio.Reader) io.Reader {
+	if s, ok := old.(*safe); ok {
+		if r, ok := s.r.(flate.Resetter); ok && r.Reset(in, nil) == nil {
+			s.err = nil
+			return s
+		}
+	}
+	return Deflate(in)
+}
+
 // Bzip2 reads all streams of bzip2 that follow one another. Octets after them that are no stream are read as far
 // as two of them, and end it: Bzip2Trailing tells.
 func Bzip2(in *bufio.Reader) io.Reader { return Safe(bzip2.NewReader(in)) }

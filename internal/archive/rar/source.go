@@ -90,7 +90,7 @@ func (w *walk) quickOpen(k *block) error {
 	}
 	list := make([]byte, k.packed)
 	if ok, err := tell.ReadAt(w.f, list, k.data); err != nil || !ok {
-		return errors.Join(err, w.t.Problem("a RAR archive", errCut))
+		return w.t.Broken(err, "a RAR archive", errCut)
 	}
 	r := &fields{b: list}
 	for len(r.b) > 0 {
@@ -118,7 +118,7 @@ func (w *walk) quickOpen(k *block) error {
 func (w *walk) old() error {
 	head := make([]byte, 7)
 	if ok, err := tell.ReadAt(w.f, head, 0); err != nil || !ok {
-		return errors.Join(err, w.t.Problem("a RAR archive", errCut))
+		return w.t.Broken(err, "a RAR archive", errCut)
 	}
 	if head[6]&1 != 0 {
 		if err := w.t.Sign(archive.Unreadable, "a RAR archive: it is one of several files"); err != nil {
@@ -132,7 +132,7 @@ func (w *walk) old() error {
 		}
 		pre := make([]byte, 21)
 		if ok, err := tell.ReadAt(w.f, pre, at); err != nil || !ok {
-			return errors.Join(err, w.t.Problem("a RAR archive", errCut))
+			return w.t.Broken(err, "a RAR archive", errCut)
 		}
 		r := &fields{b: pre}
 		packed, size := r.uint32(), r.uint32()
@@ -144,7 +144,7 @@ func (w *walk) old() error {
 		name := make([]byte, r.byte())
 		method := r.byte()
 		if ok, err := tell.ReadAt(w.f, name, at+21); err != nil || !ok || length < 21 {
-			return errors.Join(err, w.t.Problem("a RAR archive", errCut))
+			return w.t.Broken(err, "a RAR archive", errCut)
 		}
 		e := &archive.Entry{Names: tell.Names(bytes.ReplaceAll(name, []byte(`\`), []byte("/"))), Folder: attr&0x10 != 0, Size: int64(size)}
 		at += length

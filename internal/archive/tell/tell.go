@@ -52,6 +52,22 @@ func (t *Teller) Problem(what string, problem error) error {
 	return t.Sign(archive.Unreadable, "%s: %v", what, problem)
 }
 
+// Broken is Problem, unless err says that nothing is known of the content: then it gives err.
+func (t *Teller) Broken(err error, what string, problem error) error {
+	if err != nil {
+		return err
+	}
+	return t.Problem(what, problem)
+}
+
+// Without tells of an entry whose content can't be handed on, and of the problem that is the reason.
+func (t *Teller) Without(e *archive.Entry, problem error) error {
+	if err := t.Problem(Name(e), problem); err != nil {
+		return err
+	}
+	return t.v.File(e)
+}
+
 // Spent reports whether a problem is that the budget has run out, so that a walk must end.
 func Spent(problem error) bool {
 	var spent *archive.ErrBudget

@@ -75,7 +75,8 @@ var visualBasic = language{
 		{{"execute(", "execute ", "executeglobal", "eval("}, {"chr(", "chrw(", "strreverse(", "&h"}, {"dim ", "next", "end function", "execute"}},
 		{
 			{"sub autoopen", "sub auto_open", "sub autoexec", "sub auto_close", "sub autoclose", "sub document_open", "sub document_close", "sub workbook_open"},
-			{"end sub"}, {"shell", "createobject", "urldownloadtofile", "environ", "callbyname"},
+			{"end sub"},
+			{"shell", "createobject", "urldownloadtofile", "environ", "callbyname"},
 		},
 	},
 }

@@ -3,8 +3,11 @@ package attachments
 import (
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestDocumented: every key, class, action, template field and extension stands in the administrator's page.
@@ -41,9 +44,18 @@ func TestDocumented(t *testing.T) {
 	for _, a := range ambiguityNames {
 		want("`" + a + "`")
 	}
-	for _, l := range []string{executableExtensions, scriptExtensions, shortcutExtensions} {
-		for _, e := range strings.Fields(l) {
-			want("`" + e + "`")
+	// The lists at the end of the page are those of the program, no more and no less.
+	_, lists, _ := strings.Cut(doc, "\n## Extensions\n")
+	for _, l := range extensionLists {
+		_, rest, ok := strings.Cut(lists, "\n`"+string(l.class)+"`:\n")
+		if !ok {
+			t.Errorf("no list of extensions of %s", l.class)
+			continue
+		}
+		list, _, _ := strings.Cut(rest, "\n\n")
+		listed := strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(" `\n", r) })
+		if d := cmp.Diff(slices.Sorted(slices.Values(strings.Fields(l.extensions))), slices.Sorted(slices.Values(listed))); d != "" {
+			t.Errorf("extensions of %s: -program +page\n%s", l.class, d)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package attachments
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -24,6 +25,9 @@ type fileName struct {
 	hidden string   // how the name conceals what it is, "" when it does not
 }
 
+// maxForms bounds the forms of one name: who needs more than these is up to something, and one of them says so.
+const maxForms = 24
+
 // readName works out the forms of a name.
 func readName(raw string) fileName {
 	n := fileName{raw: raw}
@@ -32,55 +36,139 @@ func readName(raw string) fileName {
 		s = s[:maxName] + s[len(s)-maxName:]
 	}
 	n.hidden = concealment(s)
-	decoded := percentDecoded(s)
-	for _, whole := range []string{s, decoded} {
-		n.add(whole)
-		if before, _, cut := strings.Cut(whole, "\x00"); cut {
-			n.add(before)
+	n.add(s)
+	// Compatibility forms first: there are percent signs among them. Some decode what was decoded already.
+	decoded := norm.NFKC.String(strings.ToValidUTF8(s, "\uFFFD"))
+	for range 3 {
+		next := percentDecoded(decoded)
+		if next == decoded {
+			break
 		}
-	}
-	if n.hidden == "" && decoded != s {
-		n.hidden = concealment(decoded)
+		decoded = next
+		n.add(decoded)
+		if n.hidden == "" {
+			n.hidden = concealment(decoded)
+		}
 	}
 	return n
 }
 
-// add records the folded form of s, and the forms that an NTFS stream name ("a.exe::$DATA",
-// "a.txt:b.exe") leads to.
+// add records the forms of s: what is left when a reader stops at a NUL, at the colon of an NTFS stream
+// ("a.exe::$DATA", "a.txt:b.exe"), takes out blanks around dots (RFC 822 3.1.4), or drops what no file name may
+// have; and, where that makes an extension of a class come to light, what is left when a reader cuts off comments,
+// quotation marks, the query and the fragment of an address, and the version of a file on a disc.
 func (n *fileName) add(s string) {
 	f := folded(s)
-	forms := []string{f}
-	if before, after, ok := strings.Cut(f, ":"); ok {
-		forms = append(forms, trimmed(before), trimmed(after))
+	n.record(f)
+	if before, _, cut := strings.Cut(s, "\x00"); cut {
+		n.record(folded(before))
 	}
-	for _, f := range forms {
-		if f != "" && !slices.Contains(n.forms, f) {
-			n.forms = append(n.forms, f)
+	if before, after, ok := strings.Cut(f, ":"); ok {
+		n.record(trimmed(before))
+		n.record(trimmed(after))
+	}
+	for _, other := range []string{aroundDots.ReplaceAllString(f, "."), strings.Map(allowed, f)} {
+		if extension(other) != extension(f) {
+			n.record(other)
 		}
 	}
+	for _, cut := range cuts(s) {
+		// What ends in .com is mostly the name of a host.
+		if c, _ := classOfForm(cut); c != "" && extension(cut) != extension(f) && extension(cut) != "com" {
+			n.record(cut)
+		}
+	}
+}
+
+// allowed drops what Windows allows in no file name.
+func allowed(r rune) rune {
+	if strings.ContainsRune(`<>:"|?*`, r) {
+		return -1
+	}
+	return r
+}
+
+// aroundDots are dots with the blanks around them.
+var aroundDots = regexp.MustCompile(` *\. *`)
+
+func (n *fileName) record(form string) {
+	if form != "" && len(n.forms) < maxForms && !slices.Contains(n.forms, form) {
+		n.forms = append(n.forms, form)
+	}
+}
+
+// cuts gives what careless readers leave of a name.
+func cuts(s string) []string {
+	f := visible(s)
+	var all []string
+	add := func(s string) { all = append(all, folded(s)) }
+	for i, r := range f {
+		if strings.ContainsRune(`";?#{}|<>*`, r) && len(all) < maxForms/2 {
+			add(f[:i])
+			add(f[i:])
+		}
+	}
+	if len(f) > 0 && (f[0] == '\'' || f[0] == '`') {
+		quoted, _, _ := strings.Cut(f[1:], f[:1])
+		add(quoted)
+	}
+	if open := strings.IndexByte(f, '('); open >= 0 {
+		add(withoutComments(f))
+	}
+	add(strings.TrimRight(f, " .)]}>,;'\"`"))
+	return all
+}
+
+// withoutComments drops what stands in parentheses, as in a structured field (RFC 5322 3.2.2).
+func withoutComments(s string) string {
+	depth := 0
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '(':
+			depth++
+		case r == ')' && depth > 0:
+			depth--
+		case depth == 0:
+			return r
+		}
+		return -1
+	}, s)
 }
 
 // folded is the name as a file system would end up with it: compatibility forms resolved (which turns
 // full-width dots and letters into plain ones), what can't be seen dropped, folders cut off, case
 // folded.
 func folded(s string) string {
+	s = strings.TrimRight(visible(s), `/\ .`)
+	if i := strings.LastIndexAny(s, `/\`); i >= 0 {
+		s = s[i+1:]
+	}
+	return trimmed(s)
+}
+
+// visible gives a name in lower case and without what can't be seen.
+func visible(s string) string {
 	s = strings.ToLower(norm.NFKC.String(strings.ToValidUTF8(s, "\uFFFD")))
-	s = strings.Map(func(r rune) rune {
+	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\u3002': // ideographic full stop; IDNA reads it as a dot
 			return '.'
-		case r == '\t' || unicode.Is(unicode.Zs, r):
+		case isBlank(r):
 			return ' '
 		case unicode.Is(unicode.Cc, r), unicode.Is(unicode.Cf, r), unicode.Is(unicode.Variation_Selector, r):
 			return -1
 		}
 		return r
 	}, s)
-	s = strings.TrimRight(s, `/\ .`)
-	if i := strings.LastIndexAny(s, `/\`); i >= 0 {
-		s = s[i+1:]
+}
+
+// isBlank reports whether a character shows as a blank. Some letters and symbols do.
+func isBlank(r rune) bool {
+	switch r {
+	case '\t', '\u115f', '\u1160', '\u2800', '\u3164', '\uffa0':
+		return true
 	}
-	return trimmed(s)
+	return unicode.Is(unicode.Zs, r)
 }
 
 // trimmed drops what Windows drops from the end of a name, and quoting that a careless reader left.
@@ -139,7 +227,7 @@ func concealment(s string) string {
 		}
 	}
 	spaced := strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) {
+		if isBlank(r) || unicode.IsSpace(r) {
 			return ' '
 		}
 		return r
@@ -175,7 +263,9 @@ func classOfForm(form string) (c class, why string) {
 // doubled gives the two extensions of a name such as "invoice.pdf.exe".
 func doubled(form string) (string, bool) {
 	ext := extension(form)
-	if c, _ := classOfForm(form); c == "" {
+	switch c, _ := classOfForm(form); c {
+	case executable, script, shortcut, diskImage:
+	default:
 		return "", false
 	}
 	inner := extension(strings.TrimRight(strings.TrimSuffix(form, "."+ext), " ."))

@@ -67,6 +67,54 @@ func TestNames(t *testing.T) {
 		{"shortcut", "a.url", shortcut, false, ""},
 		{"shortcut with a dash", "a.SettingContent-ms", shortcut, false, ""},
 		{"dot file", ".bat", script, false, ""},
+		{"macros by name", "report.docm", macro, false, ""},
+		{"macros by name, double", "report.docm.exe", executable, false, ".docm.exe"},
+		{"macros are no double extension", "data.csv.xlsm", macro, false, ""},
+		{"add-in", "tool.xlam", macro, false, ""},
+		{"disk image", "scan.pdf.iso", diskImage, false, ".pdf.iso"},
+		{"virtual disk", "a.VHDX", diskImage, false, ""},
+		{"web archive", "page.mht", activeHTML, false, ""},
+		{"web page", "page.html", "", false, ""},
+		{"vector picture", "logo.svg", "", false, ""},
+		{"drawing", "poster.cdr", "", false, ""},
+		{"data of MATLAB", "results.mat", "", false, ""},
+		{"full-width percent sign", "evil\uff052eexe", executable, false, ""},
+		{"percent of a percent", "evil%252ejs", script, false, ""},
+		{"percent of a percent of a percent", "evil%25252ejs", script, false, ""},
+		{"number with a dot", "evil\u2488js", script, false, ""},
+		{"half-width full stop", "evil\uff61js", script, false, ""},
+		{"long s", "evil.j\u017f", script, false, ""},
+		{"dotted I", "evil.P\u0130F", executable, false, ""},
+		{"blank behind the dot", "evil. js", script, false, ""},
+		{"blanks around the dot", "evil  .  js", script, false, ""},
+		{"braille blank at the end", "evil.js\u2800", script, false, ""},
+		{"braille blanks that hide", "picture.jpg" + strings.Repeat("\u2800", 60) + ".scr", executable, true, ".jpg.scr"},
+		{"Hangul filler at the end", "evil.exe\u3164", executable, false, ""},
+		{"what no name may have", "evil.e|x?e", executable, false, ""},
+		{"quote behind", `evil.js"x`, script, false, ""},
+		{"apostrophes", "'evil.js'", script, false, ""},
+		{"apostrophes and more", "'evil.js' x", script, false, ""},
+		{"parameter behind", "evil.js;size=5", script, false, ""},
+		{"comment in front", "(c)evil.js", script, false, ""},
+		{"comment behind", "evil.js(c)", script, false, ""},
+		{"comment behind a blank", "evil.js (a (b) c)", script, false, ""},
+		{"comment within", "evil(c).js", script, false, ""},
+		{"query", "evil.js?v=1.2", script, false, ""},
+		{"fragment", "evil.js#top", script, false, ""},
+		{"version on a disc", "EVIL.EXE;1", executable, false, ""},
+		{"brace", "evil.js}", script, false, ""},
+		{"brackets", "[evil.js]", script, false, ""},
+		{"angle brackets", "<evil.js>", script, false, ""},
+		{"host", "www.example.com", executable, false, ""},
+		{"host with more", "www.example.com?x=1", "", false, ""},
+		{"host in parentheses", "Re: (www.example.com)", "", false, ""},
+		{"host of a report", "report.com.pdf", "", false, ""},
+		{"numbered copy", "report (1).pdf", "", false, ""},
+		{"comment without an end", "notes (about main.js", script, false, ""},
+		{"sharp", "Sonata in C#.pdf", "", false, ""},
+		{"numbers", "1.2.3", "", false, ""},
+		{"apostrophe", "Bob's notes.txt", "", false, ""},
+		{"sentence", "Re: the meeting. Thanks", "", false, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -94,7 +142,11 @@ func TestNames(t *testing.T) {
 
 func TestExtensionListsAreDisjoint(t *testing.T) {
 	seen := map[string]string{}
-	for _, l := range []string{executableExtensions, scriptExtensions, shortcutExtensions, innocentExtensions} {
+	lists := []string{innocentExtensions}
+	for _, l := range extensionLists {
+		lists = append(lists, l.extensions)
+	}
+	for _, l := range lists {
 		for _, e := range strings.Fields(l) {
 			if seen[e] != "" {
 				t.Errorf("%q stands twice", e)
@@ -103,6 +155,38 @@ func TestExtensionListsAreDisjoint(t *testing.T) {
 				t.Errorf("%q is not in the form in which names are compared", e)
 			}
 			seen[e] = l
+		}
+	}
+}
+
+// TestReadAs: names for which the content has no say are in the form in which names are compared, and of none of the
+// classes that never look at content.
+func TestReadAs(t *testing.T) {
+	for form, want := range map[string]string{"a.html": "text/html", "a.pdf": "application/pdf", "a.txt": "", "html": ""} {
+		if got := readAs(form); got != want {
+			t.Errorf("%s: %q, want %q", form, got, want)
+		}
+	}
+	for e := range extensionTypes {
+		if c := extensionClasses[e]; folded("a."+e) != "a."+e || c != "" && c != macro && c != activeHTML {
+			t.Errorf("%q: %s", e, c)
+		}
+	}
+}
+
+// TestTypeClasses: media types are in the form in which they are compared.
+func TestTypeClasses(t *testing.T) {
+	for ty, c := range typeClasses {
+		if ty != strings.ToLower(ty) || strings.Count(ty, "/") != 1 || c == "" {
+			t.Errorf("%q: %q", ty, c)
+		}
+	}
+	for ty, want := range map[string]class{
+		"application/x-iso9660-image": diskImage, "application/vnd.ms-word.document.macroenabled.12": macro, "application/hta": script,
+		"application/zip": "", "text/html": "", "application/msword": "",
+	} {
+		if typeClasses[ty] != want {
+			t.Errorf("%s: %q, want %q", ty, typeClasses[ty], want)
 		}
 	}
 }
@@ -123,12 +207,15 @@ func TestShown(t *testing.T) {
 // FuzzName: what is made of a name is bounded, valid and stable, and a suffix that Windows drops does not
 // change the class.
 func FuzzName(f *testing.F) {
-	for _, s := range []string{"a.exe", "a%2eexe", "a\u202efdp.exe", "a.exe::$DATA", "../a.js ", "\xff.lnk", "x\x00.pdf"} {
+	for _, s := range []string{
+		"a.exe", "a%2eexe", "a\u202efdp.exe", "a.exe::$DATA", "../a.js ", "\xff.lnk", "x\x00.pdf", "a%25252ejs", "'a.js'x", "a.js(b(c))",
+		"(((", "a . js", `a.js"b;c?d#e{f}g|h<i>*`, "\u2488js", "\u3164.\u2800", "a\uff05%2",
+	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
 		n := readName(raw)
-		if len(n.forms) > 12 {
+		if len(n.forms) > maxForms {
 			t.Fatalf("%d forms", len(n.forms))
 		}
 		for _, form := range n.forms {

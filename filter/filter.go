@@ -111,6 +111,7 @@ type Result struct {
 	Reply    *mail.Reply // the reply for Defer and Reject; nil for a general one
 	Hold     bool        // of a proposal before the rcpt phase: answer it at each RCPT, where exemptions are known
 	Edits    []mail.Edit // changes to the content, data phase only; never carried out by the filter itself
+	Rebuild  bool        // parts that readers may read differently are to be serialised anew (mail.Rewrite), data phase only
 	Facts    []Fact      // what other filters, the Authentication-Results field and the record may use
 }
 

@@ -9,20 +9,58 @@ import (
 // decodeBlock is how many encoded octets are decoded at a time.
 const decodeBlock = 32 << 10
 
+// Decoder gives a body decoded. It is for one goroutine.
+type Decoder struct {
+	r        io.Reader
+	encoding bodyDecoder // nil where nothing is decoded
+}
+
+// Read implements io.Reader.
+func (d *Decoder) Read(p []byte) (int, error) { return d.r.Read(p) }
+
+// Malformed gives what is wrong with the encoding of the body, of what was read so far: BadBase64 or
+// BadQuotedPrintable, "" for nothing. Decoders differ on what to make of such a body.
+func (d *Decoder) Malformed() DefectKind {
+	if d.encoding == nil {
+		return ""
+	}
+	return d.encoding.malformed()
+}
+
+// early reports whether a fault lies so near the start that what the content looks like may depend on it.
+func (d *Decoder) early() bool {
+	q, ok := d.encoding.(*lineDecoder)
+	return ok && q.early
+}
+
+// Decode gives the body decoded, as Open does, and tells of the encoding's faults.
+func (p *Part) Decode() *Decoder { return decodeBody(p.RawBody(), p.Encoding) }
+
+// bodyDecoder is a blockDecoder that notes faults.
+type bodyDecoder interface {
+	blockDecoder
+	malformed() DefectKind
+}
+
 // decodeBody gives the body decoded, leniently; an encoding that is not known is none (RFC 2045 6.4
 // would have it treated as application/octet-stream, which is what its octets are then).
-func decodeBody(body *io.SectionReader, encoding string) io.Reader {
+func decodeBody(body *io.SectionReader, encoding string) *Decoder {
+	var d bodyDecoder
 	switch encoding {
 	case "base64":
-		return &blockReader{r: body, decoder: &base64Decoder{}}
+		d = &base64Decoder{}
 	case "quoted-printable":
-		return &blockReader{r: body, decoder: &lineDecoder{line: quotedPrintableLine}}
+		q := &quotedPrintable{}
+		d = &lineDecoder{line: q.decode, fault: &q.fault}
 	case "x-uuencode", "uuencode", "x-uue":
 		if uuBegins(body) {
-			return &blockReader{r: body, decoder: &lineDecoder{line: new(uuDecoder).decode}}
+			d = &lineDecoder{line: new(uuDecoder).decode}
 		}
 	}
-	return body
+	if d == nil {
+		return &Decoder{r: body}
+	}
+	return &Decoder{r: &blockReader{r: body, decoder: d}, encoding: d}
 }
 
 // blockDecoder decodes what it can of in, appends the result to out, and gives what is left of in. With
@@ -92,22 +130,48 @@ var base64Value = func() (t [256]byte) {
 
 // base64Decoder decodes base64. A block from which the line ends were taken out is handed to
 // encoding/base64; only one that holds anything else goes octet by octet: foreign octets are left out
-// (RFC 2045 6.8), padding ends a group and not the body, and a group without its padding is decoded.
-type base64Decoder struct{ clean []byte }
+// (RFC 2045 6.8), padding ends a group and not the body, and a group without its padding is decoded. But a line with
+// foreign octets behind the padding ends it: lists and virus scanners append such lines to encoded texts.
+//
+// The body is malformed unless all of its lines but the last have a multiple of four characters, and nothing but
+// blank lines comes behind it.
+type base64Decoder struct {
+	clean  []byte
+	carry  int  // of the octets of the next block, how many are left from the one before
+	line   int  // characters of the line so far
+	end    bool // what was read should be all of it: a line of odd length, a blank one, or padding
+	padded bool // there was padding
+	fault  bool
+	done   bool // nothing that comes is decoded
+}
+
+func (d *base64Decoder) malformed() DefectKind {
+	if d.fault {
+		return BadBase64
+	}
+	return ""
+}
 
 func (d *base64Decoder) decode(out, in []byte, last bool) (decoded, rest []byte) {
+	if d.done {
+		return out[:0], nil
+	}
 	d.clean = d.clean[:0]
+	d.line -= d.carry
 	for line := in; len(line) > 0; {
 		n := bytes.IndexByte(line, '\n')
-		if n < 0 {
-			d.clean = append(d.clean, line...)
-			break
-		}
-		text := line[:n]
-		if n > 0 && text[n-1] == '\r' {
-			text = text[:n-1]
+		text := line
+		if n >= 0 {
+			text = line[:n]
+			if n > 0 && text[n-1] == '\r' {
+				text = text[:n-1]
+			}
 		}
 		d.clean = append(d.clean, text...)
+		if d.line += len(text); n < 0 {
+			break
+		}
+		d.endLine()
 		line = line[n+1:]
 	}
 	whole := len(d.clean) &^ 3
@@ -116,30 +180,61 @@ func (d *base64Decoder) decode(out, in []byte, last bool) (decoded, rest []byte)
 	}
 	n, err := base64.StdEncoding.Decode(out[:cap(out)], d.clean[:whole])
 	rest = d.clean[whole:]
-	if err != nil || last && len(rest) > 0 {
-		return d.octets(out[:0], last)
+	if err != nil || last && len(rest) > 0 || d.padded && len(d.clean) > 0 {
+		d.fault = true
+		out, rest = d.octets(out[:0], in, last)
+		d.carry = len(rest)
+		return out, rest
 	}
+	d.padded = d.padded || whole > 0 && d.clean[whole-1] == '='
+	d.fault = d.fault || d.padded && len(rest) > 0
+	d.carry = len(rest)
 	return out[:n], rest
 }
 
+// endLine takes note of a line that has ended.
+func (d *base64Decoder) endLine() {
+	switch {
+	case d.line == 0:
+		d.end = d.end || d.started()
+	case d.end:
+		d.fault = true
+	default:
+		d.end = d.line&3 != 0
+	}
+	d.line = 0
+}
+
+// started reports whether anything of the body was seen.
+func (d *base64Decoder) started() bool { return len(d.clean) > 0 || d.padded }
+
 // octets decodes the block octet by octet.
-func (d *base64Decoder) octets(out []byte, last bool) (decoded, rest []byte) {
+func (d *base64Decoder) octets(out, in []byte, last bool) (decoded, rest []byte) {
 	var group uint32
 	n := 0
-	for _, c := range d.clean {
-		v := base64Value[c]
-		switch {
-		case v < 64:
-			if group, n = group<<6|uint32(v), n+1; n == 4 {
-				out = append(out, byte(group>>16), byte(group>>8), byte(group))
+	for len(in) > 0 {
+		line := cutLine(in)
+		in = in[len(line):]
+		if d.padded && !isBase64(line) {
+			d.done = true
+			break
+		}
+		for _, c := range line {
+			v := base64Value[c]
+			switch {
+			case v < 64:
+				if group, n = group<<6|uint32(v), n+1; n == 4 {
+					out = append(out, byte(group>>16), byte(group>>8), byte(group))
+					group, n = 0, 0
+				}
+			case v == 64:
+				d.padded = d.padded || n > 1
+				out = endGroup(out, group, n)
 				group, n = 0, 0
 			}
-		case v == 64:
-			out = endGroup(out, group, n)
-			group, n = 0, 0
 		}
 	}
-	if last {
+	if last || d.done {
 		return endGroup(out, group, n), nil
 	}
 	// What is left of the last group, as the characters it was made of.
@@ -149,6 +244,16 @@ func (d *base64Decoder) octets(out []byte, last bool) (decoded, rest []byte) {
 		rest = append(rest, alphabet[group>>(6*i)&63])
 	}
 	return out, rest
+}
+
+// isBase64 reports whether a line has nothing but base64 and blanks.
+func isBase64(line []byte) bool {
+	for _, c := range bytes.TrimSpace(line) {
+		if base64Value[c] == 255 {
+			return false
+		}
+	}
+	return true
 }
 
 // endGroup decodes a group of fewer than four characters; of a single one nothing can be made.

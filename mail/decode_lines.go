@@ -9,7 +9,20 @@ import (
 // in pieces; whole is then false for all but the last. line appends to out, and gives how many octets of
 // the piece it used: all of them for a whole line.
 type lineDecoder struct {
-	line func(out, line []byte, whole bool) ([]byte, int)
+	line  func(out, line []byte, whole bool) ([]byte, int)
+	fault *bool // what is decoded breaks the encoding's rules; nil where nobody looks
+	lines int   // that were decoded
+	early bool  // a fault is in one of the first
+}
+
+// earlyLines is how many lines count as the first.
+const earlyLines = 8
+
+func (d *lineDecoder) malformed() DefectKind {
+	if d.fault != nil && *d.fault {
+		return BadQuotedPrintable
+	}
+	return ""
 }
 
 func (d *lineDecoder) decode(out, in []byte, last bool) (decoded, rest []byte) {
@@ -20,6 +33,7 @@ func (d *lineDecoder) decode(out, in []byte, last bool) (decoded, rest []byte) {
 			out, _ = d.line(out, in[:n], true)
 		case last:
 			out, _ = d.line(out, in, true)
+			d.note()
 			return out, nil
 		case len(in) < decodeBlock:
 			return out, in
@@ -27,19 +41,35 @@ func (d *lineDecoder) decode(out, in []byte, last bool) (decoded, rest []byte) {
 			out, n = d.line(out, in, false)
 		}
 		in = in[n:]
+		d.note()
 	}
 	return out, nil
 }
 
-// quotedPrintableLine decodes a line of quoted-printable (RFC 2045 6.7).
-func quotedPrintableLine(out, line []byte, whole bool) ([]byte, int) {
+// note takes note of a line.
+func (d *lineDecoder) note() {
+	if d.lines++; d.lines <= earlyLines && d.fault != nil {
+		d.early = *d.fault
+	}
+}
+
+// quotedPrintable decodes quoted-printable (RFC 2045 6.7). The body is malformed where a "=" stands for nothing, or
+// has blanks between itself and the end of the line.
+type quotedPrintable struct{ fault bool }
+
+// decode decodes a line.
+func (q *quotedPrintable) decode(out, line []byte, whole bool) ([]byte, int) {
 	used := len(line)
 	text, end := line, []byte(nil)
 	if whole {
 		text = bytes.TrimRight(line, "\r\n")
 		end = line[len(text):]
 		// RFC 2045 6.7 (3): blanks at the end of a line were added on the way.
-		text = bytes.TrimRight(text, " \t")
+		trimmed := bytes.TrimRight(text, " \t")
+		if n := len(trimmed); n > 0 && trimmed[n-1] == '=' {
+			q.fault = q.fault || n != len(text)
+		}
+		text = trimmed
 		if n := len(text); n > 0 && text[n-1] == '=' {
 			text, end = text[:n-1], nil // RFC 2045 6.7 (5): a soft line break
 		}
@@ -66,6 +96,7 @@ func quotedPrintableLine(out, line []byte, whole bool) ([]byte, int) {
 			text = text[3:]
 			continue
 		}
+		q.fault = true
 		out = append(out, '=') // a broken escape stays as it is
 		text = text[1:]
 	}

@@ -31,9 +31,13 @@ const (
 	MboxFrom              DefectKind = "mbox-from"               // the header begins with an mbox "From " line
 	NoBlankLine           DefectKind = "no-blank-line"           // no blank line between header and body
 	BlankBeforeColon      DefectKind = "blank-before-colon"      // blanks between a field's name and its colon
-	DuplicateContentField DefectKind = "duplicate-content-field" // a Content-* field or MIME-Version stands twice
+	BlankFold             DefectKind = "blank-fold"              // a folded line of nothing but blanks
+	HeaderInBody          DefectKind = "header-in-body"          // no header, and a body that begins like one
+	LongField             DefectKind = "long-field"              // a Content-* field longer than readers take
+	DuplicateContentField DefectKind = "duplicate-content-field" // a Content-* field stands twice, and says another thing
 	NoMIMEVersion         DefectKind = "no-mime-version"         // MIME fields, but no MIME-Version
 	BadContentType        DefectKind = "bad-content-type"        // a Content-Type that is no media type
+	UnclearType           DefectKind = "unclear-type"            // a broken Content-Type that some read as a multipart or message
 	BadParameter          DefectKind = "bad-parameter"           // a parameter that breaks the syntax
 	DuplicateParameter    DefectKind = "duplicate-parameter"     // a parameter stands twice, or in two forms
 	EncodedParameter      DefectKind = "encoded-parameter"       // an RFC 2047 encoded word in a parameter
@@ -50,11 +54,34 @@ const (
 const (
 	NoBoundary          DefectKind = "no-boundary"           // a multipart without a boundary parameter
 	BadBoundary         DefectKind = "bad-boundary"          // a boundary of octets or length that RFC 2046 does not allow
-	OtherBoundary       DefectKind = "other-boundary"        // delimiter lines only of a boundary that is not the RFC's reading
+	SeveralBoundaries   DefectKind = "several-boundaries"    // the boundary parameter has several readings
 	BoundaryReused      DefectKind = "boundary-reused"       // the boundary of an enclosing multipart again
-	BoundaryPrefix      DefectKind = "boundary-prefix"       // a line that begins like a delimiter and is none
+	BoundaryPrefix      DefectKind = "boundary-prefix"       // a line that begins like a delimiter and goes on
+	BoundaryInText      DefectKind = "boundary-in-text"      // something like a delimiter that is no delimiter line
+	UnexpectedMultipart DefectKind = "unexpected-multipart"  // delimiter lines in what is no multipart
 	NoParts             DefectKind = "no-parts"              // a multipart in which no delimiter line was found
 	NoClosingBoundary   DefectKind = "no-closing-boundary"   // a multipart ends without its close delimiter
 	PartsAfterClose     DefectKind = "parts-after-close"     // delimiter lines behind the close delimiter
 	BlanksAfterBoundary DefectKind = "blanks-after-boundary" // blanks at the end of a delimiter line
+	FieldsOutside       DefectKind = "fields-outside"        // Content-* fields before the first part or behind the last
 )
+
+// Departures in the encoding of a body; Part.Decode finds them.
+const (
+	BadBase64          DefectKind = "bad-base64"           // base64 with foreign octets, odd lines or padding inside
+	BadQuotedPrintable DefectKind = "bad-quoted-printable" // an escape that is none
+)
+
+// ambiguous holds the departures for which readers are known to find other parts, or other octets in them. The
+// others are read alike by all, or in ways that are all looked at: names.
+var ambiguous = map[DefectKind]bool{
+	MalformedField: true, NoBlankLine: true, BlankBeforeColon: true, BlankFold: true, HeaderInBody: true, LongField: true,
+	DuplicateContentField: true, UnclearType: true, BadParameter: true, UnknownEncoding: true, BadEncoding: true,
+	EncodedMultipart: true, NoBoundary: true, BadBoundary: true, SeveralBoundaries: true, BoundaryReused: true,
+	BoundaryPrefix: true, BoundaryInText: true, UnexpectedMultipart: true, NoParts: true, PartsAfterClose: true,
+	BlanksAfterBoundary: true, FieldsOutside: true, BadBase64: true, BadQuotedPrintable: true,
+}
+
+// Ambiguous reports whether two readers may find different things in a part with such a defect, so that it has to
+// be serialised anew before anybody may rely on what was found in it (see Rewrite).
+func (k DefectKind) Ambiguous() bool { return ambiguous[k] }

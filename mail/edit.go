@@ -7,7 +7,7 @@ import (
 )
 
 // Edit is a change to a content, as data: filters propose edits, Rewrite carries them out. The edits are
-// AddField, RemoveField, ReplaceField, RemovePart and ReplacePart; each marshals to a JSON object whose
+// AddField, RemoveField, ReplaceField, RemovePart, ReplacePart and RemoveOutside; each marshals to a JSON object whose
 // "op" tells which it is.
 type Edit interface {
 	fmt.Stringer
@@ -47,17 +47,24 @@ type ReplacePart struct {
 	Body   []byte
 }
 
-func (AddField) edit()     {}
-func (RemoveField) edit()  {}
-func (ReplaceField) edit() {}
-func (RemovePart) edit()   {}
-func (ReplacePart) edit()  {}
+// RemoveOutside removes what stands before the first part of a multipart and behind its close delimiter (RFC 2046
+// 5.1.1: preamble and epilogue, which no reader is to show).
+type RemoveOutside struct{ Path string }
+
+func (AddField) edit()      {}
+func (RemoveField) edit()   {}
+func (ReplaceField) edit()  {}
+func (RemovePart) edit()    {}
+func (ReplacePart) edit()   {}
+func (RemoveOutside) edit() {}
 
 func (e AddField) String() string     { return "add field " + e.Name }
 func (e RemoveField) String() string  { return fmt.Sprintf("remove field %d", e.Index) }
 func (e ReplaceField) String() string { return fmt.Sprintf("replace field %d", e.Index) }
 func (e RemovePart) String() string   { return "remove part " + e.Path }
 func (e ReplacePart) String() string  { return "replace part " + e.Path }
+
+func (e RemoveOutside) String() string { return "remove what is outside of the parts of " + e.Path }
 
 // MarshalJSON writes {"op":"add_field","name":…,"body":…}.
 func (e AddField) MarshalJSON() ([]byte, error) {
@@ -91,6 +98,14 @@ func (e RemovePart) MarshalJSON() ([]byte, error) {
 		Op   string `json:"op"`
 		Path string `json:"path"`
 	}{"remove_part", e.Path})
+}
+
+// MarshalJSON writes {"op":"remove_outside","path":…}.
+func (e RemoveOutside) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Op   string `json:"op"`
+		Path string `json:"path"`
+	}{"remove_outside", e.Path})
 }
 
 // MarshalJSON writes {"op":"replace_part","path":…,"header":[{"name":…,"body":…}],"body":…}, the body as

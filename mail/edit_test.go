@@ -40,7 +40,7 @@ func TestEditForms(t *testing.T) {
 func ExampleRewrite() {
 	c := NewContent(NewBlob([]byte("From: a@example.org\r\nSubject: offer\r\n\r\nBuy!\r\n")), LineFaults{}, Limits{})
 	defer c.Release()
-	m, err := Rewrite(c, []Edit{AddField{"X-Spam-Flag", "YES"}, ReplaceField{1, "[spam] offer"}})
+	m, err := Rewrite(c, []Edit{AddField{"X-Spam-Flag", "YES"}, ReplaceField{1, "[spam] offer"}}, false)
 	if err != nil {
 		fmt.Println(err)
 		return

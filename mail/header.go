@@ -269,6 +269,7 @@ func (o *ownBoundary) begins(line, before []byte, lines []fieldLine) bool {
 		var p Part
 		f := Field{Name: string(name), Raw: string(raw)}
 		p.contentType(f, readValue(f))
+		p.settleType()
 		o.searched, o.delimiter = -1, p.boundary
 		break
 	}
@@ -295,7 +296,26 @@ func (h *Header) take(raw string, off int64, lines []fieldLine) {
 		} else if len(f.Name) != l.name {
 			h.defect(BlankBeforeColon, f.Offset, f.Name)
 		}
+		if hasBlankFold(f.Raw) {
+			h.defect(BlankFold, f.Offset, f.Name)
+		}
 		h.fields = append(h.fields, f)
+	}
+}
+
+// hasBlankFold reports whether a field is folded into a line of nothing but blanks (RFC 5322 3.2.2: such lines are
+// obsolete), which some readers take for the end of the header.
+func hasBlankFold(raw string) bool {
+	for {
+		_, rest, _ := strings.Cut(raw, "\n")
+		if rest == "" {
+			return false
+		}
+		line, _, _ := strings.Cut(rest, "\n")
+		if trimLine(line) == "" {
+			return true
+		}
+		raw = rest
 	}
 }
 

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,8 +15,9 @@ import (
 // three times, however deep the nesting: lines are compared with the set of open boundaries, not with
 // each level's.
 //
-// A boundary parameter may have several readings. A multipart in which no delimiter line was found is looked
-// through with the next of them, all such multiparts at once, in another run over the content.
+// A boundary parameter may have several readings. The delimiter lines of each of them count, so that the tree has
+// every part that some reader finds; so do lines that merely begin like a delimiter and are none of another
+// multipart. Such a multipart has a defect that is Ambiguous.
 //
 // A closed multipart stays on the stack until something outside of it begins. Delimiter lines in its
 // epilogue are for no strict reader, but lenient ones go on reading parts there; so these are in the tree
@@ -28,17 +30,13 @@ const maxBoundary = 1000
 // header of an embedded message: they are kept in memory, and 1000 parts of 64 KiB header each would be 64 MiB.
 const headersFactor = 16
 
-// maxRuns is how often a content is gone through for other readings of boundaries.
-const maxRuns = 8
-
-// indexer is the state of one run.
+// indexer is the state of one run over a content.
 type indexer struct {
-	tried  map[int64]int // by offset of a multipart: how many readings of its boundary found nothing
 	s      *scanner
 	lim    Limits
 	open   []*Part        // from the root to the part that the scanner is in
 	bounds map[string]int // boundaries of open: by how many multiparts each is used
-	prefix int            // how many multiparts of open have no BoundaryPrefix defect yet
+	delims []int64        // offsets of the delimiter lines that were found, ascending
 	parts  int
 	octets int64 // of the headers of parts that may still be kept
 	fields int   // and how many fields
@@ -62,32 +60,13 @@ func indexWith(s *scanner, c *Content) (*Part, error) {
 	if err := c.Err(); err != nil {
 		return opaque, err
 	}
-	tried := map[int64]int{}
-	for runs := 1; ; runs++ {
-		x := &indexer{tried: tried, s: s, lim: c.limits, bounds: map[string]int{}}
-		x.octets, x.fields = headersFactor*x.lim.PartHeaderOctets+x.lim.HeaderOctets, headersFactor*x.lim.Fields
-		root := &Part{Path: "0", Header: header, BodyOffset: c.bodyOffset(), blob: c.Blob(), delim: -1, next: -1}
-		if err := x.run(root); err != nil {
-			return opaque, err
-		}
-		if runs == maxRuns || !x.untried(root) {
-			return root, nil
-		}
+	x := &indexer{s: s, lim: c.limits, bounds: map[string]int{}}
+	x.octets, x.fields = headersFactor*x.lim.PartHeaderOctets+x.lim.HeaderOctets, headersFactor*x.lim.Fields
+	root := &Part{Path: "0", Header: header, BodyOffset: c.bodyOffset(), blob: c.Blob(), delim: -1, next: -1}
+	if err := x.run(root); err != nil {
+		return opaque, err
 	}
-}
-
-// untried passes over the readings of boundaries that found nothing, and reports whether there are others. Where
-// none finds anything, the first stands.
-func (x *indexer) untried(root *Part) bool {
-	again := false
-	root.Walk(func(p *Part) bool {
-		if n := len(p.boundaries); p.Has(NoParts) && n > 1 && x.tried[p.Offset] < n {
-			x.tried[p.Offset]++
-			again = true
-		}
-		return true
-	})
-	return again
+	return root, nil
 }
 
 func (x *indexer) run(root *Part) error {
@@ -108,7 +87,10 @@ func (x *indexer) run(root *Part) error {
 	if err != nil {
 		return err
 	}
-	return x.leave(0, x.s.size, -1)
+	if err := x.leave(0, x.s.size, -1); err != nil {
+		return err
+	}
+	return x.survey(root)
 }
 
 // delimiter deals with a delimiter line of the multipart at that level, and gives the offset from which
@@ -122,8 +104,9 @@ func (x *indexer) delimiter(level int, closes bool, at int64, line []byte) (int6
 	if err := x.leave(level+1, at-2, at); err != nil {
 		return 0, err
 	}
+	x.delims = append(x.delims, at)
 	if closes {
-		p.closed = true
+		p.closed, p.epilogue = true, start
 		return at + 2, nil
 	}
 	if p.closed {
@@ -192,18 +175,22 @@ func (x *indexer) enter(p *Part) (int64, error) {
 			x.fields -= len(h.fields)
 		}
 		p.describe()
+		if !isMultipart(p.Type) {
+			// A boundary parameter where there should be none: one that encloses the part stays the multipart's.
+			p.boundaries = slices.DeleteFunc(p.boundaries, func(b string) bool { return x.bounds[b] > 0 })
+		}
 		depth := len(x.open)
 		x.open = append(x.open, p)
 		container := isMultipart(p.Type) || isEmbedded(p.Type)
 		switch {
-		case p.Header.Truncated() || !container:
-			p.boundary = ""
+		case p.Header.Truncated() || !container && len(p.boundaries) == 0:
+			p.boundary, p.boundaries = "", nil
 			return p.BodyOffset, nil
 		case depth >= x.lim.Depth:
 			p.defect(LimitDepth, p.Offset, "more than "+strconv.Itoa(x.lim.Depth)+" levels")
-			p.boundary = ""
+			p.boundary, p.boundaries = "", nil
 			return p.BodyOffset, nil
-		case isMultipart(p.Type):
+		case isMultipart(p.Type) || !isEmbedded(p.Type):
 			x.openMultipart(p)
 			return p.BodyOffset, nil
 		case !identity(p.Encoding):
@@ -220,17 +207,14 @@ func (x *indexer) enter(p *Part) (int64, error) {
 	}
 }
 
-// openMultipart makes the boundary of p one that is looked for.
+// openMultipart makes the boundaries of p ones that are looked for.
 func (x *indexer) openMultipart(p *Part) {
-	if p.boundary == "" {
-		return // describe has noted why
+	for _, b := range p.boundaries {
+		if x.bounds[b] > 0 && isMultipart(p.Type) {
+			p.defect(BoundaryReused, p.Offset, excerpt(b))
+		}
+		x.bounds[b]++
 	}
-	p.boundary = p.boundaries[x.tried[p.Offset]%len(p.boundaries)]
-	if x.bounds[p.boundary] > 0 {
-		p.defect(BoundaryReused, p.Offset, excerpt(p.boundary))
-	}
-	x.bounds[p.boundary]++
-	x.prefix++
 }
 
 // leave ends the parts of the stack from a level on: they end at end, before the delimiter line at line,
@@ -245,7 +229,7 @@ func (x *indexer) leave(level int, end, line int64) error {
 		if i == level {
 			p.next = line
 		}
-		if p.boundary != "" {
+		if len(p.boundaries) > 0 {
 			x.closeMultipart(p)
 		}
 	}
@@ -299,75 +283,100 @@ func (x *indexer) uuName(p *Part) error {
 }
 
 func (x *indexer) closeMultipart(p *Part) {
-	if x.bounds[p.boundary]--; x.bounds[p.boundary] == 0 {
-		delete(x.bounds, p.boundary)
-	}
-	if !p.Has(BoundaryPrefix) {
-		x.prefix--
-	}
-	if len(p.Children) > 0 && p.boundary != p.boundaries[0] {
-		p.defect(OtherBoundary, p.Offset, excerpt(p.boundary))
+	for _, b := range p.boundaries {
+		if x.bounds[b]--; x.bounds[b] == 0 {
+			delete(x.bounds, b)
+		}
 	}
 	switch {
+	case !isMultipart(p.Type) && len(p.Children) == 0:
 	case len(p.Children) == 0 && !p.Has(LimitParts):
 		p.defect(NoParts, p.BodyOffset, excerpt(p.boundary))
 	case !p.closed:
 		p.defect(NoClosingBoundary, p.End, excerpt(p.boundary))
 	}
+	if !isMultipart(p.Type) && len(p.Children) > 0 {
+		p.defect(UnexpectedMultipart, p.Offset, p.Type)
+	}
 }
 
 // isDelimiter reports whether a line of a header is a delimiter line of an open multipart.
-func (x *indexer) isDelimiter(line []byte) bool {
-	level, _, _ := x.lookup(line)
-	return level >= 0
-}
+func (x *indexer) isDelimiter(line []byte) bool { return x.lookup(line).level >= 0 }
 
 // match finds the multipart that a line is a delimiter of: its level in the stack, or -1. It notes what
 // is odd about the line.
 func (x *indexer) match(line []byte, at int64) (level int, closes bool) {
-	level, closes, blanks := x.lookup(line)
-	if level < 0 {
-		x.notePrefix(line, at)
+	d := x.lookup(line)
+	if d.level < 0 {
 		return -1, false
 	}
-	if blanks {
-		x.open[level].defect(BlanksAfterBoundary, at, "")
+	p := x.open[d.level]
+	if d.blanks {
+		p.defect(BlanksAfterBoundary, at, "")
 	}
-	return level, closes
+	if d.junk {
+		p.defect(BoundaryPrefix, at, excerpt(string(line)))
+	}
+	if len(p.Children) == 0 {
+		p.boundary = d.boundary
+	}
+	return d.level, d.closes
+}
+
+// delimiterLine is what a line is a delimiter of.
+type delimiterLine struct {
+	level    int    // of the multipart in the stack, -1 for none
+	boundary string // the reading of its boundary
+	closes   bool
+	blanks   bool // blanks follow
+	junk     bool // something else follows
 }
 
 // lookup compares a line with the open boundaries. RFC 2046 5.1.1: the delimiter is "--", the boundary
-// and blanks; the close delimiter has "--" before the blanks. A line that merely begins with these is
-// another one: a boundary may be the beginning of another.
-func (x *indexer) lookup(line []byte) (level int, closes, blanks bool) {
+// and blanks; the close delimiter has "--" before the blanks. A line that begins with these and goes on is one to
+// readers who compare no more; where it is a delimiter of its own, for a boundary may be the beginning of another,
+// it is that.
+func (x *indexer) lookup(line []byte) delimiterLine {
+	none := delimiterLine{level: -1}
 	if len(line) < 3 || line[0] != '-' || line[1] != '-' {
-		return -1, false, false
+		return none
 	}
-	name := line[2:]
+	name, blanks := line[2:], false
 	for n := len(name); n > 0 && name[n-1] <= ' '; n = len(name) {
-		blanks = blanks || name[n-1] == ' ' || name[n-1] == '\t'
+		blanks = blanks || name[n-1] != '\r' && name[n-1] != '\n'
 		name = name[:n-1]
 	}
-	if len(name) > maxBoundary+2 {
-		return -1, false, false
-	}
 	if len(name) == 0 {
-		return -1, false, false
+		return none
 	}
-	if x.bounds[string(name)] > 0 {
-		return x.level(string(name)), false, blanks
+	if len(name) <= maxBoundary+2 {
+		if x.bounds[string(name)] > 0 {
+			return delimiterLine{level: x.level(string(name)), boundary: string(name), blanks: blanks}
+		}
+		if name, ok := bytes.CutSuffix(name, dashLine[2:]); ok && x.bounds[string(name)] > 0 {
+			return delimiterLine{level: x.level(string(name)), boundary: string(name), closes: true, blanks: blanks}
+		}
 	}
-	if name, ok := bytes.CutSuffix(name, dashLine[2:]); ok && x.bounds[string(name)] > 0 {
-		return x.level(string(name)), true, blanks
+	longest := ""
+	for _, p := range x.open {
+		for _, b := range p.boundaries {
+			if len(b) > len(longest) && len(b) <= len(name) && string(name[:len(b)]) == b && strings.Trim(b, "-") != "" {
+				longest = b
+			}
+		}
 	}
-	return -1, false, false
+	if longest == "" {
+		return none
+	}
+	rest := name[len(longest):]
+	return delimiterLine{level: x.level(longest), boundary: longest, closes: bytes.HasPrefix(rest, dashLine[2:]), junk: true}
 }
 
 // level finds the innermost multipart with a boundary, of those not yet closed if there is one.
 func (x *indexer) level(boundary string) int {
 	found := -1
 	for i := len(x.open) - 1; i >= 0; i-- {
-		if x.open[i].boundary != boundary {
+		if !slices.Contains(x.open[i].boundaries, boundary) {
 			continue
 		}
 		if !x.open[i].closed {
@@ -378,20 +387,6 @@ func (x *indexer) level(boundary string) int {
 		}
 	}
 	return found
-}
-
-// notePrefix marks the multiparts whose boundary a line begins with without being their delimiter: some
-// readers compare no more than that.
-func (x *indexer) notePrefix(line []byte, at int64) {
-	if x.prefix == 0 || len(line) < 5 {
-		return
-	}
-	for _, p := range x.open {
-		if b := p.boundary; b != "" && line[2] == b[0] && len(line) >= 2+len(b) && string(line[2:2+len(b)]) == b && !p.Has(BoundaryPrefix) {
-			p.defect(BoundaryPrefix, at, excerpt(string(line)))
-			x.prefix--
-		}
-	}
 }
 
 func isMultipart(mediaType string) bool { return strings.HasPrefix(mediaType, "multipart/") }

@@ -32,7 +32,7 @@ func TestIndexCorpus(t *testing.T) {
 			}
 			random := rand.New(rand.NewPCG(1, uint64(len(msg))))
 			for range 5 {
-				if err := checkRewrite(msg, random.IntN); err != nil {
+				if err := checkRewrite(t, msg, random.IntN); err != nil {
 					t.Errorf("%s: %v", path, err)
 				}
 			}

@@ -110,10 +110,10 @@ func checkIndex(msg []byte, lim Limits) error {
 }
 
 // checkRewrite carries out edits of parts and of the header, and looks at which octets are left.
-func checkRewrite(msg []byte, pick func(n int) int) error {
+func checkRewrite(t testing.TB, msg []byte, pick func(n int) int) error {
 	c := NewContent(NewBlob(msg), LineFaults{}, Limits{})
 	defer c.Release()
-	m, err := Rewrite(c, nil)
+	m, err := Rewrite(c, nil, false)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,8 @@ func checkRewrite(msg []byte, pick func(n int) int) error {
 		}
 		edits = append(edits, AddField{"X-New", "x"})
 	}
-	m, err = Rewrite(c, edits)
+	rebuild := pick(2) == 0
+	m, err = Rewrite(c, edits, rebuild)
 	if errors.Is(err, ErrEdit) && gone[c.Root()] && c.Header().Truncated() {
 		return nil
 	}
@@ -148,36 +149,39 @@ func checkRewrite(msg []byte, pick func(n int) int) error {
 		return fmt.Errorf("%v: %w", edits, err)
 	}
 	defer m.Release()
-	if err := checkOctets(m, c.Root(), gone, false); err != nil {
+	if err := checkOctets(m, c.Root(), gone, rebuild, false); err != nil {
 		return fmt.Errorf("%v: %w", edits, err)
 	}
 	out, err := io.ReadAll(m.Open())
 	if err != nil || int64(len(out)) != m.Size() {
 		return fmt.Errorf("%d octets of %d: %w", len(out), m.Size(), err)
 	}
-	if err := checkReindexed(c, out, gone); err != nil {
-		return fmt.Errorf("%v: %w", edits, err)
+	if rebuild && !limited(c.Root()) || len(ambiguities(t, c.Root())) == 0 {
+		// An edit of a message with several readings is sure to leave the rest alone in one of them only.
+		if err := checkReindexed(c, out, gone); err != nil {
+			return fmt.Errorf("%v: %w in %q", edits, err, out)
+		}
 	}
 	return checkIndex(out, Limits{})
 }
 
 // checkOctets reports where octets of a part that goes are left, or those of a leaf that stays are not.
-func checkOctets(m *Message, p *Part, gone map[*Part]bool, inside bool) error {
+func checkOctets(m *Message, p *Part, gone map[*Part]bool, rebuild, inside bool) error {
 	inside = inside || gone[p]
 	kept := int64(0)
 	for _, e := range m.extents {
-		if e.data == nil {
+		if e.data == nil && e.blob == nil {
 			kept += max(0, min(e.off+e.n, p.End)-max(e.off, p.BodyOffset))
 		}
 	}
 	switch {
 	case inside && kept > 0:
 		return fmt.Errorf("part %s goes, and %d octets of it stay", p.Path, kept)
-	case !inside && p.IsLeaf() && kept != p.End-p.BodyOffset:
+	case !inside && !rebuild && p.IsLeaf() && kept != p.End-p.BodyOffset:
 		return fmt.Errorf("part %s stays, and %d of %d octets do", p.Path, kept, p.End-p.BodyOffset)
 	}
 	for _, child := range p.Children {
-		if err := checkOctets(m, child, gone, inside); err != nil {
+		if err := checkOctets(m, child, gone, rebuild, inside); err != nil {
 			return err
 		}
 	}
@@ -196,8 +200,8 @@ func checkReindexed(c *Content, out []byte, gone map[*Part]bool) error {
 			return
 		}
 		if p.IsLeaf() {
-			body, _ := io.ReadAll(p.RawBody())
-			want = append(want, p.Type+" "+string(body))
+			body, _ := io.ReadAll(p.Open())
+			want = append(want, string(body))
 		}
 		for _, child := range p.Children {
 			gather(child)
@@ -205,8 +209,8 @@ func checkReindexed(c *Content, out []byte, gone map[*Part]bool) error {
 	}
 	gather(c.Root())
 	after.Root().Walk(func(p *Part) bool {
-		if body, _ := io.ReadAll(p.RawBody()); p.IsLeaf() {
-			got = append(got, p.Type+" "+string(body))
+		if body, _ := io.ReadAll(p.Open()); p.IsLeaf() {
+			got = append(got, string(body))
 		}
 		return true
 	})
@@ -246,10 +250,10 @@ func TestIndexRandom(t *testing.T) {
 }
 
 // No removal is ever dropped, and nothing that stays is changed.
-func TestRewriteRandom(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+func TestRewriteRandom(tb *testing.T) {
+	rapid.Check(tb, func(t *rapid.T) {
 		msg := rapid.OneOf(rapid.Custom(randomMessage), rapid.Custom(randomTree)).Draw(t, "message")
-		if err := checkRewrite(msg, func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "pick") }); err != nil {
+		if err := checkRewrite(tb, msg, func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "pick") }); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -292,7 +296,7 @@ func TestRewriteHeaderEnds(t *testing.T) {
 }
 
 func rewrittenOrFatal(t *rapid.T, c *Content, edits []Edit) string {
-	m, err := Rewrite(c, edits)
+	m, err := Rewrite(c, edits, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +342,7 @@ func FuzzRewrite(f *testing.F) {
 			picks = slices.Clone(picks[1:])
 			return v
 		}
-		if err := checkRewrite(canonicalOf(msg), pick); err != nil {
+		if err := checkRewrite(t, canonicalOf(msg), pick); err != nil {
 			t.Error(err)
 		}
 	})

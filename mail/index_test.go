@@ -89,8 +89,8 @@ func TestIndex(t *testing.T) {
 			want: "0 multipart/mixed !blanks-after-boundary\n1 text/plain \"one\"",
 		},
 		{
-			name: "a longer boundary is another one", msg: mixed + "--b\n\none\n--bb\ntwo\n--b--x\n--b--\n",
-			want: "0 multipart/mixed !boundary-prefix\n1 text/plain \"one\\r\\n--bb\\r\\ntwo\\r\\n--b--x\"",
+			name: "a line that begins like a delimiter", msg: mixed + "--b\n\none\n--bb\ntwo\n--b--x\n--b--\n",
+			want: "0 multipart/mixed !boundary-prefix\n1 text/plain \"one\"\n2 text/plain \"two\" !no-blank-line",
 		},
 		{
 			name: "an inner boundary that begins like the outer one",
@@ -145,41 +145,41 @@ func TestIndex(t *testing.T) {
 		},
 		{
 			name: "comment behind the boundary", msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b(z;)\n\n--b(z;)\n--b\n\nx\n--b--\n",
-			want: "0 multipart/mixed !boundary-prefix\n1 text/plain \"x\"",
+			want: "0 multipart/mixed !several-boundaries !boundary-prefix\n1 text/plain \"\"\n2 text/plain \"x\"",
 		},
 		{
 			name: "comment that is none behind the boundary", msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b(z)\n\n--b(z)\n\nx\n--b(z)--\n",
-			want: "0 multipart/mixed !other-boundary\n1 text/plain \"x\"",
+			want: "0 multipart/mixed !several-boundaries\n1 text/plain \"x\"",
 		},
 		{
 			name: "comments all around the boundary", msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=(x)b (y)\n\n--b\n\nx\n--b--\n",
-			want: "0 multipart/mixed\n1 text/plain \"x\"",
+			want: "0 multipart/mixed !several-boundaries\n1 text/plain \"x\"",
 		},
 		{
 			name: "blanks that belong to the boundary", msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=a b\n\n--a b\n\nx\n--a b--\n",
-			want: "0 multipart/mixed !bad-parameter !other-boundary\n1 text/plain \"x\"",
+			want: "0 multipart/mixed !bad-parameter !several-boundaries\n1 text/plain \"x\"",
 		},
 		{
 			name: "boundary given twice, the second one meant", msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=a; boundary=b\n\n--b\n\nx\n--b--\n",
-			want: "0 multipart/mixed !duplicate-parameter !other-boundary\n1 text/plain \"x\"",
+			want: "0 multipart/mixed !duplicate-parameter !several-boundaries\n1 text/plain \"x\"",
 		},
 		{
 			name: "other boundaries inside each other",
 			msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"a\"b\n\n--ab\nContent-Type: multipart/mixed; boundary=c/d\n\n" +
 				"--c\nContent-Type: text/html\n\nx\n--c--\n--ab--\n",
-			want: "0 multipart/mixed !bad-parameter !other-boundary\n1 multipart/mixed !bad-parameter !other-boundary\n1.1 text/html \"x\"",
+			want: "0 multipart/mixed !bad-parameter !several-boundaries\n1 multipart/mixed !bad-parameter !several-boundaries\n1.1 text/html \"x\"",
 		},
 		{
 			name: "no reading of the boundary finds anything", msg: "MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=a/b\n\nx\n",
-			want: `0 multipart/mixed "x\r\n" !bad-parameter !no-parts`,
+			want: `0 multipart/mixed "x\r\n" !bad-parameter !several-boundaries !no-parts`,
 		},
 		{
 			name: "extended boundary parameter", msg: "MIME-Version: 1.0\nContent-type: multipart/mixed; boundary*0=\"a b\"; boundary*1*=%63\n\n--a bc\n\nx\n--a bc--\n",
-			want: "0 multipart/mixed\n1 text/plain \"x\"",
+			want: "0 multipart/mixed !several-boundaries\n1 text/plain \"x\"",
 		},
 		{
 			name: "duplicate content type", msg: "MIME-Version: 1.0\nContent-Type: text/html\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b--\n",
-			want: "0 text/html \"--b\\r\\n\\r\\nx\\r\\n--b--\\r\\n\" !duplicate-content-field",
+			want: "0 multipart/mixed !duplicate-content-field\n1 text/plain \"x\"",
 		},
 		{
 			name: "no MIME version", msg: "Content-Type: text/html\n\nx\n", want: `0 text/html "x\r\n" !no-mime-version`,

@@ -12,6 +12,7 @@ import (
 type extent struct {
 	off, n int64  // of the Blob
 	data   []byte // or these octets, when not nil
+	blob   *Blob  // another Blob than the Message's, when not nil
 }
 
 // Message is what goes to the next server: runs of octets of a Blob, and inserted octets between them. It
@@ -19,6 +20,7 @@ type extent struct {
 // Release.
 type Message struct {
 	blob     *Blob
+	others   []*Blob  // that extents lie in, each with a reference
 	extents  []extent // none is empty
 	ends     []int64  // offset in the message at which each extent ends
 	released atomic.Bool
@@ -56,8 +58,12 @@ func (m *Message) Size() int64 {
 
 // Release gives the reference on the Blob back. It is safe to call it twice.
 func (m *Message) Release() {
-	if !m.released.Swap(true) {
-		m.blob.Release()
+	if m.released.Swap(true) {
+		return
+	}
+	m.blob.Release()
+	for _, b := range m.others {
+		b.Release()
 	}
 }
 
@@ -83,7 +89,7 @@ func (m *Message) writeFrom(pos int64, w io.Writer) (int64, error) {
 		e, skip := m.extents[i], pos-m.start(i)
 		var err error
 		if e.data == nil {
-			err = m.blob.view(e.off+skip, e.n-skip, write)
+			err = m.of(e).view(e.off+skip, e.n-skip, write)
 		} else {
 			for p := e.data[skip:]; len(p) > 0 && err == nil; {
 				k := min(len(p), blockSize)
@@ -95,6 +101,14 @@ func (m *Message) writeFrom(pos int64, w io.Writer) (int64, error) {
 		}
 	}
 	return pos - start, nil
+}
+
+// of gives the Blob that an extent lies in.
+func (m *Message) of(e extent) *Blob {
+	if e.blob != nil {
+		return e.blob
+	}
+	return m.blob
 }
 
 // find gives the index of the extent that holds offset pos, and len(m.extents) at the end.
@@ -133,7 +147,7 @@ func (r *messageReader) Read(p []byte) (int, error) {
 		q := p[n:min(int64(len(p)), int64(n)+e.n-skip)]
 		if e.data != nil {
 			copy(q, e.data[skip:])
-		} else if k, err := r.m.blob.ReadAt(q, e.off+skip); k < len(q) {
+		} else if k, err := r.m.of(e).ReadAt(q, e.off+skip); k < len(q) {
 			if err == io.EOF {
 				err = fmt.Errorf("mail: read content: %w", io.ErrUnexpectedEOF)
 			}

@@ -3,6 +3,7 @@ package mail
 import (
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -12,48 +13,83 @@ const (
 	maxBoundaries = 6       // readings of one boundary parameter
 )
 
-// describe reads what the header says of the part: type, parameters, encoding, disposition, names.
+// maxField is how many octets of a Content-* field all readers take.
+const maxField = 4 << 10
+
+// describe reads what the header says of the part: types, parameters, encodings, disposition, names.
 func (p *Part) describe() {
 	p.Defects = append(p.Defects, p.Header.defects...)
-	p.Type, p.Encoding = "text/plain", "7bit"
-	if p.Parent != nil && p.Parent.Type == "multipart/digest" {
-		p.Type = "message/rfc822" // RFC 2046 5.1.5
-	}
-	var types, encodings, dispositions, versions int
+	p.Encoding = "7bit"
+	var dispositions []string
+	types, versions := 0, 0
 	for _, f := range p.Header.fields {
 		switch {
 		case f.Is("Content-Type"):
 			v := readValue(f)
-			if types++; types == 1 {
-				p.contentType(f, v)
-			}
+			types++
+			p.contentType(f, v)
 			p.addNames(f, v)
 		case f.Is("Content-Transfer-Encoding"):
-			if encodings++; encodings == 1 {
-				p.encoding(f)
-			}
+			p.readEncoding(f)
 		case f.Is("Content-Disposition"):
 			v := readValue(f)
-			if dispositions++; dispositions == 1 {
-				p.Disposition = v.token
-			}
+			dispositions = append(dispositions, v.token)
 			p.addNames(f, v)
+			p.duplicate(f, dispositions)
 		case f.Is("MIME-Version"):
 			versions++
-		default:
-			continue
 		}
-		if max(types, encodings, dispositions, versions) > 1 {
-			p.defect(DuplicateContentField, f.Offset, f.Name)
+		if len(f.Raw) > maxField && contentField(f.Name) {
+			p.defect(LongField, f.Offset, f.Name)
 		}
 	}
-	if p.Parent == nil && versions == 0 && types+encodings > 0 {
+	p.settleType()
+	if len(dispositions) > 0 {
+		p.Disposition = dispositions[0]
+	}
+	if p.Parent == nil && versions == 0 && types+len(p.encodings) > 0 {
 		p.defect(NoMIMEVersion, 0, "")
 	}
 	if len(p.Names) > 1 {
 		p.defect(ConflictingNames, p.Offset, "")
 	}
 	p.checkType()
+}
+
+// duplicate notes a field that says another thing than the one of its name before it.
+func (p *Part) duplicate(f Field, values []string) {
+	if n := len(values); n > 1 && values[n-1] != values[0] {
+		p.defect(DuplicateContentField, f.Offset, f.Name)
+	}
+}
+
+// settleType finds the type by which the part is read. Of several the first that is a container counts, for parts
+// that some reader finds are to be in the tree.
+func (p *Part) settleType() {
+	if len(p.Types) == 0 {
+		p.Types = []string{"text/plain"}
+		if p.Parent != nil && p.Parent.Type == "multipart/digest" {
+			p.Types[0] = "message/rfc822" // RFC 2046 5.1.5
+		}
+	}
+	best := slices.IndexFunc(p.Types, isMultipart)
+	if best < 0 {
+		best = slices.IndexFunc(p.Types, isEmbedded)
+	}
+	if best > 0 {
+		t := p.Types[best]
+		p.Types = slices.Insert(slices.Delete(p.Types, best, best+1), 0, t)
+	}
+	p.Type = p.Types[0]
+	switch {
+	case isEmbedded(p.Type):
+		p.boundaries = nil
+	case len(p.boundaries) > 1:
+		p.defect(SeveralBoundaries, p.Offset, excerpt(p.boundaries[1]))
+	}
+	if len(p.boundaries) > 0 {
+		p.boundary = p.boundaries[0]
+	}
 }
 
 // structured is a field taken apart for all who look at it.
@@ -88,38 +124,68 @@ func (p *Part) checkType() {
 	}
 }
 
-// contentType reads the first Content-Type field.
+// contentType reads a Content-Type field.
 func (p *Part) contentType(f Field, v *structured) {
-	if !mediaType(v.token) {
-		// RFC 2045 5.2: what breaks the syntax is taken for text/plain.
+	t := v.token
+	if !mediaType(t) {
+		// RFC 2045 5.2: what breaks the syntax is taken for text/plain. Who reads it leniently may see a container.
 		p.defect(BadContentType, f.Offset, excerpt(f.Raw))
-		p.Type = "text/plain"
-	} else {
-		p.Type = v.token
+		t = "text/plain"
+		if like := containerLike(v.body); like != "" {
+			p.defect(UnclearType, f.Offset, excerpt(f.Raw))
+			t = like
+		}
 	}
-	if len(v.attrs) > 0 {
+	if len(p.Types) > 0 && !slices.Contains(p.Types, t) {
+		p.defect(DuplicateContentField, f.Offset, f.Name)
+	}
+	if !slices.Contains(p.Types, t) {
+		p.Types = append(p.Types, t)
+	}
+	if p.Params == nil && len(v.attrs) > 0 {
 		p.Params = make(map[string]string, len(v.attrs))
 	}
 	for _, a := range v.attrs {
 		value := a.value()
-		if a.name == "boundary" && isMultipart(p.Type) {
+		if a.name == "boundary" && isMultipart(t) {
 			// RFC 2046 5.1.1: 1 to 70 octets of a small set, the last one no blank.
-			if len(value) > 70 || strings.TrimRight(value, " \t") != value || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) {
+			if len(value) > 70 || strings.TrimRight(value, " \t") != value || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' }) ||
+				strings.Trim(value, "-") == "" {
 				p.defect(BadBoundary, f.Offset, excerpt(value))
 			}
 			p.addBoundary(value)
 		}
-		p.Params[a.name] = text(value)
-	}
-	if isMultipart(p.Type) {
-		p.addBoundaries(v.attrs)
-		if strings.IndexByte(v.body, '(') >= 0 {
-			p.addBoundaries(attributes(parseValue(v.body, false).params))
+		if _, ok := p.Params[a.name]; !ok {
+			p.Params[a.name] = text(value)
 		}
 	}
-	if len(p.boundaries) > 0 {
-		p.boundary = p.boundaries[0]
+	p.addBoundaries(v.attrs)
+	if strings.IndexByte(v.body, '(') >= 0 {
+		other := parseValue(v.body, false)
+		p.addBoundaries(attributes(other.params))
+		if other.token != v.token && (containerLike(other.token) != "" || containerLike(v.token) != "") {
+			p.defect(UnclearType, f.Offset, excerpt(f.Raw))
+		}
 	}
+}
+
+// containerLike gives the type of container that a lenient reader may see in a broken Content-Type, "" for none.
+func containerLike(s string) string {
+	s = lowerASCII(s)
+	letters := strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
+			return r
+		}
+		return -1
+	}, s)
+	switch {
+	case strings.Contains(letters, "multipart"), strings.Contains(letters, "boundary"),
+		strings.HasPrefix(letters, "multi") && strings.Contains(letters, "part"):
+		return "multipart/mixed"
+	case strings.Contains(letters, "rfc822"):
+		return "message/rfc822"
+	}
+	return ""
 }
 
 // addBoundaries adds what readers make of the boundary parameter, in all its forms.
@@ -153,6 +219,11 @@ func eachReading(attrs []*attribute, add func(string), names ...string) {
 // addBoundary adds a boundary where it is one that a delimiter line can have.
 func (p *Part) addBoundary(b string) {
 	b = strings.TrimRight(b, " \t")
+	p.addOneBoundary(b)
+	p.addOneBoundary(strings.TrimFunc(b, func(r rune) bool { return unicode.IsSpace(r) || foreign(r) }))
+}
+
+func (p *Part) addOneBoundary(b string) {
 	if b == "" || len(b) > maxBoundary || strings.ContainsAny(b, "\r\n") || slices.Contains(p.boundaries, b) || len(p.boundaries) == maxBoundaries {
 		return
 	}
@@ -167,24 +238,70 @@ func mediaType(s string) bool {
 	})
 }
 
-// encoding reads the first Content-Transfer-Encoding field.
-func (p *Part) encoding(f Field) {
-	v := parseValue(f.Body(), true)
+// readEncoding reads a Content-Transfer-Encoding field (RFC 2045 6.1). Several fields, or one that is more than a
+// token, have several readings. Which of them the body is decoded by, settleEncoding says.
+func (p *Part) readEncoding(f Field) {
+	body := f.Body()
+	v := parseValue(body, true)
 	token := strings.Trim(v.token, `"' `)
-	if v.bad || len(v.params) > 0 || token != v.token || strings.Contains(f.Raw, ";") {
+	readings := []string{token}
+	if v.bad || len(v.params) > 0 || token != v.token || strings.ContainsAny(body, ";(,:") || strings.ContainsFunc(body, foreign) {
+		for _, e := range transferEncodings {
+			if strings.Contains(strings.ReplaceAll(lowerASCII(body), "-", ""), strings.ReplaceAll(e, "-", "")) {
+				readings = append(readings, e)
+			}
+		}
+		// "base64;" and "(a comment) base64" are read alike by nearly all; nearly is not enough.
 		p.defect(BadEncoding, f.Offset, excerpt(f.Raw))
 	}
-	switch token {
-	case "":
+	switch {
+	case token == "":
 		p.defect(BadEncoding, f.Offset, excerpt(f.Raw))
-		return
-	case "7bit", "8bit", "binary":
-	default:
-		if identity(token) {
-			p.defect(UnknownEncoding, f.Offset, excerpt(token))
+	case identity(token) && !slices.Contains(transferEncodings, token):
+		p.defect(UnknownEncoding, f.Offset, excerpt(token))
+		for _, e := range transferEncodings {
+			if strings.Contains(strings.ReplaceAll(token, "-", ""), strings.ReplaceAll(e, "-", "")) {
+				readings = append(readings, e)
+			}
 		}
 	}
-	p.Encoding = token
+	if len(p.encodings) > 0 && coding(p.encodings[0]) != coding(token) {
+		p.defect(DuplicateContentField, f.Offset, f.Name)
+	}
+	for _, e := range readings {
+		if e != "" && !slices.Contains(p.encodings, e) {
+			p.encodings = append(p.encodings, e)
+		}
+	}
+	p.Encoding = p.encoding()
+}
+
+// transferEncodings are the encodings that are known (RFC 2045 6.1; the last three are what UNIX mail used).
+var transferEncodings = []string{"7bit", "8bit", "binary", "base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue"}
+
+// foreign reports whether a character has no place in a token, nor around one.
+func foreign(r rune) bool { return r > '~' || r < ' ' && r != '\t' }
+
+// coding gives an encoding, those that encode nothing as one.
+func coding(encoding string) string {
+	if identity(encoding) {
+		return ""
+	}
+	return encoding
+}
+
+// encoding is the reading by which the body is decoded: the first that encodes anything, since who writes such a
+// field has encoded; and of none, the first.
+func (p *Part) encoding() string {
+	for _, e := range p.encodings {
+		if !identity(e) {
+			return e
+		}
+	}
+	if len(p.encodings) > 0 {
+		return p.encodings[0]
+	}
+	return "7bit"
 }
 
 // addNames adds every file name that a Content-Type or Content-Disposition field gives, under name or
@@ -195,7 +312,7 @@ func (p *Part) addNames(f Field, v *structured) {
 	if v.limited {
 		p.defect(LimitParameters, f.Offset, f.Name)
 	}
-	if v.bad {
+	if v.bad || strings.ContainsFunc(v.body, control) {
 		p.defect(BadParameter, f.Offset, excerpt(f.Raw))
 	}
 	if strings.IndexByte(v.body, '(') >= 0 {
@@ -207,6 +324,9 @@ func (p *Part) addNames(f Field, v *structured) {
 		}
 	}
 }
+
+// control reports whether a character is one that no field has.
+func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 func (p *Part) addNamesOf(attrs []*attribute) {
 	eachReading(attrs, p.addName, "name", "filename")

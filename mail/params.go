@@ -134,6 +134,9 @@ func (sc *valueScanner) param() (p param, ok bool) {
 	if !sc.comments {
 		p.name = strings.TrimLeft(p.name, "(") // found by readers who search for the name
 	}
+	if name := strings.TrimFunc(p.name, foreign); name != p.name {
+		p.name, sc.bad = name, true
+	}
 	sc.skip()
 	if sc.done() || sc.s[sc.i] != '=' || p.name == "" {
 		if p.name == "" && !sc.done() {

@@ -25,7 +25,7 @@ func TestNames(t *testing.T) {
 		{
 			"duplicate fields", "Content-Disposition: inline; filename=a.txt\nContent-Disposition: inline; filename=a.exe",
 			[]string{"a.txt", "a.exe"},
-			[]DefectKind{DuplicateContentField, ConflictingNames},
+			[]DefectKind{ConflictingNames},
 		},
 		{
 			"duplicate parameters", `Content-Disposition: inline; filename=a.txt; filename="a.exe"`,

@@ -20,20 +20,23 @@ type Part struct {
 	Offset, BodyOffset, End int64
 
 	Type        string            // media type "text/plain": lower case; the default where absent or broken
+	Types       []string          // every media type that some reading of the header gives, Type first
 	Params      map[string]string // of Content-Type: lower-case names, values decoded (RFC 2231); may be nil
-	Encoding    string            // Content-Transfer-Encoding in lower case, without blanks; "7bit" where absent
+	Encoding    string            // Content-Transfer-Encoding in lower case: the one by which the body is decoded; "7bit" where absent
 	Disposition string            // lower case: "", "inline", "attachment", …
 	Names       []string          // every file name that any reading of the header gives; each once
 	Defects     []Defect          // departures from the RFCs, in the order they were found
 
 	blob       *Blob
-	boundary   string   // of a multipart that was indexed
+	boundary   string   // of a multipart that was indexed: the first one met, the first reading before
 	boundaries []string // what readers make of the boundary parameter, the RFC's reading first
+	encodings  []string // what readers make of the encoding; nil where the header has none
 	delim      int64    // offset of the delimiter line before a part of a multipart; -1: none
 	next       int64    // offset of the line of the parent's boundary that ended it; -1: cut short
 	tight      bool     // no CRLF that belongs to a delimiter follows at End
 	unended    bool     // its delimiter line has no CRLF: the content ends in it
 	closed     bool     // of a multipart: the close delimiter was seen last
+	epilogue   int64    // offset behind the last close delimiter; 0 where there is none
 }
 
 // IsLeaf reports whether the part has no children: a plain part, or a multipart or message that was not
@@ -41,7 +44,9 @@ type Part struct {
 func (p *Part) IsLeaf() bool { return len(p.Children) == 0 }
 
 // IsMultipart reports whether the part is a multipart whose parts were found.
-func (p *Part) IsMultipart() bool { return len(p.Children) > 0 && p.boundary != "" }
+func (p *Part) IsMultipart() bool {
+	return len(p.Children) > 0 && p.boundary != "" && p.Children[0].delim >= 0
+}
 
 // Has reports whether the part has a defect of that kind.
 func (p *Part) Has(k DefectKind) bool {
@@ -69,10 +74,27 @@ func (p *Part) RawBody() *io.SectionReader {
 	return io.NewSectionReader(p.blob, p.BodyOffset, p.End-p.BodyOffset)
 }
 
+// Preamble gives what stands before the first part of a multipart (RFC 2046 5.1.1), nothing of any other part.
+func (p *Part) Preamble() *io.SectionReader {
+	end := p.BodyOffset
+	if p.IsMultipart() {
+		end = max(end, p.Children[0].delim)
+	}
+	return io.NewSectionReader(p.blob, p.BodyOffset, end-p.BodyOffset)
+}
+
+// Epilogue gives what stands behind the close delimiter of a multipart, nothing of any other part.
+func (p *Part) Epilogue() *io.SectionReader {
+	if !p.IsMultipart() || p.epilogue == 0 || !p.closed {
+		return io.NewSectionReader(p.blob, p.End, 0)
+	}
+	return io.NewSectionReader(p.blob, p.epilogue, max(0, p.End-p.epilogue))
+}
+
 // Open gives the body decoded as mail clients do, by the part's Encoding: what is no base64 is left out,
 // a broken quoted-printable escape stays as it is, an unknown encoding is taken for none. It decodes on
 // the way and never fails but for errors of the Blob; any number of readers may be open at once.
-func (p *Part) Open() io.Reader { return decodeBody(p.RawBody(), p.Encoding) }
+func (p *Part) Open() io.Reader { return p.Decode() }
 
 func (p *Part) defect(k DefectKind, off int64, detail string) {
 	if !p.Has(k) {

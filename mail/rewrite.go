@@ -19,6 +19,8 @@ import (
 // neighbours stay theirs. Where a multipart was cut short and has no next delimiter line, a close
 // delimiter takes the part's place, for else the part before it would grow by a line end.
 //
+// A part that two readers may read differently is serialised anew where this is asked for; see rebuild.go.
+//
 // Removal wins: first the parts that go or are replaced are gathered, then those inside of another one
 // that goes fall away, for they go with it. Nothing else is ever left out: an edit that can't be carried
 // out is an error.
@@ -27,9 +29,25 @@ import (
 // the content as it is, not of what other edits made of it. Removal of a part, or its replacement, beats
 // every other edit of it or within it; removal of a field beats its replacement. The error is ErrEdit for
 // an edit that can't be carried out, or the content's read error.
-func Rewrite(c *Content, edits []Edit) (*Message, error) {
-	r := rewriter{c: c, fields: map[int]*string{}, parts: map[*Part]*ReplacePart{}}
-	if len(edits) > 0 {
+//
+// With rebuild set every part that stays and that two readers may read differently (see Part.Ambiguity) is serialised
+// anew. It is the tree after the edits that is serialised: what goes is not rebuilt, and takes nothing along.
+func Rewrite(c *Content, edits []Edit, rebuild bool) (*Message, error) {
+	r := rewriter{c: c, rebuild: rebuild, fields: map[int]*string{}, parts: map[*Part]*ReplacePart{}, outside: map[*Part]bool{}}
+	m, err := r.rewrite(edits)
+	if err != nil {
+		for _, b := range r.blobs {
+			b.Release()
+		}
+		return nil, err
+	}
+	m.others = r.blobs
+	return m, nil
+}
+
+func (r *rewriter) rewrite(edits []Edit) (*Message, error) {
+	c := r.c
+	if len(edits) > 0 || r.rebuild {
 		// Before anything is called unknown: an error of reading is no fault of an edit.
 		c.Root()
 		if err := c.Err(); err != nil {
@@ -57,6 +75,10 @@ type rewriter struct {
 	added   []AddField
 	fields  map[int]*string        // index of a field: its new body; nil: it goes
 	parts   map[*Part]*ReplacePart // nil: it goes
+	outside map[*Part]bool         // multiparts that lose preamble and epilogue
+	rebuild bool                   // ambiguous parts are serialised anew
+	blobs   []*Blob                // that hold new bodies
+	secret  string                 // what no sender can know of the new boundaries
 	splices []splice
 	blank   bool // the blank line that the message's own header lacks is among them
 }
@@ -65,6 +87,8 @@ type rewriter struct {
 type splice struct {
 	off, end int64
 	data     []byte
+	blob     *Blob  // all of it in place of data, when not nil
+	encoding string // of what it replaces a body by
 }
 
 // gather checks one edit by itself, and notes it.
@@ -94,6 +118,12 @@ func (r *rewriter) gather(e Edit) error {
 		return r.gatherPart(e.Path, nil)
 	case ReplacePart:
 		return r.gatherPart(e.Path, &e)
+	case RemoveOutside:
+		p := r.c.Part(e.Path)
+		if p == nil || !p.IsMultipart() {
+			return errors.New("no such multipart")
+		}
+		r.outside[p] = true
 	default:
 		return errors.New("unknown edit")
 	}
@@ -172,9 +202,21 @@ func checkLines(body []byte) error {
 // splice turns what was gathered into splices.
 func (r *rewriter) splice() error {
 	root, whole := (*Part)(nil), false
-	if len(r.parts) > 0 {
+	if len(r.parts) > 0 || len(r.outside) > 0 || r.rebuild {
 		root = r.c.Root()
 		_, whole = r.parts[root]
+	}
+	anew := false
+	if r.rebuild && !whole {
+		var err error
+		if anew, err = root.needsRebuild(); err != nil {
+			return err
+		}
+		for i, f := range r.c.Header().Fields() {
+			if anew && contentType(f.Name) {
+				delete(r.fields, i) // it is written anew
+			}
+		}
 	}
 	r.addFields(whole)
 	if whole {
@@ -196,7 +238,7 @@ func (r *rewriter) splice() error {
 		}
 		r.splices = append(r.splices, s)
 	}
-	if len(r.splices) > 0 && !whole {
+	if len(r.splices) > 0 && !whole && !anew {
 		r.endHeader()
 	}
 	if root == nil {
@@ -263,7 +305,19 @@ func (r *rewriter) spliceParts(p *Part) error {
 		}
 		return r.replaceMessage(p, e)
 	}
+	if r.rebuild {
+		anew, err := p.needsRebuild()
+		if err != nil {
+			return err
+		}
+		if anew {
+			return r.rebuildPart(p)
+		}
+	}
 	first, gone := len(r.splices), 0
+	if r.outside[p] {
+		r.removeOutside(p)
+	}
 	for _, c := range p.Children {
 		if e, ok := r.parts[c]; ok && e == nil {
 			gone++
@@ -299,7 +353,17 @@ func missingBlank(h *Header, at int64) splice {
 	if n := len(h.fields); n > 0 && !strings.HasSuffix(h.fields[n-1].Raw, "\r\n") {
 		data = []byte("\r\n\r\n")
 	}
-	return splice{at, at, data}
+	return splice{off: at, end: at, data: data}
+}
+
+// removeOutside removes preamble and epilogue of a multipart.
+func (r *rewriter) removeOutside(p *Part) {
+	if n := p.Preamble().Size(); n > 0 {
+		r.splices = append(r.splices, splice{off: p.BodyOffset, end: p.BodyOffset + n})
+	}
+	if n := p.Epilogue().Size(); n > 0 {
+		r.splices = append(r.splices, splice{off: p.End - n, end: p.End})
+	}
 }
 
 func emptyText(path string) *ReplacePart {
@@ -332,7 +396,7 @@ func (r *rewriter) replaceChild(p *Part, e *ReplacePart) error {
 	for _, f := range e.Header {
 		data = appendField(data, f.Name, f.Body)
 	}
-	r.splices = append(r.splices, splice{p.Offset, p.End, r.ending(p, append(data, '\r', '\n'), e.Body)})
+	r.splices = append(r.splices, splice{off: p.Offset, end: p.End, data: r.ending(p, append(data, '\r', '\n'), e.Body)})
 	return nil
 }
 
@@ -351,20 +415,20 @@ func (r *rewriter) replaceMessage(p *Part, e *ReplacePart) error {
 		fields = append(fields, "MIME-Version: 1.0\r\n"...) // RFC 2045 4
 	}
 	if p.Header.Truncated() {
-		r.splices = append(r.splices, splice{p.Offset, p.End, r.ending(p, append(fields, '\r', '\n'), e.Body)})
+		r.splices = append(r.splices, splice{off: p.Offset, end: p.End, data: r.ending(p, append(fields, '\r', '\n'), e.Body)})
 		return nil
 	}
 	last := p.Offset // where the fields end
 	for i, f := range p.Header.Fields() {
 		last = f.Offset + int64(len(f.Raw))
 		if contentField(f.Name) {
-			r.splices = append(r.splices, splice{f.Offset, last, fields})
+			r.splices = append(r.splices, splice{off: f.Offset, end: last, data: fields})
 			fields = nil
 		} else if i == len(p.Header.Fields())-1 && !strings.HasSuffix(f.Raw, "\r\n") {
 			fields = append([]byte("\r\n"), fields...)
 		}
 	}
-	r.splices = append(r.splices, splice{last, p.End, r.ending(p, append(fields, '\r', '\n'), e.Body)})
+	r.splices = append(r.splices, splice{off: last, end: p.End, data: r.ending(p, append(fields, '\r', '\n'), e.Body)})
 	return nil
 }
 
@@ -404,12 +468,11 @@ func guard(p *Part, e *ReplacePart) (*ReplacePart, error) {
 
 func breaksOut(p *Part, body []byte) bool {
 	for q := p.Parent; q != nil; q = q.Parent {
-		if q.boundary == "" {
-			continue
-		}
-		line := append([]byte("\r\n--"), q.boundary...)
-		if bytes.HasPrefix(body, line[2:]) || bytes.Contains(body, line) {
-			return true
+		for _, b := range q.boundaries {
+			line := append([]byte("\r\n--"), b...)
+			if bytes.HasPrefix(body, line[2:]) || bytes.Contains(body, line) {
+				return true
+			}
 		}
 	}
 	return false
@@ -427,7 +490,10 @@ func (r *rewriter) extents() ([]extent, error) {
 		if s.off > at {
 			all = append(all, extent{off: at, n: s.off - at})
 		}
-		if len(s.data) > 0 {
+		switch {
+		case s.blob != nil:
+			all = append(all, extent{n: s.blob.Size(), blob: s.blob})
+		case len(s.data) > 0:
 			all = append(all, extent{n: int64(len(s.data)), data: s.data})
 		}
 		at = s.end

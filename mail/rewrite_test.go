@@ -12,7 +12,7 @@ import (
 
 func rewritten(t testing.TB, c *Content, edits ...Edit) (string, error) {
 	t.Helper()
-	m, err := Rewrite(c, edits)
+	m, err := Rewrite(c, edits, false)
 	if err != nil {
 		return "", err
 	}
@@ -224,7 +224,7 @@ func TestRewriteReadError(t *testing.T) {
 	c := NewContent(NewBlob([]byte("A: b\r\n\r\nx\r\n")), LineFaults{}, Limits{})
 	c.Release()
 	for _, e := range []Edit{RemovePart{"1"}, AddField{"A", "b"}, RemoveField{0}} {
-		if _, err := Rewrite(c, []Edit{e}); !errors.Is(err, ErrReleased) || errors.Is(err, ErrEdit) {
+		if _, err := Rewrite(c, []Edit{e}, false); !errors.Is(err, ErrReleased) || errors.Is(err, ErrEdit) {
 			t.Errorf("%s: %v", e, err)
 		}
 	}

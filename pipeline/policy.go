@@ -54,25 +54,25 @@ func (p *Policy) Decide(rs Reports) Verdict {
 	would := p.rule(rs, v.Findings, true)
 	v.Would, v.WouldBecause = would.action, would.because
 	v.Score = total(v.Findings, false)
-	v.WouldEdits = p.edits(rs, true)
+	v.WouldEdits, v.WouldRebuild = p.edits(rs, true)
 	if p.Observe {
 		return v
 	}
 	r := p.rule(rs, v.Findings, false)
 	v.Action, v.Reply, v.Because, v.Hold = r.action, r.reply, r.because, r.held
-	v.Edits = p.edits(rs, false)
+	v.Edits, v.Rebuild = p.edits(rs, false)
 	return v
 }
 
 // edits gathers the changes that stages ask for, of observed ones only if all is set.
-func (p *Policy) edits(rs Reports, all bool) []mail.Edit {
-	var out []mail.Edit
+func (p *Policy) edits(rs Reports, all bool) (out []mail.Edit, rebuild bool) {
 	for i := range rs {
 		if r := &rs[i]; (all || !r.Observe) && !p.Off[r.Stage] && r.Outcome.Told() {
 			out = append(out, r.Result.Edits...)
+			rebuild = rebuild || r.Result.Rebuild
 		}
 	}
-	return out
+	return out, rebuild
 }
 
 // findings lists what was found, with the score of each.

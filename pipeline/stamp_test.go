@@ -118,7 +118,7 @@ func TestStamp(t *testing.T) {
 			if diff := cmp.Diff(c.want, render(in.Content, edits)); diff != "" {
 				t.Errorf("-want +got\n%s", diff)
 			}
-			if _, err := mail.Rewrite(in.Content, edits); err != nil {
+			if _, err := mail.Rewrite(in.Content, edits, false); err != nil {
 				t.Errorf("can't be carried out: %v", err)
 			}
 		})
@@ -136,7 +136,7 @@ func TestPlanThatAuthenticatesNothing(t *testing.T) {
 func TestStampedMessage(t *testing.T) {
 	in := input(t, "X-Postern-Id: 1\nSubject: hi\n\nbody\n")
 	in.Transaction.Record(spfPass)
-	m, err := mail.Rewrite(in.Content, Stamp(Verdict{}, in, StampOptions{AuthservID: "mx.example.org", Score: true, Plan: mustCompile(t, parse(t, "spf mail gives=spf"))}))
+	m, err := mail.Rewrite(in.Content, Stamp(Verdict{}, in, StampOptions{AuthservID: "mx.example.org", Score: true, Plan: mustCompile(t, parse(t, "spf mail gives=spf"))}), false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestUntrusted(t *testing.T) {
 	const text = "Authentication-Results: mx.example.org; dkim=pass\nAuthentication-Results: other.example; spf=pass\n" +
 		"X-Spam-Flag: NO\nX-Postern-Trusted: yes\nX-MS-Exchange-Organization-SCL: -1\nX-Mailer: m\nSubject: s\n\nbody\n"
 	in := input(t, text)
-	m, err := mail.Rewrite(in.Content, Untrusted(in.Content.Header(), "mx.example.org"))
+	m, err := mail.Rewrite(in.Content, Untrusted(in.Content.Header(), "mx.example.org"), false)
 	if err != nil {
 		t.Fatal(err)
 	}

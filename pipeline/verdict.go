@@ -15,10 +15,12 @@ type Verdict struct {
 	Because      string         // one printable line: the stage and its evidence, or the threshold, that decided; "" for Continue
 	Hold         bool           // only what is held decided: before the rcpt phase, answer at each RCPT
 	Edits        []mail.Edit    // of the enforced stages, in order; none under an observing policy
+	Rebuild      bool           // of the enforced stages: ambiguous parts are serialised anew
 	Findings     []StageFinding // of all stages that are not off, in order
 	Would        filter.Action  // what would be done if everything that observes were enforced
 	WouldBecause string         // the same line for Would
 	WouldEdits   []mail.Edit    // the changes then; those of Edits are among them
+	WouldRebuild bool           // Rebuild then
 }
 
 // StageFinding is a finding, the stage that made it, and what it counts.
@@ -40,12 +42,15 @@ func (v Verdict) MarshalJSON() ([]byte, error) {
 		Hold         bool           `json:"hold,omitempty"`
 		Findings     []StageFinding `json:"findings"`
 		Edits        []mail.Edit    `json:"edits"`
+		Rebuild      bool           `json:"rebuild,omitempty"`
 		Would        filter.Action  `json:"would"`
 		WouldBecause string         `json:"would_because,omitempty"`
 		WouldEdits   []mail.Edit    `json:"would_edits,omitempty"`
+		WouldRebuild bool           `json:"would_rebuild,omitempty"`
 	}{
 		Action: v.Action, Score: v.Score, Because: v.Because, Hold: v.Hold,
 		Findings: v.Findings, Edits: v.Edits, Would: v.Would, WouldBecause: v.WouldBecause, WouldEdits: v.WouldEdits,
+		Rebuild: v.Rebuild, WouldRebuild: v.WouldRebuild && !v.Rebuild,
 	}
 	if !v.Reply.IsZero() {
 		out.Reply = v.Reply.String()

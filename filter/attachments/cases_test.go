@@ -48,7 +48,7 @@ func TestCases(t *testing.T) {
 			}
 			got := []txtar.File{{Name: "want", Data: []byte(describe(res))}}
 			if len(res.Edits) > 0 {
-				out := rewritten(t, in.Content, res.Edits)
+				out := rewritten(t, in.Content, res.Edits, res.Rebuild)
 				got = append(got, txtar.File{Name: "out", Data: []byte(strings.ReplaceAll(out, "\r\n", "\n"))})
 			}
 			if *update {
@@ -97,9 +97,9 @@ func input(t testing.TB, message string) *filter.Input {
 	}
 }
 
-func rewritten(t testing.TB, c *mail.Content, edits []mail.Edit) string {
+func rewritten(t testing.TB, c *mail.Content, edits []mail.Edit, rebuild bool) string {
 	t.Helper()
-	m, err := mail.Rewrite(c, edits)
+	m, err := mail.Rewrite(c, edits, rebuild)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func check(t testing.TB, f filter.Filter, message string) (filter.Result, string
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res, rewritten(t, in.Content, res.Edits)
+	return res, rewritten(t, in.Content, res.Edits, res.Rebuild)
 }
 
 func symbolsOf(res filter.Result) map[string]bool {
@@ -258,7 +258,7 @@ func TestStripConverges(t *testing.T) {
 				}
 			}
 		}
-		out := rewritten(t, in.Content, res.Edits)
+		out := rewritten(t, in.Content, res.Edits, res.Rebuild)
 		if len(res.Edits) == 0 && out != message {
 			r.Fatal("changed without an edit")
 		}

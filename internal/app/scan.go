@@ -286,7 +286,7 @@ func (s *scan) write(path string, trace bool) error {
 		edits = append(pipeline.Stamp(s.verdict, s.input(), s.stampOptions()), edits...)
 		edits = append(edits, edge.Received(s.cfg.Hostname, s.session, s.transaction, s.transaction.Recipients, time.Now()))
 	}
-	m, err := mail.Rewrite(s.content, edits)
+	m, err := mail.Rewrite(s.content, edits, s.verdict.Rebuild)
 	if err != nil {
 		return err
 	}

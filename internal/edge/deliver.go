@@ -56,7 +56,7 @@ func (s *session) keep(ctx context.Context, t *transaction, j *judged, kind stri
 
 // deliver puts our fields on the message, changes what the verdict says, and hands it to the upstream.
 func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *outcome) {
-	m, err := mail.Rewrite(j.content, s.edits(t, j))
+	m, err := mail.Rewrite(j.content, s.edits(t, j), j.verdict.Rebuild)
 	if err != nil {
 		// Never delivery: an edit that was asked for and not carried out may be the removal of a part.
 		o.fail(replyLocal, ReasonRewrite, err)
@@ -64,14 +64,19 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 	}
 	defer m.Release()
 	original := ""
-	if strips(j.verdict.Edits) {
+	if j.verdict.Rebuild {
+		o.changed = ChangedRebuilt
+	}
+	if strips(j.verdict.Edits) || j.verdict.Rebuild {
 		if keepsOriginal(j.reports) {
 			if original, err = s.keep(ctx, t, j, HeldOriginal); err != nil {
 				o.fail(storageReply(err), ReasonStorage, err)
 				return
 			}
 		}
-		o.changed = ChangedStripped
+		if strips(j.verdict.Edits) {
+			o.changed = ChangedStripped
+		}
 	}
 	out := s.handOn(ctx, t, j, m)
 	if original != "" && out.Kind != upstream.Delivered && out.Kind != upstream.Unknown {
@@ -115,7 +120,7 @@ func (s *session) edits(t *transaction, j *judged) []mail.Edit {
 func strips(edits []mail.Edit) bool {
 	for _, e := range edits {
 		switch e.(type) {
-		case mail.RemovePart, mail.ReplacePart:
+		case mail.RemovePart, mail.ReplacePart, mail.RemoveOutside:
 			return true
 		}
 	}
@@ -126,7 +131,7 @@ func strips(edits []mail.Edit) bool {
 // as it came; a filter that does not say otherwise does.
 func keepsOriginal(rs pipeline.Reports) bool {
 	for i := range rs {
-		if rs[i].Observe || !strips(rs[i].Result.Edits) {
+		if rs[i].Observe || !strips(rs[i].Result.Edits) && !rs[i].Result.Rebuild {
 			continue
 		}
 		if keep, said := auth.KeepOriginal.Among(rs[i].Result.Facts); keep || !said {

@@ -160,7 +160,7 @@ func canonical(content string) string {
 	}
 	c := mail.NewContent(b, faults, mail.Limits{})
 	defer c.Release()
-	m, err := mail.Rewrite(c, []mail.Edit{mail.AddField{Name: "X-Top", Body: "1"}})
+	m, err := mail.Rewrite(c, []mail.Edit{mail.AddField{Name: "X-Top", Body: "1"}}, false)
 	if err != nil {
 		return err.Error()
 	}

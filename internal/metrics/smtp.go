@@ -36,7 +36,7 @@ type smtpSeries struct {
 var (
 	tlsWords     = []string{edge.TLSNone, edge.TLSStart, edge.TLSImplicit}
 	refusalWords = []string{edge.RejectedConnections, edge.RejectedPerClient, edge.RejectedDraining}
-	changedWords = []string{edge.ChangedNo, edge.ChangedStripped}
+	changedWords = []string{edge.ChangedNo, edge.ChangedStripped, edge.ChangedRebuilt}
 	modeWords    = []string{"enforce", "observe"}
 	resultWords  = []string{
 		edge.RecipientAccepted, edge.RecipientUnknown, edge.RecipientRelay,

@@ -185,8 +185,17 @@ func (p *part) formula(text string) {
 			return
 		}
 	}
-	if i := strings.Index(strings.ToUpper(text), "DDE("); i >= 0 && (i == 0 || !letter(text[i-1])) && strings.HasPrefix(text, "of:") {
-		p.w.say(archive.MacroAuto, "dde", "%s has a formula that starts a program by DDE: %.120q", p.name, text)
+	upper := strings.ToUpper(text)
+	for i := strings.Index(upper, "DDE("); i >= 0; {
+		if i == 0 || !letter(upper[i-1]) { // a function of OpenDocument
+			p.w.say(archive.MacroAuto, "dde", "%s has a formula that starts a program by DDE: %.120q", p.name, text)
+			return
+		}
+		next := strings.Index(upper[i+1:], "DDE(")
+		if next < 0 {
+			return
+		}
+		i += 1 + next
 	}
 }
 

@@ -69,14 +69,18 @@ func runsItself(name string) bool {
 }
 
 // judge reads the source of a module: whether there is code in it, and which procedures run by themselves. Attributes,
-// options, comments and empty lines are no code: every workbook with a single macro has a dozen modules of them.
-func judge(name string, source []byte) (code bool, auto []string) {
+// options, comments and empty lines are no code: every workbook with a single macro has a dozen modules of them. Lines
+// counts those that have a compiled form: neither attributes nor empty ones.
+func judge(name string, source []byte) (code bool, auto []string, lines int) {
 	// Word runs Main of a module that has the name of an auto macro.
 	main := autoNames[strings.ToLower(name)]
 	for line := range logicalLines(source) {
 		word := bytes.ToLower(firstWord(line))
-		switch {
-		case len(line) == 0, line[0] == '\'', string(word) == "attribute", string(word) == "rem", string(word) == "option":
+		if len(line) == 0 || string(word) == "attribute" {
+			continue
+		}
+		lines++
+		if line[0] == '\'' || string(word) == "rem" || string(word) == "option" {
 			continue
 		}
 		code = true
@@ -92,7 +96,7 @@ func judge(name string, source []byte) (code bool, auto []string) {
 			}
 		}
 	}
-	return code, auto
+	return code, auto, lines
 }
 
 // logicalLines gives the lines without the space around them; a line that ends with a space and "_" goes on in the
@@ -185,7 +189,12 @@ func afterSpace(word []byte) []byte {
 // compiledAuto gives the first of the plainest auto macros among the identifiers of a compiled project. Only whole
 // names count: the stream separates them by octets that are not in names.
 func compiledAuto(b []byte) string {
-	lower := bytes.ToLower(b)
+	lower := make([]byte, len(b)) // not bytes.ToLower, which makes three octets of one that is no UTF-8
+	for i, c := range b {
+		if lower[i] = c; c >= 'A' && c <= 'Z' {
+			lower[i] += 'a' - 'A'
+		}
+	}
 	for _, name := range []string{"autoopen", "auto_open", "autoexec", "autoclose", "auto_close", "document_open", "document_close", "workbook_open"} {
 		for at := 0; ; {
 			i := bytes.Index(lower[at:], []byte(name))

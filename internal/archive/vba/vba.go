@@ -245,19 +245,20 @@ func (p *project) readModule(stream string, data []byte, m module, listed bool) 
 			at = int64(len(data))
 		}
 	}
-	code, auto := judge(name, source)
+	code, auto, lines := judge(name, source)
 	p.source = p.source || code
 	for _, a := range auto {
 		if len(p.auto) < 5 {
 			p.auto = append(p.auto, a)
 		}
 	}
-	lines := compiledLines(data[:min(at, int64(len(data)))])
+	compiled := compiledLines(data[:min(at, int64(len(data)))])
 	switch {
 	case listed && problem != nil && len(data) > 0:
 		p.stomped = fmt.Sprintf("the source of the macros in %q can't be read: %v", name, problem)
-	case !code && lines > 0:
-		p.stomped = fmt.Sprintf("%q has %d lines of compiled macros and no source", name, lines)
+	case !code && compiled > lines+2, compiled > 2*lines+8:
+		// Word and Excel run the compiled form where it is of their own version.
+		p.stomped = fmt.Sprintf("%q has %d lines of compiled macros for %d of source", name, compiled, lines)
 	}
 }
 

@@ -1,0 +1,70 @@
+package sealed
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/note"
+)
+
+// The parts of a file that its own name and its content are in (RFC 1740 appendix A).
+const (
+	appleData     = 1
+	appleResource = 2
+	appleName     = 3
+)
+
+// appleHead is the size of the header, applePart that of each part's entry in the table behind it.
+const appleHead, applePart = 26, 12
+
+// IsApple reports whether a file that begins with head is AppleSingle or AppleDouble (RFC 1740 appendix A).
+func IsApple(head []byte) bool {
+	return len(head) >= appleHead && (bytes.HasPrefix(head, []byte("\x00\x05\x16\x00\x00")) || bytes.HasPrefix(head, []byte("\x00\x05\x16\x07\x00")))
+}
+
+// apple gives both forks of a file under its own name.
+func (w *walker) apple(f *archive.File) error {
+	head, err := f.Head(appleHead + applePart*0xffff)
+	if err != nil {
+		return err
+	}
+	parts := int(binary.BigEndian.Uint16(head[appleHead-2:]))
+	table := head[appleHead:]
+	if parts*applePart > len(table) {
+		if err := w.problem("AppleSingle", errCut); err != nil {
+			return err
+		}
+		parts = len(table) / applePart
+	}
+	var names []string
+	var forks []*archive.File
+	short := false
+	for i := range parts {
+		entry := table[i*applePart:]
+		id, off, size := binary.BigEndian.Uint32(entry), int64(binary.BigEndian.Uint32(entry[4:])), int64(binary.BigEndian.Uint32(entry[8:]))
+		part := f.Section(off, size)
+		short = short || part.Size() < size
+		switch id {
+		case appleData, appleResource:
+			forks = append(forks, part)
+		case appleName:
+			raw, err := part.Head(1024)
+			if err != nil {
+				return err
+			}
+			if len(names) < deepest {
+				names = note.Add(names, raw)
+			}
+		}
+	}
+	for _, fork := range forks {
+		if err := w.entry(&archive.Entry{Names: names, Size: fork.Size()}, w.source(fork.Reader())); err != nil {
+			return err
+		}
+	}
+	if short {
+		return w.problem("AppleSingle", errCut)
+	}
+	return nil
+}

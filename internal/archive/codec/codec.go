@@ -53,7 +53,7 @@ func try(f func() (io.Reader, error)) (r io.Reader, err error) {
 		}
 	}()
 	if r, err = f(); err != nil {
-		return nil, err
+		return nil, full(err)
 	}
 	return Safe(r), nil
 }

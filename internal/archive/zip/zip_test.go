@@ -80,7 +80,6 @@ type member struct {
 	unlisted       bool
 	disk           uint16
 	mode           uint16
-	folder         bool
 	wrongSum       bool
 	moved          int // added to the offset in the directory
 	centralFlagXor uint16

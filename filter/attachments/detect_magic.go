@@ -32,6 +32,8 @@ var magics = []magic{
 	{0, "\x30", isCMS, is("application/pkcs7-mime")},
 	{0, "\x30", isPKCS12, is("application/x-pkcs12")},
 	{0, "", isOpenPGP, is("application/pgp-encrypted")},
+	// The other way to begin a PDF (PDF Reference 1.7, appendix H.3, 14).
+	{0, "%!PS-Adobe-", func(head []byte) bool { return bytes.Contains(head[:min(len(head), 32)], []byte(" PDF-")) }, is("application/pdf")},
 	{0, "%!PS", nil, is("application/postscript")},
 	{0, "\xc5\xd0\xd3\xc6", nil, is("application/postscript")},
 	{0, "\x04%!PS", nil, is("application/postscript")},

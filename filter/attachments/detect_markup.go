@@ -101,7 +101,7 @@ func firstElement(t []byte) (name string, xml bool) {
 			end = "?>"
 		case begins(t, "<!doctype") && bytes.IndexByte(doctype(t), '[') >= 0:
 			end = "]" // of the internal subset
-		case begins(t, "]"):
+		case begins(t, ">"):
 		case begins(t, "<!"):
 		case begins(t, "<"):
 			name := t[1:]

@@ -64,13 +64,13 @@ var visualBasic = language{
 	comment: regexp.MustCompile(`^(?:'|rem[ \t\r\n])[^\r\n]*`),
 	opens: regexp.MustCompile(`^(?:on error resume next|option explicit|(?:re)?dim\s+\w+|(?:public |private )?(?:const|sub|function|class)\s+\w+|` +
 		`set\s+\w+\s*=|execute(?:global)?\b|(?:get|create)object\s*\(|wscript\.|attribute vb_name|with\s+createobject|call\s+\w+|` +
-		`if\s.+\bthen\b|(?:for|do|while)\s|msgbox\b|\w+\s*=)`),
+		`if\s[^,\r\n]+\bthen\b|(?:for|do|while)\s|msgbox\b|\w+\s*=)`),
 	proofs: [][][]string{
 		{{"attribute vb_name ="}, {"sub ", "function "}},
 		{
 			{"createobject(", "createobject (", "getobject(", "getobject (", "wscript."},
 			{".run", ".exec", "shellexecute", ".savetofile", ".regwrite", ".createtextfile", ".copyfile", ".opentextfile", ".send", "execute", "win32_process"},
-			{"set ", "createobject(", "createobject (", "end sub", "end function", "on error"},
+			{`object("`, `object ("`, "object(chr", "wscript.", "end sub", "end function", "on error"},
 		},
 		{{"execute(", "execute ", "executeglobal", "eval("}, {"chr(", "chrw(", "strreverse(", "&h"}, {"dim ", "next", "end function", "execute"}},
 		{

@@ -19,20 +19,23 @@ var commandFile = language{
 				idioms++
 			}
 		}
-		return quiet.Match(first) || launches.Match(line) || idioms >= 4 || idioms >= 1 && launches.Match(whole) ||
+		return quiet.Match(first[:min(len(first), 1<<10)]) || launches.Match(line) || idioms >= 4 || idioms >= 1 && launches.Match(whole) ||
 			bytes.Count(whole, []byte(":~")) >= 10 && bytes.Count(whole, []byte("%")) >= 20
 	},
 }
 
+// hiding are the words by which PowerShell is made to run what nobody sees.
+const hiding = `(?:-e(?:nc\w*|c)?\s|-nop|-w\w*\s+h|-ex\w*\s+bypass|-ep\s+bypass|iex\b|downloadstring|downloadfile|frombase64|invoke-|iwr\s)`
+
 var (
 	// quiet is how nearly all command files begin.
-	quiet = regexp.MustCompile(`^[@&(\s]*(?:echo\s+off\b|setlocal\b)|^@echo\s+on\b`)
+	quiet = regexp.MustCompile(`(?m)^[@&(\s]*(?:echo\s+off|setlocal(?:[ \t]+(?:en|dis)able\w+)*)[ \t]*(?:[&|>)]|\r?$)|^@echo\s+on\b`)
 
 	// launches is a command that starts something else, in the way of those who hide it.
 	launches = regexp.MustCompile(`(?m)^[@&(\s]*(?:start\s+(?:""\s+|/\w+\s+)*)?(?:cmd(?:\.exe)?\s+/[ck]\s+"?)?(?:` +
-		`(?:powershell|pwsh)(?:\.exe)?["']?\s[^\r\n]*(?:-e(?:nc\w*|c)?\s|-nop|-w\w*\s+h|-ex\w*\s+bypass|iex\b|downloadstring|downloadfile|frombase64|invoke-|iwr\s)|` +
-		`mshta(?:\.exe)?\s+"?(?:https?:|vbscript:|javascript:|\\\\|%)|certutil(?:\.exe)?\s[^\r\n]*-(?:urlcache|decode)|` +
-		`bitsadmin(?:\.exe)?\s[^\r\n]*/transfer|regsvr32(?:\.exe)?\s[^\r\n]*/[siu]|rundll32(?:\.exe)?\s+[^\r\n]+,|[wc]script(?:\.exe)?\s+[^\r\n]*(?:\.vb|\.js|/e:)|` +
+		`(?:powershell|pwsh)(?:\.exe)?["']?\s+(?:` + hiding + `|[-/"'(&$][^\r\n]*` + hiding + `)|` +
+		`mshta(?:\.exe)?\s+"?(?:https?:|vbscript:|javascript:|\\\\|%)|certutil(?:\.exe)?\s+-(?:[^\r\n]*-)?(?:urlcache|decode)|` +
+		`bitsadmin(?:\.exe)?\s+/transfer|regsvr32(?:\.exe)?\s+/[siu]|rundll32(?:\.exe)?\s+\S+,|[wc]script(?:\.exe)?\s+(?://?\w+\s+)*\S+\.(?:vb|js)|` +
 		`curl(?:\.exe)?\s[^\r\n]*https?:[^\r\n]*&|schtasks(?:\.exe)?\s+/create|reg(?:\.exe)?\s+add\s)`)
 
 	// commandIdioms are what the command interpreter has and no other reader.

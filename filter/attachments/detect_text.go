@@ -34,7 +34,9 @@ func detectReading(t []byte) kind {
 		return k
 	}
 	if begins(first, "<") {
-		return detectMarkup(first)
+		if k := detectMarkup(first); k.mediaType != "" {
+			return k
+		}
 	}
 	if begins(first, "[") || begins(first, ";") || begins(first, "#") {
 		if k := detectSections(first); k.class != "" {

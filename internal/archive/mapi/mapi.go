@@ -3,9 +3,13 @@
 package mapi
 
 import (
+	"bytes"
+	"fmt"
 	"io"
 	"strings"
 
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/encoding/unicode"
 
 	"github.com/postern-mail/postern/internal/archive/note"
@@ -66,6 +70,71 @@ func (a *Attached) Add(id uint32, text string) {
 		known = known[:most-1]
 	}
 	a.names[id] = note.AddText(known, text)
+}
+
+// AddRaw takes the octets of a property in all readings of its text. The page is the character set of 8-bit text, nil
+// for unknown.
+func (a *Attached) AddRaw(id, kind uint32, raw []byte, page encoding.Encoding) {
+	if kind == TypeUnicode {
+		a.Add(id, note.UTF16(raw))
+		return
+	}
+	raw, _, _ = bytes.Cut(raw, []byte{0})
+	if page != nil {
+		if s, err := page.NewDecoder().Bytes(raw); err == nil {
+			a.Add(id, string(s))
+		}
+	}
+	for _, n := range note.Add(nil, raw) {
+		a.Add(id, n)
+	}
+}
+
+// IsName reports whether a property is a text that is told of an attachment.
+func IsName(id, kind uint32) bool {
+	switch id {
+	case AttachLongName, AttachFilename, AttachTransport, DisplayName, AttachLongPath, AttachPathname, AttachExtension, AttachMIMETag:
+		return kind == TypeString8 || kind == TypeUnicode
+	}
+	return false
+}
+
+// CodePage gives the character set of a Windows code page, nil for an unknown one.
+func CodePage(n uint32) encoding.Encoding {
+	name, ok := map[uint32]string{932: "shift_jis", 936: "gbk", 949: "euc-kr", 950: "big5", 20866: "koi8-r", 54936: "gb18030", 65001: "utf-8"}[n]
+	if !ok {
+		name = fmt.Sprintf("windows-%d", n)
+	}
+	page, err := htmlindex.Get(name)
+	if err != nil {
+		return nil
+	}
+	return page
+}
+
+// BodyType gives the media type of the bodies of a message among its properties, "" for every other property.
+func BodyType(id uint32) string {
+	switch id {
+	case Body:
+		return "text/plain"
+	case HTML:
+		return "text/html"
+	case RTF:
+		return "text/rtf"
+	}
+	return ""
+}
+
+// BodyText gives the text of a property that is a body, as it is but for its form: UTF-8 for Unicode, rich text
+// decompressed.
+func BodyText(id, kind uint32, r io.Reader) io.Reader {
+	switch {
+	case id == RTF:
+		return Decompress(r)
+	case kind == TypeUnicode:
+		return UTF8(r)
+	}
+	return r
 }
 
 // Names gives all names, the usual one first.

@@ -6,11 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"fmt"
 	"io"
 
 	"golang.org/x/text/encoding"
-	"golang.org/x/text/encoding/htmlindex"
 
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/internal/archive/mapi"
@@ -187,22 +185,9 @@ func (w *walker) attribute(id uint16, data *archive.File) error {
 		if err != nil || len(head) < 4 {
 			return err
 		}
-		w.page = codePage(binary.LittleEndian.Uint32(head))
+		w.page = mapi.CodePage(binary.LittleEndian.Uint32(head))
 	}
 	return nil
-}
-
-// codePage gives the character set of a Windows code page, nil for an unknown one.
-func codePage(n uint32) encoding.Encoding {
-	name, ok := map[uint32]string{932: "shift_jis", 936: "gbk", 949: "euc-kr", 950: "big5", 20866: "koi8-r", 54936: "gb18030"}[n]
-	if !ok {
-		name = fmt.Sprintf("windows-%d", n)
-	}
-	page, err := htmlindex.Get(name)
-	if err != nil {
-		return nil
-	}
-	return page
 }
 
 func (w *walker) props(data *archive.File, visit func(prop) error) error {
@@ -231,20 +216,7 @@ func (w *walker) name(id, kind uint32, data *archive.File) error {
 	if err != nil {
 		return err
 	}
-	a := w.attached()
-	if kind == mapi.TypeUnicode {
-		a.Add(id, note.UTF16(raw))
-		return nil
-	}
-	raw, _, _ = bytes.Cut(raw, []byte{0})
-	if w.page != nil {
-		if s, err := w.page.NewDecoder().Bytes(raw); err == nil {
-			a.Add(id, string(s))
-		}
-	}
-	for _, n := range note.Add(nil, raw) {
-		a.Add(id, n)
-	}
+	w.attached().AddRaw(id, kind, raw, w.page)
 	return nil
 }
 
@@ -252,17 +224,16 @@ func (w *walker) attachmentProp(p prop) error {
 	switch p.id {
 	case mapi.AttachMethod:
 		w.attached().Method = p.number
-	case mapi.AttachLongName, mapi.AttachFilename, mapi.AttachTransport, mapi.DisplayName, mapi.AttachLongPath,
-		mapi.AttachPathname, mapi.AttachExtension, mapi.AttachMIMETag:
-		if p.kind == mapi.TypeString8 || p.kind == mapi.TypeUnicode {
-			return w.name(p.id, p.kind, p.value)
-		}
 	case mapi.AttachData:
 		switch p.kind {
 		case mapi.TypeObject:
 			return w.object(p.value)
 		case mapi.TypeBinary:
 			w.attached().add("", p.value)
+		}
+	default:
+		if mapi.IsName(p.id, p.kind) {
+			return w.name(p.id, p.kind, p.value)
 		}
 	}
 	return nil
@@ -291,18 +262,8 @@ func (w *walker) messageProp(p prop) error {
 	if p.value == nil || p.value.Size() == 0 {
 		return nil
 	}
-	switch p.id {
-	case mapi.RTF:
-		return w.body("text/rtf", mapi.Decompress(p.value.Reader()))
-	case mapi.Body, mapi.HTML:
-		mediaType := "text/plain"
-		if p.id == mapi.HTML {
-			mediaType = "text/html"
-		}
-		if p.kind == mapi.TypeUnicode {
-			return w.body(mediaType, mapi.UTF8(p.value.Reader()))
-		}
-		return w.body(mediaType, p.value.Reader())
+	if mediaType := mapi.BodyType(p.id); mediaType != "" {
+		return w.body(mediaType, mapi.BodyText(p.id, p.kind, p.value.Reader()))
 	}
 	return nil
 }

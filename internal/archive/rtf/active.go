@@ -1,6 +1,7 @@
 package rtf
 
 import (
+	"fmt"
 	"strings"
 
 	"golang.org/x/text/encoding/charmap"
@@ -19,10 +20,12 @@ func latin(p ...byte) string {
 
 // classes run or load something when a document that holds them is opened, by the start of their name in lower case.
 var classes = []struct{ prefix, why string }{
-	{"equation.", "the old equation editor, which runs what is written into it"},
+	{"equation.2", "the old equation editor, which runs what is written into it"},
+	{"equation.3", "the old equation editor, which runs what is written into it"},
 	{"ole2link", "a link that is followed when the document is opened"},
 	{"otkloadr.", "a loader of libraries"},
 	{"htmlfile", "a web page within the document"},
+	{"htafile", "a web page within the document"},
 	{"scriptlet", "a script within the document"},
 	{"scriptbridge.", "a script within the document"},
 	{"shell.explorer", "a web browser within the document"},
@@ -33,13 +36,28 @@ var classes = []struct{ prefix, why string }{
 	{"script:", "a script within the document"},
 }
 
-// classIDs are the class identifiers of some of them, in the order of octets of MS-DTYP 2.3.4.2.
+// classIDs are the class identifiers of such classes, and the names that they go by here.
 var classIDs = map[string]string{
-	"\x02\xce\x02\x00\x00\x00\x00\x00\xc0\x00\x00\x00\x00\x00\x00\x46": "Equation.3",
-	"\x03\xce\x02\x00\x00\x00\x00\x00\xc0\x00\x00\x00\x00\x00\x00\x46": "Equation.2",
-	"\x00\x03\x00\x00\x00\x00\x00\x00\xc0\x00\x00\x00\x00\x00\x00\x46": "OLE2Link",
-	"\x6e\xdb\x7c\xd2\x6d\xae\xcf\x11\x96\xb8\x44\x45\x53\x54\x00\x00": "ShockwaveFlash.ShockwaveFlash",
-	"\x61\xf9\x56\x88\x0a\x34\xd0\x11\xa9\x6b\x00\xc0\x4f\xd7\x05\xa2": "Shell.Explorer.2",
+	"0002CE02-0000-0000-C000-000000000046": "Equation.3",
+	"00021700-0000-0000-C000-000000000046": "Equation.2",
+	"00000300-0000-0000-C000-000000000046": "OLE2Link",
+	"D27CDB6E-AE6D-11CF-96B8-444553540000": "ShockwaveFlash.ShockwaveFlash",
+	"8856F961-340A-11D0-A96B-00C04FD705A2": "Shell.Explorer.2",
+	"EAB22AC3-30C1-11CF-A7EB-0000C05BAE0B": "Shell.Explorer.1",
+	"25336920-03F9-11CF-8FD0-00AA00686F13": "htmlfile",
+	"3050F4D8-98B5-11CF-BB82-00AA00BDCE0B": "htafile",
+	"06290BD2-48AA-11D2-8432-006008C3FBFC": "scriptletfile",
+	"06290BD3-48AA-11D2-8432-006008C3FBFC": "script:",
+	"ECABB0C7-7F19-11D2-978E-0000F8757E2A": "soap:",
+	"C74190B6-8589-11D1-B16A-00C0F0283628": "MSComctlLib.TreeCtrl",
+	"BDD1F04B-858B-11D1-B16A-00C0F0283628": "MSComctlLib.ListViewCtrl",
+	"1EFB6596-857C-11D1-B16A-00C0F0283628": "MSComctlLib.TabStrip",
+	"66833FE6-8583-11D1-B16A-00C0F0283628": "MSComctlLib.Toolbar",
+}
+
+// classID writes a class identifier, given in the order of octets of MS-DTYP 2.3.4.2.
+func classID(p []byte) string {
+	return fmt.Sprintf("%08X-%04X-%04X-%X-%X", le.Uint32(p), le.Uint16(p[4:]), le.Uint16(p[6:]), p[8:10], p[10:16])
 }
 
 // class gives the sign of a class of objects.

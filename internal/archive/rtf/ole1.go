@@ -197,7 +197,7 @@ func classOf(f *archive.File) (class string, ole2 bool, err error) {
 	if _, err := f.ReadAt(id, at); err != nil {
 		return "", true, notEnd(err)
 	}
-	return classIDs[string(id)], true, nil
+	return classIDs[classID(id)], true, nil
 }
 
 func notEnd(err error) error {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/postern-mail/postern/internal/archive"
 )
@@ -221,13 +222,15 @@ func (w *walker) word(t token) error {
 		w.object = object{depth: w.depth}
 	case "objocx":
 		w.object.ocx = true
+	case "objhtml":
+		return w.sign(archive.MacroAuto, `a web page within the document (\objhtml)`)
 	case "objupdate":
 		return w.sign(archive.MacroAuto, `an object is updated when the document is opened (\objupdate)`)
 	case "objautlink":
 		return w.sign(archive.MacroAuto, `a linked object is updated when the document is opened (\objautlink)`)
 	case "objdata", "datastore":
 		return w.data(t.word)
-	case "objclass", "fldinst", "template":
+	case "objclass", "oleclsid", "fldinst", "template":
 		return w.collect(t.word)
 	default:
 		if w.star && w.ignore == 0 && w.depth > 0 {
@@ -271,6 +274,8 @@ func (w *walker) collected() error {
 	case "objclass":
 		w.object.class = t
 		return w.class(t)
+	case "oleclsid":
+		return w.class(classIDs[strings.ToUpper(strings.Trim(t, "{}"))])
 	case "template":
 		if remote(t) {
 			return w.sign(archive.MacroAuto, "the template %.200q is loaded when the document is opened", t)

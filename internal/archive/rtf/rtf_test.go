@@ -204,16 +204,35 @@ func TestObfuscation(t *testing.T) {
 }
 
 func TestClass(t *testing.T) {
-	for id, name := range classIDs {
+	for text, name := range classIDs {
+		raw, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := bytes.Clone(raw)
+		for i, from := range []int{3, 2, 1, 0, 5, 4, 7, 6} {
+			id[i] = raw[from]
+		}
+		if classID(id) != text {
+			t.Errorf("%s: %s", text, classID(id))
+		}
 		file := make([]byte, 2048)
 		copy(file, compound)
 		le.PutUint16(file[30:], 9)
 		le.PutUint32(file[48:], 1)
 		copy(file[1024+80:], id)
+		want := `macro_auto: an object of class "` + name
 		got := walk(t, document(objectOf("X", hex.EncodeToString(ole1("Innocent", string(file))))))
-		if len(got) != 2 || !strings.HasPrefix(got[0], `macro_auto: an object of class "`+name) {
+		if len(got) != 2 || !strings.HasPrefix(got[0], want) {
 			t.Errorf("%s: %q", name, got)
 		}
+		got = walk(t, document(`{\object\objocx{\*\oleclsid \'7b`+strings.ToLower(text)+`\'7d}}`))
+		if len(got) != 1 || !strings.HasPrefix(got[0], want) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if got := walk(t, document(objectOf("Equation.DSMT4", hex.EncodeToString(ole1("Equation.DSMT4", compound))))); len(got) != 1 {
+		t.Errorf("MathType: %q", got)
 	}
 }
 

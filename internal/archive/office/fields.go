@@ -17,7 +17,7 @@ const (
 // separator what it last gave. Fields lie within one another, so that one may write the instruction of the other.
 type fields struct {
 	w    *walker
-	open []field
+	open []*field
 }
 
 type field struct {
@@ -29,7 +29,7 @@ type field struct {
 // begin opens a field.
 func (f *fields) begin() {
 	if len(f.open) < maxFields {
-		f.open = append(f.open, field{})
+		f.open = append(f.open, &field{})
 		return
 	}
 	f.w.say(archive.Unreadable, "fields", "there are more than %d fields within one another", maxFields)
@@ -49,7 +49,7 @@ func (f *fields) end() {
 	if n == 0 {
 		return
 	}
-	top := &f.open[n-1]
+	top := f.open[n-1]
 	code := top.code.String()
 	if !top.inside {
 		f.w.judgeField(code)
@@ -85,7 +85,7 @@ func (f *fields) text(s string) {
 
 // blank reports whether nothing was added yet to the innermost field where text goes now.
 func (f *fields) blank() bool {
-	top := &f.open[len(f.open)-1]
+	top := f.open[len(f.open)-1]
 	if top.inside {
 		return top.result.Len() == 0
 	}

@@ -221,13 +221,27 @@ func (w *walker) attachment(s *ole.Storage) error {
 	return nil
 }
 
-// object tells of an attachment that is a folder: a message, or the object of another program.
+// object tells of an attachment that is a folder: a message, or the object of another program, which is given as a
+// compound file of its own.
 func (w *walker) object(a *mapi.Attached, s *ole.Storage) error {
-	message := Is(s)
 	e := &archive.Entry{Names: a.Names(), Type: a.Type(), Size: -1}
-	if message {
-		e.Type = Type
+	if !Is(s) {
+		content, err := compound(s, func(stream *ole.Stream) (io.Reader, int64, error) {
+			f, err := w.open(stream, "a part of an object")
+			if f == nil || err != nil {
+				return nil, 0, err
+			}
+			return w.source(f), f.Size(), nil
+		})
+		if err != nil && !errors.Is(err, errLarge) {
+			return err
+		}
+		if err := w.entry(e, content); err != nil {
+			return err
+		}
+		return w.notes.Problem(note.Name(e.Names), err)
 	}
+	e.Type = Type
 	if err := w.entry(e, nil); err != nil {
 		return err
 	}
@@ -235,38 +249,7 @@ func (w *walker) object(a *mapi.Attached, s *ole.Storage) error {
 		return w.notes.Problem("", problem)
 	}
 	defer w.b.Leave()
-	if message {
-		return w.message(s, embeddedHeader)
-	}
-	return w.streams(s)
-}
-
-// streams tells of all that lies in the object of another program.
-func (w *walker) streams(s *ole.Storage) error {
-	for _, stream := range s.Streams {
-		f, err := w.open(stream, "a part of an object")
-		if err != nil {
-			return err
-		}
-		var content io.Reader
-		if f != nil {
-			content = w.source(f)
-		}
-		if err := w.entry(&archive.Entry{Names: note.AddText(nil, stream.Name), Size: stream.Size}, content); err != nil {
-			return err
-		}
-	}
-	for _, child := range s.Storages {
-		if problem := w.b.Enter(); problem != nil {
-			return w.notes.Problem("", problem)
-		}
-		err := w.streams(child)
-		w.b.Leave()
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return w.message(s, embeddedHeader)
 }
 
 // open gives a stream, nil where nothing of it can be read; of what is wrong with it the visitor is told.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/ole"
 )
 
 // node is a stream or, where it has children, a storage.
@@ -39,15 +40,15 @@ func wide(s string) []byte {
 
 const sector, none, end = 512, 0xffffffff, 0xfffffffe
 
-// compound is a file of one storage, being written. All its streams lie in sectors of their own: a stream that would
+// compoundFile is one of one storage, being written. All its streams lie in sectors of their own: a stream that would
 // belong into the mini stream is told as 4096 octets.
-type compound struct {
+type compoundFile struct {
 	dir  []byte
 	data []byte
 	fat  []uint32
 }
 
-func (c *compound) add(content []byte) uint32 {
+func (c *compoundFile) add(content []byte) uint32 {
 	first := uint32(len(c.fat))
 	for len(content) > 0 {
 		n := min(sector, len(content))
@@ -61,7 +62,7 @@ func (c *compound) add(content []byte) uint32 {
 }
 
 // entries writes siblings as a chain to the right, and gives the number of the first.
-func (c *compound) entries(nodes []node) uint32 {
+func (c *compoundFile) entries(nodes []node) uint32 {
 	next := uint32(none)
 	for i := len(nodes) - 1; i >= 0; i-- {
 		n := nodes[i]
@@ -89,7 +90,7 @@ func dirEntry(name string, kind byte, right, child, start uint32, size int) []by
 }
 
 func file(nodes ...node) []byte {
-	c := &compound{dir: make([]byte, 128)}
+	c := &compoundFile{dir: make([]byte, 128)}
 	child := c.entries(nodes)
 	copy(c.dir, dirEntry("Root Entry", 5, none, child, end, 0))
 	dir := c.add(c.dir)
@@ -182,10 +183,6 @@ var samples = []struct {
 		[]string{"inner|application/vnd.ms-outlook||none", "|text/plain||Hello", "a b.exe,A~1.EXE|x/y||MZ"},
 	},
 	{
-		"object", file(props(32), folder("__attach_version1.0_#00000000", folder("__substg1.0_3701000D", stream("CONTENTS", "MZ"), folder("x", stream("y", "z"))))),
-		[]string{"|||none", "CONTENTS|||MZ", "y|||z"},
-	},
-	{
 		"reference", file(props(32), folder("__attach_version1.0_#00000000", props(8, 0x37050003, 4), stream("__substg1.0_370D001F", string(wide(`\\s\x.exe`))))),
 		[]string{`\\s\x.exe||\\s\x.exe|none`},
 	},
@@ -204,6 +201,69 @@ func TestWalk(t *testing.T) {
 		if diff := cmp.Diff(c.want, r.got); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", c.name, diff)
 		}
+	}
+}
+
+type keeper struct{ files []*archive.File }
+
+func (k *keeper) File(e *archive.Entry) error {
+	b, _, err := e.File.Bytes(1 << 24)
+	k.files = append(k.files, archive.NewFile(bytes.Clone(b)))
+	return err
+}
+
+func (k *keeper) Sign(s archive.Sign) error { return errors.New(s.String()) }
+
+// An object of another program comes out as a compound file that has all of it.
+func TestObject(t *testing.T) {
+	parts := []node{
+		stream("CONTENTS", "MZ"), stream("large", strings.Repeat("large", 10000)), stream("none", ""),
+		folder("inner", stream("y", strings.Repeat("y", 5000)), folder("innermost", stream("z", "z"))), folder("bare"),
+	}
+	for i := range 200 {
+		parts = append(parts, stream(fmt.Sprint(i), strings.Repeat("s", i)))
+	}
+	in := file(props(32), folder("__attach_version1.0_#00000000", folder("__substg1.0_3701000D", parts...)))
+	var k keeper
+	if err := Walk(context.Background(), archive.NewFile(in), archive.NewBudget(archive.Limits{}, 1), &k); err != nil {
+		t.Fatal(err)
+	}
+	root, problem, err := ole.Open(context.Background(), k.files[0])
+	if len(k.files) != 1 || problem != nil || err != nil {
+		t.Fatal(len(k.files), problem, err)
+	}
+	compare(t, parts, root)
+}
+
+func compare(t *testing.T, want []node, got *ole.Storage) {
+	t.Helper()
+	streams := 0
+	for _, n := range want {
+		if n.folder {
+			if s := got.Storage(n.name); s == nil {
+				t.Errorf("no storage %s", n.name)
+			} else {
+				compare(t, n.children, s)
+			}
+			continue
+		}
+		streams++
+		s := got.Stream(n.name)
+		if s == nil {
+			t.Errorf("no stream %s", n.name)
+			continue
+		}
+		f, problem := s.File()
+		if problem != nil {
+			t.Error(problem)
+		}
+		b, _, err := f.Bytes(1 << 20)
+		if err != nil || strings.TrimRight(string(b), "\x00") != n.content {
+			t.Errorf("%s: %d octets, %v", n.name, len(b), err)
+		}
+	}
+	if streams != len(got.Streams) {
+		t.Errorf("%d streams and not %d", len(got.Streams), streams)
 	}
 }
 

@@ -21,7 +21,8 @@ type fields struct {
 }
 
 type field struct {
-	code   strings.Builder
+	code   strings.Builder // the instruction
+	marked strings.Builder // the part of it that is marked as instruction, and not as text
 	result strings.Builder
 	inside bool // in the result
 }
@@ -39,7 +40,15 @@ func (f *fields) begin() {
 func (f *fields) separate() {
 	if n := len(f.open); n > 0 {
 		f.open[n-1].inside = true
-		f.w.judgeField(f.open[n-1].code.String())
+		f.w.judge(f.open[n-1])
+	}
+}
+
+// judge takes the instruction in both readings: programs differ in whether text counts that stands between.
+func (w *walker) judge(f *field) {
+	w.judgeField(f.code.String())
+	if f.marked.Len() < f.code.Len() {
+		w.judgeField(f.marked.String())
 	}
 }
 
@@ -52,7 +61,7 @@ func (f *fields) end() {
 	top := f.open[n-1]
 	code := top.code.String()
 	if !top.inside {
-		f.w.judgeField(code)
+		f.w.judge(top)
 	}
 	result := top.result.String()
 	if q, ok := quoted(code); ok {
@@ -61,19 +70,28 @@ func (f *fields) end() {
 		result = code
 	}
 	f.open = f.open[:n-1]
-	f.text(result)
+	f.text(result, true)
 }
 
-// text adds to the innermost field: to its instruction or its result.
-func (f *fields) text(s string) {
+// text adds to the innermost field: to its instruction, as which it may be marked, or its result.
+func (f *fields) text(s string, marked bool) {
 	n := len(f.open)
 	if n == 0 {
 		return
 	}
-	to := &f.open[n-1].code
-	if f.open[n-1].inside {
-		to = &f.open[n-1].result
+	top := f.open[n-1]
+	if top.inside {
+		add(&top.result, s)
+		return
 	}
+	add(&top.code, s)
+	if marked {
+		add(&top.marked, s)
+	}
+}
+
+// add adds text as far as there is room. Space at the start needs none.
+func add(to *strings.Builder, s string) {
 	if to.Len() == 0 {
 		s = strings.TrimLeft(s, " \t\r\n\v\u00a0")
 	}

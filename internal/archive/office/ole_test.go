@@ -253,7 +253,7 @@ func TestPowerPoint(t *testing.T) {
 	expect(t, "a program", run(t, office.Walk, stream(ppt(0, 0xff3, []byte("\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00")))), []string{"macro_auto: a shape runs a program"})
 	expect(t, "cut short", run(t, office.Walk, stream(ppt(0, 1, make([]byte, 100))[:50])), []string{"unreadable"})
 	expect(t, "encrypted", run(t, office.Walk, compound(oletest.Node{Name: "Current User", Data: []byte("\x00\x00\xf6\x0f\x14\x00\x00\x00\x14\x00\x00\x00\xdf\xc4\xd1\xf3")})), []string{"encrypted"})
-	bomb := stream(ppt(0x10, 0x1011, packed(make([]byte, 20<<20))))
+	bomb := stream(ppt(0x10, 0x1011, packed(make([]byte, 4<<20))))
 	if s := runWith(t, office.Walk, bomb, archive.Limits{Octets: 1 << 20}); s.kinds() != "bomb" {
 		t.Errorf("%v", s.signs)
 	}

@@ -220,7 +220,7 @@ func (f *fields) readBlock(b []byte, wide bool) {
 			}
 			continue
 		}
-		f.text(string(text))
+		f.text(string(text), true)
 		text = text[:0]
 		switch r {
 		case 0x13:
@@ -231,7 +231,7 @@ func (f *fields) readBlock(b []byte, wide bool) {
 			f.end()
 		}
 	}
-	f.text(string(text))
+	f.text(string(text), true)
 }
 
 // template says where the template is, when that is another machine: the second of the associated strings

@@ -153,7 +153,7 @@ func (p *part) end(name string) {
 	p.keep.Reset()
 	switch name {
 	case "instrText", "t":
-		p.fields.text(text)
+		p.fields.text(text, name == "instrText")
 	case "f", "definedName", "formula1", "formula2":
 		p.formula(text)
 	case "module":

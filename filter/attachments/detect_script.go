@@ -12,9 +12,9 @@ import (
 // libraries of honest web pages have some of them.
 type language struct {
 	kind    kind
-	comment *regexp.Regexp // what may stand in front of the first statement, beside blanks
-	opens   *regexp.Regexp // the first statement
-	proofs  [][][]string   // of one of these, each set has a word that is in the text
+	comment func(t []byte) int // how much of a text that begins with a comment is the comment, 0 for none
+	opens   *regexp.Regexp     // the first statement
+	proofs  [][][]string       // of one of these, each set has a word that is in the text
 	proof   func(first, whole []byte) bool
 }
 
@@ -38,12 +38,39 @@ func detectScript(t []byte) kind {
 func (l language) firstStatement(t []byte) []byte {
 	for {
 		t = bytes.TrimLeft(t, " \t\r\n\f\ufeff")
-		loc := l.comment.FindIndex(t)
-		if loc == nil || loc[1] == 0 {
+		n := l.comment(t)
+		if n == 0 {
 			return t
 		}
-		t = t[loc[1]:]
+		t = t[n:]
 	}
+}
+
+// toLineEnd is how much of a text is its first line.
+func toLineEnd(t []byte) int {
+	if i := bytes.IndexAny(t, "\r\n"); i >= 0 {
+		return i
+	}
+	return len(t)
+}
+
+// block is how much of a text is a comment with a mark at each end, 0 for none. Without an end it is all of it.
+func block(t []byte, open, end string) int {
+	if !begins(t, open) {
+		return 0
+	}
+	if i := bytes.Index(t[len(open):], []byte(end)); i >= 0 {
+		return len(open) + i + len(end)
+	}
+	return len(t)
+}
+
+// remark is how much of a text is a comment that begins with rem, 0 for none.
+func remark(t []byte) int {
+	if begins(t, "rem") && (len(t) == 3 || bytes.IndexByte([]byte(" \t\r\n"), t[3]) >= 0) {
+		return toLineEnd(t)
+	}
+	return 0
 }
 
 func (l language) proved(t []byte) bool {
@@ -60,8 +87,13 @@ func (l language) proved(t []byte) bool {
 }
 
 var visualBasic = language{
-	kind:    kind{script, "text/vbscript", "a Visual Basic script"},
-	comment: regexp.MustCompile(`^(?:'|rem[ \t\r\n])[^\r\n]*`),
+	kind: kind{script, "text/vbscript", "a Visual Basic script"},
+	comment: func(t []byte) int {
+		if begins(t, "'") {
+			return toLineEnd(t)
+		}
+		return remark(t)
+	},
 	opens: regexp.MustCompile(`^(?:on error resume next|option explicit|(?:re)?dim\s+\w+|(?:public |private )?(?:const|sub|function|class)\s+\w+|` +
 		`set\s+\w+\s*=|execute(?:global)?\b|(?:get|create)object\s*\(|wscript\.|attribute vb_name|with\s+createobject|call\s+\w+|` +
 		`if\s[^,\r\n]+\bthen\b|(?:for|do|while)\s|msgbox\b|\w+\s*=)`),
@@ -82,8 +114,16 @@ var visualBasic = language{
 }
 
 var javaScript = language{
-	kind:    kind{script, "text/javascript", "a script for Windows Script Host"},
-	comment: regexp.MustCompile(`^(?://[^\r\n]*|/\*\*/|/\*(?:[^@]|@[^c])(?s:.*?)\*/)`),
+	kind: kind{script, "text/javascript", "a script for Windows Script Host"},
+	comment: func(t []byte) int {
+		if begins(t, "//") {
+			return toLineEnd(t)
+		}
+		if begins(t, "/*@cc_on") { // what is in it is run
+			return 0
+		}
+		return block(t, "/*", "*/")
+	},
 	opens: regexp.MustCompile(`^(?:"use strict"|'use strict'|(?:var|let|const)\s+[\w$]+|function\b|[!;+-]*\(?\s*function\b|try\s*\{|(?:if|for|while)\s*\(|` +
 		`do\s*\{|eval\s*\(|new\s+(?:activex|function|date|array)|wscript\.|wscript\[|this\[|/\*@cc_on|` +
 		`[\w$.]+\s*=\s*(?:new|function|this|wscript|activexobject|getobject|\[|\{|"|'|\(|\d))`),
@@ -113,8 +153,13 @@ var runsCommand = []string{
 }
 
 var powerShell = language{
-	kind:    kind{script, "application/x-powershell", "a PowerShell script"},
-	comment: regexp.MustCompile(`^(?:#(?:[^r\r\n]|r[^e])[^\r\n]*|#[\r\n]|<#(?s:.*?)#>)`),
+	kind: kind{script, "application/x-powershell", "a PowerShell script"},
+	comment: func(t []byte) int {
+		if begins(t, "#") && !begins(t, "#requires") {
+			return toLineEnd(t)
+		}
+		return block(t, "<#", "#>")
+	},
 	opens: regexp.MustCompile(`^(?:\$[\w:{}]+\s*[=.+]|\$\(|param\s*\(|function\s+[\w:-]+|\[cmdletbinding|\[[\w.]+\]|#requires\s|iex\b|invoke-\w|\(?\s*new-object\b|` +
 		`&\s*[({$'"]|\.\s*\(|(?:set|add|import|start|write|get|copy|remove|out|stop|new|sal|clear)-[a-z]+\b|try\s*\{|if\s*\(|while\s*\(|foreach\s*\(|\(\s*[$\['"]|sv\s|sal\s|process\s*\{|begin\s*\{)`),
 	proofs: [][][]string{

@@ -8,6 +8,11 @@ import (
 // setupSignature is the line by which Windows knows a setup file.
 var setupSignature = regexp.MustCompile(`(?m)^[ \t]*signature[ \t]*=[ \t]*"?\$`)
 
+// sections are those that tell what a file is.
+var sections = map[string]bool{
+	"[autorun]": true, "[version]": true, "[theme]": true, `[control panel\desktop]`: true, "[visualstyles]": true, "[masterthemeselector]": true,
+}
+
 // detectSections reads an INI file, in which the section that makes it a shortcut need not be the first.
 func detectSections(t []byte) kind {
 	whole := t
@@ -23,7 +28,9 @@ func detectSections(t []byte) kind {
 		case begins(line, "[desktop entry]"):
 			return kind{shortcut, "application/x-desktop", "a desktop entry"}
 		case line[0] == '[' && line[len(line)-1] == ']':
-			seen[string(line)] = true
+			if s := string(line); sections[s] {
+				seen[s] = true
+			}
 		case bytes.IndexByte(line, '=') > 0:
 			if seen["[autorun]"] && (begins(line, "open") || begins(line, "shell")) {
 				return kind{script, "application/x-setupscript", "a start-up file of a medium (autorun.inf)"}

@@ -6,8 +6,16 @@ import (
 )
 
 var commandFile = language{
-	kind:    kind{script, "application/x-bat", "a Windows command file"},
-	comment: regexp.MustCompile(`^(?:@?rem(?:[ \t][^\r\n]*|[\r\n])|::[^\r\n]*|:[\w-]+[ \t]*[\r\n])`),
+	kind: kind{script, "application/x-bat", "a Windows command file"},
+	comment: func(t []byte) int {
+		if n := remark(bytes.TrimPrefix(t, []byte("@"))); n > 0 {
+			return n + len(t) - len(bytes.TrimPrefix(t, []byte("@")))
+		}
+		if begins(t, ":") { // a label, or what is written as one
+			return toLineEnd(t)
+		}
+		return 0
+	},
 	opens: regexp.MustCompile(`^[@&(\s]*(?:echo\b|set\s+(?:"?\w+=|/[ap]\s)|setlocal\b|start\s|powershell\b|pwsh\b|cmd(?:\.exe)?\s|certutil\b|x?copy\s|move\s|` +
 		`del\s|erase\s|cd\s|chcp\s|title\s|mode\s|cls\b|color\s|if\s+(?:/i\s+)?(?:not\s+)?(?:exist\s|defined\s|errorlevel\s|["%])|for\s+(?:/[flrd]\s|%)|goto\s|call\s|` +
 		`pushd\s|md\s|mkdir\s|reg\s|schtasks\b|mshta\b|rundll32\b|regsvr32\b|[wc]script\s|bitsadmin\b|net\s|sc\s|taskkill\s|attrib\s|timeout\s|ping\s|curl\s|%)`),
@@ -19,10 +27,14 @@ var commandFile = language{
 				idioms++
 			}
 		}
-		return quiet.Match(first[:min(len(first), 1<<10)]) || launches.Match(line) || idioms >= 4 || idioms >= 1 && launches.Match(whole) ||
+		return quiet.Match(first[:min(len(first), 1<<10)]) || launches.Match(line) || idioms >= 4 ||
+			idioms >= 1 && contains(whole, launchers...) && launches.Match(whole) ||
 			bytes.Count(whole, []byte(":~")) >= 10 && bytes.Count(whole, []byte("%")) >= 20
 	},
 }
+
+// launchers are the programs of which launches knows.
+var launchers = []string{"powershell", "pwsh", "mshta", "certutil", "bitsadmin", "regsvr32", "rundll32", "wscript", "cscript", "curl", "schtasks", "reg"}
 
 // hiding are the words by which PowerShell is made to run what nobody sees.
 const hiding = `(?:-e(?:nc\w*|c)?\s|-nop|-w\w*\s+h|-ex\w*\s+bypass|-ep\s+bypass|iex\b|downloadstring|downloadfile|frombase64|invoke-|iwr\s)`

@@ -100,18 +100,19 @@ func detectOpening(t []byte) kind {
 			return o.kind
 		}
 	}
+	line := t[:min(len(t), 1<<10)]
 	switch {
 	case begins(t, "#!") && begins(bytes.TrimLeft(t[2:], " \t"), "/"):
 		return kind{script, "text/x-shellscript", "a script (it begins with #!)"}
 	case begins(t, "[shell]") && bytes.Contains(t, []byte("iconfile=")):
 		return kind{shortcut, "application/x-ms-scf", "a Windows shell command file"}
-	case webQuery.Match(t):
+	case webQuery.Match(line):
 		return kind{shortcut, "application/x-iqy", "a web query, which fetches data from an address"}
-	case clickOnce.Match(t):
+	case clickOnce.Match(line):
 		return kind{shortcut, "application/x-ms-appref", "a reference to a program that is installed from the web"}
-	case remoteDesktop.Match(t) && (bytes.Contains(t, []byte("full address:s:")) || bytes.Contains(t, []byte("remoteapplicationprogram:s:"))):
+	case remoteDesktop.Match(line) && (bytes.Contains(t, []byte("full address:s:")) || bytes.Contains(t, []byte("remoteapplicationprogram:s:"))):
 		return kind{shortcut, "application/x-rdp", "a Remote Desktop connection"}
-	case uuencoded.Match(t):
+	case uuencoded.Match(line):
 		return is("text/x-uuencode")
 	}
 	return kind{}
@@ -130,7 +131,7 @@ func isMessage(t []byte) bool {
 		switch {
 		case begins(line, "from ") && known == 0, begins(line, ">from ") && known == 0:
 		case line[0] == ' ' || line[0] == '\t':
-		case !messageField.Match(line):
+		case !messageField.Match(line[:min(len(line), 128)]):
 			return false
 		}
 		for _, f := range []string{"received:", "from:", "message-id:", "mime-version:", "subject:", "date:", "return-path:", "content-type:"} {

@@ -1,7 +1,6 @@
 package attachments
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -58,7 +57,8 @@ func readName(raw string) fileName {
 // have; and, where that makes an extension of a class come to light, what is left when a reader cuts off comments,
 // quotation marks, the query and the fragment of an address, and the version of a file on a disc.
 func (n *fileName) add(s string) {
-	f := folded(s)
+	v := visible(s)
+	f := base(v)
 	n.record(f)
 	if before, _, cut := strings.Cut(s, "\x00"); cut {
 		n.record(folded(before))
@@ -67,12 +67,12 @@ func (n *fileName) add(s string) {
 		n.record(trimmed(before))
 		n.record(trimmed(after))
 	}
-	for _, other := range []string{aroundDots.ReplaceAllString(f, "."), strings.Map(allowed, f)} {
+	for _, other := range []string{withoutBlanks(f), strings.Map(allowed, f)} {
 		if extension(other) != extension(f) {
 			n.record(other)
 		}
 	}
-	for _, cut := range cuts(s) {
+	for _, cut := range cuts(v) {
 		// What ends in .com is mostly the name of a host.
 		if c, _ := classOfForm(cut); c != "" && extension(cut) != extension(f) && extension(cut) != "com" {
 			n.record(cut)
@@ -88,8 +88,17 @@ func allowed(r rune) rune {
 	return r
 }
 
-// aroundDots are dots with the blanks around them.
-var aroundDots = regexp.MustCompile(` *\. *`)
+// withoutBlanks takes out the blanks around dots.
+func withoutBlanks(f string) string {
+	if !strings.Contains(f, " .") && !strings.Contains(f, ". ") {
+		return f
+	}
+	pieces := strings.Split(f, ".")
+	for i, p := range pieces {
+		pieces[i] = strings.Trim(p, " ")
+	}
+	return strings.Join(pieces, ".")
+}
 
 func (n *fileName) record(form string) {
 	if form != "" && len(n.forms) < maxForms && !slices.Contains(n.forms, form) {
@@ -97,11 +106,10 @@ func (n *fileName) record(form string) {
 	}
 }
 
-// cuts gives what careless readers leave of a name.
-func cuts(s string) []string {
-	f := visible(s)
+// cuts gives what careless readers leave of a name, which is one that visible gave.
+func cuts(f string) []string {
 	var all []string
-	add := func(s string) { all = append(all, folded(s)) }
+	add := func(s string) { all = append(all, base(s)) }
 	for i, r := range f {
 		if strings.ContainsRune(`";?#{}|<>*`, r) && len(all) < maxForms/2 {
 			add(f[:i])
@@ -138,8 +146,11 @@ func withoutComments(s string) string {
 // folded is the name as a file system would end up with it: compatibility forms resolved (which turns
 // full-width dots and letters into plain ones), what can't be seen dropped, folders cut off, case
 // folded.
-func folded(s string) string {
-	s = strings.TrimRight(visible(s), `/\ .`)
+func folded(s string) string { return base(visible(s)) }
+
+// base cuts off folders, and what does not stay at the ends.
+func base(s string) string {
+	s = strings.TrimRight(s, `/\ .`)
 	if i := strings.LastIndexAny(s, `/\`); i >= 0 {
 		s = s[i+1:]
 	}
@@ -151,6 +162,8 @@ func visible(s string) string {
 	s = strings.ToLower(norm.NFKC.String(strings.ToValidUTF8(s, "\uFFFD")))
 	return strings.Map(func(r rune) rune {
 		switch {
+		case r > ' ' && r < 0x7f:
+			return r
 		case r == '\u3002': // ideographic full stop; IDNA reads it as a dot
 			return '.'
 		case isBlank(r):

@@ -4,10 +4,12 @@ package codec
 
 import (
 	"bufio"
+	"bytes"
 	"compress/bzip2"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/klauspost/compress/flate"
 )
@@ -74,8 +76,20 @@ func DeflateAgain(old io.Reader, in *bufio.Reader) io.Reader {
 }
 
 // Bzip2 reads all streams of bzip2 that follow one another. Octets after them that are no stream are read as far
-// as two of them, and end it: Bzip2Trailing tells.
-func Bzip2(in *bufio.Reader) io.Reader { return Safe(bzip2.NewReader(in)) }
+// as two of them, and end it: Bzip2Trailing tells. Of a stream that gives most octets, or an unknown number where
+// most is negative, no more memory is taken than those need.
+func Bzip2(in *bufio.Reader, most int64) io.Reader {
+	head, err := in.Peek(4)
+	if err != nil || most < 0 {
+		return Safe(bzip2.NewReader(in))
+	}
+	// The header says the size of blocks in units of 100 kB. They are packed after runs of four octets were made five.
+	if level := '1' + most*5/4/100000; level < int64(head[3]) {
+		_, _ = in.Discard(4)
+		return Safe(bzip2.NewReader(&headed{head: bytes.NewReader(append(slices.Clone(head[:3]), byte(level))), in: in}))
+	}
+	return Safe(bzip2.NewReader(in))
+}
 
 // Bzip2Trailing reports whether an error of Bzip2 says that something else follows its streams; two octets of that
 // were read.

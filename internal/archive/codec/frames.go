@@ -60,8 +60,13 @@ func SkipFrame(in *bufio.Reader) error {
 	return nil
 }
 
-// Zstd reads one frame of zstd (RFC 8878), and nothing of what follows it.
-func Zstd(in *bufio.Reader) (io.Reader, error) {
+// Zstd decodes one frame after the other with the same memory. The zero Zstd is ready.
+// It works in the goroutine of its reader, so that it need not be closed.
+type Zstd struct{ d *zstd.Decoder }
+
+// Frame reads one frame of zstd (RFC 8878), and nothing of what follows it. The reader of the frame before is not
+// used any more.
+func (z *Zstd) Frame(in *bufio.Reader) (io.Reader, error) {
 	head, last, err := zstdHeader(in)
 	if err != nil {
 		return nil, err
@@ -93,12 +98,17 @@ func Zstd(in *bufio.Reader) (io.Reader, error) {
 		return 3 + size, nil
 	}
 	return try(func() (io.Reader, error) {
-		d, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(MaxDict), zstd.WithDecoderMaxMemory(1<<40))
-		if err != nil {
-			return nil, err
+		d := z.d
+		if d == nil {
+			var err error
+			d, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+				zstd.WithDecoderMaxWindow(MaxDict), zstd.WithDecoderMaxMemory(1<<40))
+			if err != nil {
+				return nil, err
+			}
+			z.d = d
 		}
-		return &zstdReader{d}, nil
+		return &zstdReader{d}, d.Reset(f)
 	})
 }
 
@@ -107,9 +117,6 @@ type zstdReader struct{ d *zstd.Decoder }
 
 func (z *zstdReader) Read(p []byte) (int, error) {
 	n, err := z.d.Read(p)
-	if err != nil {
-		z.d.Close()
-	}
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
 		err = ErrDict
 	}

@@ -32,18 +32,17 @@ func LZMAZip(in *bufio.Reader, size int64, marked bool) (io.Reader, error) {
 	if binary.LittleEndian.Uint16(head[2:]) != 5 {
 		return nil, errHeader
 	}
-	dict := binary.LittleEndian.Uint32(head[5:])
+	dict := int64(binary.LittleEndian.Uint32(head[5:]))
+	if size >= 0 {
+		dict = min(dict, max(size, lzma.MinDictCap)) // no more is needed than there is content
+	}
 	if dict > MaxDict {
-		// Packers write the size that was asked for; no more is needed than there is content.
-		if size < 0 || size > MaxDict || marked {
-			return nil, ErrDict
-		}
-		dict = uint32(max(size, 4096))
+		return nil, ErrDict
 	}
 	if marked {
 		size = -1
 	}
-	return raw(in, head[4], dict, size)
+	return raw(in, head[4], uint32(dict), size)
 }
 
 // raw reads an LZMA stream without a header.

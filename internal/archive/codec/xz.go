@@ -26,6 +26,7 @@ type xz struct {
 	sum     hash.Hash
 	lzma    *lzma.Reader2
 	dict    int64
+	most    int64 // octets that it gives, -1 where that is not known
 	chunk   chunk
 	left    int // octets that the current chunk still gives
 	inBlock bool
@@ -65,9 +66,10 @@ func (c *chunk) Read(p []byte) (int, error) {
 }
 
 // XZ reads the streams of an xz file that follow one another, with the padding between them, and nothing of what
-// follows them.
-func XZ(in *bufio.Reader) (io.Reader, error) {
-	x := &xz{in: in, counted: &counted{r: in}}
+// follows them. Of a file that gives most octets, or an unknown number where most is negative, no more memory is
+// taken than those need.
+func XZ(in *bufio.Reader, most int64) (io.Reader, error) {
+	x := &xz{in: in, most: most, counted: &counted{r: in}}
 	if err := x.streamHeader(); err != nil {
 		return nil, err
 	}
@@ -170,6 +172,9 @@ func (x *xz) setDict(bits byte) error {
 		return errHeader
 	}
 	dict := int64(2|bits&1) << (bits/2 + 11)
+	if x.most >= 0 {
+		dict = min(dict, max(x.most, lzma.MinDictCap))
+	}
 	if dict > MaxDict {
 		return ErrDict
 	}

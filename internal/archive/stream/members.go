@@ -28,6 +28,7 @@ type members struct {
 	b      *archive.Budget
 	r      io.Reader // of the current member
 	gzip   io.Reader // decoder of the member before
+	zstd   codec.Zstd
 	names  []string
 	back   int64 // octets that were read beyond the end
 	err    error
@@ -88,9 +89,9 @@ func (m *members) next() (err error) {
 			m.r = m.gzip
 		}
 	case Bzip2:
-		m.r = codec.Bzip2(m.in)
+		m.r = codec.Bzip2(m.in, -1)
 	case XZ:
-		m.r, err = codec.XZ(m.in)
+		m.r, err = codec.XZ(m.in, -1)
 	case LZMA:
 		m.r, err = codec.LZMA(m.in)
 	case Lzip:
@@ -125,7 +126,7 @@ func (m *members) frame() (io.Reader, error) {
 	if m.format == LZ4 {
 		return codec.LZ4(m.in)
 	}
-	return codec.Zstd(m.in)
+	return m.zstd.Frame(m.in)
 }
 
 // finish ends a member: io.EOF where it is the last one.

@@ -44,7 +44,10 @@ func (r *Reader) unpack(ctx context.Context, e *Entry, b *archive.Budget) (f *ar
 	}
 	src := &source{r: io.NewSectionReader(r.f, e.data, n), total: &r.read, free: 4*r.f.Size() + 1<<20, b: b}
 	in := bufio.NewReaderSize(src, 32<<10)
-	out, err := e.decoder(in)
+	if problem := b.Spend(e.memory()); problem != nil {
+		return nil, problem, nil
+	}
+	out, err := e.decoder(in, &r.zstd)
 	if err != nil {
 		return nil, err, nil
 	}
@@ -78,7 +81,7 @@ func (r *Reader) unpack(ctx context.Context, e *Entry, b *archive.Budget) (f *ar
 }
 
 // decoder gives a reader of what in holds. None but that of bzip2 reads beyond the end of the packed form.
-func (e *Entry) decoder(in *bufio.Reader) (io.Reader, error) {
+func (e *Entry) decoder(in *bufio.Reader, z *codec.Zstd) (io.Reader, error) {
 	switch e.Method {
 	case methodStored:
 		return in, nil
@@ -87,15 +90,28 @@ func (e *Entry) decoder(in *bufio.Reader) (io.Reader, error) {
 	case methodDeflate64:
 		return codec.Inflate64(in), nil
 	case methodBzip2:
-		return codec.Bzip2(in), nil
+		return codec.Bzip2(in, e.Size), nil
 	case methodLZMA:
 		return codec.LZMAZip(in, e.Size, e.marked)
 	case methodZstdOld, methodZstd:
-		return codec.Zstd(in)
+		return z.Frame(in)
 	case methodXZ:
-		return codec.XZ(in)
+		return codec.XZ(in, e.Size)
 	}
 	return nil, fmt.Errorf("it is packed by a method that is not read: %d", e.Method)
+}
+
+// memory is what an entry is spent for beside its octets: decoders take and clear memory for each.
+func (e *Entry) memory() int64 {
+	most := int64(codec.MaxDict)
+	if e.Size >= 0 {
+		most = min(most, e.Size)
+	}
+	switch e.Method {
+	case methodBzip2, methodLZMA, methodXZ, methodZstd, methodZstdOld:
+		return most / 8
+	}
+	return 0
 }
 
 // source reads packed octets. What an archive of overlapping entries makes us read again and again is spent like

@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/codec"
 	"github.com/postern-mail/postern/internal/archive/signs"
 )
 
@@ -43,6 +44,7 @@ type Reader struct {
 	entries []*Entry
 	signs   signs.List
 	read    int64 // packed octets read so far
+	zstd    codec.Zstd
 }
 
 // Open finds the files of the archive in f, and counts them in b, so that neither Entries nor Spool does. It unpacks

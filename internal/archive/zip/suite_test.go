@@ -1,0 +1,150 @@
+package zip
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/peertest"
+)
+
+// uudecode gives what a file of uuencode holds.
+func uudecode(b []byte) (out []byte) {
+	for line := range strings.SplitSeq(string(b), "\n") {
+		line = strings.TrimRight(line, "\r")
+		if line == "" || strings.HasPrefix(line, "begin ") || line == "end" {
+			continue
+		}
+		n := int(line[0]-' ') & 63
+		var row []byte
+		for line = line[1:]; len(line) >= 4; line = line[4:] {
+			var v [4]byte
+			for i := range v {
+				v[i] = (line[i] - ' ') & 63
+			}
+			row = append(row, v[0]<<2|v[1]>>4, v[1]<<4|v[2]>>2, v[2]<<6|v[3])
+		}
+		out = append(out, row[:min(n, len(row))]...)
+	}
+	return out
+}
+
+// expected is what odd files of the suites hold: how many entries, and of what kind is a sign. All others are ordinary
+// and give no sign.
+var expected = map[string]struct {
+	entries int // 0 for any
+	kind    archive.Kind
+}{
+	"PPMd.zip":                              {1, unreadable},
+	"ppmd.zip":                              {1, unreadable},
+	"aes.zip":                               {1, encrypted},
+	"zipcrypto.zip":                         {1, encrypted},
+	"implode.zip":                           {0, unreadable},
+	"implodeV3.zip":                         {4, unreadable},
+	"jpeg.zip":                              {1, unreadable},
+	"wavpack.zip":                           {1, unreadable},
+	"reduce.zip":                            {1, unreadable},
+	"reduced1.zip":                          {1, unreadable},
+	"reduced2.zip":                          {1, unreadable},
+	"reduced3.zip":                          {1, unreadable},
+	"reduced4.zip":                          {1, unreadable},
+	"shrunk.zip":                            {1, unreadable},
+	"corkami.zip":                           {1, unreadable}, // names differ
+	"comment-truncated.zip":                 {2, unreadable}, // an archive in the comment
+	"test-badbase.zip":                      {2, unreadable}, // two readings of where the directory is
+	"deflate64_issue_25.zip":                {1, unreadable},
+	"raw_deflate64_index_out_of_bounds.zip": {0, unreadable},
+	"zip64_magic_in_filename_1.zip":         {1, unreadable},
+	"zip64_magic_in_filename_2.zip":         {1, unreadable},
+	"zip64_magic_in_filename_5.zip":         {6, unreadable},
+	"42.zip":                                {16, encrypted},
+	"overlap-full-1000x100MiB.zip":          {0, bomb},
+	"test-documents-spanned.zip":            {9, unreadable},
+	"dde-test-from-office2013-utf_16le-korean.doc.zip":       {1, encrypted},
+	"testZipEncrypted.zip":                                   {2, encrypted},
+	"testZip_with_DataDescriptor.zip":                        {0, unreadable}, // its directory has wrong offsets
+	"test_read_format_zip_encryption_partially.zip":          {2, encrypted},
+	"test_read_format_zip_ppmd8_aes256_streaming.zipx":       {1, encrypted},
+	"test_read_format_zip_ppmd8_crash_1.zipx":                {0, unreadable},
+	"test_read_format_zip_ppmd8_crash_2.zipx":                {0, unreadable},
+	"test_read_format_zip_zipx_lzma_oom.zipx":                {0, unreadable},
+	"test_read_format_zip_size_exceeds_declared_deflate.zip": {2, unreadable},
+	"test_read_format_zip_size_exceeds_declared_stored.zip":  {2, unreadable},
+	"test_read_format_zip_traditional_encryption_data.zip":   {2, encrypted},
+	"test_read_format_zip_winzip_aes128.zip":                 {1, encrypted},
+	"test_read_format_zip_winzip_aes256.zip":                 {1, encrypted},
+	"test_read_format_zip_winzip_aes256_large_bzip2.zip":     {4, encrypted},
+	"test_read_format_zip_winzip_aes256_large_lzma.zip":      {4, encrypted},
+	"test_read_format_zip_winzip_aes256_large_ppmd.zip":      {4, encrypted},
+	"test_read_format_zip_winzip_aes256_large_xz.zip":        {4, encrypted},
+}
+
+// Every zip of the suites is read as expected: ordinary ones without a sign and with all of their content.
+func TestSuites(t *testing.T) {
+	root := peertest.Shared(t, "suites", "attachments")
+	files, entries, plain := 0, 0, 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name := filepath.Base(path)
+		if strings.HasSuffix(name, ".uu") {
+			name, b = strings.TrimSuffix(name, ".uu"), uudecode(b)
+		}
+		if ext := filepath.Ext(name); ext != ".zip" && ext != ".zipx" && ext != ".jar" {
+			return nil
+		}
+		s := walk(t, b, archive.Limits{})
+		files++
+		entries += len(s.names)
+		want, odd := expected[name]
+		if !odd {
+			plain++
+			if len(s.signs) > 0 {
+				t.Errorf("%s: %v", name, s.signs)
+			}
+			return nil
+		}
+		if !slices.ContainsFunc(s.signs, func(x archive.Sign) bool { return x.Kind == want.kind }) {
+			t.Errorf("%s: no sign of the kind %s among %v", name, want.kind, s.signs)
+		}
+		if want.entries > 0 && len(s.names) != want.entries {
+			t.Errorf("%s: %d entries, want %d", name, len(s.names), want.entries)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files < 100 {
+		t.Errorf("only %d files", files)
+	}
+	t.Logf("%d files, %d entries, %d files without a sign", files, entries, plain)
+}
+
+// Find says yes to every zip of the suites, and no to minimal files of other types.
+func TestSuiteFind(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join(peertest.Shared(t, "suites", "attachments", "corkami-minimal-types"), "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Find(context.Background(), archive.NewFile(b))
+		if err != nil || got != (filepath.Base(path) == "zip.zip") {
+			t.Errorf("%s: %v %v", filepath.Base(path), got, err)
+		}
+	}
+}

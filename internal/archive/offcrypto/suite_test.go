@@ -14,69 +14,16 @@ import (
 
 // What Office itself encrypted opens if the password is Office's own, and is called encrypted if not.
 func TestSuite(t *testing.T) {
-	ctx := context.Background()
 	root := peertest.Shared(t, "suites", "attachments")
-	var files []string
+	counts := map[string]int{}
 	for _, pattern := range []string{"oletools/encrypted/*", "oletools/basic/encrypted.docx", "oletools/excel4-macros/*.xl[st]", "tika-docs/*.xls", "tika-docs/*protected*_2.xlsx"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)
 		}
-		files = append(files, found...)
-	}
-	counts := map[string]int{}
-	for _, path := range files {
-		streams := readStreams(t, path)
-		b := archive.NewBudget(archive.Limits{}, 100000)
-		name := filepath.Base(path)
-		standard := strings.Contains(name, "standardpassword")
-		var plain *archive.File
-		var sign *archive.Sign
-		var err error
-		switch {
-		case streams[PackageStream] != nil:
-			plain, sign, err = Package(ctx, streams[InfoStream], archive.NewFile(streams[PackageStream]), b)
-		case streams["Workbook"] != nil || streams["Book"] != nil:
-			book := append(streams["Workbook"], streams["Book"]...)
-			plain, sign, err = Workbook(ctx, archive.NewFile(book), b)
-		case streams["WordDocument"] != nil:
-			if !Word(streams["WordDocument"]) {
-				t.Errorf("%s: not encrypted", name)
-			}
-			counts["word"]++
-			continue
-		default:
-			if !PowerPoint(streams["Current User"]) {
-				t.Errorf("%s: not encrypted", name)
-			}
-			counts["powerpoint"]++
-			continue
+		for _, path := range found {
+			counts[suiteFile(t, path)]++
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		switch {
-		case plain != nil:
-			content, _ := io.ReadAll(plain.Reader())
-			if sign != nil || !standard {
-				t.Errorf("%s: %v", name, sign)
-			}
-			if streams[PackageStream] != nil && !isZip(content) {
-				t.Errorf("%s: no zip but %.20q", name, content)
-			} else if streams[PackageStream] == nil && !soundWorkbook(content) {
-				t.Errorf("%s: no workbook", name)
-			}
-			counts["opened"]++
-			_ = plain.Close()
-		case sign != nil:
-			if sign.Kind != archive.Encrypted || standard {
-				t.Errorf("%s: %v", name, sign)
-			}
-			counts["encrypted"]++
-		default:
-			counts["open"]++
-		}
-		t.Log(name, sign)
 	}
 	t.Log(counts)
 	for what, want := range map[string]int{"opened": 7, "encrypted": 10, "word": 1, "powerpoint": 1, "open": 4} {
@@ -84,6 +31,45 @@ func TestSuite(t *testing.T) {
 			t.Errorf("%s: %d files, want %d", what, counts[what], want)
 		}
 	}
+}
+
+// suiteFile looks at one file, and says what became of it.
+func suiteFile(t *testing.T, path string) string {
+	name := filepath.Base(path)
+	streams := readStreams(t, path)
+	book := append(streams["Workbook"], streams["Book"]...)
+	b := archive.NewBudget(archive.Limits{}, 100000)
+	var plain *archive.File
+	var sign *archive.Sign
+	var err error
+	switch {
+	case streams[PackageStream] != nil:
+		plain, sign, err = Package(context.Background(), streams[InfoStream], archive.NewFile(streams[PackageStream]), b)
+	case book != nil:
+		plain, sign, err = Workbook(context.Background(), archive.NewFile(book), b)
+	case Word(streams["WordDocument"]):
+		return "word"
+	case PowerPoint(streams["Current User"]):
+		return "powerpoint"
+	}
+	standard := strings.Contains(name, "standardpassword")
+	switch {
+	case err != nil:
+		t.Fatal(err)
+	case plain != nil:
+		defer func() { _ = plain.Close() }()
+		content, err := io.ReadAll(plain.Reader())
+		if err != nil || sign != nil || !standard || !isZip(content) && !soundWorkbook(content) {
+			t.Errorf("%s: opened, %v %v, %.20q", name, sign, err, content)
+		}
+		return "opened"
+	case sign != nil:
+		if sign.Kind != archive.Encrypted || standard {
+			t.Errorf("%s: %v", name, sign)
+		}
+		return "encrypted"
+	}
+	return "open"
 }
 
 // soundWorkbook reports whether the sheets of a BIFF8 stream have names that can be read, and begin where they say.

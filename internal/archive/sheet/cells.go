@@ -86,7 +86,10 @@ func scanCells(p []byte, separator byte, first bool, s *signs) error {
 				quoted = quoted && at >= 0
 			}
 		}
-		if at < 0 || i-at > reach || !(c == '|' && isCall(p, i) || c == '(' && isFunction(p[at:i])) {
+		if at >= 0 && (isControl(rune(c)) || i-at > reach) {
+			at = -1 // no formula has such characters
+		}
+		if at < 0 || !(c == '|' && isCall(p, i) || c == '(' && isFunction(p[at:i])) {
 			continue
 		}
 		if err := s.sign(archive.MacroAuto, "a cell starts a program by DDE: %.200q", p[at:min(len(p), i+100)]); err != nil {
@@ -112,7 +115,7 @@ func isCall(p []byte, i int) bool {
 			}
 			end = bytes.IndexByte(quoted[1:], '\'') // two of them stand for one
 		}
-		if end < 0 {
+		if end < 0 || bytes.ContainsFunc(rest[:len(rest)-len(quoted)], isControl) {
 			return false
 		}
 		quoted = bytes.TrimLeft(quoted, " \t\r\n\"")
@@ -137,6 +140,9 @@ func isFunction(formula []byte) bool {
 	return n > 0 && bytes.EqualFold(name[n:], []byte("DDE")) && !isName(name[n-1])
 }
 
+// isControl reports whether a character stands in no cell.
+func isControl(r rune) bool { return r < ' ' && r != '\t' && r != '\r' && r != '\n' }
+
 func isName(c byte) bool {
-	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '_' || c == '.' || c >= 0x80
+	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '_' || c == '.'
 }

@@ -53,7 +53,7 @@ func TestDDE(t *testing.T) {
 		`=2+5+cmd|' /C calc'!A0`, `-2+3+cmd|'/c calc'!$A$1`, `"=cmd|'/c ""calc"", x'!A0"`, `=MSEXCEL|'\..\..\cmd.exe /c calc'!''`,
 		`=AAAA+BBBB-CCCC&"Hello"/12345&cmd|'/c calc.exe'!A`, `=    C    m D|        '/        c   c  al  c '   !   A`,
 		`=rundll32|'URL.dll,OpenURL calc.exe'!A`, `  =cmd|'/c calc'!A0`, `"  =cmd|'/c calc'!A0"`, `=cmd|'it''s'!A0`, `=cmd|calc!A0`,
-		`=DDE("cmd";"/c calc";"A0")`, `=1+dde ("soffice";"file:///x";"Sheet1.A1")`, "\"=cmd|\n'/c calc'!A0\"", `=cmd|'/c calc'!A0` + "\x00",
+		`=DDE("cmd";"/c calc";"A0")`, `=1+dde ("soffice";"file:///x";"Sheet1.A1")`, "\"=cmd|\n'/c calc'!A0\"", "\"=cmd|\t'/c calc'!A0\"", `=cmd|'/c calc'!A0` + "\x00",
 		`=` + strings.Repeat("1+", 3000) + `cmd|'/c calc'!A0`,
 	} {
 		for _, format := range []string{"%s", "a,b\r\n1,%s,2\r\n", "a;%s;b", "a\t%s\tb\n", "sep=^\r\na^%s^b", "\"open,%s", "\ufeff%s", "TABLE\r\n0,1\r\n\"X\"\r\n1,0\r\n%s\r\n"} {
@@ -77,6 +77,7 @@ func TestHonest(t *testing.T) {
 	for _, in := range []string{
 		"", "a,b,c\n1,2,3\n", "=SUM(A1:A3),-5,+49 30 1234,@name\n", "-1|2|3\n+a|b|c!\n", "name|'quoted'!x\n", "- first | second!\n- it's | that's!\n",
 		"=HYPERLINK(\"http://example.org/\")\n", "Dear all,\n- one | two 'three' four!\n-- \nName | Title | Wow!\n", "=IF(A1=1;'Sheet 2'!A1;2)\n",
+		"=x\x01cmd|'a'!b\n=cmd|'a\x02'!b\n=\u00e9|'a'!b\n", // no cell has such characters
 		"a,\"multi\nline\",=1+1\ncmd|'/c calc'!A0\n", "=1+1\ntext cmd|'x'!y\n", "-" + strings.Repeat("a", reach) + "cmd|'x'!y",
 		"ID;PWXL;N;E\r\nP;PGeneral\r\nO;L;D;V0;K47;G100 0.001\r\nC;Y1;X1;K\"EXEC(1)\"\r\nC;Y2;X1;K3;ESUM(R1C1:R1C2)\r\nNN;NPrices;ER1C1:R2C2\r\nE\r\n",
 		"TABLE\r\n0,1\r\n\"EXCEL\"\r\nVECTORS\r\n0,2\r\n\"\"\r\nDATA\r\n0,0\r\n\"\"\r\n-1,0\r\nBOT\r\n1,0\r\n\"a\"\r\n0,5\r\nV\r\n-1,0\r\nEOD\r\n",

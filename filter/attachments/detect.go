@@ -1,8 +1,6 @@
 package attachments
 
-import (
-	"bytes"
-)
+import "bytes"
 
 // headSize is how many decoded octets of a part are looked at to tell what it is.
 const headSize = 64 << 10
@@ -41,17 +39,29 @@ func detectFormat(head []byte) kind {
 	if k, ok := detectOLE(head); ok {
 		return k
 	}
-	for _, table := range [][]magic{fileSystems, magics, containers, media} {
-		for _, m := range table {
-			if m.matches(head) {
-				return m.kind
-			}
+	for _, table := range [][]magic{fileSystems, magics, containers} {
+		if k := find(table, head); k.mediaType != "" {
+			return k
 		}
 	}
+	// A picture may be a PDF as well, and nothing else would be looked for in it.
 	if k := detectPDF(head); k.mediaType != "" {
 		return k
 	}
+	if k := find(media, head); k.mediaType != "" {
+		return k
+	}
 	return detectVolume(head)
+}
+
+// find gives the kind of the first format of a table that head announces.
+func find(table []magic, head []byte) kind {
+	for _, m := range table {
+		if m.matches(head) {
+			return m.kind
+		}
+	}
+	return kind{}
 }
 
 // magic is how a format announces itself.

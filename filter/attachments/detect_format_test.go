@@ -101,6 +101,7 @@ func TestDetectFormats(t *testing.T) {
 		{"PDF behind PostScript's words", "%!PS-Adobe-3.0 PDF-1.4\n", "application/pdf", ""},
 		{"PostScript", "%!PS-Adobe-3.0\n", "application/postscript", ""},
 		{"PDF of which only the head is seen", "x%PDF-1.7\n" + strings.Repeat("% padding\n", headSize/10), "application/pdf", ""},
+		{"PDF in a picture", "GIF89a\x01\x00\x01\x00\x00\x00\x00!\xfe\x10%PDF-1.7\n1 0 obj\n", "application/pdf", ""},
 		{"text about PDF", "A file begins with %PDF-1.7, and has objects.\n", "", ""},
 		{"ZIP with PDF in it", "PK\x03\x04\x14\x00\x00\x00\x00\x00a.pdf%PDF-1.7\n1 0 obj\n", "application/zip", ""},
 

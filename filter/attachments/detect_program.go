@@ -33,14 +33,10 @@ func programOf(head []byte) kind {
 	case javaClass(head):
 		return kind{executable, "application/java-vm", "a Java class"}
 	}
-	for _, m := range programs {
-		if m.matches(head) {
-			return m.kind
-		}
-	}
-	return kind{}
+	return find(programs, head)
 }
 
+// programs are those that announce themselves by a mark alone.
 var programs = []magic{
 	{0, "\x7fELF", nil, kind{executable, "application/x-elf", "a Linux or Unix program (ELF)"}},
 	{0, "dex\n03", nil, kind{executable, "application/x-dex", "an Android program"}},

@@ -159,21 +159,6 @@ func TestExtensionListsAreDisjoint(t *testing.T) {
 	}
 }
 
-// TestReadAs: names for which the content has no say are in the form in which names are compared, and of none of the
-// classes that never look at content.
-func TestReadAs(t *testing.T) {
-	for form, want := range map[string]string{"a.html": "text/html", "a.pdf": "application/pdf", "a.txt": "", "html": ""} {
-		if got := readAs(form); got != want {
-			t.Errorf("%s: %q, want %q", form, got, want)
-		}
-	}
-	for e := range extensionTypes {
-		if c := extensionClasses[e]; folded("a."+e) != "a."+e || c != "" && c != macro && c != activeHTML {
-			t.Errorf("%q: %s", e, c)
-		}
-	}
-}
-
 // TestTypeClasses: media types are in the form in which they are compared.
 func TestTypeClasses(t *testing.T) {
 	for ty, c := range typeClasses {

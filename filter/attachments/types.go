@@ -185,23 +185,3 @@ var typeClasses = func() map[string]class {
 	}
 	return m
 }()
-
-// readAs gives the media type under which a desktop reads a file of that name whatever its content begins with, ""
-// where the content tells. Browsers take what is called HTML for HTML, however it begins.
-func readAs(form string) string { return extensionTypes[extension(form)] }
-
-var extensionTypes = map[string]string{
-	"htm": "text/html", "html": "text/html", "shtml": "text/html", "shtm": "text/html",
-	"xht": "application/xhtml+xml", "xhtml": "application/xhtml+xml", "xhtm": "application/xhtml+xml",
-	"svg": "image/svg+xml", "xml": "application/xml", "xsl": "application/xml", "xslt": "application/xml",
-	"eml": "message/rfc822", "mht": "message/rfc822", "mhtml": "message/rfc822", "nws": "message/rfc822",
-	"pdf": "application/pdf", "rtf": "application/rtf", "p7m": "application/pkcs7-mime", "p7s": "application/pkcs7-signature",
-	"uu": "text/x-uuencode", "uue": "text/x-uuencode", "hqx": "application/mac-binhex40",
-	"zip": "application/zip", "docx": "application/zip", "xlsx": "application/zip", "pptx": "application/zip",
-	"docm": "application/zip", "xlsm": "application/zip", "pptm": "application/zip", "xlsb": "application/zip",
-	"odt": "application/zip", "ods": "application/zip", "odp": "application/zip", "epub": "application/zip",
-	"rar": "application/vnd.rar", "7z": "application/x-7z-compressed", "cab": "application/vnd.ms-cab-compressed",
-	"gz": "application/gzip", "tgz": "application/gzip", "svgz": "application/gzip", "bz2": "application/x-bzip2",
-	"xz": "application/x-xz", "zst": "application/zstd", "tar": "application/x-tar", "arj": "application/x-arj",
-	"lzh": "application/x-lzh-compressed", "lha": "application/x-lzh-compressed", "ace": "application/x-ace-compressed",
-}

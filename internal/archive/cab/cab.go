@@ -210,7 +210,7 @@ func (w *walk) member(m *member) (done bool, err error) {
 		}
 	}
 	e.File = w.content.Section(int64(m.at), int64(m.size))
-	if e.File.Size() < int64(m.size) {
+	if e.File.Size() < int64(m.size) && problem == nil {
 		if problem = w.problem; problem == nil {
 			problem = errCut
 		}

@@ -37,6 +37,8 @@ var magics = []struct {
 	{0, "KWAJ\x88\xf0\x27\xd1", "a file packed by COMPRESS.EXE"},
 	{0, "ITSF\x03\x00\x00\x00", "a compiled help file"},
 	{0, "ITOLITLS", "a compiled help file"},
+	{8, "\x19\x04\x00\x10", "a Symbian installation file"},
+	{0, "\x7a\x1a\x20\x10", "a Symbian installation file"},
 	{0, "zPQ", "a ZPAQ archive"},
 	{0, "7kSt", "a ZPAQ archive"},
 	{0, "LRZI", "an LRZIP file"},

@@ -217,6 +217,10 @@ func (w *walk) member(k *block) (done bool, err error) {
 		return false, w.t.File(e)
 	case k.solid && !k.stored && w.lost != "":
 		return w.bare(e, archive.Unreadable, ": "+w.lost)
+	case k.unfinished:
+		if err := w.t.Sign(archive.Unreadable, "%s: it goes on in another archive", tell.Name(e)); err != nil {
+			return true, err
+		}
 	case k.packed > uint64(w.f.Size()-k.data):
 		if err := w.t.Sign(archive.Unreadable, "%s: it is cut off", tell.Name(e)); err != nil {
 			return true, err

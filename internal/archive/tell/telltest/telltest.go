@@ -138,10 +138,12 @@ func Uudecode(t testing.TB, path string) []byte {
 		t.Fatal(err)
 	}
 	var out []byte
+	begun := false
 	lines := bufio.NewScanner(bytes.NewReader(in))
 	for lines.Scan() {
 		line := lines.Bytes()
-		if len(line) == 0 || bytes.HasPrefix(line, []byte("begin ")) || bytes.Equal(line, []byte("end")) {
+		if !begun || len(line) == 0 || bytes.Equal(line, []byte("end")) {
+			begun = begun || bytes.HasPrefix(line, []byte("begin "))
 			continue
 		}
 		n := int(line[0]-' ') & 63

@@ -34,41 +34,39 @@ func (p *parser) searchGaps(ctx context.Context) error {
 	return err
 }
 
-// searchBlock is how much is searched at once; each block shares the octets of a header with the next.
+// searchBlock is how much is searched at once; what may be cut off by its end is looked at in the next one.
 const searchBlock = 256 << 10
 
 // searchGap searches the octets from at on for records that begin before to, and gives where it ended.
 func (p *parser) searchGap(ctx context.Context, at, to int64) (int64, error) {
+	var b []byte
+	start := at // of b
 	for at < to {
-		if err := ctx.Err(); err != nil {
-			return at, err
-		}
-		b, err := p.read(at, int(min(searchBlock, to-at+lenCentral)))
-		if err != nil || len(b) < 4 {
-			return to, err
-		}
-		i, n := 0, int64(0)
-		for {
-			j := bytes.Index(b[i:], []byte("PK"))
-			if j < 0 || at+int64(i+j) >= to {
-				i = int(min(int64(len(b)-1), to-at))
-				break
-			}
-			i += j
-			// What may be cut off by the end of the block is looked at in the next one.
-			if len(b)-i < lenCentral && int64(len(b)) == searchBlock {
-				break
-			}
-			if n, err = p.record(ctx, at+int64(i), b[i:]); err != nil {
+		rest := b[min(at-start, int64(len(b))):]
+		if len(rest) < lenCentral+1 && start+int64(len(b)) < min(to+lenCentral, p.f.Size()) {
+			if err := ctx.Err(); err != nil {
 				return at, err
 			}
-			if n > 0 {
-				break
+			var err error
+			if b, err = p.read(at, int(min(searchBlock, to-at+lenCentral))); err != nil || len(b) == 0 {
+				return to, err
 			}
-			i += 2
+			start, rest = at, b
 		}
-		at += int64(max(i, 1))
-		at += n
+		i := bytes.Index(rest, []byte("PK"))
+		switch {
+		case i < 0:
+			at = min(to, at+int64(max(len(rest)-1, 1)))
+			continue
+		case i > 0:
+			at += int64(i)
+			continue
+		}
+		n, err := p.record(ctx, at, rest)
+		if err != nil {
+			return at, err
+		}
+		at += max(n, 2)
 	}
 	return at, nil
 }
@@ -100,7 +98,9 @@ func (p *parser) record(ctx context.Context, at int64, b []byte) (int64, error) 
 		s := p.covered[len(p.covered)-1]
 		return s.to - at, nil
 	case sigEnd:
-		return 0, p.readEnd(ctx, at)
+		if p.ends <= maxEnds {
+			return 0, p.readEnd(ctx, at)
+		}
 	}
 	return 0, nil
 }

@@ -14,7 +14,7 @@ import (
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+	xzwriter "github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
 )
 
@@ -109,7 +109,7 @@ func longMatch(n, distance int) string {
 func TestExactEnds(t *testing.T) {
 	reads(t, "deflate", flat(6, text), text, func(in *bufio.Reader) (io.Reader, error) { return Deflate(in), nil })
 	var x bytes.Buffer
-	xw, _ := xz.WriterConfig{BlockSize: 10000, CheckSum: xz.SHA256}.NewWriter(&x)
+	xw, _ := xzwriter.WriterConfig{BlockSize: 10000, CheckSum: xzwriter.SHA256}.NewWriter(&x)
 	_, _ = io.WriteString(xw, text)
 	_ = xw.Close()
 	for _, most := range []int64{-1, int64(len(text))} {

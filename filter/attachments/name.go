@@ -24,9 +24,6 @@ type fileName struct {
 	hidden string   // how the name conceals what it is, "" when it does not
 }
 
-// maxForms bounds the forms of one name: who needs more than these is up to something, and one of them says so.
-const maxForms = 24
-
 // readName works out the forms of a name.
 func readName(raw string) fileName {
 	n := fileName{raw: raw}
@@ -59,24 +56,25 @@ func readName(raw string) fileName {
 func (n *fileName) add(s string) {
 	v := visible(s)
 	f := base(v)
-	n.record(f)
+	whole := []string{f}
 	if before, _, cut := strings.Cut(s, "\x00"); cut {
-		n.record(folded(before))
+		whole = append(whole, folded(before))
 	}
-	if before, after, ok := strings.Cut(f, ":"); ok {
-		n.record(trimmed(before))
-		n.record(trimmed(after))
+	for _, w := range whole {
+		if before, after, ok := strings.Cut(w, ":"); ok {
+			whole = append(whole, trimmed(before), trimmed(after))
+		}
 	}
-	for _, other := range []string{withoutBlanks(f), strings.Map(allowed, f)} {
-		if extension(other) != extension(f) {
-			n.record(other)
+	for _, w := range whole {
+		n.record(w)
+		for _, other := range []string{withoutBlanks(w), strings.Map(allowed, w)} {
+			if extension(other) != extension(w) {
+				n.record(other)
+			}
 		}
 	}
 	for _, cut := range cuts(v) {
-		// What ends in .com is mostly the name of a host.
-		if c, _ := classOfForm(cut); c != "" && extension(cut) != extension(f) && extension(cut) != "com" {
-			n.record(cut)
-		}
+		n.record(cut)
 	}
 }
 
@@ -101,29 +99,38 @@ func withoutBlanks(f string) string {
 }
 
 func (n *fileName) record(form string) {
-	if form != "" && len(n.forms) < maxForms && !slices.Contains(n.forms, form) {
+	if form != "" && !slices.Contains(n.forms, form) {
 		n.forms = append(n.forms, form)
 	}
 }
 
-// cuts gives what careless readers leave of a name, which is one that visible gave.
-func cuts(f string) []string {
+// cuts gives what careless readers leave of a name, which is one that visible gave: of what has an extension of a
+// class, and another one than the whole, the first of each class.
+func cuts(v string) []string {
 	var all []string
-	add := func(s string) { all = append(all, base(s)) }
-	for i, r := range f {
-		if strings.ContainsRune(`";?#{}|<>*`, r) && len(all) < maxForms/2 {
-			add(f[:i])
-			add(f[i:])
+	seen := map[class]bool{}
+	whole := extension(base(v))
+	add := func(s string) {
+		s = base(s)
+		// What ends in .com is mostly the name of a host.
+		if c, _ := classOfForm(s); c != "" && !seen[c] && extension(s) != whole && extension(s) != "com" {
+			seen[c] = true
+			all = append(all, s)
 		}
 	}
-	if len(f) > 0 && (f[0] == '\'' || f[0] == '`') {
-		quoted, _, _ := strings.Cut(f[1:], f[:1])
+	for i, r := range v {
+		if strings.ContainsRune(`";?#{}|<>*`, r) {
+			add(v[:i])
+		}
+	}
+	if len(v) > 0 && (v[0] == '\'' || v[0] == '`') {
+		quoted, _, _ := strings.Cut(v[1:], v[:1])
 		add(quoted)
 	}
-	if open := strings.IndexByte(f, '('); open >= 0 {
-		add(withoutComments(f))
+	if strings.Contains(v, "(") {
+		add(withoutComments(v))
 	}
-	add(strings.TrimRight(f, " .)]}>,;'\"`"))
+	add(strings.TrimRight(v, " .)]}>,;'\"`"))
 	return all
 }
 

@@ -1,6 +1,7 @@
 package attachments
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -102,6 +103,7 @@ func TestNames(t *testing.T) {
 		{"query", "evil.js?v=1.2", script, false, ""},
 		{"fragment", "evil.js#top", script, false, ""},
 		{"version on a disc", "EVIL.EXE;1", executable, false, ""},
+		{"many pieces", strings.Repeat("a.docm;", 30) + "evil.exe;x", macro, false, ""},
 		{"brace", "evil.js}", script, false, ""},
 		{"brackets", "[evil.js]", script, false, ""},
 		{"angle brackets", "<evil.js>", script, false, ""},
@@ -137,6 +139,18 @@ func TestNames(t *testing.T) {
 					n.forms, cl, n.hidden, double, tt.class, tt.hidden, tt.double)
 			}
 		})
+	}
+}
+
+// TestNoClassIsCrowdedOut: the worst of many pieces of a name is among its forms.
+func TestNoClassIsCrowdedOut(t *testing.T) {
+	for _, raw := range []string{
+		strings.Repeat("a.docm;", 30) + "evil.exe;x", strings.Repeat("%25", 40) + "a.docm;evil%2eexe?x", strings.Repeat("a.iso#", 20) + "evil.exe#",
+	} {
+		n := readName(raw)
+		if !slices.ContainsFunc(n.forms, func(f string) bool { c, _ := classOfForm(f); return c == executable }) {
+			t.Errorf("%q: %q", raw, n.forms)
+		}
 	}
 }
 
@@ -200,7 +214,7 @@ func FuzzName(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
 		n := readName(raw)
-		if len(n.forms) > maxForms {
+		if len(n.forms) > 100 {
 			t.Fatalf("%d forms", len(n.forms))
 		}
 		for _, form := range n.forms {

@@ -63,7 +63,7 @@ func (w *walker) inline(ctx context.Context, name string, r io.Reader) error {
 	case IsActiveMime(head):
 		return w.walkActiveMime(ctx, f, what)
 	case ole.Is(head):
-		if known, err := w.macros(ctx, f); known || err != nil {
+		if known, err := w.project(ctx, f); known || err != nil {
 			return err
 		}
 	}

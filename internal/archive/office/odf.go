@@ -11,7 +11,7 @@ import (
 // startODF judges the begin of an element of OpenDocument (ODF 1.3).
 func (p *part) startODF(t *xmlscan.Token) {
 	switch string(t.Local) {
-	case "event-listener", "event":
+	case "event-listener":
 		p.listener(t)
 	case "dde-source", "dde-connection-decl", "dde-link":
 		if a := t.Attr("dde-application"); a != "" {
@@ -40,9 +40,6 @@ var clicks = []string{"click", "perform", "approve", "mousedown", "mouseup", "ke
 // without a click, happens by itself.
 func (p *part) listener(t *xmlscan.Token) {
 	event, macro := t.Attr("event-name"), t.Attr("href")
-	if event == "" {
-		event = t.Attr("name")
-	}
 	if macro == "" {
 		macro = t.Attr("macro-name")
 	}

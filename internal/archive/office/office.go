@@ -24,6 +24,9 @@ type walker struct {
 	v     archive.Visitor
 	signs signs.List
 	said  map[string]bool
+
+	macros bool   // there is code
+	ribbon string // the macro that runs when the ribbon of the document is shown
 }
 
 // errStop ends a walk for which the budget is spent; the sign of it was given.
@@ -64,6 +67,9 @@ func (w *walker) problem(what string, problem error) error {
 func (w *walker) end(err error) error {
 	if err != nil && !errors.Is(err, errStop) {
 		return err
+	}
+	if w.ribbon != "" && (w.macros || strings.ContainsAny(w.ribbon, `!/\`)) {
+		w.say(archive.MacroAuto, "ribbon", "the macro %q runs when the document's ribbon is shown", w.ribbon)
 	}
 	return w.signs.Give(w.v)
 }
@@ -132,6 +138,7 @@ func (w *walker) walkRoot(ctx context.Context, root *ole.Storage) error {
 	if msi := installer(root); msi != "" {
 		w.say(archive.Program, "", "it is %s", msi)
 	}
+	msi := installer(root) != ""
 	type folder struct {
 		s     *ole.Storage
 		known bool // what is in it is known, and only objects count
@@ -142,12 +149,13 @@ func (w *walker) walkRoot(ctx context.Context, root *ole.Storage) error {
 		}
 		next := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
+		around := withVBA(next.s)
 		if vba.Is(next.s) {
 			if err := w.walkVBA(ctx, next.s); err != nil {
 				return err
 			}
 			next.known = true
-		} else if err := w.walkStreams(ctx, next.s, next.known, how != "", next.s == root && installer(root) != ""); err != nil {
+		} else if err := w.walkStreams(ctx, next.s, next.known || around, how != "", next.s == root && msi); err != nil {
 			return err
 		}
 		for i := len(next.s.Storages) - 1; i >= 0; i-- {
@@ -155,7 +163,7 @@ func (w *walker) walkRoot(ctx context.Context, root *ole.Storage) error {
 			if strings.EqualFold(c.Name, "\x06DataSpaces") {
 				continue // how the document is encrypted (MS-OFFCRYPTO 2.1.1)
 			}
-			todo = append(todo, folder{c, next.known || withVBA(next.s) || strings.EqualFold(c.Name, "MsoDataStore")})
+			todo = append(todo, folder{c, next.known || around || strings.EqualFold(c.Name, "MsoDataStore")})
 		}
 	}
 	return nil
@@ -166,10 +174,29 @@ func withVBA(s *ole.Storage) bool {
 	return s.Stream("PROJECT") != nil && s.Storage("VBA") != nil
 }
 
+// isProject reports whether a compound file is a project of macros by itself, and no document that has one.
+func isProject(root *ole.Storage) bool {
+	if root.Storage("VBA") == nil {
+		return false
+	}
+	for todo := []*ole.Storage{root}; len(todo) > 0; {
+		s := todo[len(todo)-1]
+		todo = append(todo[:len(todo)-1], s.Storages...)
+		for _, c := range s.Streams {
+			switch strings.ToLower(c.Name) {
+			case "worddocument", "workbook", "book", "powerpoint document":
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func (w *walker) walkVBA(ctx context.Context, s *ole.Storage) error {
 	bomb := false
 	err := vba.Scan(ctx, s, w.b, func(s archive.Sign) error {
 		bomb = bomb || s.Kind == archive.Bomb
+		w.macros = w.macros || s.Kind == archive.Macro || s.Kind == archive.MacroAuto
 		w.say(s.Kind, "macros", "%s", s.Why)
 		return nil
 	})
@@ -199,7 +226,7 @@ func (w *walker) walkStreams(ctx context.Context, s *ole.Storage, known, encrypt
 			err = w.walkNative(c)
 		case name == "\x01ole":
 			err = w.walkLink(c)
-		case !known && !plain(name) && !withVBA(s):
+		case !known && !plain(name):
 			err = w.giveStream(c, msi)
 		}
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/postern-mail/postern/internal/archive/zip"
 )
 
-// maxParts is how many content types, relationships and names of one document are kept.
+// maxParts is how many names of files of one document are kept.
 const maxParts = 20000
 
 // IsPackage reports whether a zip archive is a document of OOXML (ECMA-376 Part 2) or ODF, by the names of its files.
@@ -123,7 +123,7 @@ func (p *pack) content(ctx context.Context, e *zip.Entry, f *archive.File) (know
 	low := strings.ToLower(name)
 	switch {
 	case ole.Is(head):
-		return p.w.macros(ctx, f)
+		return p.w.project(ctx, f)
 	case IsActiveMime(head):
 		return true, p.w.walkActiveMime(ctx, f, name)
 	case likeXML(head):
@@ -142,11 +142,14 @@ func (p *pack) content(ctx context.Context, e *zip.Entry, f *archive.File) (know
 	return false, nil
 }
 
-// macros looks at a compound file, if it is one of macros and not an embedded document.
-func (w *walker) macros(ctx context.Context, f *archive.File) (known bool, err error) {
-	root, _, err := ole.Open(ctx, f)
-	if err != nil || root == nil || root.Storage("VBA") == nil {
+// project looks at a compound file, if it is one of macros and not an embedded document.
+func (w *walker) project(ctx context.Context, f *archive.File) (known bool, err error) {
+	root, problem, err := ole.Open(ctx, f)
+	if err != nil || root == nil || !isProject(root) {
 		return false, err
+	}
+	if err := w.problem("the macros", problem); err != nil {
+		return true, err
 	}
 	return true, w.walkRoot(ctx, root)
 }
@@ -157,9 +160,6 @@ func (p *pack) xml(ctx context.Context, name string, f *archive.File) (known boo
 	x, err := p.w.scanXML(ctx, name, f, nil)
 	if err != nil {
 		return false, err
-	}
-	for _, t := range x.types {
-		p.contentType(t)
 	}
 	for i, c := range x.ciphered {
 		if i == 0 {
@@ -175,14 +175,6 @@ func (p *pack) xml(ctx context.Context, name string, f *archive.File) (known boo
 		known = false
 	}
 	return known, nil
-}
-
-// contentType judges the media type of a part.
-func (p *pack) contentType(t contentType) {
-	low := strings.ToLower(t.value)
-	if strings.Contains(low, "macrosheet") {
-		p.w.say(archive.MacroAuto, "xlm", "%s is a sheet of Excel 4 macros", t.name)
-	}
 }
 
 // ownPart reports whether a file in XML is of the document itself by its name: nobody takes it out of there.

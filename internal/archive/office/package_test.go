@@ -146,7 +146,10 @@ func TestParts(t *testing.T) {
 		{"a binary part cut short", "xl/workbook.bin", "\x83\x01\x10\x00", []string{"unreadable"}, nil},
 		{"a program", "ppt/slides/slide1.xml", `<p:sld><a:hlinkMouseOver r:id="" action="ppaction://program"/></p:sld>`, []string{"macro_auto"}, nil},
 		{"a jump", "ppt/slides/slide1.xml", `<p:sld><a:hlinkClick r:id="" action="ppaction://hlinksldjump"/></p:sld>`, nil, nil},
-		{"a ribbon", "customUI/customUI.xml", `<customUI onLoad="Start"/>`, []string{"macro_auto"}, nil},
+		{"a ribbon", "customUI/customUI.xml", `<customUI onLoad="Start"/>`, nil, nil},
+		{"a ribbon of elsewhere", "customUI/customUI.xml", `<customUI onLoad="http://host/x!Start"/>`, []string{"macro_auto"}, nil},
+		{"a template of Word 2003", "x.xml", `<w:wordDocument><w:attachedTemplate w:val="http://host/x"/></w:wordDocument>`, []string{"macro_auto"}, nil},
+		{"another format", "x.xml", `<calendar><event-listener event-name="x" href="http://host/x"/><object href="http://host/x"/></calendar>`, nil, nil},
 		{"a control", "word/activeX/activeX1.xml", `<ax:ocx ax:classid="{8856F961-340A-11D0-A96B-00C04FD705A2}"/>`, []string{"macro_auto"}, nil},
 		{"a button", "word/activeX/activeX1.xml", `<ax:ocx ax:classid="{D7053240-CE69-11CD-A777-00DD01143C57}"/>`, nil, nil},
 		{"a picture", "word/media/image1.png", "\x89PNG", nil, []string{"word/media/image1.png"}},
@@ -177,10 +180,11 @@ func TestODF(t *testing.T) {
 		{"when pointed at", "content.xml", listener("dom:mouseover"), []string{"macro_auto: "}, nil},
 		{"on a click", "content.xml", listener("dom:click"), []string{"macro: "}, nil},
 		{"a script", "Scripts/python/a.py", "import os", []string{"macro: there is a script"}, []string{"Scripts/python/a.py"}},
-		{"DDE", "content.xml", `<a><text:dde-connection-decl office:dde-application="cmd" office:dde-topic="x" office:dde-item="y"/></a>`, []string{"macro_auto"}, nil},
-		{"DDE in a formula", "content.xml", `<a><table:table-cell table:formula="of:=1+DDE(&quot;cmd&quot;;&quot;x&quot;)"/></a>`, []string{"macro_auto"}, nil},
-		{"a frame", "content.xml", `<a><draw:floating-frame xlink:href="http://host/x"/></a>`, []string{"macro_auto"}, nil},
-		{"an object of its own", "content.xml", `<a><draw:object xlink:href="./Object 1"/></a>`, nil, nil},
+		{"DDE", "content.xml", `<office:document><text:dde-connection-decl office:dde-application="cmd" office:dde-topic="x" office:dde-item="y"/></a>`, []string{"macro_auto"}, nil},
+		{"DDE in a formula", "content.xml", `<office:document><table:table-cell table:formula="of:=1+DDE(&quot;cmd&quot;;&quot;x&quot;)"/></a>`, []string{"macro_auto"}, nil},
+		{"DDE of Word", "content.xml", `<office:document><field:param field:name="vnd.oasis.opendocument.field.code" field:value="DDE cmd"/></office:document>`, []string{"macro_auto"}, nil},
+		{"a frame", "content.xml", `<office:document><draw:floating-frame xlink:href="http://host/x"/></a>`, []string{"macro_auto"}, nil},
+		{"an object of its own", "content.xml", `<office:document><draw:object xlink:href="./Object 1"/></a>`, nil, nil},
 	} {
 		expect(t, c.name, run(t, office.WalkZip, zipped(t, "mimetype", "application/vnd.oasis.opendocument.text", c.part, c.content, "META-INF/manifest.xml", manifest)), c.signs, c.files...)
 	}
@@ -284,7 +288,7 @@ func FuzzPart(f *testing.F) {
 	f.Add("xl/workbook.bin", []byte("\x83\x01\x00\x27\x1f\x00\x00"))
 	f.Add("_rels/.rels", []byte(rel("oleObject", "http://x", "External")))
 	f.Add("a.mso", activeMime(compound()))
-	f.Add("content.xml", []byte(`<a><table:table-cell table:formula="of:=DDE("/></a>`))
+	f.Add("content.xml", []byte(`<office:document><table:table-cell table:formula="of:=DDE("/></a>`))
 	f.Fuzz(func(t *testing.T, name string, in []byte) {
 		l := archive.Limits{Octets: 1 << 20, Files: 100}
 		runWith(t, office.WalkZip, ooxml(t, name, string(in)), l)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/internal/archive/ole"
-	"github.com/postern-mail/postern/internal/archive/vba"
 )
 
 // Records of the stream PowerPoint Document (MS-PPT 2.13.24).
@@ -106,7 +105,7 @@ func (w *walker) giveObject(ctx context.Context, names []string, f *archive.File
 	if err != nil {
 		return err
 	}
-	if root != nil && root.Storage("VBA") != nil && vba.Is(root.Storage("VBA")) {
+	if root != nil && isProject(root) {
 		return w.walkRoot(ctx, root)
 	}
 	if clear {

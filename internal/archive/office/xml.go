@@ -22,16 +22,10 @@ type part struct {
 	keeping string          // its name
 	root    string          // local name of the first element
 
-	types     []contentType // of parts, by the list of content types
-	relations []relation
 	flatName  string   // of the part in which the scanner is, in a document that is one file
 	ciphered  []string // names of encrypted files, by the manifest
 	lastEntry string   // of the manifest
 }
-
-type contentType struct{ name, value string }
-
-type relation struct{ kind, target string }
 
 // scanXML reads one XML file and says what it shows. The files that plain XML carries are handed to inline, where that
 // is not nil.
@@ -91,12 +85,8 @@ func (p *part) start(t *xmlscan.Token) {
 	case "Relationship":
 		p.relationship(t)
 	case "Override", "Default":
-		name := t.Attr("PartName")
-		if name == "" {
-			name = "." + t.Attr("Extension")
-		}
-		if len(p.types) < maxParts {
-			p.types = append(p.types, contentType{name, t.Attr("ContentType")})
+		if strings.Contains(strings.ToLower(t.Attr("ContentType")), "macrosheet") {
+			p.w.say(archive.MacroAuto, "xlm", "%s is a sheet of Excel 4 macros", t.Attr("PartName")+t.Attr("Extension"))
 		}
 	case "ddeLink":
 		p.dde(t.Attr("ddeService"), t.Attr("ddeTopic"))
@@ -106,14 +96,25 @@ func (p *part) start(t *xmlscan.Token) {
 		p.action(t)
 	case "customUI":
 		if m := t.Attr("onLoad"); m != "" {
-			p.w.say(archive.MacroAuto, "ribbon", "the macro %q runs when the document's ribbon is shown", m)
+			p.w.ribbon = m
 		}
 	case "ocx":
 		p.control(t.Attr("classid"))
 	case "Cell":
 		p.formula(t.Attr("Formula"))
+	case "attachedTemplate", "subDoc", "sourceFileName":
+		// In the XML of Word 2003; later they name a relationship.
+		if target := t.Attr("val") + t.Attr("link"); remote(target) {
+			p.w.say(archive.MacroAuto, "link", "%s loads from %q", p.name, target)
+		}
+	case "param":
+		if strings.HasSuffix(t.Attr("name"), ".field.code") { // a field of Word in OpenDocument
+			p.w.judgeField(t.Attr("value"))
+		}
 	default:
-		p.startODF(t)
+		if strings.HasPrefix(p.root, "document") || p.root == "manifest" {
+			p.startODF(t)
+		}
 	}
 }
 
@@ -216,9 +217,6 @@ var hostile = []string{"mhtml:", "ms-msdt:", "search-ms:", "ms-officecmd:", "jav
 
 func (p *part) relationship(t *xmlscan.Token) {
 	kind, target := path.Base(t.Attr("Type")), t.Attr("Target")
-	if len(p.relations) < maxParts {
-		p.relations = append(p.relations, relation{kind, target})
-	}
 	if kind == "xlMacrosheet" || kind == "xlIntlMacrosheet" {
 		p.w.say(archive.MacroAuto, "xlm", "%s is a sheet of Excel 4 macros", target)
 	}

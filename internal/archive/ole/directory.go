@@ -6,12 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/postern-mail/postern/internal/archive"
 )
 
 // entrySize is how long an entry of the directory is (MS-CFB 2.6.1).
 const entrySize = 128
+
+// maxSame is how many entries of one name a storage may have; there should be one (MS-CFB 2.6.4).
+const maxSame = 16
 
 // Kinds of entries of the directory.
 const (
@@ -72,7 +76,15 @@ func (c *compound) readDirectory(ctx context.Context, head []byte) (root *Storag
 	for todo := []folder{{root, binary.LittleEndian.Uint32(e[76:])}}; len(todo) > 0; {
 		next := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
+		same := map[string]int{}
 		err := d.children(ctx, next.first, func(e []byte) {
+			name := strings.ToUpper(nameOf(e))
+			if same[name]++; same[name] == 2 {
+				d.note(fmt.Errorf("ole: there are several entries named %q", nameOf(e)))
+			}
+			if same[name] > maxSame {
+				return
+			}
 			if e[66] == kindStream {
 				next.s.Streams = append(next.s.Streams, &Stream{
 					Name: nameOf(e), Size: d.size(e), start: binary.LittleEndian.Uint32(e[116:]), file: c,

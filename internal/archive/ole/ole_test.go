@@ -3,6 +3,7 @@ package ole_test
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -117,8 +118,8 @@ func count(s *ole.Storage) int {
 func TestShared(t *testing.T) {
 	long := oletest.Node{Name: "0", Data: bytes.Repeat([]byte("x"), 1<<20)}
 	root := oletest.Node{}
-	for range 200 {
-		root.Children = append(root.Children, oletest.Node{Name: "s"})
+	for i := range 200 {
+		root.Children = append(root.Children, oletest.Node{Name: fmt.Sprint("s", i)})
 	}
 	root.Children = append(root.Children, long)
 	b := oletest.Build(root)
@@ -140,6 +141,18 @@ func TestShared(t *testing.T) {
 	}
 	if total > 8<<20 || failed < 190 {
 		t.Errorf("%d octets, %d streams failed", total, failed)
+	}
+}
+
+// Names are there once. A few more are given, since who knows which one a reader takes.
+func TestSame(t *testing.T) {
+	root := oletest.Node{}
+	for range 1000 {
+		root.Children = append(root.Children, oletest.Node{Name: "same"}, oletest.Node{Name: "SAME"})
+	}
+	opened, problem := open(t, oletest.Build(root))
+	if problem == nil || len(opened.Streams) != 16 {
+		t.Errorf("%d streams, %v", len(opened.Streams), problem)
 	}
 }
 

@@ -20,8 +20,14 @@ type language struct {
 
 var languages = []language{visualBasic, javaScript, powerShell, commandFile}
 
-// detectScript knows scripts without a mark of their own.
+// encoded is what the script encoder of Windows makes; there may be something in plain text in front.
+var encoded = regexp.MustCompile(`#@~\^[a-z0-9+/]{6}==`)
+
+// detectScript knows scripts without a mark of their own at the start.
 func detectScript(t []byte) kind {
+	if bytes.Contains(t, []byte("#@~^")) && encoded.Match(t) {
+		return kind{script, "text/vbscript", "an encoded Windows script"}
+	}
 	for _, l := range languages {
 		first := l.firstStatement(t)
 		if len(first) == 0 || !l.opens.Match(first[:min(len(first), 512)]) {
@@ -149,7 +155,7 @@ var (
 
 // runsCommand are the ways of PowerShell to run what a string holds.
 var runsCommand = []string{
-	"iex ", "iex(", "iex\n", "iex\r", "invoke-expression", "[scriptblock]::create", "invoke-command", "start-process", "saps ", "::load(", ".invoke(",
+	"iex ", "iex(", "iex\n", "iex\r", "|iex", "| iex", "invoke-expression", "[scriptblock]::create", "invoke-command", "start-process", "saps ", "::load(", ".invoke(",
 }
 
 var powerShell = language{

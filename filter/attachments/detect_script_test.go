@@ -51,6 +51,12 @@ func TestDetectScripts(t *testing.T) {
 		{"XSL with a prefix", "<xsl:stylesheet xmlns:msxsl=\"urn:schemas-microsoft-com:xslt\"><msxsl:script/></xsl:stylesheet>", "application/xslt+xml"},
 		{"HTA without its element", "<html><script language=\"vbscript\">CreateObject(\"WScript.Shell\").Run \"notepad\"</script></html>", "application/hta"},
 		{"terminal", "<?xml version=\"1.0\"?><plist><dict><key>CommandString</key><string>true</string></dict></plist>", "application/x-apple-terminal"},
+		{"encoded, behind a comment", "' x\r\n\r\n#@~^AbC+/1==abc==^#~@\r\n", "text/vbscript"},
+		{"PowerShell that ends in a pipe", "$a = [Convert]::FromBase64String('AAAA')\r\n[Text.Encoding]::UTF8.GetString($a)|IEX", "application/x-powershell"},
+		{"settings of a script", "[ScriptFile]\r\nPath=a.js\r\n", "application/x-wsh"},
+		{"build project", "<Project><UsingTask TaskFactory=\"CodeTaskFactory\"/></Project>", "application/x-msbuild"},
+		{"task", "<?xml version=\"1.0\"?><Task xmlns=\"http://schemas.microsoft.com/windows/2004/02/mit/task\"/>", "application/x-ms-task"},
+		{"sandbox", "<Configuration><LogonCommand><Command>notepad</Command></LogonCommand></Configuration>", "application/x-ms-wsb"},
 		{"shell archive", "# This is a shell archive.  Remove anything before this line\n", "application/x-shar"},
 		{"shebang behind blank lines", "\n\n#!/bin/sh\n", "text/x-shellscript"},
 	}
@@ -71,6 +77,10 @@ func TestDetectScripts(t *testing.T) {
 func TestDetectShortcuts(t *testing.T) {
 	for _, tt := range []struct{ name, head, mediaType string }{
 		{"web query", "WEB\r\n1\r\nhttps://example.org/q\r\n", "application/x-iqy"},
+		{"query", "XLODBC\r\n1\r\nDSN=x\r\n", "application/x-dqy"},
+		{"data link", "[oledb]\r\n; Everything after this line is an OLE DB initstring\r\nProvider=x\r\n", "application/x-ms-udl"},
+		{"shell command, later section", "[Taskbar]\r\nCommand=ToggleDesktop\r\n[Shell]\r\nCommand=2\r\nIconFile=\\\\192.0.2.1\\a.ico\r\n", "application/x-ms-scf"},
+		{"media list", "<asx version=\"3.0\"><entry><ref href=\"http://example.org/\"/></entry></asx>", "video/x-ms-asx"},
 		{"Remote Desktop", "screen mode id:i:2\r\nfull address:s:192.0.2.1\r\n", "application/x-rdp"},
 		{"remote program", "remoteapplicationmode:i:1\r\nremoteapplicationprogram:s:||notepad\r\n", "application/x-rdp"},
 		{"application reference", "https://example.org/a.application#a.application, Culture=neutral, PublicKeyToken=0000000000000000, processorArchitecture=msil", "application/x-ms-appref"},
@@ -136,6 +146,8 @@ func TestDetectHonest(t *testing.T) {
 		{"TeX", "\\documentclass{article}\n% goto end %~\n", ""},
 		{"Makefile", "all:\n\techo x\n", ""},
 		{"properties", "set=1\ncall=2\ngoto=3\n", ""},
+		{"build project without code", "<Project Sdk=\"Microsoft.NET.Sdk\"></Project>", ""},
+		{"note about the encoder", "Encoded scripts begin with #@~^ and end with ^#~@.\n", ""},
 		{"INI", "[Version]\nnumber=1\n[Theme]\ncolor=blue\n", ""},
 		{"folder settings", "[.ShellClassInfo]\r\nIconResource=a.ico,0\r\n", ""},
 		{"calculation", "$total = $a + $b\nparam: none\n", ""},

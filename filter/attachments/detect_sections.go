@@ -11,6 +11,7 @@ var setupSignature = regexp.MustCompile(`(?m)^[ \t]*signature[ \t]*=[ \t]*"?\$`)
 // sections are those that tell what a file is.
 var sections = map[string]bool{
 	"[autorun]": true, "[version]": true, "[theme]": true, `[control panel\desktop]`: true, "[visualstyles]": true, "[masterthemeselector]": true,
+	"[shell]": true, "[scriptfile]": true,
 }
 
 // detectSections reads an INI file, in which the section that makes it a shortcut need not be the first.
@@ -42,6 +43,10 @@ func detectSections(t []byte) kind {
 	switch {
 	case seen["[version]"] && setupSignature.Match(whole):
 		return kind{script, "application/x-setupscript", "a Windows setup file"}
+	case seen["[shell]"] && bytes.Contains(whole, []byte("iconfile=")):
+		return kind{shortcut, "application/x-ms-scf", "a Windows shell command file"}
+	case seen["[scriptfile]"] && bytes.Contains(whole, []byte("path=")):
+		return kind{script, "application/x-wsh", "settings for Windows Script Host, which run a script"}
 	case seen["[theme]"] && (seen[`[control panel\desktop]`] || seen["[visualstyles]"] || seen["[masterthemeselector]"]):
 		return kind{shortcut, "application/x-windows-theme", "a Windows theme, which may load things from an address"}
 	}

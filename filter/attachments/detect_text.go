@@ -67,6 +67,10 @@ var openings = []struct {
 	{"regedit\n", kind{script, "text/x-ms-regedit", "a change to the Windows registry"}},
 	{"# this is a shell archive", kind{script, "application/x-shar", "a shell archive"}},
 	{"[internetshortcut", kind{shortcut, "application/x-mswinurl", "an Internet shortcut"}},
+	{"[oledb]", kind{shortcut, "application/x-ms-udl", "a link to a database"}},
+	{"xlodbc\r", kind{shortcut, "application/x-dqy", "a query of a database"}},
+	{"xlodbc\n", kind{shortcut, "application/x-dqy", "a query of a database"}},
+	{"querytype=oledb", kind{shortcut, "application/x-oqy", "a query of a database"}},
 	{"[desktop entry]", kind{shortcut, "application/x-desktop", "a desktop entry"}},
 	{"id;p", is("application/x-sylk")},
 	{"{\\rt", is("application/rtf")},
@@ -104,8 +108,6 @@ func detectOpening(t []byte) kind {
 	switch {
 	case begins(t, "#!") && begins(bytes.TrimLeft(t[2:], " \t"), "/"):
 		return kind{script, "text/x-shellscript", "a script (it begins with #!)"}
-	case begins(t, "[shell]") && bytes.Contains(t, []byte("iconfile=")):
-		return kind{shortcut, "application/x-ms-scf", "a Windows shell command file"}
 	case webQuery.Match(line):
 		return kind{shortcut, "application/x-iqy", "a web query, which fetches data from an address"}
 	case clickOnce.Match(line):

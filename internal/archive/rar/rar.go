@@ -50,7 +50,7 @@ func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Vis
 	if err != nil {
 		return err
 	}
-	if problem == nil && k.what != start && k.what != cipher {
+	if problem == nil && (k == nil || k.what != start && k.what != cipher) {
 		problem = errForm
 	}
 	if problem != nil {
@@ -247,7 +247,10 @@ func (w *walk) bare(e *archive.Entry, kind archive.Kind, why string) (done bool,
 
 // content unpacks a file and tells of it.
 func (w *walk) content(e *archive.Entry, k *block) (done bool, err error) {
-	r, problem := w.open(k)
+	r, problem, err := w.open(k)
+	if err != nil {
+		return true, err
+	}
 	if problem != nil {
 		w.lose()
 		return w.bare(e, archive.Unreadable, ": "+problem.Error())

@@ -18,49 +18,39 @@ const (
 	maxSources    = 32 // how often the library is begun anew after an error, each with a dictionary of its own
 )
 
-// source is the library, reading an archive made here: only of the blocks of files that are to be unpacked, each of
-// them put behind the last when it is its turn. So what is wrong with other blocks does not matter to it.
-type source struct {
-	r     *rardecode.Reader
-	parts []io.Reader
+// library is the decoder.
+type library struct{ *rardecode.Reader }
+
+func (l library) next() error {
+	_, err := l.Next()
+	return err
 }
 
-// Read implements io.Reader for the library.
-func (s *source) Read(p []byte) (int, error) {
-	for len(s.parts) > 0 {
-		n, err := s.parts[0].Read(p)
-		if err == io.EOF {
-			s.parts = s.parts[1:]
-			err = nil
-		}
-		if n > 0 || err != nil {
-			return n, err
-		}
-	}
-	return 0, io.EOF
-}
-
-// open gives the content of a file.
-func (w *walk) open(k *block) (r io.Reader, problem error) {
+// open gives the content of a file. The error is that of the context.
+func (w *walk) open(k *block) (r io.Reader, problem, err error) {
 	if w.from == nil {
 		if w.fresh++; w.fresh > maxSources {
-			return nil, errors.New("too many files before it could not be unpacked")
+			return nil, errors.New("too many files before it could not be unpacked"), nil
 		}
-		w.from = &source{parts: []io.Reader{bytes.NewReader(w.prologue())}}
-		if problem := tell.Contain(func() (err error) {
-			w.from.r, err = rardecode.NewReader(w.from, rardecode.MaxDictionarySize(maxDictionary),
-				rardecode.MaxReadFileSize(maxDictionary))
+		s := &source{parts: []io.Reader{bytes.NewReader(w.prologue())}}
+		problem = s.do(w.ctx, func() error {
+			r, err := rardecode.NewReader(s, rardecode.MaxDictionarySize(maxDictionary), rardecode.MaxReadFileSize(maxDictionary))
+			s.r = library{r}
 			return err
-		}); problem != nil {
-			return nil, problem
+		})
+		if problem != nil {
+			return nil, problem, w.ctx.Err()
 		}
+		w.from = s
 	}
-	w.from.parts = append(w.from.parts, bytes.NewReader(k.head), w.f.Section(k.data, int64(min(k.packed, 1<<62))).Reader())
-	problem = tell.Contain(func() error {
-		_, err := w.from.r.Next()
-		return err
-	})
-	return w.from.r, problem
+	s := w.from
+	s.mu.Lock()
+	s.parts = append(s.parts, bytes.NewReader(k.head), w.f.Section(k.data, int64(min(k.packed, 1<<62))).Reader())
+	s.mu.Unlock()
+	if problem = s.do(w.ctx, s.next); problem != nil {
+		return nil, problem, w.ctx.Err()
+	}
+	return &content{ctx: w.ctx, s: s}, nil, nil
 }
 
 // prologue makes the signature and first block of an archive.

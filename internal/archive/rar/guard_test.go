@@ -1,0 +1,63 @@
+package rar
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+)
+
+// endless is a decoder that does not come back until it is let go.
+type endless struct{ let chan struct{} }
+
+func (e endless) next() error { return nil }
+
+func (e endless) Read(p []byte) (int, error) {
+	<-e.let
+	return len(p), nil
+}
+
+// A decoder that takes too long is left to itself, reads nothing any more, and keeps others from being begun while there
+// are too many of its kind.
+func TestEndless(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		let := make(chan struct{})
+		var sources []*source
+		for range maxLeft {
+			s := &source{r: endless{let}, parts: []io.Reader{strings.NewReader("of ours")}}
+			sources = append(sources, s)
+			c := &content{ctx: t.Context(), s: s}
+			if n, err := c.Read(make([]byte, 10)); n != 0 || !errors.Is(err, errSlow) {
+				t.Errorf("%d octets, %v", n, err)
+			}
+			if _, err := s.Read(make([]byte, 10)); !errors.Is(err, errLeft) {
+				t.Errorf("it still reads: %v", err)
+			}
+		}
+		if err := (&source{}).do(t.Context(), func() error { return nil }); !errors.Is(err, errBusy) {
+			t.Errorf("another was begun: %v", err)
+		}
+		close(let)
+		synctest.Wait()
+		if err := (&source{}).do(t.Context(), func() error { return nil }); err != nil {
+			t.Errorf("no other was begun afterwards: %v", err)
+		}
+	})
+}
+
+// Nor is it waited for when the context ends.
+func TestEndlessContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		let := make(chan struct{})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		c := &content{ctx: ctx, s: &source{r: endless{let}}}
+		if n, err := c.Read(make([]byte, 10)); n != 0 || !errors.Is(err, context.Canceled) {
+			t.Errorf("%d octets, %v", n, err)
+		}
+		close(let)
+		synctest.Wait()
+	})
+}

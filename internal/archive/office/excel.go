@@ -49,11 +49,15 @@ func IsBIFF(head []byte) bool {
 // WalkBIFF implements archive.Walk for workbooks without a compound file around them.
 func WalkBIFF(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Visitor) error {
 	w := &walker{b: b, v: v}
-	return w.end(w.walkBIFF(ctx, f))
+	is, err := w.encrypted(excelEncryption(f))
+	if err == nil && !is {
+		err = w.walkBIFF(ctx, f)
+	}
+	return w.end(err)
 }
 
-func excelEncryption(s *ole.Stream) (string, error) {
-	f, _ := s.File()
+// excelEncryption goes by the records up to the first sheet, among which the mark is (MS-XLS 2.1.7.20.3).
+func excelEncryption(f *archive.File) (string, error) {
 	encrypted := false
 	_, err := eachRecord(context.Background(), f.Section(0, 16<<10), func(id uint16, _ []byte) bool {
 		encrypted = encrypted || id == biffFilePass
@@ -68,6 +72,9 @@ func excelEncryption(s *ole.Stream) (string, error) {
 func (w *walker) walkExcel(ctx context.Context, c *ole.Stream) error {
 	f, problem := c.File()
 	if err := w.problem("the workbook", problem); err != nil {
+		return err
+	}
+	if is, err := w.encrypted(excelEncryption(f)); is || err != nil {
 		return err
 	}
 	return w.walkBIFF(ctx, f)
@@ -118,7 +125,7 @@ func (w *walker) walkBIFF(ctx context.Context, f *archive.File) error {
 	book := &workbook{w: w}
 	problem, err := eachRecord(ctx, f, func(id uint16, data []byte) bool {
 		book.record(id, data)
-		return id != biffFilePass
+		return true
 	})
 	if err != nil {
 		return err
@@ -152,6 +159,8 @@ func (k *workbook) record(id uint16, data []byte) {
 		if r.u16() == 0x40 {
 			k.w.say(archive.MacroAuto, "xlm", "there is a sheet of Excel 4 macros")
 		}
+	case biffFilePass: // where it does not belong
+		k.w.say(archive.Encrypted, "", "a part of the workbook is encrypted")
 	case biffSheet:
 		at, state, kind := r.u32(), r.u8(), r.u8()
 		if r.failed {

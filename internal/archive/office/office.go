@@ -113,7 +113,8 @@ func Encryption(root *ole.Storage) (how string, err error) {
 		case "worddocument":
 			how, err = wordEncryption(s)
 		case "workbook", "book":
-			how, err = excelEncryption(s)
+			f, _ := s.File()
+			how, err = excelEncryption(f)
 		case "current user":
 			how, err = powerPointEncryption(s)
 		case "encryptedsummary":
@@ -129,11 +130,8 @@ func Encryption(root *ole.Storage) (how string, err error) {
 // walkRoot looks at a whole document, in the order of its directory.
 func (w *walker) walkRoot(ctx context.Context, root *ole.Storage) error {
 	how, err := Encryption(root)
-	if err != nil {
+	if _, err := w.encrypted(how, err); err != nil {
 		return err
-	}
-	if how != "" {
-		w.say(archive.Encrypted, "", "%s", how)
 	}
 	if msi := installer(root); msi != "" {
 		w.say(archive.Program, "", "it is %s", msi)
@@ -155,7 +153,8 @@ func (w *walker) walkRoot(ctx context.Context, root *ole.Storage) error {
 				return err
 			}
 			next.known = true
-		} else if err := w.walkStreams(ctx, next.s, next.known || around, how != "", next.s == root && msi); err != nil {
+		}
+		if err := w.walkStreams(ctx, next.s, next.known || around, next.s == root && msi); err != nil {
 			return err
 		}
 		for i := len(next.s.Storages) - 1; i >= 0; i-- {
@@ -206,8 +205,8 @@ func (w *walker) walkVBA(ctx context.Context, s *ole.Storage) error {
 	return err
 }
 
-// walkStreams looks at the streams of one storage.
-func (w *walker) walkStreams(ctx context.Context, s *ole.Storage, known, encrypted, msi bool) error {
+// walkStreams looks at the streams of one storage. Where what is in it is known, only documents and objects count.
+func (w *walker) walkStreams(ctx context.Context, s *ole.Storage, known, msi bool) error {
 	for _, c := range s.Streams {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -215,13 +214,12 @@ func (w *walker) walkStreams(ctx context.Context, s *ole.Storage, known, encrypt
 		name := strings.ToLower(c.Name)
 		var err error
 		switch {
-		case encrypted && (name == "worddocument" || name == "workbook" || name == "book" || name == "powerpoint document"):
 		case name == "worddocument":
 			err = w.walkWord(ctx, s, c)
 		case name == "workbook" || name == "book":
 			err = w.walkExcel(ctx, c)
 		case name == "powerpoint document":
-			err = w.walkPowerPoint(ctx, c)
+			err = w.walkPowerPoint(ctx, s, c)
 		case name == "\x01ole10native":
 			err = w.walkNative(c)
 		case name == "\x01ole":
@@ -234,6 +232,14 @@ func (w *walker) walkStreams(ctx context.Context, s *ole.Storage, known, encrypt
 		}
 	}
 	return nil
+}
+
+// encrypted says that a part is encrypted, if it is.
+func (w *walker) encrypted(how string, err error) (bool, error) {
+	if how != "" {
+		w.say(archive.Encrypted, "", "%s", how)
+	}
+	return how != "", err
 }
 
 // plainStreams are streams that hold parts of documents and nothing that anybody takes out of them.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -207,6 +208,7 @@ func TestExcel(t *testing.T) {
 		{"a sheet of its own", "Book", biff(0x809, bof5, 0x17, "\x06\x03Sheet"), nil},
 		{"modules of Excel 5", "Book", biff(0x809, bof5, 0x85, "\x00\x00\x00\x00\x00\x06\x01a"), []string{"macro_auto: there are macros of Excel 5"}},
 		{"encrypted", "Workbook", biff(0x809, bof8, 0x2f, "\x01\x00", 0x85, "xxxxxxxxxx"), []string{"encrypted: the workbook"}},
+		{"encrypted late", "Workbook", biff(0x809, bof8, 0x85, "\x00\x00\x00\x00\x00\x00\x02\x00ab", 0x2f, "", 0x85, "\x00\x00\x00\x00\x00\x01\x02\x00ab"), []string{"encrypted: a part", "macro_auto"}},
 		{"no workbook", "Workbook", []byte("nothing of this kind"), []string{"unreadable"}},
 		{"cut short", "Workbook", biff(0x809, bof8, 0x85, "\x00\x00\x00\x00\x00\x00\x02\x00ab")[:26], []string{"unreadable"}},
 	} {
@@ -284,6 +286,21 @@ func TestObjects(t *testing.T) {
 	expect(t, "a link", run(t, office.Walk, stream("\x01Ole", link)), []string{`macro_auto: a linked object is loaded from "http://host/x"`})
 	macros := compound(oletest.Node{Name: "Macros", Children: []oletest.Node{oletest.VBA(oletest.Module{Name: "A", Source: "x = 1"}), {Name: "PROJECT", Data: []byte("x")}}})
 	expect(t, "macros", run(t, office.Walk, macros), []string{"macro: there are macros"})
+}
+
+// Streams that say something else of a document hide nothing in it.
+func TestHidden(t *testing.T) {
+	word := oletest.Node{Name: "WordDocument", Data: append(make([]byte, 0x400), "\x13DDE x\x15"...)}
+	for name, other := range map[string]oletest.Node{
+		"a package":    {Name: "EncryptedPackage", Data: []byte("x")},
+		"macros":       {Name: "_VBA_PROJECT"},
+		"a storage":    {Name: "VBA", Storage: true},
+		"an installer": {Name: "\u4840\u3f7f\u4164\u422f\u4836", Data: []byte("table")},
+	} {
+		if s := run(t, office.Walk, compound(other, word)); !strings.Contains(fmt.Sprint(s.signs), "a field starts a program") {
+			t.Errorf("%s: %v", name, s.signs)
+		}
+	}
 }
 
 func TestInstaller(t *testing.T) {

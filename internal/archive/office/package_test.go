@@ -70,6 +70,7 @@ func TestWordParts(t *testing.T) {
 		{"in a section of characters", begin + instr("<![CDATA[DDE cmd]]>") + end, []string{"macro_auto"}},
 		{"by references", begin + instr("&#68;&#x44;&#69; cmd") + end, []string{"macro_auto"}},
 		{"by a field within", begin + begin + instr("QUOTE 68 68 69") + separate + `<w:r><w:t>x</w:t></w:r>` + end + instr(" cmd") + end, []string{"macro_auto"}},
+		{"after much space", begin + instr(strings.Repeat(" ", 70000)+"DDE") + instr(" cmd") + end, []string{"macro_auto"}},
 		{"without an end", begin + instr("DDE cmd"), []string{"macro_auto"}},
 		{"loaded", begin + instr(`INCLUDETEXT "http://a/b" `) + end, []string{"macro_auto: a field loads"}},
 		{"a tag without an end", `<w:x attr="`, []string{"unreadable"}},
@@ -176,6 +177,8 @@ func TestODF(t *testing.T) {
 		{"text", "content.xml", `<office:document-content><text:p>a</text:p></office:document-content>`, nil, nil},
 		{"an empty module", "Basic/Standard/Module1.xml", module("REM  *****  BASIC  *****\n\nSub Main\n\nEnd Sub\n"), nil, nil},
 		{"a module", "Basic/Standard/Module1.xml", module("Sub Main\nMsgBox 1\nEnd Sub"), []string{"macro: there are macros in"}, nil},
+		{"a long comment", "Basic/Standard/Module1.xml", module(strings.Repeat("REM a comment\n", 10000)), nil, nil},
+		{"a module after a long comment", "Basic/Standard/Module1.xml", module(strings.Repeat("REM a comment\n", 10000) + "MsgBox 1"), []string{"macro: "}, nil},
 		{"on loading", "content.xml", listener("dom:load"), []string{"macro_auto: "}, nil},
 		{"when pointed at", "content.xml", listener("dom:mouseover"), []string{"macro_auto: "}, nil},
 		{"on a click", "content.xml", listener("dom:click"), []string{"macro: "}, nil},
@@ -291,7 +294,7 @@ func FuzzPart(f *testing.F) {
 	f.Add("content.xml", []byte(`<office:document><table:table-cell table:formula="of:=DDE("/></a>`))
 	f.Fuzz(func(t *testing.T, name string, in []byte) {
 		l := archive.Limits{Octets: 1 << 20, Files: 100}
-		runWith(t, office.WalkZip, ooxml(t, name, string(in)), l)
+		runWith(t, office.WalkZip, ooxml(t, strings.TrimRight(name, "/"), string(in)), l)
 		runWith(t, office.WalkActiveMime, in, l)
 		runWith(t, office.WalkMHTML, in, l)
 		runWith(t, office.WalkSYLK, in, l)

@@ -29,7 +29,12 @@ func powerPointEncryption(s *ole.Stream) (string, error) {
 }
 
 // walkPowerPoint looks at all records, whatever holds them.
-func (w *walker) walkPowerPoint(ctx context.Context, c *ole.Stream) error {
+func (w *walker) walkPowerPoint(ctx context.Context, s *ole.Storage, c *ole.Stream) error {
+	if user := s.Stream("Current User"); user != nil {
+		if is, err := w.encrypted(powerPointEncryption(user)); is || err != nil {
+			return err
+		}
+	}
 	f, problem := c.File()
 	if err := w.problem("the presentation", problem); err != nil {
 		return err
@@ -69,7 +74,6 @@ func (w *walker) walkPowerPoint(ctx context.Context, c *ole.Stream) error {
 			}
 		case pptCryptSession:
 			w.say(archive.Encrypted, "", "the presentation is encrypted")
-			return nil
 		}
 		at += size
 	}

@@ -44,6 +44,9 @@ func wordEncryption(s *ole.Stream) (string, error) {
 
 // walkWord looks at the text of a document for fields, and at where its template is.
 func (w *walker) walkWord(ctx context.Context, s *ole.Storage, c *ole.Stream) error {
+	if is, err := w.encrypted(wordEncryption(c)); is || err != nil {
+		return err
+	}
 	f, problem := c.File()
 	if err := w.problem("the text", problem); err != nil {
 		return err

@@ -62,9 +62,7 @@ func (w *walker) scanXML(ctx context.Context, name string, f *archive.File, inli
 		case xmlscan.End:
 			p.end(string(t.Local))
 		case xmlscan.Text:
-			if p.keeping != "" && p.keep.Len() < maxFieldText {
-				p.keep.WriteString(t.Text())
-			}
+			p.more(&t)
 		}
 	}
 	p.fields.close()
@@ -128,6 +126,31 @@ func (p *part) text(t *xmlscan.Token) {
 	p.keep.Reset()
 	if name == "definedName" && autoName(t.Attr("name")) {
 		p.w.say(archive.MacroAuto, "xlm auto", "the workbook defines %q, which runs by itself", t.Attr("name"))
+	}
+}
+
+// more keeps more of the text of an element: of the space at its start, one is enough. A module may be of any length,
+// and is judged in pieces.
+func (p *part) more(t *xmlscan.Token) {
+	if p.keeping == "" {
+		return
+	}
+	text := t.Text()
+	if have := p.keep.String(); strings.TrimSpace(have) == "" && text != "" && text[0] <= ' ' && p.keeping != "module" {
+		text = strings.TrimLeft(text, " \t\r\n")
+		if have == "" {
+			text = " " + text
+		}
+	}
+	if p.keep.Len() < maxFieldText {
+		p.keep.WriteString(text)
+	}
+	if p.keeping == "module" && p.keep.Len() >= maxFieldText {
+		all := p.keep.String()
+		i := strings.LastIndexByte(all, '\n') + 1
+		p.basic(all[:i])
+		p.keep.Reset()
+		p.keep.WriteString(all[i:min(len(all), i+maxFieldText/2)])
 	}
 }
 

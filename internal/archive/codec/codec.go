@@ -80,7 +80,7 @@ func DeflateAgain(old io.Reader, in *bufio.Reader) io.Reader {
 // most is negative, no more memory is taken than those need.
 func Bzip2(in *bufio.Reader, most int64) io.Reader {
 	head, err := in.Peek(4)
-	if err != nil || most < 0 {
+	if err != nil || most < 0 || most >= 900000 {
 		return Safe(bzip2.NewReader(in))
 	}
 	// The header says the size of blocks in units of 100 kB. They are packed after runs of four octets were made five.

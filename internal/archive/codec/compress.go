@@ -79,10 +79,10 @@ func (z *lzw) code() (int, error) {
 		}
 	}
 	v := 0
-	for i := range z.width {
-		at := z.bit + i
-		v |= int(z.group[at/8]>>(at%8)&1) << i
+	for i, b := range z.group[z.bit/8 : (z.bit+z.width+7)/8] {
+		v |= int(b) << (8 * i)
 	}
+	v = v >> (z.bit % 8) & (1<<z.width - 1)
 	z.bit += z.width
 	return v, nil
 }

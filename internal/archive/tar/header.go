@@ -72,7 +72,8 @@ func parseHeader(b []byte) (*header, bool) {
 	h := &header{name: cString(b[:100]), kind: b[156], link: cString(b[157:257]), raw: b}
 	h.size, ok = number(b[124:136])
 	h.gnu = string(b[257:265]) == "ustar  \x00"
-	if string(b[257:262]) == "ustar" && !h.gnu {
+	// GNU has times there, but some programs write the prefix of ustar all the same.
+	if string(b[257:262]) == "ustar" && (!h.gnu || b[345] > '9') {
 		h.prefix = cString(b[345:500])
 		if string(b[508:]) == "tar\x00" {
 			h.prefix = cString(b[345:476]) // star

@@ -202,10 +202,11 @@ func (r *reading) file(ctx context.Context, h *header) error {
 	if h.kind == typeContinued {
 		r.say(archive.Unreadable, "volumes", called(e)+": its start is in another volume")
 	}
+	folder := h.kind == typeFolder || plain(h.kind) && strings.HasSuffix(h.name, "/") // as before ustar
 	device := h.kind == typeChar || h.kind == typeBlock || h.kind == typeFIFO
 	at := r.at
 	r.at += padded(size)
-	if size > 0 && (device || e.Link != "" || h.kind == typeFolder) {
+	if size > 0 && (device || e.Link != "" || folder) {
 		if err := r.bare(e, at, size); err != nil {
 			return err
 		}

@@ -15,19 +15,26 @@ import (
 // but for those within the content of an entry that is known by then: a zip stored in a zip is content. Then the
 // octets that belong to no entry are searched for local headers and for directories that nobody points to.
 type parser struct {
-	f       *archive.File
-	budget  *archive.Budget
-	r       *Reader
-	byLocal map[int64]*Entry // by the offset of the local header
-	central map[int64]bool   // offsets of central headers that were read
-	covered []span           // local headers with their content, directories
-	ends    int
-	listed  int // directories that list something
-	held    int // octets of names
+	f        *archive.File
+	budget   *archive.Budget
+	r        *Reader
+	byLocal  map[int64]*Entry // by the offset of the local header
+	central  map[int64]bool   // offsets of central headers that were read
+	covered  []span           // local headers with their content, directories
+	contents []content        // of entries
+	ends     int
+	listed   int // directories that list something
+	held     int // octets of names
 }
 
 // span is the octets [from, to).
 type span struct{ from, to int64 }
+
+// content is where the packed octets of an entry are.
+type content struct {
+	span
+	stored bool
+}
 
 func (p *parser) say(kind archive.Kind, what, why string) { p.r.signs.Add(kind, what, why) }
 
@@ -47,7 +54,7 @@ func (p *parser) parse(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if at := tail + int64(i); !p.within(at) {
+		if at := tail + int64(i); !p.inContent(at, b[i:]) {
 			if err := p.readEnd(ctx, at); err != nil {
 				return err
 			}
@@ -62,11 +69,14 @@ func (p *parser) parse(ctx context.Context) error {
 	return nil
 }
 
-// within reports whether an offset lies in something that was read.
-func (p *parser) within(at int64) bool {
-	for _, s := range p.covered {
-		if s.from <= at && at < s.to {
-			return true
+// inContent reports whether an end record, with which b begins, belongs to the content of an entry: that of an archive
+// within this one. Some readers pass over an end whose comment does not end with the file, and go back to one whose
+// comment does: only what is stored is content even then, for of what is packed it shows another side.
+func (p *parser) inContent(at int64, b []byte) bool {
+	whole := len(b) >= lenEnd && int(binary.LittleEndian.Uint16(b[20:])) == len(b)-lenEnd
+	for _, c := range p.contents {
+		if c.from <= at && at+lenEnd <= c.to {
+			return c.stored || !whole
 		}
 	}
 	return false

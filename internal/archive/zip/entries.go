@@ -23,10 +23,19 @@ func (p *parser) add(c *record, base int64) error {
 	if err != nil {
 		return err
 	}
-	if l == nil && base != 0 {
-		at = c.local
-		if l, err = p.readLocal(at); err != nil {
+	if base != 0 {
+		// Something stands before the archive. There are readers that heed it and readers that do not.
+		other, err := p.readLocal(c.local)
+		if err != nil {
 			return err
+		}
+		switch {
+		case other == nil:
+		case l == nil:
+			at, l = c.local, other
+		case p.byLocal[c.local] == nil:
+			p.say(unreadable, "shift", "readers disagree where its files begin")
+			p.addFound(c.local, c, other)
 		}
 	}
 	if l == nil {
@@ -90,6 +99,7 @@ func (p *parser) addFound(at int64, c, l *record) {
 		stop = min(stop, l.end+other.Packed)
 	}
 	p.cover(at, max(stop, l.end))
+	p.contents = append(p.contents, content{span{l.end, stop}, c.method == methodStored && !c.encrypted()})
 }
 
 // disagree says in what the local header differs from the central one. Sizes and checksum of a local header may be

@@ -19,7 +19,7 @@ func LZMA(in *bufio.Reader) (io.Reader, error) {
 	if binary.LittleEndian.Uint32(head[1:]) > MaxDict {
 		return nil, ErrDict
 	}
-	return try(func() (io.Reader, error) { return lzma.ReaderConfig{DictCap: MaxDict}.NewReader(in) })
+	return try(func() (io.Reader, error) { return salvaged(lzma.ReaderConfig{DictCap: MaxDict}.NewReader(in)) })
 }
 
 // LZMAZip reads the LZMA stream of a zip entry, of size octets unpacked or -1 (APPNOTE 5.8.8): a version, the
@@ -52,8 +52,39 @@ func raw(in *bufio.Reader, props byte, dict uint32, size int64) (io.Reader, erro
 	binary.LittleEndian.PutUint32(head[1:], dict)
 	binary.LittleEndian.PutUint64(head[5:], uint64(size))
 	return try(func() (io.Reader, error) {
-		return lzma.ReaderConfig{DictCap: MaxDict}.NewReader(&headed{head: bytes.NewReader(head), in: in})
+		return salvaged(lzma.ReaderConfig{DictCap: MaxDict}.NewReader(&headed{head: bytes.NewReader(head), in: in}))
 	})
+}
+
+// salvage gives what the decoder of a damaged stream has made and kept: it gives its dictionary only when that is
+// full.
+type salvage struct {
+	r    io.Reader
+	left int   // octets that may still come
+	err  error // of the stream
+}
+
+func salvaged(r *lzma.Reader, err error) (io.Reader, error) {
+	return &salvage{r: r, left: MaxDict}, err
+}
+
+func (s *salvage) Read(p []byte) (int, error) {
+	if s.err == nil {
+		n, err := s.r.Read(p)
+		if err == nil || err == io.EOF || n > 0 {
+			if err != nil && err != io.EOF {
+				s.err, err = err, nil
+			}
+			return n, err
+		}
+		s.err = err
+	}
+	n, _ := s.r.Read(p[:min(len(p), s.left)])
+	s.left -= n
+	if n > 0 {
+		return n, nil
+	}
+	return 0, s.err
 }
 
 // headed reads a header, then the input octet by octet, so that nothing after the stream is read.

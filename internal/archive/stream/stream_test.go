@@ -165,6 +165,8 @@ func TestCut(t *testing.T) {
 		for _, n := range []int{15, 20, len(b) / 3, len(b) / 2, len(b) - 5, len(b) - 1} {
 			if s := walk(t, b[:n], archive.Limits{}); !s.has(archive.Unreadable, "") || len(s.names) != 1 {
 				t.Errorf("%s cut at %d of %d: %v", format, n, len(b), s.signs)
+			} else if n > len(b)/4 && (format == Gzip || format == LZMA) && !(len(s.content[0]) > 10000 && strings.HasPrefix(text, s.content[0])) {
+				t.Errorf("%s cut at %d of %d: what there is was not given", format, n, len(b))
 			}
 		}
 	}

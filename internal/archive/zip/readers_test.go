@@ -62,7 +62,7 @@ func TestHiddenInHeader(t *testing.T) {
 	const field = 4
 	outer := stored("a", "x")
 	start := lenLocal + len(outer.name) + field
-	hidden := inner.end("")
+	var hidden []byte
 	rest := lenLocal // of the outer archive after the extra field, found by making it twice
 	for range 2 {
 		b := inner.end(strings.Repeat("c", rest))

@@ -110,6 +110,12 @@ var urlMoniker = []byte("\xe0\xc9\xea\x79\xf9\xba\xce\x11\x8c\x82\x00\xaa\x00\x4
 // fileMoniker is the class of links to files, as stored (MS-OSHARED 2.3.7.8).
 var fileMoniker = []byte("\x03\x03\x00\x00\x00\x00\x00\x00\xc0\x00\x00\x00\x00\x00\x00\x46")
 
+// runners are the classes of links that run what they lead to, as stored.
+var runners = map[string]string{
+	"\xd3\x0b\x29\x06\xaa\x48\xd2\x11\x84\x32\x00\x60\x08\xc3\xfb\xfc": "a script",
+	"\xc7\xb0\xab\xec\x19\x7f\xd2\x11\x97\x8e\x00\x00\xf8\x75\x7e\x2a": "a Web service",
+}
+
 // walkLink looks where a linked object is (MS-OLEDS 2.3.3). Its monikers are not taken apart: whatever order they are
 // in, their classes and targets are in clear.
 func (w *walker) walkLink(c *ole.Stream) error {
@@ -120,6 +126,11 @@ func (w *walker) walkLink(c *ole.Stream) error {
 	b, err := f.Head(64 << 10)
 	if err != nil || len(b) < 8 || b[4]&1 == 0 {
 		return err
+	}
+	for class, what := range runners {
+		if bytes.Contains(b, []byte(class)) {
+			w.say(archive.MacroAuto, "link", "a linked object is %s", what)
+		}
 	}
 	if target := linkTarget(b); target != "" {
 		w.say(archive.MacroAuto, "link", "a linked object is loaded from %q", target)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/vba"
 	"github.com/postern-mail/postern/internal/archive/xmlscan"
 )
 
@@ -59,25 +60,33 @@ func (p *part) listener(t *xmlscan.Token) {
 	p.w.say(kind, "event", "%s runs %q on the event %s", p.name, macro, event)
 }
 
-// basic judges a module of Basic: the empty Main that every new one has is no code.
+// basic judges a module of Basic: the empty Main that every new one has is no code. Modules that came from Office say
+// so, and what runs by itself there does so here.
 func (p *part) basic(text string) {
+	code := false
 	for line := range strings.Lines(text) {
 		low := strings.ToLower(strings.Join(strings.Fields(line), " "))
 		switch {
 		case low == "" || low == "sub main" || low == "end sub" || low[0] == '\'':
-		case strings.HasPrefix(low, "rem ") || low == "rem" || strings.HasPrefix(low, "option "):
+		case strings.HasPrefix(low, "option "):
+			p.fromOffice = p.fromOffice || strings.HasPrefix(low, "option vbasupport")
+		case strings.HasPrefix(low, "rem ") || low == "rem":
 		default:
-			p.w.say(archive.Macro, "macros", "there are macros in %s", p.name)
-			return
+			code = true
 		}
+	}
+	if _, auto := vba.Source(p.name, []byte(text)); p.fromOffice && len(auto) > 0 {
+		p.w.say(archive.MacroAuto, "macros", "the macro %s in %s runs by itself", strings.Join(auto, ", "), p.name)
+	} else if code {
+		p.w.say(archive.Macro, "macros", "there are macros in %s", p.name)
 	}
 }
 
-// likeXML reports whether a file seems to be XML, by its first character.
+// likeXML reports whether a file seems to be XML, by its first character. One that begins with space only may be.
 func likeXML(head []byte) bool {
 	head = bytes.TrimPrefix(head, []byte("\xef\xbb\xbf"))
 	head = bytes.TrimPrefix(head, []byte("\xff\xfe"))
 	head = bytes.TrimPrefix(head, []byte("\xfe\xff"))
-	head = bytes.TrimLeft(head, "\x00 \t\r\n")
-	return len(head) > 1 && head[0] == '<'
+	text := bytes.TrimLeft(head, "\x00 \t\r\n")
+	return len(text) > 1 && text[0] == '<' || len(text) == 0 && len(head) > 100
 }

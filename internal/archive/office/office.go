@@ -147,6 +147,9 @@ func (w *walker) walkRoot(ctx context.Context, root *ole.Storage) error {
 		}
 		next := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
+		if what := controls[strings.ToLower(next.s.CLSID.String())]; what != "" {
+			w.say(archive.MacroAuto, "control", "there is an object that is %s", what)
+		}
 		around := withVBA(next.s)
 		if vba.Is(next.s) {
 			if err := w.walkVBA(ctx, next.s); err != nil {

@@ -284,6 +284,11 @@ func TestObjects(t *testing.T) {
 	link := []byte("\x01\x00\x00\x02\x01\x00\x00\x00\xe0\xc9\xea\x79\xf9\xba\xce\x11\x8c\x82\x00\xaa\x00\x4b\xa9\x0b\x20\x00\x00\x00")
 	link = append(append(link, wide("http://host/x")...), 0, 0)
 	expect(t, "a link", run(t, office.Walk, stream("\x01Ole", link)), []string{`macro_auto: a linked object is loaded from "http://host/x"`})
+	script := []byte("\x01\x00\x00\x02\x01\x00\x00\x00\xd3\x0b\x29\x06\xaa\x48\xd2\x11\x84\x32\x00\x60\x08\xc3\xfb\xfc")
+	expect(t, "a script", run(t, office.Walk, stream("\x01Ole", script)), []string{"macro_auto: a linked object is a script"})
+	expect(t, "no link", run(t, office.Walk, stream("\x01Ole", []byte("\x01\x00\x00\x02\x00\x00\x00\x00"))), nil)
+	browser := oletest.Node{Name: "_1", Storage: true, CLSID: ole.CLSID{0x61, 0xf9, 0x56, 0x88, 0x0a, 0x34, 0xd0, 0x11, 0xa9, 0x6b, 0x00, 0xc0, 0x4f, 0xd7, 0x05, 0xa2}}
+	expect(t, "a browser", run(t, office.Walk, compound(browser)), []string{"macro_auto: there is an object that is the Web browser"})
 	macros := compound(oletest.Node{Name: "Macros", Children: []oletest.Node{oletest.VBA(oletest.Module{Name: "A", Source: "x = 1"}), {Name: "PROJECT", Data: []byte("x")}}})
 	expect(t, "macros", run(t, office.Walk, macros), []string{"macro: there are macros"})
 }

@@ -112,7 +112,7 @@ func (p *pack) entry(ctx context.Context, e *zip.Entry) error {
 
 // content looks into a file by what it is. It is known when it is a part of the document itself.
 func (p *pack) content(ctx context.Context, e *zip.Entry, f *archive.File) (known bool, err error) {
-	head, err := f.Head(64)
+	head, err := f.Head(4 << 10)
 	if err != nil {
 		return false, err
 	}

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"io/fs"
@@ -204,6 +205,46 @@ func TestSuiteObjects(t *testing.T) {
 		if all := strings.Join(deep.files, "\n"); !strings.Contains(all, want) || len(deep.signs)+len(outer.signs) > 0 {
 			t.Errorf("%s: %q %v %v", name, all, deep.signs, outer.signs)
 		}
+	}
+}
+
+// The documents in the mails of the suites are told apart, and none of them is unreadable.
+func TestSuiteMails(t *testing.T) {
+	kinds := map[string]int{}
+	err := filepath.WalkDir(peertest.Shared(t, "suites", "mime"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		mail, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		text := strings.ReplaceAll(string(mail), "\r\n", "\n")
+		for _, block := range strings.Split(text, "\n\n") {
+			if !strings.HasPrefix(block, "0M8R4KGxGuE") && !strings.HasPrefix(block, "UEsDB") {
+				continue
+			}
+			block, _, _ = strings.Cut(block, "\n--")
+			in, _ := base64.StdEncoding.DecodeString(strings.TrimSpace(block))
+			f := archive.NewFile(in)
+			walk, err := walkOf(t.Context(), f)
+			if err != nil || walk == nil {
+				return err
+			}
+			var s seen
+			if err := walk(t.Context(), f, archive.NewBudget(archive.Limits{}, f.Size()), &s); err != nil {
+				return err
+			}
+			kinds[s.kinds()]++
+			t.Logf("%s: %v", filepath.Base(path), s.signs)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kinds["encrypted"] < 1 || kinds["macro"] < 1 || kinds[""] < 3 || len(kinds) != 3 {
+		t.Errorf("%v", kinds)
 	}
 }
 

@@ -22,9 +22,10 @@ type part struct {
 	keeping string          // its name
 	root    string          // local name of the first element
 
-	flatName  string   // of the part in which the scanner is, in a document that is one file
-	ciphered  []string // names of encrypted files, by the manifest
-	lastEntry string   // of the manifest
+	fromOffice bool     // the macros are those of Office
+	flatName   string   // of the part in which the scanner is, in a document that is one file
+	ciphered   []string // names of encrypted files, by the manifest
+	lastEntry  string   // of the manifest
 }
 
 // scanXML reads one XML file and says what it shows. The files that plain XML carries are handed to inline, where that
@@ -119,14 +120,14 @@ func (p *part) start(t *xmlscan.Token) {
 // text begins to keep the text of an element.
 func (p *part) text(t *xmlscan.Token) {
 	name := string(t.Local)
+	if name == "definedName" && autoName(t.Attr("name")) {
+		p.w.say(archive.MacroAuto, "xlm auto", "the workbook defines %q, which runs by itself", t.Attr("name"))
+	}
 	if t.Empty || name == "t" && len(p.fields.open) == 0 {
 		return
 	}
 	p.keeping = name
 	p.keep.Reset()
-	if name == "definedName" && autoName(t.Attr("name")) {
-		p.w.say(archive.MacroAuto, "xlm auto", "the workbook defines %q, which runs by itself", t.Attr("name"))
-	}
 }
 
 // more keeps more of the text of an element: of the space at its start, one is enough. A module may be of any length,
@@ -269,13 +270,12 @@ func (p *part) action(t *xmlscan.Token) {
 	}
 }
 
-// controls are classes of ActiveX that load or run something themselves.
+// controls are classes of controls and objects that load or run something themselves.
 var controls = map[string]string{
 	"8856f961-340a-11d0-a96b-00c04fd705a2": "the Web browser",
 	"25336920-03f9-11cf-8fd0-00aa00686f13": "an HTML document",
 	"ae24fdae-03c6-11d1-8b76-0080c744f389": "a scriptlet",
 	"d27cdb6e-ae6d-11cf-96b8-444553540000": "Shockwave Flash",
-	"f20da720-c02f-11ce-927b-0800095ae340": "a package",
 	"3050f4d8-98b5-11cf-bb82-00aa00bdce0b": "an HTML application",
 }
 

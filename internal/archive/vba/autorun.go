@@ -68,6 +68,13 @@ func runsItself(name string) bool {
 	return false
 }
 
+// Source reads the source of a module by that name, as other programs than Office store it too: whether there is code
+// in it, and up to five procedures that run by themselves.
+func Source(name string, source []byte) (code bool, auto []string) {
+	code, auto, _ = judge(name, source)
+	return code, auto
+}
+
 // judge reads the source of a module: whether there is code in it, and which procedures run by themselves. Attributes,
 // options, comments and empty lines are no code: every workbook with a single macro has a dozen modules of them. Lines
 // counts those that have a compiled form: neither attributes nor empty ones.

@@ -25,6 +25,9 @@ type pax struct {
 // maxMap is how many numbers a map of a sparse file may have.
 const maxMap = 1 << 16
 
+// maxNumber is above every size and offset; with larger ones no arithmetic is done.
+const maxNumber = 1 << 60
+
 // add adds records, and reports whether all of them are well-formed: a length, a keyword and a value.
 func (p *pax) add(b []byte) bool {
 	ok := true
@@ -43,13 +46,19 @@ func (p *pax) add(b []byte) bool {
 
 // prepend puts the newest value first.
 func prepend(all []string, value string) []string {
-	if value == "" || len(all) > maxSame {
+	if value == "" || len(all) >= maxSame {
 		return all
 	}
 	return slices.Insert(all, 0, strings.TrimSuffix(value, "\x00"))
 }
 
 func (p *pax) set(key, value string) bool {
+	switch key {
+	case "path", "linkpath", "GNU.sparse.name":
+		if len(value) > maxPath {
+			return false
+		}
+	}
 	switch key {
 	case "path":
 		p.paths = prepend(p.paths, value)
@@ -81,7 +90,7 @@ func (p *pax) set(key, value string) bool {
 
 func (p *pax) number(to *int64, set *bool, value string) bool {
 	n, err := strconv.ParseInt(value, 10, 64)
-	if err != nil || n < 0 {
+	if err != nil || n < 0 || n > maxNumber {
 		return value == ""
 	}
 	*to, *set = n, true
@@ -93,7 +102,7 @@ func (p *pax) addMap(value string) bool {
 		return true
 	}
 	n, err := strconv.ParseInt(value, 10, 64)
-	if err != nil || n < 0 || len(p.sparseMap) >= maxMap {
+	if err != nil || n < 0 || n > maxNumber || len(p.sparseMap) >= maxMap {
 		return false
 	}
 	p.sparse = true

@@ -91,7 +91,7 @@ func (r *reading) sparse1(own *pax, size int64) (*sparseFile, error) {
 		digits, after, found := bytes.Cut(rest, []byte("\n"))
 		n, err := strconv.ParseInt(string(digits), 10, 64)
 		rest = after
-		return n, found && err == nil && n >= 0
+		return n, found && err == nil && n >= 0 && n <= maxNumber
 	}
 	n, ok := line()
 	if !ok || n > maxMap/2 {

@@ -121,14 +121,14 @@ func called(e *archive.Entry) string {
 	return fmt.Sprintf("%.200q", e.Names[0])
 }
 
-// maxPath is the longest name that is one for some system, after conversion.
-const maxPath = 64 << 10
+// maxPath is the longest name that is given: longer ones are none for any system.
+const maxPath = 16 << 10
 
 // names gives every reading of names, the usual one first: those that are not UTF-8 in the code pages of DOS and
 // Windows.
 func names(stored ...string) (all []string) {
 	add := func(s string) {
-		if s != "" && len(s) <= maxPath && !slices.Contains(all, s) {
+		if s != "" && len(s) <= 3*maxPath && !slices.Contains(all, s) {
 			all = append(all, s)
 		}
 	}

@@ -250,6 +250,17 @@ func TestLimits(t *testing.T) {
 	if s := walk(t, append(names, file("a", "x")...), archive.Limits{}); !s.has(archive.Bomb, "") {
 		t.Errorf("headers for one file: %v", s.signs)
 	}
+	if s := walk(t, data(block("x", 'L', maxPath+1, nil), text), archive.Limits{}); !s.has(archive.Unreadable, "octets") {
+		t.Errorf("a name of GNU that is too long: %v", s.signs)
+	}
+	if s := walk(t, paxed(record("path", strings.Repeat("n", maxPath+1)), file("a", "x")), archive.Limits{}); !s.has(archive.Unreadable, "pax") {
+		t.Errorf("a name of pax that is too long: %v", s.signs)
+	}
+	for _, key := range []string{"size", "GNU.sparse.size", "GNU.sparse.realsize"} {
+		if s := walk(t, paxed(record(key, "9223372036854775807"), file("a", "x")), archive.Limits{}); !s.has(archive.Unreadable, "pax") {
+			t.Errorf("a size that is none: %v", s.signs)
+		}
+	}
 	if s := walk(t, data(block("x", 'L', maxMeta+1, nil), "abc"), archive.Limits{}); !s.has(archive.Unreadable, "") {
 		t.Errorf("a long name: %v", s.signs)
 	}

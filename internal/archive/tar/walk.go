@@ -122,12 +122,16 @@ func (r *reading) step0(b []byte) error {
 	return nil
 }
 
-// maxMeta is the largest pax header or long name that is read.
+// maxMeta is the largest pax header that is read.
 const maxMeta = 1 << 20
 
 // meta reads a header that speaks of the next file, or of all that follow.
 func (r *reading) meta(h *header) error {
-	if h.size > maxMeta {
+	most := int64(maxMeta)
+	if h.kind == typeLongName || h.kind == typeLongLink {
+		most = maxPath
+	}
+	if h.size > most {
 		r.say(archive.Unreadable, "meta", fmt.Sprintf("a header of names has %d octets", h.size))
 		r.at += padded(h.size)
 		return nil
@@ -160,7 +164,7 @@ func (r *reading) meta(h *header) error {
 }
 
 // maxSame is how many headers or records of one kind may speak of one file.
-const maxSame = 64
+const maxSame = 8
 
 func (r *reading) note(ok bool) {
 	if !ok {

@@ -41,7 +41,7 @@ func (p *parser) say(kind archive.Kind, what, why string) { p.r.signs.Add(kind, 
 const (
 	maxComment = 1<<16 - 1
 	maxEnds    = 16
-	maxNames   = 16 << 20 // octets of all names together
+	maxNames   = 4 << 20 // octets of all names together
 )
 
 func (p *parser) parse(ctx context.Context) error {
@@ -235,8 +235,16 @@ func (p *parser) cover(from, to int64) {
 
 // count counts one more file and the memory of its names.
 func (p *parser) count(r *record) error {
+	if err := p.hold(r); err != nil {
+		return err
+	}
+	return p.budget.Entry()
+}
+
+// hold counts the memory of names: headers that overlap may give a thousand long ones.
+func (p *parser) hold(r *record) error {
 	if p.held += len(r.name) + len(r.unicode); p.held > maxNames {
 		return &archive.ErrBudget{What: fmt.Sprintf("more than %d octets of names in an archive", maxNames)}
 	}
-	return p.budget.Entry()
+	return nil
 }

@@ -1,6 +1,7 @@
 package zip
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -35,7 +36,9 @@ func (p *parser) add(c *record, base int64) error {
 			at, l = c.local, other
 		case p.byLocal[c.local] == nil:
 			p.say(unreadable, "shift", "readers disagree where its files begin")
-			p.addFound(c.local, c, other)
+			if err := p.addFound(c.local, c, other); err != nil {
+				return err
+			}
 		}
 	}
 	if l == nil {
@@ -46,8 +49,7 @@ func (p *parser) add(c *record, base int64) error {
 		p.alias(old, c)
 		return nil
 	}
-	p.addFound(at, c, l)
-	return nil
+	return p.addFound(at, c, l)
 }
 
 // alias adds the names of one more central header to the entry of its local header.
@@ -76,7 +78,12 @@ func (p *parser) addLost(c *record) {
 	p.r.entries = append(p.r.entries, e)
 }
 
-func (p *parser) addFound(at int64, c, l *record) {
+func (p *parser) addFound(at int64, c, l *record) error {
+	if !bytes.Equal(c.name, l.name) || len(l.unicode) > 0 {
+		if err := p.hold(l); err != nil {
+			return err
+		}
+	}
 	e := p.entry(c, l)
 	e.data, e.records = l.end, 1
 	p.r.entries = append(p.r.entries, e)
@@ -100,6 +107,7 @@ func (p *parser) addFound(at int64, c, l *record) {
 	}
 	p.cover(at, max(stop, l.end))
 	p.contents = append(p.contents, content{span{l.end, stop}, c.method == methodStored && !c.encrypted()})
+	return nil
 }
 
 // disagree says in what the local header differs from the central one. Sizes and checksum of a local header may be

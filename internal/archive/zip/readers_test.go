@@ -188,6 +188,23 @@ func TestBombs(t *testing.T) {
 	}
 }
 
+// Headers that overlap do not make names without end.
+func TestManyNames(t *testing.T) {
+	var m made
+	for i := range 3000 {
+		m.central(member{name: "a"}, 0, i*lenLocal)
+	}
+	header := stored("", "")
+	header.unlisted = true
+	var one made
+	one.add(header)
+	copy(one.b[26:], "\xff\xff")
+	m.b = append(bytes.Repeat(one.b, 3000), make([]byte, 70000)...)
+	if s := walk(t, m.end(""), archive.Limits{}); !s.has(bomb, "names") {
+		t.Errorf("%v", s.signs)
+	}
+}
+
 // One hostile container says little of each kind.
 func TestFewSigns(t *testing.T) {
 	var m made

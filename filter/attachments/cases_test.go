@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -47,7 +48,7 @@ func TestCases(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := []txtar.File{{Name: "want", Data: []byte(describe(res))}}
-			if len(res.Edits) > 0 {
+			if len(res.Edits) > 0 || res.Rebuild {
 				out := rewritten(t, in.Content, res.Edits, res.Rebuild)
 				got = append(got, txtar.File{Name: "out", Data: []byte(strings.ReplaceAll(out, "\r\n", "\n"))})
 			}
@@ -108,8 +109,11 @@ func rewritten(t testing.TB, c *mail.Content, edits []mail.Edit, rebuild bool) s
 	if _, err := io.Copy(&b, m.Open()); err != nil {
 		t.Fatal(err)
 	}
-	return b.String()
+	return newBoundaries.ReplaceAllString(b.String(), "=_NEW")
 }
+
+// newBoundaries are those that a rebuild draws.
+var newBoundaries = regexp.MustCompile(`=_[A-Z2-7]{26}\.[0-9a-f]{8}`)
 
 // describe gives a result as lines.
 func describe(res filter.Result) string {
@@ -120,6 +124,9 @@ func describe(res filter.Result) string {
 	}
 	for _, f := range res.Findings {
 		fmt.Fprintf(&b, "finding %s %g %s\n", f.Symbol, f.Strength, f.Detail)
+	}
+	if res.Rebuild {
+		fmt.Fprintf(&b, "rebuild\n")
 	}
 	for _, e := range res.Edits {
 		fmt.Fprintf(&b, "edit %s\n", e)

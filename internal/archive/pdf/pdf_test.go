@@ -184,7 +184,6 @@ func read(t testing.TB, name string) string {
 
 func TestUnreadable(t *testing.T) {
 	for name, text := range map[string]string{
-		"no object":        "%PDF-1.4\nhello",
 		"unknown filter":   file(objectStream(5, "/Filter /Other", plain, "null")),
 		"damaged":          file(objectStream(5, "/Filter /FlateDecode", plain, "null")),
 		"two filters":      file(objectStream(5, "/Filter /FlateDecode /Filter /LZWDecode", deflate, "null")),

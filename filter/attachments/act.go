@@ -1,0 +1,161 @@
+package attachments
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// removeParts turns the parts to be stripped into edits, none of which touches what another one does.
+//
+// A part inside one that is removed goes with it, under one notice. A part of something that must stay as it is goes
+// with all of that: a signature over the rest would fail, a report or an invitation would be none any more.
+func (o *outcome) removeParts() error {
+	stripped := map[*mail.Part]bool{}
+	for _, x := range o.exams {
+		if x.action == strip {
+			t := x.part
+			if p := protected(t); p != nil {
+				t = p
+			}
+			stripped[t] = true
+		}
+		if len(x.outside) > 0 && x.outside[0].action == strip {
+			if p := protected(x.part); p != nil {
+				stripped[p] = true
+			} else {
+				o.result.Edits = append(o.result.Edits, mail.RemoveOutside{Path: x.part.Path})
+			}
+		}
+	}
+	var targets []*mail.Part
+	files := map[*mail.Part][]*exam{}
+	for _, x := range o.exams {
+		if x.action != strip && (len(x.outside) == 0 || x.outside[0].action != strip || protected(x.part) == nil) {
+			continue
+		}
+		t := outermost(x.part, stripped)
+		if files[t] == nil {
+			targets = append(targets, t)
+		}
+		files[t] = append(files[t], x)
+	}
+	for _, t := range targets {
+		if err := o.replace(t, files[t]); err != nil {
+			return err
+		}
+	}
+	for _, x := range o.exams {
+		if t := outermost(x.part, stripped); files[t] != nil {
+			x.carried = t.Path
+		}
+	}
+	o.reportSignatures(targets)
+	return nil
+}
+
+// outermost is the outermost part around p, or p itself, that can't stay when p goes.
+func outermost(p *mail.Part, stripped map[*mail.Part]bool) *mail.Part {
+	t := p
+	for a := p.Parent; a != nil; a = a.Parent {
+		if stripped[a] {
+			t = a
+		}
+	}
+	return t
+}
+
+// protected gives the outermost part around p, or p itself, of which nothing may be changed but all of it: what is
+// signed (RFC 1847 2.1) or encrypted, reports that programs read (RFC 6522), and journals, whose value is that
+// nobody has touched them. It is nil where there is none.
+func protected(p *mail.Part) *mail.Part {
+	var found *mail.Part
+	for ; p != nil; p = p.Parent {
+		switch p.Type {
+		case "multipart/signed", "multipart/encrypted", "multipart/report":
+			if p.IsMultipart() {
+				found = p
+			}
+		}
+		if p.Header.Count("X-MS-Journal-Report") > 0 && p.IsMultipart() {
+			found = p
+		}
+	}
+	return found
+}
+
+// isCalendar reports whether a part is an invitation, which calendars read.
+func isCalendar(p *mail.Part) bool { return p.Type == "text/calendar" }
+
+// signed reports whether a signature covers p, or is p.
+func signed(p *mail.Part) bool {
+	for ; p != nil; p = p.Parent {
+		if p.Type == "multipart/signed" {
+			return true
+		}
+	}
+	return false
+}
+
+// reportSignatures names the signatures that what is changed was covered by.
+func (o *outcome) reportSignatures(targets []*mail.Part) {
+	if len(targets) == 0 && !o.result.Rebuild && len(o.result.Edits) == 0 {
+		return
+	}
+	for _, f := range o.header.All("DKIM-Signature") {
+		o.find(symbolSignature, 1, "DKIM of "+shown(tagOf(f.Body(), "d")))
+	}
+	for _, t := range targets {
+		if !signed(t) {
+			continue
+		}
+		for ; t != nil; t = t.Parent {
+			if t.Type == "multipart/signed" {
+				o.find(symbolSignature, 1, fmt.Sprintf("part %s: %s", t.Path, shown(t.Params["protocol"])))
+			}
+		}
+	}
+}
+
+// tagOf gives the value of a tag of a tag list (RFC 6376 3.2).
+func tagOf(list, tag string) string {
+	for one := range strings.SplitSeq(list, ";") {
+		if name, value, ok := strings.Cut(one, "="); ok && strings.TrimSpace(name) == tag {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// replace adds the edit that puts a notice in the place of t.
+func (o *outcome) replace(t *mail.Part, files []*exam) error {
+	n := notice{
+		Gateway: clipped(o.gateway, noticeField), Postmaster: clipped(o.postmaster, noticeField), ID: clipped(o.id, noticeField),
+		Kept: o.keep, Signed: signed(t), More: max(0, len(files)-noticeFiles),
+	}
+	for i, x := range files {
+		if i < noticeFiles {
+			n.Files = append(n.Files, removed{
+				Name: clipped(x.name(), noticeField), Type: clipped(shown(x.part.Type), noticeField), Size: sizeText(x.size),
+				SHA256: x.sum, Class: string(x.class()), Reason: x.reason(),
+			})
+		}
+		o.find(symbolRemoved, 1, fmt.Sprintf("%s: %d octets, SHA-256 %s", x.label(), x.size, x.sum))
+	}
+	text, err := write(o.notice, n)
+	if err != nil {
+		return fmt.Errorf("attachments: notice: %w", err)
+	}
+	body, encoding := encode(text)
+	o.result.Edits = append(o.result.Edits, mail.ReplacePart{
+		Path: t.Path,
+		Header: []mail.AddField{
+			{Name: "Content-Type", Body: "text/plain; charset=utf-8"},
+			{Name: "Content-Transfer-Encoding", Body: encoding},
+			{Name: "Content-Disposition", Body: "inline;\r\n filename=\"" + noticeName(files[0].name()) + "\""},
+		},
+		Body: body,
+	})
+	return nil
+}

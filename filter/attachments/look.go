@@ -1,0 +1,275 @@
+package attachments
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/mail"
+)
+
+// look is the examination of one message: all of it shares one budget of work.
+type look struct {
+	*checker
+	ctx    context.Context
+	budget *archive.Budget
+	files  int // files that were looked at inside of others
+}
+
+func (c *checker) newLook(ctx context.Context, size int64) *look {
+	return &look{checker: c, ctx: ctx, budget: archive.NewBudget(c.limits, size)}
+}
+
+// unlimited is the budget for decoding the parts of a message, which is bounded by the message's own size.
+func (l *look) unlimited() *archive.Budget {
+	return archive.NewBudget(archive.Limits{Octets: math.MaxInt64, Ratio: math.MaxInt64, Dir: l.limits.Dir}, 1)
+}
+
+// examine looks at every part of a message, in the order of the content.
+func (l *look) examine(root *mail.Part) ([]*exam, error) {
+	bodies := textBodies(root)
+	var exams []*exam
+	var err error
+	root.Walk(func(p *mail.Part) bool {
+		if err != nil {
+			return false
+		}
+		if err = l.ctx.Err(); err != nil {
+			return false
+		}
+		x := newExam(p, bodies[p])
+		if err = l.readPart(x); err != nil {
+			err = fmt.Errorf("attachments: part %s: %w", p.Path, err)
+		}
+		exams = append(exams, x)
+		return err == nil
+	})
+	return exams, err
+}
+
+// newExam takes what the index says of a part.
+func newExam(p *mail.Part, body bool) *exam {
+	x := &exam{part: p, body: body, types: p.Types, ambiguous: p.Ambiguity()}
+	for _, n := range p.Names {
+		x.names = append(x.names, readName(n))
+	}
+	return x
+}
+
+// readPart tells what a part is, and what is in it. Multiparts and embedded messages are looked at for what a client
+// would see that takes them for a file; their parts have examinations of their own.
+func (l *look) readPart(x *exam) error {
+	p := x.part
+	for _, d := range p.Defects {
+		switch {
+		case d.Kind.IsLimit():
+			x.inner = append(x.inner, l.classHit(unreadable, string(d.Kind)+": "+shown(d.Detail)))
+		case d.Kind == mail.PartialMessage, d.Kind == mail.ExternalBody:
+			x.inner = append(x.inner, l.classHit(partial, string(d.Kind)))
+		}
+	}
+	if p.IsMultipart() {
+		x.size = p.RawBody().Size()
+		if err := l.lookOutside(x); err != nil {
+			return err
+		}
+		return l.finish(x)
+	}
+	if !p.IsLeaf() {
+		x.size = p.RawBody().Size()
+		x.file = archive.FileAt(p.RawBody(), x.size)
+		if err := l.detect(x); err != nil {
+			return err
+		}
+		return l.finish(x)
+	}
+	if err := l.load(x); err != nil {
+		return err
+	}
+	defer func() { _ = x.file.Close() }()
+	if err := l.detect(x); err != nil {
+		return err
+	}
+	if err := l.open(x); err != nil {
+		return err
+	}
+	if encodedWhole(p) {
+		if err := l.readEncoded(x); err != nil {
+			return err
+		}
+	}
+	if p.Encoded() && l.isUU(p) {
+		// The files of a uuencoded body one by one, as those see them who know no such encoding.
+		raw := archive.FileAt(p.RawBody(), p.RawBody().Size())
+		if err := l.walk(x, textWalk, raw, false); err != nil {
+			return err
+		}
+	}
+	return l.finish(x)
+}
+
+// load decodes a leaf, and sums it up.
+func (l *look) load(x *exam) error {
+	p := x.part
+	sum := sha256.New()
+	if !p.Encoded() {
+		x.file = archive.FileAt(p.RawBody(), p.RawBody().Size())
+		if _, err := io.Copy(sum, contextReader{l.ctx, x.file.Reader()}); err != nil {
+			return err
+		}
+	} else {
+		d := p.Decode()
+		f, problem, err := archive.Spool(l.ctx, io.TeeReader(d, sum), l.unlimited())
+		if err == nil && problem != nil {
+			_ = f.Close()
+			err = problem // decoding gives no errors but those of the Blob
+		}
+		if err != nil {
+			return err
+		}
+		x.file = f
+		if x.ambiguous == "" {
+			x.ambiguous = p.BodyAmbiguity(d)
+		}
+	}
+	x.size, x.sum = x.file.Size(), hex.EncodeToString(sum.Sum(nil))
+	return nil
+}
+
+// contextReader ends with the context.
+type contextReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+// Read implements io.Reader.
+func (c contextReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// detect tells what a file is by its first octets.
+func (l *look) detect(x *exam) error {
+	head, err := x.file.Head(headSize)
+	if err != nil {
+		return err
+	}
+	if x.loose {
+		x.kind = detectLoose(head)
+	} else {
+		x.kind = detect(head, x.body)
+	}
+	return nil
+}
+
+// finish decides about a file of which all is known. A multipart or embedded message that is taken for a file is
+// summed up then.
+func (l *look) finish(x *exam) error {
+	l.judge(x)
+	if x.sum != "" || x.part == nil || len(x.hits) == 0 || x.part.IsLeaf() {
+		return nil
+	}
+	sum := sha256.New()
+	_, err := io.Copy(sum, contextReader{l.ctx, x.part.RawBody()})
+	x.sum = hex.EncodeToString(sum.Sum(nil))
+	return err
+}
+
+// inside is the visitor of the containers of one file: it judges what is in them, and adds what speaks against it to
+// the file's own reasons.
+type inside struct {
+	*look
+	x     *exam
+	loose bool // what is found has no name and type that anybody would go by
+}
+
+// walk runs a reader of containers over f, for x.
+func (l *look) walk(x *exam, walk archive.Walk, f *archive.File, loose bool) error {
+	err := walk(l.ctx, f, l.budget, &inside{look: l, x: x, loose: loose})
+	if err == errEnough {
+		return nil
+	}
+	return err
+}
+
+// errEnough ends a walk that can find nothing worse.
+var errEnough = fmt.Errorf("attachments: enough")
+
+// File implements archive.Visitor.
+func (v *inside) File(e *archive.Entry) error {
+	if e.Folder || e.Link != "" {
+		return nil
+	}
+	v.files++
+	if err := v.budget.Enter(); err != nil {
+		v.x.addInner(v.spent(err))
+		return errEnough
+	}
+	defer v.budget.Leave()
+	inner := &exam{file: e.File, size: e.Size, loose: v.loose && len(e.Names) == 0}
+	for _, n := range e.Names {
+		inner.names = append(inner.names, readName(n))
+	}
+	if e.Type != "" && !v.loose {
+		inner.types = []string{e.Type}
+	}
+	if inner.file != nil && v.budget.Err() == nil { // else it is a bomb, and nothing in it can be worse
+		inner.size = inner.file.Size()
+		if err := v.detect(inner); err != nil {
+			return err
+		}
+		if err := v.open(inner); err != nil {
+			return err
+		}
+	}
+	v.judge(inner)
+	for _, h := range inner.hits {
+		h.why = fmt.Sprintf("inside it, %s: %s", inner.label(), h.why)
+		h.symbol = cmpSymbol(h)
+		v.x.addInner(h)
+	}
+	return nil
+}
+
+// cmpSymbol gives the symbol of a hit inside a container: that of its class.
+func cmpSymbol(h hit) string {
+	if s, ok := classSymbols[h.class]; ok {
+		return s
+	}
+	return h.symbol
+}
+
+// Sign implements archive.Visitor.
+func (v *inside) Sign(s archive.Sign) error {
+	v.x.addInner(v.classHit(class(s.Kind), s.Why))
+	return nil
+}
+
+// maxInnerHits is how many reasons from inside of a file are kept.
+const maxInnerHits = 20
+
+// addInner adds a reason from inside; of those of one class and action the first is enough.
+func (x *exam) addInner(h hit) {
+	same := func(o hit) bool { return o.class == h.class && o.symbol == h.symbol && o.action == h.action }
+	if len(x.inner) < maxInnerHits && !slices.ContainsFunc(x.inner, same) {
+		x.inner = append(x.inner, h)
+	}
+}
+
+// spent makes the reason of work that the budget does not allow.
+func (l *look) spent(err error) hit {
+	return l.classHit(bomb, strings.TrimPrefix(err.Error(), "archive: "))
+}
+
+// classHit makes the reason of a class.
+func (l *look) classHit(c class, why string) hit {
+	return hit{classSymbols[c], c, l.classes[c], why}
+}

@@ -1,0 +1,85 @@
+package attachments
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// A message may lie in a file: attached under another type, in an archive, in a winmail.dat, or as a part that is
+// encoded as a whole, against RFC 2046 5.2.1. It is looked through as a content of its own. No edit can reach into
+// it; whatever is found there counts against the file as a whole.
+
+// mimeEntity is the type by which a container says that a file is a MIME entity: a header of content fields, and a
+// body (RFC 8551 3.1).
+const mimeEntity = "application/mime-entity"
+
+// isMessage reports whether a file is taken for a message for its type or name.
+func (x *exam) isMessage() bool {
+	return (x.part == nil || x.part.IsLeaf()) && !x.body &&
+		(x.declares("message/rfc822", "message/global", "message/news", mimeEntity) || x.endsIn("eml", "mht", "mhtml", "mim", "mime", "nws")) &&
+		(x.kind.mediaType == "" || strings.HasPrefix(x.kind.mediaType, "text/"))
+}
+
+// encodedWhole reports whether the part is a message or multipart that the index left alone for its
+// encoding.
+func encodedWhole(p *mail.Part) bool {
+	return p.IsLeaf() && (p.Has(mail.EncodedMessage) || p.Has(mail.EncodedMultipart))
+}
+
+// openMessage looks through a message that is a file.
+func (l *look) openMessage(x *exam) error { return l.nested(x, "", x.file.Reader()) }
+
+// readEncoded looks through an encoded message or multipart: clients that do not decode it take the octets as they
+// are.
+func (l *look) readEncoded(x *exam) error {
+	head := ""
+	if !strings.HasPrefix(x.part.Type, "message/") {
+		head = "Content-Type: " + x.part.Header.Get("Content-Type") + "\r\n\r\n"
+	}
+	if err := l.nested(x, head, x.file.Reader()); err != nil {
+		return err
+	}
+	return l.nested(x, head, x.part.RawBody())
+}
+
+// nested examines a message that r gives, and adds what is bad in it to the reasons of the file.
+func (l *look) nested(x *exam, head string, r io.Reader) error {
+	if err := l.budget.Enter(); err != nil {
+		x.addInner(l.spent(err))
+		return nil
+	}
+	defer l.budget.Leave()
+	in := mail.NewIngest(mail.IngestOptions{Dir: l.limits.Dir})
+	if _, err := io.Copy(in, contextReader{l.ctx, io.MultiReader(strings.NewReader(head), r)}); err != nil {
+		in.Abort()
+		return err
+	}
+	blob, faults, err := in.Blob()
+	if err != nil {
+		return err
+	}
+	content := mail.NewContent(blob, faults, mail.Limits{})
+	defer content.Release()
+	root := content.Root()
+	if err := content.Err(); err != nil {
+		return err
+	}
+	exams, err := l.examine(root)
+	if err != nil {
+		return err
+	}
+	for _, inner := range exams {
+		if inner.ambiguous != "" && l.ambiguous != passAmbiguous && head == "" {
+			x.addInner(l.classHit(unreadable, fmt.Sprintf("inside it, %s can be read in several ways: %s", inner.label(), inner.ambiguous)))
+		}
+		for _, h := range slices.Concat(inner.hits, inner.outside) {
+			h.why = fmt.Sprintf("inside it, %s: %s", inner.label(), h.why)
+			x.addInner(h)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package attachments
+
+import (
+	"bytes"
+	"context"
+	"strings"
+
+	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/cab"
+	volume "github.com/postern-mail/postern/internal/archive/disk"
+	"github.com/postern-mail/postern/internal/archive/foreign"
+	"github.com/postern-mail/postern/internal/archive/markup"
+	"github.com/postern-mail/postern/internal/archive/office"
+	"github.com/postern-mail/postern/internal/archive/onenote"
+	"github.com/postern-mail/postern/internal/archive/pdf"
+	"github.com/postern-mail/postern/internal/archive/rar"
+	"github.com/postern-mail/postern/internal/archive/rtf"
+	"github.com/postern-mail/postern/internal/archive/sevenzip"
+	"github.com/postern-mail/postern/internal/archive/stream"
+	"github.com/postern-mail/postern/internal/archive/tar"
+	"github.com/postern-mail/postern/internal/archive/textenc"
+	"github.com/postern-mail/postern/internal/archive/tnef"
+	"github.com/postern-mail/postern/internal/archive/zip"
+)
+
+// textWalk finds the files that lie in a text.
+var textWalk archive.Walk = textenc.Walk
+
+// walks are the readers of containers, by the media type that detect gives. A zip file and a compound file have
+// readers that depend on what they are.
+var walks = map[string]archive.Walk{
+	"application/gzip":                  stream.Walk,
+	"application/x-compress":            stream.Walk,
+	"application/x-bzip2":               stream.Walk,
+	"application/x-xz":                  stream.Walk,
+	"application/x-lzip":                stream.Walk,
+	"application/x-lzma":                stream.Walk,
+	"application/zstd":                  stream.Walk,
+	"application/x-lz4":                 stream.Walk,
+	"application/x-tar":                 tar.Walk,
+	"application/x-cpio":                tar.Walk,
+	"application/x-archive":             tar.Walk,
+	"application/x-7z-compressed":       sevenzip.Walk,
+	"application/vnd.rar":               rar.Walk,
+	"application/vnd.ms-cab-compressed": cab.Walk,
+	"application/rtf":                   rtf.Walk,
+	"application/pdf":                   pdf.Walk,
+	"application/ms-tnef":               tnef.Walk,
+	"application/onenote":               onenote.Walk,
+	"application/x-sylk":                office.WalkSYLK,
+	"text/html":                         markup.Walk,
+	"application/xhtml+xml":             markup.Walk,
+	"image/svg+xml":                     markup.Walk,
+	"application/xml":                   markup.Walk,
+}
+
+// open looks into a file, in every way in which somebody may open it: by what it is, and as what it may be beside
+// that.
+func (l *look) open(x *exam) error {
+	if x.file.Size() == 0 {
+		return nil
+	}
+	t := x.kind.mediaType
+	var err error
+	switch walk := walks[t]; {
+	case x.body && isText(t):
+		return l.openText(x)
+	case t == "application/zip":
+		return l.openZip(x)
+	case t == "application/x-ole-storage":
+		err = l.openOLE(x)
+	case x.kind.class == diskImage:
+		err = l.walk(x, volume.Walk, x.file, false)
+	case t == "message/rfc822" || x.isMessage():
+		err = l.openMessage(x)
+	case walk != nil:
+		err = l.walk(x, walk, x.file, false)
+	case t == "" || strings.HasPrefix(t, "application/"):
+		err = l.openForeign(x)
+	}
+	if err != nil {
+		return err
+	}
+	if isText(t) {
+		if err := l.openText(x); err != nil {
+			return err
+		}
+	}
+	return l.openHidden(x)
+}
+
+// isText reports whether a file of that type is searched as a text.
+func isText(t string) bool {
+	switch t {
+	case "", "application/xml", "application/xhtml+xml", "image/svg+xml", "application/mac-binhex40", "application/x-yencoded",
+		"application/x-sylk", "message/rfc822":
+		return true
+	}
+	return strings.HasPrefix(t, "text/")
+}
+
+// openZip looks into a zip file, or a document that is one.
+func (l *look) openZip(x *exam) error {
+	r, err := zip.Open(l.ctx, x.file, l.budget)
+	if err != nil {
+		return err
+	}
+	walk := zip.Walk
+	if office.IsPackage(r) {
+		walk = func(ctx context.Context, _ *archive.File, b *archive.Budget, v archive.Visitor) error {
+			return office.WalkPackage(ctx, r, b, v)
+		}
+	}
+	return l.walk(x, walk, x.file, false)
+}
+
+// openForeign says of a container of a kind that is not known that nobody has looked into it.
+func (l *look) openForeign(x *exam) error {
+	head, err := x.file.Head(headSize)
+	if err != nil || !foreign.Is(head) {
+		return err
+	}
+	return l.walk(x, foreign.Walk, x.file, false)
+}
+
+// openHidden looks for an archive behind something else: readers of zip files begin at the end of a file.
+func (l *look) openHidden(x *exam) error {
+	if x.kind.mediaType == "application/x-ole-storage" {
+		return nil // documents hold documents
+	}
+	found, err := zip.Find(l.ctx, x.file)
+	if err != nil || !found {
+		return err
+	}
+	return l.walk(x, zip.Walk, x.file, false)
+}
+
+// openText looks for files that lie in a text, and for what a text is beside that: HTML, a table.
+func (l *look) openText(x *exam) error {
+	f, err := l.unfolded(x)
+	if err != nil {
+		return err
+	}
+	if err := l.walk(x, textWalk, f, true); err != nil {
+		return err
+	}
+	if x.body {
+		if x.declares("text/html") {
+			return l.walk(x, markup.WalkBody, x.file, true)
+		}
+		return nil
+	}
+	switch {
+	case x.endsIn("csv", "tsv", "tab"), x.declares("text/csv"):
+		return l.walk(x, office.WalkCSV, x.file, false)
+	case x.kind.mediaType == "" && (x.declares("text/html") || x.endsIn("htm", "html", "shtml", "xhtml", "mht", "mhtml", "svg")):
+		return l.walk(x, markup.Walk, x.file, false)
+	case x.kind.mediaType == "application/xml":
+		return l.walk(x, office.WalkXML, x.file, false)
+	}
+	return nil
+}
+
+// unfoldLimit is how large a calendar or card is that is unfolded; it is kept in memory.
+const unfoldLimit = 8 << 20
+
+// unfolded gives a text without the folds of calendars and cards (RFC 5545 3.1, RFC 6350 3.2), which may stand in the
+// middle of an attachment.
+func (l *look) unfolded(x *exam) (*archive.File, error) {
+	if !x.declares("text/calendar", "text/vcard", "text/x-vcard", "text/directory", "application/ics") &&
+		x.kind.mediaType != "text/calendar" && x.kind.mediaType != "text/vcard" && !x.endsIn("ics", "vcf") {
+		return x.file, nil
+	}
+	b, ok, err := x.file.Bytes(unfoldLimit)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		x.addInner(l.classHit(unreadable, "a calendar or card that is too large to be searched"))
+		return x.file, nil
+	}
+	for _, fold := range []string{"\r\n ", "\r\n\t", "\n ", "\n\t"} {
+		b = bytes.ReplaceAll(b, []byte(fold), nil)
+	}
+	// A value stands on a line of its own, to be found.
+	b = bytes.ReplaceAll(b, []byte(":"), []byte(":\r\n"))
+	return archive.NewFile(b), nil
+}

@@ -1,0 +1,79 @@
+package attachments
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/postern-mail/postern/filter/auth"
+)
+
+// The bounds of the fact, which goes into logs, records and other programs. What is found out about a part rests on
+// all of its names.
+const (
+	maxReports     = 500 // parts
+	maxReportNames = 5   // names of one part
+	maxReportText  = 256 // octets of a name or media type
+)
+
+// parts gives the fact: every leaf, and what else was found to be a file.
+func (o *outcome) parts() []auth.PartReport {
+	reports := []auth.PartReport{}
+	for _, x := range o.exams {
+		if !x.part.IsLeaf() && len(x.hits) == 0 && len(x.outside) == 0 && x.ambiguous == "" {
+			continue
+		}
+		a := x.action
+		if x.carried != "" {
+			a = max(a, strip)
+		}
+		var defects []string
+		for _, d := range x.part.Defects {
+			defects = append(defects, string(d.Kind))
+		}
+		if x.ambiguous != "" && !slices.Contains(defects, string(x.ambiguous)) {
+			defects = append(defects, string(x.ambiguous))
+		}
+		names := []string{}
+		for _, n := range x.part.Names[:min(len(x.part.Names), maxReportNames)] {
+			names = append(names, clipped(n, maxReportText))
+		}
+		reports = append(reports, auth.PartReport{
+			Path: x.part.Path, Type: clipped(x.part.Type, maxReportText), Names: names, Size: x.size, SHA256: x.sum,
+			Class: string(x.class()), Reason: x.reason(), Action: a.String(),
+			Defects: defects, Ambiguous: x.ambiguous != "",
+		})
+	}
+	return bounded(reports)
+}
+
+// bounded cuts the reports to maxReports and one that stands for the rest, with their size and the strictest action
+// among them. Parts that pass are left out first.
+func bounded(reports []auth.PartReport) []auth.PartReport {
+	if len(reports) <= maxReports {
+		return reports
+	}
+	passing := maxReports // how many of those that pass have room
+	for _, r := range reports {
+		if r.Action != pass.String() {
+			passing = max(0, passing-1)
+		}
+	}
+	kept := make([]auth.PartReport, 0, maxReports+1)
+	rest := auth.PartReport{Names: []string{}, Action: pass.String(), Reason: fmt.Sprintf("and %d more parts", len(reports)-maxReports)}
+	for _, r := range reports {
+		room := len(kept) < maxReports
+		if r.Action == pass.String() {
+			room = passing > 0
+			passing--
+		}
+		if room {
+			kept = append(kept, r)
+			continue
+		}
+		rest.Size += r.Size
+		if slices.Index(actionNames, r.Action) > slices.Index(actionNames, rest.Action) {
+			rest.Action = r.Action
+		}
+	}
+	return append(kept, rest)
+}

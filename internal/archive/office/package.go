@@ -77,10 +77,9 @@ func lists(e *zip.Entry) bool {
 
 // entry looks at one file.
 func (p *pack) entry(ctx context.Context, e *zip.Entry) error {
+	ciphered := false
 	for _, name := range e.Names {
-		if p.ciphered[name] {
-			return p.w.v.File(&archive.Entry{Names: e.Names, Size: e.Size})
-		}
+		ciphered = ciphered || p.ciphered[name]
 	}
 	f, problem, err := p.r.Spool(ctx, e, p.w.b)
 	if err != nil {
@@ -106,6 +105,9 @@ func (p *pack) entry(ctx context.Context, e *zip.Entry) error {
 	}
 	if known {
 		return nil
+	}
+	if ciphered {
+		return p.w.v.File(&archive.Entry{Names: e.Names, Size: e.Size})
 	}
 	return p.w.v.File(&archive.Entry{Names: e.Names, Size: e.Size, File: f})
 }

@@ -41,9 +41,12 @@ func Is(head []byte) bool { return bytes.HasPrefix(head, []byte(signature)) }
 // Find gives the place of a cabinet inside of a file, such as a program that unpacks itself.
 func Find(ctx context.Context, f *archive.File) (offset int64, ok bool, err error) {
 	return tell.Find(ctx, f, []byte(signature), func(off int64) (bool, error) {
-		w := &walk{f: f.Section(off, f.Size())}
-		problem, err := w.header()
-		return problem == nil, err
+		head := make([]byte, 36)
+		if ok, err := tell.ReadAt(f, head, off); err != nil || !ok {
+			return false, err
+		}
+		size, files := binary.LittleEndian.Uint32(head[8:]), binary.LittleEndian.Uint32(head[16:])
+		return head[25] == 1 && int64(size) <= f.Size()-off && files >= 36 && files <= size, nil
 	})
 }
 
@@ -229,7 +232,7 @@ func (w *walk) unpack(i int) error {
 	fo := w.folders[i]
 	w.current, w.given, w.problem = i, 0, nil
 	b := &blocks{f: w.f, at: fo.at, left: fo.blocks, reserve: w.reserve}
-	r, problem := b.reader(fo.method)
+	r, problem := b.reader(fo.method, w.b)
 	if problem != nil {
 		w.problem = problem
 		return nil

@@ -78,20 +78,30 @@ func checksum(b []byte, sum uint32) uint32 {
 	return sum ^ rest
 }
 
-// total walks over the structures and gives how much they unpack to.
-func (b blocks) total() (n int64, err error) {
-	for b.left > 0 {
-		_, size, err := b.next()
-		if err != nil {
+// blockPrice is what walking over a structure costs, in unpacked octets.
+const blockPrice = 64
+
+// total walks over the structures and gives how much they unpack to. What follows damage is not counted: reading meets
+// it again.
+func (b blocks) total(budget *archive.Budget) (n int64, err error) {
+	if err := budget.Spend(int64(b.left) * blockPrice); err != nil {
+		return 0, err
+	}
+	head := make([]byte, 8)
+	for ; b.left > 0; b.left-- {
+		ok, err := tell.ReadAt(b.f, head, b.at)
+		size := int64(binary.LittleEndian.Uint16(head[6:]))
+		if err != nil || !ok || size == 0 {
 			return n, err
 		}
-		n += int64(size)
+		n += size
+		b.at += 8 + int64(b.reserve) + int64(binary.LittleEndian.Uint16(head[4:]))
 	}
 	return n, nil
 }
 
 // reader gives what a folder unpacks to.
-func (b *blocks) reader(method uint16) (io.Reader, error) {
+func (b *blocks) reader(method uint16, budget *archive.Budget) (io.Reader, error) {
 	switch method & methodMask {
 	case methodNone:
 		return &copied{b: b}, nil
@@ -100,8 +110,10 @@ func (b *blocks) reader(method uint16) (io.Reader, error) {
 	case methodQuantum:
 		return nil, errors.New("it is packed by the method Quantum, which is not known")
 	case methodLZX:
-		// What follows damage is not looked at: the error comes again when it is met.
-		total, _ := b.total()
+		total, err := b.total(budget)
+		if err != nil {
+			return nil, err
+		}
 		return newLZX(bufio.NewReader(&packedData{b: b}), int(method>>8&0x1f), total)
 	}
 	return nil, fmt.Errorf("it is packed by the method %d, which is not known", method&methodMask)

@@ -34,6 +34,9 @@ type fat struct {
 	seen      map[uint32]bool
 }
 
+// stepPrice is what going from one cluster to the next costs, in unpacked octets.
+const stepPrice = 32
+
 var errChain = errors.New("its chain of clusters is damaged")
 
 // fat collects what is in a FAT volume.
@@ -132,6 +135,9 @@ func (v *fat) chain(c uint32, size int64) (x []extent, problem, err error) {
 		}
 		if c < 2 || c-2 >= v.count || got/v.cluster > int64(v.count) {
 			return x, errChain, nil
+		}
+		if err := v.w.b.Spend(stepPrice); err != nil {
+			return nil, nil, err
 		}
 		off := v.data + int64(c-2)*v.cluster
 		if n := len(x); n > 0 && x[n-1].off+x[n-1].size == off {

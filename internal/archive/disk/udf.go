@@ -168,6 +168,9 @@ func (v *udf) mapPartitions(logical []byte) (problem, err error) {
 			if problem != nil || err != nil {
 				return problem, err
 			}
+			if len(f.extents) > maxMetadata {
+				return errors.New("its metadata is in too many pieces"), nil
+			}
 			v.maps[len(v.maps)-1] = partMap{through: f.extents, size: f.size}
 		default:
 			return errors.New("it has a partition of a kind that can't be followed"), nil
@@ -241,6 +244,9 @@ func (v *udf) entry(b []byte, ref uint16, at int64) (it *item, problem, err erro
 
 // maxExtents is how many runs a file may have.
 const maxExtents = 1 << 16
+
+// maxMetadata is how many runs the file may have that each look-up in the metadata goes through.
+const maxMetadata = 1 << 8
 
 // extents follows the allocation descriptors of a file.
 func (v *udf) extents(it *item, b []byte, form byte, ref uint16) (problem, err error) {

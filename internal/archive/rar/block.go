@@ -28,6 +28,7 @@ type block struct {
 	link       string // target, where the header has it
 	linked     bool   // its content is the target of a link
 	stored     bool
+	models     bool // it may be packed by PPMd, whose model takes as much memory as its data says
 }
 
 // what is the kind of a block.
@@ -270,8 +271,9 @@ func (k *block) file4(r *fields, flags uint16) {
 	system := r.byte()
 	r.uint32() // checksum
 	r.uint32() // time
-	r.byte()   // version of the method
+	version := r.byte()
 	k.stored = r.byte() == 0x30
+	k.models = !k.stored && version >= 29
 	length := r.uint16()
 	attr := r.uint32()
 	if flags&large4 != 0 {

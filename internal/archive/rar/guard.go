@@ -59,6 +59,38 @@ func (s *source) do(ctx context.Context, call func() error) error {
 	return err
 }
 
+// PPMd of RAR 3 and 4 takes up to 256 MiB for its model: each block of the packed data says how much, and the library
+// takes it at its word. The first block is looked at beforehand. For those behind it no more files than these are
+// unpacked at once in this process.
+const (
+	maxModel  = 64 // MiB, in the first block
+	maxModels = 2  // files at once
+)
+
+var models = make(chan struct{}, maxModels)
+
+// take waits until a file may be unpacked; give must be called after that. It may be called twice.
+func (w *walk) take(k *block) (give func(), err error) {
+	if !k.models {
+		return func() {}, nil
+	}
+	select {
+	case models <- struct{}{}:
+		return sync.OnceFunc(func() { <-models }), nil
+	case <-w.ctx.Done():
+		return nil, w.ctx.Err()
+	}
+}
+
+// model gives the size of the model that the first block of a file asks for, in MiB.
+func (w *walk) model(k *block) (int, error) {
+	b := make([]byte, 2)
+	if ok, err := tell.ReadAt(w.f, b, k.data); err != nil || !ok || !k.models || b[0]&0x80 == 0 || b[0]&0x20 == 0 {
+		return 0, err
+	}
+	return int(b[1]) + 1, nil
+}
+
 // content reads the file at which the library stands.
 type content struct {
 	ctx context.Context

@@ -24,10 +24,8 @@ func (e endless) Read(p []byte) (int, error) {
 func TestEndless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		let := make(chan struct{})
-		var sources []*source
 		for range maxLeft {
 			s := &source{r: endless{let}, parts: []io.Reader{strings.NewReader("of ours")}}
-			sources = append(sources, s)
 			c := &content{ctx: t.Context(), s: s}
 			if n, err := c.Read(make([]byte, 10)); n != 0 || !errors.Is(err, errSlow) {
 				t.Errorf("%d octets, %v", n, err)

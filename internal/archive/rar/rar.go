@@ -18,6 +18,7 @@ const (
 	signature4  = "Rar!\x1a\x07\x00"
 	signature5  = "Rar!\x1a\x07\x01\x00"
 	maxHeader   = 2 << 20 // RAR 5.0 technote, "General archive block format"
+	maxFirst    = 4 << 10 // of the first block, which says little
 	maxLink     = 4 << 10 // of the target of a link
 )
 
@@ -119,7 +120,11 @@ func (w *walk) next5() (k *block, problem, err error) {
 	}
 	r := &fields{b: pre[4:]}
 	size := r.vint()
-	if r.bad || size == 0 || size > maxHeader {
+	limit := uint64(maxHeader)
+	if w.at == int64(len(signature5)) {
+		limit = maxFirst
+	}
+	if r.bad || size == 0 || size > limit {
 		return nil, errForm, nil
 	}
 	before := 7 - len(r.b)
@@ -137,7 +142,7 @@ func (w *walk) next4() (k *block, problem, err error) {
 		return nil, errCut, err
 	}
 	size := binary.LittleEndian.Uint16(pre[5:])
-	if size < 7 {
+	if size < 7 || w.at == int64(len(signature4)) && size > maxFirst {
 		return nil, errForm, nil
 	}
 	if pre[2] == start4 && binary.LittleEndian.Uint16(pre[3:])&2 != 0 {
@@ -247,6 +252,11 @@ func (w *walk) bare(e *archive.Entry, kind archive.Kind, why string) (done bool,
 
 // content unpacks a file and tells of it.
 func (w *walk) content(e *archive.Entry, k *block) (done bool, err error) {
+	give, err := w.take(k)
+	if err != nil {
+		return true, err
+	}
+	defer give()
 	r, problem, err := w.open(k)
 	if err != nil {
 		return true, err
@@ -266,11 +276,15 @@ func (w *walk) content(e *archive.Entry, k *block) (done bool, err error) {
 		}
 		r = io.MultiReader(bytes.NewReader(target[:n]), rest)
 	}
-	problem, err = w.t.Content(w.ctx, e, r)
+	f, problem, err := archive.Spool(w.ctx, tell.Contained(r), w.b)
+	if err != nil {
+		return true, err
+	}
 	if problem != nil && !tell.Spent(problem) {
 		w.lose()
 	}
-	return tell.Spent(problem), err
+	give()
+	return tell.Spent(problem), w.t.Hand(e, f, problem)
 }
 
 // lose gives up the source: what follows can only be unpacked where it needs nothing before it.

@@ -143,6 +143,21 @@ func TestWalk(t *testing.T) {
 		{"5: the list of headers", rar5(main5, f5, quickOpen5(head, len(f5)), end5), "a.txt=content", "", ""},
 		{"5: another list of headers", rar5(main5, f5, quickOpen5(fake, len(f5)), end5), "a.txt=content", archive.Unreadable, "differs"},
 		{"5: no list of headers", rar5(main5, f5, quickOpen5(fake, 1<<20), end5), "a.txt=content", archive.Unreadable, "list of headers"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			check(t, telltest.Walk(t, Walk, c.data), c.entries, c.kind, c.why)
+		})
+	}
+}
+
+func TestWalkOld(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		data    []byte
+		entries string
+		kind    archive.Kind
+		why     string
+	}{
 		{"4: stored", rar4(main4, file4s(`d\a.txt`, "content"), end4), "d/a.txt=content", "", ""},
 		{"4: no end", rar4(main4, file4s("a", "content")), "a=content", "", ""},
 		{"4: a folder", rar4(main4, member4(file4, dir4, "d", "", 0x30, 0), end4), "d/=", "", ""},
@@ -152,6 +167,7 @@ func TestWalk(t *testing.T) {
 		{"4: unfinished", rar4(main4, member4(file4, unfinished4, "a", "half", 0x30, 0)), "a=half", archive.Unreadable, `"a"`},
 		{"4: a stream", rar4(main4, member4(service4, 0, "STM", "x", 0x30, 0), end4), "", archive.Unreadable, "stream"},
 		{"4: an unknown method", rar4(main4, member4(file4, 0, "a", "xxxx", 0x33, 0), end4), "a=", archive.Unreadable, `"a"`},
+		{"4: a model too large", rar4(main4, member4(file4, 0, "a", "\xa0\xff..", 0x33, 0), file4s("b", "x"), end4), "a= b=x", archive.Unreadable, "256 MiB"},
 		{"4: Unicode", rar4(main4, member4(file4, unicode4, "a?.txt\x00\x20\x10a\x00.t\x00xt", "x", 0x30, 0), end4), "a\u2000.txt=x", "", ""},
 		{"4: UTF-8", rar4(main4, member4(file4, unicode4, "ü.txt", "x", 0x30, 0), end4), "ü.txt=x", "", ""},
 		{"4: code page 437", rar4(main4, file4s("\x81.txt", "x"), end4), "ü.txt=x", "", ""},
@@ -200,6 +216,17 @@ func check(t *testing.T, found *telltest.Found, entries string, kind archive.Kin
 	}
 	if (kind != "") != said || kind == "" && len(found.Signs) > 0 || len(found.Signs) > 3 {
 		t.Error(found)
+	}
+}
+
+// An archive of many files is read to its end.
+func TestMany(t *testing.T) {
+	blocks := [][]byte{main4}
+	for range 500 {
+		blocks = append(blocks, file4s("a", "content"))
+	}
+	if found := telltest.Walk(t, Walk, rar4(append(blocks, end4)...)); len(found.Entries) != 500 || len(found.Signs) > 0 {
+		t.Errorf("%d entries, signs %v", len(found.Entries), found.Signs)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 
@@ -28,6 +29,11 @@ func (l library) next() error {
 
 // open gives the content of a file. The error is that of the context.
 func (w *walk) open(k *block) (r io.Reader, problem, err error) {
+	if size, err := w.model(k); err != nil {
+		return nil, nil, err
+	} else if size > maxModel {
+		return nil, fmt.Errorf("unpacking it needs %d MiB of memory", size), nil
+	}
 	if w.from == nil {
 		if w.fresh++; w.fresh > maxSources {
 			return nil, errors.New("too many files before it could not be unpacked"), nil

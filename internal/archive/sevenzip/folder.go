@@ -56,22 +56,23 @@ func (f *folder) encrypted() bool {
 	return false
 }
 
-// check tells why a folder is not unpacked; it makes dictionaries no larger than what they are for.
-func (f *folder) check() error {
+// check gives how much memory unpacking a folder takes, or tells why it is not unpacked; it makes dictionaries no
+// larger than what they are for.
+func (f *folder) check() (memory uint64, err error) {
 	for i := range f.coders {
 		c := &f.coders[i]
 		if !isKnown(c.id) {
-			return fmt.Errorf("it is packed by the method %X, which is not known", c.id)
+			return 0, fmt.Errorf("it is packed by the method %X, which is not known", c.id)
 		}
-		memory, err := c.memory()
+		more, err := c.memory()
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if memory > maxDictionary {
-			return fmt.Errorf("unpacking it needs %d octets of memory", memory)
+		if memory += more; memory > maxDictionary {
+			return 0, fmt.Errorf("unpacking it needs %d octets of memory", memory)
 		}
 	}
-	return nil
+	return memory, nil
 }
 
 func isKnown(id []byte) bool {

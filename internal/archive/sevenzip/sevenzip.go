@@ -21,6 +21,8 @@ const (
 	maxHeader  = 8 << 20 // of the header that lists the files, packed and unpacked
 	maxNested  = 4       // headers packed in headers
 	maxLink    = 4 << 10 // of the target of a link
+
+	memoryPrice = 32 // octets of a dictionary that cost as much as one unpacked octet
 )
 
 // Is reports whether the first octets of a file are those of a 7z archive.
@@ -160,7 +162,12 @@ func (w *walk) unpackHeader(s *streams) (list []byte, problem, err error) {
 
 // open unpacks a folder, whatever the library makes of it.
 func (w *walk) open(s *streams, fo *folder) (r io.Reader, problem error) {
-	problem = fo.check()
+	memory, problem := fo.check()
+	if problem == nil {
+		// Memory must be cleared before it is used, which is work too: an archive may have many folders with nothing in
+		// them.
+		problem = w.b.Spend(int64(memory / memoryPrice))
+	}
 	if problem == nil {
 		problem = tell.Contain(func() (err error) {
 			r, err = s.open(w.f, fo)
@@ -263,7 +270,7 @@ func (w *walk) folder(s *streams, fo *folder, files []*file) (done bool, err err
 	} else if r, problem = w.open(s, fo); problem != nil {
 		err = w.t.Problem(tell.Name(entry(files[0])), problem)
 	}
-	if err != nil {
+	if err != nil || tell.Spent(problem) {
 		return true, err
 	}
 	for i, f := range files {

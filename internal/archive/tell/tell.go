@@ -77,22 +77,27 @@ func Spent(problem error) bool {
 // File tells of an entry whose content is nowhere, or in e.File already.
 func (t *Teller) File(e *archive.Entry) error { return t.v.File(e) }
 
-// Content spools the content of an entry, tells of the entry, and of the problem that reading its content gave, which
-// it also returns. The error ends the walk.
+// Content spools the content of an entry and hands it on. It returns the problem that reading the content gave. The error
+// ends the walk.
 func (t *Teller) Content(ctx context.Context, e *archive.Entry, r io.Reader) (problem, err error) {
 	f, problem, err := archive.Spool(ctx, Contained(r), t.b)
 	if err != nil {
 		return nil, err
 	}
+	return problem, t.Hand(e, f, problem)
+}
+
+// Hand tells of an entry with its content, which it closes, and of the problem that reading the content gave.
+func (t *Teller) Hand(e *archive.Entry, f *archive.File, problem error) error {
 	defer func() { _ = f.Close() }()
 	e.File = f
 	if err := t.v.File(e); err != nil {
-		return problem, err
+		return err
 	}
 	if problem != nil {
-		return problem, t.Problem(Name(e), problem)
+		return t.Problem(Name(e), problem)
 	}
-	return nil, nil
+	return nil
 }
 
 // Name gives an entry a name for people.

@@ -45,7 +45,7 @@ const maxAttrs = 1000
 // markup goes through the tags of a text. In XML elements have no raw text, and may have prefixes.
 func (w *walker) markup(text []byte, xml bool, level int) error {
 	if level > maxLevels {
-		return nil
+		return w.sign(archive.Unreadable, "it holds documents more than %d deep in one another", maxLevels)
 	}
 	z := html.NewTokenizer(bytes.NewReader(text))
 	z.AllowCDATA(xml)
@@ -126,13 +126,24 @@ func (w *walker) text(in *element, text []byte) error {
 func (w *walker) comment(raw, text []byte, xml bool, level int) error {
 	switch t := bytes.TrimSpace(text); {
 	case hasPrefixFold(t, "[if"):
-		return w.markup(bytes.Clone(t), xml, level+1)
+		return w.inner(bytes.Clone(t), xml, level)
 	case hasPrefixFold(t, "?xml-stylesheet"):
 		return w.styleSheet(t)
 	case hasPrefixFold(raw, "<!--") && !w.body:
 		return w.literals(text, false)
 	}
 	return nil
+}
+
+// inner looks at a document within the document.
+func (w *walker) inner(text []byte, xml bool, level int) error {
+	if bytes.IndexByte(text, '<') < 0 {
+		return nil
+	}
+	if w.documents++; w.documents > maxNested {
+		return w.sign(archive.Unreadable, "it holds more than %d documents", maxNested)
+	}
+	return w.markup(text, xml, level+1)
 }
 
 // styleSheetHref finds where a style sheet is.
@@ -179,6 +190,10 @@ func (w *walker) checkElement(e *element, _ int) error {
 		}
 	case "applet":
 		return w.active("it runs a Java applet")
+	case "link":
+		if strings.EqualFold(strings.TrimSpace(e.get("rel")), "import") {
+			return w.active("it takes in the document %s", quote(e.get("href")))
+		}
 	}
 	return nil
 }
@@ -195,8 +210,10 @@ func (w *walker) checkAttrs(e *element, level int) error {
 		names = append(names, e.get("download"))
 	}
 	for _, a := range e.attrs {
-		value := w.expand(a.value)
-		var err error
+		value, err := w.entitiesIn(a.value)
+		if err != nil {
+			return err
+		}
 		switch {
 		case isHandler(a.key) && strings.TrimSpace(value) != "":
 			if err = w.active("it runs script on the event %s: %s", a.key[2:], quote(value)); err == nil {
@@ -205,7 +222,7 @@ func (w *walker) checkAttrs(e *element, level int) error {
 		case a.key == "style":
 			err = w.css(value, 0)
 		case a.key == "srcdoc":
-			err = w.markup([]byte(value), false, level+1)
+			err = w.inner([]byte(value), false, level)
 		default:
 			err = w.checkValue(e, a.key, value, names)
 		}
@@ -299,7 +316,11 @@ func (w *walker) checkAnimation(e *element, _ int) error {
 	}
 	for _, key := range []string{"to", "from", "by", "values"} {
 		for v := range strings.SplitSeq(e.get(key), ";") {
-			if scheme := schemeOf(w.expand(v)); executes[scheme] || scheme == "data" && strings.Contains(e.get("attributename"), "href") {
+			v, err := w.entitiesIn(v)
+			if err != nil {
+				return err
+			}
+			if scheme := schemeOf(v); executes[scheme] || scheme == "data" && strings.Contains(e.get("attributename"), "href") {
 				return w.active("an animation sets a link to %s", quote(v))
 			}
 		}

@@ -21,10 +21,16 @@ func (w *walker) literals(text []byte, script bool) error {
 		return nil
 	}
 	backwards := script && bytes.Contains(text, []byte("reverse("))
+	round := 0
 	for i := 0; i < len(text); {
 		if base64Value[text[i]] > 63 {
 			i++
 			continue
+		}
+		if round++; round%4096 == 0 {
+			if err := w.ctx.Err(); err != nil {
+				return err
+			}
 		}
 		start := i
 		pieces, next := joined(text, i)
@@ -35,9 +41,6 @@ func (w *walker) literals(text []byte, script bool) error {
 		}
 		if total < minLiteral || !beginsLiteral(text, start) || w.contents+len(w.pending) > maxContents {
 			continue
-		}
-		if err := w.ctx.Err(); err != nil {
-			return err
 		}
 		if w.seen(pieces...) {
 			continue

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -21,6 +23,7 @@ const (
 	maxText     = 32 << 20 // octets that are looked at
 	maxLevels   = 5        // documents within attributes and comments
 	maxContents = 2000     // decoded contents
+	maxNested   = 5000     // documents within attributes and comments
 	maxNames    = 16       // of one content
 	maxSigns    = 8        // of one kind
 )
@@ -69,13 +72,16 @@ type walker struct {
 	visitor archive.Visitor
 	body    bool
 
-	scripts  []string        // names that scripts give to downloads
-	entities []entity        // of the document type
-	pending  []content       // from scripts, given when all names are known
-	given    map[uint64]bool // contents, by their encoded form
-	seed     maphash.Seed
-	contents int
-	said     map[archive.Kind]map[string]bool
+	scripts   []string          // names that scripts give to downloads
+	entities  map[string]string // of the document type, by their names
+	nameWords int               // that were followed
+	documents int               // documents within attributes and comments
+	expanded  int               // values with entities
+	pending   []content         // from scripts, given when all names are known
+	given     map[uint64]bool   // contents, by their encoded form
+	seed      maphash.Seed
+	contents  int
+	said      map[archive.Kind]map[string]bool
 }
 
 // reading looks at one reading of the document's octets.
@@ -88,8 +94,8 @@ func (w *walker) reading(text []byte) error {
 	declared := bytes.Contains(head, []byte("<?xml")) || bytes.Contains(head, []byte("xmlns"))
 	if kind := detect(head); kind == "svg" || kind == "xml" || declared && !w.body {
 		w.entities = entities(text)
-		for _, e := range w.entities {
-			if err := w.checkEntity(e); err != nil {
+		for _, name := range slices.Sorted(maps.Keys(w.entities)) {
+			if err := w.checkEntity(name, w.entities[name]); err != nil {
 				return err
 			}
 		}

@@ -51,17 +51,46 @@ func (w *walker) scriptText(text string) error {
 		return err
 	}
 	rest := skeleton(text)
-	for _, m := range downloadName.FindAllStringSubmatch(rest, 64) {
-		if name := unescapeScript(m[1]).text; !slices.Contains(w.scripts, name) && len(w.scripts) < maxNames {
-			w.scripts = append(w.scripts, name)
-		}
+	if err := w.downloadNames(rest); err != nil {
+		return err
 	}
 	return w.smuggling(rest, len(w.pending)+w.contents > before)
 }
 
-// downloadName finds the names that scripts give to downloads.
-var downloadName = regexp.MustCompile(`(?:\.download\s*=\s*|["']download["']\s*,\s*|(?i:file_?name)["']?\s*[=:]\s*|` +
-	`(?:saveAs|msSaveBlob|msSaveOrOpenBlob)\s*\([^,"']{1,200},\s*|new\s+File\s*\([^"']{1,200},\s*)` + "[\"'`]([^\"'`\\r\\n]{1,250})[\"'`]")
+// nameWords begin what gives a name to a download.
+var nameWords = []string{".download", `"download"`, "'download'", "ilename", "ileName", "ile_name", "saveAs(", "SaveBlob(", "OpenBlob(", "File("}
+
+// downloadName finds the name behind one of those words.
+var downloadName = regexp.MustCompile(`^(?:\.download\s*=\s*|["']download["']\s*,\s*|ile_?[nN]ame["']?\s*[=:]\s*|` +
+	`(?:saveAs|SaveBlob|OpenBlob|File)\([^"']+,\s*)` + "[\"'`]([^\"'`\\r\\n]+)[\"'`]")
+
+// How often the words are followed, and how far.
+const (
+	maxNameWords = 1000
+	nameWindow   = 400
+)
+
+// downloadNames looks for the names that a script gives to downloads.
+func (w *walker) downloadNames(text string) error {
+	for _, word := range nameWords {
+		for rest := text; ; {
+			i := strings.Index(rest, word)
+			if i < 0 || w.nameWords > maxNameWords || len(w.scripts) >= maxNames {
+				break
+			}
+			w.nameWords++
+			m := downloadName.FindStringSubmatch(rest[i:min(len(rest), i+nameWindow)])
+			rest = rest[i+len(word):]
+			if m == nil {
+				continue
+			}
+			if name := unescapeScript(m[1]).text; !slices.Contains(w.scripts, name) {
+				w.scripts = append(w.scripts, name)
+			}
+		}
+	}
+	return w.ctx.Err()
+}
 
 // The words of scripts that build a file, of those that run or write what they have built, and of decoding.
 var (
@@ -78,6 +107,9 @@ var (
 
 // smuggling says what a script does that builds something from what it carries.
 func (w *walker) smuggling(text string, carries bool) error {
+	if w.body {
+		return nil
+	}
 	save, run, decode := found(text, saveWords), found(text, runWords), found(text, decodeWords)
 	switch {
 	case len(save) > 0 && (len(decode) > 0 || carries):

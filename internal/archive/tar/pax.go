@@ -31,7 +31,8 @@ const maxNumber = 1 << 60
 // add adds records, and reports whether all of them are well-formed: a length, a keyword and a value.
 func (p *pax) add(b []byte) bool {
 	ok := true
-	for len(bytes.Trim(b, "\x00")) > 0 {
+	b = bytes.TrimRight(b, "\x00")
+	for len(b) > 0 {
 		digits, _, found := bytes.Cut(b[:min(len(b), 21)], []byte(" "))
 		n, err := strconv.Atoi(string(digits))
 		if !found || err != nil || n < len(digits)+3 || n > len(b) || b[n-1] != '\n' {
@@ -46,7 +47,7 @@ func (p *pax) add(b []byte) bool {
 
 // prepend puts the newest value first.
 func prepend(all []string, value string) []string {
-	if value == "" || len(all) >= maxSame {
+	if value == "" {
 		return all
 	}
 	return slices.Insert(all, 0, strings.TrimSuffix(value, "\x00"))
@@ -55,7 +56,7 @@ func prepend(all []string, value string) []string {
 func (p *pax) set(key, value string) bool {
 	switch key {
 	case "path", "linkpath", "GNU.sparse.name":
-		if len(value) > maxPath {
+		if len(value) > maxPath || max(len(p.paths), len(p.links), len(p.sparseName)) >= maxSame {
 			return false
 		}
 	}

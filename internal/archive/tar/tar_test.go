@@ -256,6 +256,10 @@ func TestLimits(t *testing.T) {
 	if s := walk(t, paxed(record("path", strings.Repeat("n", maxPath+1)), file("a", "x")), archive.Limits{}); !s.has(archive.Unreadable, "pax") {
 		t.Errorf("a name of pax that is too long: %v", s.signs)
 	}
+	global := record("path", strings.Repeat("n", maxGlobal+1))
+	if s := walk(t, slices.Concat(data(block("x", 'g', int64(len(global)), nil), global), file("a", "x"), end), archive.Limits{}); !s.has(archive.Unreadable, "all files") {
+		t.Errorf("a name for all files that is too long: %v", s.signs)
+	}
 	for _, key := range []string{"size", "GNU.sparse.size", "GNU.sparse.realsize"} {
 		if s := walk(t, paxed(record(key, "9223372036854775807"), file("a", "x")), archive.Limits{}); !s.has(archive.Unreadable, "pax") {
 			t.Errorf("a size that is none: %v", s.signs)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/postern-mail/postern/internal/archive"
@@ -21,6 +22,7 @@ type reading struct {
 	at      int64
 	next    pending
 	global  *pax
+	shared  []string // names that global gives all files
 	entries int
 	special int  // headers of other kinds than files
 	ended   bool // blocks of zeros were seen
@@ -122,6 +124,9 @@ func (r *reading) step0(b []byte) error {
 	return nil
 }
 
+// maxGlobal is how many octets of names may be given to each of the files that follow.
+const maxGlobal = 4 << 10
+
 // maxMeta is the largest pax header that is read.
 const maxMeta = 1 << 20
 
@@ -151,6 +156,15 @@ func (r *reading) meta(h *header) error {
 		r.next.link = append(r.next.link, cString(b))
 	case typeGlobal:
 		r.note(r.global.add(b))
+		total := 0
+		for _, name := range slices.Concat(r.global.paths, r.global.links) {
+			total += len(name)
+		}
+		if total > maxGlobal {
+			r.say(archive.Unreadable, "pax", "the names that a pax header gives all files are too long")
+			r.global.paths, r.global.links = nil, nil
+		}
+		r.shared = names(r.global.paths...)
 	default:
 		if r.next.pax == nil {
 			r.next.pax = &pax{}
@@ -244,15 +258,17 @@ func plain(kind byte) bool { return kind == '0' || kind == 0 || kind == '7' }
 
 // names gives all names of a file, the one first that readers of its dialect take.
 func (r *reading) names(h *header, own *pax) []string {
-	var all []string
-	all = append(all, own.sparseName...)
-	all = append(all, own.paths...)
-	all = append(all, r.next.long...)
-	all = append(all, r.global.paths...)
+	all := names(slices.Concat(own.sparseName, own.paths, r.next.long)...)
+	last := []string{h.name}
 	if h.prefix != "" {
-		all = append(all, h.prefix+"/"+h.name)
+		last = []string{h.prefix + "/" + h.name, h.name}
 	}
-	return names(append(all, h.name)...)
+	for _, name := range slices.Concat(r.shared, names(last...)) {
+		if !slices.Contains(all, name) {
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 func (r *reading) target(h *header, own *pax) string {

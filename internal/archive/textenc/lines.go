@@ -2,6 +2,7 @@ package textenc
 
 import (
 	"bytes"
+	"context"
 	"io"
 
 	"github.com/postern-mail/postern/internal/archive"
@@ -23,17 +24,24 @@ type line struct {
 // lines gives the lines of a file, which end in LF, CR LF or CR alone.
 type lines struct {
 	line
+	ctx    context.Context
 	f      *archive.File
 	buf    []byte
 	base   int64 // where buf begins in the file
 	pos    int   // where the next line begins in buf
-	lf, cr int   // the first LF and CR in buf from pos on, len(buf) for none, -1 for unknown
+	lf, cr mark  // the first LF and CR in buf from pos on
 	eof    bool
 	err    error
 }
 
-func linesOf(f *archive.File) *lines {
-	return &lines{f: f, lf: -1, cr: -1, buf: make([]byte, 0, min(window, f.Size()))}
+// mark is a place in buf, before which there is none like it from another place on.
+type mark struct{ from, at int }
+
+// unknown is a mark that is right for no place.
+var unknown = mark{0, -1}
+
+func linesOf(ctx context.Context, f *archive.File) *lines {
+	return &lines{ctx: ctx, f: f, lf: unknown, cr: unknown, buf: make([]byte, 0, min(window, f.Size()))}
 }
 
 // next goes to the next line. It is false at the end and where the file can't be read.
@@ -45,17 +53,12 @@ func (l *lines) next() bool {
 	if rest == 0 || l.err != nil {
 		return false
 	}
-	if l.lf < l.pos {
-		l.lf = l.find('\n')
-	}
-	if l.cr < l.pos {
-		l.cr = l.find('\r')
-	}
+	lf, cr := l.find(&l.lf, '\n'), l.find(&l.cr, '\r')
 	l.cont = l.cut
-	end, after := min(l.lf, l.cr), 0
+	end, after := min(lf, cr), 0
 	if l.cut = end-l.pos > longest; l.cut {
 		end, after = l.pos+longest, l.pos+longest
-	} else if after = min(end+1, len(l.buf)); l.cr+1 == l.lf && end == l.cr && l.lf < len(l.buf) {
+	} else if after = min(end+1, len(l.buf)); cr+1 == lf && lf < len(l.buf) {
 		after++
 	}
 	l.text = l.buf[l.pos:end]
@@ -64,18 +67,25 @@ func (l *lines) next() bool {
 	return true
 }
 
-func (l *lines) find(c byte) int {
-	if i := bytes.IndexByte(l.buf[l.pos:], c); i >= 0 {
-		return l.pos + i
+// find gives the first place of an octet from pos on, len(buf) for none. Going back must not cost a search of all.
+func (l *lines) find(m *mark, c byte) int {
+	if l.pos < m.from || l.pos > m.at {
+		*m = mark{l.pos, len(l.buf)}
+		if i := bytes.IndexByte(l.buf[l.pos:], c); i >= 0 {
+			m.at = l.pos + i
+		}
 	}
-	return len(l.buf)
+	return m.at
 }
 
 // fill reads on behind the octets that are left.
 func (l *lines) fill() {
+	if l.err = l.ctx.Err(); l.err != nil {
+		return
+	}
 	l.base += int64(l.pos)
 	kept := copy(l.buf[:cap(l.buf)], l.buf[l.pos:])
-	l.pos, l.lf, l.cr = 0, -1, -1
+	l.pos, l.lf, l.cr = 0, unknown, unknown
 	n, err := l.f.ReadAt(l.buf[kept:cap(l.buf)], l.base+int64(kept))
 	l.buf = l.buf[:kept+n]
 	if err != nil && err != io.EOF {
@@ -88,10 +98,10 @@ func (l *lines) fill() {
 func (l *lines) seek(off int64) {
 	l.cut = false
 	if in := off - l.base; in >= 0 && in <= int64(len(l.buf)) {
-		l.pos, l.lf, l.cr = int(in), -1, -1
+		l.pos = int(in)
 		return
 	}
-	l.buf, l.base, l.pos, l.lf, l.cr, l.eof = l.buf[:0], off, 0, -1, -1, false
+	l.buf, l.base, l.pos, l.lf, l.cr, l.eof = l.buf[:0], off, 0, unknown, unknown, false
 }
 
 // decoder reads what the lines of a file decode to.

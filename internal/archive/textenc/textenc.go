@@ -39,14 +39,8 @@ type Find struct {
 // context, of reading f, of the disk, of visit, or an *archive.ErrBudget where the text holds more than the budget
 // allows: what was decoded until then has been visited.
 func Scan(ctx context.Context, f *archive.File, b *archive.Budget, visit func(Find, *archive.File) error) error {
-	s := &scanner{ctx: ctx, f: f, b: b, visit: visit, lines: linesOf(f)}
-	checked := int64(0)
+	s := &scanner{ctx: ctx, f: f, b: b, visit: visit, lines: linesOf(ctx, f)}
 	for s.lines.next() {
-		if at := s.lines.start; at-checked >= window {
-			if checked = at; ctx.Err() != nil {
-				return ctx.Err()
-			}
-		}
 		if s.lines.cont {
 			continue
 		}
@@ -54,10 +48,7 @@ func Scan(ctx context.Context, f *archive.File, b *archive.Budget, visit func(Fi
 			return err
 		}
 	}
-	if s.lines.err != nil {
-		return s.lines.err
-	}
-	return ctx.Err()
+	return s.lines.err
 }
 
 // Walk tells of each file that lies in a text; it has the shape of archive.Walk.
@@ -85,7 +76,8 @@ type scanner struct {
 	b     *archive.Budget
 	visit func(Find, *archive.File) error
 	lines *lines
-	last  int64 // where the last find ended
+	last  int64  // where the last find ended
+	kept  []byte // of the line with which a file begins
 }
 
 // try looks for a file that begins with the current line, and leaves the lines behind it.
@@ -142,5 +134,5 @@ func (s *scanner) found(f Find, content io.Reader) error {
 
 // section gives the octets from start to end, line by line.
 func (s *scanner) section(start, end int64, decode func([]byte, *line) []byte) *decoder {
-	return &decoder{lines: linesOf(s.f.Section(start, end-start)), decode: decode}
+	return &decoder{lines: linesOf(s.ctx, s.f.Section(start, end-start)), decode: decode}
 }

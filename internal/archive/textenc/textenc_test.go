@@ -140,6 +140,8 @@ func binHexed(name string, data, resource []byte) string {
 	return out + ":\n"
 }
 
+var escaped = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
 func TestScan(t *testing.T) {
 	data := random(200)
 	s := string(data)
@@ -163,6 +165,10 @@ func TestScan(t *testing.T) {
 		{"uu junk between", "", "begin 644 x\n" + eol(coded(data, uuDigits), "\nNobody reads this line.\n") + "`\nend\n", "", []got{{UU, "x", s, "", ""}}},
 		{"uu empty", "", "begin 644 x\n`\nend\n", "", []got{{UU, "x", "", "", ""}}},
 		{"uu no mode", "", "begin  x.exe\n" + coded(data, uuDigits) + "`\nend\n", "", []got{{UU, "x.exe", s, "", ""}}},
+		{"uu odd mode", "", "begin 64 x.exe\n" + coded(data, uuDigits) + "`\nend\n", "", []got{{UU, "x.exe|64 x.exe", s, "", ""}}},
+		{"uu no name", "", "begin 644 \n" + coded(data, uuDigits) + "`\nend\n", "", []got{{UU, "644", s, "", ""}}},
+		{"uu in HTML", "<pre>\n", "begin 644 x\n" + escaped.Replace(coded(data, uuDigits)) + "`\nend\n", "</pre>\n", []got{{UU, "x", s, "", ""}}},
+		{"uu behind its end", "", "begin 644 x\n" + coded(data[:90], uuDigits) + "`\n" + coded(data[90:], uuDigits) + "`\nend\n", "", []got{{UU, "x", s, "", ""}}},
 		{"uu honest", "begin 644 is how uuencode starts,\nand it goes on with lines\nof data.\n", "", "", nil},
 		{"uu honest 2", "begin  with the end\nAT NO TIME\nend\n", "", "", nil},
 		{"uu quoted", "> begin 644 x\n> " + eol(coded(data, uuDigits), "\n> ") + "`\n> end\n", "", "", nil},

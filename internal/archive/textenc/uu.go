@@ -3,6 +3,7 @@ package textenc
 import (
 	"bytes"
 	"encoding/base64"
+	"strings"
 
 	"github.com/postern-mail/postern/internal/archive/note"
 )
@@ -12,9 +13,11 @@ const patience = 64
 
 // open is the line with which a uuencoded file begins (POSIX.1 uuencode; the options -m and -e of GNU sharutils).
 type open struct {
-	base64 bool
-	mode   bool // it says the permissions, as it must
-	names  []string
+	base64  bool
+	encoded bool   // the name is in base64
+	mode    bool   // it says the permissions, as it must
+	rest    []byte // the permissions and the name, valid as long as the line is
+	name    []byte
 }
 
 // opening reads such a line. Some readers take it in any case, and old Outlook also without permissions.
@@ -23,36 +26,65 @@ func opening(text []byte) (o open, ok bool) {
 	if !ok {
 		return o, false
 	}
-	encoded := false
-	if rest, ok = cutFold(rest, "-base64"); ok {
-		o.base64 = true
-	}
-	if rest, ok = cutFold(rest, "-encoded"); ok {
-		encoded = true
-	}
+	rest, o.base64 = cutFold(rest, "-base64")
+	rest, o.encoded = cutFold(rest, "-encoded")
 	name := bytes.TrimLeft(rest, " \t")
 	if len(name) == len(rest) {
 		return o, false
 	}
+	o.rest = name
 	digits := 0
-	for digits < len(name) && name[digits] >= '0' && name[digits] <= '7' {
+	for digits < len(name) && name[digits] >= '0' && name[digits] <= '9' {
 		digits++
 	}
-	if digits >= 3 && digits <= 6 && (digits == len(name) || name[digits] == ' ' || name[digits] == '\t') {
-		o.mode = true
+	if digits > 0 && (digits == len(name) || name[digits] == ' ' || name[digits] == '\t') {
+		o.mode = digits >= 3 && digits <= 7 && !bytes.ContainsAny(name[:digits], "89")
 		name = name[digits:]
 	}
-	name = bytes.Trim(name, " \t")
-	if encoded {
+	o.name = name
+	return o, true
+}
+
+// names gives the names that readers make of the line.
+func (o open) names() (names []string) {
+	name := bytes.Trim(o.name, " \t")
+	if o.encoded {
 		if decoded, err := base64.StdEncoding.DecodeString(string(name)); err == nil {
-			o.names = note.Add(o.names, decoded)
+			names = note.Add(names, decoded)
 		}
 	}
-	o.names = note.Add(o.names, name)
+	names = note.Add(names, name)
 	if bare := bytes.Trim(name, `"'`); len(bare) < len(name) {
-		o.names = note.Add(o.names, bare)
+		names = note.Add(names, bare)
 	}
-	return o, true
+	if !o.mode || len(names) == 0 {
+		names = note.Add(names, o.rest)
+	}
+	return names
+}
+
+// escapes are those of HTML, which some readers undo in lines that are no data else.
+var escapes = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")
+
+// plain gives a line without the escapes of HTML, where it is from HTML.
+func plain(text []byte) []byte {
+	if bytes.IndexByte(text, '&') < 0 || bytes.IndexByte(text, ';') < 0 || len(text) > longLine*5 {
+		return text
+	}
+	if f, _ := uuCoding.data(text); f == exact || f == trimmed {
+		return text
+	}
+	return []byte(escapes.Replace(string(text)))
+}
+
+// blank reports whether a line has nothing but blanks.
+func blank(text []byte) bool {
+	for _, c := range text {
+		if c != ' ' && c != '\t' {
+			return false
+		}
+	}
+	return true
 }
 
 // cutFold cuts a prefix in any case; without it, text is given back.
@@ -104,7 +136,7 @@ var uuCoding, xxCoding = func() (uu, xx *coding) {
 
 // data gives the form of a line, and how many octets it holds by its first one.
 func (c *coding) data(text []byte) (form, int) {
-	if len(bytes.Trim(text, " \t")) == 0 {
+	if blank(text) {
 		return empty, 0
 	}
 	n := int(c.value[text[0]])
@@ -113,7 +145,7 @@ func (c *coding) data(text []byte) (form, int) {
 	}
 	text = text[1:]
 	if n == 0 {
-		if len(bytes.TrimRight(text, " \t")) == 0 {
+		if blank(text) {
 			return empty, 0
 		}
 		return junk, 0
@@ -189,10 +221,11 @@ func (b *body) takes() (t [allForms]bool) {
 // uu reads a file that begins with the current line.
 func (s *scanner) uu(o open) error {
 	start, after := s.lines.start, s.lines.end
+	o.rest, o.name = s.keep(o.rest, o.name)
 	if o.base64 {
 		return s.uuBase64(o, start)
 	}
-	bodies := []*body{{coding: uuCoding, end: after}, {coding: xxCoding, end: after}}
+	bodies := [...]body{{coding: uuCoding, end: after}, {coding: xxCoding, end: after}}
 	closed, idle := int64(0), 0
 	for closed == 0 && idle < patience && s.lines.next() {
 		if s.lines.cont {
@@ -202,12 +235,16 @@ func (s *scanner) uu(o open) error {
 			closed = s.lines.end
 			break
 		}
-		if next, ok := opening(s.lines.text); ok && next.mode {
-			break
+		text := plain(s.lines.text)
+		if _, ok := opening(text); ok {
+			if f, _ := uuCoding.data(text); f != exact {
+				break
+			}
 		}
 		idle++
-		for _, b := range bodies {
-			f, _ := b.data(s.lines.text)
+		for i := range bodies {
+			b := &bodies[i]
+			f, _ := b.data(text)
 			if b.forms[f]++; f > empty {
 				b.end, idle = s.lines.end, 0
 			}
@@ -216,26 +253,33 @@ func (s *scanner) uu(o open) error {
 	if s.lines.err != nil {
 		return s.lines.err
 	}
-	best := bodies[0]
-	if x := bodies[1]; x.forms[exact] > best.forms[exact] {
+	best := &bodies[0]
+	if x := &bodies[1]; x.forms[exact] > best.forms[exact] {
 		best = x
 	}
 	if !best.worth(o, closed > 0) {
 		s.lines.seek(after)
 		return nil
 	}
-	f := Find{Kind: UU, Start: start, End: max(best.end, closed), Names: o.names}
+	f := Find{Kind: UU, Start: start, End: max(best.end, closed), Names: o.names()}
 	if best.coding == xxCoding {
 		f.Kind = XX
 	}
 	s.lines.seek(f.End)
-	takes := best.takes()
+	takes, coding := best.takes(), best.coding
 	return s.found(f, s.section(after, best.end, func(dst []byte, l *line) []byte {
-		if form, n := best.data(l.text); takes[form] && !l.cont {
-			return best.decode(dst, l.text, n)
+		text := plain(l.text)
+		if form, n := coding.data(text); takes[form] && !l.cont {
+			return coding.decode(dst, text, n)
 		}
 		return dst
 	}))
+}
+
+// keep copies what a line says before the next line is read.
+func (s *scanner) keep(rest, name []byte) (keptRest, keptName []byte) {
+	s.kept = append(s.kept[:0], rest...)
+	return s.kept, s.kept[len(rest)-len(name):]
 }
 
 // uuBase64 reads a file in the other coding of POSIX uuencode, which ends with a line of four equal signs.
@@ -263,7 +307,7 @@ func (s *scanner) uuBase64(o open, start int64) error {
 		s.lines.seek(after)
 		return nil
 	}
-	f := Find{Kind: UUBase64, Start: start, End: max(end, last), Names: o.names}
+	f := Find{Kind: UUBase64, Start: start, End: max(end, last), Names: o.names()}
 	s.lines.seek(f.End)
 	decode := new(sextetReader)
 	return s.found(f, s.section(after, last, func(dst []byte, l *line) []byte {

@@ -2,18 +2,13 @@ package textenc
 
 import (
 	"bytes"
-	"context"
 	"hash"
 	"hash/crc32"
 	"io"
-	"regexp"
 	"strconv"
 
 	"github.com/postern-mail/postern/internal/archive/note"
 )
-
-// keyword finds what a line of yEnc says: yEnc 1.3. The name comes last and may hold blanks.
-var keyword = regexp.MustCompile(`\b([a-z0-9]+)=([^ \t]+)`)
 
 // yHead is a =ybegin line.
 type yHead struct {
@@ -29,10 +24,13 @@ func yHeadOf(text []byte) (h yHead, ok bool) {
 	return h, named && (lined || h.size != "")
 }
 
+// yWords gives what a line of yEnc says: yEnc 1.3. The name, which may hold blanks, is not among it.
 func yWords(text []byte) map[string]string {
 	words := map[string]string{}
-	for _, m := range keyword.FindAllSubmatch(text, 8) {
-		words[string(m[1])] = string(m[2])
+	for _, word := range bytes.Fields(text[:min(len(text), 256)]) {
+		if key, value, ok := bytes.Cut(word, []byte("=")); ok && len(key) > 0 {
+			words[string(key)] = string(value)
+		}
 	}
 	return words
 }
@@ -96,7 +94,7 @@ func (s *scanner) yDamage(f Find, head yHead, last map[string]string, parts int)
 		return damageNoEnd, nil
 	}
 	sum := crc32.NewIEEE()
-	size, err := io.Copy(sum, ctxReader{s, s.section(f.Start, f.End, new(yReader).line)})
+	size, err := io.Copy(sum, s.section(f.Start, f.End, new(yReader).line))
 	if err != nil {
 		return "", err
 	}
@@ -114,19 +112,6 @@ func (s *scanner) yDamage(f Find, head yHead, last map[string]string, parts int)
 func sameCRC(sum hash.Hash32, said string) bool {
 	n, err := strconv.ParseUint(said, 16, 64)
 	return said == "" || err != nil || uint32(n) == sum.Sum32()
-}
-
-// ctxReader ends with the context of a scan.
-type ctxReader struct {
-	s *scanner
-	r io.Reader
-}
-
-func (r ctxReader) Read(p []byte) (int, error) {
-	if err := context.Cause(r.s.ctx); err != nil {
-		return 0, err
-	}
-	return r.r.Read(p)
 }
 
 // yReader decodes the data lines of one or several parts.

@@ -30,11 +30,15 @@ func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Vis
 	w := &walk{ctx: ctx, f: f, b: b, t: tell.New(b, v), known: map[place]*item{}}
 	err := w.image()
 	var spent *archive.ErrBudget
-	if errors.As(err, &spent) {
-		// What was found until then is told of, without content.
-		return w.t.Problem("", spent)
+	if !errors.As(err, &spent) {
+		return err
 	}
-	return err
+	for _, it := range w.items { // what was found until then
+		if err := w.t.File(it.entry()); err != nil {
+			return err
+		}
+	}
+	return w.t.Problem("", spent)
 }
 
 // place is what an item is known by: the same octets are the same file, whatever tree it is found in.
@@ -87,15 +91,20 @@ func (w *walk) add(it *item) error {
 	return nil
 }
 
-// tell hands on all items, and forgets them. The error may be a *archive.ErrBudget.
+// entry gives an item without its content.
+func (it *item) entry() *archive.Entry {
+	return &archive.Entry{Names: it.names, Folder: it.folder, Link: it.link, Size: it.size}
+}
+
+// tell hands on all items, and forgets them. The error may be a *archive.ErrBudget; those that are left then are kept.
 func (w *walk) tell() error {
-	items := w.items
-	w.items, w.known = nil, map[place]*item{}
-	for _, it := range items {
+	w.known = map[place]*item{}
+	for ; len(w.items) > 0; w.items = w.items[1:] {
+		it := w.items[0]
 		if err := w.ctx.Err(); err != nil {
 			return err
 		}
-		e := &archive.Entry{Names: it.names, Folder: it.folder, Link: it.link, Size: it.size}
+		e := it.entry()
 		if it.problem != nil {
 			if err := w.t.Problem(tell.Name(e), it.problem); err != nil {
 				return err

@@ -1,0 +1,133 @@
+//go:build accept
+
+package accept
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/attachments"
+	"github.com/postern-mail/postern/mail"
+)
+
+// attachmentsFilter makes the filter with its defaults.
+func attachmentsFilter(t *testing.T) filter.Filter {
+	t.Helper()
+	_, f, err := attachments.Factory.New(filter.Env{Name: "attachments", Hostname: "mx.example.org"}, func(any) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// judged is what the filter made of one message.
+type judged struct {
+	filter.Result
+	changed bool // the octets that leave are other ones
+}
+
+// judge runs the filter on a message as scan does: LF line ends are made CRLF.
+func judge(t *testing.T, f filter.Filter, raw []byte) (judged, error) {
+	t.Helper()
+	g := mail.NewIngest(mail.IngestOptions{})
+	if _, err := g.Write(raw); err != nil {
+		t.Fatal(err)
+	}
+	blob, faults, err := g.Blob()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := mail.NewContent(blob, faults, mail.Limits{})
+	defer c.Release()
+	res, err := f.Check(context.Background(), &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{ID: "id"}, Content: c})
+	if err != nil {
+		return judged{}, err
+	}
+	m, err := mail.Rewrite(c, res.Edits, res.Rebuild)
+	if err != nil {
+		return judged{}, err
+	}
+	defer m.Release()
+	var before, after bytes.Buffer
+	if _, err := io.Copy(&before, io.NewSectionReader(c.Blob(), 0, c.Blob().Size())); err != nil {
+		return judged{}, err
+	}
+	if _, err := m.WriteTo(&after); err != nil {
+		return judged{}, err
+	}
+	return judged{res, !bytes.Equal(before.Bytes(), after.Bytes())}, nil
+}
+
+// classFound reports whether a result names something in a part that the configuration acts on.
+func classFound(res filter.Result) bool {
+	return slices.ContainsFunc(res.Findings, func(f filter.Finding) bool {
+		return strings.HasPrefix(f.Symbol, "ATTACHMENT_") || f.Symbol == "MIME_OUTSIDE"
+	})
+}
+
+// Honest mail leaves as it came, but for what belongs to a class, and for what is malformed.
+func TestHonestMail(t *testing.T) {
+	f := attachmentsFilter(t)
+	var rows, rebuilt [][]string
+	for _, corpus := range []string{"spam/spamassassin/.*-ham-", "spam/csdmc2010/ham/"} {
+		kinds := map[string]int{}
+		var total, untouched, rebuilds, stripped, held int
+		for _, m := range archives(t) {
+			if !regexp.MustCompile(corpus).MatchString(m.name) {
+				continue
+			}
+			raw, err := m.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := judge(t, f, raw)
+			if err != nil {
+				t.Errorf("%s: %v", m.name, err)
+				continue
+			}
+			total++
+			switch {
+			case !res.changed && res.Propose < filter.Quarantine:
+				untouched++
+			case res.changed && !res.Rebuild && !classFound(res.Result):
+				t.Errorf("%s: changed, and nothing was found: %v", m.name, res.Findings)
+			}
+			if res.Propose >= filter.Quarantine {
+				held++
+			}
+			if len(res.Edits) > 0 {
+				stripped++
+			}
+			if res.Rebuild {
+				rebuilds++
+			}
+			for _, x := range res.Findings {
+				kinds[x.Symbol]++
+				if x.Symbol == "MIME_AMBIGUOUS" {
+					rebuilt = append(rebuilt, []string{m.name, x.Detail})
+				} else if res.changed || res.Propose > 0 {
+					t.Logf("%s: %s %s", m.name, x.Symbol, x.Detail)
+				}
+			}
+		}
+		var symbols []string
+		for _, k := range slices.Sorted(maps.Keys(kinds)) {
+			symbols = append(symbols, fmt.Sprintf("%s %d", k, kinds[k]))
+		}
+		rows = append(rows, []string{corpus, fmt.Sprint(total), fmt.Sprint(untouched), fmt.Sprint(rebuilds), fmt.Sprint(stripped), fmt.Sprint(held), strings.Join(symbols, ", ")})
+	}
+	table("Honest mail", "go test -tags accept -run TestHonestMail ./internal/accept",
+		[]string{"corpus", "messages", "left octet for octet", "rebuilt", "a part removed", "quarantined or refused", "findings"}, rows)
+	table("Honest mail that was rebuilt, and why", "go test -tags accept -run TestHonestMail ./internal/accept", []string{"message", "defect"}, rebuilt)
+	for _, r := range slices.Concat(rows, rebuilt) {
+		t.Log(strings.Join(r, " | "))
+	}
+}

@@ -2,7 +2,11 @@
 // same fault. It is not where signs are judged.
 package signs
 
-import "github.com/postern-mail/postern/internal/archive"
+import (
+	"slices"
+
+	"github.com/postern-mail/postern/internal/archive"
+)
 
 // Limits of what one container may say.
 const (
@@ -22,7 +26,7 @@ type topic struct {
 	what string
 }
 
-// Add adds a sign unless enough was said of its kind and topic. A kind that was not said yet is always added.
+// Add adds a sign unless it was said, or enough was said of its kind and topic. A kind that was not said yet is always added.
 func (l *List) Add(kind archive.Kind, what, why string) {
 	if l.topics == nil {
 		l.topics = map[topic]int{}
@@ -32,11 +36,15 @@ func (l *List) Add(kind archive.Kind, what, why string) {
 	if !fresh && (len(l.all) >= inAll || l.topics[t] >= perTopic) {
 		return
 	}
+	s := archive.Sign{Kind: kind, Why: why}
+	if slices.Contains(l.all, s) {
+		return
+	}
 	l.topics[k]++
 	if what != "" {
 		l.topics[t]++
 	}
-	l.all = append(l.all, archive.Sign{Kind: kind, Why: why})
+	l.all = append(l.all, s)
 }
 
 // All gives what was added, in order.

@@ -29,7 +29,8 @@ func TestList(t *testing.T) {
 		t.Errorf("%d signs of one topic", len(l.All()))
 	}
 	for i := range 100 {
-		l.Add(archive.Unreadable, fmt.Sprint(i), "")
+		l.Add(archive.Unreadable, fmt.Sprint(i), fmt.Sprint("of topic ", i))
+		l.Add(archive.Unreadable, "again", "of topic 0")
 	}
 	if len(l.All()) != inAll {
 		t.Errorf("%d signs", len(l.All()))

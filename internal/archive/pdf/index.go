@@ -217,9 +217,13 @@ func (w *walker) objects(num int64) ([]*object, error) {
 			o.num = num
 		}
 		all = append(all, o)
+		w.work -= followWork
 	}
 	return all, nil
 }
+
+// followWork is what following a reference counts as, in octets that are lexed.
+const followWork = 64
 
 // resolve gives each object that v may stand for: what its reference leads to, or itself as a part of o.
 func (w *walker) resolve(v value, o *object) ([]*object, error) {
@@ -227,6 +231,9 @@ func (w *walker) resolve(v value, o *object) ([]*object, error) {
 }
 
 func (w *walker) follow(v value, o *object, left int) ([]*object, error) {
+	if w.work -= followWork; w.work < 0 {
+		return nil, errWork
+	}
 	if v.kind != reference {
 		return []*object{{at: o.at, num: o.num, gen: o.gen, value: v, stream: -1, plain: o.plain}}, nil
 	}

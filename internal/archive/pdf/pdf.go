@@ -61,7 +61,7 @@ func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Vis
 // How much may be read of a file's own octets, those of its object streams included: each once to find the objects, and
 // those that matter again. What is far above that is read again and again.
 const (
-	freeWork   = 32 << 20
+	freeWork   = 4 << 20
 	workFactor = 16
 )
 

@@ -187,13 +187,20 @@ func (l *look) finish(x *exam) error {
 // the file's own reasons.
 type inside struct {
 	*look
-	x     *exam
-	loose bool // what is found has no name and type that anybody would go by
+	x      *exam
+	loose  bool // what is found has no name and type that anybody would go by
+	bodies bool // texts without a name are the bodies of a message
+	stream bool // what is found has the name of the file but for its last extension, too
+	opened bool // what is encrypted was looked into all the same
 }
 
 // walk runs a reader of containers over f, for x.
 func (l *look) walk(x *exam, walk archive.Walk, f *archive.File, loose bool) error {
-	err := walk(l.ctx, f, l.budget, &inside{look: l, x: x, loose: loose})
+	return l.run(walk, f, &inside{look: l, x: x, loose: loose})
+}
+
+func (l *look) run(walk archive.Walk, f *archive.File, v *inside) error {
+	err := walk(l.ctx, f, l.budget, v)
 	if err == errEnough {
 		return nil
 	}
@@ -205,7 +212,7 @@ var errEnough = fmt.Errorf("attachments: enough")
 
 // File implements archive.Visitor.
 func (v *inside) File(e *archive.Entry) error {
-	if e.Folder || e.Link != "" {
+	if (e.Folder || e.Link != "") && e.File == nil {
 		return nil
 	}
 	v.files++
@@ -218,8 +225,12 @@ func (v *inside) File(e *archive.Entry) error {
 	for _, n := range e.Names {
 		inner.names = append(inner.names, readName(n))
 	}
+	if v.stream {
+		inner.names = append(inner.names, v.x.without()...)
+	}
 	if e.Type != "" && !v.loose {
 		inner.types = []string{e.Type}
+		inner.body = v.bodies && len(e.Names) == 0 && (e.Type == "text/html" || e.Type == "text/plain")
 	}
 	if inner.file != nil && v.budget.Err() == nil { // else it is a bomb, and nothing in it can be worse
 		inner.size = inner.file.Size()
@@ -249,8 +260,21 @@ func cmpSymbol(h hit) string {
 
 // Sign implements archive.Visitor.
 func (v *inside) Sign(s archive.Sign) error {
+	if v.opened && s.Kind == archive.Encrypted {
+		return nil
+	}
 	v.x.addInner(v.classHit(class(s.Kind), s.Why))
 	return nil
+}
+
+// without gives the names of a file without their last extension, as unpackers of single streams do.
+func (x *exam) without() (names []fileName) {
+	for _, n := range x.names {
+		if i := strings.LastIndexByte(n.raw, '.'); i > 0 {
+			names = append(names, readName(n.raw[:i]))
+		}
+	}
+	return names
 }
 
 // maxInnerHits is how many reasons from inside of a file are kept.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/postern-mail/postern/internal/archive/office"
+	envelope "github.com/postern-mail/postern/internal/archive/sealed"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -13,14 +15,10 @@ import (
 // encoded as a whole, against RFC 2046 5.2.1. It is looked through as a content of its own. No edit can reach into
 // it; whatever is found there counts against the file as a whole.
 
-// mimeEntity is the type by which a container says that a file is a MIME entity: a header of content fields, and a
-// body (RFC 8551 3.1).
-const mimeEntity = "application/mime-entity"
-
 // isMessage reports whether a file is taken for a message for its type or name.
 func (x *exam) isMessage() bool {
 	return (x.part == nil || x.part.IsLeaf()) && !x.body &&
-		(x.declares("message/rfc822", "message/global", "message/news", mimeEntity) || x.endsIn("eml", "mht", "mhtml", "mim", "mime", "nws")) &&
+		(x.declares("message/rfc822", "message/global", "message/news", envelope.Entity) || x.endsIn("eml", "mht", "mhtml", "mim", "mime", "nws")) &&
 		(x.kind.mediaType == "" || strings.HasPrefix(x.kind.mediaType, "text/"))
 }
 
@@ -31,7 +29,15 @@ func encodedWhole(p *mail.Part) bool {
 }
 
 // openMessage looks through a message that is a file.
-func (l *look) openMessage(x *exam) error { return l.nested(x, "", x.file.Reader()) }
+func (l *look) openMessage(x *exam) error {
+	if x.endsIn("mht", "mhtml", "doc", "xls") {
+		// A page as Word and Excel save it is theirs, too.
+		if err := l.walk(x, office.WalkMHTML, x.file, false); err != nil {
+			return err
+		}
+	}
+	return l.nested(x, "", x.file.Reader())
+}
 
 // readEncoded looks through an encoded message or multipart: clients that do not decode it take the octets as they
 // are.

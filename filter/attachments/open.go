@@ -15,7 +15,9 @@ import (
 	"github.com/postern-mail/postern/internal/archive/pdf"
 	"github.com/postern-mail/postern/internal/archive/rar"
 	"github.com/postern-mail/postern/internal/archive/rtf"
+	envelope "github.com/postern-mail/postern/internal/archive/sealed"
 	"github.com/postern-mail/postern/internal/archive/sevenzip"
+	"github.com/postern-mail/postern/internal/archive/sheet"
 	"github.com/postern-mail/postern/internal/archive/stream"
 	"github.com/postern-mail/postern/internal/archive/tar"
 	"github.com/postern-mail/postern/internal/archive/textenc"
@@ -29,14 +31,6 @@ var textWalk archive.Walk = textenc.Walk
 // walks are the readers of containers, by the media type that detect gives. A zip file and a compound file have
 // readers that depend on what they are.
 var walks = map[string]archive.Walk{
-	"application/gzip":                  stream.Walk,
-	"application/x-compress":            stream.Walk,
-	"application/x-bzip2":               stream.Walk,
-	"application/x-xz":                  stream.Walk,
-	"application/x-lzip":                stream.Walk,
-	"application/x-lzma":                stream.Walk,
-	"application/zstd":                  stream.Walk,
-	"application/x-lz4":                 stream.Walk,
 	"application/x-tar":                 tar.Walk,
 	"application/x-cpio":                tar.Walk,
 	"application/x-archive":             tar.Walk,
@@ -45,13 +39,21 @@ var walks = map[string]archive.Walk{
 	"application/vnd.ms-cab-compressed": cab.Walk,
 	"application/rtf":                   rtf.Walk,
 	"application/pdf":                   pdf.Walk,
-	"application/ms-tnef":               tnef.Walk,
 	"application/onenote":               onenote.Walk,
-	"application/x-sylk":                office.WalkSYLK,
+	"application/x-sylk":                sheet.Walk,
+	"application/pkcs7-mime":            envelope.Walk,
+	"application/pgp-encrypted":         envelope.Walk,
+	"application/applefile":             envelope.Walk,
 	"text/html":                         markup.Walk,
 	"application/xhtml+xml":             markup.Walk,
 	"image/svg+xml":                     markup.Walk,
 	"application/xml":                   markup.Walk,
+}
+
+// streams are the media types of single files that are packed.
+var streams = map[string]bool{
+	"application/gzip": true, "application/x-compress": true, "application/x-bzip2": true, "application/x-xz": true,
+	"application/x-lzip": true, "application/x-lzma": true, "application/zstd": true, "application/x-lz4": true, "application/x-lzop": true,
 }
 
 // open looks into a file, in every way in which somebody may open it: by what it is, and as what it may be beside
@@ -71,12 +73,16 @@ func (l *look) open(x *exam) error {
 		err = l.openOLE(x)
 	case x.kind.class == diskImage:
 		err = l.walk(x, volume.Walk, x.file, false)
+	case t == "application/ms-tnef":
+		err = l.run(tnef.Walk, x.file, &inside{look: l, x: x, bodies: true})
+	case streams[t]:
+		err = l.run(stream.Walk, x.file, &inside{look: l, x: x, stream: true})
 	case t == "message/rfc822" || x.isMessage():
 		err = l.openMessage(x)
 	case walk != nil:
 		err = l.walk(x, walk, x.file, false)
 	case t == "" || strings.HasPrefix(t, "application/"):
-		err = l.openForeign(x)
+		err = l.openOther(x)
 	}
 	if err != nil {
 		return err
@@ -114,13 +120,28 @@ func (l *look) openZip(x *exam) error {
 	return l.walk(x, walk, x.file, false)
 }
 
-// openForeign says of a container of a kind that is not known that nobody has looked into it.
-func (l *look) openForeign(x *exam) error {
+// openOther looks into what detect knows no type of that has a reader; and says of a container of a kind that is not
+// known that nobody has looked into it.
+func (l *look) openOther(x *exam) error {
 	head, err := x.file.Head(headSize)
-	if err != nil || !foreign.Is(head) {
+	if err != nil {
 		return err
 	}
-	return l.walk(x, foreign.Walk, x.file, false)
+	switch {
+	case office.IsBIFF(head):
+		return l.walk(x, office.WalkBIFF, x.file, false)
+	case office.IsActiveMime(head):
+		return l.walk(x, office.WalkActiveMime, x.file, false)
+	case rtf.Is(head):
+		return l.walk(x, rtf.Walk, x.file, false)
+	case envelope.IsCMS(head), envelope.IsPGP(head), envelope.IsApple(head):
+		return l.walk(x, envelope.Walk, x.file, false)
+	case sheet.Is(head):
+		return l.walk(x, sheet.Walk, x.file, false)
+	case foreign.Is(head):
+		return l.walk(x, foreign.Walk, x.file, false)
+	}
+	return nil
 }
 
 // openHidden looks for an archive behind something else: readers of zip files begin at the end of a file.
@@ -152,7 +173,7 @@ func (l *look) openText(x *exam) error {
 	}
 	switch {
 	case x.endsIn("csv", "tsv", "tab"), x.declares("text/csv"):
-		return l.walk(x, office.WalkCSV, x.file, false)
+		return l.walk(x, sheet.Walk, x.file, false)
 	case x.kind.mediaType == "" && (x.declares("text/html") || x.endsIn("htm", "html", "shtml", "xhtml", "mht", "mhtml", "svg")):
 		return l.walk(x, markup.Walk, x.file, false)
 	case x.kind.mediaType == "application/xml":

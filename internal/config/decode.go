@@ -25,8 +25,6 @@ type decoder struct {
 	src  *source
 	errs Errors
 	bad  map[*node]bool // nodes that a fault was reported for
-	// later are keys of a filter's that a later version brings.
-	later []string
 }
 
 func (d *decoder) fail(n *node, format string, args ...any) {
@@ -210,7 +208,7 @@ func (d *decoder) object(n *node, v reflect.Value, f field) {
 
 func (d *decoder) unknownKey(p pair, t reflect.Type, allowed []string) {
 	at := &node{pos: p.keyPos}
-	if slices.Contains(laterKeys[t], p.key) || slices.Contains(d.later, p.key) {
+	if slices.Contains(laterKeys[t], p.key) {
 		d.fail(at, "%s is not in this version of Postern", p.key)
 		return
 	}

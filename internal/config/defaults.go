@@ -68,12 +68,6 @@ var laterFilters = []string{
 	"ratelimit", "rspamd", "rules", "script", "spamd", "uribl", "yara",
 }
 
-// laterOptions are the options of filters in the configuration's contract that this version does not have.
-// A filter that has one of them takes it, whatever stands here.
-var laterOptions = map[string][]string{
-	"attachments": {"archives", "ambiguous"},
-}
-
 // laterKeys are the keys of the configuration's contract that this version does not have.
 var laterKeys = map[reflect.Type][]string{
 	reflect.TypeFor[Config]():   {"spool", "admin"},

@@ -141,7 +141,7 @@ func (f *Filter) DecodeFor(policy string, v any) error {
 	if to.Kind() != reflect.Pointer || to.IsNil() {
 		return fmt.Errorf("config: filter %s: options can't be decoded into %T", f.Name, v)
 	}
-	d := decoder{src: f.c.src, later: laterOptions[f.Kind]}
+	d := decoder{src: f.c.src}
 	d.decode(f.options, to.Elem(), field{})
 	if p := f.c.Policy(policy); p != nil {
 		if o := p.overlay(f.Name); o != nil && !o.off {

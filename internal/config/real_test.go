@@ -30,9 +30,9 @@ func TestRealFilter(t *testing.T) {
 		{"classes", "{classes: {script: quarantine}, names: {'*.scr': reject}}", "{classes: {script: strip}, keep_original: false}", nil},
 		{"unknown action", "{classes: {script: drop}}", "{}", []string{`p:6:37: attachments: action "drop" is unknown`}},
 		{"class without action", "{classes: {script: }}", "{}", []string{`p:6:28: attachments: class "script" has no action`}},
-		{"class of later", "{classes: {macro: tag}}", "{}", []string{`p:6:29: attachments: class "macro" is not in this version`}},
+		{"unknown class", "{classes: {marco: tag}}", "{}", []string{`p:6:29: attachments: class "marco" is unknown`}},
 		{"pattern", "{names: {'a/b': strip, '[': strip}}", "{}", []string{`p:6:27: attachments: pattern "a/b" has a slash`, `p:6:41: attachments: pattern "[" is malformed`}},
-		{"keys of later", "{archives: {depth: 5}}", "{ambiguous: reject}", []string{"p:6:19: archives is not in this version", "p:7:45: ambiguous is not in this version"}},
+		{"bounds", "{archives: {depth: 0}}", "{ambiguous: mend}", []string{"p:6:37: attachments: ", "p:7:56: attachments: "}},
 		{"in the overlay", "{}", "{classes: {script: drop}}", []string{`p:7:63: attachments: action "drop" is unknown`}},
 		{"not a mapping", "{classes: [script]}", "{}", []string{"p:6:28: must be a mapping, and is a list"}},
 	} {

@@ -239,28 +239,6 @@ func TestFlat(t *testing.T) {
 	}
 }
 
-func TestText(t *testing.T) {
-	for _, c := range []struct {
-		name, text string
-		walk       archive.Walk
-		bad        bool
-	}{
-		{"SYLK", "ID;PWXL;N;E\r\nC;Y1;X1;K1\r\nC;K2;ESUM(R1)\r\nE\r\n", office.WalkSYLK, false},
-		{"SYLK macros", "ID;P\nO;E\nNN;NAuto_open;ER101C1;KOut Flank;F\n", office.WalkSYLK, true},
-		{"SYLK DDE", "ID;P\nC;X1;Y1;K0;Ecmd|'/c x'!A0\n", office.WalkSYLK, true},
-		{"CSV", "a,b|c,-1,=1+1\n\"x|y!\",=A1\n- | see there!\n", office.WalkCSV, false},
-		{"CSV DDE", "a,b\n\"x\",\"=cmd|'/c x'!A0\"\n", office.WalkCSV, true},
-		{"CSV DDE with a comma", "+SUM(1,1)*cmd|'/c x'!A0\n", office.WalkCSV, true},
-	} {
-		if s := run(t, c.walk, []byte(c.text)); (s.kinds() == "macro_auto") != c.bad || (s.kinds() == "") == c.bad {
-			t.Errorf("%s: %v", c.name, s.signs)
-		}
-	}
-	if !office.IsSYLK([]byte("ID;PWXL")) || office.IsSYLK([]byte("ID,Name")) {
-		t.Error("SYLK is not told apart")
-	}
-}
-
 // A document of many signs says few, and one that costs too much says so.
 func TestLimits(t *testing.T) {
 	s := run(t, office.WalkZip, ooxml(t, "word/document.xml", body(strings.Repeat(`<w:fldSimple w:instr="DDE cmd"/>`, 5000))))
@@ -299,8 +277,6 @@ func FuzzPart(f *testing.F) {
 		runWith(t, office.WalkZip, ooxml(t, strings.TrimRight(name, "/"), string(in)), l)
 		runWith(t, office.WalkActiveMime, in, l)
 		runWith(t, office.WalkMHTML, in, l)
-		runWith(t, office.WalkSYLK, in, l)
-		runWith(t, office.WalkCSV, in, l)
 	})
 }
 

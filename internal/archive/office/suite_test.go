@@ -17,6 +17,7 @@ import (
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/internal/archive/office"
 	"github.com/postern-mail/postern/internal/archive/ole"
+	"github.com/postern-mail/postern/internal/archive/sheet"
 	pzip "github.com/postern-mail/postern/internal/archive/zip"
 	"github.com/postern-mail/postern/internal/peertest"
 )
@@ -76,8 +77,8 @@ func walkOf(ctx context.Context, f *archive.File) (archive.Walk, error) {
 		return office.WalkZip, nil
 	case office.IsXML(head):
 		return office.WalkXML, nil
-	case office.IsSYLK(head):
-		return office.WalkSYLK, nil
+	case sheet.Is(head):
+		return sheet.Walk, nil
 	case office.IsBIFF(head):
 		return office.WalkBIFF, nil
 	case office.IsActiveMime(head):
@@ -109,7 +110,7 @@ var suite = map[string]struct {
 	"oletools/encrypted/encrypted.xlsb":                                 {"encrypted", nil},
 	"oletools/encrypted/encrypted.xlsm":                                 {"encrypted", nil},
 	"oletools/encrypted/encrypted.xlsx":                                 {"encrypted", nil},
-	"oletools/excel4-macros/excel4_sample_macro.slk":                    {"macro_auto", nil},
+	"oletools/excel4-macros/excel4_sample_macro.slk":                    {"macro macro_auto", nil},
 	"oletools/excel4-macros/excel4_sample_macro.xls":                    {"macro_auto", nil},
 	"oletools/excel4-macros/excel4_sample_macro.xlsb":                   {"macro_auto", nil},
 	"oletools/excel4-macros/excel4_sample_macro.xlsm":                   {"macro_auto", nil},

@@ -64,7 +64,14 @@ func (w *walker) cms(f *archive.File, depth int) error {
 		outer, err := b.read(at, f.Size())
 		if err == nil {
 			var found bool
-			if found, err = w.info(b, outer, depth); err == nil && !found {
+			found, err = w.info(b, outer, depth)
+			if w.secret { // whatever else there is, nobody here can read it
+				if err == errBER || err == errCut || err == errDeep {
+					err = b.err
+				}
+				return err
+			}
+			if err == nil && !found {
 				err = errBER
 			}
 		}
@@ -120,6 +127,10 @@ func (w *walker) info(b *ber, outer element, depth int) (found bool, err error) 
 		switch {
 		case id == "" && e.tag == tagOID:
 			id = b.oid(e)
+			w.secret = secret[id] != ""
+			if w.secret {
+				return false, w.notes.Sign(archive.Sealed, "S/MIME: it is encrypted for its recipient (%s)", secret[id])
+			}
 			return true, nil
 		case id == "" || e.tag != tagExplicit:
 			return false, errBER
@@ -137,9 +148,6 @@ func (w *walker) info(b *ber, outer element, depth int) (found bool, err error) 
 
 // content reads what a type says it is.
 func (w *walker) content(b *ber, id string, e element, depth int) error {
-	if name := secret[id]; name != "" {
-		return w.notes.Sign(archive.Sealed, "S/MIME: it is encrypted for its recipient (%s)", name)
-	}
 	before, holds := sequences[id]
 	switch {
 	case depth > deepest:
@@ -231,6 +239,10 @@ func (w *walker) compressed(b *ber, info element, algorithm string) error {
 	return b.children(info, func(e element) (bool, error) {
 		if e.tag == tagOID && id == "" {
 			id = b.oid(e)
+			w.secret = secret[id] != ""
+			if w.secret {
+				return false, w.notes.Sign(archive.Sealed, "S/MIME: it is encrypted for its recipient (%s)", secret[id])
+			}
 			return true, nil
 		}
 		if e.tag != tagExplicit {

@@ -49,11 +49,12 @@ var errSpent = errors.New("sealed: the budget is spent")
 const deepest = 8
 
 type walker struct {
-	ctx   context.Context
-	b     *archive.Budget
-	v     archive.Visitor
-	notes *note.Notes
-	read  error // the first error of reading the file
+	ctx    context.Context
+	b      *archive.Budget
+	v      archive.Visitor
+	notes  *note.Notes
+	read   error // the first error of reading the file
+	secret bool  // CMS that is encrypted for its recipient was met
 }
 
 func (w *walker) entry(e *archive.Entry, content io.Reader) error {

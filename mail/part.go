@@ -91,6 +91,9 @@ func (p *Part) Epilogue() *io.SectionReader {
 	return io.NewSectionReader(p.blob, p.epilogue, max(0, p.End-p.epilogue))
 }
 
+// Encoded reports whether the body is decoded by Open: by base64, quoted-printable or uuencode.
+func (p *Part) Encoded() bool { return !identity(p.Encoding) }
+
 // Open gives the body decoded as mail clients do, by the part's Encoding: what is no base64 is left out,
 // a broken quoted-printable escape stays as it is, an unknown encoding is taken for none. It decodes on
 // the way and never fails but for errors of the Blob; any number of readers may be open at once.

@@ -13,15 +13,22 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/attachments"
 	"github.com/postern-mail/postern/mail"
 )
 
-// attachmentsFilter makes the filter with its defaults.
-func attachmentsFilter(t *testing.T) filter.Filter {
+// attachmentsFilter makes the filter with its defaults, but for what a YAML document says; none is "".
+func attachmentsFilter(t *testing.T, options string) filter.Filter {
 	t.Helper()
-	_, f, err := attachments.Factory.New(filter.Env{Name: "attachments", Hostname: "mx.example.org"}, func(any) error { return nil })
+	_, f, err := attachments.Factory.New(filter.Env{Name: "attachments", Hostname: "mx.example.org"}, func(cfg any) error {
+		if options == "" {
+			return nil
+		}
+		return yaml.NewDecoder(strings.NewReader(options), yaml.Strict()).Decode(cfg)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +38,8 @@ func attachmentsFilter(t *testing.T) filter.Filter {
 // judged is what the filter made of one message.
 type judged struct {
 	filter.Result
-	changed bool // the octets that leave are other ones
+	out     []byte // what is delivered, if it is
+	changed bool   // that are other octets than those that came
 }
 
 // judge runs the filter on a message as scan does: LF line ends are made CRLF.
@@ -63,7 +71,7 @@ func judge(t *testing.T, f filter.Filter, raw []byte) (judged, error) {
 	if _, err := m.WriteTo(&after); err != nil {
 		return judged{}, err
 	}
-	return judged{res, !bytes.Equal(before.Bytes(), after.Bytes())}, nil
+	return judged{res, after.Bytes(), !bytes.Equal(before.Bytes(), after.Bytes())}, nil
 }
 
 // classFound reports whether a result names something in a part that the configuration acts on.
@@ -75,7 +83,7 @@ func classFound(res filter.Result) bool {
 
 // Honest mail leaves as it came, but for what belongs to a class, and for what is malformed.
 func TestHonestMail(t *testing.T) {
-	f := attachmentsFilter(t)
+	f := attachmentsFilter(t, "")
 	var rows, rebuilt [][]string
 	for _, corpus := range []string{"spam/spamassassin/.*-ham-", "spam/csdmc2010/ham/"} {
 		kinds := map[string]int{}

@@ -75,9 +75,6 @@ func (w *walker) cms(f *archive.File, depth int) error {
 				err = errBER
 			}
 		}
-		if err == nil && outer.cut {
-			err = errCut
-		}
 		if err = w.failed(b, "CMS", err); err != nil || outer.tag == 0 {
 			return err
 		}

@@ -190,6 +190,9 @@ func (w *walker) pgp(r io.Reader) error {
 	case problem == nil:
 		return nil
 	}
+	if w.secret && w.read == nil {
+		return nil // whatever is wrong with it, nobody here can read it
+	}
 	return w.problem("OpenPGP", problem)
 }
 
@@ -213,6 +216,7 @@ func (w *walker) message(r io.Reader, depth int) (problem, err error) {
 		}
 		switch tag {
 		case packetPublicSession, packetSecretSession, packetEncrypted, packetProtected, packetAEAD:
+			w.secret = true
 			err = w.notes.Sign(archive.Sealed, "OpenPGP: it is encrypted for its recipient")
 		case packetLiteral:
 			problem, err = w.literal(b)

@@ -54,7 +54,7 @@ type walker struct {
 	v      archive.Visitor
 	notes  *note.Notes
 	read   error // the first error of reading the file
-	secret bool  // CMS that is encrypted for its recipient was met
+	secret bool  // what is encrypted for its recipient was met
 }
 
 func (w *walker) entry(e *archive.Entry, content io.Reader) error {

@@ -4,7 +4,9 @@ package accept
 
 import (
 	"bytes"
+	"crypto/md5"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -58,6 +60,9 @@ func noxxiNames(t *testing.T) (all []hiding) {
 		field, trick, _ := strings.Cut(strings.TrimPrefix(h.class, "fname-"), ".")
 		trick, _, _ = strings.Cut(trick, ".")
 		h.class, h.ends = field+" "+trick, ".zip"
+		// The sum in the header is that of the name; this is the content which every message has.
+		sum := md5.Sum([]byte("This could be a file named 'test.zip'"))
+		h.sums = []string{base64.RawStdEncoding.EncodeToString(sum[:])}
 		all = append(all, h)
 	}
 	return all

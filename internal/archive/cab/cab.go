@@ -219,7 +219,7 @@ func (w *walk) member(m *member) (done bool, err error) {
 		}
 	}
 	if problem != nil {
-		if err := w.t.Problem(tell.Name(e), problem); err != nil {
+		if err := w.t.Problem(tell.Name(e.Names), problem); err != nil {
 			return true, err
 		}
 	}

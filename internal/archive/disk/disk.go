@@ -106,7 +106,7 @@ func (w *walk) tell() error {
 		}
 		e := it.entry()
 		if it.problem != nil {
-			if err := w.t.Problem(tell.Name(e), it.problem); err != nil {
+			if err := w.t.Problem(tell.Name(e.Names), it.problem); err != nil {
 				return err
 			}
 		}
@@ -117,7 +117,7 @@ func (w *walk) tell() error {
 			var cut bool
 			e.File, cut = w.content(it)
 			if cut && it.problem == nil {
-				if err := w.t.Problem(tell.Name(e), errCut); err != nil {
+				if err := w.t.Problem(tell.Name(e.Names), errCut); err != nil {
 					return err
 				}
 			}

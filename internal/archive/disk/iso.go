@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"strings"
-	"unicode/utf16"
 
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/internal/archive/tell"
@@ -237,11 +236,7 @@ func (w *walk) sizeOf(t *tree, r *record) error {
 func (t *tree) name(raw []byte) []string {
 	var names []string
 	if t.joliet {
-		units := make([]uint16, len(raw)/2)
-		for i := range units {
-			units[i] = binary.BigEndian.Uint16(raw[2*i:])
-		}
-		names = []string{string(utf16.Decode(units))}
+		names = []string{tell.UTF16(binary.BigEndian, raw)}
 	} else {
 		names = tell.Names(raw)
 	}

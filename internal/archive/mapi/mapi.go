@@ -4,6 +4,7 @@ package mapi
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"strings"
@@ -12,7 +13,7 @@ import (
 	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/encoding/unicode"
 
-	"github.com/postern-mail/postern/internal/archive/note"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // The types of properties (MS-OXCDATA 2.11.1), without the bit that says that there are several values.
@@ -69,14 +70,15 @@ func (a *Attached) Add(id uint32, text string) {
 	if len(known) >= most {
 		known = known[:most-1]
 	}
-	a.names[id] = note.AddText(known, text)
+	a.names[id] = tell.Add(known, strings.TrimSpace(text))
 }
 
 // AddRaw takes the octets of a property in all readings of its text. The page is the character set of 8-bit text, nil
 // for unknown.
 func (a *Attached) AddRaw(id, kind uint32, raw []byte, page encoding.Encoding) {
 	if kind == TypeUnicode {
-		a.Add(id, note.UTF16(raw))
+		text, _, _ := strings.Cut(tell.UTF16(binary.LittleEndian, raw), "\x00")
+		a.Add(id, text)
 		return
 	}
 	raw, _, _ = bytes.Cut(raw, []byte{0})
@@ -85,7 +87,7 @@ func (a *Attached) AddRaw(id, kind uint32, raw []byte, page encoding.Encoding) {
 			a.Add(id, string(s))
 		}
 	}
-	for _, n := range note.Add(nil, raw) {
+	for _, n := range tell.Names(raw) {
 		a.Add(id, n)
 	}
 }
@@ -141,7 +143,7 @@ func BodyText(id, kind uint32, r io.Reader) io.Reader {
 func (a *Attached) Names() (names []string) {
 	for _, id := range order {
 		for _, n := range a.names[id] {
-			names = note.AddText(names, n)
+			names = tell.Add(names, n)
 		}
 	}
 	for _, ext := range a.names[AttachExtension] {
@@ -151,7 +153,7 @@ func (a *Attached) Names() (names []string) {
 		if len(names) == 0 {
 			names = append(names, "attachment"+ext)
 		} else if !strings.HasSuffix(strings.ToLower(names[0]), strings.ToLower(ext)) {
-			names = note.AddText(names, names[0]+ext)
+			names = tell.Add(names, names[0]+ext)
 		}
 	}
 	return names

@@ -16,6 +16,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // Bounds of one document.
@@ -25,7 +26,6 @@ const (
 	maxContents = 2000     // decoded contents
 	maxNested   = 5000     // documents within attributes and comments
 	maxNames    = 16       // of one content
-	maxSigns    = 8        // of one kind
 )
 
 // Walk is an archive.Walk of a document. Its entries are the contents that could be decoded; its signs are of the
@@ -44,7 +44,7 @@ func WalkBody(ctx context.Context, f *archive.File, b *archive.Budget, v archive
 func walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Visitor, body bool) error {
 	w := &walker{
 		ctx: ctx, budget: b, visitor: v, body: body,
-		said: map[archive.Kind]map[string]bool{}, given: map[uint64]bool{}, seed: maphash.MakeSeed(),
+		t: tell.New(b, v), given: map[uint64]bool{}, seed: maphash.MakeSeed(),
 	}
 	text, err := f.Head(maxText)
 	if err != nil {
@@ -81,7 +81,7 @@ type walker struct {
 	given     map[uint64]bool   // contents, by their encoded form
 	seed      maphash.Seed
 	contents  int
-	said      map[archive.Kind]map[string]bool
+	t         *tell.Teller
 }
 
 // reading looks at one reading of the document's octets.
@@ -106,20 +106,12 @@ func (w *walker) reading(text []byte) error {
 	return w.givePending()
 }
 
-// sign gives a sign once, and of each kind only the first few.
+// sign gives a sign, unless it is of no account in the body of a message.
 func (w *walker) sign(k archive.Kind, format string, args ...any) error {
 	if w.body && (k == archive.ActiveHTML || k == archive.Script) {
 		return nil
 	}
-	why := fmt.Sprintf(format, args...)
-	if w.said[k] == nil {
-		w.said[k] = map[string]bool{}
-	}
-	if w.said[k][why] || len(w.said[k]) >= maxSigns {
-		return nil
-	}
-	w.said[k][why] = true
-	return w.visitor.Sign(archive.Sign{Kind: k, Why: why})
+	return w.t.Sign(k, format, args...)
 }
 
 // active gives a sign of the kind ActiveHTML.

@@ -5,10 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"unicode/utf16"
+	"strings"
 
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/internal/archive/ole"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // maxNative is how much of the start of a packaged file is read for its names.
@@ -161,15 +162,8 @@ func linkTarget(b []byte) string {
 
 // utf16Text decodes little-endian UTF-16 up to its first zero.
 func utf16Text(b []byte) string {
-	units := make([]uint16, 0, len(b)/2)
-	for ; len(b) >= 2; b = b[2:] {
-		u := binary.LittleEndian.Uint16(b)
-		if u == 0 {
-			break
-		}
-		units = append(units, u)
-	}
-	return string(utf16.Decode(units))
+	text, _, _ := strings.Cut(tell.UTF16(binary.LittleEndian, b), "\x00")
+	return text
 }
 
 // octets reads little-endian fields; what is not there is zero and makes it fail.

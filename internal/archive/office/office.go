@@ -14,7 +14,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/internal/archive/ole"
-	"github.com/postern-mail/postern/internal/archive/signs"
+	"github.com/postern-mail/postern/internal/archive/tell"
 	"github.com/postern-mail/postern/internal/archive/vba"
 )
 
@@ -22,8 +22,7 @@ import (
 type walker struct {
 	b     *archive.Budget
 	v     archive.Visitor
-	signs signs.List
-	said  map[string]bool
+	signs tell.Signs
 
 	macros bool   // there is code
 	ribbon string // the macro that runs when the ribbon of the document is shown
@@ -34,20 +33,7 @@ var errStop = errors.New("office: the budget is spent")
 
 // say adds a sign. Of one topic, a few are enough.
 func (w *walker) say(kind archive.Kind, topic, format string, a ...any) {
-	why := fmt.Sprintf(format, a...)
-	if len(why) > 400 {
-		why = strings.ToValidUTF8(why[:400], "") + "…"
-	}
-	if w.said[why] {
-		return
-	}
-	if w.said == nil {
-		w.said = map[string]bool{}
-	}
-	if len(w.said) < 1000 {
-		w.said[why] = true
-	}
-	w.signs.Add(kind, topic, why)
+	w.signs.Add(kind, topic, fmt.Sprintf(format, a...))
 }
 
 // problem says what was wrong with a part of the document.

@@ -11,9 +11,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf16"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // magic begins every compound file (MS-CFB 2.2).
@@ -223,13 +223,6 @@ func appendTable(table []uint32, b []byte, n, limit int) []uint32 {
 // nameOf reads the name of an entry: UTF-16 of at most 32 units with a zero at the end (MS-CFB 2.6.1).
 func nameOf(entry []byte) string {
 	n := min(int(binary.LittleEndian.Uint16(entry[64:])), 64) / 2
-	units := make([]uint16, 0, 32)
-	for i := range n {
-		u := binary.LittleEndian.Uint16(entry[2*i:])
-		if u == 0 {
-			break
-		}
-		units = append(units, u)
-	}
-	return string(utf16.Decode(units))
+	name, _, _ := strings.Cut(tell.UTF16(binary.LittleEndian, entry[:2*n]), "\x00")
+	return name
 }

@@ -32,7 +32,7 @@ func (w *walker) elements() error {
 		case err == io.EOF:
 			return nil
 		case errors.Is(err, io.ErrUnexpectedEOF):
-			return w.sign(archive.Unreadable, "the section is cut short")
+			return w.t.Sign(archive.Unreadable, "the section is cut short")
 		case err != nil:
 			return err
 		case kind == objectBlob && len(w.objects) < limit:
@@ -42,13 +42,13 @@ func (w *walker) elements() error {
 			}
 			w.objects = append(w.objects, o)
 		case kind == fragment:
-			err = w.sign(archive.Unreadable, "a section in fragments")
+			err = w.t.Sign(archive.Unreadable, "a section in fragments")
 		}
 		if err == nil {
 			err = s.skip(length)
 		}
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return w.sign(archive.Unreadable, "the section is cut short")
+			return w.t.Sign(archive.Unreadable, "the section is cut short")
 		}
 		if err != nil {
 			return err

@@ -8,9 +8,9 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 var le = binary.LittleEndian
@@ -38,7 +38,7 @@ func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Vis
 	if err != nil {
 		return err
 	}
-	w := &walker{ctx: ctx, f: f, b: b, v: v}
+	w := &walker{ctx: ctx, f: f, b: b, t: tell.New(b, v)}
 	if err := w.search(); err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Vis
 	case form == packageStore:
 		err = w.elements()
 	case form != revisionStore && len(w.objects) == 0:
-		err = w.sign(archive.Unreadable, "a OneNote file of unknown form")
+		err = w.t.Sign(archive.Unreadable, "a OneNote file of unknown form")
 	}
 	if err == nil {
 		err = w.report()
@@ -68,7 +68,7 @@ type walker struct {
 	ctx context.Context //nolint:containedctx // it lives as long as one Walk
 	f   *archive.File
 	b   *archive.Budget
-	v   archive.Visitor
+	t   *tell.Teller
 
 	objects    []object
 	hits       int
@@ -78,7 +78,6 @@ type walker struct {
 	extensions map[[16]byte]string // of an object's file, by its identifier
 	ids        map[int64][16]byte  // identifier of the object at a place
 	encrypted  bool
-	given      map[archive.Sign]bool
 }
 
 // object is the content of an embedded file.
@@ -87,28 +86,13 @@ type object struct {
 	start, length int64
 }
 
-// signLimit is how many signs are given.
-const signLimit = 10
-
-func (w *walker) sign(kind archive.Kind, format string, args ...any) error {
-	sign := archive.Sign{Kind: kind, Why: fmt.Sprintf(format, args...)}
-	if w.given[sign] || len(w.given) >= signLimit {
-		return nil
-	}
-	if w.given == nil {
-		w.given = map[archive.Sign]bool{}
-	}
-	w.given[sign] = true
-	return w.v.Sign(sign)
-}
-
 // spent turns an error of the budget into its sign.
 func (w *walker) spent(err error) error {
 	var spent *archive.ErrBudget
 	if !errors.As(err, &spent) {
 		return err
 	}
-	if err := w.sign(archive.Bomb, "%s", spent.What); err != nil {
+	if err := w.t.Sign(archive.Bomb, "%s", spent.What); err != nil {
 		return err
 	}
 	return errSpent
@@ -117,12 +101,12 @@ func (w *walker) spent(err error) error {
 // report tells of all that was found.
 func (w *walker) report() error {
 	if w.encrypted {
-		if err := w.sign(archive.Encrypted, "a section that is protected with a password"); err != nil {
+		if err := w.t.Sign(archive.Encrypted, "a section that is protected with a password"); err != nil {
 			return err
 		}
 	}
 	if len(w.objects) >= limit || len(w.names) >= limit || w.hits > hitLimit {
-		if err := w.sign(archive.Bomb, "more than %d embedded files", limit); err != nil {
+		if err := w.t.Sign(archive.Bomb, "more than %d embedded files", limit); err != nil {
 			return err
 		}
 	}
@@ -143,7 +127,7 @@ func (w *walker) report() error {
 		if err := w.b.Entry(); err != nil {
 			return w.spent(err)
 		}
-		if err := w.v.File(&archive.Entry{Names: []string{name}, Size: -1}); err != nil {
+		if err := w.t.File(&archive.Entry{Names: []string{name}, Size: -1}); err != nil {
 			return err
 		}
 	}
@@ -154,7 +138,7 @@ func (w *walker) report() error {
 func (w *walker) object(o object, used map[string]bool) error {
 	content := w.f.Section(o.start, o.length)
 	if content.Size() < o.length {
-		if err := w.sign(archive.Unreadable, "an embedded file is cut short"); err != nil {
+		if err := w.t.Sign(archive.Unreadable, "an embedded file is cut short"); err != nil {
 			return err
 		}
 	}
@@ -170,5 +154,5 @@ func (w *walker) object(o object, used map[string]bool) error {
 	for _, n := range names {
 		used[n] = true
 	}
-	return w.v.File(&archive.Entry{Names: names, Size: o.length, File: content})
+	return w.t.File(&archive.Entry{Names: names, Size: o.length, File: content})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 type recorder struct {
@@ -306,7 +307,7 @@ func TestBombs(t *testing.T) {
 		if name != "references" && name != "nodes" && !strings.Contains(strings.Join(got, "\n"), "bomb: more than") {
 			t.Errorf("%s: %d lines, no bomb", name, len(got))
 		}
-		if len(got) > limit+signLimit {
+		if len(got) > limit+tell.Most {
 			t.Errorf("%s: %d lines", name, len(got))
 		}
 	}
@@ -366,7 +367,7 @@ func FuzzWalk(f *testing.F) {
 		if err := Walk(context.Background(), archive.NewFile(in), b, &r); err != nil {
 			t.Fatal(err)
 		}
-		if len(r.lines) > 50+signLimit {
+		if len(r.lines) > 50+tell.Most {
 			t.Fatalf("%d lines", len(r.lines))
 		}
 	})

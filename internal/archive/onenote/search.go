@@ -5,7 +5,8 @@ import (
 	"io"
 	"strings"
 	"unicode"
-	"unicode/utf16"
+
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // What is searched for.
@@ -161,11 +162,7 @@ func chunk(p []byte, place, length uint32) (at int64, size int) {
 
 // text decodes UTF-16.
 func text(p []byte) string {
-	units := make([]uint16, len(p)/2)
-	for i := range units {
-		units[i] = le.Uint16(p[2*i:])
-	}
-	return strings.TrimRight(string(utf16.Decode(units)), "\x00")
+	return strings.TrimRight(tell.UTF16(le, p), "\x00")
 }
 
 // plain reports whether a text may be a name: nothing in it that cannot be shown.

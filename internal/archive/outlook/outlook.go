@@ -14,8 +14,8 @@ import (
 
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/internal/archive/mapi"
-	"github.com/postern-mail/postern/internal/archive/note"
 	"github.com/postern-mail/postern/internal/archive/ole"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // Type is the media type of such a message.
@@ -48,16 +48,16 @@ func Is(root *ole.Storage) bool {
 // again is told of as an entry of the type Type without content, behind which its own entries follow; each such level
 // is entered in the budget. It has the shape of archive.Walk.
 func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Visitor) error {
-	w := &walker{ctx: ctx, b: b, notes: note.New(b, v)}
+	w := &walker{ctx: ctx, b: b, t: tell.New(b, v)}
 	root, problem, err := ole.Open(ctx, f)
 	if err != nil {
 		return err
 	}
-	if err := w.notes.Problem("outlook", problem); err != nil || root == nil {
+	if err := w.t.Problem("outlook", problem); err != nil || root == nil {
 		return err
 	}
 	if !Is(root) {
-		return w.notes.Sign(archive.Unreadable, "outlook: it is no message")
+		return w.t.Sign(archive.Unreadable, "outlook: it is no message")
 	}
 	if err = w.message(root, outermostHeader); errors.Is(err, errSpent) {
 		return nil
@@ -69,11 +69,11 @@ func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Vis
 var errSpent = errors.New("outlook: the budget is spent")
 
 type walker struct {
-	ctx   context.Context
-	b     *archive.Budget
-	notes *note.Notes
-	page  encoding.Encoding // of 8-bit text, nil for unknown
-	read  error             // the first error of reading the file
+	ctx  context.Context
+	b    *archive.Budget
+	t    *tell.Teller
+	page encoding.Encoding // of 8-bit text, nil for unknown
+	read error             // the first error of reading the file
 }
 
 // property reads the name of a stream or storage that holds a value (MS-OXMSG 2.1.3): eight digits of the identifier
@@ -193,7 +193,7 @@ func (w *walker) attachment(s *ole.Storage) error {
 	}
 	told := false
 	for _, stream := range contents {
-		f, err := w.open(stream, "the content of "+note.Name(a.Names()))
+		f, err := w.open(stream, "the content of "+tell.Name(a.Names()))
 		if err != nil {
 			return err
 		}
@@ -239,14 +239,14 @@ func (w *walker) object(a *mapi.Attached, s *ole.Storage) error {
 		if err := w.entry(e, content); err != nil {
 			return err
 		}
-		return w.notes.Problem(note.Name(e.Names), err)
+		return w.t.Problem(tell.Name(e.Names), err)
 	}
 	e.Type = Type
 	if err := w.entry(e, nil); err != nil {
 		return err
 	}
 	if problem := w.b.Enter(); problem != nil {
-		return w.notes.Problem("", problem)
+		return w.t.Problem("", problem)
 	}
 	defer w.b.Leave()
 	return w.message(s, embeddedHeader)
@@ -258,11 +258,11 @@ func (w *walker) open(s *ole.Stream, what string) (*archive.File, error) {
 		return nil, err
 	}
 	f, problem := s.File()
-	return f, w.notes.Problem(what, problem)
+	return f, w.t.Problem(what, problem)
 }
 
 func (w *walker) entry(e *archive.Entry, content io.Reader) error {
-	more, err := w.notes.Entry(w.ctx, e, content)
+	more, err := w.t.Entry(w.ctx, e, content)
 	switch {
 	case err != nil:
 		return err

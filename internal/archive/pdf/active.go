@@ -79,15 +79,15 @@ func (w *walker) checkScript(_, v value, o *object) error {
 	for _, f := range found {
 		switch {
 		case f.value.kind == text && w.locked && !f.plain:
-			return w.sign(archive.ActivePDF, "it runs JavaScript, which is encrypted")
+			return w.t.Sign(archive.ActivePDF, "it runs JavaScript, which is encrypted")
 		case f.value.kind == text:
-			return w.sign(archive.ActivePDF, "it runs JavaScript: %s", quote(textString(w.plaintext(f.value, f))))
+			return w.t.Sign(archive.ActivePDF, "it runs JavaScript: %s", quote(textString(w.plaintext(f.value, f))))
 		case f.stream >= 0:
-			return w.sign(archive.ActivePDF, "it runs JavaScript, which is in object %d", f.num)
+			return w.t.Sign(archive.ActivePDF, "it runs JavaScript, which is in object %d", f.num)
 		}
 	}
 	if v.kind == reference && len(found) == 0 {
-		return w.sign(archive.ActivePDF, "it runs JavaScript, which is in object %d that is not there", v.n)
+		return w.t.Sign(archive.ActivePDF, "it runs JavaScript, which is in object %d that is not there", v.n)
 	}
 	return nil
 }
@@ -97,7 +97,7 @@ func (w *walker) checkInstantiate(_, v value, _ *object) error {
 	if v.kind == null {
 		return nil
 	}
-	return w.sign(archive.ActivePDF, "it runs JavaScript when a 3D picture is shown")
+	return w.t.Sign(archive.ActivePDF, "it runs JavaScript when a 3D picture is shown")
 }
 
 // checkNamedScripts is about the scripts of the document (ISO 32000-1 7.7.4) or of form data (12.7.7.3).
@@ -113,7 +113,7 @@ func (w *walker) checkNamedScripts(_, v value, o *object) error {
 				return err
 			}
 			if in.kind == text || in.kind == dictionary || len(in.kids) > 0 {
-				return w.sign(archive.ActivePDF, "it runs JavaScript when it is opened")
+				return w.t.Sign(archive.ActivePDF, "it runs JavaScript when it is opened")
 			}
 		}
 	}
@@ -163,7 +163,7 @@ func (w *walker) checkAction(d, v value, o *object) error {
 		if len(targets) > 0 {
 			why += ": " + quote(strings.Join(targets, ", "))
 		}
-		if err := w.sign(archive.ActivePDF, "%s", why); err != nil {
+		if err := w.t.Sign(archive.ActivePDF, "%s", why); err != nil {
 			return err
 		}
 	}
@@ -222,7 +222,7 @@ func (w *walker) checkSubtype(_, v value, o *object) error {
 	for _, f := range found {
 		switch f.value.s {
 		case "RichMedia", "RichMediaContent", "Flash":
-			return w.sign(archive.ActivePDF, "it holds rich media (Flash)")
+			return w.t.Sign(archive.ActivePDF, "it holds rich media (Flash)")
 		}
 	}
 	return nil
@@ -240,7 +240,7 @@ func (w *walker) checkURI(_, v value, o *object) error {
 		}
 		uri := textString(w.plaintext(f.value, f))
 		if scheme, _, ok := strings.Cut(uri, ":"); ok && runs[strings.ToLower(strings.TrimSpace(scheme))] {
-			if err := w.sign(archive.ActivePDF, "it links to %s", quote(uri)); err != nil {
+			if err := w.t.Sign(archive.ActivePDF, "it links to %s", quote(uri)); err != nil {
 				return err
 			}
 		}
@@ -300,7 +300,7 @@ func (w *walker) checkChain(d value, o *object, when string, left int) error {
 	for _, k := range kinds {
 		switch k.value.s {
 		case "URI", "SubmitForm", "GoToR":
-			if err := w.sign(archive.ActivePDF, "it goes to another file or place %s (%s)", when, k.value.s); err != nil {
+			if err := w.t.Sign(archive.ActivePDF, "it goes to another file or place %s (%s)", when, k.value.s); err != nil {
 				return err
 			}
 		}
@@ -376,7 +376,7 @@ func (w *walker) searchXFA(o *object, tail []byte) ([]byte, error) {
 		// In UTF-16 each second octet is zero.
 		tail = append(tail, bytes.ReplaceAll(block[:n], []byte{0}, nil)...)
 		if scriptElement.Match(tail) {
-			return nil, w.sign(archive.ActivePDF, "its XFA form runs script")
+			return nil, w.t.Sign(archive.ActivePDF, "its XFA form runs script")
 		}
 		tail = append([]byte(nil), tail[max(0, len(tail)-128):]...)
 	}

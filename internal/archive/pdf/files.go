@@ -37,7 +37,7 @@ func (w *walker) attach(o *object) (*attachment, error) {
 	}
 	a := &attachment{o: o}
 	if len(w.attachments) >= maxAttachments {
-		return a, w.sign(archive.Bomb, "it holds more than %d files", maxAttachments)
+		return a, w.t.Sign(archive.Bomb, "it holds more than %d files", maxAttachments)
 	}
 	w.streams[o.at] = a
 	w.attachments = append(w.attachments, a)
@@ -79,7 +79,7 @@ func (w *walker) attachAll(v value, o *object, names []string, spec int64) error
 		return err
 	}
 	if len(found) == 0 {
-		return w.sign(archive.ActivePDF, "it names an embedded file that is not there: %s", quote(first(names)))
+		return w.t.Sign(archive.ActivePDF, "it names an embedded file that is not there: %s", quote(first(names)))
 	}
 	for _, f := range found {
 		if f.stream < 0 {
@@ -205,7 +205,7 @@ func (w *walker) give(a *attachment) error {
 	if len(a.names) > 0 {
 		why = "it holds the file " + quote(a.names[0])
 	}
-	if err := w.sign(archive.ActivePDF, "%s", why); err != nil {
+	if err := w.t.Sign(archive.ActivePDF, "%s", why); err != nil {
 		return err
 	}
 	if err := w.budget.Entry(); err != nil {
@@ -253,7 +253,7 @@ func (w *walker) unreadable(err error, format string, args ...any) error {
 	if errors.Is(err, errLocked) {
 		return nil
 	}
-	return w.sign(archive.Unreadable, "%s can't be read: %v", fmt.Sprintf(format, args...), err)
+	return w.t.Sign(archive.Unreadable, "%s can't be read: %v", fmt.Sprintf(format, args...), err)
 }
 
 func first(names []string) string {

@@ -120,7 +120,7 @@ func (w *walker) found(at place, num, gen int64) error {
 	}
 	if num >= 0 {
 		if len(w.index) >= maxObjects {
-			return w.sign(archive.Unreadable, "it holds more than %d objects", maxObjects)
+			return w.t.Sign(archive.Unreadable, "it holds more than %d objects", maxObjects)
 		}
 		w.index = append(w.index, entry{num: int32(num), gen: uint16(gen), at: at})
 	}
@@ -131,7 +131,7 @@ func (w *walker) found(at place, num, gen int64) error {
 		return nil
 	}
 	if len(w.matters) >= maxMatter {
-		return w.sign(archive.Unreadable, "more than %d of its objects may be active", maxMatter)
+		return w.t.Sign(archive.Unreadable, "more than %d of its objects may be active", maxMatter)
 	}
 	if stream && at.source == inFile {
 		w.containers = append(w.containers, at)
@@ -143,7 +143,7 @@ func (w *walker) found(at place, num, gen int64) error {
 		w.matters = append(w.matters, matter{at, num})
 	}
 	if o.cut && o.matters {
-		return w.sign(archive.Unreadable, "an object is larger or deeper than can be looked at")
+		return w.t.Sign(archive.Unreadable, "an object is larger or deeper than can be looked at")
 	}
 	return nil
 }
@@ -207,7 +207,7 @@ func (w *walker) objects(num int64) ([]*object, error) {
 	var all []*object
 	for ; i < len(w.index) && int64(w.index[i].num) == num; i++ {
 		if len(all) == definitions {
-			return all, w.sign(archive.Unreadable, "it holds object %d more than %d times", num, definitions)
+			return all, w.t.Sign(archive.Unreadable, "it holds object %d more than %d times", num, definitions)
 		}
 		o, err := w.objectAt(w.index[i].at)
 		if err != nil {

@@ -51,7 +51,7 @@ func (w *walker) unpackObjects() error {
 		}
 	}
 	if errors.As(problem, &spent) {
-		return w.sign(archive.Bomb, "%s", spent.What)
+		return w.t.Sign(archive.Bomb, "%s", spent.What)
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func (w *walker) indexSection(s section, stop int64) error {
 			continue
 		}
 		if n == maxInStream {
-			return w.sign(archive.Unreadable, "an object stream holds more than %d objects", maxInStream)
+			return w.t.Sign(archive.Unreadable, "an object stream holds more than %d objects", maxInStream)
 		}
 		if err := w.found(place{inStreams, s.start + s.first + offset.n}, num.n, 0); err != nil {
 			return err
@@ -141,7 +141,7 @@ func (s *streamsReader) open(at place) error {
 		return s.damaged(err)
 	}
 	if first.kind != integer || first.n < 0 || first.n > maxFirst {
-		return s.w.sign(archive.Unreadable, "object stream %d does not say where its objects are", o.num)
+		return s.w.t.Sign(archive.Unreadable, "object stream %d does not say where its objects are", o.num)
 	}
 	s.sections = append(s.sections, section{at, s.read, first.n})
 	s.r = r
@@ -156,7 +156,7 @@ func (s *streamsReader) damaged(err error) error {
 	if errors.Is(err, errLocked) {
 		return nil // the sign for that is given
 	}
-	return s.w.sign(archive.Unreadable, "object stream %d can't be unpacked: %v", s.number(), err)
+	return s.w.t.Sign(archive.Unreadable, "object stream %d can't be unpacked: %v", s.number(), err)
 }
 
 func (s *streamsReader) number() int64 {

@@ -7,9 +7,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // headSize is how far from its start a file may begin to be a PDF (PDF Reference 1.7, H.3 note 13).
@@ -40,7 +40,7 @@ func Is(head []byte) bool {
 // Encrypted (what the empty user password does not open), Unreadable and Bomb. A file whose active parts are all
 // of the harmless kinds, such as going to a page when it is opened, gives no sign.
 func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Visitor) error {
-	w := &walker{ctx: ctx, budget: b, visitor: v, said: map[archive.Kind]map[string]bool{}, streams: map[place]*attachment{}}
+	w := &walker{ctx: ctx, budget: b, visitor: v, t: tell.New(b, v), streams: map[place]*attachment{}}
 	w.work = freeWork + workFactor*f.Size()
 	w.sources[inFile] = newWindow(ctx, f)
 	defer w.close()
@@ -51,9 +51,9 @@ func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Vis
 	var spent *archive.ErrBudget
 	switch {
 	case errors.As(err, &spent):
-		return w.sign(archive.Bomb, "%s", spent.What)
+		return w.t.Sign(archive.Bomb, "%s", spent.What)
 	case errors.Is(err, errWork):
-		return w.sign(archive.Bomb, "its objects lie inside one another, or refer to one another without end")
+		return w.t.Sign(archive.Bomb, "its objects lie inside one another, or refer to one another without end")
 	}
 	return err
 }
@@ -67,9 +67,6 @@ const (
 
 // errWork ends the walk of a file that makes us read the same octets again and again.
 var errWork = errors.New("pdf: too much work")
-
-// signsOfKind is how many signs of one kind are given for one file.
-const signsOfKind = 8
 
 // walker is the state of one walk.
 type walker struct {
@@ -93,7 +90,7 @@ type walker struct {
 	attachments []*attachment // in the order in which they were found
 	treeNames   map[int32][]string
 
-	said map[archive.Kind]map[string]bool
+	t *tell.Teller
 }
 
 func (w *walker) walk(f *archive.File) error {
@@ -133,17 +130,4 @@ func (w *walker) close() {
 	if w.unpacks != nil {
 		_ = w.unpacks.Close()
 	}
-}
-
-// sign gives a sign once, and of each kind only the first few.
-func (w *walker) sign(k archive.Kind, format string, args ...any) error {
-	why := fmt.Sprintf(format, args...)
-	if w.said[k] == nil {
-		w.said[k] = map[string]bool{}
-	}
-	if w.said[k][why] || len(w.said[k]) >= signsOfKind {
-		return nil
-	}
-	w.said[k][why] = true
-	return w.visitor.Sign(archive.Sign{Kind: k, Why: why})
 }

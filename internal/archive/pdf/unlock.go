@@ -40,7 +40,7 @@ func (w *walker) unlock() error {
 			}
 			if why != "" {
 				w.locked = w.locked || w.security == nil
-				if err := w.sign(archive.Encrypted, "%s", why); err != nil {
+				if err := w.t.Sign(archive.Encrypted, "%s", why); err != nil {
 					return err
 				}
 			}

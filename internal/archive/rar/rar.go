@@ -223,16 +223,16 @@ func (w *walk) member(k *block) (done bool, err error) {
 	case k.solid && !k.stored && w.lost != "":
 		return w.bare(e, archive.Unreadable, ": "+w.lost)
 	case k.unfinished:
-		if err := w.t.Sign(archive.Unreadable, "%s: it goes on in another archive", tell.Name(e)); err != nil {
+		if err := w.t.Sign(archive.Unreadable, "%s: it goes on in another archive", tell.Name(e.Names)); err != nil {
 			return true, err
 		}
 	case k.packed > uint64(w.f.Size()-k.data):
-		if err := w.t.Sign(archive.Unreadable, "%s: it is cut off", tell.Name(e)); err != nil {
+		if err := w.t.Sign(archive.Unreadable, "%s: it is cut off", tell.Name(e.Names)); err != nil {
 			return true, err
 		}
 	}
 	if k.dir {
-		if err := w.t.Sign(archive.Unreadable, "%s: it is a folder with content", tell.Name(e)); err != nil {
+		if err := w.t.Sign(archive.Unreadable, "%s: it is a folder with content", tell.Name(e.Names)); err != nil {
 			return true, err
 		}
 	}
@@ -244,7 +244,7 @@ func (w *walk) member(k *block) (done bool, err error) {
 
 // bare tells of an entry without its content, and why.
 func (w *walk) bare(e *archive.Entry, kind archive.Kind, why string) (done bool, err error) {
-	if err := w.t.Sign(kind, "%s%s", tell.Name(e), why); err != nil {
+	if err := w.t.Sign(kind, "%s%s", tell.Name(e.Names), why); err != nil {
 		return true, err
 	}
 	return false, w.t.File(e)

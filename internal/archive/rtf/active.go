@@ -65,7 +65,7 @@ func (w *walker) class(name string) error {
 	lower := strings.ToLower(strings.TrimSpace(name))
 	for _, c := range classes {
 		if strings.HasPrefix(lower, c.prefix) {
-			return w.sign(archive.MacroAuto, "an object of class %.80q: %s", name, c.why)
+			return w.t.Sign(archive.MacroAuto, "an object of class %.80q: %s", name, c.why)
 		}
 	}
 	return nil
@@ -102,7 +102,7 @@ func (w *walker) field(instruction string) error {
 	verb := strings.ToUpper(words[0])
 	switch verb {
 	case "DDE", "DDEAUTO":
-		return w.sign(archive.MacroAuto, "a field starts a program: %.200q", instruction)
+		return w.t.Sign(archive.MacroAuto, "a field starts a program: %.200q", instruction)
 	case "INCLUDETEXT", "INCLUDE", "INCLUDEPICTURE", "IMPORT", "LINK", "RD", "DATABASE":
 	default:
 		return nil
@@ -111,7 +111,7 @@ func (w *walker) field(instruction string) error {
 		if !remote(arg) || picture(verb, arg) {
 			continue
 		}
-		return w.sign(archive.MacroAuto, "a field loads something from elsewhere: %.200q", instruction)
+		return w.t.Sign(archive.MacroAuto, "a field loads something from elsewhere: %.200q", instruction)
 	}
 	return nil
 }

@@ -223,7 +223,7 @@ func (w *walker) data(kind string) error {
 		}
 		if i == 0 {
 			if first = d; d.cut {
-				if err := w.sign(archive.Unreadable, "the document ends within an object"); err != nil {
+				if err := w.t.Sign(archive.Unreadable, "the document ends within an object"); err != nil {
 					return err
 				}
 			}
@@ -232,7 +232,7 @@ func (w *walker) data(kind string) error {
 	if len(seen) > 0 || unknown == nil || unknown.Size() == 0 {
 		return nil
 	}
-	if err := w.sign(archive.Unreadable, "an object of unknown form"); err != nil {
+	if err := w.t.Sign(archive.Unreadable, "an object of unknown form"); err != nil {
 		return err
 	}
 	return w.entry(&archive.Entry{Size: unknown.Size(), File: unknown})
@@ -252,7 +252,7 @@ func (w *walker) once(o *found, kind string, seen map[[32]byte]bool) error {
 // file where so much was read that no more is.
 func (w *walker) spool(d *digits) (f *archive.File, stop bool, err error) {
 	if w.decoded > worth*w.f.Size() {
-		return nil, false, w.sign(archive.Bomb, "objects within objects that would be read more than %d times", worth)
+		return nil, false, w.t.Sign(archive.Bomb, "objects within objects that would be read more than %d times", worth)
 	}
 	f, problem, err := archive.Spool(w.ctx, d, w.b)
 	if err != nil {
@@ -263,7 +263,7 @@ func (w *walker) spool(d *digits) (f *archive.File, stop bool, err error) {
 	case problem == nil:
 		return f, false, nil
 	case errors.As(problem, &spent):
-		if err := w.sign(archive.Bomb, "an object: %s", spent.What); err != nil {
+		if err := w.t.Sign(archive.Bomb, "an object: %s", spent.What); err != nil {
 			_ = f.Close()
 			return nil, false, err
 		}
@@ -279,5 +279,5 @@ func (w *walker) entry(e *archive.Entry) error {
 	if err := w.b.Entry(); errors.As(err, &spent) {
 		return w.spent(spent)
 	}
-	return w.v.File(e)
+	return w.t.File(e)
 }

@@ -147,12 +147,12 @@ func (w *walker) found(o *found, kind string) error {
 	}
 	if o.linked {
 		if remote(o.link) {
-			return w.sign(archive.MacroAuto, "an object of class %.80q is loaded from %.200q", o.class, o.link)
+			return w.t.Sign(archive.MacroAuto, "an object of class %.80q is loaded from %.200q", o.class, o.link)
 		}
 		return nil
 	}
 	if o.cut {
-		if err := w.sign(archive.Unreadable, "an object of class %.80q is cut short", o.class); err != nil {
+		if err := w.t.Sign(archive.Unreadable, "an object of class %.80q is cut short", o.class); err != nil {
 			return err
 		}
 	}
@@ -164,7 +164,7 @@ func (w *walker) found(o *found, kind string) error {
 		return err
 	}
 	if w.object.ocx && kind == "objdata" && !form(o.class) {
-		if err := w.sign(archive.MacroAuto, "an ActiveX control of class %.80q is loaded", o.class); err != nil {
+		if err := w.t.Sign(archive.MacroAuto, "an ActiveX control of class %.80q is loaded", o.class); err != nil {
 			return err
 		}
 	}

@@ -2,10 +2,10 @@ package rtf
 
 import (
 	"strings"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // pack reads what the class Package holds: a file that was dropped into the document, with its names. There is no
@@ -26,13 +26,13 @@ func (w *walker) pack(f *archive.File) error {
 	names.add(label)
 	names.add(path)
 	if p.bad || kind != file && kind != link {
-		if err := w.sign(archive.Unreadable, "a package of unknown form"); err != nil {
+		if err := w.t.Sign(archive.Unreadable, "a package of unknown form"); err != nil {
 			return err
 		}
 		return w.entry(&archive.Entry{Size: f.Size(), File: f})
 	}
 	if kind == link {
-		if err := w.sign(archive.Shortcut, "a package that opens %.200q", latin([]byte(path)...)); err != nil {
+		if err := w.t.Sign(archive.Shortcut, "a package that opens %.200q", latin([]byte(path)...)); err != nil {
 			return err
 		}
 		return w.entry(&archive.Entry{Names: names, Link: latin([]byte(path)...), Size: -1})
@@ -42,7 +42,7 @@ func (w *walker) pack(f *archive.File) error {
 	}
 	size := int64(p.uint32())
 	if p.bad {
-		if err := w.sign(archive.Unreadable, "a package is cut short"); err != nil {
+		if err := w.t.Sign(archive.Unreadable, "a package is cut short"); err != nil {
 			return err
 		}
 		return w.entry(&archive.Entry{Names: names, Size: -1})
@@ -50,7 +50,7 @@ func (w *walker) pack(f *archive.File) error {
 	at := int64(len(head) - len(p.rest))
 	content := f.Section(at, size)
 	if content.Size() < size {
-		if err := w.sign(archive.Unreadable, "a package is cut short"); err != nil {
+		if err := w.t.Sign(archive.Unreadable, "a package is cut short"); err != nil {
 			return err
 		}
 	}
@@ -73,11 +73,7 @@ func wideNames(names nameSet, tail *archive.File) (nameSet, error) {
 			return names, nil
 		}
 		wide := p.take(2 * int(n))
-		units := make([]uint16, len(wide)/2)
-		for i := range units {
-			units[i] = le.Uint16(wide[2*i:])
-		}
-		names.add(strings.TrimRight(string(utf16.Decode(units)), "\x00"))
+		names.add(strings.TrimRight(tell.UTF16(le, wide), "\x00"))
 	}
 	return names, nil
 }

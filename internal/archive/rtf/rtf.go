@@ -7,10 +7,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // lead is how far from the start an RTF document may begin.
@@ -28,7 +28,7 @@ func Is(head []byte) bool {
 // Walk reads an RTF document: each object is an entry; links, fields and templates that load or start something are
 // signs. It is an archive.Walk.
 func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Visitor) error {
-	w := &walker{ctx: ctx, f: f, b: b, signs: signs{v: v}, s: newScanner(ctx, f, 0), uc: 1}
+	w := &walker{ctx: ctx, f: f, b: b, t: tell.New(b, v), s: newScanner(ctx, f, 0), uc: 1}
 	err := w.scan()
 	if errors.Is(err, errSpent) {
 		return nil
@@ -39,32 +39,9 @@ func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Vis
 // errSpent ends a walk whose budget has run out; the sign is given already.
 var errSpent = errors.New("rtf: budget spent")
 
-// signs gives each sign once, and few of one kind.
-type signs struct {
-	v     archive.Visitor
-	given map[archive.Sign]bool
-	kinds map[archive.Kind]int
-}
-
-// perKind is how many signs of one kind are given.
-const perKind = 8
-
-func (s *signs) sign(kind archive.Kind, format string, args ...any) error {
-	sign := archive.Sign{Kind: kind, Why: fmt.Sprintf(format, args...)}
-	if s.given[sign] || s.kinds[kind] >= perKind {
-		return nil
-	}
-	if s.given == nil {
-		s.given, s.kinds = map[archive.Sign]bool{}, map[archive.Kind]int{}
-	}
-	s.given[sign] = true
-	s.kinds[kind]++
-	return s.v.Sign(sign)
-}
-
 // spent gives the sign for a budget that has run out, and the error that ends the walk.
-func (s *signs) spent(err *archive.ErrBudget) error {
-	if err := s.sign(archive.Bomb, "%s", err.What); err != nil {
+func (w *walker) spent(err *archive.ErrBudget) error {
+	if err := w.t.Sign(archive.Bomb, "%s", err.What); err != nil {
 		return err
 	}
 	return errSpent
@@ -93,7 +70,7 @@ const (
 // walker reads a document from start to end. What it knows of groups is only a help: a control word that matters
 // counts wherever it stands.
 type walker struct {
-	signs
+	t   *tell.Teller
 	ctx context.Context //nolint:containedctx // it lives as long as one Walk
 	f   *archive.File
 	b   *archive.Budget
@@ -148,7 +125,7 @@ func (w *walker) finish() error {
 		}
 	}
 	if w.after > lead {
-		return w.sign(archive.Unreadable, "%d octets behind the end of the document", w.after)
+		return w.t.Sign(archive.Unreadable, "%d octets behind the end of the document", w.after)
 	}
 	return nil
 }
@@ -223,11 +200,11 @@ func (w *walker) word(t token) error {
 	case "objocx":
 		w.object.ocx = true
 	case "objhtml":
-		return w.sign(archive.MacroAuto, `a web page within the document (\objhtml)`)
+		return w.t.Sign(archive.MacroAuto, `a web page within the document (\objhtml)`)
 	case "objupdate":
-		return w.sign(archive.MacroAuto, `an object is updated when the document is opened (\objupdate)`)
+		return w.t.Sign(archive.MacroAuto, `an object is updated when the document is opened (\objupdate)`)
 	case "objautlink":
-		return w.sign(archive.MacroAuto, `a linked object is updated when the document is opened (\objautlink)`)
+		return w.t.Sign(archive.MacroAuto, `a linked object is updated when the document is opened (\objautlink)`)
 	case "objdata", "datastore":
 		return w.data(t.word)
 	case "objclass", "oleclsid", "fldinst", "template":
@@ -246,19 +223,19 @@ func (w *walker) binary(n int64) error {
 		return nil
 	}
 	if n > w.f.Size()-w.s.pos {
-		return w.sign(archive.Unreadable, `\bin announces more octets than there are`)
+		return w.t.Sign(archive.Unreadable, `\bin announces more octets than there are`)
 	}
 	found, err := w.s.pass(n, []byte(`\obj`))
 	if err != nil || !found {
 		return err
 	}
 	// To a reader that goes another way it is text.
-	return w.sign(archive.Unreadable, `octets of a \bin look like an object`)
+	return w.t.Sign(archive.Unreadable, `octets of a \bin look like an object`)
 }
 
 func (w *walker) collect(kind string) error {
 	if len(w.open) == nesting {
-		return w.sign(archive.Unreadable, "more than %d fields within one another", nesting)
+		return w.t.Sign(archive.Unreadable, "more than %d fields within one another", nesting)
 	}
 	w.ignore = 0
 	w.open = append(w.open, collector{kind: kind, depth: max(w.depth, 1)})
@@ -278,7 +255,7 @@ func (w *walker) collected() error {
 		return w.class(classIDs[strings.ToUpper(strings.Trim(t, "{}"))])
 	case "template":
 		if remote(t) {
-			return w.sign(archive.MacroAuto, "the template %.200q is loaded when the document is opened", t)
+			return w.t.Sign(archive.MacroAuto, "the template %.200q is loaded when the document is opened", t)
 		}
 	case "fldinst":
 		return w.field(t)

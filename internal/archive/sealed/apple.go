@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 
 	"github.com/postern-mail/postern/internal/archive"
-	"github.com/postern-mail/postern/internal/archive/note"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // The parts of a file that its own name and its content are in (RFC 1740 appendix A).
@@ -54,7 +54,7 @@ func (w *walker) apple(f *archive.File) error {
 				return err
 			}
 			if len(names) < deepest {
-				names = note.Add(names, raw)
+				names = tell.AddRaw(names, raw)
 			}
 		}
 	}

@@ -89,7 +89,7 @@ func (w *walker) cms(f *archive.File, depth int) error {
 			return nil
 		}
 		if !isDER(tail) {
-			return w.notes.Sign(archive.Unreadable, "CMS: %d octets behind it can't be read", f.Size()-at)
+			return w.t.Sign(archive.Unreadable, "CMS: %d octets behind it can't be read", f.Size()-at)
 		}
 	}
 }
@@ -126,7 +126,7 @@ func (w *walker) info(b *ber, outer element, depth int) (found bool, err error) 
 			id = b.oid(e)
 			w.secret = secret[id] != ""
 			if w.secret {
-				return false, w.notes.Sign(archive.Sealed, "S/MIME: it is encrypted for its recipient (%s)", secret[id])
+				return false, w.t.Sign(archive.Sealed, "S/MIME: it is encrypted for its recipient (%s)", secret[id])
 			}
 			return true, nil
 		case id == "" || e.tag != tagExplicit:
@@ -238,7 +238,7 @@ func (w *walker) compressed(b *ber, info element, algorithm string) error {
 			id = b.oid(e)
 			w.secret = secret[id] != ""
 			if w.secret {
-				return false, w.notes.Sign(archive.Sealed, "S/MIME: it is encrypted for its recipient (%s)", secret[id])
+				return false, w.t.Sign(archive.Sealed, "S/MIME: it is encrypted for its recipient (%s)", secret[id])
 			}
 			return true, nil
 		}

@@ -11,7 +11,7 @@ import (
 	"io"
 
 	"github.com/postern-mail/postern/internal/archive"
-	"github.com/postern-mail/postern/internal/archive/note"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // The packets that matter (RFC 9580 5).
@@ -217,7 +217,7 @@ func (w *walker) message(r io.Reader, depth int) (problem, err error) {
 		switch tag {
 		case packetPublicSession, packetSecretSession, packetEncrypted, packetProtected, packetAEAD:
 			w.secret = true
-			err = w.notes.Sign(archive.Sealed, "OpenPGP: it is encrypted for its recipient")
+			err = w.t.Sign(archive.Sealed, "OpenPGP: it is encrypted for its recipient")
 		case packetLiteral:
 			problem, err = w.literal(b)
 		case packetCompressed:
@@ -253,7 +253,7 @@ func (w *walker) literal(b *body) (problem, err error) {
 	}
 	e := &archive.Entry{Size: -1}
 	if string(name) != "_CONSOLE" { // RFC 4880 5.9: a remark for the reader
-		e.Names = note.Add(nil, name)
+		e.Names = tell.AddRaw(nil, name)
 	}
 	if head[0] == 'm' {
 		e.Type = Entity

@@ -9,7 +9,7 @@ import (
 	"io"
 
 	"github.com/postern-mail/postern/internal/archive"
-	"github.com/postern-mail/postern/internal/archive/note"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // Entity is the Type of an entry that readers take for a MIME entity, header fields first. Programs that sign files
@@ -21,7 +21,7 @@ const headSize = 4096
 
 // Walk tells of what lies in a file for which IsCMS, IsPGP or IsApple is true. It has the shape of archive.Walk.
 func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Visitor) error {
-	w := &walker{ctx: ctx, b: b, v: v, notes: note.New(b, v)}
+	w := &walker{ctx: ctx, b: b, v: v, t: tell.New(b, v)}
 	head, err := f.Head(headSize)
 	if err != nil {
 		return err
@@ -52,13 +52,13 @@ type walker struct {
 	ctx    context.Context
 	b      *archive.Budget
 	v      archive.Visitor
-	notes  *note.Notes
+	t      *tell.Teller
 	read   error // the first error of reading the file
 	secret bool  // what is encrypted for its recipient was met
 }
 
 func (w *walker) entry(e *archive.Entry, content io.Reader) error {
-	more, err := w.notes.Entry(w.ctx, e, content)
+	more, err := w.t.Entry(w.ctx, e, content)
 	switch {
 	case err != nil:
 		return err
@@ -75,7 +75,7 @@ func (w *walker) problem(what string, problem error) error {
 	if w.read != nil {
 		return w.read
 	}
-	if err := w.notes.Problem(what, problem); err != nil {
+	if err := w.t.Problem(what, problem); err != nil {
 		return err
 	}
 	if w.b.Err() != nil {
@@ -140,7 +140,7 @@ func (w *walker) bare(f *archive.File) error {
 		return err
 	}
 	if !isBase64(head) {
-		return w.notes.Sign(archive.Unreadable, "sealed: neither CMS nor OpenPGP nor AppleSingle")
+		return w.t.Sign(archive.Unreadable, "sealed: neither CMS nor OpenPGP nor AppleSingle")
 	}
 	return w.wrapped(newBase64(w.source(f.Reader())))
 }

@@ -214,7 +214,7 @@ func (w *walk) files(c *contents) error {
 		if done, err := w.bare(e); done || err != nil {
 			return err
 		}
-		if err := w.t.Sign(archive.Unreadable, "%s: its content is missing", tell.Name(e)); err != nil {
+		if err := w.t.Sign(archive.Unreadable, "%s: its content is missing", tell.Name(e.Names)); err != nil {
 			return err
 		}
 	}
@@ -266,9 +266,9 @@ func (w *walk) folder(s *streams, fo *folder, files []*file) (done bool, err err
 	var r io.Reader
 	var problem error
 	if fo.encrypted() {
-		err = w.t.Sign(archive.Encrypted, "%s", tell.Name(entry(files[0])))
+		err = w.t.Sign(archive.Encrypted, "%s", tell.Name(entry(files[0]).Names))
 	} else if r, problem = w.open(s, fo); problem != nil {
-		err = w.t.Problem(tell.Name(entry(files[0])), problem)
+		err = w.t.Problem(tell.Name(entry(files[0]).Names), problem)
 	}
 	if err != nil || tell.Spent(problem) {
 		return true, err
@@ -308,7 +308,7 @@ func (w *walk) content(e *archive.Entry, f *file, p part, r io.Reader) (problem,
 	}
 	problem, err = w.t.Content(w.ctx, e, from)
 	if err == nil && problem == nil && p.crc.known && p.crc.crc != sum.Sum32() {
-		err = w.t.Sign(archive.Unreadable, "%s: its checksum is wrong", tell.Name(e))
+		err = w.t.Sign(archive.Unreadable, "%s: its checksum is wrong", tell.Name(e.Names))
 	}
 	return problem, err
 }

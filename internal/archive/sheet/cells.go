@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // block is how much text is read at once, reach how far apart the start of a formula and the call in it may be. A
@@ -17,11 +18,11 @@ const (
 
 // walkCells looks for cells that are formulas with a call by Dynamic Data Exchange, as in =cmd|'/c calc'!A0. Whether
 // a quotation mark is open is of no interest: a cell begins wherever some reader may see one begin.
-func walkCells(ctx context.Context, r io.Reader, s *signs) error {
+func walkCells(ctx context.Context, r io.Reader, t *tell.Teller) error {
 	buf := make([]byte, 0, block+2*reach)
 	part := make([]byte, block)
 	separator, first := byte(','), true
-	for !s.full() {
+	for {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -39,7 +40,7 @@ func walkCells(ctx context.Context, r io.Reader, s *signs) error {
 			separator = separatorOf(buf)
 		}
 		if bytes.IndexByte(buf, '!') >= 0 || bytes.IndexByte(buf, '(') >= 0 {
-			if err := scanCells(buf, separator, first, s); err != nil {
+			if err := scanCells(buf, separator, first, t); err != nil {
 				return err
 			}
 		}
@@ -48,7 +49,6 @@ func walkCells(ctx context.Context, r io.Reader, s *signs) error {
 			buf = append(buf[:0], buf[n:]...)
 		}
 	}
-	return nil
 }
 
 // separatorOf reads the line sep=x, with which a text tells Excel its separator.
@@ -62,7 +62,7 @@ func separatorOf(head []byte) byte {
 }
 
 // scanCells looks through a part of a text; first says that it is the start.
-func scanCells(p []byte, separator byte, first bool, s *signs) error {
+func scanCells(p []byte, separator byte, first bool, t *tell.Teller) error {
 	at := -1       // where a formula begins
 	begin := first // a cell may begin here
 	quoted := false
@@ -92,7 +92,7 @@ func scanCells(p []byte, separator byte, first bool, s *signs) error {
 		if at < 0 || !(c == '|' && isCall(p, i) || c == '(' && isFunction(p[at:i])) {
 			continue
 		}
-		if err := s.sign(archive.MacroAuto, "a cell starts a program by DDE: %.200q", p[at:min(len(p), i+100)]); err != nil {
+		if err := t.Sign(archive.MacroAuto, "a cell starts a program by DDE: %.200q", p[at:min(len(p), i+100)]); err != nil {
 			return err
 		}
 	}

@@ -5,10 +5,10 @@ package sheet
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // headSize is how much of a file tells its form.
@@ -68,22 +68,22 @@ func plain(p []byte) []byte {
 
 // Walk reads a text as the spreadsheet that it says to be, or as one with separators. There are signs and no entries.
 // It is an archive.Walk.
-func Walk(ctx context.Context, f *archive.File, _ *archive.Budget, v archive.Visitor) error {
+func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Visitor) error {
 	head, err := f.Head(headSize)
 	if err != nil {
 		return err
 	}
-	s := &signs{v: v, given: map[archive.Sign]bool{}}
+	t := tell.New(b, v)
 	switch formOf(head) {
 	case sylk:
-		return walkSYLK(ctx, f.Reader(), s)
+		return walkSYLK(ctx, f.Reader(), t)
 	case webQuery:
-		return s.sign(archive.MacroAuto, "a query fetches cells from elsewhere: %.200q", line(head, 2))
+		return t.Sign(archive.MacroAuto, "a query fetches cells from elsewhere: %.200q", line(head, 2))
 	case dataQuery:
-		return s.sign(archive.MacroAuto, "a query fetches cells from elsewhere: %.200q", line(head, 2))
+		return t.Sign(archive.MacroAuto, "a query fetches cells from elsewhere: %.200q", line(head, 2))
 	case dif, separated:
 	}
-	return walkCells(ctx, f.Reader(), s)
+	return walkCells(ctx, f.Reader(), t)
 }
 
 // line gives the n-th line that is not empty.
@@ -93,25 +93,6 @@ func line(head []byte, n int) []byte {
 		return lines[n]
 	}
 	return nil
-}
-
-// signs gives each sign once, and few altogether.
-type signs struct {
-	v     archive.Visitor
-	given map[archive.Sign]bool
-}
-
-const signLimit = 10
-
-func (s *signs) full() bool { return len(s.given) >= signLimit }
-
-func (s *signs) sign(kind archive.Kind, format string, args ...any) error {
-	sign := archive.Sign{Kind: kind, Why: fmt.Sprintf(format, args...)}
-	if s.given[sign] || s.full() {
-		return nil
-	}
-	s.given[sign] = true
-	return s.v.Sign(sign)
 }
 
 // readFull is io.ReadFull that takes the end for no error.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell"
 	"github.com/postern-mail/postern/internal/peertest"
 )
 
@@ -140,7 +141,7 @@ func TestLimits(t *testing.T) {
 		"blanks": "=a|" + strings.Repeat(" ", 1<<20), "records": "ID;P\n" + strings.Repeat("C;EEXEC(1)\n", 1<<16) + strings.Repeat("NN;NAuto_x\n", 1<<16),
 		"numbers": "ID;P\n" + strings.Repeat("O;E\nNN;NAuto_", 1<<16), "semicolons": "ID;P\n" + strings.Repeat(";", 1<<20), "names": "ID;P\nC;E" + strings.Repeat("a|b", 1<<20),
 	} {
-		if got := walk(t, in); len(got) > signLimit {
+		if got := walk(t, in); len(got) > tell.Most {
 			t.Errorf("%s: %d signs", name, len(got))
 		}
 	}
@@ -206,7 +207,7 @@ func FuzzWalk(f *testing.F) {
 		if err := Walk(context.Background(), archive.NewFile(in), nil, &r); err != nil {
 			t.Fatal(err)
 		}
-		if len(r.lines) > signLimit {
+		if len(r.lines) > tell.Most {
 			t.Fatalf("%d signs", len(r.lines))
 		}
 		// Where reading starts and ends is of no interest.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // recordLimit is how much of a record is looked at.
@@ -19,10 +20,10 @@ var functions = []string{"EXEC", "CALL", "REGISTER", "REGISTER.ID", "RUN", "FORM
 
 // walkSYLK reads a symbolic link file. The form is Microsoft's own; each record is a line of fields, each of them a
 // letter and its value. Options with E make a macro sheet of it, and names that begin with Auto_ are run by Excel.
-func walkSYLK(ctx context.Context, in io.Reader, s *signs) error {
+func walkSYLK(ctx context.Context, in io.Reader, t *tell.Teller) error {
 	r := bufio.NewReaderSize(in, recordLimit)
 	macros, long := false, false
-	for n := 0; !s.full(); n++ {
+	for n := 0; ; n++ {
 		if n%256 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -43,21 +44,21 @@ func walkSYLK(ctx context.Context, in io.Reader, s *signs) error {
 				macros = macros || strings.EqualFold(f, "E")
 			}
 		case "NN":
-			err = nameRecord(fields[1:], s)
+			err = nameRecord(fields[1:], t)
 		case "C", "F":
-			err = cellRecord(fields[1:], s)
+			err = cellRecord(fields[1:], t)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	if macros {
-		if err := s.sign(archive.Macro, "the sheet holds macros (SYLK O;E)"); err != nil {
+		if err := t.Sign(archive.Macro, "the sheet holds macros (SYLK O;E)"); err != nil {
 			return err
 		}
 	}
 	if long {
-		return s.sign(archive.Unreadable, "a record longer than %d octets", recordLimit)
+		return t.Sign(archive.Unreadable, "a record longer than %d octets", recordLimit)
 	}
 	return nil
 }
@@ -112,12 +113,12 @@ func fieldsOf(record []byte) []string {
 }
 
 // nameRecord looks at a defined name.
-func nameRecord(fields []string, s *signs) error {
+func nameRecord(fields []string, t *tell.Teller) error {
 	for _, f := range fields {
 		if len(f) > 0 && f[0]|0x20 == 'n' && strings.HasPrefix(strings.ToLower(strings.TrimSpace(f[1:])), "auto_") {
-			return s.sign(archive.MacroAuto, "the macro %.80q runs when the sheet is opened or used", f[1:])
+			return t.Sign(archive.MacroAuto, "the macro %.80q runs when the sheet is opened or used", f[1:])
 		}
-		if err := expression(f, s); err != nil {
+		if err := expression(f, t); err != nil {
 			return err
 		}
 	}
@@ -125,9 +126,9 @@ func nameRecord(fields []string, s *signs) error {
 }
 
 // cellRecord looks at a cell.
-func cellRecord(fields []string, s *signs) error {
+func cellRecord(fields []string, t *tell.Teller) error {
 	for _, f := range fields {
-		if err := expression(f, s); err != nil {
+		if err := expression(f, t); err != nil {
 			return err
 		}
 	}
@@ -135,7 +136,7 @@ func cellRecord(fields []string, s *signs) error {
 }
 
 // expression looks at a field that holds a formula.
-func expression(field string, s *signs) error {
+func expression(field string, t *tell.Teller) error {
 	if field == "" || field[0]|0x20 != 'e' && field[0]|0x20 != 'm' {
 		return nil
 	}
@@ -143,12 +144,12 @@ func expression(field string, s *signs) error {
 	upper := strings.ToUpper(strings.ReplaceAll(formula, " ", ""))
 	for _, name := range functions {
 		if i := strings.Index(upper, name+"("); i >= 0 && (i == 0 || !isName(upper[i-1])) {
-			return s.sign(archive.MacroAuto, "a macro calls %s: %.200q", name, formula)
+			return t.Sign(archive.MacroAuto, "a macro calls %s: %.200q", name, formula)
 		}
 	}
 	for i := range len(formula) {
 		if formula[i] == '|' && isCall([]byte(formula), i) {
-			return s.sign(archive.MacroAuto, "a cell starts a program by DDE: %.200q", formula)
+			return t.Sign(archive.MacroAuto, "a cell starts a program by DDE: %.200q", formula)
 		}
 	}
 	return nil

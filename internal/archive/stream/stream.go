@@ -13,7 +13,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/internal/archive/codec"
-	"github.com/postern-mail/postern/internal/archive/signs"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // Formats that Detect tells.
@@ -123,7 +123,7 @@ type walker struct {
 	b      *archive.Budget
 	v      archive.Visitor
 	format string
-	signs  signs.List
+	signs  tell.Signs
 }
 
 func (w *walker) walk() error {

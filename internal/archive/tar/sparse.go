@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // sparseFile is a file with holes: its size, where the octets are that it has, and where they belong.
@@ -138,7 +139,7 @@ func (r *reading) giveSparse(ctx context.Context, e *archive.Entry, s *sparseFil
 		return spent
 	}
 	if problem != nil {
-		r.say(archive.Unreadable, "sparse", fmt.Sprintf("%s: %s", called(e), problem))
+		r.say(archive.Unreadable, "sparse", fmt.Sprintf("%s: %s", tell.Name(e.Names), problem))
 	}
 	return nil
 }

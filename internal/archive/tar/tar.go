@@ -6,16 +6,11 @@ package tar
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"slices"
 	"strings"
-	"unicode/utf8"
-
-	"golang.org/x/text/encoding/charmap"
 
 	"github.com/postern-mail/postern/internal/archive"
-	"github.com/postern-mail/postern/internal/archive/signs"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // Formats that Detect tells.
@@ -78,7 +73,7 @@ type walker struct {
 	f     *archive.File
 	b     *archive.Budget
 	v     archive.Visitor
-	signs signs.List
+	signs tell.Signs
 }
 
 func (w *walker) say(kind archive.Kind, what, why string) { w.signs.Add(kind, what, why) }
@@ -108,17 +103,10 @@ func (w *walker) give(e *archive.Entry, at, size int64) error {
 			return err
 		}
 		if e.File.Size() < size {
-			w.say(archive.Unreadable, "cut", called(e)+": the archive ends before its content does")
+			w.say(archive.Unreadable, "cut", tell.Name(e.Names)+": the archive ends before its content does")
 		}
 	}
 	return w.v.File(e)
-}
-
-func called(e *archive.Entry) string {
-	if len(e.Names) == 0 {
-		return "a file without a name"
-	}
-	return fmt.Sprintf("%.200q", e.Names[0])
 }
 
 // maxPath is the longest name that is given: longer ones are none for any system.
@@ -127,22 +115,9 @@ const maxPath = 16 << 10
 // names gives every reading of names, the usual one first: those that are not UTF-8 in the code pages of DOS and
 // Windows.
 func names(stored ...string) (all []string) {
-	add := func(s string) {
-		if s != "" && len(s) <= 3*maxPath && !slices.Contains(all, s) {
-			all = append(all, s)
-		}
-	}
 	for _, s := range stored {
-		switch {
-		case len(s) > maxPath:
-		case utf8.ValidString(s):
-			add(s)
-		default:
-			for _, page := range []*charmap.Charmap{charmap.Windows1252, charmap.CodePage437} {
-				if text, err := page.NewDecoder().String(s); err == nil {
-					add(text)
-				}
-			}
+		if len(s) <= maxPath {
+			all = tell.Add(all, tell.Names([]byte(s))...)
 		}
 	}
 	return all

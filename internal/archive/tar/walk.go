@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // pending is what headers say of the file whose header comes next.
@@ -201,7 +202,7 @@ func (r *reading) file(ctx context.Context, h *header) error {
 	if ok && said != size {
 		// Readers without pax go on elsewhere. A size that octal can't hold has no other place.
 		if said < maxOctal {
-			r.say(archive.Unreadable, "size", called(e)+": its headers disagree about its size")
+			r.say(archive.Unreadable, "size", tell.Name(e.Names)+": its headers disagree about its size")
 		}
 		size = said
 	}
@@ -218,7 +219,7 @@ func (r *reading) file(ctx context.Context, h *header) error {
 		e.Link = r.target(h, own)
 	}
 	if h.kind == typeContinued {
-		r.say(archive.Unreadable, "volumes", called(e)+": its start is in another volume")
+		r.say(archive.Unreadable, "volumes", tell.Name(e.Names)+": its start is in another volume")
 	}
 	folder := h.kind == typeFolder || plain(h.kind) && strings.HasSuffix(h.name, "/") // as before ustar
 	device := h.kind == typeChar || h.kind == typeBlock || h.kind == typeFIFO
@@ -241,7 +242,7 @@ func (r *reading) file(ctx context.Context, h *header) error {
 // bare decides where to go on after a kind of file that has no content but a size: some readers pass over its
 // content, others do not.
 func (r *reading) bare(e *archive.Entry, at, size int64) error {
-	r.say(archive.Unreadable, "bare", called(e)+": readers disagree whether it has content")
+	r.say(archive.Unreadable, "bare", tell.Name(e.Names)+": readers disagree whether it has content")
 	b, err := r.read(at, blockSize)
 	if err != nil {
 		return err

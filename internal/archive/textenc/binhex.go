@@ -8,7 +8,7 @@ import (
 	"io"
 
 	"github.com/postern-mail/postern/internal/archive"
-	"github.com/postern-mail/postern/internal/archive/note"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // binHexMark reports whether a line says that BinHex follows (RFC 1741 4).
@@ -71,7 +71,7 @@ func (s *scanner) forks(start, end int64, digits io.Reader) error {
 	case err != nil:
 		return err
 	}
-	f.Names = note.Add(nil, head[1:1+int(head[0])])
+	f.Names = tell.AddRaw(nil, head[1:1+int(head[0])])
 	sizes := head[len(head)-10:]
 	data, resource := binary.BigEndian.Uint32(sizes), binary.BigEndian.Uint32(sizes[4:])
 	if checksum(0, head[:len(head)-2]) != binary.BigEndian.Uint16(head[len(head)-2:]) {

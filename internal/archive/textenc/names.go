@@ -8,7 +8,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/postern-mail/postern/internal/archive/note"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // near is how many octets before a run of base64 are searched for its name.
@@ -36,22 +36,22 @@ func (s *scanner) namesBefore(start int64) ([]string, error) {
 		if m[2] != nil {
 			raw = m[2]
 		}
-		names = note.Add(names, raw)
+		names = tell.AddRaw(names, raw)
 		text := string(raw)
 		if strings.Contains(text, "=?") {
 			if decoded, err := new(mime.WordDecoder).DecodeHeader(text); err == nil {
-				names = note.AddText(names, decoded)
+				names = tell.Add(names, decoded)
 			}
 		}
 		if strings.Contains(text, `\`) {
-			names = note.AddText(names, strings.ReplaceAll(text, `\`, ""))
+			names = tell.Add(names, strings.ReplaceAll(text, `\`, ""))
 		}
 		if strings.Contains(text, "%") {
 			if cut := strings.SplitN(text, "'", 3); len(cut) == 3 {
 				text = cut[2]
 			}
 			if decoded, err := url.PathUnescape(text); err == nil {
-				names = note.Add(names, []byte(decoded))
+				names = tell.AddRaw(names, []byte(decoded))
 			}
 		}
 	}

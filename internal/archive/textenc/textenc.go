@@ -9,7 +9,7 @@ import (
 	"io"
 
 	"github.com/postern-mail/postern/internal/archive"
-	"github.com/postern-mail/postern/internal/archive/note"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // The kinds of finds.
@@ -53,19 +53,19 @@ func Scan(ctx context.Context, f *archive.File, b *archive.Budget, visit func(Fi
 
 // Walk tells of each file that lies in a text; it has the shape of archive.Walk.
 func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Visitor) error {
-	notes := note.New(b, v)
+	t := tell.New(b, v)
 	err := Scan(ctx, f, b, func(found Find, content *archive.File) error {
 		if err := v.File(&archive.Entry{Names: found.Names, Size: -1, File: content}); err != nil {
 			return err
 		}
 		if found.Damage != "" {
-			return notes.Sign(archive.Unreadable, "%s: %s: %s", found.Kind, note.Name(found.Names), found.Damage)
+			return t.Sign(archive.Unreadable, "%s: %s: %s", found.Kind, tell.Name(found.Names), found.Damage)
 		}
 		return nil
 	})
 	var spent *archive.ErrBudget
 	if errors.As(err, &spent) {
-		return notes.Problem("", spent)
+		return t.Problem("", spent)
 	}
 	return err
 }

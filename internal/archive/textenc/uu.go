@@ -5,7 +5,7 @@ import (
 	"encoding/base64"
 	"strings"
 
-	"github.com/postern-mail/postern/internal/archive/note"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // patience is how many lines in a row that are no data a reader passes over in search of more.
@@ -50,15 +50,15 @@ func (o open) names() (names []string) {
 	name := bytes.Trim(o.name, " \t")
 	if o.encoded {
 		if decoded, err := base64.StdEncoding.DecodeString(string(name)); err == nil {
-			names = note.Add(names, decoded)
+			names = tell.AddRaw(names, decoded)
 		}
 	}
-	names = note.Add(names, name)
+	names = tell.AddRaw(names, name)
 	if bare := bytes.Trim(name, `"'`); len(bare) < len(name) {
-		names = note.Add(names, bare)
+		names = tell.AddRaw(names, bare)
 	}
 	if !o.mode || len(names) == 0 {
-		names = note.Add(names, o.rest)
+		names = tell.AddRaw(names, o.rest)
 	}
 	return names
 }

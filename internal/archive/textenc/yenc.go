@@ -7,7 +7,7 @@ import (
 	"io"
 	"strconv"
 
-	"github.com/postern-mail/postern/internal/archive/note"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // yHead is a =ybegin line.
@@ -44,7 +44,7 @@ func (s *scanner) yenc() error {
 	if !ok {
 		return nil
 	}
-	f := Find{Kind: YEnc, Start: s.lines.start, End: s.lines.end, Names: note.Add(nil, head.name)}
+	f := Find{Kind: YEnc, Start: s.lines.start, End: s.lines.end, Names: tell.AddRaw(nil, head.name)}
 	var last map[string]string
 	parts, ended := 1, false
 	for outside := 0; s.lines.next(); {

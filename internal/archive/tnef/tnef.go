@@ -12,7 +12,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/internal/archive/mapi"
-	"github.com/postern-mail/postern/internal/archive/note"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // Type is the media type of TNEF.
@@ -47,13 +47,13 @@ const text = 64 << 10
 // Walk tells of the attachments in a TNEF file, and of the bodies of the message as further entries without a name.
 // It has the shape of archive.Walk. What an embedded message holds is an entry of the type Type.
 func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Visitor) error {
-	w := &walker{ctx: ctx, f: f, notes: note.New(b, v)}
+	w := &walker{ctx: ctx, f: f, t: tell.New(b, v)}
 	head, err := f.Head(len(magic))
 	if err != nil {
 		return err
 	}
 	if !Is(head) {
-		return w.notes.Sign(archive.Unreadable, "tnef: it is no TNEF")
+		return w.t.Sign(archive.Unreadable, "tnef: it is no TNEF")
 	}
 	err = w.attributes()
 	if err == nil {
@@ -65,7 +65,7 @@ func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Vis
 	if err != nil || w.wrong == 0 {
 		return err
 	}
-	return w.notes.Sign(archive.Unreadable, "tnef: the checksums of %d attributes are wrong", w.wrong)
+	return w.t.Sign(archive.Unreadable, "tnef: the checksums of %d attributes are wrong", w.wrong)
 }
 
 // errSpent ends a walk whose budget is spent, of which the visitor has been told.
@@ -74,7 +74,7 @@ var errSpent = &archive.ErrBudget{What: "spent"}
 type walker struct {
 	ctx   context.Context
 	f     *archive.File
-	notes *note.Notes
+	t     *tell.Teller
 	page  encoding.Encoding // of 8-bit text, nil for unknown
 	att   *attachment
 	wrong int // attributes with a wrong checksum
@@ -109,7 +109,7 @@ func (w *walker) attributes() error {
 			return err
 		}
 		if data.Size() < size {
-			return w.notes.Sign(archive.Unreadable, "tnef: an attribute of %d octets ends after %d", size, data.Size())
+			return w.t.Sign(archive.Unreadable, "tnef: an attribute of %d octets ends after %d", size, data.Size())
 		}
 		if at += size; at+sum > w.f.Size() {
 			break
@@ -131,7 +131,7 @@ func (w *walker) rest(at int64) error {
 	if len(bytes.Trim(tail, "\x00\r\n \t")) == 0 && at+int64(len(tail)) == w.f.Size() {
 		return nil
 	}
-	return w.notes.Sign(archive.Unreadable, "tnef: %d octets behind the last attribute can't be read", w.f.Size()-at)
+	return w.t.Sign(archive.Unreadable, "tnef: %d octets behind the last attribute can't be read", w.f.Size()-at)
 }
 
 // check compares an attribute with its checksum, the sum of its octets.
@@ -195,7 +195,7 @@ func (w *walker) props(data *archive.File, visit func(prop) error) error {
 	if err != nil || problem == nil {
 		return err
 	}
-	return w.notes.Problem("tnef", problem)
+	return w.t.Problem("tnef", problem)
 }
 
 // attached gives the attachment that is being gathered.
@@ -273,7 +273,7 @@ func (w *walker) body(mediaType string, content io.Reader) error {
 }
 
 func (w *walker) entry(e *archive.Entry, content io.Reader) error {
-	more, err := w.notes.Entry(w.ctx, e, content)
+	more, err := w.t.Entry(w.ctx, e, content)
 	if err == nil && !more {
 		return errSpent
 	}

@@ -9,10 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf16"
 
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/internal/archive/ole"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // maxStream is the longest stream of a project that is read; modules have at most 65535 lines.
@@ -174,11 +174,11 @@ func (p *project) readDir(b []byte) (ok bool) {
 		case recordModuleName:
 			m = module{name: string(data), stream: string(data)}
 		case recordModuleNameU:
-			m.name = utf16String(data)
+			m.name = tell.UTF16(binary.LittleEndian, data)
 		case recordStreamName:
 			m.stream = string(data)
 		case recordStreamNameU:
-			m.stream = utf16String(data)
+			m.stream = tell.UTF16(binary.LittleEndian, data)
 		case recordModuleOffset:
 			if len(data) >= 4 {
 				m.offset = binary.LittleEndian.Uint32(data)
@@ -212,14 +212,6 @@ func remoteProject(b []byte) string {
 		return path
 	}
 	return ""
-}
-
-func utf16String(b []byte) string {
-	units := make([]uint16, 0, len(b)/2)
-	for ; len(b) >= 2; b = b[2:] {
-		units = append(units, binary.LittleEndian.Uint16(b))
-	}
-	return string(utf16.Decode(units))
 }
 
 // readModule judges one module. Where its source is not at the place that was announced, it is searched for.

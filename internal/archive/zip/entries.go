@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // maxAliases is how many central headers with one local header are taken for one entry.
@@ -93,7 +95,7 @@ func (p *parser) addFound(at int64, c, l *record) error {
 	p.byLocal[at] = e
 	stop := min(l.end+c.packed, p.f.Size())
 	if what := disagree(c, l); what != "" {
-		p.say(unreadable, "disagree", e.called()+": its headers disagree about its "+what)
+		p.say(unreadable, "disagree", tell.Name(e.Names)+": its headers disagree about its "+what)
 		other := *e
 		other.Method, other.Size, other.Packed, other.crc = l.method, l.size, l.packed, l.crc
 		other.marked = l.flags&flagMarked != 0

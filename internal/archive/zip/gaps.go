@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"maps"
 	"slices"
+
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 // searchGaps searches what no directory covers: for local headers, which readers that take an archive as a stream
@@ -157,7 +159,7 @@ func (p *parser) addStray(at int64) (int64, error) {
 	p.r.entries = append(p.r.entries, e)
 	p.byLocal[at] = e
 	if p.listed > 0 {
-		p.say(unreadable, "unlisted", e.called()+" is not in the directory: readers disagree whether it is there")
+		p.say(unreadable, "unlisted", tell.Name(e.Names)+" is not in the directory: readers disagree whether it is there")
 	} else {
 		p.say(unreadable, "end", "it has no directory")
 	}

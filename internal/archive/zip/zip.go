@@ -10,7 +10,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/internal/archive/codec"
-	"github.com/postern-mail/postern/internal/archive/signs"
+	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
 const (
@@ -42,7 +42,7 @@ type Entry struct {
 type Reader struct {
 	f       *archive.File
 	entries []*Entry
-	signs   signs.List
+	signs   tell.Signs
 	read    int64 // packed octets read so far
 	zstd    codec.Zstd
 }
@@ -91,19 +91,12 @@ var errEncrypted = errors.New("zip: needs a password")
 func SignOf(e *Entry, problem error) archive.Sign {
 	var spent *archive.ErrBudget
 	if errors.As(problem, &spent) {
-		return archive.Sign{Kind: bomb, Why: fmt.Sprintf("%s: %s", e.called(), spent.What)}
+		return archive.Sign{Kind: bomb, Why: fmt.Sprintf("%s: %s", tell.Name(e.Names), spent.What)}
 	}
 	if errors.Is(problem, errEncrypted) {
-		return archive.Sign{Kind: encrypted, Why: e.called() + " is encrypted"}
+		return archive.Sign{Kind: encrypted, Why: tell.Name(e.Names) + " is encrypted"}
 	}
-	return archive.Sign{Kind: unreadable, Why: fmt.Sprintf("%s: %s", e.called(), problem)}
-}
-
-func (e *Entry) called() string {
-	if len(e.Names) == 0 {
-		return "a file without a name"
-	}
-	return fmt.Sprintf("%.200q", e.Names[0])
+	return archive.Sign{Kind: unreadable, Why: fmt.Sprintf("%s: %s", tell.Name(e.Names), problem)}
 }
 
 // maxLink is the longest content that is taken for the target of a link.

@@ -23,8 +23,10 @@ func TestBudget(t *testing.T) {
 	if err := b.Enter(); err != nil {
 		t.Fatalf("a neighbour on the first level: %v", err)
 	}
-	if b.Entry() != nil || b.Entry() != nil || b.Entry() == nil {
-		t.Fatal("not two files")
+	for i := range 3 {
+		if err := b.Entry(); (err != nil) != (i == 2) {
+			t.Fatalf("file %d: %v", i, err)
+		}
 	}
 	if err := b.Spend(1); !errors.As(err, &spent) {
 		t.Fatalf("after the files ran out: %v", err)

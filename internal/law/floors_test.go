@@ -51,6 +51,12 @@ var only = map[string][]string{
 	"github.com/emersion/go-msgauth/dkim":            {"filter/dkim"},
 	"github.com/miekg/dns":                           {"internal/dns"},
 	"github.com/alecthomas/kong":                     {"cmd", ""},
+	"github.com/bodgit/sevenzip":                     {"internal/archive/sevenzip"},
+	"github.com/nwaples/rardecode":                   {"internal/archive/rar"},
+	"github.com/klauspost/compress":                  {"internal/archive/codec", "internal/archive/sevenzip"},
+	"github.com/pierrec/lz4":                         {"internal/archive/codec"},
+	"github.com/ulikunitz/xz":                        {"internal/archive/codec"},
+	"golang.org/x/net/html":                          {"internal/archive/markup"},
 }
 
 // never lists imports that a floor alone would allow, for a room and what lies within it. All but auth of
@@ -61,6 +67,9 @@ var never = map[string][]string{
 	"internal/config": {"internal/edge", "internal/metrics", "internal/quarantine"},
 	"internal/edge":   append(filters(), "internal/app", "internal/config", "internal/metrics"),
 	"internal/store":  {"internal/quarantine"},
+	// Readers of containers know nothing of mail, and nobody's disk or network.
+	"internal/archive": {"mail", "internal/dns", "internal/quarantine", "internal/store"},
+	"mail":             {"internal/archive"},
 }
 
 // filters lists the rooms of the filters.
@@ -182,6 +191,11 @@ func TestOffences(t *testing.T) {
 		{"internal/config", "internal/edge", false},
 		{"internal/config", "internal/metrics", false},
 		{"internal/config", "internal/quarantine", false},
+		{"internal/archive/zip", "internal/archive/codec", true},
+		{"internal/archive/zip", "mail", false},
+		{"internal/archive/zip", "filter", false},
+		{"mail", "internal/archive", false},
+		{"filter/attachments", "internal/archive/zip", true},
 		{"internal/app", "filter/heuristics", true},
 		{"internal/app", "internal/law", false},
 	} {

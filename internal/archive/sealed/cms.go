@@ -78,7 +78,10 @@ func (w *walker) cms(f *archive.File, depth int) error {
 		if err = w.failed(b, "CMS", err); err != nil || outer.tag == 0 {
 			return err
 		}
-		if at, err = b.after(outer, 0); err != nil {
+		if at, err = b.after(outer, 0); err == errCut && b.err == nil {
+			return nil // certificates and signatures are missing, and behind them there is nothing
+		}
+		if err != nil {
 			return w.failed(b, "CMS", err)
 		}
 		tail, err := f.Section(at, headSize).Head(headSize)
@@ -132,13 +135,19 @@ func (w *walker) info(b *ber, outer element, depth int) (found bool, err error) 
 		case id == "" || e.tag != tagExplicit:
 			return false, errBER
 		}
-		return false, b.children(e, func(content element) (bool, error) {
+		var inside error
+		err := b.children(e, func(content element) (bool, error) {
 			if found {
 				return false, errBER // a second content, which some reader may take
 			}
 			found = true
-			return true, w.content(b, id, content, depth)
+			inside = w.content(b, id, content, depth)
+			return true, inside
 		})
+		if err == errCut && found && inside == nil && b.err == nil {
+			err = nil // the content is whole, or there is none
+		}
+		return false, err
 	})
 	return found || id != "", err
 }

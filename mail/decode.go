@@ -53,9 +53,7 @@ func decodeBody(body *io.SectionReader, encoding string) *Decoder {
 		q := &quotedPrintable{}
 		d = &lineDecoder{line: q.decode, fault: &q.fault}
 	case "x-uuencode", "uuencode", "x-uue":
-		if uuBegins(body) {
-			d = &lineDecoder{line: new(uuDecoder).decode}
-		}
+		d = &lineDecoder{line: (&uuDecoder{inside: !uuBegins(body)}).decode}
 	}
 	if d == nil {
 		return &Decoder{r: body}

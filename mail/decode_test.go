@@ -44,7 +44,7 @@ func TestDecodeBody(t *testing.T) {
 		{"uu", "x-uuencode", "pre\r\nbegin 644 x\r\n#0V%T\r\n`\r\nend\r\npost\r\n", "Cat"},
 		{"uu two files", "uuencode", "begin 644 x\r\n#0V%T\r\n`\r\nend\r\nbegin 644 y\r\n#0V%T\r\nend\r\n", "CatCat"},
 		{"uu cut lines", "x-uue", "begin 644 x\r\n#0V\r\n", "C`\x00"},
-		{"uu without begin", "x-uuencode", "#0V%T\r\n", "#0V%T\r\n"},
+		{"uu without begin", "x-uuencode", "#0V%T\r\n", "Cat"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

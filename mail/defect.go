@@ -28,6 +28,7 @@ func (k DefectKind) IsLimit() bool {
 // Departures in the header of a message or part.
 const (
 	MalformedField        DefectKind = "malformed-field"         // a header line that is no field
+	HiddenField           DefectKind = "hidden-field"            // a line that is no field, or the folded line of one, and looks like one about content
 	MboxFrom              DefectKind = "mbox-from"               // the header begins with an mbox "From " line
 	NoBlankLine           DefectKind = "no-blank-line"           // no blank line between header and body
 	BlankBeforeColon      DefectKind = "blank-before-colon"      // blanks between a field's name and its colon
@@ -75,7 +76,7 @@ const (
 // ambiguous holds the departures for which readers are known to find other parts, or other octets in them. The
 // others are read alike by all, or in ways that are all looked at: names.
 var ambiguous = map[DefectKind]bool{
-	MalformedField: true, NoBlankLine: true, BlankBeforeColon: true, BlankFold: true, HeaderInBody: true, LongField: true,
+	MalformedField: true, HiddenField: true, NoBlankLine: true, BlankBeforeColon: true, BlankFold: true, HeaderInBody: true, LongField: true,
 	DuplicateContentField: true, UnclearType: true, BadParameter: true, UnknownEncoding: true, BadEncoding: true,
 	EncodedMultipart: true, NoBoundary: true, BadBoundary: true, SeveralBoundaries: true, BoundaryReused: true,
 	BoundaryPrefix: true, BoundaryInText: true, UnexpectedMultipart: true, NoParts: true, PartsAfterClose: true,

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"bytes"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -244,6 +245,9 @@ func (x *indexer) finish(p *Part, end int64) error {
 		p.End = max(p.End, p.Children[n-1].End)
 	}
 	if !identity(p.Encoding) && strings.Contains(p.Encoding, "uu") {
+		if !uuBegins(io.NewSectionReader(p.blob, p.BodyOffset, p.End-p.BodyOffset)) {
+			p.defect(BadEncoding, p.BodyOffset, "uuencode without its first line")
+		}
 		if err := x.uuName(p); err != nil {
 			return err
 		}

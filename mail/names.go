@@ -21,12 +21,16 @@ func (p *Part) describe() {
 	p.Defects = append(p.Defects, p.Header.defects...)
 	p.Encoding = "7bit"
 	var dispositions []string
+	var params []param // of all Content-Type fields
 	types, versions := 0, 0
-	for _, f := range p.Header.fields {
+	for _, f := range p.contentLines() {
 		switch {
 		case f.Is("Content-Type"):
 			v := readValue(f)
-			types++
+			params = append(params, v.params...)
+			if types++; types == 2 {
+				defer func() { p.addNamesOf(attributes(params)) }() // of one name in two fields, too
+			}
 			p.contentType(f, v)
 			p.addNames(f, v)
 		case f.Is("Content-Transfer-Encoding"):
@@ -54,6 +58,65 @@ func (p *Part) describe() {
 		p.defect(ConflictingNames, p.Offset, "")
 	}
 	p.checkType()
+}
+
+// contentLines gives the fields that speak of content, MIME-Version among them, and what careless readers take for
+// one: a line that is no field for what stands before its name or for want of a colon, and the folded line of another
+// field.
+func (p *Part) contentLines() []Field {
+	var all []Field
+	for _, f := range p.Header.fields {
+		if f.Name != "" {
+			if contentType(f.Name) {
+				all = append(all, f)
+			}
+			if !strings.Contains(strings.TrimSuffix(f.Raw, "\n"), "\n") {
+				continue
+			}
+		}
+		rest := f.Raw
+		for first := true; rest != ""; first = false {
+			if !first || f.Name == "" {
+				if hidden, ok := hiddenField(rest); ok && !f.Is(hidden.Name) && len(all) < maxContentLines {
+					hidden.Offset = f.Offset
+					all = append(all, hidden)
+					p.defect(HiddenField, f.Offset, excerpt(hidden.Raw))
+				}
+			}
+			_, rest, _ = strings.Cut(rest, "\n")
+		}
+	}
+	return all
+}
+
+// maxContentLines is how many fields about content a part has that are read where they should not be.
+const maxContentLines = 20
+
+// hiddenField reads a field on the first line of s, after whatever is no letter, with or without a colon, and its
+// folded lines. It is one only if it says something: the lists of field names that signatures have are none.
+func hiddenField(s string) (Field, bool) {
+	line, _, _ := strings.Cut(s, "\n")
+	if len(line) < len("content-type") || strings.IndexByte(line, '-') < 0 {
+		return Field{}, false
+	}
+	t := strings.TrimLeftFunc(line, func(r rune) bool { return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z') })
+	for _, name := range []string{"Content-Type", "Content-Transfer-Encoding", "Content-Disposition"} {
+		if len(t) <= len(name) || !equalFold(t[:len(name)], name) {
+			continue
+		}
+		t = s[len(line)-len(t):]
+		value := strings.TrimLeft(t[len(name):min(len(t), maxField)], ": \t\r\n")
+		f := Field{Name: name, Raw: name + ": " + value}
+		v := readValue(f)
+		switch {
+		case name == "Content-Type":
+			return f, mediaType(v.token) || containerLike(v.token) != "" && len(v.params) > 0
+		case name == "Content-Transfer-Encoding":
+			return f, slices.Contains(transferEncodings, v.token)
+		}
+		return f, len(v.params) > 0
+	}
+	return Field{}, false
 }
 
 // duplicate notes a field that says another thing than the one of its name before it.
@@ -212,6 +275,12 @@ func eachReading(attrs []*attribute, add func(string), names ...string) {
 		if len(a.segments) > 0 {
 			add(a.joined())
 			add(a.rawJoined())
+			if a.disordered {
+				// Some join them as they come.
+				came := attribute{segments: a.came}
+				add(came.joined())
+				add(came.rawJoined())
+			}
 		}
 	}
 }

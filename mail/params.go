@@ -264,7 +264,10 @@ type attribute struct {
 	name     string
 	plain    []param
 	extended []param
-	segments []segment
+	segments []segment // in the order of their numbers
+
+	came       []segment // in the order in which they came
+	disordered bool      // which is another one
 }
 
 type segment struct {
@@ -294,7 +297,11 @@ func attributes(params []param) []*attribute {
 		}
 	}
 	for _, a := range all {
-		slices.SortStableFunc(a.segments, func(x, y segment) int { return x.number - y.number })
+		byNumber := func(x, y segment) int { return x.number - y.number }
+		if a.disordered = !slices.IsSortedFunc(a.segments, byNumber); a.disordered {
+			a.came = slices.Clone(a.segments)
+		}
+		slices.SortStableFunc(a.segments, byNumber)
 	}
 	return all
 }

@@ -109,17 +109,35 @@ func mendField(f Field, i int) string {
 		return ""
 	}
 	_, body, _ := strings.Cut(f.Raw, ":")
-	if len(f.Raw) == len(f.Name)+1+len(body) && !hasBlankFold(f.Raw) {
+	if len(f.Raw) == len(f.Name)+1+len(body) && !hasBlankFold(f.Raw) && !hidesField(f.Raw) {
 		return f.Raw
 	}
 	var b strings.Builder
 	b.WriteString(f.Name + ":")
 	for i, line := range strings.SplitAfter(body, "\n") {
-		if i == 0 || trimLine(line) != "" {
+		switch _, hidden := hiddenField(line); {
+		case i > 0 && trimLine(line) == "":
+		case i > 0 && hidden:
+			// Unfolded, it is text of the field to every reader.
+			unfolded := strings.TrimSuffix(b.String(), "\r\n")
+			b.Reset()
+			b.WriteString(unfolded + " " + strings.TrimLeft(line, " \t"))
+		default:
 			b.WriteString(line)
 		}
 	}
 	return b.String()
+}
+
+// hidesField reports whether a folded line of a field looks like a field about content.
+func hidesField(raw string) bool {
+	_, rest, _ := strings.Cut(raw, "\n")
+	for line := range strings.Lines(rest) {
+		if _, ok := hiddenField(line); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // contentFields gives the fields that say how the part is to be read, as what it was understood to be.

@@ -96,7 +96,11 @@ func (l *look) lookOutside(x *exam) error {
 			continue
 		}
 		y := &exam{loose: true}
-		if err := l.walk(y, textWalk, archive.FileAt(r, r.Size()), true); err != nil {
+		f := archive.FileAt(r, r.Size())
+		if err := l.walk(y, textWalk, f, true); err != nil {
+			return err
+		}
+		if err := l.openEntities(y, f); err != nil {
 			return err
 		}
 		x.outside = append(x.outside, y.inner...)

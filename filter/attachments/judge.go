@@ -58,6 +58,9 @@ func (l *look) judgeNames(x *exam) (best hit, found bool) {
 		for i, f := range n.forms {
 			cl, why := classOfForm(f)
 			consider(cl, why)
+			if isVolume(f) {
+				consider(unreadable, "it is a piece of a split archive")
+			}
 			bare = bare || i == 0 && extension(f) == ""
 		}
 	}

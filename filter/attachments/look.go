@@ -187,11 +187,12 @@ func (l *look) finish(x *exam) error {
 // the file's own reasons.
 type inside struct {
 	*look
-	x      *exam
-	loose  bool // what is found has no name and type that anybody would go by
-	bodies bool // texts without a name are the bodies of a message
-	stream bool // what is found has the name of the file but for its last extension, too
-	opened bool // what is encrypted was looked into all the same
+	x        *exam
+	loose    bool // what is found has no name and type that anybody would go by
+	bodies   bool // texts without a name are the bodies of a message
+	stream   bool // what is found has the name of the file but for its last extension, too
+	readable bool // nothing of it is unreadable: it is but a guess that there is a container
+	opened   bool // what is encrypted was looked into all the same
 }
 
 // walk runs a reader of containers over f, for x.
@@ -260,7 +261,7 @@ func cmpSymbol(h hit) string {
 
 // Sign implements archive.Visitor.
 func (v *inside) Sign(s archive.Sign) error {
-	if v.opened && s.Kind == archive.Encrypted {
+	if v.opened && s.Kind == archive.Encrypted || v.readable && s.Kind == archive.Unreadable {
 		return nil
 	}
 	v.x.addInner(v.classHit(class(s.Kind), s.Why))

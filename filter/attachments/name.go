@@ -326,3 +326,26 @@ func clipped(s string, limit int) string {
 	tail := limit - len(gap) - head
 	return strings.ToValidUTF8(s[:head], "") + gap + strings.ToValidUTF8(s[len(s)-tail:], "")
 }
+
+// isVolume reports whether a form is the name of a piece of a split archive, which makes sense with the others only:
+// a.7z.002, a.zip.003, a.z01, a.r00.
+func isVolume(form string) bool {
+	ext := extension(form)
+	switch {
+	case len(ext) != 3:
+		return false
+	case (ext[0] == 'z' || ext[0] == 'r') && isDigits(ext[1:]):
+		return true
+	case !isDigits(ext):
+		return false
+	}
+	switch extension(strings.TrimSuffix(form, "."+ext)) {
+	case "7z", "zip", "rar", "tar", "gz", "tgz", "bz2", "xz", "arj", "ace", "iso", "exe", "cab":
+		return true
+	}
+	return false
+}
+
+func isDigits(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}

@@ -36,7 +36,7 @@ func (l *look) openMessage(x *exam) error {
 			return err
 		}
 	}
-	return l.nested(x, "", x.file.Reader())
+	return l.nested(x, "", x.file.Reader(), false)
 }
 
 // readEncoded looks through an encoded message or multipart: clients that do not decode it take the octets as they
@@ -46,14 +46,16 @@ func (l *look) readEncoded(x *exam) error {
 	if !strings.HasPrefix(x.part.Type, "message/") {
 		head = "Content-Type: " + x.part.Header.Get("Content-Type") + "\r\n\r\n"
 	}
-	if err := l.nested(x, head, x.file.Reader()); err != nil {
+	if err := l.nested(x, head, x.file.Reader(), true); err != nil {
 		return err
 	}
-	return l.nested(x, head, x.part.RawBody())
+	return l.nested(x, head, x.part.RawBody(), true)
 }
 
-// nested examines a message that r gives, and adds what is bad in it to the reasons of the file.
-func (l *look) nested(x *exam, head string, r io.Reader) error {
+// nested examines a message that consists of head and what r gives, and adds what is bad in it to the reasons of the
+// file. Where it is but a guess that there is a message, only that counts which was found in it, not that it has
+// several readings.
+func (l *look) nested(x *exam, head string, r io.Reader, guess bool) error {
 	if err := l.budget.Enter(); err != nil {
 		x.addInner(l.spent(err))
 		return nil
@@ -79,10 +81,13 @@ func (l *look) nested(x *exam, head string, r io.Reader) error {
 		return err
 	}
 	for _, inner := range exams {
-		if inner.ambiguous != "" && l.ambiguous != passAmbiguous && head == "" {
+		if inner.ambiguous != "" && l.ambiguous != passAmbiguous && !guess {
 			x.addInner(l.classHit(unreadable, fmt.Sprintf("inside it, %s can be read in several ways: %s", inner.label(), inner.ambiguous)))
 		}
 		for _, h := range slices.Concat(inner.hits, inner.outside) {
+			if guess && h.class == unreadable {
+				continue
+			}
 			h.why = fmt.Sprintf("inside it, %s: %s", inner.label(), h.why)
 			x.addInner(h)
 		}

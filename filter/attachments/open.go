@@ -144,16 +144,30 @@ func (l *look) openOther(x *exam) error {
 	return nil
 }
 
-// openHidden looks for an archive behind something else: readers of zip files begin at the end of a file.
+// zipTail is how far from its end a file has the end record of a zip archive: it has 22 octets, and a comment of at
+// most 64 KiB behind it (APPNOTE 4.3.16).
+const zipTail = 64<<10 + 22
+
+// openHidden looks for a zip archive in something else: readers of such archives begin at the end of a file, and
+// some look for the beginnings of files anywhere. A container that was looked into may hold an archive as it is, and
+// one is then no more than a file in it; what can't be read of it, no reader can.
 func (l *look) openHidden(x *exam) error {
-	if x.kind.mediaType == "application/x-ole-storage" {
-		return nil // documents hold documents
-	}
 	found, err := zip.Find(l.ctx, x.file)
 	if err != nil || !found {
 		return err
 	}
-	return l.walk(x, zip.Walk, x.file, false)
+	tail, err := x.file.Section(x.file.Size()-zipTail, zipTail).Head(zipTail)
+	if err != nil {
+		return err
+	}
+	whole := bytes.Contains(tail, []byte("PK\x05\x06")) && !l.opened(x.kind.mediaType)
+	return l.run(zip.Walk, x.file, &inside{look: l, x: x, readable: !whole})
+}
+
+// opened reports whether files of a media type are looked into as containers.
+func (l *look) opened(mediaType string) bool {
+	return walks[mediaType] != nil || mediaType == "application/x-ole-storage" || mediaType == "application/ms-tnef" ||
+		streams[mediaType] || mediaType == "message/rfc822"
 }
 
 // openText looks for files that lie in a text, and for what a text is beside that: HTML, a table.
@@ -163,6 +177,9 @@ func (l *look) openText(x *exam) error {
 		return err
 	}
 	if err := l.walk(x, textWalk, f, true); err != nil {
+		return err
+	}
+	if err := l.openEntities(x, x.file); err != nil {
 		return err
 	}
 	if x.body {

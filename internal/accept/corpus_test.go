@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -142,8 +143,10 @@ func canonical(b []byte) []byte {
 type scanned struct {
 	code int
 	wall time.Duration
+	cpu  time.Duration
 	rss  int64
-	out  []byte
+	out  []byte // the message
+	said []byte // standard output
 	err  []byte
 }
 
@@ -155,20 +158,31 @@ func runScan(t *testing.T, config, in string) scanned {
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	begin := time.Now()
 	err := cmd.Run()
-	s := scanned{wall: time.Since(begin), err: stderr.Bytes(), code: cmd.ProcessState.ExitCode()}
+	s := scanned{wall: time.Since(begin), said: stdout.Bytes(), err: stderr.Bytes(), code: cmd.ProcessState.ExitCode()}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
+	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	s.rss = cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
 	s.out, _ = os.ReadFile(out)
 	os.Remove(out)
 	return s
 }
 
+// freshPeak makes this process forget the peak of its memory, with which that of its children begins.
+func freshPeak(t *testing.T) {
+	t.Helper()
+	debug.FreeOSMemory()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		t.Logf("the peak of memory is that of the other tests too: %v", err)
+	}
+}
+
 // TestCorpora runs `postern scan` on every message of the corpora, once with the standard filters and once with
 // none.
 func TestCorpora(t *testing.T) {
+	freshPeak(t)
 	dir := t.TempDir()
 	configs := map[string]string{}
 	for name, filters := range map[string]string{"standard": "", "none": "filters: []\n"} {

@@ -1,0 +1,217 @@
+//go:build accept
+
+package accept
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ulikunitz/xz"
+
+	"github.com/postern-mail/postern/internal/peertest"
+)
+
+// bomb is a message that costs those more than its size who look into it without a bound.
+type bomb struct {
+	message
+	codes []int // exit status of scan: 0 deliver, 10 quarantine, 12 reject
+}
+
+var (
+	refused = []int{12}
+	heldUp  = []int{10, 12}
+	any3    = []int{0, 10, 12}
+)
+
+// attached makes content a file of a message.
+func attached(name string, content []byte) message {
+	return wrapped([]message{{name, func() ([]byte, error) { return content, nil }}})[0]
+}
+
+// xzBomb is a GiB of zeros in 64 streams.
+func xzBomb() ([]byte, error) {
+	var b bytes.Buffer
+	w, err := xz.NewWriter(&b)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(make([]byte, 16<<20)); err != nil {
+		return nil, err
+	}
+	err = w.Close()
+	return bytes.Repeat(b.Bytes(), 64), err
+}
+
+// gzipBomb is ten gzip files inside one another, and zeros in the innermost.
+func gzipBomb() ([]byte, error) {
+	content := make([]byte, 64<<20)
+	for range 10 {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		if _, err := w.Write(content); err != nil {
+			return nil, err
+		}
+		if err := w.Close(); err != nil {
+			return nil, err
+		}
+		content = b.Bytes()
+	}
+	return content, nil
+}
+
+// crowdedZip is a zip file with 50,000 empty files.
+func crowdedZip() ([]byte, error) {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for i := range 50_000 {
+		if _, err := w.CreateHeader(&zip.FileHeader{Name: fmt.Sprintf("%d.txt", i)}); err != nil {
+			return nil, err
+		}
+	}
+	err := w.Close()
+	return b.Bytes(), err
+}
+
+const mailHead = "From: a@client.test\nTo: b@bench.test\nSubject: depth\nMIME-Version: 1.0\n"
+
+// deepMultipart nests multiparts; the innermost part is a text.
+func deepMultipart(depth int) []byte {
+	var b strings.Builder
+	b.WriteString(mailHead)
+	for i := range depth {
+		fmt.Fprintf(&b, "Content-Type: multipart/mixed; boundary=\"<%d>\"\n\n--<%d>\n", i, i)
+	}
+	b.WriteString("Content-Type: text/plain\n\nend\n")
+	for i := range depth {
+		fmt.Fprintf(&b, "--<%d>--\n", depth-1-i)
+	}
+	return []byte(b.String())
+}
+
+// deepMail nests messages.
+func deepMail(depth int) []byte {
+	return []byte(strings.Repeat(mailHead+"Content-Type: message/rfc822\n\n", depth) + mailHead + "\nend\n")
+}
+
+// crowdedMail has a multipart of n parts.
+func crowdedMail(n int) []byte {
+	return []byte(mailHead + "Content-Type: multipart/mixed; boundary=x\n\n" + strings.Repeat("--x\nContent-Type: text/plain; name=a.txt\n\nA text.\n", n) + "--x--\n")
+}
+
+// repeated is a file of about 4 MiB made of the same octets over and over.
+func repeated(what string) []byte { return bytes.Repeat([]byte(what), 4<<20/len(what)) }
+
+func bombs(t *testing.T) []bomb {
+	t.Helper()
+	var all []bomb
+	suite := func(codes []int, elem ...string) {
+		path := peertest.Shared(t, append([]string{"suites", "attachments"}, elem...)...)
+		all = append(all, bomb{wrapped([]message{file(filepath.Base(path), path)})[0], codes})
+	}
+	suite(any3, "generated", "bombs", "42.zip") // encrypted by a password, which is no reason to refuse
+	suite(refused, "generated", "bombs", "overlap-full-1000x100MiB.zip")
+	suite(refused, "generated", "bombs", "r-quine.zip")
+	suite(refused, "generated", "bombs", "zeros-1GiB.gz")
+	suite(refused, "tika-docs", "droste.zip")
+	suite(refused, "tika-docs", "quine.gz")
+	suite(refused, "go-zip-tar", "tar", "testdata", "gnu-sparse-many-zeros.tar.bz2")
+	built := func(name string, codes []int, make func() ([]byte, error)) {
+		b, err := make()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, bomb{attached(name, b), codes})
+	}
+	built("a GiB of zeros.xz", refused, xzBomb)
+	built("ten times packed.gz", refused, gzipBomb)
+	built("50,000 files.zip", refused, crowdedZip)
+	for name, what := range map[string]string{
+		"local headers.zip": "PK\x03\x04\x14\x00\x00\x00", "ends.zip": "PK\x05\x06" + strings.Repeat("\x00", 18), "begins.txt": "begin 644 a.txt\n",
+		"lines.txt": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0\n", "tags.html": "<a href=\"data:,", "opened.html": "<div><script>",
+		"groups.rtf": "{\\rtf1{\\object{\\*\\objdata 01", "objects.pdf": "%PDF-1.4\n1 0 obj<</Length 5 0 R/Filter[/FlateDecode/FlateDecode]>>stream\n",
+		"entities.svg": "<svg><!ENTITY a \"&b;&b;\">&a;", "yenc.txt": "=ybegin line=128 size=9 name=a\n", "frames.zst": "(\xb5/\xfd\x20\x00\x01\x00\x00",
+	} {
+		all = append(all, bomb{attached(name, repeated(what)), any3})
+	}
+	raw := func(name string, codes []int, content []byte) {
+		all = append(all, bomb{message{name, func() ([]byte, error) { return content, nil }}, codes})
+	}
+	for _, n := range []int{100, 1000, 10_000} {
+		raw(fmt.Sprintf("multiparts in %d levels", n), heldUp, deepMultipart(n))
+		raw(fmt.Sprintf("messages in %d levels", n), heldUp, deepMail(n))
+	}
+	raw("20,000 parts with names", heldUp, crowdedMail(20_000))
+	for _, name := range []string{"multipart-depth-10.eml", "multipart-depth-100.eml", "multipart-depth-1000.eml", "parts-20000.eml", "rfc822-depth-10.eml"} {
+		codes := heldUp
+		if strings.HasSuffix(name, "-10.eml") {
+			codes = any3
+		}
+		path := peertest.Shared(t, "suites", "attachments", "generated", "mime-deep", name)
+		all = append(all, bomb{file(name, path), codes}, bomb{wrapped([]message{file(name+", attached", path)})[0], codes})
+	}
+	raw("100,000 header fields", any3, []byte(mailHead+strings.Repeat("X-A: b\n", 100_000)+"\nend\n"))
+	raw("100,000 parameters", any3, []byte(mailHead+"Content-Type: text/plain"+strings.Repeat(";\n name=a.txt", 100_000)+"\n\nend\n"))
+	raw("16 MiB of base64", []int{0}, []byte(mailHead+"Content-Type: image/bmp; name=a.bmp\nContent-Transfer-Encoding: base64\n\nQk0A"+
+		strings.Repeat(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1, 2, 3}, 19))+"\n", 16<<20/77)))
+	slices.SortStableFunc(all, func(a, b bomb) int { return strings.Compare(a.name, b.name) })
+	return all
+}
+
+var classSymbol = regexp.MustCompile(`"symbol": "((?:ATTACHMENT|MIME)_[A-Z_]+)"`)
+
+// Nothing costs more than 2 seconds of processor time and 256 MiB, whatever it would unpack to.
+func TestBombs(t *testing.T) {
+	config := scanConfig(t, "")
+	dir := t.TempDir()
+	var files []string
+	all := bombs(t)
+	for i, b := range all {
+		raw, err := b.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, filepath.Join(dir, fmt.Sprint(i)))
+		if err := os.WriteFile(files[i], raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all[i].read = nil // the content would count as memory of the children
+	}
+	freshPeak(t)
+	var rows [][]string
+	for i, b := range all {
+		info, err := os.Stat(files[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := runScan(t, config, files[i])
+		var symbols []string
+		for _, m := range classSymbol.FindAllSubmatch(s.said, -1) {
+			if !slices.Contains(symbols, string(m[1])) {
+				symbols = append(symbols, string(m[1]))
+			}
+		}
+		if !slices.Contains(b.codes, s.code) {
+			t.Errorf("%s: exit %d, not one of %d: %v %s", b.name, s.code, b.codes, symbols, s.err)
+		}
+		if s.cpu > 2*time.Second || s.rss > 256<<20 {
+			t.Errorf("%s: %v of processor time, %d MiB", b.name, s.cpu, s.rss>>20)
+		}
+		rows = append(rows, []string{
+			b.name, fmt.Sprint(info.Size()), map[int]string{0: "deliver", 10: "quarantine", 11: "defer", 12: "reject"}[s.code],
+			strings.Join(symbols, ", "), fmt.Sprint(s.cpu.Milliseconds()), fmt.Sprint(s.rss >> 20),
+		})
+		t.Log(strings.Join(rows[len(rows)-1], " | "))
+	}
+	table("Bombs, each by a process of its own", "postern scan --json --out OUT MSG",
+		[]string{"message", "octets", "action", "findings", "processor time, ms", "peak memory, MiB"}, rows)
+}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
@@ -59,27 +60,50 @@ func (s *source) do(ctx context.Context, call func() error) error {
 	return err
 }
 
-// PPMd of RAR 3 and 4 takes up to 256 MiB for its model: each block of the packed data says how much, and the library
-// takes it at its word. The first block is looked at beforehand. For those behind it no more files than these are
-// unpacked at once in this process.
+// PPMd of RAR 3 and 4 takes up to 256 MiB for its model, and a third more in the library: each block of the packed data
+// says how much, and the library takes it at its word. The first block is looked at beforehand. For those behind it there
+// is one decoder that may have a model in this process, beside those that were left to themselves: others wait. It
+// is given up before the content is looked into, unless files behind need it; an archive in such a one then has to do
+// without.
 const (
-	maxModel  = 64 // MiB, in the first block
-	maxModels = 2  // files at once
+	maxModel    = 64  // MiB, in the first block
+	maxReleases = 256 // decoders that are given up in one walk, each with a dictionary of up to 4 MiB
 )
 
-var models = make(chan struct{}, maxModels)
+var (
+	slot   = make(chan struct{}, 1)
+	holder atomic.Pointer[archive.Budget] // of the message that has the slot
+)
 
-// take waits until a file may be unpacked; give must be called after that. It may be called twice.
-func (w *walk) take(k *block) (give func(), err error) {
-	if !k.models {
-		return func() {}, nil
+var errNested = errors.New("it may need as much memory as the archive in which it lies")
+
+// take waits until a file may be unpacked. A problem is that it will never be.
+func (w *walk) take(k *block) (problem, err error) {
+	if !k.models || w.holds {
+		return nil, nil
+	}
+	if holder.Load() == w.b {
+		return errNested, nil
 	}
 	select {
-	case models <- struct{}{}:
-		return sync.OnceFunc(func() { <-models }), nil
+	case slot <- struct{}{}:
+		holder.Store(w.b)
+		w.holds = true
+		return nil, nil
 	case <-w.ctx.Done():
 		return nil, w.ctx.Err()
 	}
+}
+
+// release gives up a decoder that may have a model.
+func (w *walk) release() {
+	if !w.holds {
+		return
+	}
+	w.from, w.holds = nil, false
+	w.releases++
+	holder.Store(nil)
+	<-slot
 }
 
 // model gives the size of the model that the first block of a file asks for, in MiB.

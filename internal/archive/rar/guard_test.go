@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"github.com/postern-mail/postern/internal/archive"
 )
 
 // endless is a decoder that does not come back until it is let go.
@@ -58,4 +60,41 @@ func TestEndlessContext(t *testing.T) {
 		close(let)
 		synctest.Wait()
 	})
+}
+
+// There is one decoder that may have a model: another message waits for it, an archive within the same one does without.
+func TestModels(t *testing.T) {
+	ours, others := archive.NewBudget(archive.Limits{}, 1), archive.NewBudget(archive.Limits{}, 1)
+	k := &block{models: true}
+	outer := &walk{ctx: t.Context(), b: ours}
+	for range 2 {
+		if problem, err := outer.take(k); problem != nil || err != nil {
+			t.Fatal(problem, err)
+		}
+	}
+	inner := &walk{ctx: t.Context(), b: ours}
+	if problem, err := inner.take(k); problem != errNested || err != nil {
+		t.Error(problem, err)
+	}
+	if problem, err := inner.take(&block{}); problem != nil || err != nil {
+		t.Error(problem, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	other := &walk{ctx: ctx, b: others}
+	if problem, err := other.take(k); problem != nil || !errors.Is(err, context.Canceled) {
+		t.Error(problem, err)
+	}
+	other.ctx = t.Context()
+	waiting := make(chan error)
+	go func() {
+		_, err := other.take(k)
+		waiting <- err
+	}()
+	outer.release()
+	if err := <-waiting; err != nil || !other.holds || outer.holds {
+		t.Error(err, other.holds, outer.holds)
+	}
+	other.release()
+	other.release()
 }

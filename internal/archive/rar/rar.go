@@ -57,6 +57,7 @@ func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Vis
 	if problem != nil {
 		return w.t.Problem("a RAR archive", problem)
 	}
+	defer w.release()
 	return w.blocks(k)
 }
 
@@ -69,8 +70,11 @@ type walk struct {
 	at    int64 // place of the next block
 	solid bool  // the archive says that it is solid
 	from  *source
-	fresh int    // how many sources there were
+	fresh int    // how many sources were given up for an error
 	lost  string // why files that need what was unpacked before can't be unpacked; "" when they can
+
+	holds    bool // the source may have a model of PPMd
+	releases int
 }
 
 // begin reads the signature and the first block.
@@ -252,11 +256,14 @@ func (w *walk) bare(e *archive.Entry, kind archive.Kind, why string) (done bool,
 
 // content unpacks a file and tells of it.
 func (w *walk) content(e *archive.Entry, k *block) (done bool, err error) {
-	give, err := w.take(k)
+	problem, err := w.take(k)
 	if err != nil {
 		return true, err
 	}
-	defer give()
+	if problem != nil {
+		w.lost = "it needs a file before it that could not be unpacked"
+		return w.bare(e, archive.Unreadable, ": "+problem.Error())
+	}
 	r, problem, err := w.open(k)
 	if err != nil {
 		return true, err
@@ -283,12 +290,17 @@ func (w *walk) content(e *archive.Entry, k *block) (done bool, err error) {
 	if problem != nil && !tell.Spent(problem) {
 		w.lose()
 	}
-	give()
+	if w.holds && !w.solid && w.releases < maxReleases {
+		w.release()
+		w.lost = "it needs a file before it, though the archive says otherwise"
+	}
 	return tell.Spent(problem), w.t.Hand(e, f, problem)
 }
 
 // lose gives up the source: what follows can only be unpacked where it needs nothing before it.
 func (w *walk) lose() {
+	w.release()
+	w.fresh++
 	w.from, w.lost = nil, "it needs a file before it that could not be unpacked"
 }
 

@@ -35,7 +35,7 @@ func (w *walk) open(k *block) (r io.Reader, problem, err error) {
 		return nil, fmt.Errorf("unpacking it needs %d MiB of memory", size), nil
 	}
 	if w.from == nil {
-		if w.fresh++; w.fresh > maxSources {
+		if w.fresh >= maxSources {
 			return nil, errors.New("too many files before it could not be unpacked"), nil
 		}
 		s := &source{parts: []io.Reader{bytes.NewReader(w.prologue())}}

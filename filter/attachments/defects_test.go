@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -78,8 +79,11 @@ func TestEveryDefectHasCases(t *testing.T) {
 	}
 	known := map[string]bool{}
 	for _, kind := range defectKinds(t) {
-		if !strings.Contains(string(doc), "\n| `"+string(kind)+"` |") {
+		row := regexp.MustCompile("\n\\| `" + string(kind) + "` \\| [^|]* \\| (yes|no) \\|").FindSubmatch(doc)
+		if row == nil {
 			t.Errorf("docs/mime-defects.md has no row for `%s`", kind)
+		} else if (string(row[1]) == "yes") != kind.Ambiguous() {
+			t.Errorf("docs/mime-defects.md is wrong about whether `%s` is ambiguous", kind)
 		}
 		hiding := 0
 		for _, path := range paths {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"io"
 
 	"github.com/postern-mail/postern/internal/archive"
 )
@@ -20,14 +21,16 @@ func Find(ctx context.Context, f *archive.File) (bool, error) {
 		return true, nil
 	}
 	p := &parser{f: f}
+	block := make([]byte, min(searchBlock, f.Size()))
 	for at := int64(0); at < f.Size(); {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		b, err := p.read(at, searchBlock)
-		if err != nil {
+		n, err := f.ReadAt(block, at)
+		if err != nil && err != io.EOF {
 			return false, err
 		}
+		b := block[:n]
 		last := at+int64(len(b)) >= f.Size()
 		i := 0
 		for {

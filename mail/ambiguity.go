@@ -26,7 +26,8 @@ func (p *Part) Ambiguity() DefectKind {
 // visible in any reading.
 func (p *Part) BodyAmbiguity(d *Decoder) DefectKind {
 	kind := d.Malformed()
-	if kind == BadQuotedPrintable && strings.HasPrefix(p.Type, "text/") && len(p.Names) == 0 && !d.early() {
+	if kind == BadQuotedPrintable && (p.Type == "text/plain" || p.Type == "text/html") && len(p.Names) == 0 &&
+		(p.Disposition == "" || p.Disposition == "inline") && !d.early() {
 		return ""
 	}
 	return kind

@@ -30,8 +30,11 @@ func (d *Decoder) Malformed() DefectKind {
 // early reports whether a fault lies so near the start that what the content looks like may depend on it.
 func (d *Decoder) early() bool {
 	q, ok := d.encoding.(*lineDecoder)
-	return ok && q.early
+	return ok && q.early != nil && *q.early
 }
+
+// DecodeAs gives octets decoded by an encoding, as Part.Decode does where the header names it.
+func DecodeAs(r *io.SectionReader, encoding string) *Decoder { return decodeBody(r, encoding) }
 
 // Decode gives the body decoded, as Open does, and tells of the encoding's faults.
 func (p *Part) Decode() *Decoder { return decodeBody(p.RawBody(), p.Encoding) }
@@ -51,7 +54,7 @@ func decodeBody(body *io.SectionReader, encoding string) *Decoder {
 		d = &base64Decoder{}
 	case "quoted-printable":
 		q := &quotedPrintable{}
-		d = &lineDecoder{line: q.decode, fault: &q.fault}
+		d = &lineDecoder{line: q.decode, fault: &q.fault, early: &q.early}
 	case "x-uuencode", "uuencode", "x-uue":
 		d = &lineDecoder{line: (&uuDecoder{inside: !uuBegins(body)}).decode}
 	}

@@ -11,12 +11,8 @@ import (
 type lineDecoder struct {
 	line  func(out, line []byte, whole bool) ([]byte, int)
 	fault *bool // what is decoded breaks the encoding's rules; nil where nobody looks
-	lines int   // that were decoded
-	early bool  // a fault is in one of the first
+	early *bool // a fault is near the start
 }
-
-// earlyLines is how many lines count as the first.
-const earlyLines = 8
 
 func (d *lineDecoder) malformed() DefectKind {
 	if d.fault != nil && *d.fault {
@@ -33,7 +29,6 @@ func (d *lineDecoder) decode(out, in []byte, last bool) (decoded, rest []byte) {
 			out, _ = d.line(out, in[:n], true)
 		case last:
 			out, _ = d.line(out, in, true)
-			d.note()
 			return out, nil
 		case len(in) < decodeBlock:
 			return out, in
@@ -41,24 +36,34 @@ func (d *lineDecoder) decode(out, in []byte, last bool) (decoded, rest []byte) {
 			out, n = d.line(out, in, false)
 		}
 		in = in[n:]
-		d.note()
 	}
 	return out, nil
 }
 
-// note takes note of a line.
-func (d *lineDecoder) note() {
-	if d.lines++; d.lines <= earlyLines && d.fault != nil {
-		d.early = *d.fault
-	}
-}
-
 // quotedPrintable decodes quoted-printable (RFC 2045 6.7). The body is malformed where a "=" stands for nothing, or
 // has blanks between itself and the end of the line.
-type quotedPrintable struct{ fault bool }
+type quotedPrintable struct {
+	fault bool
+	early bool // it is among the first octets that are no blanks
+	seen  int  // octets so far that are no blanks around a line
+}
+
+// earlyOctets is how many octets, blanks not counted, decide on what a content looks like.
+const earlyOctets = 512
 
 // decode decodes a line.
 func (q *quotedPrintable) decode(out, line []byte, whole bool) ([]byte, int) {
+	before := len(out)
+	faultless := !q.fault
+	out, used := q.decodeLine(out, line, whole)
+	if q.fault && faultless {
+		q.early = q.seen < earlyOctets
+	}
+	q.seen += len(bytes.TrimSpace(out[before:]))
+	return out, used
+}
+
+func (q *quotedPrintable) decodeLine(out, line []byte, whole bool) ([]byte, int) {
 	used := len(line)
 	text, end := line, []byte(nil)
 	if whole {

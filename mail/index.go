@@ -107,7 +107,12 @@ func (x *indexer) delimiter(level int, closes bool, at int64, line []byte) (int6
 	}
 	x.delims = append(x.delims, at)
 	if closes {
-		p.closed, p.epilogue = true, start
+		if p.closed {
+			p.defect(PartsAfterClose, at, "")
+		} else if p.epilogue == 0 {
+			p.epilogue = start
+		}
+		p.closed = true
 		return at + 2, nil
 	}
 	if p.closed {
@@ -294,6 +299,8 @@ func (x *indexer) closeMultipart(p *Part) {
 	}
 	switch {
 	case !isMultipart(p.Type) && len(p.Children) == 0:
+	case len(p.Children) == 0 && p.End-p.BodyOffset <= 2:
+		// A header only, as bounces return it: there is nothing in which parts could be found.
 	case len(p.Children) == 0 && !p.Has(LimitParts):
 		p.defect(NoParts, p.BodyOffset, excerpt(p.boundary))
 	case !p.closed:

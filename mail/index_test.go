@@ -90,7 +90,7 @@ func TestIndex(t *testing.T) {
 		},
 		{
 			name: "a line that begins like a delimiter", msg: mixed + "--b\n\none\n--bb\ntwo\n--b--x\n--b--\n",
-			want: "0 multipart/mixed !boundary-prefix\n1 text/plain \"one\"\n2 text/plain \"two\" !no-blank-line",
+			want: "0 multipart/mixed !boundary-prefix !parts-after-close\n1 text/plain \"one\"\n2 text/plain \"two\" !no-blank-line",
 		},
 		{
 			name: "an inner boundary that begins like the outer one",

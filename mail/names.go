@@ -2,6 +2,7 @@ package mail
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -33,6 +34,11 @@ func (p *Part) describe() {
 			}
 			p.contentType(f, v)
 			p.addNames(f, v)
+			if d, ok := decodedValue(f); ok && !mediaType(v.token) {
+				p.defect(UnclearType, f.Offset, excerpt(f.Raw))
+				p.contentType(d, readValue(d))
+				p.addNames(d, readValue(d))
+			}
 		case f.Is("Content-Transfer-Encoding"):
 			p.readEncoding(f)
 		case f.Is("Content-Disposition"):
@@ -57,6 +63,7 @@ func (p *Part) describe() {
 	if len(p.Names) > 1 {
 		p.defect(ConflictingNames, p.Offset, "")
 	}
+	p.findOtherNames()
 	p.checkType()
 }
 
@@ -114,9 +121,48 @@ func hiddenField(s string) (Field, bool) {
 		case name == "Content-Transfer-Encoding":
 			return f, slices.Contains(transferEncodings, v.token)
 		}
-		return f, len(v.params) > 0
+		return f, slices.ContainsFunc(v.params, func(q param) bool {
+			name, _, _ := strings.Cut(q.name, "*")
+			return name == "filename" || name == "name"
+		})
 	}
 	return Field{}, false
+}
+
+// findOtherNames gathers what some readers take for a file name for want of one: the last part of a Content-Location
+// (RFC 2557 4), a Content-Description that looks like one, and a subtype with a dot.
+func (p *Part) findOtherNames() {
+	if len(p.Names) > 0 || !p.headed("Content-Location", "Content-Description") && strings.IndexByte(p.Type, '.') < 0 {
+		return
+	}
+	add := func(s string) {
+		if s = shorten(text(strings.TrimSpace(s))); s != "" && !slices.Contains(p.OtherNames, s) && len(p.OtherNames) < maxNames {
+			p.OtherNames = append(p.OtherNames, s)
+		}
+	}
+	for _, f := range p.Header.fields {
+		switch {
+		case f.Is("Content-Location"):
+			s := strings.TrimRight(f.Body(), "/")
+			if _, rest, ok := strings.Cut(s, "://"); ok {
+				_, s, _ = strings.Cut(rest, "/") // the name of a host is none of a file
+			}
+			add(s[strings.LastIndexByte(s, '/')+1:])
+		case f.Is("Content-Description"):
+			if s := DecodeWords(f.Body()); !strings.ContainsAny(s, "@ ") && !strings.HasSuffix(lowerASCII(s), ".com") {
+				add(s)
+			}
+		}
+	}
+	if _, subtype, _ := strings.Cut(p.Type, "/"); strings.IndexByte(subtype, '.') > 0 && !strings.HasPrefix(subtype, "vnd.") && !strings.HasPrefix(subtype, "prs.") && !strings.HasPrefix(subtype, "x.") {
+		add(subtype)
+	}
+}
+
+func (p *Part) headed(names ...string) bool {
+	return slices.ContainsFunc(p.Header.fields, func(f Field) bool {
+		return slices.ContainsFunc(names, f.Is)
+	})
 }
 
 // duplicate notes a field that says another thing than the one of its name before it.
@@ -146,6 +192,10 @@ func (p *Part) settleType() {
 	p.Type = p.Types[0]
 	switch {
 	case isEmbedded(p.Type):
+		if len(p.boundaries) > 0 {
+			// A message is no multipart; but who finds a boundary may look for parts.
+			p.defect(UnexpectedMultipart, p.Offset, p.Type)
+		}
 		p.boundaries = nil
 	case len(p.boundaries) > 1:
 		p.defect(SeveralBoundaries, p.Offset, excerpt(p.boundaries[1]))
@@ -232,6 +282,17 @@ func (p *Part) contentType(f Field, v *structured) {
 	}
 }
 
+// decodedValue gives the value of a field in which encoded words were decoded, against RFC 2047 5, where that is
+// another one.
+func decodedValue(f Field) (Field, bool) {
+	body := f.Body()
+	if !strings.Contains(body, "=?") {
+		return f, false
+	}
+	decoded := DecodeWords(body)
+	return Field{Name: f.Name, Raw: f.Name + ": " + decoded, Offset: f.Offset}, decoded != body
+}
+
 // containerLike gives the type of container that a lenient reader may see in a broken Content-Type, "" for none.
 func containerLike(s string) string {
 	s = lowerASCII(s)
@@ -275,11 +336,13 @@ func eachReading(attrs []*attribute, add func(string), names ...string) {
 		if len(a.segments) > 0 {
 			add(a.joined())
 			add(a.rawJoined())
-			if a.disordered {
-				// Some join them as they come.
-				came := attribute{segments: a.came}
-				add(came.joined())
-				add(came.rawJoined())
+			if a.odd() {
+				// Some join them as they come, and some stop at the first that is missing.
+				for _, s := range [][]segment{a.came, a.upToGap()} {
+					other := attribute{segments: s}
+					add(other.joined())
+					add(other.rawJoined())
+				}
 			}
 		}
 	}
@@ -289,6 +352,10 @@ func eachReading(attrs []*attribute, add func(string), names ...string) {
 func (p *Part) addBoundary(b string) {
 	b = strings.TrimRight(b, " \t")
 	p.addOneBoundary(b)
+	if strings.Contains(b, "=?") {
+		// RFC 2047 5: no encoded word in a parameter. Some decode it all the same.
+		p.addOneBoundary(DecodeWords(b))
+	}
 	p.addOneBoundary(strings.TrimFunc(b, func(r rune) bool { return unicode.IsSpace(r) || foreign(r) }))
 }
 
@@ -381,7 +448,9 @@ func (p *Part) addNames(f Field, v *structured) {
 	if v.limited {
 		p.defect(LimitParameters, f.Offset, f.Name)
 	}
-	if v.bad || strings.ContainsFunc(v.body, control) {
+	if v.bad || strings.ContainsFunc(v.body, control) || slices.ContainsFunc(v.attrs, func(a *attribute) bool {
+		return a.odd() || len(a.extended) > 0 && slices.ContainsFunc(a.extended, func(q param) bool { return q.name != a.name+"*" })
+	}) {
 		p.defect(BadParameter, f.Offset, excerpt(f.Raw))
 	}
 	if strings.IndexByte(v.body, '(') >= 0 {
@@ -412,7 +481,11 @@ func (p *Part) addName(s string) {
 }
 
 func (p *Part) addOne(s string) {
-	s = shorten(text(strings.Trim(s, " \t\r\n")))
+	s = text(strings.Trim(s, " \t\r\n"))
+	if len(s) > maxNameSize {
+		p.defect(LongField, p.Offset, "a file name of "+strconv.Itoa(len(s))+" octets")
+		s = shorten(s)
+	}
 	if s == "" || slices.Contains(p.Names, s) {
 		return
 	}

@@ -3,6 +3,8 @@ package mail
 import (
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // maxParams is how many parameters of one field are read.
@@ -67,6 +69,13 @@ func (sc *valueScanner) skip() {
 	for ; sc.i < len(sc.s); sc.i++ {
 		switch c := sc.s[sc.i]; {
 		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+		case c >= utf8.RuneSelf || c == '\v' || c == '\f':
+			n := foreignBlank(sc.s[sc.i:])
+			if n == 0 {
+				return
+			}
+			sc.bad = true
+			sc.i += n - 1
 		case c == '(' && sc.comments:
 			n, ok := commentLength(sc.s[sc.i:])
 			sc.bad = sc.bad || !ok
@@ -75,6 +84,18 @@ func (sc *valueScanner) skip() {
 			return
 		}
 	}
+}
+
+// foreignBlank gives the length of a blank at the start of s that is none to RFC 5322, 0 where there is no blank.
+func foreignBlank(s string) int {
+	r, n := utf8.DecodeRuneInString(s)
+	switch {
+	case unicode.IsSpace(r), r >= 0x200b && r <= 0x200f, r == 0xfeff:
+		return n
+	case r == utf8.RuneError && s[0] == 0xa0: // Latin-1
+		return 1
+	}
+	return 0
 }
 
 // commentLength gives the length of the comment at the start of s, and whether it ends.
@@ -100,6 +121,11 @@ func commentLength(s string) (int, bool) {
 func (sc *valueScanner) mediaToken() string {
 	sc.skip()
 	t := sc.upTo(" \t\r\n;(")
+	if n := strings.IndexFunc(t, foreign); n >= 0 {
+		sc.bad = true
+		sc.i -= len(t) - n
+		t = t[:n]
+	}
 	mark := sc.i
 	sc.skip()
 	if !strings.HasSuffix(t, "/") && (sc.done() || sc.s[sc.i] != '/') {
@@ -306,6 +332,30 @@ func attributes(params []param) []*attribute {
 	return all
 }
 
+// maxSegment is the highest number of a segment that is told from higher ones.
+const maxSegment = 10000
+
+// odd reports whether the segments are not numbered as RFC 2231 3 has it: from 0 on, each once, in decimal without
+// leading zeros.
+func (a *attribute) odd() bool {
+	for i, s := range a.segments {
+		if s.number != i {
+			return true
+		}
+	}
+	return a.disordered
+}
+
+// upToGap gives the segments up to the first that is missing, as readers see them who stop there.
+func (a *attribute) upToGap() []segment {
+	for i, s := range a.segments {
+		if s.number != i {
+			return a.segments[:i]
+		}
+	}
+	return a.segments
+}
+
 // splitName takes name*0* apart; number is -1 where there is none.
 func splitName(s string) (name string, number int, extended bool) {
 	name, rest, star := strings.Cut(s, "*")
@@ -316,14 +366,11 @@ func splitName(s string) (name string, number int, extended bool) {
 	if rest == "" {
 		return name, -1, true
 	}
-	if len(rest) > 4 {
-		return s, -1, false
-	}
 	for _, c := range []byte(rest) {
 		if c < '0' || c > '9' {
-			return s, -1, false
+			return name, -1, true // some find the parameter whatever stands behind the asterisk
 		}
-		number = 10*number + int(c-'0')
+		number = min(10*number+int(c-'0'), maxSegment)
 	}
 	return name, number, extended
 }

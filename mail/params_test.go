@@ -40,14 +40,14 @@ func TestNames(t *testing.T) {
 		},
 		{"extended", `Content-Disposition: inline; filename*=iso-8859-1'de'%e4.exe`, []string{"ä.exe", "iso-8859-1'de'%e4.exe"}, []DefectKind{ConflictingNames}},
 		{
-			"continued", `Content-Disposition: inline; filename*1=xe; filename*0="a.e"`, []string{"a.exe", "xea.e"}, []DefectKind{ConflictingNames},
+			"continued", `Content-Disposition: inline; filename*1=xe; filename*0="a.e"`, []string{"a.exe", "xea.e"}, []DefectKind{BadParameter, ConflictingNames},
 		},
 		{
 			"continued and extended", `Content-Disposition: inline; filename*0*=utf-8''%C3%A4; filename*1=".e%20"; filename*2*=%78e`,
 			[]string{"ä.e%20xe", "utf-8''%C3%A4.e%20%78e"},
 			[]DefectKind{ConflictingNames},
 		},
-		{"more than ten segments", `Content-Disposition: inline; filename*0=a; filename*1=b; filename*10=k; filename*2=c; filename*9=j`, []string{"abcjk", "abkcj"}, []DefectKind{ConflictingNames}},
+		{"more than ten segments", `Content-Disposition: inline; filename*0=a; filename*1=b; filename*10=k; filename*2=c; filename*9=j`, []string{"abcjk", "abkcj", "abc"}, []DefectKind{BadParameter, ConflictingNames}},
 		{"plain and extended", `Content-Disposition: inline; filename=a.txt; filename*=''a.exe`, []string{"a.txt", "a.exe", "''a.exe"}, []DefectKind{DuplicateParameter, ConflictingNames}},
 		{"escapes", `Content-Disposition: inline; filename="C:\tmp\"a\".exe"`, []string{`C:tmp"a".exe`, `C:\tmp\"a\".exe`}, []DefectKind{ConflictingNames}},
 		{"unquoted with blanks", `Content-Disposition: inline; filename=a b.exe; x=y`, []string{"a", "a b.exe"}, []DefectKind{BadParameter, ConflictingNames}},

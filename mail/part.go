@@ -25,6 +25,7 @@ type Part struct {
 	Encoding    string            // Content-Transfer-Encoding in lower case: the one by which the body is decoded; "7bit" where absent
 	Disposition string            // lower case: "", "inline", "attachment", …
 	Names       []string          // every file name that any reading of the header gives; each once
+	OtherNames  []string          // what some readers take for one where there is none
 	Defects     []Defect          // departures from the RFCs, in the order they were found
 
 	blob       *Blob

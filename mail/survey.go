@@ -142,7 +142,7 @@ func (x *indexer) headerInBody(p *Part) error {
 	}
 	b = bytes.TrimLeft(b, "\r\n")
 	line := cutLine(b)
-	if isContentField(line) || p.Parent == nil && nameLength(line) > 0 {
+	if isContentField(line) || (p.Parent == nil || isEmbedded(p.Parent.Type)) && nameLength(line) > 0 {
 		p.defect(HeaderInBody, p.BodyOffset, excerpt(string(line)))
 	}
 	return nil

@@ -6,17 +6,18 @@ import (
 	"strings"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/mail"
 )
 
 // Some readers find the parts of a mail in any text: they go by the fields, wherever these stand. Bounces that quote a
 // message as text have such parts, and so has what somebody hides behind a structure that the index does not see.
-// Whatever looks like a Content-Transfer-Encoding field in a text is taken for one: the lines around it are the
-// header, and what follows the next blank line is the body, up to a line that begins like a delimiter.
+// Whatever looks like a field about content in a text is taken for one: the lines around it are the header, and what
+// follows them is the body, up to a line that begins like a delimiter.
 
 const (
 	maxEntities   = 50      // in one text
 	entityHeader  = 4 << 10 // octets before and behind the field that may be its header
-	entityMarker  = "content-transfer-encoding"
+	entityMarker  = "content-"
 	entityScanned = 256 << 10 // octets that are searched at a time
 )
 
@@ -39,71 +40,90 @@ func (l *look) openEntities(x *exam, f *archive.File) error {
 			at += int64(n - len(entityMarker) + 1)
 			continue
 		}
+		start := at + int64(i)
+		at = start + int64(len(entityMarker))
+		if !entityField(buf[:n], i) {
+			continue
+		}
 		found++
-		if err := l.openEntity(x, f, at+int64(i)); err != nil {
+		body, err := l.openEntity(x, f, start)
+		if err != nil {
 			return err
 		}
-		at += int64(i + len(entityMarker))
+		at = max(at, body)
 	}
 	return nil
 }
 
-// indexFold finds s, in lower case, in b of whatever case.
+// entityField reports whether a field about content begins a line at that place.
+func entityField(b []byte, at int) bool {
+	line := b[bytes.LastIndexByte(b[:at], '\n')+1 : at]
+	if len(bytes.TrimLeft(line, " \t>")) > 0 {
+		return false
+	}
+	for _, name := range []string{"content-transfer-encoding", "content-type", "content-disposition"} {
+		if end := at + len(name); end <= len(b) && strings.EqualFold(string(b[at:end]), name) {
+			return true
+		}
+	}
+	return false
+}
+
+// indexFold finds s, in lower case and with a hyphen at its end, in b of whatever case.
 func indexFold(b []byte, s string) int {
-	// "f" is rarer in mail than what stands before it, and in both cases looked for at the speed of memory.
-	const pivot = "f"
-	k := strings.Index(s, pivot)
-	for at := k; at < len(b); {
-		i := bytes.IndexAny(b[at:], "fF")
+	for at := len(s) - 1; at < len(b); at++ {
+		i := bytes.IndexByte(b[at:], '-')
 		if i < 0 {
 			return -1
 		}
 		at += i
-		if at-k+len(s) <= len(b) && strings.EqualFold(string(b[at-k:at-k+len(s)]), s) {
-			return at - k
+		if from := at - len(s) + 1; strings.EqualFold(string(b[from:at]), s[:len(s)-1]) {
+			return from
 		}
-		at++
 	}
 	return -1
 }
 
-// openEntity looks at the part whose field stands at that offset.
-func (l *look) openEntity(x *exam, f *archive.File, at int64) error {
+// openEntity looks at the part of which a field stands at that offset, and gives the offset of its body.
+func (l *look) openEntity(x *exam, f *archive.File, at int64) (int64, error) {
 	from := max(0, at-entityHeader)
 	before, err := f.Section(from, at-from).Head(int(at - from))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	behind, err := f.Section(at, entityHeader).Head(entityHeader)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	blank, size := blankLine(behind)
-	if blank < 0 {
-		return nil
-	}
-	head := entityFields(append(linesBefore(before), bytes.Split(behind[:blank], []byte("\n"))...))
-	body := at + int64(blank+size)
+	header := headerLength(behind)
+	head := entityFields(append(linesBefore(before), bytes.Split(behind[:header], []byte("\n"))...))
+	body := at + int64(header)
 	end, err := l.entityEnd(f, body)
 	if err != nil || end == body {
-		return err
+		return body, err
 	}
-	return l.nested(x, head+"\r\n", f.Section(body, end-body).Reader(), true)
+	return body, l.nested(x, head+"\r\n", f.Section(body, end-body).Reader(), true)
 }
 
-// blankLine finds the end of a header, and the length of the blank line there.
-func blankLine(b []byte) (at, size int) {
+// headerLength gives the length of a header that b begins with: up to and with a blank line, or up to a line that is
+// neither a field nor folded.
+func headerLength(b []byte) int {
+	at := 0
 	for at < len(b) {
-		n := bytes.IndexByte(b[at:], '\n')
-		if n < 0 {
-			return -1, 0
+		n := bytes.IndexByte(b[at:], '\n') + 1
+		if n == 0 {
+			n = len(b) - at
 		}
-		if at > 0 && len(bytes.TrimSpace(b[at:at+n])) == 0 {
-			return at, n + 1
+		line := bytes.TrimLeft(b[at:at+n], ">")
+		switch name, _, field := bytes.Cut(line, []byte(":")); {
+		case len(bytes.TrimSpace(line)) == 0:
+			return at + n
+		case at > 0 && line[0] != ' ' && line[0] != '\t' && (!field || bytes.ContainsAny(bytes.TrimSpace(name), " \t")):
+			return at
 		}
-		at += n + 1
+		at += n
 	}
-	return -1, 0
+	return at
 }
 
 // linesBefore gives the lines before a field that may belong to its header, up to one that begins like a delimiter.
@@ -161,4 +181,42 @@ func (l *look) entityEnd(f *archive.File, at int64) (int64, error) {
 		off += int64(n - len(delimiter) + 1)
 	}
 	return f.Size(), nil
+}
+
+// openQuotedPrintable looks at a file as quoted-printable where it is full of escapes: some readers guess what a
+// header does not say.
+func (l *look) openQuotedPrintable(x *exam) error {
+	const sample = 512
+	head, err := x.file.Head(sample)
+	if err != nil {
+		return err
+	}
+	escapes := 0
+	for rest := head; ; {
+		i := bytes.IndexByte(rest, '=')
+		if i < 0 || i+2 >= len(rest) {
+			break
+		}
+		if unhex(rest[i+1]) >= 0 && unhex(rest[i+2]) >= 0 {
+			escapes++
+		}
+		rest = rest[i+1:]
+	}
+	if escapes < 8 || escapes*20 < len(head) {
+		return nil
+	}
+	f, problem, err := archive.Spool(l.ctx, mail.DecodeAs(x.file.Reader(), "quoted-printable"), l.unlimited())
+	if err == nil && problem != nil {
+		_ = f.Close()
+		err = problem
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	v := &inside{look: l, x: x, loose: true}
+	if err := v.File(&archive.Entry{File: f, Size: f.Size()}); err != errEnough {
+		return err
+	}
+	return nil
 }

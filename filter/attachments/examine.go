@@ -14,9 +14,10 @@ import (
 type exam struct {
 	part      *mail.Part // nil of a file inside of another
 	names     []fileName
-	types     []string // declared media types
-	body      bool     // a text body of the message
-	loose     bool     // found in a text, without name or type
+	others    []fileName // what some readers take for a name where there is none
+	types     []string   // declared media types
+	body      bool       // a text body of the message
+	loose     bool       // found in a text, without name or type
 	file      *archive.File
 	kind      kind
 	size      int64           // decoded octets

@@ -64,6 +64,11 @@ func (l *look) judgeNames(x *exam) (best hit, found bool) {
 			bare = bare || i == 0 && extension(f) == ""
 		}
 	}
+	for _, n := range x.others {
+		for _, f := range n.forms {
+			consider(classOfForm(f))
+		}
+	}
 	if bare && !x.body {
 		for _, t := range x.types {
 			consider(typeClasses[t], "the declared media type is "+t)

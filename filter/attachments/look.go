@@ -1,6 +1,7 @@
 package attachments
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -58,6 +59,9 @@ func newExam(p *mail.Part, body bool) *exam {
 	x := &exam{part: p, body: body, types: p.Types, ambiguous: p.Ambiguity()}
 	for _, n := range p.Names {
 		x.names = append(x.names, readName(n))
+	}
+	for _, n := range p.OtherNames {
+		x.others = append(x.others, readName(n))
 	}
 	return x
 }
@@ -159,6 +163,9 @@ func (c contextReader) Read(p []byte) (int, error) {
 // detect tells what a file is by its first octets.
 func (l *look) detect(x *exam) error {
 	head, err := x.file.Head(headSize)
+	if err == nil && len(head) == headSize && len(bytes.TrimLeft(head, blanks)) == 0 {
+		head, err = l.behindBlanks(x.file)
+	}
 	if err != nil {
 		return err
 	}
@@ -168,6 +175,26 @@ func (l *look) detect(x *exam) error {
 		x.kind = detect(head, x.body)
 	}
 	return nil
+}
+
+// blanks are octets that some readers pass over at the start of a file.
+const blanks = " \t\r\n\x00"
+
+// behindBlanks gives the head of what follows the blanks with which a file begins.
+func (l *look) behindBlanks(f *archive.File) ([]byte, error) {
+	for at := int64(0); at < f.Size(); at += headSize {
+		if err := l.ctx.Err(); err != nil {
+			return nil, err
+		}
+		head, err := f.Section(at, headSize).Head(headSize)
+		if err != nil {
+			return nil, err
+		}
+		if rest := bytes.TrimLeft(head, blanks); len(rest) > 0 {
+			return f.Section(at+int64(len(head)-len(rest)), headSize).Head(headSize)
+		}
+	}
+	return nil, nil
 }
 
 // finish decides about a file of which all is known. A multipart or embedded message that is taken for a file is
@@ -244,6 +271,9 @@ func (v *inside) File(e *archive.Entry) error {
 	}
 	v.judge(inner)
 	for _, h := range inner.hits {
+		if inner.loose && h.class == unreadable {
+			continue // a piece of base64 by itself is hardly ever a file
+		}
 		h.why = fmt.Sprintf("inside it, %s: %s", inner.label(), h.why)
 		h.symbol = cmpSymbol(h)
 		v.x.addInner(h)

@@ -188,7 +188,7 @@ func isBlank(r rune) bool {
 	case '\t', '\u115f', '\u1160', '\u2800', '\u3164', '\uffa0':
 		return true
 	}
-	return unicode.Is(unicode.Zs, r)
+	return unicode.IsOneOf([]*unicode.RangeTable{unicode.Zs, unicode.Zl, unicode.Zp}, r)
 }
 
 // trimmed drops what Windows drops from the end of a name, and quoting that a careless reader left.

@@ -36,7 +36,8 @@ func (l *look) openMessage(x *exam) error {
 			return err
 		}
 	}
-	return l.nested(x, "", x.file.Reader(), false)
+	// What merely looks like a message may be the header of one, or a text about mail.
+	return l.nested(x, "", x.file.Reader(), !x.isMessage())
 }
 
 // readEncoded looks through an encoded message or multipart: clients that do not decode it take the octets as they

@@ -66,7 +66,6 @@ func (l *look) open(x *exam) error {
 	var err error
 	switch walk := walks[t]; {
 	case x.body && isText(t):
-		return l.openText(x)
 	case t == "application/zip":
 		return l.openZip(x)
 	case t == "application/x-ole-storage":
@@ -87,10 +86,14 @@ func (l *look) open(x *exam) error {
 	if err != nil {
 		return err
 	}
-	if isText(t) {
+	if x.part != nil || isText(t) {
+		// A part is searched as text whatever it is: some readers take files out of all that they find.
 		if err := l.openText(x); err != nil {
 			return err
 		}
+	}
+	if x.body && isText(t) {
+		return nil
 	}
 	return l.openHidden(x)
 }
@@ -152,10 +155,23 @@ const zipTail = 64<<10 + 22
 // some look for the beginnings of files anywhere. A container that was looked into may hold an archive as it is, and
 // one is then no more than a file in it; what can't be read of it, no reader can.
 func (l *look) openHidden(x *exam) error {
+	head, err := x.file.Head(512)
+	if err != nil {
+		return err
+	}
+	if at(head, 257, "ustar") && x.kind.mediaType != "application/x-tar" {
+		if err := l.walk(x, tar.Walk, x.file, false); err != nil {
+			return err
+		}
+	}
 	found, err := zip.Find(l.ctx, x.file)
 	if err != nil || !found {
 		return err
 	}
+	return l.openHiddenZip(x)
+}
+
+func (l *look) openHiddenZip(x *exam) error {
 	tail, err := x.file.Section(x.file.Size()-zipTail, zipTail).Head(zipTail)
 	if err != nil {
 		return err
@@ -180,6 +196,9 @@ func (l *look) openText(x *exam) error {
 		return err
 	}
 	if err := l.openEntities(x, x.file); err != nil {
+		return err
+	}
+	if err := l.openQuotedPrintable(x); err != nil {
 		return err
 	}
 	if x.body {

@@ -44,26 +44,20 @@ func (d *lineDecoder) decode(out, in []byte, last bool) (decoded, rest []byte) {
 // has blanks between itself and the end of the line.
 type quotedPrintable struct {
 	fault bool
-	early bool // it is among the first octets that are no blanks
-	seen  int  // octets so far that are no blanks around a line
+	early bool // nothing but blanks comes before it, so that the content may begin with anything
+	seen  bool // there was something else
 }
-
-// earlyOctets is how many octets, blanks not counted, decide on what a content looks like.
-const earlyOctets = 512
 
 // decode decodes a line.
 func (q *quotedPrintable) decode(out, line []byte, whole bool) ([]byte, int) {
 	before := len(out)
-	faultless := !q.fault
 	out, used := q.decodeLine(out, line, whole)
-	if q.fault && faultless {
-		q.early = q.seen < earlyOctets
-	}
-	q.seen += len(bytes.TrimSpace(out[before:]))
+	q.seen = q.seen || len(bytes.TrimSpace(out[before:])) > 0
 	return out, used
 }
 
 func (q *quotedPrintable) decodeLine(out, line []byte, whole bool) ([]byte, int) {
+	before := len(out)
 	used := len(line)
 	text, end := line, []byte(nil)
 	if whole {
@@ -72,7 +66,9 @@ func (q *quotedPrintable) decodeLine(out, line []byte, whole bool) ([]byte, int)
 		// RFC 2045 6.7 (3): blanks at the end of a line were added on the way.
 		trimmed := bytes.TrimRight(text, " \t")
 		if n := len(trimmed); n > 0 && trimmed[n-1] == '=' {
-			q.fault = q.fault || n != len(text)
+			if n != len(text) {
+				q.wrong(trimmed[:n-1])
+			}
 		}
 		text = trimmed
 		if n := len(text); n > 0 && text[n-1] == '=' {
@@ -101,12 +97,18 @@ func (q *quotedPrintable) decodeLine(out, line []byte, whole bool) ([]byte, int)
 			text = text[3:]
 			continue
 		}
-		q.fault = true
+		q.wrong(out[before:])
 		out = append(out, '=') // a broken escape stays as it is
 		text = text[1:]
 	}
 	out = append(out, text...)
 	return append(out, end...), used
+}
+
+// wrong notes a fault behind these octets of the line.
+func (q *quotedPrintable) wrong(before []byte) {
+	q.fault = true
+	q.early = q.early || !q.seen && len(bytes.TrimSpace(before)) == 0
 }
 
 var uuBegin = []byte("begin ")

@@ -132,7 +132,7 @@ func hiddenField(s string) (Field, bool) {
 // findOtherNames gathers what some readers take for a file name for want of one: the last part of a Content-Location
 // (RFC 2557 4), a Content-Description that looks like one, and a subtype with a dot.
 func (p *Part) findOtherNames() {
-	if len(p.Names) > 0 || !p.headed("Content-Location", "Content-Description") && strings.IndexByte(p.Type, '.') < 0 {
+	if len(p.Names) > 0 || !p.headed("Content-Location", "Content-Description", "X-Content-Type", "X-Content-Disposition") && strings.IndexByte(p.Type, '.') < 0 {
 		return
 	}
 	add := func(s string) {
@@ -142,6 +142,8 @@ func (p *Part) findOtherNames() {
 	}
 	for _, f := range p.Header.fields {
 		switch {
+		case f.Is("X-Content-Type"), f.Is("X-Content-Disposition"):
+			p.addNamesLike(f.Body())
 		case f.Is("Content-Location"):
 			s := strings.TrimRight(f.Body(), "/")
 			if _, rest, ok := strings.Cut(s, "://"); ok {
@@ -445,6 +447,7 @@ func (p *Part) encoding() string {
 // decoding, and what is read by those who know no comments.
 func (p *Part) addNames(f Field, v *structured) {
 	p.addNamesOf(v.attrs)
+	p.addNamesLike(v.body)
 	if v.limited {
 		p.defect(LimitParameters, f.Offset, f.Name)
 	}
@@ -459,6 +462,26 @@ func (p *Part) addNames(f Field, v *structured) {
 	for _, a := range v.attrs {
 		if a.forms() > 1 {
 			p.defect(DuplicateParameter, f.Offset, a.name)
+		}
+	}
+}
+
+// addNamesLike adds what those find who search a field for "name=" wherever it stands.
+func (p *Part) addNamesLike(body string) {
+	lower := lowerASCII(body)
+	for at := 0; len(p.OtherNames) < maxNames; {
+		i := strings.Index(lower[at:], "name=")
+		if i < 0 {
+			return
+		}
+		at += i + len("name=")
+		value := strings.TrimLeft(body[at:], " \t\"'")
+		if n := strings.IndexAny(value, "\"';"); n >= 0 {
+			value = value[:n]
+		}
+		value = text(strings.TrimSpace(value[:min(len(value), maxNameSize)]))
+		if value != "" && !slices.Contains(p.Names, value) && !slices.Contains(p.OtherNames, value) {
+			p.OtherNames = append(p.OtherNames, value)
 		}
 	}
 }

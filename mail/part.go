@@ -84,12 +84,16 @@ func (p *Part) Preamble() *io.SectionReader {
 	return io.NewSectionReader(p.blob, p.BodyOffset, end-p.BodyOffset)
 }
 
+// outsideFrom is where the epilogue begins: behind the first close delimiter, unless parts follow it.
+func (p *Part) outsideFrom() int64 { return max(p.epilogue, p.Children[len(p.Children)-1].End) }
+
 // Epilogue gives what stands behind the close delimiter of a multipart, nothing of any other part.
 func (p *Part) Epilogue() *io.SectionReader {
 	if !p.IsMultipart() || p.epilogue == 0 || !p.closed {
 		return io.NewSectionReader(p.blob, p.End, 0)
 	}
-	return io.NewSectionReader(p.blob, p.epilogue, max(0, p.End-p.epilogue))
+	from := p.outsideFrom()
+	return io.NewSectionReader(p.blob, from, max(0, p.End-from))
 }
 
 // Encoded reports whether the body is decoded by Open: by base64, quoted-printable or uuencode.

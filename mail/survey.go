@@ -107,8 +107,8 @@ func inHeader(p *Part, at int64) bool {
 
 // fieldsOutside looks for fields of parts in what is no part.
 func (x *indexer) fieldsOutside(p *Part) error {
-	for _, r := range [][2]int64{{p.BodyOffset, p.Children[0].delim}, {p.epilogue, p.End}} {
-		if r[0] == 0 || !p.closed && r[0] == p.epilogue {
+	for _, r := range [][2]int64{{p.BodyOffset, p.Children[0].delim}, {p.outsideFrom(), p.End}} {
+		if r[0] >= r[1] || !p.closed && r[1] == p.End {
 			continue
 		}
 		b, err := x.s.peek(r[0], min(r[1]-r[0], outsideLimit))

@@ -15,7 +15,7 @@ import (
 // follows them is the body, up to a line that begins like a delimiter.
 
 const (
-	maxEntities   = 50      // in one text
+	maxEntities   = 2000    // in all texts of one message
 	entityHeader  = 4 << 10 // octets before and behind the field that may be its header
 	entityMarker  = "content-"
 	entityScanned = 256 << 10 // octets that are searched at a time
@@ -24,7 +24,7 @@ const (
 // openEntities looks for parts of a mail in a text.
 func (l *look) openEntities(x *exam, f *archive.File) error {
 	buf := make([]byte, min(f.Size(), entityScanned))
-	for at, found := int64(0), 0; at < f.Size() && found < maxEntities; {
+	for at := int64(0); at < f.Size(); {
 		if err := l.ctx.Err(); err != nil {
 			return err
 		}
@@ -45,7 +45,10 @@ func (l *look) openEntities(x *exam, f *archive.File) error {
 		if !entityField(buf[:n], i) {
 			continue
 		}
-		found++
+		if l.entities++; l.entities > maxEntities {
+			x.addInner(l.classHit(unreadable, "more parts of mails in texts than are looked at"))
+			return nil
+		}
 		body, err := l.openEntity(x, f, start)
 		if err != nil {
 			return err
@@ -219,4 +222,73 @@ func (l *look) openQuotedPrintable(x *exam) error {
 		return err
 	}
 	return nil
+}
+
+const (
+	minRun   = 200      // characters of base64 that are decoded
+	maxRuns  = 1000     // of one file
+	runLimit = 16 << 20 // octets of a file that are searched
+)
+
+// openRuns looks at base64 that stands anywhere in HTML: in a comment, an attribute, a text of its own. A script can
+// make a file of it.
+func (l *look) openRuns(x *exam) error {
+	b, ok, err := x.file.Bytes(runLimit)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		x.addInner(l.classHit(unreadable, "HTML that is too large to be searched"))
+		return nil
+	}
+	for runs := 0; runs < maxRuns; runs++ {
+		from, to := nextRun(b)
+		if from < 0 {
+			return nil
+		}
+		run := b[from:to]
+		b = b[to:]
+		f, _, err := archive.Spool(l.ctx, mail.DecodeAs(archive.NewFile(run).Reader(), "base64"), l.unlimited())
+		if err != nil {
+			return err
+		}
+		v := &inside{look: l, x: x, loose: true}
+		err = v.File(&archive.Entry{File: f, Size: f.Size()})
+		_ = f.Close()
+		if err == errEnough {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nextRun finds the first run of at least minRun characters of base64 and line ends. It looks at every minRunth
+// octet only, as long as that is none.
+func nextRun(b []byte) (from, to int) {
+	for i := minRun - 1; i < len(b); {
+		if !inRun(b[i]) {
+			i += minRun
+			continue
+		}
+		from, to = i, i+1
+		for from > 0 && inRun(b[from-1]) {
+			from--
+		}
+		for to < len(b) && inRun(b[to]) {
+			to++
+		}
+		if to-from >= minRun {
+			return from, to
+		}
+		i = to + minRun - 1
+	}
+	return -1, -1
+}
+
+// inRun reports whether an octet may stand in base64.
+func inRun(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '\r' || c == '\n'
 }

@@ -21,6 +21,8 @@ type look struct {
 	ctx    context.Context
 	budget *archive.Budget
 	files  int // files that were looked at inside of others
+
+	entities int // parts of mails that were looked for in texts
 }
 
 func (c *checker) newLook(ctx context.Context, size int64) *look {

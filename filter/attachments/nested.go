@@ -71,6 +71,11 @@ func (l *look) nested(x *exam, head string, r io.Reader, guess bool) error {
 	if err != nil {
 		return err
 	}
+	if err := l.budget.Spend(blob.Size()); err != nil {
+		blob.Release()
+		x.addInner(l.spent(err))
+		return nil
+	}
 	content := mail.NewContent(blob, faults, mail.Limits{})
 	defer content.Release()
 	root := content.Root()

@@ -203,7 +203,10 @@ func (l *look) openText(x *exam) error {
 	}
 	if x.body {
 		if x.declares("text/html") {
-			return l.walk(x, markup.WalkBody, x.file, true)
+			if err := l.walk(x, markup.WalkBody, x.file, true); err != nil {
+				return err
+			}
+			return l.openRuns(x)
 		}
 		return nil
 	}

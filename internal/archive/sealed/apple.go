@@ -23,6 +23,45 @@ func IsApple(head []byte) bool {
 	return len(head) >= appleHead && (bytes.HasPrefix(head, []byte("\x00\x05\x16\x00\x00")) || bytes.HasPrefix(head, []byte("\x00\x05\x16\x07\x00")))
 }
 
+// maxResources is how many resources of a fork are looked at.
+const maxResources = 1000
+
+// resourcesOf gives the contents of a resource fork (Inside Macintosh: More Macintosh Toolbox, 1-121): behind a
+// header, each has its length before it. One of zeros only has none.
+func resourcesOf(fork *archive.File) (all []*archive.File, whole bool, err error) {
+	head, err := fork.Head(16)
+	if err != nil {
+		return nil, false, err
+	}
+	if fork.Size() <= 4<<10 {
+		octets, _, err := fork.Bytes(4 << 10)
+		if err != nil || len(bytes.Trim(octets, "\x00")) == 0 {
+			return nil, true, err
+		}
+	}
+	if len(head) < 16 {
+		return nil, false, nil
+	}
+	at, end := int64(binary.BigEndian.Uint32(head)), int64(binary.BigEndian.Uint32(head[4:]))
+	size, mapped := int64(binary.BigEndian.Uint32(head[8:])), int64(binary.BigEndian.Uint32(head[12:]))
+	if at < 16 || at+size > fork.Size() || end+mapped > fork.Size() || mapped < 30 {
+		return nil, false, nil
+	}
+	for end := at + size; at < end; {
+		length, err := fork.Section(at, 4).Head(4)
+		if err != nil {
+			return nil, false, err
+		}
+		n := int64(binary.BigEndian.Uint32(length))
+		if len(all) == maxResources || at+4+n > end {
+			return all, false, nil
+		}
+		all = append(all, fork.Section(at+4, n))
+		at += 4 + n
+	}
+	return all, true, nil
+}
+
 // apple gives both forks of a file under its own name.
 func (w *walker) apple(f *archive.File) error {
 	head, err := f.Head(appleHead + applePart*0xffff)
@@ -46,8 +85,19 @@ func (w *walker) apple(f *archive.File) error {
 		part := f.Section(off, size)
 		short = short || part.Size() < size
 		switch id {
-		case appleData, appleResource:
+		case appleData:
 			forks = append(forks, part)
+		case appleResource:
+			resources, whole, err := resourcesOf(part)
+			if err != nil {
+				return err
+			}
+			forks = append(append(forks, part), resources...)
+			if !whole {
+				if err := w.t.Sign(archive.Unreadable, "AppleDouble: its resource fork is none"); err != nil {
+					return err
+				}
+			}
 		case appleName:
 			raw, err := part.Head(1024)
 			if err != nil {

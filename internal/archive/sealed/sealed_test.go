@@ -181,10 +181,15 @@ var cases = []struct {
 	{"pgp keys", armoured("PGP PUBLIC KEY BLOCK", "", "x") + "-----BEGIN PGP SIGNED MESSAGE-----\nHash: x\n\nHello.\n" + armoured("PGP SIGNATURE", "", signature), nil},
 	{"pgp name", literal("_CONSOLE", "x"), []string{"||x"}},
 
-	{"apple double", appleFile("\x00\x05\x16\x07", "\x03", "a.exe", "\x02", "fork"), []string{"a.exe||fork"}},
-	{"apple single", appleFile("\x00\x05\x16\x00", "\x01", "MZ", "\x03", "a", "\x09", "finder", "\x02", "fork"), []string{"a||MZ", "a||fork"}},
+	{"apple double", appleFile("\x00\x05\x16\x07", "\x03", "a.exe", "\x02", "fork"), []string{"unreadable: AppleDouble: its resource fork is none", "a.exe||fork"}},
+	{"apple resources", appleFile("\x00\x05\x16\x07", "\x02", resourceFork), []string{"||" + resourceFork, "||MZ", "||x"}},
+	{"apple without resources", appleFile("\x00\x05\x16\x07", "\x02", "\x00\x00\x00"), []string{"||\x00\x00\x00"}},
+	{"apple single", appleFile("\x00\x05\x16\x00", "\x01", "MZ", "\x03", "a", "\x09", "finder", "\x02", "fork"), []string{"unreadable: AppleDouble: its resource fork is none", "a||MZ", "a||fork"}},
 	{"apple cut", appleFile("\x00\x05\x16\x00", "\x01", "MZP")[:40], []string{"||MZ", "unreadable: AppleSingle: it ends early"}},
 }
+
+// resourceFork has two resources, and a map that says nothing.
+var resourceFork = "\x00\x00\x00\x10\x00\x00\x00\x1b\x00\x00\x00\x0b\x00\x00\x00\x1e" + "\x00\x00\x00\x02MZ\x00\x00\x00\x01x" + strings.Repeat("m", 30)
 
 func TestWalk(t *testing.T) {
 	for _, c := range cases {

@@ -214,7 +214,9 @@ func TestAmbiguity(t *testing.T) {
 		for _, l := range leaks {
 			t.Errorf("%s", strings.Join(l, " | "))
 		}
-		t.Logf("%s: %s", suite.name, strings.Join(rows[len(rows)-1], " | "))
+		for _, r := range rows {
+			t.Logf("%s: %s", suite.name, strings.Join(r, " | "))
+		}
 		command := "go test -tags accept -run TestAmbiguity ./internal/accept"
 		table("Hidden content: "+suite.name, command, []string{
 			"class", "messages", "some parser gets the payload out of what came", "found and removed", "held or refused",

@@ -3,8 +3,10 @@
 package accept
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"maps"
@@ -137,5 +139,56 @@ func TestHonestMail(t *testing.T) {
 	table("Honest mail that was rebuilt, and why", "go test -tags accept -run TestHonestMail ./internal/accept", []string{"message", "defect"}, rebuilt)
 	for _, r := range slices.Concat(rows, rebuilt) {
 		t.Log(strings.Join(r, " | "))
+	}
+}
+
+// Bounces return mail as far as a server kept it: its header alone, or with a body that is cut anywhere. They arrive
+// as they are; what is found in them is held all the same.
+func TestBounces(t *testing.T) {
+	f := attachmentsFilter(t, "")
+	const header = "From: a@client.test\r\nTo: b@bench.test\r\nSubject: hello\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"inner\"\r\n"
+	var archive bytes.Buffer
+	w := zip.NewWriter(&archive)
+	for _, name := range []string{"[Content_Types].xml", "word/document.xml"} {
+		z, err := w.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(z, "<x>%s</x>", strings.Repeat(name, 40))
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	part := func(name string, content []byte) string {
+		return header + "\r\n--inner\r\nContent-Type: application/octet-stream; name=\"" + name + "\"\r\nContent-Transfer-Encoding: base64\r\n\r\n" +
+			base64.StdEncoding.EncodeToString(content)
+	}
+	for _, c := range []struct {
+		name, mediaType, returned string
+		held                      bool
+	}{
+		{"a header", "text/rfc822-headers", header, false},
+		{"a header and the line behind it", "text/rfc822-headers", header + "\r\n", false},
+		{"a header with UTF-8", "message/global-headers", header, false},
+		{"a header as a message", "message/rfc822", header, false},
+		{"a message without a body", "message/rfc822", header + "\r\n", false},
+		{"a message cut in its text", "message/rfc822", header + "\r\n--inner\r\nContent-Type: text/plain\r\n\r\nHello, and", false},
+		{"a message cut in a field", "message/rfc822", header + "\r\n--inner\r\nContent-Ty", false},
+		{"a message cut in a picture", "message/rfc822", part("a.bmp", bytes.Repeat([]byte("BM0123"), 99))[:700], false},
+		{"a message cut in a document", "message/rfc822", part("a.docx", archive.Bytes())[:500], false},
+		{"a program", "message/rfc822", part("a.exe", []byte("MZ\x90\x00 a program")), true},
+	} {
+		raw := "From: <>\r\nTo: a@client.test\r\nSubject: Undelivered Mail Returned to Sender\r\nMIME-Version: 1.0\r\n" +
+			"Content-Type: multipart/report; report-type=delivery-status; boundary=\"report\"\r\n\r\n" +
+			"--report\r\nContent-Type: text/plain\r\n\r\nIt was not delivered.\r\n" +
+			"--report\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.bench.test\r\n\r\nFinal-Recipient: rfc822; b@bench.test\r\nAction: failed\r\nStatus: 5.1.1\r\n" +
+			"\r\n--report\r\nContent-Type: " + c.mediaType + "\r\n\r\n" + c.returned + "\r\n--report--\r\n"
+		res, err := judge(t, f, []byte(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fate(res); (got != "untouched") != c.held {
+			t.Errorf("%s is returned: %s: %v", c.name, got, res.Findings)
+		}
 	}
 }

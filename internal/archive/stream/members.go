@@ -30,7 +30,8 @@ type members struct {
 	gzip   io.Reader // decoder of the member before
 	zstd   codec.Zstd
 	names  []string
-	back   int64 // octets that were read beyond the end
+	back   int64  // octets that were read beyond the end
+	tail   []byte // the last octets of the file but one
 	err    error
 
 	size uint32 // of the current gzip member
@@ -60,6 +61,8 @@ func (m *members) Read(p []byte) (int, error) {
 			m.err = m.finish()
 		case codec.Bzip2Trailing(err):
 			m.back, m.err = 2, io.EOF
+		case m.format == Bzip2 && errors.Is(err, io.ErrUnexpectedEOF) && bzip2Ended(m.tail):
+			m.back, m.err = 1, io.EOF
 		default:
 			m.err = err
 		}
@@ -72,6 +75,25 @@ func (m *members) tally(b []byte) {
 		m.size += uint32(len(b))
 		m.sum = crc32.Update(m.sum, crc32.IEEETable, b)
 	}
+}
+
+// tailSize is how many octets bzip2Ended wants.
+const tailSize = 11
+
+// bzip2Ended reports whether octets end with those of a stream of bzip2: the magic of its end, a checksum, and zeros up
+// to a whole octet. The decoder takes a single octet behind that for a stream that is cut off.
+func bzip2Ended(tail []byte) bool {
+	if len(tail) < tailSize {
+		return false
+	}
+	tail = tail[len(tail)-tailSize:]
+	v := binary.BigEndian.Uint64(append([]byte{0}, tail[:7]...))
+	for pad := range 8 {
+		if v>>pad&(1<<48-1) == 0x177245385090 && tail[tailSize-1]&(1<<pad-1) == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // memberCost is what a member is spent for beside its octets: it is work to begin one.

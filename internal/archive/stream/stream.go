@@ -131,7 +131,11 @@ func (w *walker) walk() error {
 		return err
 	}
 	src := &source{r: w.f.Reader()}
-	m := &members{format: w.format, b: w.b, in: bufio.NewReaderSize(src, 64<<10)}
+	tail, err := w.f.Section(w.f.Size()-1-tailSize, tailSize).Head(tailSize)
+	if err != nil {
+		return err
+	}
+	m := &members{tail: tail, format: w.format, b: w.b, in: bufio.NewReaderSize(src, 64<<10)}
 	content, problem, err := archive.Spool(w.ctx, m, w.b)
 	if err == nil && src.err != nil {
 		err = src.err

@@ -202,6 +202,15 @@ func TestSmall(t *testing.T) {
 	if len(s.signs) > 0 || !slices.Equal(s.content, []string{short + short, "tail"}) {
 		t.Errorf("bzip2 twice and a tail: %v, %q", s.signs, s.content)
 	}
+	for _, tail := range []string{"x", "\n"} {
+		s = walk(t, slices.Concat(b, []byte(tail)), archive.Limits{})
+		if len(s.signs) > 0 || !slices.Equal(s.content, []string{short, tail}) {
+			t.Errorf("bzip2 and %q: %v, %q", tail, s.signs, s.content)
+		}
+		if s = walk(t, slices.Concat(b, b[:len(b)-9], []byte(tail)), archive.Limits{}); !s.has(archive.Unreadable, "") {
+			t.Errorf("bzip2, a cut one and %q: %v", tail, s.signs)
+		}
+	}
 	b = decoded(t, small[Lzip])
 	s = walk(t, slices.Concat(b, b, []byte("tail")), archive.Limits{})
 	if len(s.signs) > 0 || !slices.Equal(s.content, []string{short + short, "tail"}) {

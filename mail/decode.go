@@ -188,7 +188,7 @@ func (d *base64Decoder) decode(out, in []byte, last bool) (decoded, rest []byte)
 		return out, rest
 	}
 	d.padded = d.padded || whole > 0 && d.clean[whole-1] == '='
-	d.fault = d.fault || d.padded && len(rest) > 0
+	d.fault = d.fault || last && d.end && d.line > 0 || d.padded && len(rest) > 0
 	d.carry = len(rest)
 	return out[:n], rest
 }

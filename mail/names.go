@@ -338,6 +338,9 @@ func eachReading(attrs []*attribute, add func(string), names ...string) {
 		if len(a.segments) > 0 {
 			add(a.joined())
 			add(a.rawJoined())
+			if joined := a.unquotedJoined(); joined != "" {
+				add(joined)
+			}
 			if a.odd() {
 				// Some join them as they come, and some stop at the first that is missing.
 				for _, s := range [][]segment{a.came, a.upToGap()} {

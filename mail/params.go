@@ -423,6 +423,22 @@ func (a *attribute) rawJoined() string {
 	return b.String()
 }
 
+// unquotedJoined puts the segments together as readers do that decode encoded words and take off single quotes in each
+// of them, "" where there are none.
+func (a *attribute) unquotedJoined() string {
+	var b strings.Builder
+	other := false
+	for _, s := range a.segments {
+		v := strings.Trim(DecodeWords(s.value), "'")
+		other = other || v != s.value
+		b.WriteString(v)
+	}
+	if !other {
+		return ""
+	}
+	return b.String()
+}
+
 // decodeExtended decodes charset'language'percent-encoded (RFC 2231 4).
 func decodeExtended(s string) string {
 	charset, v := cutCharset(s)

@@ -96,6 +96,9 @@ func (p *Part) Epilogue() *io.SectionReader {
 	return io.NewSectionReader(p.blob, from, max(0, p.End-from))
 }
 
+// Encodings gives the encodings that the readings of the header name; nil where it names none.
+func (p *Part) Encodings() []string { return p.encodings }
+
 // Encoded reports whether the body is decoded by Open: by base64, quoted-printable or uuencode.
 func (p *Part) Encoded() bool { return !identity(p.Encoding) }
 

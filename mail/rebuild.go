@@ -298,7 +298,7 @@ func (r *rewriter) rebuildBody(p *Part) (splice, error) {
 		g.Abort()
 		return splice{}, err
 	}
-	if stays && d.Malformed() == "" {
+	if stays && d.Malformed() == "" && (p.Encoding == "base64" || p.Encoding == "quoted-printable") {
 		g.Abort()
 		return splice{}, nil
 	}

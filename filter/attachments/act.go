@@ -68,21 +68,39 @@ func outermost(p *mail.Part, stripped map[*mail.Part]bool) *mail.Part {
 
 // protected gives the outermost part around p, or p itself, of which nothing may be changed but all of it: what is
 // signed (RFC 1847 2.1) or encrypted, reports that programs read (RFC 6522), and journals, whose value is that
-// nobody has touched them. It is nil where there is none.
+// nobody has touched them. It is nil where there is none. The message that a report returns is not what programs
+// read of it.
 func protected(p *mail.Part) *mail.Part {
 	var found *mail.Part
+	in := false // in an embedded message of the part looked at
 	for ; p != nil; p = p.Parent {
 		switch p.Type {
-		case "multipart/signed", "multipart/encrypted", "multipart/report":
+		case "multipart/signed", "multipart/encrypted":
 			if p.IsMultipart() {
 				found = p
 			}
+		case "multipart/report":
+			if p.IsMultipart() && !in {
+				found = p
+			}
 		}
+		in = in && !p.IsMultipart() || p.Type == "message/rfc822" || p.Type == "message/global"
 		if p.Header.Count("X-MS-Journal-Report") > 0 && p.IsMultipart() {
 			found = p
 		}
 	}
 	return found
+}
+
+// returned reports whether a part belongs to the message that a report returns, which many servers cut off.
+func returned(p *mail.Part) bool {
+	for in := false; p != nil; p = p.Parent {
+		if in && p.Type == "multipart/report" {
+			return true
+		}
+		in = in || p.Type == "message/rfc822" || p.Type == "message/global"
+	}
+	return false
 }
 
 // isCalendar reports whether a part is an invitation, which calendars read.

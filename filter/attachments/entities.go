@@ -208,7 +208,34 @@ func (l *look) openQuotedPrintable(x *exam) error {
 	if escapes < 8 || escapes*20 < len(head) {
 		return nil
 	}
-	f, problem, err := archive.Spool(l.ctx, mail.DecodeAs(x.file.Reader(), "quoted-printable"), l.unlimited())
+	return l.openAs(x, x.file, "quoted-printable")
+}
+
+// openUndeclared looks at a part without an encoding as base64 where it is nothing else, whatever its lines are like.
+func (l *look) openUndeclared(x *exam) error {
+	const sample = 512
+	head, err := x.file.Head(sample)
+	if err != nil {
+		return err
+	}
+	foreign, blanks := 0, 0
+	for _, c := range head {
+		switch {
+		case c == ' ' || c == '\t':
+			blanks++
+		case !inRun(c) && c != '=':
+			foreign++
+		}
+	}
+	if len(head) < 16 || foreign*10 > len(head) || blanks*50 > len(head) {
+		return nil
+	}
+	return l.openAs(x, x.file, "base64")
+}
+
+// openAs looks at a file decoded by an encoding that is but a guess.
+func (l *look) openAs(x *exam, file *archive.File, encoding string) error {
+	f, problem, err := archive.Spool(l.ctx, mail.DecodeAs(file.Reader(), encoding), l.unlimited())
 	if err == nil && problem != nil {
 		_ = f.Close()
 		err = problem
@@ -248,17 +275,7 @@ func (l *look) openRuns(x *exam) error {
 		}
 		run := b[from:to]
 		b = b[to:]
-		f, _, err := archive.Spool(l.ctx, mail.DecodeAs(archive.NewFile(run).Reader(), "base64"), l.unlimited())
-		if err != nil {
-			return err
-		}
-		v := &inside{look: l, x: x, loose: true}
-		err = v.File(&archive.Entry{File: f, Size: f.Size()})
-		_ = f.Close()
-		if err == errEnough {
-			return nil
-		}
-		if err != nil {
+		if err := l.openAs(x, archive.NewFile(run), "base64"); err != nil {
 			return err
 		}
 	}

@@ -105,6 +105,19 @@ func (l *look) readPart(x *exam) error {
 	if err := l.open(x); err != nil {
 		return err
 	}
+	for _, e := range p.Encodings() {
+		if e == p.Encoding {
+			continue
+		}
+		if err := l.openAs(x, archive.FileAt(p.RawBody(), p.RawBody().Size()), e); err != nil {
+			return err
+		}
+	}
+	if !p.Encoded() {
+		if err := l.openUndeclared(x); err != nil {
+			return err
+		}
+	}
 	if encodedWhole(p) {
 		if err := l.readEncoded(x); err != nil {
 			return err
@@ -203,6 +216,10 @@ func (l *look) behindBlanks(f *archive.File) ([]byte, error) {
 // summed up then.
 func (l *look) finish(x *exam) error {
 	l.judge(x)
+	if x.action == quarantine && x.class() == unreadable && x.part != nil && returned(x.part) {
+		// What was cut off in a returned message is of no use to anybody; the report is.
+		x.action = strip
+	}
 	if x.sum != "" || x.part == nil || len(x.hits) == 0 || x.part.IsLeaf() {
 		return nil
 	}

@@ -26,15 +26,7 @@ func TestSuites(t *testing.T) {
 	}
 	whole, entries := 0, 0
 	for _, path := range files {
-		var data []byte
-		if strings.HasSuffix(path, ".uu") {
-			data = telltest.Uudecode(t, path)
-		} else {
-			var err error
-			if data, err = os.ReadFile(path); err != nil {
-				t.Fatal(err)
-			}
-		}
+		data := telltest.ReadFile(t, path)
 		found := telltest.Walk(t, Walk, data)
 		entries += len(found.Entries)
 		signed := strings.Contains(path, "multi") || strings.Contains(path, "malformed")

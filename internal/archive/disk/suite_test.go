@@ -1,7 +1,6 @@
 package disk
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,12 +23,7 @@ func TestSuites(t *testing.T) {
 		if strings.Contains(path, "solaris") || strings.Contains(path, "rar_") {
 			continue
 		}
-		var data []byte
-		if strings.HasSuffix(path, ".uu") {
-			data = telltest.Uudecode(t, path)
-		} else if data, err = os.ReadFile(path); err != nil {
-			t.Fatal(err)
-		}
+		data := telltest.ReadFile(t, path)
 		if strings.HasSuffix(path, ".Z.uu") {
 			data = telltest.Uncompress(t, data)
 		}

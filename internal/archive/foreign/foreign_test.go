@@ -68,13 +68,7 @@ func TestSuites(t *testing.T) {
 			if info, err := os.Stat(path); err != nil || info.IsDir() {
 				continue
 			}
-			data, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if strings.HasSuffix(path, ".uu") {
-				data = telltest.Uudecode(t, path)
-			}
+			data := telltest.ReadFile(t, path)
 			want := false
 			for _, s := range []string{".arj", ".xar", ".lzh", "lzo"} {
 				want = want || strings.Contains(filepath.Base(path), s)

@@ -1,9 +1,7 @@
 package markup
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"io"
@@ -17,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell/telltest"
 	"github.com/postern-mail/postern/internal/peertest"
 )
 
@@ -68,7 +67,7 @@ func TestScriptMail(t *testing.T) {
 func TestHonestMail(t *testing.T) {
 	var y tally
 	for _, name := range []string{"spamassassin-ham", "csdmc2010-new-ham"} {
-		messages(t, peertest.Shared(t, "suites", "spam", name+".tar.gz"), func(path string, in []byte) {
+		telltest.EachInTar(t, peertest.Shared(t, "suites", "spam", name+".tar.gz"), func(path string, in []byte) {
 			documents(in, func(html []byte) { y.add(t, path, html) })
 		})
 	}
@@ -81,7 +80,7 @@ func TestHonestMail(t *testing.T) {
 // TestPhishingMail walks the HTML of phishing mail.
 func TestPhishingMail(t *testing.T) {
 	var y tally
-	messages(t, peertest.Shared(t, "suites", "spam", "phishing_pot-2022-2025H1.tar.gz"), func(path string, in []byte) {
+	telltest.EachInTar(t, peertest.Shared(t, "suites", "spam", "phishing_pot-2022-2025H1.tar.gz"), func(path string, in []byte) {
 		documents(in, func(html []byte) { y.add(t, path, html) })
 	})
 	t.Logf("%+v", y)
@@ -122,31 +121,4 @@ func part(contentType, encoding string, body io.Reader, each func([]byte)) {
 	}
 	html, _ := io.ReadAll(body) // what is wrong with it is no matter here
 	each(html)
-}
-
-func messages(t *testing.T, path string, each func(name string, in []byte)) {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if err == io.EOF {
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		in, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		each(h.Name, in)
-	}
 }

@@ -1,18 +1,16 @@
 package pdf
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/base64"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"testing"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell/telltest"
 	"github.com/postern-mail/postern/internal/peertest"
 )
 
@@ -59,7 +57,7 @@ func TestSuites(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	messages(t, filepath.Join(shared, "spam", "phishing_pot-2022-2025H1.tar.gz"), func(name string, in []byte) {
+	telltest.EachInTar(t, filepath.Join(shared, "spam", "phishing_pot-2022-2025H1.tar.gz"), func(name string, in []byte) {
 		for _, part := range parts(in) {
 			walk(name, part)
 		}
@@ -84,32 +82,4 @@ func parts(message []byte) [][]byte {
 		}
 	}
 	return all
-}
-
-// messages gives each file of an archive.
-func messages(t *testing.T, path string, each func(name string, in []byte)) {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if err == io.EOF {
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		in, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		each(h.Name, in)
-	}
 }

@@ -2,7 +2,6 @@ package rar
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,15 +14,7 @@ import (
 // suite gives what is in a file of the suites.
 func suite(t *testing.T, path string) *telltest.Found {
 	t.Helper()
-	var data []byte
-	if strings.HasSuffix(path, ".uu") {
-		data = telltest.Uudecode(t, path)
-	} else {
-		var err error
-		if data, err = os.ReadFile(path); err != nil {
-			t.Fatal(err)
-		}
-	}
+	data := telltest.ReadFile(t, path)
 	if !Is(data) {
 		off, ok, err := Find(context.Background(), archive.NewFile(data))
 		if err != nil || !ok {

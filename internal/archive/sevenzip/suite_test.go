@@ -5,7 +5,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/postern-mail/postern/internal/archive"
@@ -16,15 +15,7 @@ import (
 // suite gives what is in a file of the suites.
 func suite(t *testing.T, path string) *telltest.Found {
 	t.Helper()
-	var data []byte
-	if strings.HasSuffix(path, ".uu") {
-		data = telltest.Uudecode(t, path)
-	} else {
-		var err error
-		if data, err = os.ReadFile(path); err != nil {
-			t.Fatal(err)
-		}
-	}
+	data := telltest.ReadFile(t, path)
 	if !Is(data) {
 		off, ok, err := Find(context.Background(), archive.NewFile(data))
 		if err != nil {

@@ -18,44 +18,12 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell/telltest"
 )
 
-type seen struct {
-	names   [][]string
-	content []string // "-" for none
-	signs   []archive.Sign
-}
-
-func (s *seen) File(e *archive.Entry) error {
-	s.names = append(s.names, e.Names)
-	content := "-"
-	if e.File != nil {
-		b, err := io.ReadAll(e.File.Reader())
-		if err != nil {
-			return err
-		}
-		content = string(b)
-	}
-	s.content = append(s.content, content)
-	return nil
-}
-
-func (s *seen) Sign(sign archive.Sign) error {
-	s.signs = append(s.signs, sign)
-	return nil
-}
-
-func (s *seen) has(kind archive.Kind, why string) bool {
-	return slices.ContainsFunc(s.signs, func(x archive.Sign) bool { return x.Kind == kind && strings.Contains(x.Why, why) })
-}
-
-func walk(t testing.TB, b []byte, l archive.Limits) *seen {
+func walk(t testing.TB, b []byte, l archive.Limits) *telltest.Found {
 	t.Helper()
-	s := &seen{}
-	if err := Walk(context.Background(), archive.NewFile(b), archive.NewBudget(l, int64(len(b))), s); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return telltest.WalkLimited(t, Walk, b, l)
 }
 
 // text is what the streams of the tests hold.
@@ -131,11 +99,11 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s is taken for %q", format, got)
 		}
 		s := walk(t, b, archive.Limits{})
-		if len(s.signs) > 0 || !slices.Equal(s.content, []string{text}) {
-			t.Errorf("%s: %v, %d entries", format, s.signs, len(s.content))
+		if len(s.Signs) > 0 || !slices.Equal(s.Contents(), []string{text}) {
+			t.Errorf("%s: %v, %d entries", format, s.Signs, len(s.Contents()))
 		}
-		if format == Gzip && !slices.Equal(s.names[0], []string{"text.txt"}) {
-			t.Errorf("names %q", s.names)
+		if format == Gzip && !slices.Equal(s.Names()[0], []string{"text.txt"}) {
+			t.Errorf("names %q", s.Names())
 		}
 	}
 }
@@ -145,17 +113,17 @@ func TestAfter(t *testing.T) {
 	for format, b := range packed(t) {
 		if format != LZMA {
 			s := walk(t, slices.Concat(b, b), archive.Limits{})
-			if len(s.signs) > 0 || !slices.Equal(s.content, []string{text + text}) {
-				t.Errorf("%s twice: %v, %d entries", format, s.signs, len(s.content))
+			if len(s.Signs) > 0 || !slices.Equal(s.Contents(), []string{text + text}) {
+				t.Errorf("%s twice: %v, %d entries", format, s.Signs, len(s.Contents()))
 			}
 		}
 		s := walk(t, slices.Concat(b, make([]byte, 100<<10)), archive.Limits{})
-		if len(s.signs) > 0 || !slices.Equal(s.content, []string{text}) {
-			t.Errorf("%s padded: %v, %d entries", format, s.signs, len(s.content))
+		if len(s.Signs) > 0 || !slices.Equal(s.Contents(), []string{text}) {
+			t.Errorf("%s padded: %v, %d entries", format, s.Signs, len(s.Contents()))
 		}
 		s = walk(t, slices.Concat(b, []byte("MZ hidden")), archive.Limits{})
-		if len(s.signs) > 0 || !slices.Equal(s.content, []string{text, "MZ hidden"}) {
-			t.Errorf("%s with something after it: %v, %d entries", format, s.signs, len(s.content))
+		if len(s.Signs) > 0 || !slices.Equal(s.Contents(), []string{text, "MZ hidden"}) {
+			t.Errorf("%s with something after it: %v, %d entries", format, s.Signs, len(s.Contents()))
 		}
 	}
 }
@@ -163,9 +131,9 @@ func TestAfter(t *testing.T) {
 func TestCut(t *testing.T) {
 	for format, b := range packed(t) {
 		for _, n := range []int{15, 20, len(b) / 3, len(b) / 2, len(b) - 5, len(b) - 1} {
-			if s := walk(t, b[:n], archive.Limits{}); !s.has(archive.Unreadable, "") || len(s.names) != 1 {
-				t.Errorf("%s cut at %d of %d: %v", format, n, len(b), s.signs)
-			} else if n > len(b)/4 && (format == Gzip || format == LZMA) && !(len(s.content[0]) > 10000 && strings.HasPrefix(text, s.content[0])) {
+			if s := walk(t, b[:n], archive.Limits{}); !s.Has(archive.Unreadable, "") || len(s.Names()) != 1 {
+				t.Errorf("%s cut at %d of %d: %v", format, n, len(b), s.Signs)
+			} else if n > len(b)/4 && (format == Gzip || format == LZMA) && !(len(s.Contents()[0]) > 10000 && strings.HasPrefix(text, s.Contents()[0])) {
 				t.Errorf("%s cut at %d of %d: what there is was not given", format, n, len(b))
 			}
 		}
@@ -179,8 +147,8 @@ func TestChanged(t *testing.T) {
 		}
 		b = slices.Clone(b)
 		b[len(b)/2] ^= 0x55
-		if s := walk(t, b, archive.Limits{}); !s.has(archive.Unreadable, "") {
-			t.Errorf("%s: %v", format, s.signs)
+		if s := walk(t, b, archive.Limits{}); !s.Has(archive.Unreadable, "") {
+			t.Errorf("%s: %v", format, s.Signs)
 		}
 	}
 }
@@ -193,28 +161,28 @@ func TestSmall(t *testing.T) {
 			t.Errorf("%s is taken for %q", format, got)
 		}
 		s := walk(t, b, archive.Limits{})
-		if len(s.signs) > 0 || !slices.Equal(s.content, []string{short}) {
-			t.Errorf("%s: %v, %q", format, s.signs, s.content)
+		if len(s.Signs) > 0 || !slices.Equal(s.Contents(), []string{short}) {
+			t.Errorf("%s: %v, %q", format, s.Signs, s.Contents())
 		}
 	}
 	b := decoded(t, small[Bzip2])
 	s := walk(t, slices.Concat(b, b, []byte("tail")), archive.Limits{})
-	if len(s.signs) > 0 || !slices.Equal(s.content, []string{short + short, "tail"}) {
-		t.Errorf("bzip2 twice and a tail: %v, %q", s.signs, s.content)
+	if len(s.Signs) > 0 || !slices.Equal(s.Contents(), []string{short + short, "tail"}) {
+		t.Errorf("bzip2 twice and a tail: %v, %q", s.Signs, s.Contents())
 	}
 	for _, tail := range []string{"x", "\n"} {
 		s = walk(t, slices.Concat(b, []byte(tail)), archive.Limits{})
-		if len(s.signs) > 0 || !slices.Equal(s.content, []string{short, tail}) {
-			t.Errorf("bzip2 and %q: %v, %q", tail, s.signs, s.content)
+		if len(s.Signs) > 0 || !slices.Equal(s.Contents(), []string{short, tail}) {
+			t.Errorf("bzip2 and %q: %v, %q", tail, s.Signs, s.Contents())
 		}
-		if s = walk(t, slices.Concat(b, b[:len(b)-9], []byte(tail)), archive.Limits{}); !s.has(archive.Unreadable, "") {
-			t.Errorf("bzip2, a cut one and %q: %v", tail, s.signs)
+		if s = walk(t, slices.Concat(b, b[:len(b)-9], []byte(tail)), archive.Limits{}); !s.Has(archive.Unreadable, "") {
+			t.Errorf("bzip2, a cut one and %q: %v", tail, s.Signs)
 		}
 	}
 	b = decoded(t, small[Lzip])
 	s = walk(t, slices.Concat(b, b, []byte("tail")), archive.Limits{})
-	if len(s.signs) > 0 || !slices.Equal(s.content, []string{short + short, "tail"}) {
-		t.Errorf("lzip twice and a tail: %v, %q", s.signs, s.content)
+	if len(s.Signs) > 0 || !slices.Equal(s.Contents(), []string{short + short, "tail"}) {
+		t.Errorf("lzip twice and a tail: %v, %q", s.Signs, s.Contents())
 	}
 }
 
@@ -233,8 +201,8 @@ func TestRefused(t *testing.T) {
 		"an empty file":         {nil, "not read"},
 		"reserved bits of gzip": {[]byte("\x1f\x8b\x08\xe0\x00\x00\x00\x00\x00\x00"), "header"},
 	} {
-		if s := walk(t, c.b, archive.Limits{}); !s.has(archive.Unreadable, c.why) || len(s.names) != 1 {
-			t.Errorf("%s: %v", name, s.signs)
+		if s := walk(t, c.b, archive.Limits{}); !s.Has(archive.Unreadable, c.why) || len(s.Names()) != 1 {
+			t.Errorf("%s: %v", name, s.Signs)
 		}
 	}
 }
@@ -248,16 +216,16 @@ func TestBombs(t *testing.T) {
 		_, _ = w.Write(zero)
 	}
 	_ = w.Close()
-	if s := walk(t, b.Bytes(), archive.Limits{}); !s.has(archive.Bomb, "") || len(s.content) != 1 {
-		t.Errorf("zeros: %v", s.signs)
+	if s := walk(t, b.Bytes(), archive.Limits{}); !s.Has(archive.Bomb, "") || len(s.Contents()) != 1 {
+		t.Errorf("zeros: %v", s.Signs)
 	}
 	var empty bytes.Buffer
 	_ = gzip.NewWriter(&empty).Close()
 	frame := "\x28\xb5\x2f\xfd\x20\x00\x01\x00\x00"
 	for format, one := range map[string]string{Gzip: empty.String(), Zstd: frame} {
 		s := walk(t, []byte(strings.Repeat(one, 50000)), archive.Limits{Octets: 8 << 20})
-		if !s.has(archive.Bomb, "") {
-			t.Errorf("empty members of %s: %v", format, s.signs)
+		if !s.Has(archive.Bomb, "") {
+			t.Errorf("empty members of %s: %v", format, s.Signs)
 		}
 	}
 }
@@ -273,8 +241,8 @@ func TestNames(t *testing.T) {
 	i := bytes.LastIndex(in, []byte("\x1f\x8b\x08\x00"))
 	in = slices.Concat(in[:i], []byte("\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\xffs\xfc\xdf\x00"), in[i+10:])
 	s := walk(t, in, archive.Limits{})
-	if len(s.signs) > 0 || !slices.Equal(s.names[0], []string{"one", "süß"}) {
-		t.Errorf("%q %v", s.names, s.signs)
+	if len(s.Signs) > 0 || !slices.Equal(s.Names()[0], []string{"one", "süß"}) {
+		t.Errorf("%q %v", s.Names(), s.Signs)
 	}
 }
 
@@ -289,12 +257,12 @@ func FuzzWalk(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		budget := archive.NewBudget(archive.Limits{Octets: 4 << 20}, int64(len(b)))
-		s := &seen{}
+		s := &telltest.Found{}
 		if err := Walk(context.Background(), archive.NewFile(b), budget, s); err != nil {
 			t.Fatal(err)
 		}
-		if len(s.names) == 0 || len(s.names) > 2 || len(s.signs) > 2 {
-			t.Fatalf("%d entries, %d signs", len(s.names), len(s.signs))
+		if len(s.Names()) == 0 || len(s.Names()) > 2 || len(s.Signs) > 2 {
+			t.Fatalf("%d entries, %d signs", len(s.Names()), len(s.Signs))
 		}
 	})
 }

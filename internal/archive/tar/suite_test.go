@@ -6,13 +6,13 @@ import (
 	"compress/bzip2"
 	"encoding/base64"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell/telltest"
 	"github.com/postern-mail/postern/internal/peertest"
 )
 
@@ -56,15 +56,15 @@ func TestSuites(t *testing.T) {
 		name, b := tarOf(t, path)
 		s := walk(t, b, archive.Limits{})
 		files++
-		entries += len(s.names)
+		entries += len(s.Names())
 		if kind, ok := odd[name]; ok {
-			if !s.has(kind, "") {
-				t.Errorf("%s: %v", name, s.signs)
+			if !s.Has(kind, "") {
+				t.Errorf("%s: %v", name, s.Signs)
 			}
 			continue
 		}
-		if len(s.signs) > 0 {
-			t.Errorf("%s: %v", name, s.signs)
+		if len(s.Signs) > 0 {
+			t.Errorf("%s: %v", name, s.Signs)
 		}
 		compare(t, name, b, s)
 	}
@@ -76,10 +76,8 @@ func TestSuites(t *testing.T) {
 
 // tarOf gives the tar of a file that may be wrapped.
 func tarOf(t *testing.T, path string) (string, []byte) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := telltest.ReadFile(t, path)
+	var err error
 	name := filepath.Base(path)
 	switch ext := filepath.Ext(name); ext {
 	case ".base64":
@@ -88,8 +86,6 @@ func tarOf(t *testing.T, path string) (string, []byte) {
 	case ".bz2":
 		b, err = io.ReadAll(bzip2.NewReader(bytes.NewReader(b)))
 		name = strings.TrimSuffix(name, ext)
-	case ".uu":
-		b = uudecode(b)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +94,7 @@ func tarOf(t *testing.T, path string) (string, []byte) {
 }
 
 // compare looks for what the standard library reads, as far as it gets.
-func compare(t *testing.T, name string, b []byte, s *seen) {
+func compare(t *testing.T, name string, b []byte, s *telltest.Found) {
 	r := stdtar.NewReader(bytes.NewReader(b))
 	for {
 		h, err := r.Next()
@@ -112,11 +108,11 @@ func compare(t *testing.T, name string, b []byte, s *seen) {
 		if err != nil {
 			return
 		}
-		at := slices.IndexFunc(s.names, func(all []string) bool { return slices.Contains(all, h.Name) })
+		at := slices.IndexFunc(s.Names(), func(all []string) bool { return slices.Contains(all, h.Name) })
 		if at < 0 && strings.ToValidUTF8(h.Name, "") == h.Name {
 			t.Errorf("%s: %s is missing", name, h.Name)
 		}
-		if at >= 0 && len(content) > 0 && s.content[at] != string(content) {
+		if at >= 0 && len(content) > 0 && s.Contents()[at] != string(content) {
 			t.Errorf("%s: %s has other content", name, h.Name)
 		}
 	}
@@ -133,36 +129,9 @@ func TestSuiteOthers(t *testing.T) {
 		"libarchive/test_compat_gtar_1.tar.uu":  2,
 		"libarchive/test_compat_gtar_2.tar.uu":  1,
 	} {
-		b, err := os.ReadFile(filepath.Join(peertest.Shared(t, "suites", "attachments"), path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.HasSuffix(path, ".uu") {
-			b = uudecode(b)
-		}
-		if s := walk(t, b, archive.Limits{}); len(s.signs) > 0 || len(s.names) != entries {
-			t.Errorf("%s: %v, %d entries", path, s.signs, len(s.names))
+		b := telltest.ReadFile(t, filepath.Join(peertest.Shared(t, "suites", "attachments"), path))
+		if s := walk(t, b, archive.Limits{}); len(s.Signs) > 0 || len(s.Names()) != entries {
+			t.Errorf("%s: %v, %d entries", path, s.Signs, len(s.Names()))
 		}
 	}
-}
-
-// uudecode gives what a file of uuencode holds.
-func uudecode(b []byte) (out []byte) {
-	for line := range strings.SplitSeq(string(b), "\n") {
-		line = strings.TrimRight(line, "\r")
-		if line == "" || strings.HasPrefix(line, "begin ") || line == "end" {
-			continue
-		}
-		n := int(line[0]-' ') & 63
-		var row []byte
-		for line = line[1:]; len(line) >= 4; line = line[4:] {
-			var v [4]byte
-			for i := range v {
-				v[i] = (line[i] - ' ') & 63
-			}
-			row = append(row, v[0]<<2|v[1]>>4, v[1]<<4|v[2]>>2, v[2]<<6|v[3])
-		}
-		out = append(out, row[:min(n, len(row))]...)
-	}
-	return out
 }

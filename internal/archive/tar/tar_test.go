@@ -12,50 +12,12 @@ import (
 	"testing"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell/telltest"
 )
 
-type seen struct {
-	names   [][]string
-	content []string // "-" for none
-	links   []string
-	folders int
-	signs   []archive.Sign
-}
-
-func (s *seen) File(e *archive.Entry) error {
-	s.names = append(s.names, e.Names)
-	s.links = append(s.links, e.Link)
-	if e.Folder {
-		s.folders++
-	}
-	content := "-"
-	if e.File != nil {
-		b, err := io.ReadAll(e.File.Reader())
-		if err != nil {
-			return err
-		}
-		content = string(b)
-	}
-	s.content = append(s.content, content)
-	return nil
-}
-
-func (s *seen) Sign(sign archive.Sign) error {
-	s.signs = append(s.signs, sign)
-	return nil
-}
-
-func (s *seen) has(kind archive.Kind, why string) bool {
-	return slices.ContainsFunc(s.signs, func(x archive.Sign) bool { return x.Kind == kind && strings.Contains(x.Why, why) })
-}
-
-func walk(t testing.TB, b []byte, l archive.Limits) *seen {
+func walk(t testing.TB, b []byte, l archive.Limits) *telltest.Found {
 	t.Helper()
-	s := &seen{}
-	if err := Walk(context.Background(), archive.NewFile(b), archive.NewBudget(l, int64(len(b))), s); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return telltest.WalkLimited(t, Walk, b, l)
 }
 
 var (
@@ -112,11 +74,11 @@ func TestOrdinary(t *testing.T) {
 			t.Errorf("%s is not known", name)
 		}
 		s := walk(t, b, archive.Limits{})
-		if len(s.signs) > 0 || s.folders != 1 || len(s.names) != 5 {
-			t.Fatalf("%s: %v %q", name, s.signs, s.names)
+		if len(s.Signs) > 0 || s.Folders() != 1 || len(s.Names()) != 5 {
+			t.Fatalf("%s: %v %q", name, s.Signs, s.Names())
 		}
-		if !slices.Equal(s.content, []string{"-", text[:700], "-", "-", text[:10]}) || s.names[4][0] != last || s.links[2] != "folder/a.txt" {
-			t.Errorf("%s: %q %q", name, s.content, s.names)
+		if !slices.Equal(s.Contents(), []string{"-", text[:700], "-", "-", text[:10]}) || s.Names()[4][0] != last || s.Entries[2].Link != "folder/a.txt" {
+			t.Errorf("%s: %q %q", name, s.Contents(), s.Names())
 		}
 	}
 }
@@ -191,13 +153,13 @@ func TestReaders(t *testing.T) {
 	} {
 		s := walk(t, c.b, archive.Limits{})
 		for want, content := range c.want {
-			at := slices.IndexFunc(s.names, func(all []string) bool { return slices.Contains(all, want) })
-			if at < 0 || s.content[at] != content {
-				t.Errorf("%s: %s is missing among %q %.80q", name, want, s.names, s.content)
+			at := slices.IndexFunc(s.Names(), func(all []string) bool { return slices.Contains(all, want) })
+			if at < 0 || s.Contents()[at] != content {
+				t.Errorf("%s: %s is missing among %q %.80q", name, want, s.Names(), s.Contents())
 			}
 		}
-		if c.signs == "" && len(s.signs) > 0 || c.signs != "" && !s.has(archive.Unreadable, c.signs) {
-			t.Errorf("%s: signs %v", name, s.signs)
+		if c.signs == "" && len(s.Signs) > 0 || c.signs != "" && !s.Has(archive.Unreadable, c.signs) {
+			t.Errorf("%s: signs %v", name, s.Signs)
 		}
 	}
 }
@@ -222,17 +184,17 @@ func TestSparse(t *testing.T) {
 		"1.0": paxed(pax10, file("GNUSparseFile.0/f", table+"datamore")),
 	} {
 		s := walk(t, append(b, end...), archive.Limits{})
-		if len(s.signs) > 0 || !slices.Equal(s.content, []string{want}) || s.names[0][0] != "f" {
-			t.Errorf("%s: %v %q", name, s.signs, s.names)
+		if len(s.Signs) > 0 || !slices.Equal(s.Contents(), []string{want}) || s.Names()[0][0] != "f" {
+			t.Errorf("%s: %v %q", name, s.Signs, s.Names())
 		}
 	}
 	huge := record("GNU.sparse.size", "60000000000") + record("GNU.sparse.map", "59999999990,10")
-	if s := walk(t, paxed(huge, file("f", "0123456789")), archive.Limits{}); !s.has(archive.Bomb, "") {
-		t.Errorf("a hole of 60 GB: %v", s.signs)
+	if s := walk(t, paxed(huge, file("f", "0123456789")), archive.Limits{}); !s.Has(archive.Bomb, "") {
+		t.Errorf("a hole of 60 GB: %v", s.Signs)
 	}
 	for _, table := range []string{"5,4,1,4", "0,9", "0,99999999999", "x", "0,-1", "4"} {
 		wrong := record("GNU.sparse.size", "8") + record("GNU.sparse.map", table)
-		if s := walk(t, append(paxed(wrong, file("f", "datamore")), end...), archive.Limits{}); table != "4" && len(s.signs) == 0 {
+		if s := walk(t, append(paxed(wrong, file("f", "datamore")), end...), archive.Limits{}); table != "4" && len(s.Signs) == 0 {
 			t.Errorf("map %s is taken", table)
 		}
 	}
@@ -240,33 +202,33 @@ func TestSparse(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	b := slices.Concat(slices.Repeat(file("a", "x"), 200), end)
-	if s := walk(t, b, archive.Limits{Files: 50}); !s.has(archive.Bomb, "files") || len(s.names) != 50 {
-		t.Errorf("files: %v", s.signs)
+	if s := walk(t, b, archive.Limits{Files: 50}); !s.Has(archive.Bomb, "files") || len(s.Names()) != 50 {
+		t.Errorf("files: %v", s.Signs)
 	}
-	if s := walk(t, append(file("a", text), end...), archive.Limits{Octets: 100}); !s.has(archive.Bomb, "octets") {
-		t.Errorf("octets: %v", s.signs)
+	if s := walk(t, append(file("a", text), end...), archive.Limits{Octets: 100}); !s.Has(archive.Bomb, "octets") {
+		t.Errorf("octets: %v", s.Signs)
 	}
 	names := slices.Repeat(data(block("x", 'L', 3, nil), "abc"), 1000)
-	if s := walk(t, append(names, file("a", "x")...), archive.Limits{}); !s.has(archive.Bomb, "") {
-		t.Errorf("headers for one file: %v", s.signs)
+	if s := walk(t, append(names, file("a", "x")...), archive.Limits{}); !s.Has(archive.Bomb, "") {
+		t.Errorf("headers for one file: %v", s.Signs)
 	}
-	if s := walk(t, data(block("x", 'L', maxPath+1, nil), text), archive.Limits{}); !s.has(archive.Unreadable, "octets") {
-		t.Errorf("a name of GNU that is too long: %v", s.signs)
+	if s := walk(t, data(block("x", 'L', maxPath+1, nil), text), archive.Limits{}); !s.Has(archive.Unreadable, "octets") {
+		t.Errorf("a name of GNU that is too long: %v", s.Signs)
 	}
-	if s := walk(t, paxed(record("path", strings.Repeat("n", maxPath+1)), file("a", "x")), archive.Limits{}); !s.has(archive.Unreadable, "pax") {
-		t.Errorf("a name of pax that is too long: %v", s.signs)
+	if s := walk(t, paxed(record("path", strings.Repeat("n", maxPath+1)), file("a", "x")), archive.Limits{}); !s.Has(archive.Unreadable, "pax") {
+		t.Errorf("a name of pax that is too long: %v", s.Signs)
 	}
 	global := record("path", strings.Repeat("n", maxGlobal+1))
-	if s := walk(t, slices.Concat(data(block("x", 'g', int64(len(global)), nil), global), file("a", "x"), end), archive.Limits{}); !s.has(archive.Unreadable, "all files") {
-		t.Errorf("a name for all files that is too long: %v", s.signs)
+	if s := walk(t, slices.Concat(data(block("x", 'g', int64(len(global)), nil), global), file("a", "x"), end), archive.Limits{}); !s.Has(archive.Unreadable, "all files") {
+		t.Errorf("a name for all files that is too long: %v", s.Signs)
 	}
 	for _, key := range []string{"size", "GNU.sparse.size", "GNU.sparse.realsize"} {
-		if s := walk(t, paxed(record(key, "9223372036854775807"), file("a", "x")), archive.Limits{}); !s.has(archive.Unreadable, "pax") {
-			t.Errorf("a size that is none: %v", s.signs)
+		if s := walk(t, paxed(record(key, "9223372036854775807"), file("a", "x")), archive.Limits{}); !s.Has(archive.Unreadable, "pax") {
+			t.Errorf("a size that is none: %v", s.Signs)
 		}
 	}
-	if s := walk(t, data(block("x", 'L', maxMeta+1, nil), "abc"), archive.Limits{}); !s.has(archive.Unreadable, "") {
-		t.Errorf("a long name: %v", s.signs)
+	if s := walk(t, data(block("x", 'L', maxMeta+1, nil), "abc"), archive.Limits{}); !s.Has(archive.Unreadable, "") {
+		t.Errorf("a long name: %v", s.Signs)
 	}
 }
 
@@ -278,7 +240,7 @@ func TestIs(t *testing.T) {
 		if Is(b) {
 			t.Errorf("%s is taken for tar", name)
 		}
-		if s := walk(t, b, archive.Limits{}); len(s.signs) == 0 && name != "zeros" {
+		if s := walk(t, b, archive.Limits{}); len(s.Signs) == 0 && name != "zeros" {
 			t.Errorf("%s: no sign", name)
 		}
 	}
@@ -332,19 +294,19 @@ func TestCpio(t *testing.T) {
 		}
 		for _, after := range []string{"", strings.Repeat("\x00", 400)} {
 			s := walk(t, append(b, after...), archive.Limits{})
-			if len(s.signs) > 0 || !slices.Equal(s.content, []string{text, "x"}) || s.names[0][0] != "a.txt" {
-				t.Errorf("%s: %v %q", name, s.signs, s.names)
+			if len(s.Signs) > 0 || !slices.Equal(s.Contents(), []string{text, "x"}) || s.Names()[0][0] != "a.txt" {
+				t.Errorf("%s: %v %q", name, s.Signs, s.Names())
 			}
 		}
-		if s := walk(t, b[:len(text)], archive.Limits{}); !s.has(archive.Unreadable, "") {
-			t.Errorf("%s cut: %v", name, s.signs)
+		if s := walk(t, b[:len(text)], archive.Limits{}); !s.Has(archive.Unreadable, "") {
+			t.Errorf("%s cut: %v", name, s.Signs)
 		}
-		if s := walk(t, append(b, "MZ hidden"...), archive.Limits{}); !slices.Contains(s.content, "MZ hidden") {
+		if s := walk(t, append(b, "MZ hidden"...), archive.Limits{}); !slices.Contains(s.Contents(), "MZ hidden") {
 			t.Errorf("%s: what follows is missing", name)
 		}
 	}
-	if s := walk(t, cpioNewc([2]string{"link", "target"}), archive.Limits{}); s.links[0] != "target" {
-		t.Errorf("%q", s.links)
+	if s := walk(t, cpioNewc([2]string{"link", "target"}), archive.Limits{}); s.Entries[0].Link != "target" {
+		t.Errorf("%s", s)
 	}
 }
 
@@ -358,18 +320,18 @@ func TestAr(t *testing.T) {
 		arMember("#1/8", "bsd name333"), arMember("debian-binary", "2.0\n"))
 	s := walk(t, b, archive.Limits{})
 	var names []string
-	for _, all := range s.names {
+	for _, all := range s.Names() {
 		names = append(names, all...)
 	}
-	if len(s.signs) > 0 || !slices.Equal(names, []string{"short", "a-very-long-name.txt", "bsd name", "debian-binary"}) ||
-		!slices.Equal(s.content, []string{"1", "22", "333", "2.0\n"}) {
-		t.Errorf("%v %q %q", s.signs, names, s.content)
+	if len(s.Signs) > 0 || !slices.Equal(names, []string{"short", "a-very-long-name.txt", "bsd name", "debian-binary"}) ||
+		!slices.Equal(s.Contents(), []string{"1", "22", "333", "2.0\n"}) {
+		t.Errorf("%v %q %q", s.Signs, names, s.Contents())
 	}
-	if s := walk(t, b[:len(b)-2], archive.Limits{}); !s.has(archive.Unreadable, "ends before") {
-		t.Errorf("cut: %v", s.signs)
+	if s := walk(t, b[:len(b)-2], archive.Limits{}); !s.Has(archive.Unreadable, "ends before") {
+		t.Errorf("cut: %v", s.Signs)
 	}
-	if s := walk(t, append(b, "something else that is no header"...), archive.Limits{}); !s.has(archive.Unreadable, "no header") {
-		t.Errorf("junk: %v", s.signs)
+	if s := walk(t, append(b, "something else that is no header"...), archive.Limits{}); !s.Has(archive.Unreadable, "no header") {
+		t.Errorf("junk: %v", s.Signs)
 	}
 }
 
@@ -386,11 +348,11 @@ func rpmMade() []byte {
 }
 
 func TestRPM(t *testing.T) {
-	if s := walk(t, rpmMade(), archive.Limits{}); len(s.signs) > 0 || !slices.Equal(s.content, []string{"payload"}) {
-		t.Errorf("%v %q", s.signs, s.content)
+	if s := walk(t, rpmMade(), archive.Limits{}); len(s.Signs) > 0 || !slices.Equal(s.Contents(), []string{"payload"}) {
+		t.Errorf("%v %q", s.Signs, s.Contents())
 	}
-	if s := walk(t, rpmMade()[:120], archive.Limits{}); !s.has(archive.Unreadable, "") {
-		t.Errorf("cut: %v", s.signs)
+	if s := walk(t, rpmMade()[:120], archive.Limits{}); !s.Has(archive.Unreadable, "") {
+		t.Errorf("cut: %v", s.Signs)
 	}
 }
 
@@ -409,12 +371,12 @@ func FuzzWalk(f *testing.F) {
 			mend(b)
 		}
 		budget := archive.NewBudget(archive.Limits{Octets: 4 << 20, Files: 200}, int64(len(b)))
-		s := &seen{}
+		s := &telltest.Found{}
 		if err := Walk(context.Background(), archive.NewFile(b), budget, s); err != nil {
 			t.Fatal(err)
 		}
-		if len(s.names) > 200 || len(s.signs) > 25 {
-			t.Fatalf("%d entries, %d signs", len(s.names), len(s.signs))
+		if len(s.Names()) > 200 || len(s.Signs) > 25 {
+			t.Fatalf("%d entries, %d signs", len(s.Names()), len(s.Signs))
 		}
 	})
 }

@@ -1,11 +1,8 @@
 package textenc
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell/telltest"
 	"github.com/postern-mail/postern/internal/peertest"
 )
 
@@ -24,7 +22,7 @@ func TestSuiteMail(t *testing.T) {
 	}
 	for _, name := range names {
 		messages, kinds, unexplained, damaged := 0, map[string]int{}, 0, 0
-		eachInTar(t, name, func(text []byte) {
+		telltest.EachInTar(t, name, func(_ string, text []byte) {
 			messages++
 			mime := bytes.Contains(bytes.ToLower(text), []byte("base64"))
 			scanFile(t, text, func(f Find) {
@@ -41,35 +39,6 @@ func TestSuiteMail(t *testing.T) {
 			t.Errorf("%s: finds %v, %d damaged", filepath.Base(name), kinds, damaged)
 		}
 		t.Logf("%s: %d messages, finds %v, %d in messages without base64, %d damaged", filepath.Base(name), messages, kinds, unexplained, damaged)
-	}
-}
-
-func eachInTar(t *testing.T, name string, visit func([]byte)) {
-	t.Helper()
-	f, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if err == io.EOF {
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.Typeflag == tar.TypeReg && !strings.HasSuffix(h.Name, ".tsv") {
-			visit(text)
-		}
 	}
 }
 

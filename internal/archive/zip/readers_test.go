@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/flate"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell/telltest"
 )
 
 // Where readers take different names or contents, all of them are given, and a sign says so.
@@ -44,12 +45,12 @@ func TestReaders(t *testing.T) {
 	} {
 		s := walk(t, c.b, archive.Limits{})
 		for name2, content := range c.want {
-			if !slices.Contains(s.named(name2), content) {
-				t.Errorf("%s: %s is missing among %v", name, name2, s.names)
+			if !slices.Contains(s.Named(name2), content) {
+				t.Errorf("%s: %s is missing among %v", name, name2, s.Names())
 			}
 		}
-		if s.has(unreadable, "") != c.signs {
-			t.Errorf("%s: signs %v", name, s.signs)
+		if s.Has(unreadable, "") != c.signs {
+			t.Errorf("%s: signs %v", name, s.Signs)
 		}
 	}
 }
@@ -71,8 +72,8 @@ func TestHiddenInHeader(t *testing.T) {
 		rest = len(build(outer)) + 1 - start - len(hidden)
 	}
 	s := walk(t, append(build(outer), '\n'), archive.Limits{})
-	if !slices.Contains(s.named("hidden.exe"), "MZ") || !s.has(unreadable, "") {
-		t.Errorf("%q %v", s.names, s.signs)
+	if !slices.Contains(s.Named("hidden.exe"), "MZ") || !s.Has(unreadable, "") {
+		t.Errorf("%q %v", s.Names(), s.Signs)
 	}
 }
 
@@ -82,8 +83,8 @@ func TestShift(t *testing.T) {
 	b := build(stored("f", text))
 	// The other reading of the offset, 0, leads to what stands before.
 	s := walk(t, slices.Concat(hidden, b), archive.Limits{})
-	if got := s.named("f"); !slices.Contains(got, text) || !slices.Contains(got, "MZ hidden") || !s.has(unreadable, "") {
-		t.Errorf("%q %v", got, s.signs)
+	if got := s.Named("f"); !slices.Contains(got, text) || !slices.Contains(got, "MZ hidden") || !s.Has(unreadable, "") {
+		t.Errorf("%q %v", got, s.Signs)
 	}
 }
 
@@ -96,14 +97,14 @@ func TestNested(t *testing.T) {
 		_, _ = w.Write(blocks)
 		_ = w.Close()
 		s := walk(t, build(member{name: "inner.zip", method: methodDeflate, packed: b.String(), content: string(blocks)}), archive.Limits{})
-		if len(s.signs) > 0 || len(s.names) != 1 || s.content[0] != string(blocks) {
-			t.Errorf("level %d: %v %v", level, s.names, s.signs)
+		if len(s.Signs) > 0 || len(s.Names()) != 1 || s.Contents()[0] != string(blocks) {
+			t.Errorf("level %d: %v %v", level, s.Names(), s.Signs)
 		}
 	}
 	inner := build(stored("deep", "x"))
 	s := walk(t, build(stored("inner.zip", string(inner))), archive.Limits{})
-	if len(s.signs) > 0 || len(s.names) != 1 || s.content[0] != string(inner) {
-		t.Errorf("%v %v", s.names, s.signs)
+	if len(s.Signs) > 0 || len(s.Names()) != 1 || s.Contents()[0] != string(inner) {
+		t.Errorf("%v %v", s.Names(), s.Signs)
 	}
 }
 
@@ -126,15 +127,16 @@ func TestNames(t *testing.T) {
 		"ending at a NUL": {cut, []string{"a.exe\x00.txt", "a.exe"}},
 	} {
 		s := walk(t, build(c.m), archive.Limits{})
-		if len(s.names) != 1 || len(s.signs) > 0 {
-			t.Fatalf("%s: %q %v", name, s.names, s.signs)
+		if len(s.Names()) != 1 || len(s.Signs) > 0 {
+			t.Fatalf("%s: %q %v", name, s.Names(), s.Signs)
 		}
+		got := s.Names()[0]
 		if name == "code page" {
 			// Windows-1252 has no 0x81: what stands for it does not matter.
-			s.names[0], c.want = s.names[0][:1], c.want[:1]
+			got, c.want = got[:1], c.want[:1]
 		}
-		if !slices.Equal(s.names[0], c.want) {
-			t.Errorf("%s: %q, want %q", name, s.names[0], c.want)
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
 }
@@ -142,8 +144,8 @@ func TestNames(t *testing.T) {
 func TestLink(t *testing.T) {
 	m := stored("link", "../target")
 	m.mode = 0o120777
-	if s := walk(t, build(m), archive.Limits{}); s.links[0] != "../target" || s.content[0] != "../target" {
-		t.Errorf("%q %q", s.links, s.content)
+	if s := walk(t, build(m), archive.Limits{}); s.Entries[0].Link != "../target" || s.Contents()[0] != "../target" {
+		t.Errorf("%s", s)
 	}
 }
 
@@ -157,8 +159,8 @@ func TestBombs(t *testing.T) {
 		m.central(member{name: "f" + string(rune('a'+i%26)) + string(rune('a'+i/26)), method: methodDeflate, packed: zeros.packed, content: zeros.content}, 0, 0)
 	}
 	s := walk(t, m.end(""), archive.Limits{})
-	if !s.has(bomb, "") || !s.has(unreadable, "overlap") {
-		t.Errorf("shared content: %v", s.signs)
+	if !s.Has(bomb, "") || !s.Has(unreadable, "overlap") {
+		t.Errorf("shared content: %v", s.Signs)
 	}
 
 	// A stored block of Deflate that is empty, again and again, within many entries that overlap.
@@ -171,20 +173,20 @@ func TestBombs(t *testing.T) {
 	}
 	in := b.end("")
 	budget := archive.NewBudget(archive.Limits{Octets: 8 << 20}, int64(len(in)))
-	s = &seen{}
+	s = &telltest.Found{}
 	if err := Walk(context.Background(), archive.NewFile(in), budget, s); err != nil {
 		t.Fatal(err)
 	}
-	if !s.has(bomb, "") {
-		t.Errorf("packed forms of nothing: %v", s.signs)
+	if !s.Has(bomb, "") {
+		t.Errorf("packed forms of nothing: %v", s.Signs)
 	}
 
 	var many made
 	for range 300 {
 		many.add(stored("x", ""))
 	}
-	if s := walk(t, many.end(""), archive.Limits{Files: 100}); !s.has(bomb, "files") || len(s.names) > 100 {
-		t.Errorf("many files: %v", s.signs)
+	if s := walk(t, many.end(""), archive.Limits{Files: 100}); !s.Has(bomb, "files") || len(s.Names()) > 100 {
+		t.Errorf("many files: %v", s.Signs)
 	}
 }
 
@@ -200,8 +202,8 @@ func TestManyNames(t *testing.T) {
 	one.add(header)
 	copy(one.b[26:], "\xff\xff")
 	m.b = append(bytes.Repeat(one.b, 3000), make([]byte, 70000)...)
-	if s := walk(t, m.end(""), archive.Limits{}); !s.has(bomb, "names") {
-		t.Errorf("%v", s.signs)
+	if s := walk(t, m.end(""), archive.Limits{}); !s.Has(bomb, "names") {
+		t.Errorf("%v", s.Signs)
 	}
 }
 
@@ -213,8 +215,8 @@ func TestFewSigns(t *testing.T) {
 		f.wrongSum, f.method, f.moved = i%3 == 0, uint16(i%100), i%5
 		m.add(f)
 	}
-	if s := walk(t, m.end(""), archive.Limits{}); len(s.signs) > 22 || len(s.signs) == 0 {
-		t.Errorf("%d signs", len(s.signs))
+	if s := walk(t, m.end(""), archive.Limits{}); len(s.Signs) > 22 || len(s.Signs) == 0 {
+		t.Errorf("%d signs", len(s.Signs))
 	}
 }
 
@@ -262,12 +264,12 @@ func TestFind(t *testing.T) {
 func TestErrors(t *testing.T) {
 	in := build(deflated("x", text))
 	f := archive.FileAt(broken{in, int64(len(in) - 30)}, int64(len(in)))
-	if err := Walk(context.Background(), f, archive.NewBudget(archive.Limits{}, 1), &seen{}); err != io.ErrClosedPipe {
+	if err := Walk(context.Background(), f, archive.NewBudget(archive.Limits{}, 1), &telltest.Found{}); err != io.ErrClosedPipe {
 		t.Errorf("a file that can't be read: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := Walk(ctx, archive.NewFile(in), archive.NewBudget(archive.Limits{}, 1), &seen{}); err != context.Canceled {
+	if err := Walk(ctx, archive.NewFile(in), archive.NewBudget(archive.Limits{}, 1), &telltest.Found{}); err != context.Canceled {
 		t.Errorf("no time: %v", err)
 	}
 }
@@ -295,17 +297,17 @@ func FuzzWalk(f *testing.F) {
 	f.Add(build(member{name: "f", flags: flagDescriptor, method: flate.BestSpeed, content: "x", disk: 1}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		budget := archive.NewBudget(archive.Limits{Octets: 4 << 20, Files: 200}, int64(len(b)))
-		s := &seen{}
+		s := &telltest.Found{}
 		if err := Walk(context.Background(), archive.NewFile(b), budget, s); err != nil {
 			t.Fatal(err)
 		}
-		if len(s.names) > 800 || len(s.signs) > 40 {
-			t.Fatalf("%d entries, %d signs", len(s.names), len(s.signs))
+		if len(s.Names()) > 800 || len(s.Signs) > 40 {
+			t.Fatalf("%d entries, %d signs", len(s.Names()), len(s.Signs))
 		}
-		if len(s.names) == 0 && len(s.signs) == 0 && !bytes.Contains(b, []byte(sigEnd)) {
+		if len(s.Names()) == 0 && len(s.Signs) == 0 && !bytes.Contains(b, []byte(sigEnd)) {
 			t.Fatal("nothing is said")
 		}
-		for _, names := range s.names {
+		for _, names := range s.Names() {
 			for _, n := range names {
 				if strings.ToValidUTF8(n, "") != n {
 					t.Fatalf("a name that is not UTF-8: %q", n)

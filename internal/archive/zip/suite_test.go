@@ -10,29 +10,9 @@ import (
 	"testing"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell/telltest"
 	"github.com/postern-mail/postern/internal/peertest"
 )
-
-// uudecode gives what a file of uuencode holds.
-func uudecode(b []byte) (out []byte) {
-	for line := range strings.SplitSeq(string(b), "\n") {
-		line = strings.TrimRight(line, "\r")
-		if line == "" || strings.HasPrefix(line, "begin ") || line == "end" {
-			continue
-		}
-		n := int(line[0]-' ') & 63
-		var row []byte
-		for line = line[1:]; len(line) >= 4; line = line[4:] {
-			var v [4]byte
-			for i := range v {
-				v[i] = (line[i] - ' ') & 63
-			}
-			row = append(row, v[0]<<2|v[1]>>4, v[1]<<4|v[2]>>2, v[2]<<6|v[3])
-		}
-		out = append(out, row[:min(n, len(row))]...)
-	}
-	return out
-}
 
 // expected is what odd files of the suites hold: how many entries, and of what kind is a sign. All others are ordinary
 // and give no sign.
@@ -92,33 +72,27 @@ func TestSuites(t *testing.T) {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		name := filepath.Base(path)
-		if strings.HasSuffix(name, ".uu") {
-			name, b = strings.TrimSuffix(name, ".uu"), uudecode(b)
-		}
+		b := telltest.ReadFile(t, path)
+		name := strings.TrimSuffix(filepath.Base(path), ".uu")
 		if ext := filepath.Ext(name); ext != ".zip" && ext != ".zipx" && ext != ".jar" {
 			return nil
 		}
 		s := walk(t, b, archive.Limits{})
 		files++
-		entries += len(s.names)
+		entries += len(s.Names())
 		want, odd := expected[name]
 		if !odd {
 			plain++
-			if len(s.signs) > 0 {
-				t.Errorf("%s: %v", name, s.signs)
+			if len(s.Signs) > 0 {
+				t.Errorf("%s: %v", name, s.Signs)
 			}
 			return nil
 		}
-		if !slices.ContainsFunc(s.signs, func(x archive.Sign) bool { return x.Kind == want.kind }) {
-			t.Errorf("%s: no sign of the kind %s among %v", name, want.kind, s.signs)
+		if !slices.ContainsFunc(s.Signs, func(x archive.Sign) bool { return x.Kind == want.kind }) {
+			t.Errorf("%s: no sign of the kind %s among %v", name, want.kind, s.Signs)
 		}
-		if want.entries > 0 && len(s.names) != want.entries {
-			t.Errorf("%s: %d entries, want %d", name, len(s.names), want.entries)
+		if want.entries > 0 && len(s.Names()) != want.entries {
+			t.Errorf("%s: %d entries, want %d", name, len(s.Names()), want.entries)
 		}
 		return nil
 	})

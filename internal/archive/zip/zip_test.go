@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/binary"
 	"hash/crc32"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -16,56 +15,12 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"github.com/postern-mail/postern/internal/archive"
+	"github.com/postern-mail/postern/internal/archive/tell/telltest"
 )
 
-// seen is what a walk told.
-type seen struct {
-	names   [][]string
-	content []string // "-" for none
-	links   []string
-	signs   []archive.Sign
-}
-
-func (s *seen) File(e *archive.Entry) error {
-	s.names = append(s.names, e.Names)
-	s.links = append(s.links, e.Link)
-	content := "-"
-	if e.File != nil {
-		b, err := io.ReadAll(e.File.Reader())
-		if err != nil {
-			return err
-		}
-		content = string(b)
-	}
-	s.content = append(s.content, content)
-	return nil
-}
-
-func (s *seen) Sign(sign archive.Sign) error {
-	s.signs = append(s.signs, sign)
-	return nil
-}
-
-func (s *seen) has(kind archive.Kind, why string) bool {
-	return slices.ContainsFunc(s.signs, func(x archive.Sign) bool { return x.Kind == kind && strings.Contains(x.Why, why) })
-}
-
-func (s *seen) named(name string) (contents []string) {
-	for i, names := range s.names {
-		if slices.Contains(names, name) {
-			contents = append(contents, s.content[i])
-		}
-	}
-	return contents
-}
-
-func walk(t testing.TB, b []byte, l archive.Limits) *seen {
+func walk(t testing.TB, b []byte, l archive.Limits) *telltest.Found {
 	t.Helper()
-	s := &seen{}
-	if err := Walk(context.Background(), archive.NewFile(b), archive.NewBudget(l, int64(len(b))), s); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return telltest.WalkLimited(t, Walk, b, l)
 }
 
 // member is a file of a made archive: what its headers say, and its packed octets.
@@ -240,12 +195,12 @@ func TestOrdinary(t *testing.T) {
 	for name, b := range ordinary(t) {
 		t.Run(name, func(t *testing.T) {
 			s := walk(t, b, archive.Limits{})
-			if len(s.signs) > 0 {
-				t.Errorf("signs %v", s.signs)
+			if len(s.Signs) > 0 {
+				t.Errorf("signs %v", s.Signs)
 			}
 			want := []string{text, "-", text}
-			if !slices.Equal(s.content, want) || len(s.named("a.txt")) != 1 || len(s.named("b/c.txt")) != 1 {
-				t.Errorf("got %v", s.names)
+			if !slices.Equal(s.Contents(), want) || len(s.Named("a.txt")) != 1 || len(s.Named("b/c.txt")) != 1 {
+				t.Errorf("got %v", s.Names())
 			}
 			found, err := Find(context.Background(), archive.NewFile(b))
 			if err != nil || !found {
@@ -262,7 +217,7 @@ func TestCut(t *testing.T) {
 			continue
 		}
 		for n := len(b) - 1; n >= 0; n-- {
-			if s := walk(t, b[:n], archive.Limits{}); len(s.signs) == 0 {
+			if s := walk(t, b[:n], archive.Limits{}); len(s.Signs) == 0 {
 				t.Fatalf("%s: no sign at %d of %d octets", name, n, len(b))
 			}
 		}
@@ -285,18 +240,18 @@ func TestMethods(t *testing.T) {
 		"zstd of old": pack(methodZstdOld, z), "xz": pack(methodXZ, x.String()),
 	} {
 		s := walk(t, build(m), archive.Limits{})
-		if len(s.signs) > 0 || !slices.Equal(s.content, []string{text}) {
-			t.Errorf("%s: %v %.50q", name, s.signs, s.content)
+		if len(s.Signs) > 0 || !slices.Equal(s.Contents(), []string{text}) {
+			t.Errorf("%s: %v %.50q", name, s.Signs, s.Contents())
 		}
 		m.packed = m.packed[:len(m.packed)/2]
-		if s := walk(t, build(m), archive.Limits{}); !s.has(unreadable, "") {
+		if s := walk(t, build(m), archive.Limits{}); !s.Has(unreadable, "") {
 			t.Errorf("%s: half of it is well", name)
 		}
 	}
 	for _, method := range []uint16{1, 2, 3, 4, 5, 6, 10, 18, 96, 97, 98, 1000} {
 		s := walk(t, build(pack(method, "x")), archive.Limits{})
-		if !s.has(unreadable, "method that is not read") || len(s.named("f")) != 1 {
-			t.Errorf("method %d: %v", method, s.signs)
+		if !s.Has(unreadable, "method that is not read") || len(s.Named("f")) != 1 {
+			t.Errorf("method %d: %v", method, s.Signs)
 		}
 	}
 }
@@ -325,11 +280,11 @@ func TestDefects(t *testing.T) {
 		"no archive": {[]byte("nothing"), "no zip archive", ""},
 	} {
 		s := walk(t, c.b, archive.Limits{})
-		if !s.has(unreadable, c.why) {
-			t.Errorf("%s: signs %v", name, s.signs)
+		if !s.Has(unreadable, c.why) {
+			t.Errorf("%s: signs %v", name, s.Signs)
 		}
-		if c.content != "" && (len(s.named("f")) == 0 || s.named("f")[0] != c.content) {
-			t.Errorf("%s: %.60q", name, s.content)
+		if c.content != "" && (len(s.Named("f")) == 0 || s.Named("f")[0] != c.content) {
+			t.Errorf("%s: %.60q", name, s.Contents())
 		}
 	}
 }
@@ -343,8 +298,8 @@ func TestEncrypted(t *testing.T) {
 		"one header":  {name: "f", flags: flagEncrypted, packed: "xxxxxxxxxxxxxxxx", content: "x", centralFlagXor: flagEncrypted},
 	} {
 		s := walk(t, build(m), archive.Limits{})
-		if !s.has(encrypted, "") || len(s.named("f")) == 0 {
-			t.Errorf("%s: %v %v", name, s.signs, s.names)
+		if !s.Has(encrypted, "") || len(s.Named("f")) == 0 {
+			t.Errorf("%s: %v %v", name, s.Signs, s.Names())
 		}
 	}
 }

@@ -2,13 +2,11 @@
 package telltest
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,6 +55,51 @@ func (f *Found) Sign(s archive.Sign) error {
 func (f *Found) Kinds(k archive.Kind) (n int) {
 	for _, s := range f.Signs {
 		if s.Kind == k {
+			n++
+		}
+	}
+	return n
+}
+
+// Has reports whether there is a sign of a kind that says why.
+func (f *Found) Has(k archive.Kind, why string) bool {
+	return slices.ContainsFunc(f.Signs, func(s archive.Sign) bool { return s.Kind == k && strings.Contains(s.Why, why) })
+}
+
+// Names gives the names of each entry.
+func (f *Found) Names() (names [][]string) {
+	for _, e := range f.Entries {
+		names = append(names, e.Names)
+	}
+	return names
+}
+
+// Contents gives the content of each entry, "-" for none.
+func (f *Found) Contents() (contents []string) {
+	for _, e := range f.Entries {
+		c := "-"
+		if e.Content != nil {
+			c = string(e.Content)
+		}
+		contents = append(contents, c)
+	}
+	return contents
+}
+
+// Named gives the contents of all entries with that name among their names.
+func (f *Found) Named(name string) (contents []string) {
+	for i, c := range f.Contents() {
+		if slices.Contains(f.Entries[i].Names, name) {
+			contents = append(contents, c)
+		}
+	}
+	return contents
+}
+
+// Folders counts the folders.
+func (f *Found) Folders() (n int) {
+	for _, e := range f.Entries {
+		if e.Folder {
 			n++
 		}
 	}
@@ -128,36 +171,4 @@ func Fuzz(f *testing.F, walk archive.Walk, seeds ...[]byte) {
 			t.Fatalf("cancelled: %v", err)
 		}
 	})
-}
-
-// Uudecode reads a uuencoded file.
-func Uudecode(t testing.TB, path string) []byte {
-	t.Helper()
-	in, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []byte
-	begun := false
-	lines := bufio.NewScanner(bytes.NewReader(in))
-	for lines.Scan() {
-		line := lines.Bytes()
-		if !begun || len(line) == 0 || bytes.Equal(line, []byte("end")) {
-			begun = begun || bytes.HasPrefix(line, []byte("begin "))
-			continue
-		}
-		n := int(line[0]-' ') & 63
-		var group []byte
-		for i := 1; i < len(line); i += 4 {
-			var c [4]byte
-			for j := range c {
-				if i+j < len(line) {
-					c[j] = (line[i+j] - ' ') & 63
-				}
-			}
-			group = append(group, c[0]<<2|c[1]>>4, c[1]<<4|c[2]>>2, c[2]<<6|c[3])
-		}
-		out = append(out, group[:min(n, len(group))]...)
-	}
-	return out
 }

@@ -33,20 +33,21 @@ type hiding struct {
 
 var (
 	payloadID = regexp.MustCompile(`(?m)^X-Payload-Id:\s*(\S+).*?md5\(([^)]*)\)`)
-	digits    = regexp.MustCompile(`[0-9]+`)
+	word      = regexp.MustCompile(`[A-Za-z0-9]+`)
 )
+
+// firstWord gives the word with which a name begins: the kind of a trick.
+func firstWord(name string) string { return word.FindString(name) }
 
 // noxxiContents are the messages of mime-is-broken that hide a zip file with the EICAR test file.
 func noxxiContents(t *testing.T) (all []hiding) {
 	t.Helper()
 	for _, h := range noxxi(t, "hide-content.d") {
 		// "multipart-basic-singlepart-b64h-basic-base64-xtraeq-eoquad": the trick is in the structure or in the encoding.
-		id := strings.Split(strings.ReplaceAll(h.class, "multipart-basic-", ""), "-")
-		h.class = strings.Join(id[:min(2, len(id))], "-")
-		if rest, ok := strings.CutPrefix(h.class, "singlepart-"); ok {
-			h.class = "encoding: " + rest
+		if trick, ok := strings.CutPrefix(h.class, "multipart-basic-singlepart-"); ok {
+			h.class = "encoding: " + firstWord(trick)
 		} else {
-			h.class = "structure: " + strings.NewReplacer("multipart-", "").Replace(h.class)
+			h.class = "structure: " + firstWord(strings.TrimPrefix(h.class, "multipart-"))
 		}
 		all = append(all, h)
 	}
@@ -58,8 +59,7 @@ func noxxiNames(t *testing.T) (all []hiding) {
 	t.Helper()
 	for _, h := range noxxi(t, "hide-filename.d") {
 		field, trick, _ := strings.Cut(strings.TrimPrefix(h.class, "fname-"), ".")
-		trick, _, _ = strings.Cut(trick, ".")
-		h.class, h.ends = field+" "+trick, ".zip"
+		h.class, h.ends = field+" "+firstWord(trick), ".zip"
 		// The sum in the header is that of the name; this is the content which every message has.
 		sum := md5.Sum([]byte("This could be a file named 'test.zip'"))
 		h.sums = []string{base64.RawStdEncoding.EncodeToString(sum[:])}
@@ -104,8 +104,7 @@ func miner(t *testing.T) (all []hiding) {
 		if c.Slots == 0 {
 			continue
 		}
-		words := strings.FieldsFunc(digits.ReplaceAllString(c.Case, ""), func(r rune) bool { return r == '_' })
-		class := path.Dir(c.File) + ": " + strings.Join(words[:min(2, len(words))], " ")
+		class := path.Dir(c.File) + ": " + firstWord(strings.TrimLeft(c.Case, "0_"))
 		all = append(all, hiding{message: file("mimeminer/"+c.File, filepath.Join(root, c.File)), class: class})
 	}
 	return all

@@ -68,12 +68,20 @@ func (c *compound) readDirectory(ctx context.Context, head []byte) (root *Storag
 		return nil, nil, err
 	}
 	d.note(p)
+	if err := d.fill(ctx, root, binary.LittleEndian.Uint32(e[76:])); err != nil {
+		return nil, nil, err
+	}
+	return root, d.problem, nil
+}
+
+// fill puts what is below the root into it.
+func (d *directory) fill(ctx context.Context, root *Storage, first uint32) error {
 	// No recursion: the depth of the tree is the file's word.
 	type folder struct {
 		s     *Storage
 		first uint32
 	}
-	for todo := []folder{{root, binary.LittleEndian.Uint32(e[76:])}}; len(todo) > 0; {
+	for todo := []folder{{root, first}}; len(todo) > 0; {
 		next := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		same := map[string]int{}
@@ -87,7 +95,7 @@ func (c *compound) readDirectory(ctx context.Context, head []byte) (root *Storag
 			}
 			if e[66] == kindStream {
 				next.s.Streams = append(next.s.Streams, &Stream{
-					Name: nameOf(e), Size: d.size(e), start: binary.LittleEndian.Uint32(e[116:]), file: c,
+					Name: nameOf(e), Size: d.size(e), start: binary.LittleEndian.Uint32(e[116:]), file: d.c,
 				})
 				return
 			}
@@ -96,10 +104,10 @@ func (c *compound) readDirectory(ctx context.Context, head []byte) (root *Storag
 			todo = append(todo, folder{s, binary.LittleEndian.Uint32(e[76:])})
 		})
 		if err != nil {
-			return nil, nil, err
+			return err
 		}
 	}
-	return root, d.problem, nil
+	return nil
 }
 
 // children calls each for the entries of one storage: a binary tree, of which nothing is believed but that its

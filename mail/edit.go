@@ -7,7 +7,7 @@ import (
 )
 
 // Edit is a change to a content, as data: filters propose edits, Rewrite carries them out. The edits are
-// AddField, RemoveField, ReplaceField, RemovePart, ReplacePart and RemoveOutside; each marshals to a JSON object whose
+// AddField, RemoveField, ReplaceField, RemovePart, ReplacePart, AppendPart and RemoveOutside; each marshals to a JSON object whose
 // "op" tells which it is.
 type Edit interface {
 	fmt.Stringer
@@ -47,6 +47,15 @@ type ReplacePart struct {
 	Body   []byte
 }
 
+// AppendPart puts a part behind one of a multipart: the two become a multipart/mixed in its place, and the octets of the
+// one that was there stay. Header and Body are as for ReplacePart. Where the part at Path goes, so does this; several
+// for one part come one behind the other.
+type AppendPart struct {
+	Path   string
+	Header []AddField
+	Body   []byte
+}
+
 // RemoveOutside removes what stands before the first part of a multipart and behind its close delimiter (RFC 2046
 // 5.1.1: preamble and epilogue, which no reader is to show).
 type RemoveOutside struct{ Path string }
@@ -56,6 +65,7 @@ func (RemoveField) edit()   {}
 func (ReplaceField) edit()  {}
 func (RemovePart) edit()    {}
 func (ReplacePart) edit()   {}
+func (AppendPart) edit()    {}
 func (RemoveOutside) edit() {}
 
 func (e AddField) String() string     { return "add field " + e.Name }
@@ -63,6 +73,8 @@ func (e RemoveField) String() string  { return fmt.Sprintf("remove field %d", e.
 func (e ReplaceField) String() string { return fmt.Sprintf("replace field %d", e.Index) }
 func (e RemovePart) String() string   { return "remove part " + e.Path }
 func (e ReplacePart) String() string  { return "replace part " + e.Path }
+
+func (e AppendPart) String() string { return "append a part to part " + e.Path }
 
 func (e RemoveOutside) String() string { return "remove what is outside of the parts of " + e.Path }
 
@@ -111,12 +123,21 @@ func (e RemoveOutside) MarshalJSON() ([]byte, error) {
 // MarshalJSON writes {"op":"replace_part","path":…,"header":[{"name":…,"body":…}],"body":…}, the body as
 // text.
 func (e ReplacePart) MarshalJSON() ([]byte, error) {
+	return marshalPart("replace_part", e.Path, e.Header, e.Body)
+}
+
+// MarshalJSON writes {"op":"append_part",…}, as ReplacePart does.
+func (e AppendPart) MarshalJSON() ([]byte, error) {
+	return marshalPart("append_part", e.Path, e.Header, e.Body)
+}
+
+func marshalPart(op, path string, header []AddField, body []byte) ([]byte, error) {
 	type field struct {
 		Name string `json:"name"`
 		Body string `json:"body"`
 	}
-	fields := make([]field, len(e.Header))
-	for i, f := range e.Header {
+	fields := make([]field, len(header))
+	for i, f := range header {
 		fields[i] = field(f)
 	}
 	return json.Marshal(struct {
@@ -124,5 +145,5 @@ func (e ReplacePart) MarshalJSON() ([]byte, error) {
 		Path   string  `json:"path"`
 		Header []field `json:"header"`
 		Body   string  `json:"body"`
-	}{"replace_part", e.Path, fields, string(e.Body)})
+	}{op, path, fields, string(body)})
 }

@@ -127,6 +127,10 @@ func checkRewrite(t testing.TB, msg []byte, pick func(n int) int) error {
 	var edits []Edit
 	for range pick(4) {
 		p := parts[pick(len(parts))]
+		if pick(4) == 0 && p.Parent != nil && p.Parent.IsMultipart() && !p.unended {
+			edits = append(edits, AppendPart{p.Path, []AddField{{"Content-Type", "text/x-more"}}, []byte("more\r\n")})
+			continue
+		}
 		gone[p] = true
 		if pick(2) == 0 {
 			edits = append(edits, RemovePart{p.Path})

@@ -33,7 +33,7 @@ import (
 // With rebuild set every part that stays and that two readers may read differently (see Part.Ambiguity) is serialised
 // anew. It is the tree after the edits that is serialised: what goes is not rebuilt, and takes nothing along.
 func Rewrite(c *Content, edits []Edit, rebuild bool) (*Message, error) {
-	r := rewriter{c: c, rebuild: rebuild, fields: map[int]*string{}, parts: map[*Part]*ReplacePart{}, outside: map[*Part]bool{}}
+	r := rewriter{c: c, rebuild: rebuild, fields: map[int]*string{}, parts: map[*Part]*ReplacePart{}, outside: map[*Part]bool{}, appends: map[*Part][]AppendPart{}}
 	m, err := r.rewrite(edits)
 	if err != nil {
 		for _, b := range r.blobs {
@@ -76,6 +76,7 @@ type rewriter struct {
 	fields  map[int]*string        // index of a field: its new body; nil: it goes
 	parts   map[*Part]*ReplacePart // nil: it goes
 	outside map[*Part]bool         // multiparts that lose preamble and epilogue
+	appends map[*Part][]AppendPart // parts that get another one behind them
 	rebuild bool                   // ambiguous parts are serialised anew
 	blobs   []*Blob                // that hold new bodies
 	secret  string                 // what no sender can know of the new boundaries
@@ -118,6 +119,8 @@ func (r *rewriter) gather(e Edit) error {
 		return r.gatherPart(e.Path, nil)
 	case ReplacePart:
 		return r.gatherPart(e.Path, &e)
+	case AppendPart:
+		return r.gatherAppend(e)
 	case RemoveOutside:
 		p := r.c.Part(e.Path)
 		if p == nil || !p.IsMultipart() {
@@ -139,7 +142,30 @@ func (r *rewriter) gatherPart(path string, e *ReplacePart) error {
 		r.parts[p] = nil
 		return nil
 	}
-	for _, f := range e.Header {
+	if err := checkPart(e.Header, e.Body); err != nil {
+		return err
+	}
+	if _, ok := r.parts[p]; !ok {
+		r.parts[p] = e
+	}
+	return nil
+}
+
+func (r *rewriter) gatherAppend(e AppendPart) error {
+	p := r.c.Part(e.Path)
+	if p == nil || p.Parent == nil || !p.Parent.IsMultipart() || p.unended {
+		return errors.New("no such part of a multipart")
+	}
+	if err := checkPart(e.Header, e.Body); err != nil {
+		return err
+	}
+	r.appends[p] = append(r.appends[p], e)
+	return nil
+}
+
+// checkPart refuses what is no part.
+func checkPart(header []AddField, body []byte) error {
+	for _, f := range header {
 		if err := checkField(f.Name, f.Body); err != nil {
 			return err
 		}
@@ -147,13 +173,7 @@ func (r *rewriter) gatherPart(path string, e *ReplacePart) error {
 			return fmt.Errorf("field %q is none of a part", f.Name)
 		}
 	}
-	if err := checkLines(e.Body); err != nil {
-		return err
-	}
-	if _, ok := r.parts[p]; !ok {
-		r.parts[p] = e
-	}
-	return nil
+	return checkLines(body)
 }
 
 func contentField(name string) bool { return len(name) > 8 && equalFold(name[:8], "Content-") }
@@ -202,7 +222,7 @@ func checkLines(body []byte) error {
 // splice turns what was gathered into splices.
 func (r *rewriter) splice() error {
 	root, whole := (*Part)(nil), false
-	if len(r.parts) > 0 || len(r.outside) > 0 || r.rebuild {
+	if len(r.parts) > 0 || len(r.outside) > 0 || len(r.appends) > 0 || r.rebuild {
 		root = r.c.Root()
 		_, whole = r.parts[root]
 	}
@@ -305,6 +325,11 @@ func (r *rewriter) spliceParts(p *Part) error {
 		}
 		return r.replaceMessage(p, e)
 	}
+	if all := r.appends[p]; len(all) > 0 {
+		if err := r.appendParts(p, all); err != nil {
+			return err
+		}
+	}
 	if r.rebuild {
 		anew, err := p.needsRebuild()
 		if err != nil {
@@ -354,6 +379,30 @@ func missingBlank(h *Header, at int64) splice {
 		data = []byte("\r\n\r\n")
 	}
 	return splice{off: at, end: at, data: data}
+}
+
+// appendParts puts a multipart/mixed around p, with other parts behind it.
+func (r *rewriter) appendParts(p *Part, all []AppendPart) error {
+	boundary := r.newBoundary(p) + ".m"
+	r.splices = append(r.splices, splice{off: p.Offset, end: p.Offset, data: []byte("Content-Type: multipart/mixed;\r\n\tboundary=\"" + boundary + "\"\r\n\r\n--" + boundary + "\r\n")})
+	var data []byte
+	for _, e := range all {
+		g, err := guard(p, &ReplacePart{Path: e.Path, Header: e.Header, Body: e.Body})
+		if err != nil {
+			return err
+		}
+		data = append(data, "\r\n--"+boundary+"\r\n"...)
+		for _, f := range g.Header {
+			data = appendField(data, f.Name, f.Body)
+		}
+		data = append(append(data, '\r', '\n'), g.Body...)
+	}
+	data = append(data, "\r\n--"+boundary+"--"...)
+	if p.tight {
+		data = append(data, '\r', '\n')
+	}
+	r.splices = append(r.splices, splice{off: p.End, end: p.End, data: data})
+	return nil
 }
 
 // removeOutside removes preamble and epilogue of a multipart.

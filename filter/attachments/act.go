@@ -166,14 +166,31 @@ func (o *outcome) replace(t *mail.Part, files []*exam) error {
 		return fmt.Errorf("attachments: notice: %w", err)
 	}
 	body, encoding := encode(text)
-	o.result.Edits = append(o.result.Edits, mail.ReplacePart{
-		Path: t.Path,
-		Header: []mail.AddField{
-			{Name: "Content-Type", Body: "text/plain; charset=utf-8"},
-			{Name: "Content-Transfer-Encoding", Body: encoding},
-			{Name: "Content-Disposition", Body: "inline;\r\n filename=\"" + noticeName(files[0].name()) + "\""},
-		},
-		Body: body,
-	})
+	header := []mail.AddField{
+		{Name: "Content-Type", Body: "text/plain; charset=utf-8"},
+		{Name: "Content-Transfer-Encoding", Body: encoding},
+		{Name: "Content-Disposition", Body: "inline;\r\n filename=\"" + noticeName(files[0].name()) + "\""},
+	}
+	if shown := o.alternative(t); shown != nil {
+		o.result.Edits = append(o.result.Edits, mail.RemovePart{Path: t.Path}, mail.AppendPart{Path: shown.Path, Header: header, Body: body})
+		return nil
+	}
+	o.result.Edits = append(o.result.Edits, mail.ReplacePart{Path: t.Path, Header: header, Body: body})
 	return nil
+}
+
+// alternative gives the part beside which a notice is shown in place of t, where t is one of several alternatives
+// (RFC 2046 5.1.4: the last that a reader can show is shown): a notice in the place of the last would hide the text.
+// It is nil elsewhere, and where none of the others stays.
+func (o *outcome) alternative(t *mail.Part) *mail.Part {
+	if t.Parent == nil || t.Parent.Type != "multipart/alternative" || !t.Parent.IsMultipart() {
+		return nil
+	}
+	var shown *mail.Part
+	for _, x := range o.exams {
+		if x.part.Parent == t.Parent && x.part != t && x.action != strip && x.part.RawBody().Size() > 0 {
+			shown = x.part
+		}
+	}
+	return shown
 }

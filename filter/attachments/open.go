@@ -74,6 +74,9 @@ func (l *look) open(x *exam) error {
 		err = l.walk(x, volume.Walk, x.file, false)
 	case t == "application/ms-tnef":
 		err = l.run(tnef.Walk, x.file, &inside{look: l, x: x, bodies: true})
+	case x.declares("application/pkcs7-signature", "application/x-pkcs7-signature"):
+		// A signature has no content that anybody would miss.
+		err = l.run(envelope.Walk, x.file, &inside{look: l, x: x, readable: true})
 	case streams[t]:
 		err = l.run(stream.Walk, x.file, &inside{look: l, x: x, stream: true})
 	case t == "message/rfc822" || x.isMessage():

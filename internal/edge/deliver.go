@@ -120,7 +120,7 @@ func (s *session) edits(t *transaction, j *judged) []mail.Edit {
 func strips(edits []mail.Edit) bool {
 	for _, e := range edits {
 		switch e.(type) {
-		case mail.RemovePart, mail.ReplacePart, mail.RemoveOutside:
+		case mail.RemovePart, mail.ReplacePart, mail.AppendPart, mail.RemoveOutside:
 			return true
 		}
 	}

@@ -68,13 +68,13 @@ func TestFacts(t *testing.T) {
 		parts, _ := auth.Parts.Among(res.Facts)
 		want := auth.PartReport{
 			Path: "2", Type: "application/octet-stream", Names: []string{"a.exe"}, Size: int64(len(content)),
-			SHA256: parts[1].SHA256, Class: "executable", Reason: "it is a DOS or Windows program; the file name ends in .exe", Action: "strip",
+			SHA256: parts[2].SHA256, Class: "executable", Reason: "it is a DOS or Windows program; the file name ends in .exe", Action: "strip",
 		}
-		if d := cmp.Diff(want, parts[1]); d != "" || len(parts) != 2 {
+		if d := cmp.Diff(want, parts[2]); d != "" || len(parts) != 3 {
 			t.Errorf("-want +got\n%s", d)
 		}
-		if len(parts[1].SHA256) != 64 || !strings.Contains(out, parts[1].SHA256) {
-			t.Errorf("the notice lacks the sum %q:\n%s", parts[1].SHA256, out)
+		if len(parts[2].SHA256) != 64 || !strings.Contains(out, parts[2].SHA256) {
+			t.Errorf("the notice lacks the sum %q:\n%s", parts[2].SHA256, out)
 		}
 		if strings.Contains(out, "has been kept") != keep {
 			t.Errorf("keep %v, notice:\n%s", keep, out)

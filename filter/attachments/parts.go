@@ -15,13 +15,10 @@ const (
 	maxReportText  = 256 // octets of a name or media type
 )
 
-// parts gives the fact: every leaf, and what else was found to be a file.
+// parts gives the fact: every part, those that hold others too.
 func (o *outcome) parts() []auth.PartReport {
 	reports := []auth.PartReport{}
 	for _, x := range o.exams {
-		if !x.part.IsLeaf() && len(x.hits) == 0 && len(x.outside) == 0 && x.ambiguous == "" {
-			continue
-		}
 		a := x.action
 		if x.carried != "" {
 			a = max(a, strip)

@@ -25,6 +25,7 @@ type scanOutput struct {
 	Policy       string             `json:"policy"`
 	Findings     []scanFinding      `json:"findings"`
 	Edits        []mail.Edit        `json:"edits"`
+	Rebuild      bool               `json:"rebuild,omitempty"`     // parts that programs read in different ways are serialised anew
 	WouldEdits   []mail.Edit        `json:"would_edits,omitempty"` // those of Edits and of what is observed only
 	Parts        []auth.PartReport  `json:"parts"`
 	Timings      map[string]float64 `json:"timings"` // milliseconds, by filter
@@ -54,7 +55,7 @@ func (s *scan) output() scanOutput {
 			Symbol: f.Symbol, Score: f.Score, Strength: f.Strength, Detail: f.Detail, Filter: f.Stage, Observed: f.Observed,
 		})
 	}
-	out.Edits = append(out.Edits, v.Edits...)
+	out.Edits, out.Rebuild = append(out.Edits, v.Edits...), v.Rebuild
 	if len(v.WouldEdits) > len(v.Edits) {
 		out.WouldEdits = v.WouldEdits
 	}
@@ -101,12 +102,15 @@ func (s *scan) print(w io.Writer, o ScanOptions) error {
 		}
 	}
 	if len(out.Parts) > 0 {
-		fmt.Fprint(tw, "\nPART\tTYPE\tSIZE\tNAME\tCLASS\tACTION\n")
-		for _, p := range out.Parts {
-			fmt.Fprintf(tw, "%s\t%s\t%d\t%s\t%s\t%s\n", p.Path, visible(p.Type), p.Size, visible(strings.Join(p.Names, ", ")), p.Class, p.Action)
-		}
+		printParts(tw, out.Parts)
 	}
 	printEdits(tw, "EDITS", out.Edits)
+	if out.Rebuild {
+		if len(out.Edits) == 0 {
+			fmt.Fprint(tw, "\nEDITS\n")
+		}
+		fmt.Fprint(tw, "serialise ambiguous parts anew\n")
+	}
 	printEdits(tw, "EDITS IF ENFORCED", out.WouldEdits)
 	if o.Trace {
 		fmt.Fprint(tw, "\nFILTER\tPHASE\tOUTCOME\tMS\tERROR\n")
@@ -115,6 +119,24 @@ func (s *scan) print(w io.Writer, o ScanOptions) error {
 		}
 	}
 	return tw.Flush()
+}
+
+// printParts prints the tree of parts: what each is, what was made of it and why, and what is odd about the way it is
+// written ("!" before what programs read in different ways).
+func printParts(w io.Writer, parts []auth.PartReport) {
+	fmt.Fprint(w, "\nPART\tTYPE\tSIZE\tNAME\tCLASS\tACTION\tREADING\tREASON\n")
+	for _, p := range parts {
+		reading := strings.Join(p.Defects, ", ")
+		if p.Ambiguous {
+			reading = "! " + reading
+		}
+		indent := strings.Repeat("  ", strings.Count(p.Path, "."))
+		if p.Path != "0" && p.Path != "" {
+			indent += "  "
+		}
+		fmt.Fprintf(w, "%s%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", indent, p.Path, visible(p.Type), p.Size,
+			visible(strings.Join(p.Names, ", ")), p.Class, p.Action, reading, visible(p.Reason))
+	}
 }
 
 func printEdits(w io.Writer, title string, edits []mail.Edit) {

@@ -42,6 +42,7 @@ const (
 	BadParameter          DefectKind = "bad-parameter"           // a parameter that breaks the syntax
 	DuplicateParameter    DefectKind = "duplicate-parameter"     // a parameter stands twice, or in two forms
 	EncodedParameter      DefectKind = "encoded-parameter"       // an RFC 2047 encoded word in a parameter
+	UnknownCharset        DefectKind = "unknown-charset"         // a name in a charset that readers do not know, or in which ASCII is no ASCII
 	ConflictingNames      DefectKind = "conflicting-names"       // the header gives several file names
 	UnknownEncoding       DefectKind = "unknown-encoding"        // a Content-Transfer-Encoding nobody defined
 	BadEncoding           DefectKind = "bad-encoding"            // a Content-Transfer-Encoding field with more than a token
@@ -80,7 +81,7 @@ var ambiguous = map[DefectKind]bool{
 	DuplicateContentField: true, UnclearType: true, BadParameter: true, UnknownEncoding: true, BadEncoding: true,
 	EncodedMultipart: true, NoBoundary: true, BadBoundary: true, SeveralBoundaries: true, BoundaryReused: true,
 	BoundaryPrefix: true, BoundaryInText: true, UnexpectedMultipart: true, NoParts: true, PartsAfterClose: true,
-	BlanksAfterBoundary: true, FieldsOutside: true, BadBase64: true, BadQuotedPrintable: true,
+	BlanksAfterBoundary: true, FieldsOutside: true, UnknownCharset: true, BadBase64: true, BadQuotedPrintable: true,
 }
 
 // Ambiguous reports whether two readers may find different things in a part with such a defect, so that it has to

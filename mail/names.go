@@ -332,11 +332,11 @@ func eachReading(attrs []*attribute, add func(string), names ...string) {
 			}
 		}
 		for _, q := range a.extended {
-			add(decodeExtended(q.value))
+			extendedReadings(q.value, add)
 			add(q.value)
 		}
 		if len(a.segments) > 0 {
-			add(a.joined())
+			a.joinedReadings(add)
 			add(a.rawJoined())
 			if joined := a.unquotedJoined(); joined != "" {
 				add(joined)
@@ -345,7 +345,7 @@ func eachReading(attrs []*attribute, add func(string), names ...string) {
 				// Some join them as they come, and some stop at the first that is missing.
 				for _, s := range [][]segment{a.came, a.upToGap()} {
 					other := attribute{segments: s}
-					add(other.joined())
+					other.joinedReadings(add)
 					add(other.rawJoined())
 				}
 			}
@@ -494,6 +494,7 @@ func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 func (p *Part) addNamesOf(attrs []*attribute) {
 	eachReading(attrs, p.addName, "name", "filename")
+	p.checkCharsets(attrs)
 }
 
 // addName adds a name and, where it holds encoded words, its decoded form before it.
@@ -501,7 +502,7 @@ func (p *Part) addName(s string) {
 	if strings.Contains(s, "=?") {
 		// RFC 2047 5: an encoded word must not stand in a parameter. Every second client sends them.
 		p.defect(EncodedParameter, p.Offset, "")
-		p.addOne(DecodeWords(s))
+		p.addWords(s)
 	}
 	p.addOne(s)
 }

@@ -397,10 +397,12 @@ func (a *attribute) value() string {
 	}
 }
 
-// joined puts the segments together and decodes them (RFC 2231 4.1). The charset stands in the first.
-func (a *attribute) joined() string {
+// joined puts the segments together and decodes them (RFC 2231 4.1).
+func (a *attribute) joined() string { return decodeCharset(a.segmentOctets()) }
+
+// segmentOctets puts the segments together, the charset of which stands in the first.
+func (a *attribute) segmentOctets() (charset, joined string) {
 	var octets []byte
-	charset := ""
 	for i, s := range a.segments {
 		v := s.value
 		if s.extended && i == 0 {
@@ -411,7 +413,7 @@ func (a *attribute) joined() string {
 		}
 		octets = append(octets, v...)
 	}
-	return decodeCharset(charset, string(octets))
+	return charset, string(octets)
 }
 
 // rawJoined puts the segments together as readers do that know continuations but no encoding.

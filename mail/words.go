@@ -2,17 +2,77 @@ package mail
 
 import (
 	"encoding/base64"
+	"slices"
 	"strings"
-	"unicode/utf8"
-
-	"golang.org/x/text/encoding/charmap"
-	"golang.org/x/text/encoding/htmlindex"
 )
 
 // DecodeWords decodes the encoded words (RFC 2047) in the body of a field, wherever they stand, also
 // within quoted strings or without blanks around them, as mail clients do. What is no encoded word stays.
 // It never fails: an unknown charset is read as UTF-8 or Windows-1252. The result is valid UTF-8.
-func DecodeWords(s string) string {
+func DecodeWords(s string) string { return (&wordReader{}).read(s) }
+
+// wordReader reads encoded words in the usual way, or in another one.
+type wordReader struct {
+	base64  func(string) []byte                 // nil: what is no base64 is left out
+	convert func(charset, octets string) string // nil: by decodeCharset
+
+	padded  bool     // base64 of some word goes on behind its padding
+	unclear []string // charsets of words that readers take differently
+}
+
+// wordReadings gives what readers make of the encoded words in a name, the usual reading first, and the charsets of
+// them that readers take differently.
+func wordReadings(s string) (readings, unclear []string) {
+	usual := &wordReader{}
+	readings = []string{usual.read(s)}
+	ways := []*wordReader{}
+	if usual.padded {
+		ways = append(ways, &wordReader{base64: decodeWordGroups}, &wordReader{base64: decodeWordStart})
+	}
+	if len(usual.unclear) > 0 {
+		for i := range maxConversions {
+			ways = append(ways, &wordReader{convert: func(name, octets string) string {
+				all := charsetOf(name).readings(octets)
+				return all[min(i, len(all)-1)]
+			}})
+		}
+	}
+	for _, w := range ways {
+		if r := w.read(s); !slices.Contains(readings, r) {
+			readings = append(readings, r)
+		}
+	}
+	return readings, usual.unclear
+}
+
+// maxConversions is how many readings a charset has at most: the usual one, two byte orders, and none.
+const maxConversions = 4
+
+// octets decodes a word.
+func (wr *wordReader) octets(w encodedWord) []byte {
+	if !w.base64 {
+		return decodeWordQ(w.payload)
+	}
+	wr.padded = wr.padded || strings.Contains(strings.TrimRight(w.payload, "= \t\r\n"), "=")
+	if wr.base64 != nil {
+		return wr.base64(w.payload)
+	}
+	return decodeWordB(w.payload)
+}
+
+// text converts what words of one charset encode.
+func (wr *wordReader) text(charset, octets string) string {
+	if wr.convert != nil {
+		return wr.convert(charset, octets)
+	}
+	c := charsetOf(charset)
+	if (charset == "" || !c.clear()) && !slices.Contains(wr.unclear, charset) && len(wr.unclear) < maxCharsets {
+		wr.unclear = append(wr.unclear, charset)
+	}
+	return c.decode(octets)
+}
+
+func (wr *wordReader) read(s string) string {
 	if !strings.Contains(s, "=?") {
 		return text(s)
 	}
@@ -24,7 +84,7 @@ func DecodeWords(s string) string {
 	)
 	flush := func() {
 		if open {
-			out.WriteString(decodeCharset(charset, string(octets)))
+			out.WriteString(wr.text(charset, string(octets)))
 		}
 		octets, open = octets[:0], false
 	}
@@ -52,7 +112,7 @@ func DecodeWords(s string) string {
 			flush()
 		}
 		charset, open = w.charset, true
-		octets = append(octets, w.octets...)
+		octets = append(octets, wr.octets(w)...)
 		at = start + n
 	}
 	flush()
@@ -60,10 +120,11 @@ func DecodeWords(s string) string {
 	return out.String()
 }
 
-// encodedWord is one encoded word: its charset in lower case and the octets it encodes.
+// encodedWord is one encoded word: its charset in lower case, "" where it has none, and what is encoded in it.
 type encodedWord struct {
 	charset string
-	octets  []byte
+	base64  bool
+	payload string
 }
 
 // wordScanner reads the encoded words of s. One "?=" may be the end of many words that begin before it, so
@@ -92,15 +153,15 @@ func (ws *wordScanner) ending(from int) int {
 func (ws *wordScanner) word(start int) (encodedWord, int) {
 	rest := ws.s[start+2:]
 	charset, _, ok := strings.Cut(rest[:min(len(rest), 80)], "?")
-	if !ok || charset == "" || strings.ContainsAny(charset, " \t\r\n\"()<>=") {
+	if !ok || strings.ContainsAny(charset, " \t\r\n\"()<>=") {
 		return encodedWord{}, 0
 	}
 	rest = rest[len(charset)+1:]
 	if len(rest) < 2 || rest[1] != '?' {
 		return encodedWord{}, 0
 	}
-	decode := wordDecoder(rest[0])
-	if decode == nil {
+	letter := lower(rest[0]) // RFC 2047 4
+	if letter != 'b' && letter != 'q' {
 		return encodedWord{}, 0
 	}
 	from := start + 2 + len(charset) + 3
@@ -109,18 +170,7 @@ func (ws *wordScanner) word(start int) (encodedWord, int) {
 		return encodedWord{}, 0
 	}
 	charset, _, _ = strings.Cut(charset, "*") // RFC 2231 5: the language
-	return encodedWord{charset: lowerASCII(charset), octets: decode(ws.s[from:end])}, end + 2 - start
-}
-
-// wordDecoder gives the decoder for the letter of an encoding (RFC 2047 4), nil for any other letter.
-func wordDecoder(letter byte) func(string) []byte {
-	switch letter {
-	case 'B', 'b':
-		return decodeWordB
-	case 'Q', 'q':
-		return decodeWordQ
-	}
-	return nil
+	return encodedWord{charset: lowerASCII(charset), base64: letter == 'b', payload: ws.s[from:end]}, end + 2 - start
 }
 
 // decodeWordB decodes base64 and leaves out what is none.
@@ -139,6 +189,20 @@ func decodeWordB(s string) []byte {
 	return out[:n]
 }
 
+// decodeWordGroups decodes base64 that was made in pieces, each with its own padding.
+func decodeWordGroups(s string) (out []byte) {
+	for group := range strings.SplitSeq(s, "=") {
+		out = append(out, decodeWordB(group)...)
+	}
+	return out
+}
+
+// decodeWordStart decodes base64 up to its first padding.
+func decodeWordStart(s string) []byte {
+	s, _, _ = strings.Cut(s, "=")
+	return decodeWordB(s)
+}
+
 func decodeWordQ(s string) []byte {
 	b := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
@@ -153,38 +217,4 @@ func decodeWordQ(s string) []byte {
 		}
 	}
 	return b
-}
-
-// decodeCharset gives octets in a charset as UTF-8. An unknown charset, or UTF-8 that is none, is read as
-// text does.
-func decodeCharset(charset, octets string) string {
-	switch lowerASCII(charset) {
-	case "", "utf-8", "utf8", "us-ascii", "ascii":
-		return text(octets)
-	}
-	enc, err := htmlindex.Get(charset)
-	if err != nil {
-		return text(octets)
-	}
-	if name, _ := htmlindex.Name(enc); name == "replacement" {
-		// The HTML standard refuses these charsets: their octets are to be seen all the same.
-		return text(octets)
-	}
-	s, err := enc.NewDecoder().String(octets)
-	if err != nil {
-		return text(octets)
-	}
-	return s
-}
-
-// text gives s if it is valid UTF-8, and else its octets read as Windows-1252, in which each octet is
-// something.
-func text(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	if d, err := charmap.Windows1252.NewDecoder().String(s); err == nil {
-		return d
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
 }

@@ -105,6 +105,9 @@ func (l *look) readPart(x *exam) error {
 	if err := l.open(x); err != nil {
 		return err
 	}
+	if err := l.readConverted(x); err != nil {
+		return err
+	}
 	for _, e := range p.Encodings() {
 		if e == p.Encoding {
 			continue

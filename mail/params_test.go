@@ -230,7 +230,7 @@ func TestFieldsLinear(t *testing.T) {
 	const size = 256 << 10
 	for _, piece := range []string{
 		"(", ")", "=?", "=?a?q?", "=?a?z? ", "=?utf-8?q?a?= ", "?=", "a:", "@:", "a@b:", "<", "<\"", "\"", "\\", "a=b ", "a=\"b\" ", ";", "=", "\"\"x;",
-		"x=(;", "filename*0*=a'b'%41;", "filename=a b;", "filename*1=x ", "name", "--a\r\n ", ",<", "@",
+		"x=(;", "filename*0*=a'b'%41;", "filename=a b;", "filename*1=x ", "=?cp037?q?a?=", "=?x-?b?YQ==YQ?=z", "=?utf-7?q?+?= z", "filename*=utf-16''a;", "name", "--a\r\n ", ",<", "@",
 	} {
 		t.Run(piece, func(t *testing.T) {
 			body := strings.Repeat(piece, size/len(piece))

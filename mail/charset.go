@@ -225,13 +225,9 @@ func charsetOf(name string) charset {
 	if c, ok := foreignCharset(name); ok {
 		return c
 	}
-	if enc, err := htmlindex.Get(name); err == nil {
-		if label, _ := htmlindex.Name(enc); label != "replacement" {
-			return charset{ascii: enc, known: true}
-		}
-	}
-	for _, index := range []*ianaindex.Index{ianaindex.MIME, ianaindex.IANA} {
-		if enc, err := index.Encoding(name); err == nil && enc != nil {
+	spelled := strings.ReplaceAll(name, "_", "-")
+	for _, n := range []string{name, spelled, vendorNames[strings.TrimPrefix(spelled, "x-")]} {
+		if enc := supersetOf(n); enc != nil {
 			return charset{ascii: enc, known: true}
 		}
 	}
@@ -240,6 +236,28 @@ func charsetOf(name string) charset {
 
 // maxCharsetName is how long the name of a charset is that is looked for.
 const maxCharsetName = 60
+
+// supersetOf finds a charset in which ASCII is ASCII by one of its names in the HTML standard or with IANA, nil for none.
+func supersetOf(name string) encoding.Encoding {
+	if enc, err := htmlindex.Get(name); err == nil {
+		if label, _ := htmlindex.Name(enc); label != "replacement" {
+			return enc
+		}
+	}
+	for _, index := range []*ianaindex.Index{ianaindex.MIME, ianaindex.IANA} {
+		if enc, err := index.Encoding(name); err == nil && enc != nil {
+			return enc
+		}
+	}
+	return nil
+}
+
+// vendorNames are names of well-known charsets that have not been registered.
+var vendorNames = map[string]string{
+	"utf-8": "utf-8", "cp65001": "utf-8", "utf-8-mac": "utf-8", "cp932": "shift_jis", "ms932": "shift_jis", "windows-932": "shift_jis", "sjis-win": "shift_jis",
+	"cp936": "gbk", "ms936": "gbk", "windows-936": "gbk", "cp949": "euc-kr", "ms949": "euc-kr", "windows-949": "euc-kr", "uhc": "euc-kr",
+	"cp950": "big5", "ms950": "big5", "windows-950": "big5", "ks-c-5601-1987": "euc-kr", "shift-jis": "shift_jis", "gb-2312-80": "gbk", "cp-1252": "windows-1252", "dos-437": "ibm437",
+}
 
 // text gives s if it is valid UTF-8, and else its octets read as Windows-1252, in which each octet is
 // something.
@@ -271,11 +289,10 @@ func foreignCharset(name string) (c charset, ok bool) {
 		}
 	}
 	switch {
-	case strings.HasPrefix(key, "iso2022jp"), strings.HasPrefix(key, "csiso2022jp"), strings.HasPrefix(key, "iso2022cn"):
-		// The additions of iso-2022-jp-2 and others are not known.
-		usual := strings.TrimPrefix(key, "cs")[len("iso2022"):][:2]
-		usual = "iso-2022-" + usual
-		return charset{conversions: []Conversion{{usual, foreignDecoders[usual]}}}, true
+	case strings.Contains(key, "iso2022jp"): // the additions of iso-2022-jp-2 and others are not known
+		return charset{conversions: []Conversion{{"iso-2022-jp", foreignDecoders["iso-2022-jp"]}}}, true
+	case strings.Contains(key, "iso2022cn"):
+		return charset{conversions: []Conversion{{"iso-2022-cn", foreignDecoders["iso-2022-cn"]}}}, true
 	}
 	if page, exact := ebcdicPage(key); page != "" {
 		return charset{conversions: []Conversion{{"ibm" + page, ebcdicDecoder(page)}}, known: exact}, true

@@ -72,10 +72,15 @@ func (wr *wordReader) text(charset, octets string) string {
 	return c.decode(octets)
 }
 
+// read decodes the words in s.
 func (wr *wordReader) read(s string) string {
 	if !strings.Contains(s, "=?") {
 		return text(s)
 	}
+	return wr.decode(s)
+}
+
+func (wr *wordReader) decode(s string) string {
 	var (
 		out     strings.Builder
 		charset string

@@ -451,6 +451,10 @@ func (p *Part) encoding() string {
 func (p *Part) addNames(f Field, v *structured) {
 	p.addNamesOf(v.attrs)
 	p.addNamesLike(v.body)
+	if i := strings.IndexByte(f.Raw, '\n'); i >= 0 && i < len(f.Raw)-1 {
+		// A fold within a quoted name: some take out the blanks with it.
+		p.addNamesLike(foldedBlanks.Replace(f.Raw[strings.IndexByte(f.Raw, ':')+1:]))
+	}
 	if v.limited {
 		p.defect(LimitParameters, f.Offset, f.Name)
 	}
@@ -469,15 +473,20 @@ func (p *Part) addNames(f Field, v *structured) {
 	}
 }
 
-// addNamesLike adds what those find who search a field for "name=" wherever it stands.
+var foldedBlanks = strings.NewReplacer("\r\n ", "", "\r\n\t", "")
+
+// addNamesLike adds what those find who search a field for "name=" or "file=" wherever it stands.
 func (p *Part) addNamesLike(body string) {
 	lower := lowerASCII(body)
 	for at := 0; len(p.OtherNames) < maxNames; {
-		i := strings.Index(lower[at:], "name=")
+		i := strings.Index(lower[at:], "e=")
 		if i < 0 {
 			return
 		}
-		at += i + len("name=")
+		before := lower[:at+i+1]
+		if at += i + len("e="); !strings.HasSuffix(before, "name") && !strings.HasSuffix(before, "file") {
+			continue
+		}
 		value := strings.TrimLeft(body[at:], " \t\"'")
 		if n := strings.IndexAny(value, "\"';"); n >= 0 {
 			value = value[:n]

@@ -385,6 +385,11 @@ func missingBlank(h *Header, at int64) splice {
 func (r *rewriter) appendParts(p *Part, all []AppendPart) error {
 	boundary := r.newBoundary(p) + ".m"
 	r.splices = append(r.splices, splice{off: p.Offset, end: p.Offset, data: []byte("Content-Type: multipart/mixed;\r\n\tboundary=\"" + boundary + "\"\r\n\r\n--" + boundary + "\r\n")})
+	if p.Parent.Type == "multipart/digest" && p.Header.Count("Content-Type") == 0 {
+		// RFC 2046 5.1.5: what is a message by default in there is a text elsewhere.
+		s := &r.splices[len(r.splices)-1]
+		s.data = append(s.data, "Content-Type: message/rfc822\r\n"...)
+	}
 	var data []byte
 	for _, e := range all {
 		g, err := guard(p, &ReplacePart{Path: e.Path, Header: e.Header, Body: e.Body})

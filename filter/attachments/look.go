@@ -72,9 +72,11 @@ func newExam(p *mail.Part, body bool) *exam {
 // would see that takes them for a file; their parts have examinations of their own.
 func (l *look) readPart(x *exam) error {
 	p := x.part
+	limited := false
 	for _, d := range p.Defects {
 		switch {
 		case d.Kind.IsLimit():
+			limited = limited || d.Kind == mail.LimitDepth
 			x.inner = append(x.inner, l.classHit(unreadable, string(d.Kind)+": "+shown(d.Detail)))
 		case d.Kind == mail.PartialMessage, d.Kind == mail.ExternalBody:
 			x.inner = append(x.inner, l.classHit(partial, string(d.Kind)))
@@ -101,6 +103,9 @@ func (l *look) readPart(x *exam) error {
 	defer func() { _ = x.file.Close() }()
 	if err := l.detect(x); err != nil {
 		return err
+	}
+	if limited {
+		return l.finish(x) // to look further is what the limit is against
 	}
 	if err := l.open(x); err != nil {
 		return err

@@ -65,6 +65,11 @@ func (n *fileName) add(s string) {
 			whole = append(whole, trimmed(before), trimmed(after))
 		}
 	}
+	if plain := strings.Map(ascii, s); plain != s {
+		if w := folded(plain); extension(w) != extension(f) {
+			whole = append(whole, w)
+		}
+	}
 	for _, w := range whole {
 		n.record(w)
 		for _, other := range []string{withoutBlanks(w), strings.Map(allowed, w)} {
@@ -344,6 +349,14 @@ func isVolume(form string) bool {
 		return true
 	}
 	return false
+}
+
+// ascii drops what is not ASCII, as readers do that know nothing else.
+func ascii(r rune) rune {
+	if r > unicode.MaxASCII {
+		return -1
+	}
+	return r
 }
 
 func isDigits(s string) bool {

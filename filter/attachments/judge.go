@@ -39,7 +39,7 @@ func (l *look) judge(x *exam) {
 func (l *look) judgeTypes(x *exam) (hit, bool) {
 	for _, t := range append(append([]string{}, x.types...), x.kind.mediaType) {
 		if g, ok := l.types.find(t); ok && t != "" && g.action > pass {
-			return hit{symbolType, "", g.action, fmt.Sprintf("the media type %s matches %q", t, g.pattern)}, true
+			return hit{symbol: symbolType, action: g.action, why: fmt.Sprintf("the media type %s matches %q", t, g.pattern)}, true
 		}
 	}
 	return hit{}, false
@@ -89,7 +89,7 @@ func (l *look) applyNameRules(x *exam) {
 				continue
 			}
 			if !matched || g.action > strictest.action {
-				strictest = hit{symbolName, "", g.action, fmt.Sprintf("the file name matches %q", g.pattern)}
+				strictest = hit{symbol: symbolName, action: g.action, why: fmt.Sprintf("the file name matches %q", g.pattern)}
 			}
 			matched = true
 		}

@@ -77,7 +77,9 @@ func (l *look) readPart(x *exam) error {
 		switch {
 		case d.Kind.IsLimit():
 			limited = limited || d.Kind == mail.LimitDepth
-			x.inner = append(x.inner, l.classHit(unreadable, string(d.Kind)+": "+shown(d.Detail)))
+			h := l.classHit(unreadable, string(d.Kind)+": "+shown(d.Detail))
+			h.limit = true
+			x.inner = append(x.inner, h)
 		case d.Kind == mail.PartialMessage, d.Kind == mail.ExternalBody:
 			x.inner = append(x.inner, l.classHit(partial, string(d.Kind)))
 		}
@@ -298,7 +300,7 @@ func (v *inside) File(e *archive.Entry) error {
 	}
 	v.judge(inner)
 	for _, h := range inner.hits {
-		if inner.loose && h.class == unreadable {
+		if inner.loose && h.class == unreadable && !h.limit {
 			continue // a piece of base64 by itself is hardly ever a file
 		}
 		h.why = fmt.Sprintf("inside it, %s: %s", inner.label(), h.why)
@@ -341,7 +343,9 @@ const maxInnerHits = 20
 // addInner adds a reason from inside; of those of one class and action the first is enough.
 func (x *exam) addInner(h hit) {
 	same := func(o hit) bool { return o.class == h.class && o.symbol == h.symbol && o.action == h.action }
-	if len(x.inner) < maxInnerHits && !slices.ContainsFunc(x.inner, same) {
+	if i := slices.IndexFunc(x.inner, same); i >= 0 {
+		x.inner[i].limit = x.inner[i].limit || h.limit
+	} else if len(x.inner) < maxInnerHits {
 		x.inner = append(x.inner, h)
 	}
 }
@@ -353,5 +357,5 @@ func (l *look) spent(err error) hit {
 
 // classHit makes the reason of a class.
 func (l *look) classHit(c class, why string) hit {
-	return hit{classSymbols[c], c, l.classes[c], why}
+	return hit{symbol: classSymbols[c], class: c, action: l.classes[c], why: why}
 }

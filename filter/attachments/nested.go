@@ -91,7 +91,7 @@ func (l *look) nested(x *exam, head string, r io.Reader, guess bool) error {
 			x.addInner(l.classHit(unreadable, fmt.Sprintf("inside it, %s can be read in several ways: %s", inner.label(), inner.ambiguous)))
 		}
 		for _, h := range slices.Concat(inner.hits, inner.outside) {
-			if guess && h.class == unreadable {
+			if guess && h.class == unreadable && !h.limit {
 				continue
 			}
 			h.why = fmt.Sprintf("inside it, %s: %s", inner.label(), h.why)

@@ -7,7 +7,9 @@ LDFLAGS  = -s -w -X github.com/postern-mail/postern/internal/app.Version=$(VERSI
 TOOLS    = $(GO) tool -modfile=scripts/tools/go.mod
 # The race detector needs a C compiler; without one the tests run without it.
 RACE     = $(if $(shell command -v gcc 2>/dev/null),$(if $(filter 1,$(shell $(GO) env CGO_ENABLED)),-race))
-FUZZTIME ?= 60s
+FUZZTIME ?= 10m
+# For how long `make test` runs each fuzzer of a decoder or container.
+TESTFUZZTIME ?= 30s
 
 .PHONY: build run test accept soak lint fuzz bench clean
 
@@ -19,17 +21,18 @@ build:
 run: build
 	bin/postern demo
 
-## test: every test; fetches the mail programs that it talks to (see scripts/peers)
+## test: every test, then the fuzzers of decoders and containers; fetches the mail programs that it talks to (see scripts/peers)
 test:
 	@scripts/peers || echo 'tests that need a real mail server will skip'
 	$(GO) test $(RACE) -timeout 15m ./...
+	scripts/fuzz $(TESTFUZZTIME) '^internal/archive/|^mail Fuzz(Charset|Decode|Index|Rebuild)$$'
 
 ## accept: the long comparisons with real peers and corpora; writes docs/accept.md
 accept: build
 	@scripts/peers
 	$(GO) test -tags accept -count 1 -timeout 60m -v ./internal/accept
 
-## soak: every fuzzer for $(FUZZTIME)
+## soak: every fuzzer for ten minutes, or $(FUZZTIME)
 soak: fuzz
 
 ## fuzz: every fuzzer of the project in turn, each for $(FUZZTIME)

@@ -325,7 +325,7 @@ func (x *indexer) match(line []byte, at int64) (level int, closes bool) {
 	if d.blanks {
 		p.defect(BlanksAfterBoundary, at, "")
 	}
-	if d.junk {
+	if d.junk && !p.Has(BoundaryPrefix) {
 		p.defect(BoundaryPrefix, at, excerpt(string(line)))
 	}
 	if len(p.Children) == 0 {

@@ -125,7 +125,7 @@ func TestFactIsBounded(t *testing.T) {
 	if last := parts[maxReports-1]; last.Path != strconv.Itoa(many) || last.Action != "strip" || !strings.Contains(last.Names[0], "…") {
 		t.Errorf("%+v", last)
 	}
-	want := auth.PartReport{Names: []string{}, Size: many - maxReports, Reason: "and 400 more parts", Action: "pass"}
+	want := auth.PartReport{Names: []string{}, Size: many - maxReports + 1, Reason: "and 401 more parts", Action: "pass"}
 	if d := cmp.Diff(want, parts[maxReports]); d != "" {
 		t.Errorf("-want +got\n%s", d)
 	}

@@ -61,7 +61,9 @@ func decodeBody(body *io.SectionReader, encoding string) *Decoder {
 	if d == nil {
 		return &Decoder{r: body}
 	}
-	return &Decoder{r: &blockReader{r: body, decoder: d}, encoding: d}
+	// A short body is read at once, and to its end.
+	block := int(min(decodeBlock, body.Size()+1))
+	return &Decoder{r: &blockReader{r: body, decoder: d, block: block}, encoding: d}
 }
 
 // blockDecoder decodes what it can of in, appends the result to out, and gives what is left of in. With
@@ -74,6 +76,7 @@ type blockDecoder interface {
 type blockReader struct {
 	r       io.Reader
 	decoder blockDecoder
+	block   int    // octets that are read at a time
 	in      []byte // the block; its first kept octets are left from the one before
 	kept    int
 	out     []byte // decoded and not yet read
@@ -98,8 +101,8 @@ func (b *blockReader) Read(p []byte) (int, error) {
 
 func (b *blockReader) fill() {
 	if b.in == nil {
-		b.in = make([]byte, decodeBlock)
-		b.store = make([]byte, 0, decodeBlock)
+		b.in = make([]byte, b.block)
+		b.store = make([]byte, 0, b.block)
 	}
 	n, err := io.ReadFull(b.r, b.in[b.kept:])
 	last := err == io.EOF || err == io.ErrUnexpectedEOF

@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/mail"
@@ -149,7 +150,10 @@ func (l *look) load(x *exam) error {
 	sum := sha256.New()
 	if !p.Encoded() {
 		x.file = archive.FileAt(p.RawBody(), p.RawBody().Size())
-		if _, err := io.Copy(sum, contextReader{l.ctx, x.file.Reader()}); err != nil {
+		buf := digestBuffers.Get().(*[32 << 10]byte)
+		_, err := io.CopyBuffer(sum, contextReader{l.ctx, x.file.Reader()}, buf[:])
+		digestBuffers.Put(buf)
+		if err != nil {
 			return err
 		}
 	} else {
@@ -170,6 +174,8 @@ func (l *look) load(x *exam) error {
 	x.size, x.sum = x.file.Size(), hex.EncodeToString(sum.Sum(nil))
 	return nil
 }
+
+var digestBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // contextReader ends with the context.
 type contextReader struct {

@@ -140,14 +140,22 @@ func (l *look) openOther(x *exam) error {
 		return l.walk(x, office.WalkActiveMime, x.file, false)
 	case rtf.Is(head):
 		return l.walk(x, rtf.Walk, x.file, false)
-	case envelope.IsCMS(head), envelope.IsPGP(head), envelope.IsApple(head):
+	case x.mayBeSealed(head) && (envelope.IsCMS(head) || envelope.IsPGP(head)), envelope.IsApple(head):
 		return l.walk(x, envelope.Walk, x.file, false)
-	case sheet.Is(head):
+	case sheet.Is(head[:min(len(head), 1<<10)]):
 		return l.walk(x, sheet.Walk, x.file, false)
 	case foreign.Is(head):
 		return l.walk(x, foreign.Walk, x.file, false)
 	}
 	return nil
+}
+
+// mayBeSealed reports whether it is worth to look closer whether a file is CMS or OpenPGP, in whatever armour.
+func (x *exam) mayBeSealed(head []byte) bool {
+	return len(head) > 0 && (head[0] == 0x30 || head[0] >= 0x80) || bytes.Contains(head, []byte("-----BEGIN")) ||
+		x.declares("application/pkcs7-mime", "application/x-pkcs7-mime", "application/pkcs7-signature", "application/x-pkcs7-signature",
+			"application/pgp-encrypted", "application/pgp-signature", "application/pgp") ||
+		x.endsIn("p7m", "p7s", "p7c", "p7z", "asc", "pgp", "gpg")
 }
 
 // zipTail is how far from its end a file has the end record of a zip archive: it has 22 octets, and a comment of at

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 )
 
 // memory is how many octets of a file are kept in memory; what is larger goes to a file without a name.
@@ -104,7 +105,9 @@ func Spool(ctx context.Context, r io.Reader, b *Budget) (f *File, problem, err e
 			s.discard()
 		}
 	}()
-	block := make([]byte, 64<<10)
+	lent := blocks.Get().(*[64 << 10]byte)
+	defer blocks.Put(lent)
+	block := lent[:]
 	for {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
@@ -131,6 +134,9 @@ func Spool(ctx context.Context, r io.Reader, b *Budget) (f *File, problem, err e
 	}
 	return s.file(), problem, nil
 }
+
+// blocks are what Spool reads into.
+var blocks = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // isOurs reports whether an error of reading speaks about us and not about the content.
 func isOurs(ctx context.Context, err error) bool {

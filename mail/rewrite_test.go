@@ -73,7 +73,8 @@ func TestRewrite(t *testing.T) {
 		{"remove all parts", two, []Edit{RemovePart{"2"}, RemovePart{"1"}}, rewriteHead + "pre\n--b\n" + emptyType + "\n\n--b--\nepi\n"},
 		{"replace a part", two, []Edit{notice("2")}, rewriteHead + "pre\n--b\n\none\n--b\nContent-Type: text/plain\n\ngone\n\n--b--\nepi\n"},
 		{
-			"append two parts to one", two, []Edit{AppendPart{"1", []AddField{{"Content-Type", "text/x"}}, []byte("more")}, AppendPart{"1", nil, []byte("most")}},
+			"append two parts to one", two,
+			[]Edit{AppendPart{"1", []AddField{{"Content-Type", "text/x"}}, []byte("more")}, AppendPart{"1", nil, []byte("most")}},
 			rewriteHead + "pre\n--b\nContent-Type: multipart/mixed;\n\tboundary=\"=_NEW.m\"\n\n--=_NEW.m\n\none\n--=_NEW.m\nContent-Type: text/x\n\nmore\n--=_NEW.m\n\nmost\n--=_NEW.m--\n--b\n\ntwo\n--b--\nepi\n",
 		},
 		{"append to a part that goes", two, []Edit{AppendPart{Path: "1"}, RemovePart{"1"}}, rewriteHead + "pre\n--b\n\ntwo\n--b--\nepi\n"},

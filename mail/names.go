@@ -67,106 +67,6 @@ func (p *Part) describe() {
 	p.checkType()
 }
 
-// contentLines gives the fields that speak of content, MIME-Version among them, and what careless readers take for
-// one: a line that is no field for what stands before its name or for want of a colon, and the folded line of another
-// field.
-func (p *Part) contentLines() []Field {
-	var all []Field
-	for _, f := range p.Header.fields {
-		if f.Name != "" {
-			if contentType(f.Name) {
-				all = append(all, f)
-			}
-			if !strings.Contains(strings.TrimSuffix(f.Raw, "\n"), "\n") {
-				continue
-			}
-		}
-		rest := f.Raw
-		for first := true; rest != ""; first = false {
-			if !first || f.Name == "" {
-				if hidden, ok := hiddenField(rest); ok && !f.Is(hidden.Name) && len(all) < maxContentLines {
-					hidden.Offset = f.Offset
-					all = append(all, hidden)
-					p.defect(HiddenField, f.Offset, excerpt(hidden.Raw))
-				}
-			}
-			_, rest, _ = strings.Cut(rest, "\n")
-		}
-	}
-	return all
-}
-
-// maxContentLines is how many fields about content a part has that are read where they should not be.
-const maxContentLines = 20
-
-// hiddenField reads a field on the first line of s, after whatever is no letter, with or without a colon, and its
-// folded lines. It is one only if it says something: the lists of field names that signatures have are none.
-func hiddenField(s string) (Field, bool) {
-	line, _, _ := strings.Cut(s, "\n")
-	if len(line) < len("content-type") || strings.IndexByte(line, '-') < 0 {
-		return Field{}, false
-	}
-	t := strings.TrimLeftFunc(line, func(r rune) bool { return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z') })
-	for _, name := range []string{"Content-Type", "Content-Transfer-Encoding", "Content-Disposition"} {
-		if len(t) <= len(name) || !equalFold(t[:len(name)], name) {
-			continue
-		}
-		t = s[len(line)-len(t):]
-		value := strings.TrimLeft(t[len(name):min(len(t), maxField)], ": \t\r\n")
-		f := Field{Name: name, Raw: name + ": " + value}
-		v := readValue(f)
-		switch {
-		case name == "Content-Type":
-			return f, mediaType(v.token) || containerLike(v.token) != "" && len(v.params) > 0
-		case name == "Content-Transfer-Encoding":
-			return f, slices.Contains(transferEncodings, v.token)
-		}
-		return f, slices.ContainsFunc(v.params, func(q param) bool {
-			name, _, _ := strings.Cut(q.name, "*")
-			return name == "filename" || name == "name"
-		})
-	}
-	return Field{}, false
-}
-
-// findOtherNames gathers what some readers take for a file name for want of one: the last part of a Content-Location
-// (RFC 2557 4), a Content-Description that looks like one, and a subtype with a dot.
-func (p *Part) findOtherNames() {
-	if len(p.Names) > 0 || !p.headed("Content-Location", "Content-Description", "X-Content-Type", "X-Content-Disposition") && strings.IndexByte(p.Type, '.') < 0 {
-		return
-	}
-	add := func(s string) {
-		if s = shorten(text(strings.TrimSpace(s))); s != "" && !slices.Contains(p.OtherNames, s) && len(p.OtherNames) < maxNames {
-			p.OtherNames = append(p.OtherNames, s)
-		}
-	}
-	for _, f := range p.Header.fields {
-		switch {
-		case f.Is("X-Content-Type"), f.Is("X-Content-Disposition"):
-			p.addNamesLike(f.Body())
-		case f.Is("Content-Location"):
-			s := strings.TrimRight(f.Body(), "/")
-			if _, rest, ok := strings.Cut(s, "://"); ok {
-				_, s, _ = strings.Cut(rest, "/") // the name of a host is none of a file
-			}
-			add(s[strings.LastIndexByte(s, '/')+1:])
-		case f.Is("Content-Description"):
-			if s := DecodeWords(f.Body()); !strings.ContainsAny(s, "@ ") && !strings.HasSuffix(lowerASCII(s), ".com") {
-				add(s)
-			}
-		}
-	}
-	if _, subtype, _ := strings.Cut(p.Type, "/"); strings.IndexByte(subtype, '.') > 0 && !strings.HasPrefix(subtype, "vnd.") && !strings.HasPrefix(subtype, "prs.") && !strings.HasPrefix(subtype, "x.") {
-		add(subtype)
-	}
-}
-
-func (p *Part) headed(names ...string) bool {
-	return slices.ContainsFunc(p.Header.fields, func(f Field) bool {
-		return slices.ContainsFunc(names, f.Is)
-	})
-}
-
 // duplicate notes a field that says another thing than the one of its name before it.
 func (p *Part) duplicate(f Field, values []string) {
 	if n := len(values); n > 1 && values[n-1] != values[0] {
@@ -284,17 +184,6 @@ func (p *Part) contentType(f Field, v *structured) {
 	}
 }
 
-// decodedValue gives the value of a field in which encoded words were decoded, against RFC 2047 5, where that is
-// another one.
-func decodedValue(f Field) (Field, bool) {
-	body := f.Body()
-	if !strings.Contains(body, "=?") {
-		return f, false
-	}
-	decoded := DecodeWords(body)
-	return Field{Name: f.Name, Raw: f.Name + ": " + decoded, Offset: f.Offset}, decoded != body
-}
-
 // containerLike gives the type of container that a lenient reader may see in a broken Content-Type, "" for none.
 func containerLike(s string) string {
 	s = lowerASCII(s)
@@ -379,72 +268,6 @@ func mediaType(s string) bool {
 	})
 }
 
-// readEncoding reads a Content-Transfer-Encoding field (RFC 2045 6.1). Several fields, or one that is more than a
-// token, have several readings. Which of them the body is decoded by, settleEncoding says.
-func (p *Part) readEncoding(f Field) {
-	body := f.Body()
-	v := parseValue(body, true)
-	token := strings.Trim(v.token, `"' `)
-	readings := []string{token}
-	if v.bad || len(v.params) > 0 || token != v.token || strings.ContainsAny(body, ";(,:") || strings.ContainsFunc(body, foreign) {
-		for _, e := range transferEncodings {
-			if strings.Contains(strings.ReplaceAll(lowerASCII(body), "-", ""), strings.ReplaceAll(e, "-", "")) {
-				readings = append(readings, e)
-			}
-		}
-		// "base64;" and "(a comment) base64" are read alike by nearly all; nearly is not enough.
-		p.defect(BadEncoding, f.Offset, excerpt(f.Raw))
-	}
-	switch {
-	case token == "":
-		p.defect(BadEncoding, f.Offset, excerpt(f.Raw))
-	case identity(token) && !slices.Contains(transferEncodings, token):
-		p.defect(UnknownEncoding, f.Offset, excerpt(token))
-		for _, e := range transferEncodings {
-			if strings.Contains(strings.ReplaceAll(token, "-", ""), strings.ReplaceAll(e, "-", "")) {
-				readings = append(readings, e)
-			}
-		}
-	}
-	if len(p.encodings) > 0 && coding(p.encodings[0]) != coding(token) {
-		p.defect(DuplicateContentField, f.Offset, f.Name)
-	}
-	for _, e := range readings {
-		if e != "" && !slices.Contains(p.encodings, e) {
-			p.encodings = append(p.encodings, e)
-		}
-	}
-	p.Encoding = p.encoding()
-}
-
-// transferEncodings are the encodings that are known (RFC 2045 6.1; the last three are what UNIX mail used).
-var transferEncodings = []string{"7bit", "8bit", "binary", "base64", "quoted-printable", "x-uuencode", "uuencode", "x-uue"}
-
-// foreign reports whether a character has no place in a token, nor around one.
-func foreign(r rune) bool { return r > '~' || r < ' ' && r != '\t' }
-
-// coding gives an encoding, those that encode nothing as one.
-func coding(encoding string) string {
-	if identity(encoding) {
-		return ""
-	}
-	return encoding
-}
-
-// encoding is the reading by which the body is decoded: the first that encodes anything, since who writes such a
-// field has encoded; and of none, the first.
-func (p *Part) encoding() string {
-	for _, e := range p.encodings {
-		if !identity(e) {
-			return e
-		}
-	}
-	if len(p.encodings) > 0 {
-		return p.encodings[0]
-	}
-	return "7bit"
-}
-
 // addNames adds every file name that a Content-Type or Content-Disposition field gives, under name or
 // filename, for readers look at both in both: of each form the decoded value and the one without
 // decoding, and what is read by those who know no comments.
@@ -469,31 +292,6 @@ func (p *Part) addNames(f Field, v *structured) {
 	for _, a := range v.attrs {
 		if a.forms() > 1 {
 			p.defect(DuplicateParameter, f.Offset, a.name)
-		}
-	}
-}
-
-var foldedBlanks = strings.NewReplacer("\r\n ", "", "\r\n\t", "")
-
-// addNamesLike adds what those find who search a field for "name=" or "file=" wherever it stands.
-func (p *Part) addNamesLike(body string) {
-	lower := lowerASCII(body)
-	for at := 0; len(p.OtherNames) < maxNames; {
-		i := strings.Index(lower[at:], "e=")
-		if i < 0 {
-			return
-		}
-		before := lower[:at+i+1]
-		if at += i + len("e="); !strings.HasSuffix(before, "name") && !strings.HasSuffix(before, "file") {
-			continue
-		}
-		value := strings.TrimLeft(body[at:], " \t\"'")
-		if n := strings.IndexAny(value, "\"';"); n >= 0 {
-			value = value[:n]
-		}
-		value = text(strings.TrimSpace(value[:min(len(value), maxNameSize)]))
-		if value != "" && !slices.Contains(p.Names, value) && !slices.Contains(p.OtherNames, value) {
-			p.OtherNames = append(p.OtherNames, value)
 		}
 	}
 }

@@ -73,18 +73,7 @@ func newExam(p *mail.Part, body bool) *exam {
 // would see that takes them for a file; their parts have examinations of their own.
 func (l *look) readPart(x *exam) error {
 	p := x.part
-	limited := false
-	for _, d := range p.Defects {
-		switch {
-		case d.Kind.IsLimit():
-			limited = limited || d.Kind == mail.LimitDepth
-			h := l.classHit(unreadable, string(d.Kind)+": "+shown(d.Detail))
-			h.limit = true
-			x.inner = append(x.inner, h)
-		case d.Kind == mail.PartialMessage, d.Kind == mail.ExternalBody:
-			x.inner = append(x.inner, l.classHit(partial, string(d.Kind)))
-		}
-	}
+	limited := l.readDefects(x)
 	if p.IsMultipart() {
 		x.size = p.RawBody().Size()
 		if err := l.lookOutside(x); err != nil {
@@ -116,6 +105,32 @@ func (l *look) readPart(x *exam) error {
 	if err := l.readConverted(x); err != nil {
 		return err
 	}
+	if err := l.openReadings(x); err != nil {
+		return err
+	}
+	return l.finish(x)
+}
+
+// readDefects takes what the defects of a part say against it, and reports whether it lies too deep to be looked into.
+func (l *look) readDefects(x *exam) (limited bool) {
+	for _, d := range x.part.Defects {
+		switch {
+		case d.Kind.IsLimit():
+			limited = limited || d.Kind == mail.LimitDepth
+			h := l.classHit(unreadable, string(d.Kind)+": "+shown(d.Detail))
+			h.limit = true
+			x.inner = append(x.inner, h)
+		case d.Kind == mail.PartialMessage, d.Kind == mail.ExternalBody:
+			x.inner = append(x.inner, l.classHit(partial, string(d.Kind)))
+		}
+	}
+	return limited
+}
+
+// openReadings looks at a leaf in the readings that its header does not name, or names beside the one by which it was
+// decoded.
+func (l *look) openReadings(x *exam) error {
+	p := x.part
 	for _, e := range p.Encodings() {
 		if e == p.Encoding {
 			continue
@@ -141,7 +156,7 @@ func (l *look) readPart(x *exam) error {
 			return err
 		}
 	}
-	return l.finish(x)
+	return nil
 }
 
 // load decodes a leaf, and sums it up.

@@ -1,0 +1,144 @@
+package mail
+
+import (
+	"slices"
+	"strings"
+)
+
+// What careless readers take for fields about content, and for names of files.
+
+// contentLines gives the fields that speak of content, MIME-Version among them, and what careless readers take for
+// one: a line that is no field for what stands before its name or for want of a colon, and the folded line of another
+// field.
+func (p *Part) contentLines() []Field {
+	var all []Field
+	for _, f := range p.Header.fields {
+		if f.Name != "" {
+			if contentType(f.Name) {
+				all = append(all, f)
+			}
+			if !strings.Contains(strings.TrimSuffix(f.Raw, "\n"), "\n") {
+				continue
+			}
+		}
+		rest := f.Raw
+		for first := true; rest != ""; first = false {
+			if !first || f.Name == "" {
+				if hidden, ok := hiddenField(rest); ok && !f.Is(hidden.Name) && len(all) < maxContentLines {
+					hidden.Offset = f.Offset
+					all = append(all, hidden)
+					p.defect(HiddenField, f.Offset, excerpt(hidden.Raw))
+				}
+			}
+			_, rest, _ = strings.Cut(rest, "\n")
+		}
+	}
+	return all
+}
+
+// maxContentLines is how many fields about content a part has that are read where they should not be.
+const maxContentLines = 20
+
+// hiddenField reads a field on the first line of s, after whatever is no letter, with or without a colon, and its
+// folded lines. It is one only if it says something: the lists of field names that signatures have are none.
+func hiddenField(s string) (Field, bool) {
+	line, _, _ := strings.Cut(s, "\n")
+	if len(line) < len("content-type") || strings.IndexByte(line, '-') < 0 {
+		return Field{}, false
+	}
+	t := strings.TrimLeftFunc(line, func(r rune) bool { return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z') })
+	for _, name := range []string{"Content-Type", "Content-Transfer-Encoding", "Content-Disposition"} {
+		if len(t) <= len(name) || !equalFold(t[:len(name)], name) {
+			continue
+		}
+		t = s[len(line)-len(t):]
+		value := strings.TrimLeft(t[len(name):min(len(t), maxField)], ": \t\r\n")
+		f := Field{Name: name, Raw: name + ": " + value}
+		v := readValue(f)
+		switch {
+		case name == "Content-Type":
+			return f, mediaType(v.token) || containerLike(v.token) != "" && len(v.params) > 0
+		case name == "Content-Transfer-Encoding":
+			return f, slices.Contains(transferEncodings, v.token)
+		}
+		return f, slices.ContainsFunc(v.params, func(q param) bool {
+			name, _, _ := strings.Cut(q.name, "*")
+			return name == "filename" || name == "name"
+		})
+	}
+	return Field{}, false
+}
+
+// findOtherNames gathers what some readers take for a file name for want of one: the last part of a Content-Location
+// (RFC 2557 4), a Content-Description that looks like one, and a subtype with a dot.
+func (p *Part) findOtherNames() {
+	if len(p.Names) > 0 || !p.headed("Content-Location", "Content-Description", "X-Content-Type", "X-Content-Disposition") && strings.IndexByte(p.Type, '.') < 0 {
+		return
+	}
+	add := func(s string) {
+		if s = shorten(text(strings.TrimSpace(s))); s != "" && !slices.Contains(p.OtherNames, s) && len(p.OtherNames) < maxNames {
+			p.OtherNames = append(p.OtherNames, s)
+		}
+	}
+	for _, f := range p.Header.fields {
+		switch {
+		case f.Is("X-Content-Type"), f.Is("X-Content-Disposition"):
+			p.addNamesLike(f.Body())
+		case f.Is("Content-Location"):
+			s := strings.TrimRight(f.Body(), "/")
+			if _, rest, ok := strings.Cut(s, "://"); ok {
+				_, s, _ = strings.Cut(rest, "/") // the name of a host is none of a file
+			}
+			add(s[strings.LastIndexByte(s, '/')+1:])
+		case f.Is("Content-Description"):
+			if s := DecodeWords(f.Body()); !strings.ContainsAny(s, "@ ") && !strings.HasSuffix(lowerASCII(s), ".com") {
+				add(s)
+			}
+		}
+	}
+	if _, subtype, _ := strings.Cut(p.Type, "/"); strings.IndexByte(subtype, '.') > 0 && !strings.HasPrefix(subtype, "vnd.") && !strings.HasPrefix(subtype, "prs.") && !strings.HasPrefix(subtype, "x.") {
+		add(subtype)
+	}
+}
+
+func (p *Part) headed(names ...string) bool {
+	return slices.ContainsFunc(p.Header.fields, func(f Field) bool {
+		return slices.ContainsFunc(names, f.Is)
+	})
+}
+
+// decodedValue gives the value of a field in which encoded words were decoded, against RFC 2047 5, where that is
+// another one.
+func decodedValue(f Field) (Field, bool) {
+	body := f.Body()
+	if !strings.Contains(body, "=?") {
+		return f, false
+	}
+	decoded := DecodeWords(body)
+	return Field{Name: f.Name, Raw: f.Name + ": " + decoded, Offset: f.Offset}, decoded != body
+}
+
+var foldedBlanks = strings.NewReplacer("\r\n ", "", "\r\n\t", "")
+
+// addNamesLike adds what those find who search a field for "name=" or "file=" wherever it stands.
+func (p *Part) addNamesLike(body string) {
+	lower := lowerASCII(body)
+	for at := 0; len(p.OtherNames) < maxNames; {
+		i := strings.Index(lower[at:], "e=")
+		if i < 0 {
+			return
+		}
+		before := lower[:at+i+1]
+		if at += i + len("e="); !strings.HasSuffix(before, "name") && !strings.HasSuffix(before, "file") {
+			continue
+		}
+		value := strings.TrimLeft(body[at:], " \t\"'")
+		if n := strings.IndexAny(value, "\"';"); n >= 0 {
+			value = value[:n]
+		}
+		value = text(strings.TrimSpace(value[:min(len(value), maxNameSize)]))
+		if value != "" && !slices.Contains(p.Names, value) && !slices.Contains(p.OtherNames, value) {
+			p.OtherNames = append(p.OtherNames, value)
+		}
+	}
+}

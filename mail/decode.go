@@ -184,6 +184,11 @@ func (d *base64Decoder) decode(out, in []byte, last bool) (decoded, rest []byte)
 	}
 	n, err := base64.StdEncoding.Decode(out[:cap(out)], d.clean[:whole])
 	rest = d.clean[whole:]
+	if err == nil && last && len(rest) > 0 && !d.padded && !(whole > 0 && d.clean[whole-1] == '=') && isBase64(rest) && bytes.IndexByte(rest, '=') < 0 {
+		// It ends within a group: cut off, or without the padding. Nobody makes more of that than its whole octets.
+		d.fault = d.fault || d.end && d.line > 0
+		return endGroup(out[:n], groupOf(rest), len(rest)), nil
+	}
 	if err != nil || last && len(rest) > 0 || d.padded && len(d.clean) > 0 {
 		d.fault = true
 		out, rest = d.octets(out[:0], in, last)
@@ -248,6 +253,14 @@ func (d *base64Decoder) octets(out, in []byte, last bool) (decoded, rest []byte)
 		rest = append(rest, alphabet[group>>(6*i)&63])
 	}
 	return out, rest
+}
+
+// groupOf gives the bits of fewer than four characters.
+func groupOf(chars []byte) (group uint32) {
+	for _, c := range chars {
+		group = group<<6 | uint32(base64Value[c])
+	}
+	return group
 }
 
 // isBase64 reports whether a line has nothing but base64 and blanks.

@@ -58,21 +58,18 @@ func (x *exam) endsIn(extensions ...string) bool {
 
 // textBodies finds the parts that mail clients show as the text of the message: plain or HTML text that
 // is no attachment and has no name, the first of its type in its multipart. The second one may be shown
-// too, but no client can be relied upon for it.
+// too, but no client can be relied upon for it. AMP for Email is HTML of which only the clients that know it
+// show anything, and by rules of their own; it stands beside other alternatives.
 func textBodies(root *mail.Part) map[*mail.Part]bool {
 	bodies := map[*mail.Part]bool{}
 	if isBody(root) {
 		bodies[root] = true
 	}
 	root.Walk(func(p *mail.Part) bool {
-		var plain, html bool
+		seen := map[string]bool{}
 		for _, child := range p.Children {
-			seen := &plain
-			if child.Type == "text/html" {
-				seen = &html
-			}
-			if !*seen && isBody(child) {
-				*seen, bodies[child] = true, true
+			if !seen[child.Type] && isBody(child) {
+				seen[child.Type], bodies[child] = true, true
 			}
 		}
 		return true
@@ -80,8 +77,12 @@ func textBodies(root *mail.Part) map[*mail.Part]bool {
 	return bodies
 }
 
+// ampHTML is the type of AMP for Email.
+const ampHTML = "text/x-amp-html"
+
 func isBody(p *mail.Part) bool {
-	return p.IsLeaf() && (p.Type == "text/plain" || p.Type == "text/html") && len(p.Types) == 1 && len(p.Names) == 0 &&
+	amp := p.Type == ampHTML && p.Parent != nil && p.Parent.Type == "multipart/alternative"
+	return p.IsLeaf() && (p.Type == "text/plain" || p.Type == "text/html" || amp) && len(p.Types) == 1 && len(p.Names) == 0 &&
 		// RFC 2183 2.8: a disposition that is not known is to be treated as attachment.
 		(p.Disposition == "" || p.Disposition == "inline") &&
 		// A broken type is read as text here and as a file elsewhere; of two fields another reader may take the other.

@@ -213,7 +213,7 @@ func (l *look) openText(x *exam) error {
 		return err
 	}
 	if x.body {
-		if x.declares("text/html") {
+		if x.declares("text/html", ampHTML) {
 			if err := l.walk(x, markup.WalkBody, x.file, true); err != nil {
 				return err
 			}

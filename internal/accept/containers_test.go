@@ -66,7 +66,6 @@ var expectations = []expectation{
 
 	{"corkami-minimal-types/arj.arj", "UNREADABLE"},
 	{"corkami-minimal-types/*.xar", "UNREADABLE"},
-	{"corkami-minimal-types/rar14.rar", "UNREADABLE"}, // of RAR 1.4
 	{"corkami-minimal-types/iso.iso", "DISK_IMAGE"},
 	{"corkami-minimal-types/java.class", "EXECUTABLE"},
 	{"corkami-minimal-types/html.htm", "ACTIVE_HTML"},

@@ -33,7 +33,7 @@ var readings = []reading{
 }
 
 // worth is how often the octets of a document may be read as digits altogether.
-const worth = 5
+const worth = 4
 
 // digits reads the octets of an object. It ends with the object's group.
 type digits struct {

@@ -199,6 +199,9 @@ func (w *walker) data(kind string) error {
 		if i > 0 && !(first.grouped || r.drop && first.escaped || !r.stand && first.stood) {
 			continue
 		}
+		if w.decoded > worth*w.f.Size() {
+			return w.t.Sign(archive.Bomb, "objects within objects that would be read more than %d times", worth)
+		}
 		d := &digits{s: newScanner(w.ctx, w.f, pos), reading: r, size: w.f.Size(), uc: w.uc, half: -1}
 		f, stop, err := w.spool(d)
 		if w.decoded += d.s.pos - pos; err != nil || f == nil {
@@ -248,12 +251,8 @@ func (w *walker) once(o *found, kind string, seen map[[32]byte]bool) error {
 	return w.found(o, kind)
 }
 
-// spool reads the octets of an object; stop says that the budget ended it, and that the sign is given. There is no
-// file where so much was read that no more is.
+// spool reads the octets of an object; stop says that the budget ended it, and that the sign is given.
 func (w *walker) spool(d *digits) (f *archive.File, stop bool, err error) {
-	if w.decoded > worth*w.f.Size() {
-		return nil, false, w.t.Sign(archive.Bomb, "objects within objects that would be read more than %d times", worth)
-	}
 	f, problem, err := archive.Spool(w.ctx, d, w.b)
 	if err != nil {
 		return nil, false, err

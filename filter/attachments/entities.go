@@ -254,7 +254,7 @@ func (l *look) openAs(x *exam, file *archive.File, encoding string) error {
 const (
 	minRun   = 200      // characters of base64 that are decoded
 	maxRuns  = 1000     // of one file
-	runLimit = 16 << 20 // octets of a file that are searched
+	runLimit = 32 << 20 // octets of a file that are searched
 )
 
 // openRuns looks at base64 that stands anywhere in HTML: in a comment, an attribute, a text of its own. A script can

@@ -98,20 +98,47 @@ func (l *look) openEntity(x *exam, f *archive.File, at int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	header := headerLength(behind)
+	header, ended := headerLength(behind)
 	head := entityFields(append(linesBefore(before), bytes.Split(behind[:header], []byte("\n"))...))
-	body := at + int64(header)
-	end, err := l.entityEnd(f, body)
-	if err != nil || end == body {
-		return body, err
+	starts := []int64{at + int64(header)}
+	if !ended {
+		// Some go on to the blank line, whatever stands before it.
+		if blank, ok := blankLine(behind[header:]); ok {
+			starts = append(starts, starts[0]+int64(blank))
+		}
 	}
-	return body, l.nested(x, head+"\r\n", f.Section(body, end-body).Reader(), true)
+	for _, body := range starts {
+		end, err := l.entityEnd(f, body)
+		if err != nil {
+			return 0, err
+		}
+		if end > body {
+			if err := l.nested(x, head+"\r\n", f.Section(body, end-body).Reader(), true); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return starts[0], nil
+}
+
+// blankLine finds what stands behind the first blank line.
+func blankLine(b []byte) (end int, ok bool) {
+	for end < len(b) {
+		n := bytes.IndexByte(b[end:], '\n') + 1
+		if n == 0 {
+			return 0, false
+		}
+		blank := len(bytes.TrimSpace(b[end:end+n])) == 0
+		if end += n; blank {
+			return end, true
+		}
+	}
+	return 0, false
 }
 
 // headerLength gives the length of a header that b begins with: up to and with a blank line, or up to a line that is
-// neither a field nor folded.
-func headerLength(b []byte) int {
-	at := 0
+// neither a field nor folded; ended says which.
+func headerLength(b []byte) (at int, ended bool) {
 	for at < len(b) {
 		n := bytes.IndexByte(b[at:], '\n') + 1
 		if n == 0 {
@@ -120,13 +147,13 @@ func headerLength(b []byte) int {
 		line := bytes.TrimLeft(b[at:at+n], ">")
 		switch name, _, field := bytes.Cut(line, []byte(":")); {
 		case len(bytes.TrimSpace(line)) == 0:
-			return at + n
+			return at + n, true
 		case at > 0 && line[0] != ' ' && line[0] != '\t' && (!field || bytes.ContainsAny(bytes.TrimSpace(name), " \t")):
-			return at
+			return at, false
 		}
 		at += n
 	}
-	return at
+	return at, true
 }
 
 // linesBefore gives the lines before a field that may belong to its header, up to one that begins like a delimiter.

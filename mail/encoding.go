@@ -6,7 +6,7 @@ import (
 )
 
 // readEncoding reads a Content-Transfer-Encoding field (RFC 2045 6.1). Several fields, or one that is more than a
-// token, have several readings. Which of them the body is decoded by, settleEncoding says.
+// token, have several readings. Which of them the body is decoded by, encoding says.
 func (p *Part) readEncoding(f Field) {
 	body := f.Body()
 	v := parseValue(body, true)

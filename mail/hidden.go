@@ -11,7 +11,7 @@ import (
 // one: a line that is no field for what stands before its name or for want of a colon, and the folded line of another
 // field.
 func (p *Part) contentLines() []Field {
-	var all []Field
+	all := make([]Field, 0, 4)
 	for _, f := range p.Header.fields {
 		if f.Name != "" {
 			if contentType(f.Name) {
@@ -119,6 +119,18 @@ func decodedValue(f Field) (Field, bool) {
 }
 
 var foldedBlanks = strings.NewReplacer("\r\n ", "", "\r\n\t", "")
+
+// foldInQuotes reports whether a field is folded within a quoted string, as far as the marks tell.
+func foldInQuotes(raw string) bool {
+	quotes := 0
+	for line := range strings.Lines(raw) {
+		if quotes%2 == 1 {
+			return true
+		}
+		quotes += strings.Count(line, "\"")
+	}
+	return false
+}
 
 // addNamesLike adds what those find who search a field for "name=" or "file=" wherever it stands.
 func (p *Part) addNamesLike(body string) {

@@ -362,10 +362,12 @@ func (x *indexer) lookup(line []byte) delimiterLine {
 	}
 	if len(name) <= maxBoundary+2 {
 		if x.bounds[string(name)] > 0 {
-			return delimiterLine{level: x.level(string(name)), boundary: string(name), blanks: blanks}
+			level, boundary := x.level(string(name))
+			return delimiterLine{level: level, boundary: boundary, blanks: blanks}
 		}
 		if name, ok := bytes.CutSuffix(name, dashLine[2:]); ok && x.bounds[string(name)] > 0 {
-			return delimiterLine{level: x.level(string(name)), boundary: string(name), closes: true, blanks: blanks}
+			level, boundary := x.level(string(name))
+			return delimiterLine{level: level, boundary: boundary, closes: true, blanks: blanks}
 		}
 	}
 	longest := ""
@@ -380,24 +382,27 @@ func (x *indexer) lookup(line []byte) delimiterLine {
 		return none
 	}
 	rest := name[len(longest):]
-	return delimiterLine{level: x.level(longest), boundary: longest, closes: bytes.HasPrefix(rest, dashLine[2:]), junk: true}
+	level, _ := x.level(longest)
+	return delimiterLine{level: level, boundary: longest, closes: bytes.HasPrefix(rest, dashLine[2:]), junk: true}
 }
 
-// level finds the innermost multipart with a boundary, of those not yet closed if there is one.
-func (x *indexer) level(boundary string) int {
-	found := -1
+// level finds the innermost multipart with a boundary, of those not yet closed if there is one, and its own copy of
+// the boundary.
+func (x *indexer) level(boundary string) (found int, own string) {
+	found = -1
 	for i := len(x.open) - 1; i >= 0; i-- {
-		if !slices.Contains(x.open[i].boundaries, boundary) {
+		k := slices.Index(x.open[i].boundaries, boundary)
+		if k < 0 {
 			continue
 		}
-		if !x.open[i].closed {
-			return i
+		if found < 0 || !x.open[i].closed {
+			found, own = i, x.open[i].boundaries[k]
 		}
-		if found < 0 {
-			found = i
+		if !x.open[i].closed {
+			break
 		}
 	}
-	return found
+	return found, own
 }
 
 func isMultipart(mediaType string) bool { return strings.HasPrefix(mediaType, "multipart/") }

@@ -28,9 +28,10 @@ func (p *Part) describe() {
 		switch {
 		case f.Is("Content-Type"):
 			v := readValue(f)
-			params = append(params, v.params...)
-			if types++; types == 2 {
-				defer func() { p.addNamesOf(attributes(params)) }() // of one name in two fields, too
+			if types++; types == 1 {
+				params = v.params
+			} else {
+				params = slices.Concat(params, v.params)
 			}
 			p.contentType(f, v)
 			p.addNames(f, v)
@@ -52,6 +53,9 @@ func (p *Part) describe() {
 		if len(f.Raw) > maxField && contentField(f.Name) {
 			p.defect(LongField, f.Offset, f.Name)
 		}
+	}
+	if types > 1 {
+		p.addNamesOf(attributes(params)) // one name in two fields
 	}
 	p.settleType()
 	if len(dispositions) > 0 {
@@ -274,7 +278,7 @@ func mediaType(s string) bool {
 func (p *Part) addNames(f Field, v *structured) {
 	p.addNamesOf(v.attrs)
 	p.addNamesLike(v.body)
-	if i := strings.IndexByte(f.Raw, '\n'); i >= 0 && i < len(f.Raw)-1 {
+	if foldInQuotes(f.Raw) {
 		// A fold within a quoted name: some take out the blanks with it.
 		p.addNamesLike(foldedBlanks.Replace(f.Raw[strings.IndexByte(f.Raw, ':')+1:]))
 	}

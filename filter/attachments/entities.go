@@ -3,6 +3,7 @@ package attachments
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/postern-mail/postern/internal/archive"
@@ -12,17 +13,23 @@ import (
 // Some readers find the parts of a mail in any text: they go by the fields, wherever these stand. Bounces that quote a
 // message as text have such parts, and so has what somebody hides behind a structure that the index does not see.
 // Whatever looks like a field about content in a text is taken for one: the lines around it are the header, and what
-// follows them is the body, up to a line that begins like a delimiter.
+// follows them is the body, up to a line that begins like a delimiter or another message. Texts about mail and logs are
+// full of such fields: only those count that say of an encoding, or of a name.
 
 const (
 	maxEntities   = 2000    // in all texts of one message
 	entityHeader  = 4 << 10 // octets before and behind the field that may be its header
+	entityLines   = 30      // lines before the field that may be of its header
+	entityPlain   = 1 << 10 // octets of a body that is not encoded: its name is what counts
 	entityMarker  = "content-"
 	entityScanned = 256 << 10 // octets that are searched at a time
 )
 
-// openEntities looks for parts of a mail in a text.
+// openEntities looks for parts of a mail in a text. What is but a guess itself is part of a text that is searched.
 func (l *look) openEntities(x *exam, f *archive.File) error {
+	if l.guessing > 0 && (x.part == nil || !x.part.Encoded()) {
+		return nil
+	}
 	buf := make([]byte, min(f.Size(), entityScanned))
 	for at := int64(0); at < f.Size(); {
 		if err := l.ctx.Err(); err != nil {
@@ -32,28 +39,31 @@ func (l *look) openEntities(x *exam, f *archive.File) error {
 		if err != nil && err != io.EOF {
 			return err
 		}
-		if n < len(entityMarker) {
-			return nil
+		window, next := buf[:n], max(n-entityHeader, 1)
+		if at+int64(n) >= f.Size() {
+			next = n
 		}
-		i := indexFold(buf[:n], entityMarker)
-		if i < 0 {
-			at += int64(n - len(entityMarker) + 1)
-			continue
+		for from := 0; ; {
+			i := indexFold(window[from:], entityMarker)
+			if i < 0 || from+i >= next {
+				break
+			}
+			i += from
+			from = i + len(entityMarker)
+			if !entityField(window, i) {
+				continue
+			}
+			body, err := l.openEntity(x, f, at, window, i)
+			if err != nil {
+				return err
+			}
+			if l.entities > maxEntities {
+				x.addInner(l.classHit(unreadable, "more parts of mails in texts than are looked at"))
+				return nil
+			}
+			from = min(max(from, body), len(window))
 		}
-		start := at + int64(i)
-		at = start + int64(len(entityMarker))
-		if !entityField(buf[:n], i) {
-			continue
-		}
-		if l.entities++; l.entities > maxEntities {
-			x.addInner(l.classHit(unreadable, "more parts of mails in texts than are looked at"))
-			return nil
-		}
-		body, err := l.openEntity(x, f, start)
-		if err != nil {
-			return err
-		}
-		at = max(at, body)
+		at += int64(next)
 	}
 	return nil
 }
@@ -87,38 +97,48 @@ func indexFold(b []byte, s string) int {
 	return -1
 }
 
-// openEntity looks at the part of which a field stands at that offset, and gives the offset of its body.
-func (l *look) openEntity(x *exam, f *archive.File, at int64) (int64, error) {
-	from := max(0, at-entityHeader)
-	before, err := f.Section(from, at-from).Head(int(at - from))
-	if err != nil {
-		return 0, err
-	}
-	behind, err := f.Section(at, entityHeader).Head(entityHeader)
-	if err != nil {
-		return 0, err
-	}
+// openEntity looks at the part of which a field stands at i in a window of the file, which begins at that offset. It
+// gives the place of the body in the window.
+func (l *look) openEntity(x *exam, f *archive.File, at int64, window []byte, i int) (body int, err error) {
+	behind := window[i:min(len(window), i+entityHeader)]
 	header, ended := headerLength(behind)
-	head := entityFields(append(linesBefore(before), bytes.Split(behind[:header], []byte("\n"))...))
-	starts := []int64{at + int64(header)}
+	body = i + header
+	head := entityFields(append(linesBefore(window[max(0, i-entityHeader):i]), bytes.Split(behind[:header], []byte("\n"))...))
+	encoded, named := saysOf(head)
+	if !encoded && !named {
+		return body, nil
+	}
+	l.entities++
+	starts := []int64{at + int64(body)}
 	if !ended {
 		// Some go on to the blank line, whatever stands before it.
 		if blank, ok := blankLine(behind[header:]); ok {
 			starts = append(starts, starts[0]+int64(blank))
 		}
 	}
-	for _, body := range starts {
-		end, err := l.entityEnd(f, body)
-		if err != nil {
-			return 0, err
+	for _, start := range starts {
+		end := min(f.Size(), start+entityPlain)
+		if encoded {
+			if end, err = l.entityEnd(f, start); err != nil {
+				return 0, err
+			}
 		}
-		if end > body {
-			if err := l.nested(x, head+"\r\n", f.Section(body, end-body).Reader(), true); err != nil {
+		if end > start {
+			if err := l.nested(x, head+"\r\n", f.Section(start, end-start).Reader(), guessed); err != nil {
 				return 0, err
 			}
 		}
 	}
-	return starts[0], nil
+	return body, nil
+}
+
+// saysOf reports whether a header says that the body is encoded, or gives it a name.
+func saysOf(head string) (encoded, named bool) {
+	head = strings.ToLower(head)
+	for _, e := range []string{"base64", "base-64", "quoted", "uu"} {
+		encoded = encoded || strings.Contains(head, e)
+	}
+	return encoded, strings.Contains(head, "name") || strings.Contains(head, "file")
 }
 
 // blankLine finds what stands behind the first blank line.
@@ -158,15 +178,18 @@ func headerLength(b []byte) (at int, ended bool) {
 
 // linesBefore gives the lines before a field that may belong to its header, up to one that begins like a delimiter.
 // The last of them may be the beginning of the field's own line.
-func linesBefore(b []byte) [][]byte {
-	lines := bytes.Split(b, []byte("\n"))
-	for i := len(lines) - 1; i >= 0; i-- {
-		if bytes.HasPrefix(lines[i], []byte("--")) {
-			lines = lines[i+1:]
+func linesBefore(b []byte) (lines [][]byte) {
+	b = b[:bytes.LastIndexByte(b, '\n')+1]
+	for len(b) > 0 && len(lines) < entityLines {
+		from := bytes.LastIndexByte(b[:len(b)-1], '\n') + 1
+		if bytes.HasPrefix(b[from:], []byte("--")) {
 			break
 		}
+		lines = append(lines, b[from:len(b)-1])
+		b = b[:from]
 	}
-	return lines[:max(0, len(lines)-1)]
+	slices.Reverse(lines)
+	return lines
 }
 
 // entityFields makes a header of what looks like fields about content in some lines, and their folded lines.
@@ -193,7 +216,7 @@ func entityFields(lines [][]byte) string {
 // entityEnd finds where the body at that offset ends.
 func (l *look) entityEnd(f *archive.File, at int64) (int64, error) {
 	buf := make([]byte, min(f.Size()-at, entityScanned))
-	delimiter := []byte("\n--")
+	const longest = len("\nFrom ")
 	for off := at; off < f.Size(); {
 		if err := l.ctx.Err(); err != nil {
 			return 0, err
@@ -202,13 +225,19 @@ func (l *look) entityEnd(f *archive.File, at int64) (int64, error) {
 		if err != nil && err != io.EOF {
 			return 0, err
 		}
-		if i := bytes.Index(buf[:n], delimiter); i >= 0 {
-			return off + int64(i), nil
+		end := -1
+		for _, mark := range []string{"\n--", "\nFrom "} {
+			if i := bytes.Index(buf[:n], []byte(mark)); i >= 0 && (end < 0 || i < end) {
+				end = i
+			}
 		}
-		if n < len(delimiter) || off+int64(n) >= f.Size() {
+		if end >= 0 {
+			return off + int64(end), nil
+		}
+		if n < longest || off+int64(n) >= f.Size() {
 			break
 		}
-		off += int64(n - len(delimiter) + 1)
+		off += int64(n - longest + 1)
 	}
 	return f.Size(), nil
 }

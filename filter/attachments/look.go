@@ -23,7 +23,8 @@ type look struct {
 	budget *archive.Budget
 	files  int // files that were looked at inside of others
 
-	entities int // parts of mails that were looked for in texts
+	entities int // parts of mails that were found in texts
+	guessing int // how many guesses the one is inside of that is looked at
 }
 
 func (c *checker) newLook(ctx context.Context, size int64) *look {

@@ -28,6 +28,15 @@ func encodedWhole(p *mail.Part) bool {
 	return p.IsLeaf() && (p.Has(mail.EncodedMessage) || p.Has(mail.EncodedMultipart))
 }
 
+// certainty is how sure it is that a file is a message.
+type certainty uint8
+
+const (
+	declared certainty = iota // by its type or name
+	shaped                    // by its content: it may be the header of one, or a text about mail
+	guessed                   // it is a piece of a text that some readers take for one
+)
+
 // openMessage looks through a message that is a file.
 func (l *look) openMessage(x *exam) error {
 	if x.endsIn("mht", "mhtml", "doc", "xls") {
@@ -36,9 +45,22 @@ func (l *look) openMessage(x *exam) error {
 			return err
 		}
 	}
-	// What merely looks like a message may be the header of one, or a text about mail.
-	return l.nested(x, "", x.file.Reader(), !x.isMessage())
+	sure := shaped
+	if x.isMessage() {
+		sure = declared
+	}
+	head, err := x.file.Head(len(mbox))
+	if err != nil {
+		return err
+	}
+	if string(head) == mbox {
+		sure = guessed // many messages, which are searched as a text; as one it has more parts than any
+	}
+	return l.nested(x, "", x.file.Reader(), sure)
 }
+
+// mbox begins a file of many messages (RFC 4155).
+const mbox = "From "
 
 // readEncoded looks through an encoded message or multipart: clients that do not decode it take the octets as they
 // are.
@@ -47,21 +69,27 @@ func (l *look) readEncoded(x *exam) error {
 	if !strings.HasPrefix(x.part.Type, "message/") {
 		head = "Content-Type: " + x.part.Header.Get("Content-Type") + "\r\n\r\n"
 	}
-	if err := l.nested(x, head, x.file.Reader(), true); err != nil {
+	if err := l.nested(x, head, x.file.Reader(), shaped); err != nil {
 		return err
 	}
-	return l.nested(x, head, x.part.RawBody(), true)
+	return l.nested(x, head, x.part.RawBody(), shaped)
 }
 
 // nested examines a message that consists of head and what r gives, and adds what is bad in it to the reasons of the
-// file. Where it is but a guess that there is a message, only that counts which was found in it, not that it has
-// several readings.
-func (l *look) nested(x *exam, head string, r io.Reader, guess bool) error {
+// file. Unless somebody says that it is a message, it does not count that it has several readings; where it is but a
+// guess, only that counts which was found in it.
+func (l *look) nested(x *exam, head string, r io.Reader, sure certainty) error {
 	if err := l.budget.Enter(); err != nil {
-		x.addInner(l.spent(err))
+		if sure != guessed {
+			x.addInner(l.spent(err))
+		}
 		return nil
 	}
 	defer l.budget.Leave()
+	if sure == guessed {
+		l.guessing++
+		defer func() { l.guessing-- }()
+	}
 	in := mail.NewIngest(mail.IngestOptions{Dir: l.limits.Dir})
 	if _, err := io.Copy(in, contextReader{l.ctx, io.MultiReader(strings.NewReader(head), r)}); err != nil {
 		in.Abort()
@@ -87,11 +115,11 @@ func (l *look) nested(x *exam, head string, r io.Reader, guess bool) error {
 		return err
 	}
 	for _, inner := range exams {
-		if inner.ambiguous != "" && l.ambiguous != passAmbiguous && !guess {
+		if inner.ambiguous != "" && l.ambiguous != passAmbiguous && sure == declared {
 			x.addInner(l.classHit(unreadable, fmt.Sprintf("inside it, %s can be read in several ways: %s", inner.label(), inner.ambiguous)))
 		}
 		for _, h := range slices.Concat(inner.hits, inner.outside) {
-			if guess && h.class == unreadable && !h.limit {
+			if sure == guessed && (h.class == unreadable || h.class == bomb && h.limit) || sure == shaped && h.class == unreadable && !h.limit {
 				continue
 			}
 			h.why = fmt.Sprintf("inside it, %s: %s", inner.label(), h.why)

@@ -71,7 +71,7 @@ func (l *look) openEntities(x *exam, f *archive.File) error {
 // entityField reports whether a field about content begins a line at that place.
 func entityField(b []byte, at int) bool {
 	line := b[bytes.LastIndexByte(b[:at], '\n')+1 : at]
-	if len(bytes.TrimLeft(line, " \t>")) > 0 {
+	if len(bytes.TrimLeft(line, " \t")) > 0 {
 		return false
 	}
 	for _, name := range []string{"content-transfer-encoding", "content-type", "content-disposition"} {
@@ -164,7 +164,7 @@ func headerLength(b []byte) (at int, ended bool) {
 		if n == 0 {
 			n = len(b) - at
 		}
-		line := bytes.TrimLeft(b[at:at+n], ">")
+		line := b[at : at+n]
 		switch name, _, field := bytes.Cut(line, []byte(":")); {
 		case len(bytes.TrimSpace(line)) == 0:
 			return at + n, true
@@ -197,7 +197,7 @@ func entityFields(lines [][]byte) string {
 	var b strings.Builder
 	inside := false
 	for _, line := range lines {
-		t := bytes.TrimLeft(bytes.TrimRight(line, "\r"), " \t>")
+		t := bytes.TrimLeft(bytes.TrimRight(line, "\r"), " \t")
 		switch {
 		case len(t) > 8 && strings.EqualFold(string(t[:8]), "content-"):
 			inside = true

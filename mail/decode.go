@@ -220,13 +220,18 @@ func (d *base64Decoder) started() bool { return len(d.clean) > 0 || d.padded }
 // octets decodes the block octet by octet.
 func (d *base64Decoder) octets(out, in []byte, last bool) (decoded, rest []byte) {
 	var group uint32
-	n := 0
+	n, behind := 0, -1
 	for len(in) > 0 {
 		line := cutLine(in)
 		in = in[len(line):]
-		if d.padded && !isBase64(line) {
-			d.done = true
-			break
+		if !isBase64(line) {
+			if behind < 0 {
+				behind = behindBase64(in)
+			}
+			if d.padded || n == 0 && len(out) > 0 && len(in) <= behind && bytes.IndexByte(bytes.TrimSpace(line), ' ') > 0 {
+				d.done = true
+				break
+			}
 		}
 		for _, c := range line {
 			v := base64Value[c]
@@ -253,6 +258,20 @@ func (d *base64Decoder) octets(out, in []byte, last bool) (decoded, rest []byte)
 		rest = append(rest, alphabet[group>>(6*i)&63])
 	}
 	return out, rest
+}
+
+// behindBase64 gives how many octets of a block lie behind its last line of base64: a text that somebody appended, if
+// there is any.
+func behindBase64(block []byte) int {
+	behind := len(block)
+	for at, left := 0, block; len(left) > 0; {
+		line := cutLine(left)
+		left, at = left[len(line):], at+len(line)
+		if t := bytes.TrimSpace(line); len(t) >= 16 && isBase64(t) {
+			behind = len(block) - at
+		}
+	}
+	return behind
 }
 
 // groupOf gives the bits of fewer than four characters.

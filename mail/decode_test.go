@@ -144,3 +144,20 @@ func BenchmarkDecodeBase64(b *testing.B) {
 		io.Copy(io.Discard, decodeBody(io.NewSectionReader(bytes.NewReader(body), 0, int64(len(body))), "base64"))
 	}
 }
+
+// What a list appends to an encoded text is none of it, with padding and without.
+func TestDecodeFooter(t *testing.T) {
+	const footer = "\r\n_______\r\nUsers mailing list\r\nhttp://list.example.org/options x\r\n"
+	for _, body := range []string{"SGVsbG8sIHdvcmxkISEhISE=", "SGVsbG8sIHdvcmxkISEhISEh"} {
+		d := decodeBody(io.NewSectionReader(strings.NewReader(body+footer), 0, int64(len(body+footer))), "base64")
+		got, err := io.ReadAll(d)
+		if err != nil || !strings.HasPrefix(string(got), "Hello, world!") || len(got) > 24 || d.Malformed() != BadBase64 {
+			t.Errorf("%s: %q %v %s", body, got, err, d.Malformed())
+		}
+	}
+	lines := strings.Repeat("a b\r\n", 1<<18)
+	d := decodeBody(io.NewSectionReader(strings.NewReader("QUJD\r\n"+lines), 0, int64(6+len(lines))), "base64")
+	if _, err := io.Copy(io.Discard, d); err != nil {
+		t.Fatal(err)
+	}
+}

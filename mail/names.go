@@ -314,6 +314,9 @@ func (p *Part) addName(s string) {
 		// RFC 2047 5: an encoded word must not stand in a parameter. Every second client sends them.
 		p.defect(EncodedParameter, p.Offset, "")
 		p.addWords(s)
+		if i := strings.LastIndex(s, "=?"); !strings.Contains(s[i:], "?=") {
+			p.addWords(s + "?=") // a word without its end, which some decode
+		}
 	}
 	p.addOne(s)
 }

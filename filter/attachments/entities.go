@@ -17,10 +17,10 @@ import (
 // full of such fields: only those count that say of an encoding, or of a name.
 
 const (
-	maxEntities   = 2000    // in all texts of one message
-	entityHeader  = 4 << 10 // octets before and behind the field that may be its header
-	entityLines   = 30      // lines before the field that may be of its header
-	entityPlain   = 1 << 10 // octets of a body that is not encoded: its name is what counts
+	maxEntities   = 2000     // in all texts of one message
+	entityHeader  = 32 << 10 // octets before and behind the field that may be its header
+	entityLines   = 30       // lines before the field that may be of its header
+	entityPlain   = 1 << 10  // octets of a body that is not encoded: its name is what counts
 	entityMarker  = "content-"
 	entityScanned = 256 << 10 // octets that are searched at a time
 )

@@ -107,12 +107,26 @@ func (s *scanner) dash(off int64) (at int64, line []byte, err error) {
 			return 0, cutLine(b), err
 		}
 	}
-	at, err = s.find(dashLine, max(off-2, 0), s.size)
-	if at < 0 || err != nil {
-		return -1, nil, err
+	// Two hyphens are searched for and not the line end before them, of which an encoded body has far more.
+	for {
+		at, err = s.find(dashLine[2:], off, s.size)
+		if at < 0 || err != nil {
+			return -1, nil, err
+		}
+		before, err := s.peek(max(at-2, 0), min(at, 2))
+		if err != nil {
+			return -1, nil, err
+		}
+		if string(before) == "\r\n" {
+			b, err := s.peek(at, maxLine)
+			return at, cutLine(b), err
+		}
+		end, err := s.find(dashLine[1:2], at, s.size)
+		if end < 0 || err != nil {
+			return -1, nil, err
+		}
+		off = end + 1
 	}
-	b, err := s.peek(at+2, maxLine)
-	return at + 2, cutLine(b), err
 }
 
 func cutLine(b []byte) []byte {

@@ -24,7 +24,9 @@ func (f Field) Body() string {
 	s = trimLine(s)
 	if strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0 {
 		// RFC 5322 2.2.3: unfolding removes the CRLF and leaves the white space after it.
-		s = unfolder.Replace(s)
+		if s = strings.ReplaceAll(s, "\r\n", ""); strings.ContainsAny(s, "\r\n") {
+			s = unfolder.Replace(s) // of a content that was not made canonical
+		}
 	}
 	return s
 }

@@ -101,3 +101,13 @@ func TestSection(t *testing.T) {
 		}
 	}
 }
+
+// A disk that takes nothing is no fault of the content: there is no file then, and an error, never a short one.
+func TestSpoolDisk(t *testing.T) {
+	b := NewBudget(Limits{Dir: t.TempDir() + "/missing"}, 1)
+	f, problem, err := Spool(context.Background(), bytes.NewReader(make([]byte, memory+1)), b)
+	var path *os.PathError
+	if f != nil || problem != nil || !errors.As(err, &path) {
+		t.Fatal(f, problem, err)
+	}
+}

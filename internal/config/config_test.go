@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -315,13 +316,9 @@ func TestBad(t *testing.T) {
 
 // TestDesign reads the configuration of the design: whatever it refuses is refused as not yet built.
 func TestDesign(t *testing.T) {
-	const design = "../../../shared/DESIGN.md"
-	text, err := os.ReadFile(design)
+	text, err := os.ReadFile(peertest.Shared(t, "DESIGN.md"))
 	if err != nil {
-		if os.Getenv("POSTERN_SHARED") == "required" {
-			t.Fatal(err)
-		}
-		t.Skip("the design is not here: ", err)
+		t.Fatal(err)
 	}
 	_, text, _ = bytes.Cut(text, []byte("## The configuration (contract)"))
 	_, text, _ = bytes.Cut(text, []byte("```yaml\n"))

@@ -106,13 +106,16 @@ func (f Func) Check(ctx context.Context, in *Input) (Result, error) { return f(c
 
 // Result is what a filter found, and what it proposes. The zero Result says nothing against the message.
 type Result struct {
-	Findings []Finding   // what was found; scored by the policy
-	Propose  Action      // the action that the filter's own configuration asks for; Continue proposes nothing
-	Reply    *mail.Reply // the reply for Defer and Reject; nil for a general one
-	Hold     bool        // of a proposal before the rcpt phase: answer it at each RCPT, where exemptions are known
-	Edits    []mail.Edit // changes to the content, data phase only; never carried out by the filter itself
-	Rebuild  bool        // parts that readers may read differently are to be serialised anew (mail.Rewrite), data phase only
-	Facts    []Fact      // what other filters, the Authentication-Results field and the record may use
+	Findings []Finding // what was found; scored by the policy
+	Propose  Action    // the action that the filter's own configuration asks for; Continue proposes nothing
+	// Aggravated is proposed as well where the score reaches the policy's lowest threshold without the findings
+	// of this stage: for evidence that is not to weigh so much alone.
+	Aggravated Action
+	Reply      *mail.Reply // the reply for Defer and Reject; nil for a general one
+	Hold       bool        // of a proposal before the rcpt phase: answer it at each RCPT, where exemptions are known
+	Edits      []mail.Edit // changes to the content, data phase only; never carried out by the filter itself
+	Rebuild    bool        // parts that readers may read differently are to be serialised anew (mail.Rewrite), data phase only
+	Facts      []Fact      // what other filters, the Authentication-Results field and the record may use
 }
 
 // Finding is one thing found. Its score is the weight of its symbol times its strength.
@@ -154,6 +157,7 @@ type Env struct {
 	Name       string            // name of the stage
 	Hostname   string            // the gateway's own name
 	Postmaster string            // whom people may ask
+	Stages     []string          // names of all stages of the configuration, this one among them
 	Ours       func(string) bool // whether a domain (A-labels, lower case) is one that we take mail for
 	DNS        Resolver          // the gateway's resolver; never nil
 	Log        *slog.Logger      // never nil

@@ -187,7 +187,7 @@ func (c *call) settle(e ending) {
 }
 
 func outcomeOf(res *filter.Result) Outcome {
-	if len(res.Findings) > 0 || len(res.Edits) > 0 || res.Propose != filter.Continue {
+	if len(res.Findings) > 0 || len(res.Edits) > 0 || max(res.Propose, res.Aggravated) != filter.Continue {
 		return Match
 	}
 	return Pass
@@ -197,8 +197,8 @@ func outcomeOf(res *filter.Result) Outcome {
 // a symbol that nobody declared would score nothing, a strength that is no number would reach no
 // threshold, and a fact of another's name would speak for that other.
 func checkResult(st *Stage, ph filter.Phase, res *filter.Result) error {
-	if res.Propose > filter.Reject {
-		return fmt.Errorf("%w: %s proposes action %d", ErrResult, st.Name, res.Propose)
+	if a := max(res.Propose, res.Aggravated); a > filter.Reject {
+		return fmt.Errorf("%w: %s proposes action %d", ErrResult, st.Name, a)
 	}
 	if len(res.Edits) > 0 && ph != filter.Data {
 		return fmt.Errorf("%w: %s has edits in the %s phase", ErrResult, st.Name, ph)

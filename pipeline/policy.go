@@ -151,7 +151,10 @@ func (p *Policy) rule(rs Reports, fs []StageFinding, all bool) ruling {
 			best = best.or(p.failure(r))
 		case p.exempt && r.Result.Hold:
 		default:
-			best = best.or(p.proposal(r))
+			best = best.or(p.proposal(r, r.Result.Propose))
+			if r.Result.Aggravated > r.Result.Propose && p.suspect(fs, r.Stage, all) {
+				best = best.or(p.proposal(r, r.Result.Aggravated))
+			}
 		}
 	}
 	if !p.exempt {
@@ -192,9 +195,19 @@ func (p *Policy) failure(r *Report) ruling {
 	return out
 }
 
-// proposal is what the result of a stage asks for.
-func (p *Policy) proposal(r *Report) ruling {
-	out := ruling{action: min(r.Result.Propose, filter.Reject), held: r.Result.Hold}
+// suspect reports whether the score reaches the lowest threshold without the findings of a stage.
+func (p *Policy) suspect(fs []StageFinding, stage string, all bool) bool {
+	t := lowest(p)
+	if t == nil || p.exempt {
+		return false
+	}
+	others := slices.DeleteFunc(slices.Clone(fs), func(f StageFinding) bool { return f.Stage == stage })
+	return total(others, all) >= *t
+}
+
+// proposal is what the result of a stage asks for with the action a.
+func (p *Policy) proposal(r *Report, a filter.Action) ruling {
+	out := ruling{action: min(a, filter.Reject), held: r.Result.Hold}
 	if out.action == filter.Continue {
 		return ruling{}
 	}

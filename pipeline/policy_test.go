@@ -102,6 +102,25 @@ func TestDecide(t *testing.T) {
 			name: "no number", policy: limits, reports: Reports{told("a", found("A", math.NaN(), "")), told("b", found("B", math.Inf(1), "")), told("c", found("B", 2, ""))},
 			action: filter.Tag, score: 8, because: "score 8 reaches tag 5 (B 8)",
 		},
+		{
+			name: "aggravated, and nothing else found", policy: limits,
+			reports: Reports{detailed(told("dmarc", filter.Result{Propose: filter.Tag, Aggravated: filter.Reject}), filter.Finding{Symbol: "B", Strength: 3})},
+			action:  filter.Quarantine, score: 12, because: "score 12 reaches quarantine 10 (B 12)",
+		},
+		{
+			name: "aggravated by what others found", policy: limits,
+			reports: Reports{detailed(told("dmarc", filter.Result{Propose: filter.Tag, Aggravated: filter.Reject}), filter.Finding{Symbol: "A", Strength: 1}), told("b", found("B", 1.25, ""))},
+			action:  filter.Reject, reply: "550 5.7.1 message refused by policy", score: 6, because: "dmarc: A",
+		},
+		{
+			name: "not quite aggravated", policy: limits,
+			reports: Reports{told("dmarc", filter.Result{Propose: filter.Tag, Aggravated: filter.Reject}), told("b", found("B", 1.249, ""))},
+			action:  filter.Tag, score: 4.996, because: "dmarc: proposes tag",
+		},
+		{
+			name: "aggravated without thresholds", policy: Policy{Weights: limits.Weights},
+			reports: Reports{told("dmarc", filter.Result{Aggravated: filter.Reject}), told("b", found("BIG", 1, ""))}, score: 15.2,
+		},
 		{name: "no thresholds", policy: Policy{Weights: limits.Weights}, reports: Reports{told("a", found("BIG", 9, ""))}, score: 136.8},
 
 		{

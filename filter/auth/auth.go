@@ -1,14 +1,23 @@
-// Package auth holds the keys and types of the facts that filters share: what SPF and DKIM found, and
-// what each part of the content is. It checks nothing itself.
+// Package auth holds the keys and types of the facts that filters share: what SPF, DKIM, DMARC, ARC and
+// iprev found, what is waived for whom, and what each part of the content is. It checks nothing itself.
 package auth
 
-import "github.com/postern-mail/postern/filter"
+import (
+	"time"
+
+	"github.com/postern-mail/postern/filter"
+)
 
 // The keys, which are also the names that filters give in Needs, Wants and Provides.
 const (
-	SPF   filter.Key[SPFResult]    = "spf"
-	DKIM  filter.Key[[]DKIMResult] = "dkim"
-	Parts filter.Key[[]PartReport] = "parts"
+	SPF     filter.Key[SPFResult]    = "spf"
+	HeloSPF filter.Key[SPFResult]    = "helo_spf" // the HELO name, where SPF is about the reverse-path
+	DKIM    filter.Key[[]DKIMResult] = "dkim"
+	ARC     filter.Key[ARCResult]    = "arc"
+	DMARC   filter.Key[DMARCResult]  = "dmarc"
+	IPRev   filter.Key[IPRevResult]  = "iprev"
+	Waivers filter.Key[[]Waiver]     = "waivers"
+	Parts   filter.Key[[]PartReport] = "parts"
 	// KeepOriginal is false where a filter's configuration says that a message whose parts it has
 	// removed need not be kept as it came.
 	KeepOriginal filter.Key[bool] = "keep_original"
@@ -31,22 +40,76 @@ const (
 
 // SPFResult is the outcome of one SPF check (RFC 7208).
 type SPFResult struct {
-	Result   Result
-	Domain   string // the domain checked, A-labels
-	Identity string // "mailfrom" or "helo" (RFC 7208 2.3, 2.4)
-	Sender   string // the identity's value: the reverse-path, or the HELO name
-	Reason   string // why, for people
+	Result      Result
+	Domain      string // the domain checked, A-labels
+	Identity    string // "mailfrom" or "helo" (RFC 7208 2.3, 2.4)
+	Sender      string // the identity's value: the reverse-path, or the HELO name
+	Reason      string // why, for people
+	Mechanism   string // the term that matched, as in the record; "" for none
+	Explanation string // what the domain has to say of a fail (RFC 7208 6.2), printable ASCII; "" for nothing
+	Received    string // the body of a Received-SPF field (RFC 7208 9.1), where the configuration asks for one
 }
 
 // DKIMResult is the outcome of one DKIM signature (RFC 6376).
 type DKIMResult struct {
-	Result    Result
-	Domain    string // d=, lower case
-	Selector  string // s=
-	Algorithm string // a=
-	Identity  string // i=, as signed
-	Prefix    string // the first octets of b= (RFC 6008: eight, or all)
-	Reason    string // why, for people; empty for a pass
+	Result     Result
+	Domain     string    // d=, A-labels, lower case
+	Selector   string    // s=
+	Algorithm  string    // a=
+	Identity   string    // i=, as signed
+	Prefix     string    // the first octets of b= (RFC 6008: eight, or all)
+	Reason     string    // why, for people; empty for a pass
+	KeyBits    int       // of the RSA modulus, 256 for Ed25519; 0 where the key is not known
+	Testing    bool      // the key says t=y: the domain tests DKIM
+	Signed     time.Time // t=; zero for none
+	Expires    time.Time // x=; zero for none
+	OverSigned []string  // fields, lower case, that h= names more often than they stand: nobody can add one unseen
+}
+
+// ARCResult is the outcome of the validation of a message's ARC chain (RFC 8617).
+type ARCResult struct {
+	Result    Result   // None, Pass, Fail; TempError where a key could not be asked for
+	Sealers   []string // d= of the seals, that of instance 1 first; as far as they could be read
+	OldestAMS int      // the lowest instance of which this and all later message signatures verify; 0: all
+	Trusted   bool     // the chain passes and ends in sealers that the configuration trusts
+	Vouched   []string // author domains, lower case, with dmarc=pass by the word of a trusted sealer
+	Reason    string   // why, for people; empty for a pass
+}
+
+// DMARCResult is the outcome of the DMARC check (RFC 9989), with what an aggregate report (RFC 9990) will need.
+type DMARCResult struct {
+	Result       Result
+	From         string // Author Domain, A-labels; "" where there is no one domain
+	Organization string // its Organizational Domain; "" if not known
+	PolicyDomain string // where the record was found; "" for none
+	Record       string // as published
+	Policy       string // the requested handling of this domain: none, quarantine, reject; "" without a record
+	PolicyTag    string // where it stands: p, sp or np
+	Testing      bool   // t=y
+	ADKIM, ASPF  string // "r" or "s"
+	SPFAligned   bool   // SPF passes with a domain that is aligned
+	DKIMAligned  bool   // a signature that verifies has a domain that is aligned
+	Disposition  string // what we propose: none, quarantine, reject
+	Override     string // why that is not Policy: local_policy, mailing_list, trusted_forwarder, policy_test_mode, other; "" where it is
+	Reason       string // why, for people
+}
+
+// IPRevResult is the outcome of the check of the client's reverse name (RFC 8601 3).
+type IPRevResult struct {
+	Result Result // Pass, Fail, TempError, PermError
+	Client string // the address
+	Name   string // a name that leads back to the address, without a final dot; "" for none
+	Reason string // why, for people
+}
+
+// Waiver says that checks do not count for a message, since what it claims to be was proved. It comes
+// from an entry that somebody wrote.
+type Waiver struct {
+	Domain string   `json:"domain"` // of the entry
+	Proof  string   `json:"proof"`  // dkim, spf, network or certificate
+	Waives []string `json:"waives"` // names of filters, "score", "attachments/CLASS"
+	Entry  string   `json:"entry"`  // file:line
+	Note   string   `json:"note,omitempty"`
 }
 
 // PartReport says what a part of the content is and what is to become of it.

@@ -100,6 +100,7 @@ func (s *surroundings) stage(cfg *config.Config, f *config.Filter, decode func(a
 		Name:       f.Name,
 		Hostname:   cfg.Hostname,
 		Postmaster: cfg.Postmaster,
+		Stages:     stageNames(cfg),
 		Ours:       s.ours,
 		DNS:        s.dns,
 		Log:        s.log.With("filter", f.Name),
@@ -111,6 +112,14 @@ func (s *surroundings) stage(cfg *config.Config, f *config.Filter, decode func(a
 		spec.Name = f.Name
 	}
 	return pipeline.Stage{Spec: spec, Filter: made, Timeout: f.Timeout, OnError: onError, Observe: f.Observe}, nil
+}
+
+func stageNames(cfg *config.Config) []string {
+	names := make([]string, len(cfg.Filters))
+	for i, f := range cfg.Filters {
+		names[i] = f.Name
+	}
+	return names
 }
 
 func (s *surroundings) compile(cfg *config.Config, stages []pipeline.Stage) (*pipeline.Plan, error) {

@@ -48,6 +48,28 @@ func newMessage(b *Blob, ext []extent) *Message {
 	return m
 }
 
+// Prepend gives a Message of the octets of top followed by those of m. Nothing is copied: top must not be
+// changed any more. The new Message has references of its own, so that either can be released before the
+// other. It panics where m was released.
+func (m *Message) Prepend(top []byte) *Message {
+	if m.released.Load() {
+		panic("mail: Prepend to a released Message")
+	}
+	n := newMessage(m.blob.Retain(), append([]extent{{data: top}}, m.extents...))
+	for _, b := range m.others {
+		n.others = append(n.others, b.Retain())
+	}
+	return n
+}
+
+// Header reads the header section, within the limits that l sets on the header of a message; the body begins
+// at Octets() of it. What a limit leaves out makes it Truncated. The error is of reading.
+func (m *Message) Header(l Limits) (*Header, error) {
+	l = l.withDefaults()
+	h, _, err := readHeader(m, 0, m.Size(), l.HeaderOctets, l.Fields)
+	return h, err
+}
+
 // Size gives the number of octets.
 func (m *Message) Size() int64 {
 	if len(m.ends) == 0 {
@@ -119,6 +141,37 @@ func (m *Message) find(pos int64) int {
 // start is the offset at which extent i begins.
 func (m *Message) start(i int) int64 { return m.ends[i] - m.extents[i].n }
 
+// ReadAt implements io.ReaderAt. The error is io.EOF at the end of the message, ErrReleased after Release,
+// io.ErrUnexpectedEOF where the octets of an extent are not there.
+func (m *Message) ReadAt(p []byte, off int64) (int, error) {
+	switch {
+	case off < 0:
+		return 0, errors.New("mail: read at a negative offset")
+	case m.released.Load():
+		return 0, ErrReleased
+	case len(p) == 0:
+		return 0, nil
+	}
+	n := 0
+	for i := m.find(off); i < len(m.extents) && n < len(p); i++ {
+		e, skip := m.extents[i], off+int64(n)-m.start(i)
+		q := p[n:min(int64(len(p)), int64(n)+e.n-skip)]
+		if e.data != nil {
+			copy(q, e.data[skip:])
+		} else if k, err := m.of(e).ReadAt(q, e.off+skip); k < len(q) {
+			if err == io.EOF {
+				err = fmt.Errorf("mail: read content: %w", io.ErrUnexpectedEOF)
+			}
+			return n + k, err
+		}
+		n += len(q)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
 // Open gives a reader of the message from its first octet on, independent of all others. It must not be
 // used by several goroutines at once. After Release of the Message its reads give ErrReleased.
 func (m *Message) Open() io.ReadSeekCloser { return &messageReader{m: m} }
@@ -133,34 +186,15 @@ var errReaderClosed = errors.New("mail: reader is closed")
 
 // Read implements io.Reader.
 func (r *messageReader) Read(p []byte) (int, error) {
-	switch {
-	case r.closed:
+	if r.closed {
 		return 0, errReaderClosed
-	case r.m.released.Load():
-		return 0, ErrReleased
-	case len(p) == 0:
-		return 0, nil
 	}
-	n := 0
-	for i := r.m.find(r.pos); i < len(r.m.extents) && n < len(p); i++ {
-		e, skip := r.m.extents[i], r.pos-r.m.start(i)
-		q := p[n:min(int64(len(p)), int64(n)+e.n-skip)]
-		if e.data != nil {
-			copy(q, e.data[skip:])
-		} else if k, err := r.m.of(e).ReadAt(q, e.off+skip); k < len(q) {
-			if err == io.EOF {
-				err = fmt.Errorf("mail: read content: %w", io.ErrUnexpectedEOF)
-			}
-			r.pos += int64(k)
-			return n + k, err
-		}
-		n += len(q)
-		r.pos += int64(len(q))
+	n, err := r.m.ReadAt(p, r.pos)
+	r.pos += int64(n)
+	if n > 0 && err == io.EOF {
+		err = nil
 	}
-	if n == 0 {
-		return 0, io.EOF
-	}
-	return n, nil
+	return n, err
 }
 
 // WriteTo implements io.WriterTo, for io.Copy.

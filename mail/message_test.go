@@ -98,6 +98,76 @@ func TestNewMessageKeepsItsOwnReference(t *testing.T) {
 	}
 }
 
+// A message with something on top is another one, and each lives by itself.
+func TestMessagePrepend(t *testing.T) {
+	for _, first := range []string{"the old one", "the new one"} {
+		t.Run("release "+first+" first", func(t *testing.T) {
+			b, other := NewBlob([]byte("X: 1\r\n\r\nbody")), NewBlob([]byte("new"))
+			m := newMessage(b, []extent{{n: 10}, {n: 3, blob: other}})
+			m.others = []*Blob{other}
+			n := m.Prepend([]byte("A: b\r\n"))
+			p := n.Prepend(nil)
+			old, all := "X: 1\r\n\r\nbonew", "A: b\r\nX: 1\r\n\r\nbonew"
+			for m, want := range map[*Message]string{m: old, n: all, p: all} {
+				if got, err := io.ReadAll(m.Open()); string(got) != want || err != nil || m.Size() != int64(len(want)) {
+					t.Errorf("%q, %v, size %d", got, err, m.Size())
+				}
+			}
+			p.Release()
+			one, two := m, n
+			want := all
+			if first == "the new one" {
+				one, two, want = n, m, old
+			}
+			one.Release()
+			if got, err := io.ReadAll(two.Open()); string(got) != want || err != nil {
+				t.Errorf("after the first Release: %q, %v", got, err)
+			}
+			two.Release()
+			for _, b := range []*Blob{b, other} {
+				if _, err := b.ReadAt(make([]byte, 1), 0); err != ErrReleased {
+					t.Errorf("a reference is left: %v", err)
+				}
+			}
+			defer func() {
+				if recover() == nil {
+					t.Error("Prepend to a released Message does not panic")
+				}
+			}()
+			m.Prepend(nil)
+		})
+	}
+}
+
+func TestMessageHeader(t *testing.T) {
+	content := "Subject: one\r\n two\r\nnonsense\r\n\r\nB: ody\r\n"
+	for kind, b := range blobs(t, content) {
+		m := newMessage(b, []extent{{n: int64(len(content))}})
+		n := m.Prepend([]byte("From: a@b.example\r\n"))
+		h, err := n.Header(Limits{})
+		if err != nil || len(h.Fields()) != 3 || h.Truncated() || h.Get("from") != "a@b.example" || h.Get("subject") != "one two" {
+			t.Errorf("%s: %+v, %v", kind, h, err)
+		}
+		r := n.Open()
+		if _, err := r.Seek(h.Octets(), io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(r); string(body) != "B: ody\r\n" || err != nil {
+			t.Errorf("%s: body %q, %v", kind, body, err)
+		}
+		for _, l := range []Limits{{Fields: 1}, {HeaderOctets: 25}} {
+			if h, err := n.Header(l); err != nil || !h.Truncated() || len(h.Fields()) != 1 || h.Octets() != n.Size()-8 {
+				t.Errorf("%s: %+v: %+v, %v", kind, l, h, err)
+			}
+		}
+		m.Release()
+		n.Release()
+		if _, err := n.Header(Limits{}); !errors.Is(err, ErrReleased) {
+			t.Errorf("%s: after Release: %v", kind, err)
+		}
+	}
+}
+
 // Any message, read from any place, gives what its extents say.
 func TestMessageProperties(t *testing.T) {
 	text := strings.Repeat("0123456789", 50)

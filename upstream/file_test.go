@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/postern-mail/postern/internal/lines"
 )
 
 func lookup(t *testing.T, f *File, s string) Known {
@@ -58,7 +60,7 @@ func TestFileErrors(t *testing.T) {
 		{"second column", "a@b.test OK\n", path + ":1: "},
 		{"no domain", "a@b.test\npostmaster\n", path + ":2: "},
 		{"bad domain", "@\n", path + ":1: "},
-		{"long line", "a@b.test\n" + strings.Repeat("x", fileMaxLine+1), path + ":2: line longer"},
+		{"long line", "a@b.test\n" + strings.Repeat("x", lines.MaxLine+1), path + ":2: line longer"},
 		{"empty", "", "no address in it"},
 		{"comments only", "# a@b.test\n", "no address in it"},
 	} {
@@ -97,30 +99,30 @@ func TestFileChanges(t *testing.T) {
 		check("at first", Yes, No, true, 0)
 		writeList(t, path, "carl@x.test\n", old.Add(time.Minute))
 		check("too soon", Yes, No, true, 0)
-		time.Sleep(fileCheckEvery)
+		time.Sleep(lines.CheckEvery)
 		check("changed", No, Yes, true, 0)
 
 		writeList(t, path, "carl@x.test\nbroken\n", old)
-		time.Sleep(fileCheckEvery)
+		time.Sleep(lines.CheckEvery)
 		check("broken", No, Yes, false, 1)
-		time.Sleep(fileCheckEvery)
+		time.Sleep(lines.CheckEvery)
 		check("still broken", No, Yes, false, 1)
 		writeList(t, path, "", old.Add(time.Second))
-		time.Sleep(fileCheckEvery)
+		time.Sleep(lines.CheckEvery)
 		check("empty", No, Yes, false, 2)
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(fileCheckEvery)
+		time.Sleep(lines.CheckEvery)
 		check("missing", No, Yes, false, 3)
 		writeList(t, path, "bob@x.test\n", old.Add(time.Second))
-		time.Sleep(fileCheckEvery)
+		time.Sleep(lines.CheckEvery)
 		check("mended", Yes, No, true, 4)
 
-		time.Sleep(fileCheckEvery)
-		writeList(t, path, "bob@x.test\ncarl@x.test\n", time.Now().Add(-fileSettle/2))
+		time.Sleep(lines.CheckEvery)
+		writeList(t, path, "bob@x.test\ncarl@x.test\n", time.Now().Add(-lines.Settle/2))
 		check("not settled", Yes, No, true, 4)
-		time.Sleep(fileCheckEvery)
+		time.Sleep(lines.CheckEvery)
 		check("settled", Yes, Yes, true, 4)
 
 		info, err := os.Stat(path)
@@ -131,7 +133,7 @@ func TestFileChanges(t *testing.T) {
 		if err := os.Rename(path+".new", path); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(fileCheckEvery)
+		time.Sleep(lines.CheckEvery)
 		check("another file of the same time and size", No, Yes, true, 4)
 
 		writeList(t, path, "carl@x.test\n", time.Now())
@@ -163,7 +165,7 @@ func TestFileInParts(t *testing.T) {
 		check := func(what string, want int, part string, times int) {
 			t.Helper()
 			_ = lookup(t, f, "u0@x.test")
-			if n := f.list.Load().size(); n != want {
+			if n := f.list.Get().size(); n != want {
 				t.Errorf("%s: %d entries", what, n)
 			}
 			if err := f.Err(); (err == nil) != (part == "") || err != nil && !strings.Contains(err.Error(), part) {
@@ -175,26 +177,26 @@ func TestFileInParts(t *testing.T) {
 		}
 		half := strings.TrimSuffix(users(51), "@x.test\n") + "@x.te"
 		writeList(t, path, half, time.Now())
-		time.Sleep(fileCheckEvery)
+		time.Sleep(lines.CheckEvery)
 		check("no end", 50, "last line has no end", 1)
-		time.Sleep(fileRest / 2)
+		time.Sleep(lines.Rest / 2)
 		check("still no end", 50, "last line has no end", 1)
-		writeList(t, path, users(51), time.Now().Add(-fileCheckEvery))
-		time.Sleep(fileCheckEvery)
+		writeList(t, path, users(51), time.Now().Add(-lines.CheckEvery))
+		time.Sleep(lines.CheckEvery)
 		check("whole", 51, "", 2)
 		writeList(t, path, strings.TrimSpace(users(50)), time.Now())
-		time.Sleep(fileRest - time.Second)
+		time.Sleep(lines.Rest - time.Second)
 		check("no end again", 51, "last line has no end", 3)
-		time.Sleep(fileCheckEvery)
+		time.Sleep(lines.CheckEvery)
 		check("it has rested", 50, "", 4)
 
-		writeList(t, path, users(39), time.Now().Add(-fileRest))
-		time.Sleep(fileCheckEvery)
+		writeList(t, path, users(39), time.Now().Add(-lines.Rest))
+		time.Sleep(lines.CheckEvery)
 		check("over a fifth fewer", 50, "39 entries, 50 are in force", 5)
 		time.Sleep(time.Hour)
 		check("still fewer", 50, "39 entries", 5)
-		writeList(t, path, users(40), time.Now().Add(-fileRest))
-		time.Sleep(fileCheckEvery)
+		writeList(t, path, users(40), time.Now().Add(-lines.Rest))
+		time.Sleep(lines.CheckEvery)
 		check("a fifth fewer", 40, "", 6)
 		writeList(t, path, strings.TrimSpace(users(1)), time.Now())
 		if err := f.Reload(); err != nil {

@@ -23,6 +23,7 @@ var floors = map[string]int{
 	"internal/archive":    0,
 	"internal/dns":        0,
 	"internal/dkim":       0,
+	"internal/lines":      0,
 	"internal/quarantine": 0,
 	"filter":              1,
 	"filter/auth":         1,

@@ -1,0 +1,50 @@
+package lines
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestEach(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"entries", "a\nb\n", "1 a|;2 b|;"},
+		{"comments", "# all\n a#b  # why # not\nc\t#\n#\n", "2 a#b|why # not;3 c|;"},
+		{"blanks", "\r\n\t a b \r\n", "2 a b|;"},
+		{"byte order mark", "\ufeffa\n\ufeffb\n", "1 a|;2 \ufeffb|;"},
+		{"no end", "a\nb", "1 a|;2 b|;"},
+		{"nothing", "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got strings.Builder
+			err := Each("list", strings.NewReader(c.text), func(n int, entry, comment string) error {
+				fmt.Fprintf(&got, "%d %s|%s;", n, entry, comment)
+				return nil
+			})
+			if err != nil || got.String() != c.want {
+				t.Errorf("%q, %v; want %q", got.String(), err, c.want)
+			}
+		})
+	}
+}
+
+func TestEachErrors(t *testing.T) {
+	broken := errors.New("broken")
+	for _, c := range []struct{ name, text, want string }{
+		{"of the entry", "a\n\nb\n", "list:3: broken"},
+		{"long line", "a\n" + strings.Repeat("x", MaxLine+1), "list:2: line longer than 4096 octets"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := Each("list", strings.NewReader(c.text), func(_ int, entry, _ string) error {
+				if entry == "b" {
+					return broken
+				}
+				return nil
+			})
+			if err == nil || err.Error() != c.want {
+				t.Errorf("%v; want %s", err, c.want)
+			}
+		})
+	}
+}

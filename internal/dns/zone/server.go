@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -18,22 +20,36 @@ type Server struct {
 	udp     *dns.Server
 	tcp     *dns.Server
 	done    sync.WaitGroup
+	closing chan struct{} // ends delays
 }
 
 // Serve starts a server for the zones of a text; see the package's parse for its form: lines of
-// `name TYPE value…`, `name SERVFAIL` and `name SILENT`.
+// `name TYPE value…`, `name SERVFAIL`, `name SILENT` and the like.
 func Serve(text string) (*Server, error) {
 	zones, err := parse(text)
 	if err != nil {
 		return nil, err
 	}
+	return serve(zones)
+}
+
+// ServeRecords starts a server for records.
+func ServeRecords(records []Record) (*Server, error) {
+	zones, err := newRecords(records)
+	if err != nil {
+		return nil, err
+	}
+	return serve(zones)
+}
+
+func serve(zones *table) (*Server, error) {
 	packet, stream, err := listen()
 	if err != nil {
 		return nil, fmt.Errorf("zone: listen: %w", err)
 	}
-	s := &Server{address: packet.LocalAddr().String()}
+	s := &Server{address: packet.LocalAddr().String(), closing: make(chan struct{})}
 	s.zones.Store(zones)
-	handler := dns.HandlerFunc(s.serve)
+	handler := dns.HandlerFunc(s.handle)
 	s.udp = &dns.Server{PacketConn: packet, Handler: handler}
 	s.tcp = &dns.Server{Listener: stream, Handler: handler}
 	for _, d := range []*dns.Server{s.udp, s.tcp} {
@@ -88,6 +104,16 @@ func (s *Server) Replace(text string) error {
 	return nil
 }
 
+// ReplaceRecords puts records in the place of all that were served.
+func (s *Server) ReplaceRecords(records []Record) error {
+	zones, err := newRecords(records)
+	if err != nil {
+		return err
+	}
+	s.zones.Store(zones)
+	return nil
+}
+
 // Asked tells how often a name and type have been asked for, over both protocols.
 func (s *Server) Asked(name, kind string) int {
 	if n, ok := s.asked.Load(dns.CanonicalName(name) + " " + kind); ok {
@@ -98,39 +124,135 @@ func (s *Server) Asked(name, kind string) int {
 
 // Close ends the server and waits until it has ended.
 func (s *Server) Close() error {
+	close(s.closing)
 	err := errors.Join(s.udp.Shutdown(), s.tcp.Shutdown())
 	s.done.Wait()
 	return err
 }
 
-func (s *Server) serve(w dns.ResponseWriter, r *dns.Msg) {
+func (s *Server) handle(w dns.ResponseWriter, r *dns.Msg) {
 	m := new(dns.Msg)
 	m.SetReply(r)
 	m.Authoritative = true
 	// It has all that there is, so that nobody takes an empty answer for a lame delegation.
 	m.RecursionAvailable = true
+	udp := w.LocalAddr().Network() == "udp"
+	opt := r.IsEdns0()
 	if r.Opcode != dns.OpcodeQuery || len(r.Question) != 1 {
 		m.Rcode = dns.RcodeNotImplemented
-	} else {
-		q := r.Question[0]
-		n, _ := s.asked.LoadOrStore(dns.CanonicalName(q.Name)+" "+dns.TypeToString[q.Qtype], new(atomic.Int64))
-		n.(*atomic.Int64).Add(1)
-		switch s.zones.Load().answer(m, q) {
-		case silent:
-			return
-		case servFail:
-			m.Answer = nil
-			m.Rcode = dns.RcodeServerFailure
-		case healthy:
+		_ = w.WriteMsg(m)
+		return
+	}
+	q := r.Question[0]
+	n, _ := s.asked.LoadOrStore(dns.CanonicalName(q.Name)+" "+dns.TypeToString[q.Qtype], new(atomic.Int64))
+	n.(*atomic.Int64).Add(1)
+	zones := s.zones.Load()
+	if d := zones.delayOf(q); d > 0 {
+		select {
+		case <-time.After(d):
+		case <-s.closing:
 		}
 	}
-	if w.LocalAddr().Network() == "udp" {
+	f := zones.answer(m, q)
+	if opt != nil && f != noEDNS {
+		m.SetEdns0(dns.DefaultMsgSize, opt.Do())
+	}
+	for _, b := range misbehave(m, f, udp, opt != nil) {
+		_, _ = w.Write(b)
+	}
+	if f == silent || f == garbage {
+		return
+	}
+	if udp {
 		size := dns.MinMsgSize
-		if opt := r.IsEdns0(); opt != nil {
+		if opt != nil {
 			size = max(size, int(opt.UDPSize()))
 		}
 		m.Truncate(size)
+		m.Truncated = m.Truncated || f == truncated
 	}
 	// A client that has gone can not be told.
 	_ = w.WriteMsg(m)
+}
+
+// misbehave makes of a good answer what the fault asks for, and gives what is to be sent before it.
+func misbehave(m *dns.Msg, f fault, udp, edns bool) (before [][]byte) {
+	q := m.Question[0]
+	if f > secure && f != truncated && f != noisy {
+		m.Answer, m.Ns = nil, nil
+	}
+	other := "lie.example."
+	address := &dns.A{Hdr: dns.RR_Header{Name: other, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: ttl}, A: net.IPv4(203, 0, 113, 66)}
+	switch f {
+	case healthy, silent:
+	case secure:
+		m.AuthenticatedData = true
+	case servFail:
+		m.Rcode = dns.RcodeServerFailure
+	case refused:
+		m.Rcode = dns.RcodeRefused
+	case noEDNS:
+		if edns {
+			m.Rcode = dns.RcodeFormatError
+		}
+	case truncated:
+		if udp {
+			m.Answer = nil
+		}
+	case wrongID:
+		m.Id++
+		m.Answer = []dns.RR{address}
+	case wrongName:
+		m.Question[0].Name = other
+		m.Answer = []dns.RR{address}
+	case strange:
+		m.Answer = []dns.RR{address}
+	case looping:
+		m.Answer = []dns.RR{cname(q.Name, other), cname(other, q.Name)}
+	case garbage:
+		return [][]byte{spoilt(m)}
+	case noisy:
+		if udp {
+			return noise(m)
+		}
+	case lame:
+		m.Authoritative, m.RecursionAvailable = false, false
+		m.Ns = []dns.RR{&dns.NS{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: ttl}, Ns: other}}
+	}
+	return nil
+}
+
+func cname(owner, target string) dns.RR {
+	return &dns.CNAME{Hdr: dns.RR_Header{Name: owner, Rrtype: dns.TypeCNAME, Class: dns.ClassINET, Ttl: ttl}, Target: target}
+}
+
+// spoilt gives an answer that begins well and tells of records that are not there.
+func spoilt(m *dns.Msg) []byte {
+	bare := m.Copy()
+	bare.Answer, bare.Ns, bare.Extra = nil, nil, nil
+	b, err := bare.Pack()
+	if err != nil {
+		return nil
+	}
+	b[7] = 3 // ANCOUNT
+	return append(b, "\xc0\x0c\x00"...)
+}
+
+// noise gives what a datagram from nowhere might be, for each way in which it does not fit.
+func noise(m *dns.Msg) (all [][]byte) {
+	lie := m.Copy()
+	lie.Rcode, lie.Answer = dns.RcodeNameError, nil
+	add := func(change func(*dns.Msg)) {
+		c := lie.Copy()
+		change(c)
+		if b, err := c.Pack(); err == nil {
+			all = append(all, b)
+		}
+	}
+	add(func(c *dns.Msg) { c.Id++ })
+	add(func(c *dns.Msg) { c.Response = false })
+	add(func(c *dns.Msg) { c.Question[0].Name = "lie.example." })
+	add(func(c *dns.Msg) { c.Question[0].Qtype = dns.TypeHINFO })
+	add(func(c *dns.Msg) { c.Question = nil })
+	return append(all, nil, []byte("x"), []byte(strings.Repeat("\xff", 600)))
 }

@@ -3,8 +3,11 @@ package zone
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/postern-mail/postern/internal/dns/name"
 )
 
 const text = `
@@ -83,6 +86,78 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// TestRecords: what no text can carry comes out as it went in.
+func TestRecords(t *testing.T) {
+	octets := strings.Repeat("\x00\\\"é\xff", 100)
+	zones, err := newRecords([]Record{
+		{Name: "a b\\.Example", Type: "TXT", Text: []string{octets}, TTL: 7},
+		{Name: "mx.example", Type: "MX", Pref: 5, Host: "x\x01y.example"},
+		{Name: "mx.example", Type: "A", Value: "192.0.2.1"},
+		{Name: "all.example", Fault: "SILENT"},
+		{Name: "mx.example", Type: "AAAA", Fault: "REFUSED"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(owner string, kind uint16) (*dns.Msg, fault) {
+		m := new(dns.Msg)
+		f := zones.answer(m, dns.Question{Name: owner, Qtype: kind, Qclass: dns.ClassINET})
+		return m, f
+	}
+	m, _ := ask(`a\ b\\.example.`, dns.TypeTXT)
+	if len(m.Answer) != 1 || m.Answer[0].Header().Ttl != 7 {
+		t.Fatal(m.Answer)
+	}
+	if got := name.Octets(strings.Join(m.Answer[0].(*dns.TXT).Txt, "")); got != octets {
+		t.Errorf("got %q", got)
+	}
+	m, _ = ask("mx.example.", dns.TypeMX)
+	if len(m.Answer) != 1 || m.Answer[0].(*dns.MX).Mx != `x\001y.example.` {
+		t.Error(m.Answer)
+	}
+	if _, f := ask("all.example.", dns.TypeMX); f != silent {
+		t.Error(f)
+	}
+	if _, f := ask("mx.example.", dns.TypeAAAA); f != refused {
+		t.Error(f)
+	}
+	for what, r := range map[string]Record{
+		"no name":       {Name: "a..b", Type: "A", Value: "192.0.2.1"},
+		"unknown fault": {Name: "a", Fault: "HUNGRY"},
+		"bad value":     {Name: "a", Type: "A", Value: "x"},
+		"no value":      {Name: "a"},
+	} {
+		if _, err := newRecords([]Record{r}); err == nil {
+			t.Errorf("%s: taken", what)
+		}
+	}
+}
+
+// TestNegativeAnswers have the SOA record of the zone, and records their TTL.
+func TestNegativeAnswers(t *testing.T) {
+	zones, err := parse("example.org 90 SOA ns.example.org. root.example.org. 1 2 3 4 5\na.example.org 30 A 192.0.2.1\nslow.example.org DELAY 5ms\nslow.example.org TXT DELAY 9ms\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, owner := range []string{"a.example.org.", "b.a.example.org."} {
+		m := new(dns.Msg)
+		zones.answer(m, dns.Question{Name: owner, Qtype: dns.TypeMX})
+		if len(m.Ns) != 1 || m.Ns[0].Header().Ttl != 90 {
+			t.Errorf("%s: %v", owner, m.Ns)
+		}
+	}
+	m := new(dns.Msg)
+	zones.answer(m, dns.Question{Name: "a.example.org.", Qtype: dns.TypeA})
+	if len(m.Ns) != 0 || m.Answer[0].Header().Ttl != 30 {
+		t.Error(m)
+	}
+	for kind, want := range map[uint16]time.Duration{dns.TypeA: 5 * time.Millisecond, dns.TypeTXT: 9 * time.Millisecond} {
+		if d := zones.delayOf(dns.Question{Name: "slow.example.org.", Qtype: kind}); d != want {
+			t.Errorf("delay of %d: %s", kind, d)
+		}
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	for name, line := range map[string]string{
 		"no type":      "example.org",
@@ -91,6 +166,7 @@ func TestParseRefuses(t *testing.T) {
 		"bad name":     "a..b A 192.0.2.1",
 		"open quote":   `example.org TXT "abc`,
 		"after quote":  `example.org TXT "abc" def`,
+		"bad delay":    "example.org DELAY soon",
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := parse("ok.example A 192.0.2.1\n" + line); err == nil || !strings.Contains(err.Error(), "line 2") {

@@ -55,6 +55,7 @@ type Plan struct {
 	providers map[string]string // by fact: the name of the stage whose word counts
 	symbols   map[string]filter.Symbol
 	phases    [phases]schedule
+	waives    bool // an enforced stage provides auth.Waivers
 	hook      Hook
 }
 
@@ -62,6 +63,7 @@ type Plan struct {
 type schedule struct {
 	stages []int   // indices into Plan.stages, ascending: plan order
 	waves  [][]int // indices into schedule.stages, ascending within a wave
+	waiver int     // the wave after which it is known what is waived; 0 where no stage of the phase waives
 }
 
 // Compile makes a plan of stages that are given in configuration order. A stage comes after those that
@@ -101,6 +103,7 @@ func Compile(stages []Stage) (*Plan, error) {
 	for _, ph := range filter.AllPhases() {
 		p.phases[ph] = scheduleOf(ph, stages, order, before)
 	}
+	p.findWaiver()
 	return p, nil
 }
 

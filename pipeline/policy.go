@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -46,29 +47,39 @@ var (
 // could not tell, and what the thresholds make of the score. Reply and reason are those of the first
 // report that asks for it; a threshold comes last. A stage that was skipped because of a refusal that
 // does not stand could not tell.
+//
+// What enforced stages waive (auth.Waivers) counts for nothing: see waivers.
 func (p *Policy) Decide(rs Reports) Verdict {
 	if p == nil {
 		p = new(Policy)
 	}
-	v := Verdict{Findings: p.findings(rs)}
-	would := p.rule(rs, v.Findings, true)
+	let := p.waivers(rs, false)
+	v := Verdict{Findings: p.findings(rs, let), Waivers: let}
+	tried, found := p.waivers(rs, true), v.Findings
+	if len(tried) != len(let) {
+		found = p.findings(rs, tried)
+	}
+	would := p.decide(rs, found, tried, true)
 	v.Would, v.WouldBecause = would.action, would.because
 	v.Score = total(v.Findings, false)
-	v.WouldEdits, v.WouldRebuild = p.edits(rs, true)
+	v.WouldEdits, v.WouldRebuild = p.edits(rs, tried, true)
 	if p.Observe {
 		return v
 	}
-	r := p.rule(rs, v.Findings, false)
+	r := p.decide(rs, v.Findings, let, false)
 	v.Action, v.Reply, v.Because, v.Hold = r.action, r.reply, r.because, r.held
-	v.Edits, v.Rebuild = p.edits(rs, false)
+	v.Edits, v.Rebuild = p.edits(rs, let, false)
 	return v
 }
 
-// edits gathers the changes that stages ask for, of observed ones only if all is set.
-func (p *Policy) edits(rs Reports, all bool) (out []mail.Edit, rebuild bool) {
+// edits gathers the changes that stages ask for, of observed ones only if all is set. What is serialised anew is no
+// stage's wish: a message that can be read in several ways is never delivered as it is for a waiver's sake.
+func (p *Policy) edits(rs Reports, let []auth.Waiver, all bool) (out []mail.Edit, rebuild bool) {
 	for i := range rs {
 		if r := &rs[i]; (all || !r.Observe) && !p.Off[r.Stage] && r.Outcome.Told() {
-			out = append(out, r.Result.Edits...)
+			if !waived(r, let) {
+				out = append(out, r.Result.Edits...)
+			}
 			rebuild = rebuild || r.Result.Rebuild
 		}
 	}
@@ -76,15 +87,20 @@ func (p *Policy) edits(rs Reports, all bool) (out []mail.Edit, rebuild bool) {
 }
 
 // findings lists what was found, with the score of each.
-func (p *Policy) findings(rs Reports) []StageFinding {
+func (p *Policy) findings(rs Reports, let []auth.Waiver) []StageFinding {
 	var out []StageFinding
 	for i := range rs {
 		r := &rs[i]
 		if p.Off[r.Stage] || !r.Outcome.Told() {
 			continue
 		}
+		spared := waived(r, let)
 		for _, f := range r.Result.Findings {
-			out = append(out, StageFinding{Stage: r.Stage, Finding: f, Score: p.score(f), Observed: r.Observe})
+			found := StageFinding{Stage: r.Stage, Finding: f, Score: p.score(f), Observed: r.Observe, Waived: spared}
+			if spared {
+				found.Score = 0
+			}
+			out = append(out, found)
 		}
 	}
 	return out
@@ -123,6 +139,7 @@ type ruling struct {
 	reply   mail.Reply
 	because string
 	held    bool
+	of      string // the stage, or auth.WaiveScore
 }
 
 // or gives the ruling that stands when next comes after r: the greater action, of equal ones the one
@@ -135,8 +152,10 @@ func (r ruling) or(next ruling) ruling {
 }
 
 // rule decides from the enforced stages, or from all of them.
-func (p *Policy) rule(rs Reports, fs []StageFinding, all bool) ruling {
+func (p *Policy) rule(rs Reports, fs []StageFinding, let []auth.Waiver, all bool) ruling {
 	var best ruling
+	_, free := auth.Waived(let, auth.WaiveScore)
+	free = free || p.exempt
 	early, skipped := true, false
 	for i := range rs {
 		r := &rs[i]
@@ -149,17 +168,17 @@ func (p *Policy) rule(rs Reports, fs []StageFinding, all bool) ruling {
 			skipped = true
 		case !r.Outcome.Told():
 			best = best.or(p.failure(r))
-		case p.exempt && r.Result.Hold:
+		case p.exempt && r.Result.Hold, waived(r, let):
 		default:
 			best = best.or(p.proposal(r, r.Result.Propose))
-			if r.Result.Aggravated > r.Result.Propose && p.suspect(fs, r.Stage, all) {
+			if r.Result.Aggravated > r.Result.Propose && !free && p.suspect(fs, r.Stage, all) {
 				best = best.or(p.proposal(r, r.Result.Aggravated))
 			}
 		}
 	}
-	if !p.exempt {
+	if !free {
 		s := p.threshold(fs, all)
-		s.held = early
+		s.held, s.of = early, auth.WaiveScore
 		best = best.or(s)
 	}
 	if skipped && best.action < filter.Reject {
@@ -178,7 +197,7 @@ func (p *Policy) rule(rs Reports, fs []StageFinding, all bool) ruling {
 // failure is what a stage that could not tell asks for. Before the rcpt phase it is held, so that the
 // log can name the recipients.
 func (p *Policy) failure(r *Report) ruling {
-	out := ruling{action: r.OnError.action(), held: r.Phase < filter.Rcpt}
+	out := ruling{action: r.OnError.action(), held: r.Phase < filter.Rcpt, of: r.Stage}
 	if r.Outcome == Skipped {
 		out.action = filter.Defer // it did not fail: on_error does not speak of this
 	}
@@ -198,7 +217,7 @@ func (p *Policy) failure(r *Report) ruling {
 // suspect reports whether the score reaches the lowest threshold without the findings of a stage.
 func (p *Policy) suspect(fs []StageFinding, stage string, all bool) bool {
 	t := lowest(p)
-	if t == nil || p.exempt {
+	if t == nil {
 		return false
 	}
 	others := slices.DeleteFunc(slices.Clone(fs), func(f StageFinding) bool { return f.Stage == stage })
@@ -207,7 +226,7 @@ func (p *Policy) suspect(fs []StageFinding, stage string, all bool) bool {
 
 // proposal is what the result of a stage asks for with the action a.
 func (p *Policy) proposal(r *Report, a filter.Action) ruling {
-	out := ruling{action: min(a, filter.Reject), held: r.Result.Hold}
+	out := ruling{action: min(a, filter.Reject), held: r.Result.Hold, of: r.Stage}
 	if out.action == filter.Continue {
 		return ruling{}
 	}

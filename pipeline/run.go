@@ -18,7 +18,8 @@ import (
 //
 // From the rcpt phase on, once an enforced stage has proposed to reject, later waves run only what
 // observes. Before it no policy has been chosen, and what an exempt recipient would waive can't spare
-// the others their run.
+// the others their run. A refusal that is waived is none, and as long as it is not known what is waived,
+// everything runs.
 func (p *Plan) Run(ctx context.Context, ph filter.Phase, in *filter.Input) Reports {
 	if !p.Has(ph) {
 		return nil
@@ -26,17 +27,18 @@ func (p *Plan) Run(ctx context.Context, ph filter.Phase, in *filter.Input) Repor
 	sched := &p.phases[ph]
 	reports := make(Reports, len(sched.stages))
 	refused := false
+	p.hideWaivers(ph, in)
 	for w, wave := range sched.waves {
 		p.runWave(ctx, ph, in, w, refused, reports)
 		distrust(ph, in, reports, w)
 		for _, at := range wave {
 			r := &reports[at]
 			p.record(&p.stages[sched.stages[at]], r, in)
-			refused = refused || ph >= filter.Rcpt && !r.Observe && !r.Result.Hold && r.Result.Propose == filter.Reject
 			if p.hook != nil {
 				p.hook(*r)
 			}
 		}
+		refused = ph >= filter.Rcpt && w >= sched.waiver && refuses(reports, p.letOff(in))
 	}
 	return reports
 }
@@ -98,7 +100,7 @@ func (p *Plan) record(st *Stage, r *Report, in *filter.Input) {
 		return
 	}
 	if told {
-		scope.Record(r.Result.Facts...)
+		scope.Record(effective(r)...)
 		return
 	}
 	for _, fact := range st.Provides {

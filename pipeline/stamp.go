@@ -133,7 +133,7 @@ func spamStatus(v Verdict, p *Policy, spam bool) string {
 	}
 	var tests []string
 	for _, s := range v.Findings {
-		if !s.Observed && s.Symbol != "" && s.Strength != 0 && !slices.Contains(tests, s.Symbol) && len(tests) < maxTests {
+		if !s.Observed && !s.Waived && s.Symbol != "" && s.Strength != 0 && !slices.Contains(tests, s.Symbol) && len(tests) < maxTests {
 			tests = append(tests, s.Symbol)
 		}
 	}

@@ -102,16 +102,6 @@ type IPRevResult struct {
 	Reason string // why, for people
 }
 
-// Waiver says that checks do not count for a message, since what it claims to be was proved. It comes
-// from an entry that somebody wrote.
-type Waiver struct {
-	Domain string   `json:"domain"` // of the entry
-	Proof  string   `json:"proof"`  // dkim, spf, network or certificate
-	Waives []string `json:"waives"` // names of filters, "score", "attachments/CLASS"
-	Entry  string   `json:"entry"`  // file:line
-	Note   string   `json:"note,omitempty"`
-}
-
 // PartReport says what a part of the content is and what is to become of it.
 type PartReport struct {
 	Path   string   `json:"path"`

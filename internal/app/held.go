@@ -33,6 +33,7 @@ func entry(h edge.Held, node string) quarantine.Entry {
 	for _, f := range h.Findings {
 		e.Findings = append(e.Findings, quarantine.Finding{
 			Filter: f.Stage, Symbol: f.Symbol, Strength: f.Strength, Score: f.Score, Detail: f.Detail, Observed: f.Observed,
+			Waived: f.Waived,
 		})
 	}
 	if parts, err := json.Marshal(h.Parts); err == nil && len(h.Parts) > 0 {
@@ -204,6 +205,9 @@ func printFindings(w io.Writer, all []quarantine.Finding) {
 		note := ""
 		if f.Observed {
 			note = " (observed)"
+		}
+		if f.Waived {
+			note += " (waived)"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%.1f\t%s%s\n", f.Filter, f.Symbol, f.Score, visible(f.Detail), note)
 	}

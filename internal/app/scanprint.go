@@ -23,6 +23,7 @@ type scanOutput struct {
 	Would        *filter.Action     `json:"would,omitempty"` // what would be done if nothing were observed only
 	WouldBecause string             `json:"would_because,omitempty"`
 	Policy       string             `json:"policy"`
+	Waivers      []auth.Waiver      `json:"waivers,omitempty"` // what does not count, and by which entry
 	Findings     []scanFinding      `json:"findings"`
 	Edits        []mail.Edit        `json:"edits"`
 	Rebuild      bool               `json:"rebuild,omitempty"`     // parts that programs read in different ways are serialised anew
@@ -39,20 +40,21 @@ type scanFinding struct {
 	Detail   string  `json:"detail"`
 	Filter   string  `json:"filter"`
 	Observed bool    `json:"observed,omitempty"`
+	Waived   bool    `json:"waived,omitempty"`
 }
 
 func (s *scan) output() scanOutput {
 	v := s.verdict
 	out := scanOutput{
 		Action: v.Action, Reply: s.reply.String(), Score: v.Score, Because: v.Because, Policy: s.policy.policy.Name,
-		Findings: []scanFinding{}, Edits: []mail.Edit{}, Parts: s.parts(), Timings: map[string]float64{},
+		Waivers: v.Waivers, Findings: []scanFinding{}, Edits: []mail.Edit{}, Parts: s.parts(), Timings: map[string]float64{},
 	}
 	if v.Would != v.Action {
 		out.Would, out.WouldBecause = &v.Would, v.WouldBecause
 	}
 	for _, f := range v.Findings {
 		out.Findings = append(out.Findings, scanFinding{
-			Symbol: f.Symbol, Score: f.Score, Strength: f.Strength, Detail: f.Detail, Filter: f.Stage, Observed: f.Observed,
+			Symbol: f.Symbol, Score: f.Score, Strength: f.Strength, Detail: f.Detail, Filter: f.Stage, Observed: f.Observed, Waived: f.Waived,
 		})
 	}
 	out.Edits, out.Rebuild = append(out.Edits, v.Edits...), v.Rebuild
@@ -91,12 +93,18 @@ func (s *scan) print(w io.Writer, o ScanOptions) error {
 		fmt.Fprintf(tw, "would be\t%s (%s)\n", out.Would, visible(out.WouldBecause))
 	}
 	fmt.Fprintf(tw, "policy\t%s\n", out.Policy)
+	for _, w := range out.Waivers {
+		fmt.Fprintf(tw, "waived\t%s\n", visible(strings.Join(w.Waives, ", ")+" by "+w.String()))
+	}
 	if len(out.Findings) > 0 {
 		fmt.Fprint(tw, "\nFILTER\tSYMBOL\tSCORE\tDETAIL\n")
 		for _, f := range out.Findings {
 			note := ""
 			if f.Observed {
 				note = " (observed)"
+			}
+			if f.Waived {
+				note += " (waived)"
 			}
 			fmt.Fprintf(tw, "%s\t%s\t%.1f\t%s%s\n", f.Filter, f.Symbol, f.Score, visible(f.Detail), note)
 		}

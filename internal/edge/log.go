@@ -45,6 +45,7 @@ const (
 	KeyFilter        = "filter"   // one stage, in a line about it
 	KeyFilters       = "filters"  // each stage: phase, outcome, ms
 	KeyFindings      = "findings" // each finding and its score
+	KeyWaivers       = "waivers"  // what did not count, and by which entry
 	KeyEdits         = "edits"    // what was changed
 	KeyWould         = "would"    // what would have been done if all that observes were enforced
 	KeyWouldBecause  = "would_because"
@@ -57,7 +58,7 @@ const (
 func Keys() []string {
 	return []string{
 		KeyID, KeyListener, KeyClient, KeyHelo, KeyFrom, KeyTo, KeyMessageID, KeySize, KeyAction, KeyBecause, KeyScore,
-		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeyMS, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyEdits,
+		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeyMS, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyWaivers, KeyEdits,
 		KeyWould, KeyWouldBecause, KeyWouldEdits, KeyError, KeyStack,
 	}
 }
@@ -156,6 +157,9 @@ func (s *session) recordVerdict(gw *Gateway, j judgement) {
 	}
 	if len(v.WouldEdits) > len(v.Edits) {
 		attrs = append(attrs, slog.Any(KeyWouldEdits, describe(v.WouldEdits)))
+	}
+	if len(v.Waivers) > 0 {
+		attrs = append(attrs, slog.Any(KeyWaivers, v.Waivers))
 	}
 	gw.Log.LogAttrs(context.WithoutCancel(s.w.ctx), slog.LevelInfo, MsgVerdict, attrs...)
 }

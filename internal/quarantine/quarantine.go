@@ -86,6 +86,7 @@ type Finding struct {
 	Score    float64 `json:"score"`
 	Detail   string  `json:"detail,omitempty"`
 	Observed bool    `json:"observed,omitempty"`
+	Waived   bool    `json:"waived,omitempty"`
 }
 
 // FilterRun is one run of one filter.

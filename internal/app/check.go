@@ -6,7 +6,6 @@ import (
 	"log/slog"
 
 	"github.com/postern-mail/postern/internal/config"
-	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
@@ -36,12 +35,12 @@ type prepared struct {
 	recipients map[string]upstream.Recipients
 	certs      map[string]*tls.Certificate // by listener; nil where it has none
 	relays     map[string]upstream.Relay
-	adopt      func() []closer // makes these relays the known ones, and gives those they replace
+	adopt      func() []closer // makes these relays and this resolver the known ones, and gives the relays they replace
 }
 
-// prepare makes what a configuration describes, the relays only where r is not nil; it changes nothing that is
-// running. Errors are config.Errors or *config.Error.
-func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipeline.Hook, hooks upstream.Hooks, asked func(dns.Query)) (*prepared, error) {
+// prepare makes what a configuration describes, the relays only where r is not nil, the resolver anew where d is; it
+// changes nothing that is running. Errors are config.Errors or *config.Error.
+func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipeline.Hook, hooks upstream.Hooks, d *resolvers) (*prepared, error) {
 	if err := cfg.CheckFiles(); err != nil {
 		return nil, err
 	}
@@ -50,12 +49,9 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	if p.table, err = newTable(cfg); err != nil {
 		return nil, err
 	}
-	resolver, err := newResolver(cfg)
+	resolver, adopt, err := d.forConfig(cfg)
 	if err != nil {
 		return nil, err
-	}
-	if asked != nil {
-		resolver.Observe(asked)
 	}
 	p.judge, err = newJudge(cfg, surroundings{factories: a.factories, ours: p.table.Ours, dns: resolver, log: log, hook: hook})
 	if err != nil {
@@ -70,8 +66,13 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 		}
 	}
 	if r != nil {
-		if p.relays, p.adopt, err = r.forConfig(cfg, hooks); err != nil {
+		var known func() []closer
+		if p.relays, known, err = r.forConfig(cfg, hooks); err != nil {
 			return nil, err
+		}
+		p.adopt = func() []closer {
+			adopt()
+			return known()
 		}
 	}
 	warnOfPostmaster(cfg, p.table, log)

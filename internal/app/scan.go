@@ -114,7 +114,7 @@ func (a *App) newScan(cfg *config.Config, o ScanOptions, isStandard bool) (*scan
 	if err != nil {
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
-	resolver, err := newResolver(cfg)
+	resolver, _, err := (*resolvers)(nil).forConfig(cfg)
 	if err != nil {
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
@@ -237,6 +237,8 @@ func (l *lineEnds) Write(p []byte) (int, error) {
 // run runs every phase of which something is known, and decides.
 func (s *scan) run(ctx context.Context, content *mail.Content) {
 	s.content = content
+	// The connection and the message share one budget here.
+	ctx = dns.WithBudget(ctx, dns.MessageBudget())
 	run := func(p filter.Phase, plan *pipeline.Plan, in *filter.Input) {
 		s.reports = append(s.reports, plan.Run(ctx, p, in)...)
 	}
@@ -318,13 +320,4 @@ func (s *scan) parts() []auth.PartReport {
 		return true
 	})
 	return parts
-}
-
-// newResolver makes the resolver that the configuration names.
-func newResolver(cfg *config.Config) (*dns.Resolver, error) {
-	r, err := dns.New(cfg.DNS.Servers)
-	if err != nil {
-		return nil, cfg.Errorf("dns.servers", "%s", err)
-	}
-	return r, nil
 }

@@ -41,6 +41,8 @@ type gateway struct {
 	relays  relays
 	tmp     string
 
+	resolvers resolvers
+
 	cfg       atomic.Pointer[config.Config]
 	current   atomic.Pointer[edge.Gateway]
 	certs     map[string]*atomic.Pointer[tls.Certificate] // by listener
@@ -105,6 +107,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (
 	g.metrics = metrics.New(metrics.Options{Version: Version, Revision: Revision, Labels: labels(cfg)})
 	g.metrics.Quarantine(g.held.Usage)
 	g.metrics.StateDirectory(cfg.State.Directory)
+	g.resolvers.observer = g.metrics
 	if err := g.install(cfg); err != nil {
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
@@ -127,7 +130,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (
 // install makes everything that a configuration describes but the doors, and then, all at once, puts it in
 // the place of what was there.
 func (g *gateway) install(cfg *config.Config) error {
-	p, err := g.app.prepare(cfg, &g.relays, g.log, g.metrics.FilterRun, hooks(g.metrics, g.log, g.privacy), g.metrics.DNSQuery)
+	p, err := g.app.prepare(cfg, &g.relays, g.log, g.metrics.FilterRun, hooks(g.metrics, g.log, g.privacy), &g.resolvers)
 	if err != nil {
 		return err
 	}

@@ -1,272 +1,232 @@
-// Package dns is the gateway's way to ask the DNS: net.Resolver pointed at the configured servers, with a
-// bound on each question and fail-over between servers. It keeps no cache and validates nothing: a
-// resolver near by (unbound, for one) does both better.
+// Package dns is the gateway's one resolver: it asks the configured servers, which have to recurse, over UDP and
+// TCP, keeps what they say for as long as it holds, and bounds what a message may make it ask. It walks no
+// delegations and validates no signatures: a resolver near by (unbound, for one) does both.
+//
+// A question that is not in the cache is asked once, however many want to know (single flight): in a
+// goroutine of its own, which goes on while anybody waits, and ends when the last has left. Each question
+// has a socket of its own, so that whoever wants to forge an answer has to guess port and id (RFC 5452 9.2).
 package dns
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/postern-mail/postern/internal/dns/name"
 )
 
-// DefaultTimeout bounds the wait for one server's answer to one question.
+// DefaultTimeout bounds the wait for one server's answer to one question, over UDP and TCP together.
 const DefaultTimeout = 3 * time.Second
 
-// Query describes one question that was asked, for metrics. Its words come from closed sets.
+// maxAsking is how many questions may be with the servers at once. Further ones wait for one to end.
+const maxAsking = 1024
+
+// Observer is told what the resolver does, for metrics, by many goroutines at once. Words come from closed sets.
+type Observer interface {
+	// DNSQuery tells of a question that went out, before those who wait for it know the answer.
+	DNSQuery(q Query)
+	// DNSCache tells whether something that was asked for was in the cache.
+	DNSCache(hit bool)
+	// DNSBudget tells, once for each budget and limit (BudgetLimits), that it is used up.
+	DNSBudget(limit string)
+}
+
+// Query describes one question that went out.
 type Query struct {
 	Type    string        // one of Types
 	Rcode   string        // one of Rcodes
 	Elapsed time.Duration // over all servers that were tried
 }
 
-// The outcomes of a question. Go's resolver tells "no such name" and "no such record" apart no longer, so
-// both are NotFound.
+// The outcomes of a question. The first three are answers; the others say nothing about the name.
 const (
-	NoError  = "noerror"
-	NotFound = "notfound"
-	ServFail = "servfail" // the server answered, and did not help: SERVFAIL, REFUSED, nonsense, unreachable
-	TimedOut = "timeout"
+	NoError     = "noerror"
+	NoData      = "nodata"   // the name exists and has no such record (RFC 2308 2.2)
+	NXDomain    = "nxdomain" // the name does not exist (RFC 2308 2.1)
+	ServFail    = "servfail"
+	Refused     = "refused"
+	OtherRcode  = "other"       // FORMERR and whatever else a server may say
+	Malformed   = "malformed"   // the server's answer makes no sense
+	TimedOut    = "timeout"     // silence
+	Unreachable = "unreachable" // the network says no
+	Canceled    = "canceled"    // nobody waits for the answer any more
 )
 
 // Types lists the values of Query.Type.
-func Types() []string { return []string{"A", "AAAA", "MX", "PTR", "TXT"} }
+func Types() []string { return []string{"A", "AAAA", "MX", "PTR", "TLSA", "TXT"} }
 
 // Rcodes lists the values of Query.Rcode.
-func Rcodes() []string { return []string{NoError, NotFound, ServFail, TimedOut} }
-
-// Resolver answers what filters and routes may ask. It is safe for concurrent use. Every error is a
-// *net.DNSError, and one that is not IsNotFound is IsTemporary or IsTimeout: an answer other than "yes" and
-// "no such thing" says nothing about the name (RFC 7208 4.4 reads it in the same way).
-type Resolver struct {
-	servers []server
-	// first is the index of the server to ask first: the one that answered last when another was silent.
-	first   atomic.Uint32
-	timeout time.Duration
-	observe func(Query)
+func Rcodes() []string {
+	return []string{NoError, NoData, NXDomain, ServFail, Refused, OtherRcode, Malformed, TimedOut, Unreachable, Canceled}
 }
 
-type server struct {
-	address  string // "" for the system's
-	resolver *net.Resolver
+// Resolver answers what filters and routes may ask. It is safe for concurrent use.
+//
+// Names are plain: raw octets with dots between the labels, the final dot may be missing, and no search list is
+// ever tried. They are asked for literally, whatever octets they hold; a name that the wire can't carry is not
+// found. Every error is a *net.DNSError. One that is IsNotFound wraps ErrNXDomain or ErrNoData; every other is
+// IsTemporary: an answer other than "yes" and "no such thing" says nothing about the name (RFC 7208 4.4 reads it
+// in the same way).
+type Resolver struct {
+	servers  servers
+	timeout  time.Duration
+	observer Observer
+	cache    *cache
+	slots    chan struct{} // holds one for each question that is out
+
+	mu      sync.Mutex
+	flights map[question]*flight
 }
 
 // New makes a Resolver that asks the given servers in this order. With none it asks those of the system's
-// resolv.conf.
+// resolv.conf, which it reads again when that changes.
 func New(servers []netip.AddrPort) (*Resolver, error) {
-	r := &Resolver{timeout: DefaultTimeout}
+	r := &Resolver{
+		timeout: DefaultTimeout, observer: nobody{}, cache: newCache(cacheOctets, cacheEntries),
+		slots: make(chan struct{}, maxAsking), flights: map[question]*flight{},
+	}
+	r.servers.path = resolvConf
 	for _, s := range servers {
 		if !s.IsValid() || s.Port() == 0 {
 			return nil, fmt.Errorf("dns: server %q: an address and a port are needed", s)
 		}
-		r.servers = append(r.servers, newServer(s.String()))
-	}
-	if len(r.servers) == 0 {
-		// The system's own list may hold several servers, which Go tries within one call.
-		r.servers = []server{newServer("")}
-		r.timeout = 3 * DefaultTimeout
+		// Whoever names a server on this host has put it there. What it says of DNSSEC comes over no network.
+		r.servers.fixed = append(r.servers.fixed, server{address: s.String(), trusted: s.Addr().Unmap().IsLoopback()})
 	}
 	return r, nil
-}
-
-func newServer(address string) server {
-	return server{address: address, resolver: &net.Resolver{
-		PreferGo:     true,
-		StrictErrors: true,
-		Dial: func(ctx context.Context, network, system string) (net.Conn, error) {
-			return dial(ctx, network, cmp.Or(address, system))
-		},
-	}}
-}
-
-// dial opens a socket that fails as soon as its context ends. Go's resolver only sets a deadline of its
-// own, of some seconds: without this, each question that was given up would leave goroutines and sockets
-// behind for as long, as many as a peer cares to name silent domains.
-func dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	if udp, ok := conn.(*net.UDPConn); ok {
-		return packetConn{udp, stop}, nil // must stay a net.PacketConn: the resolver frames any other as a stream
-	}
-	return streamConn{conn, stop}, nil
-}
-
-type packetConn struct {
-	*net.UDPConn
-	stop func() bool
-}
-
-func (c packetConn) Close() error {
-	c.stop()
-	return c.UDPConn.Close()
-}
-
-type streamConn struct {
-	net.Conn
-	stop func() bool
-}
-
-func (c streamConn) Close() error {
-	c.stop()
-	return c.Conn.Close()
 }
 
 // SetTimeout sets the bound on one server's answer to one question. It is to be called before the first
 // lookup.
 func (r *Resolver) SetTimeout(d time.Duration) { r.timeout = d }
 
-// Observe sets the function that is told of each question, from the goroutine that asked. It is to be
-// called before the first lookup.
-func (r *Resolver) Observe(f func(Query)) { r.observe = f }
+// Observe sets who is told what happens. It is to be called before the first lookup.
+func (r *Resolver) Observe(o Observer) { r.observer = o }
 
-// LookupTXT gives the TXT records of a name, the strings of each put together.
+type nobody struct{}
+
+func (nobody) DNSQuery(Query)   {}
+func (nobody) DNSCache(bool)    {}
+func (nobody) DNSBudget(string) {}
+
+// LookupTXT gives the TXT records of a name, the strings of each put together, in raw octets.
 func (r *Resolver) LookupTXT(ctx context.Context, name string) ([]string, error) {
-	return ask(ctx, r, "TXT", name, func(ctx context.Context, n *net.Resolver) ([]string, error) {
-		return n.LookupTXT(ctx, rooted(name))
-	})
+	a := r.ask(ctx, name, dns.TypeTXT)
+	if a.rcode != NoError {
+		return nil, a.err(name)
+	}
+	return slices.Clone(a.texts), nil
 }
 
 // LookupMX gives the MX records of a name, sorted by preference. A null MX (RFC 7505) is one record whose
-// Host is ".". Records may come with an error, when others of the answer were malformed.
+// Host is ".". Records may come with an error, when others of the answer were malformed: a host with octets
+// other than letters, digits, hyphen and underscore.
 func (r *Resolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error) {
-	return ask(ctx, r, "MX", name, func(ctx context.Context, n *net.Resolver) ([]*net.MX, error) {
-		return n.LookupMX(ctx, rooted(name))
-	})
+	a := r.ask(ctx, name, dns.TypeMX)
+	if a.rcode != NoError {
+		return nil, a.err(name)
+	}
+	all := make([]*net.MX, len(a.hosts))
+	for i, h := range a.hosts {
+		all[i] = &net.MX{Host: h.name, Pref: h.pref}
+	}
+	return all, a.odd(name)
 }
 
-// LookupAddr gives the names of an IP address, with their final dots.
+// LookupAddr gives the names of an IP address, with their final dots. Names may come with an error, when others
+// were malformed, as with LookupMX. A text that is no IP address has none.
 func (r *Resolver) LookupAddr(ctx context.Context, addr string) ([]string, error) {
-	return ask(ctx, r, "PTR", addr, func(ctx context.Context, n *net.Resolver) ([]string, error) {
-		return n.LookupAddr(ctx, addr)
-	})
+	ip, err := netip.ParseAddr(addr)
+	if err != nil {
+		return nil, unaskable.err(addr)
+	}
+	reverse, err := dns.ReverseAddr(ip.Unmap().WithZone("").String())
+	if err != nil {
+		return nil, unaskable.err(addr)
+	}
+	a := r.ask(ctx, reverse, dns.TypePTR)
+	if a.rcode != NoError {
+		return nil, a.err(addr)
+	}
+	all := make([]string, len(a.hosts))
+	for i, h := range a.hosts {
+		all[i] = h.name
+	}
+	return all, a.odd(addr)
 }
 
 // LookupIPAddr gives the addresses of a name, IPv4 first. Where the question for one family failed and that for
 // the other was answered, it gives the addresses there are and the error: whoever needs one address only
 // goes by the addresses, whoever needs all of them by the error. An IP address is not a name, and not found.
+// Only where neither family is found, and not even the name, does the error wrap ErrNXDomain.
 func (r *Resolver) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
-	type answer struct {
-		addrs []netip.Addr
-		err   error
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil, unaskable.err(host)
 	}
-	family := func(kind, network string) answer {
-		a, err := ask(ctx, r, kind, host, func(ctx context.Context, n *net.Resolver) ([]netip.Addr, error) {
-			return n.LookupNetIP(ctx, network, rooted(host))
-		})
-		return answer{a, err}
+	plain, ok := name.Canonical(host)
+	if !ok {
+		return nil, unaskable.err(host)
 	}
-	six := make(chan answer, 1)
-	go func() { six <- family("AAAA", "ip6") }()
-	v4 := family("A", "ip4")
-	v6 := <-six
+	asked := [2]pending{r.begin(ctx, question{plain, dns.TypeA}), r.begin(ctx, question{plain, dns.TypeAAAA})}
+	four, six := r.wait(ctx, asked[0]), r.wait(ctx, asked[1])
 
-	var all []net.IPAddr
-	for _, a := range append(v4.addrs, v6.addrs...) {
-		a = a.Unmap()
-		all = append(all, net.IPAddr{IP: a.AsSlice(), Zone: a.Zone()})
-	}
-	for _, err := range []error{v4.err, v6.err} {
-		if err != nil && !isNotFound(err) {
-			return all, err
+	all := make([]net.IPAddr, 0, len(four.addrs)+len(six.addrs))
+	for _, a := range [2]*answer{four, six} {
+		for _, ip := range a.addrs {
+			all = append(all, net.IPAddr{IP: ip.AsSlice()})
 		}
 	}
-	if len(all) == 0 {
-		return nil, v4.err
-	}
-	return all, nil
-}
-
-// rooted ends a name with a dot, so that the search list of resolv.conf is never tried: a foreign domain
-// that does not exist must not be found below one of ours.
-func rooted(name string) string {
-	if name == "" || strings.HasSuffix(name, ".") {
-		return name
-	}
-	return name + "."
-}
-
-// ask puts one question to one server after the other until one gives an answer, and a second time to a
-// lone server, as a datagram may be lost. A server that was silent or out of reach is not asked first any
-// more once another has answered in its place.
-func ask[T any](ctx context.Context, r *Resolver, kind, name string, put func(context.Context, *net.Resolver) ([]T, error)) ([]T, error) {
-	began := time.Now()
-	first := int(r.first.Load())
-	tries := len(r.servers)
-	if tries == 1 && r.servers[0].address != "" {
-		tries = 2
-	}
-	var got []T
-	var err error
-	moved := false
-	for i := range tries {
-		at := (first + i) % len(r.servers)
-		got, err = attempt(ctx, r.timeout, name, r.servers[at], put)
-		if err == nil || isNotFound(err) || len(got) > 0 {
-			if moved {
-				r.first.Store(uint32(at))
-			}
-			break
+	for _, a := range [2]*answer{four, six} {
+		if a.failed() {
+			return all, a.err(host)
 		}
-		if ctx.Err() != nil {
-			break
+		if a.left > 0 {
+			return all, a.odd(host)
 		}
-		moved = moved || silent(err)
 	}
-	if r.observe != nil {
-		r.observe(Query{Type: kind, Rcode: rcode(err, len(got)), Elapsed: time.Since(began)})
+	if len(all) > 0 {
+		return all, nil
 	}
-	return got, err
+	// RFC 4074 4.2: there are servers that deny the name where only the address of one family is missing.
+	if six.rcode == NoData {
+		return nil, six.err(host)
+	}
+	return nil, four.err(host)
 }
 
-func attempt[T any](ctx context.Context, d time.Duration, name string, s server, put func(context.Context, *net.Resolver) ([]T, error)) ([]T, error) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	got, err := put(ctx, s.resolver)
-	if err == nil {
-		return got, nil
-	}
-	var de *net.DNSError
-	if !errors.As(err, &de) {
-		return got, &net.DNSError{UnwrapErr: err, Err: err.Error(), Name: name, Server: s.address, IsTemporary: true}
-	}
-	de = &net.DNSError{
-		UnwrapErr: de.UnwrapErr, Err: de.Err, Name: name, Server: s.address,
-		IsTimeout: de.IsTimeout, IsTemporary: de.IsTemporary || !de.IsNotFound, IsNotFound: de.IsNotFound,
-	}
-	return got, de
+// TLSA is one TLSA record (RFC 6698 2.1).
+type TLSA struct {
+	Usage, Selector, MatchingType uint8
+	Data                          []byte // the certificate association data
 }
 
-func isNotFound(err error) bool {
-	var de *net.DNSError
-	return errors.As(err, &de) && de.IsNotFound
-}
-
-// silent reports whether a server gave no answer at all: time-out, or a network error such as "connection
-// refused". Go's resolver keeps such an error only as text; what a server said itself reads "misbehaving".
-func silent(err error) bool {
-	var de *net.DNSError
-	return errors.As(err, &de) && (de.IsTimeout || !strings.Contains(de.Err, "misbehaving"))
-}
-
-func rcode(err error, answers int) string {
-	var de *net.DNSError
-	switch {
-	case err == nil || answers > 0:
-		return NoError
-	case !errors.As(err, &de):
-		return ServFail
-	case de.IsNotFound:
-		return NotFound
-	case de.IsTimeout:
-		return TimedOut
+// LookupTLSA gives the TLSA records of a name such as _25._tcp.mx.example.org, and whether DNSSEC proves what it
+// says, be it that there are none: a server that is trusted set the AD bit. Those are servers on a loopback
+// address that were given to New, and those of a resolv.conf with the option trust-ad.
+func (r *Resolver) LookupTLSA(ctx context.Context, name string) (records []TLSA, secure bool, err error) {
+	a := r.ask(ctx, name, dns.TypeTLSA)
+	if a.rcode != NoError {
+		return nil, a.secure, a.err(name)
 	}
-	return ServFail
+	records = make([]TLSA, len(a.tlsa))
+	for i, t := range a.tlsa {
+		t.Data = slices.Clone(t.Data)
+		records[i] = t
+	}
+	return records, a.secure, a.odd(name)
+}
+
+// ask puts one question and waits for the answer.
+func (r *Resolver) ask(ctx context.Context, plain string, kind uint16) *answer {
+	plain, ok := name.Canonical(plain)
+	if !ok {
+		return unaskable
+	}
+	return r.wait(ctx, r.begin(ctx, question{plain, kind}))
 }

@@ -221,29 +221,68 @@ func TestSearchListIsNotUsed(t *testing.T) {
 	}
 }
 
+// observed takes down what the resolver tells.
+type observed struct {
+	mu           sync.Mutex
+	queries      []string
+	hits, misses int
+	budgets      []string
+	odd          []dns.Query // words outside the closed sets, or no time
+}
+
+func (o *observed) DNSQuery(q dns.Query) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !slices.Contains(dns.Types(), q.Type) || !slices.Contains(dns.Rcodes(), q.Rcode) || q.Elapsed <= 0 {
+		o.odd = append(o.odd, q)
+	}
+	o.queries = append(o.queries, q.Type+" "+q.Rcode)
+}
+
+func (o *observed) DNSCache(hit bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if hit {
+		o.hits++
+	} else {
+		o.misses++
+	}
+}
+
+func (o *observed) DNSBudget(limit string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.budgets = append(o.budgets, limit)
+}
+
 func TestObserve(t *testing.T) {
-	s := serve(t, zones)
+	s := serve(t, zones+"no.example REFUSED\nbad.example GARBAGE\n")
 	r := resolver(t, s.Addr())
-	var mu sync.Mutex
-	var got []string
-	r.Observe(func(q dns.Query) {
-		mu.Lock()
-		defer mu.Unlock()
-		if !slices.Contains(dns.Types(), q.Type) || !slices.Contains(dns.Rcodes(), q.Rcode) || q.Elapsed <= 0 {
-			t.Errorf("words outside the closed sets, or no time: %+v", q)
-		}
-		got = append(got, q.Type+" "+q.Rcode)
-	})
-	_, _ = r.LookupTXT(t.Context(), "example.org")
-	_, _ = r.LookupTXT(t.Context(), "nobody.example")
-	_, _ = r.LookupMX(t.Context(), "broken.example")
-	_, _ = r.LookupAddr(t.Context(), "192.0.2.1")
-	_, _ = r.LookupTXT(t.Context(), "mute.example")
-	_, _ = r.LookupIPAddr(t.Context(), "mail.example.org")
-	slices.Sort(got)
-	want := []string{"A noerror", "AAAA noerror", "MX servfail", "PTR noerror", "TXT noerror", "TXT notfound", "TXT timeout"}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q\nwant %q", got, want)
+	o := new(observed)
+	r.Observe(o)
+	ctx := t.Context()
+	_, _ = r.LookupTXT(ctx, "example.org")
+	_, _ = r.LookupTXT(ctx, "example.org")
+	_, _ = r.LookupTXT(ctx, "nobody.example")
+	_, _ = r.LookupMX(ctx, "broken.example")
+	_, _ = r.LookupMX(ctx, "no.example")
+	_, _ = r.LookupMX(ctx, "bad.example")
+	_, _ = r.LookupMX(ctx, "mail.example.org")
+	_, _ = r.LookupAddr(ctx, "192.0.2.1")
+	_, _ = r.LookupTXT(ctx, "mute.example")
+	_, _ = r.LookupIPAddr(ctx, "mail.example.org")
+	_, _, _ = r.LookupTLSA(ctx, "_25._tcp.example.org")
+	_, _ = r.LookupTXT(ctx, "not..a.name")
+	slices.Sort(o.queries)
+	want := []string{
+		"A noerror", "AAAA noerror", "MX malformed", "MX nodata", "MX refused", "MX servfail", "PTR noerror",
+		"TLSA nxdomain", "TXT noerror", "TXT nxdomain", "TXT timeout",
+	}
+	if !slices.Equal(o.queries, want) || len(o.odd) > 0 {
+		t.Errorf("got %q, %v\nwant %q", o.queries, o.odd, want)
+	}
+	if o.hits != 1 || o.misses != len(want) {
+		t.Errorf("%d hits, %d misses", o.hits, o.misses)
 	}
 }
 

@@ -56,7 +56,7 @@ func (s *session) Data(io.Reader) (err error) {
 	defer func() { t.gw.metrics().DataDuration(s.w.cfg.Name, time.Since(arrived)) }()
 	content := mail.NewContent(blob, faults, mail.Limits{HeaderOctets: s.w.cfg.Limits.Header})
 	defer content.Release()
-	ctx, cancel := context.WithTimeout(s.w.ctx, judgeTime)
+	ctx, cancel := judging(s.w.ctx, t.dns)
 	defer cancel()
 	j := &judged{content: content, to: t.to[0], input: &filter.Input{Session: s.in, Transaction: t.complete(), Content: content}}
 	return s.finish(t, j, s.judgeAndDeliver(ctx, t, j))

@@ -95,7 +95,7 @@ func (s *session) judge(t *transaction, r *recipient) refusal {
 	if no := s.route(t, r); !no.none() || t.has(r.address) {
 		return no
 	}
-	ctx, cancel := context.WithTimeout(s.w.ctx, judgeTime)
+	ctx, cancel := judging(s.w.ctx, t.dns)
 	defer cancel()
 	source, no := known(ctx, t, r)
 	if !no.none() {

@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 )
@@ -53,7 +54,7 @@ func (s *session) greet() mail.Reply {
 		Exempt:   gw.exempt(s.w.client.Addr()),
 		Began:    s.w.began,
 	}
-	ctx, cancel := context.WithTimeout(s.w.ctx, judgeTime)
+	ctx, cancel := judging(s.w.ctx, dns.MessageBudget())
 	defer cancel()
 	in := &filter.Input{Session: s.in}
 	s.reports = s.run(ctx, gw.Plan, filter.Connect, in)
@@ -68,6 +69,11 @@ func (s *session) greet() mail.Reply {
 		KeyStage, StageHelo, KeyBecause, gw.Privacy.Mask(v.Because), KeyReply, gw.Privacy.Mask(r.String()))
 	s.recordVerdict(gw, judgement{id: s.in.ID, stage: StageHelo, reports: s.reports, verdict: &v})
 	return r
+}
+
+// judging gives the context of filters that pay their look-ups from a budget.
+func judging(ctx context.Context, b *dns.Budget) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(dns.WithBudget(ctx, b), judgeTime)
 }
 
 // run runs one phase of a plan; a nil plan has none.
@@ -100,6 +106,7 @@ type transaction struct {
 	reports pipeline.Reports // of the mail phase
 	to      []*recipient     // accepted
 	held    string           // why recipients were refused by a held verdict that has its line in the log
+	dns     *dns.Budget      // of all its phases
 	began   time.Time
 }
 
@@ -115,7 +122,7 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) (err error) {
 			return engineError(r)
 		}
 	}
-	t := &transaction{gw: s.w.gateway(), began: time.Now()}
+	t := &transaction{gw: s.w.gateway(), began: time.Now(), dns: dns.MessageBudget()}
 	s.gw = t.gw
 	t.in = &filter.Transaction{
 		ID: mail.NewID(t.gw.Node), Size: o.Size, SMTPUTF8: o.UTF8, Body8Bit: o.Body == smtp.Body8BitMIME, Began: t.began,
@@ -141,7 +148,7 @@ func (s *session) mail(t *transaction, o *smtp.MailOptions) (r mail.Reply, reaso
 		return replyMailUTF8, ReasonUTF8, "reverse-path is not ASCII"
 	}
 	t.in.From = from
-	ctx, cancel := context.WithTimeout(s.w.ctx, judgeTime)
+	ctx, cancel := judging(s.w.ctx, t.dns)
 	defer cancel()
 	t.reports = s.run(ctx, t.gw.Plan, filter.Mail, &filter.Input{Session: s.in, Transaction: t.in})
 	all := join(s.reports, t.reports)

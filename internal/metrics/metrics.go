@@ -61,6 +61,9 @@ type Metrics struct {
 	panics               prometheus.Counter
 	dnsQueries           *prometheus.CounterVec
 	dnsDuration          *prometheus.HistogramVec
+	dnsCache             *prometheus.CounterVec
+	dnsHit, dnsMiss      prometheus.Counter // of dnsCache
+	dnsBudget            *prometheus.CounterVec
 
 	smtpSeries
 	messageSeries

@@ -51,6 +51,8 @@ func everything(m *Metrics) {
 	m.Panic()
 	m.Score(3)
 	m.DNSQuery(dns.Query{Type: "TXT", Rcode: dns.ServFail, Elapsed: time.Second})
+	m.DNSCache(true)
+	m.DNSBudget(dns.LimitTime)
 	m.FilterRun(pipeline.Report{Stage: "spf", Outcome: pipeline.Match, Elapsed: time.Millisecond, Result: filter.Result{Facts: []filter.Fact{
 		auth.SPF.Of(auth.SPFResult{Result: auth.Fail}),
 		auth.DKIM.Of([]auth.DKIMResult{{Result: auth.Pass}, {Result: auth.TempError}}),
@@ -198,6 +200,7 @@ func TestUnknownLabels(t *testing.T) {
 		m.Message(x, filter.Action(i), x, false, 0)
 		m.Recipient(x, x)
 		m.DNSQuery(dns.Query{Type: x, Rcode: x})
+		m.DNSBudget(x)
 		m.FilterRun(pipeline.Report{Stage: x, Outcome: pipeline.Outcome(i), Result: filter.Result{Facts: []filter.Fact{
 			auth.SPF.Of(auth.SPFResult{Result: auth.Result(x)}), auth.Parts.Of([]auth.PartReport{{Class: x, Action: x}}),
 		}}})

@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postern-mail/postern/filter"
-	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/mail"
 )
@@ -181,22 +180,3 @@ func mode(observed bool) string {
 	}
 	return "enforce"
 }
-
-func (m *Metrics) dns() {
-	m.dnsQueries = m.counterVec("dns_queries_total", "Questions to the DNS, by type and outcome.", "type", "rcode")
-	m.dnsDuration = m.histogramVec("dns_query_duration_seconds", "How long questions to the DNS took, over all servers asked.", stepBuckets, "type")
-	each(func(v ...string) { m.dnsQueries.WithLabelValues(v...) }, dns.Types(), dns.Rcodes())
-	each(func(v ...string) { m.dnsDuration.WithLabelValues(v...) }, dns.Types())
-}
-
-// DNSQuery counts one question to the DNS; it is for dns.Resolver.Observe.
-func (m *Metrics) DNSQuery(q dns.Query) {
-	t := m.word(dnsTypeSet, q.Type)
-	m.dnsQueries.WithLabelValues(t, m.word(dnsRcodeSet, q.Rcode)).Inc()
-	m.dnsDuration.WithLabelValues(t).Observe(q.Elapsed.Seconds())
-}
-
-var (
-	dnsTypeSet  = wordsOf(dns.Types())
-	dnsRcodeSet = wordsOf(dns.Rcodes())
-)

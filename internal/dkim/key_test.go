@@ -1,0 +1,211 @@
+package dkim
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"math/big"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestParseKey(t *testing.T) {
+	good, ed := record(t, rsaKey().Public()), record(t, edKey.Public())
+	p := strings.TrimPrefix(good, "v=DKIM1; k=rsa; p=")
+	bare := base64.StdEncoding.EncodeToString(x509.MarshalPKCS1PublicKey(&rsaKey().PublicKey))
+	huge := record(t, &rsa.PublicKey{N: new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), 8200), big.NewInt(1)), E: 65537})
+	for name, c := range map[string]struct{ record, want string }{
+		"RSA":                        {good, "rsa 2048"},
+		"Ed25519":                    {ed, "ed25519 256"},
+		"bare PKCS#1":                {"v=DKIM1; p=" + bare, "rsa 2048"},
+		"only p=":                    {"p=" + p, "rsa 2048"},
+		"a tab and blanks in p=":     {"p=" + p[:20] + "\t" + p[20:40] + "  " + p[40:60] + "\r\n " + p[60:], "rsa 2048"},
+		"no padding":                 {"p=" + strings.TrimRight(p, "="), "rsa 2048"},
+		"unknown tags":               {"p=" + p + "; zz=1; g=nobody; n=a note", "rsa 2048"},
+		"testing":                    {"t=y; p=" + p, "rsa 2048 testing"},
+		"strict and testing":         {"t=s : y : other; p=" + p, "rsa 2048 testing strict"},
+		"for email":                  {"s=other:email; p=" + p, "rsa 2048"},
+		"for all":                    {"s=*; p=" + p, "rsa 2048"},
+		"h= of both":                 {"h=sha1:sha256; p=" + p, "rsa 2048"},
+		"for another service":        {"s=other; p=" + p, "not for email"},
+		"h= of sha1":                 {"h=sha1; p=" + p, "not for SHA-256"},
+		"revoked":                    {"v=DKIM1; p=", "revoked"},
+		"no p=":                      {"v=DKIM1; k=rsa", "no p="},
+		"version 2":                  {"v=DKIM2; p=" + p, "version"},
+		"version not first":          {"p=" + p + "; v=DKIM1", "version"},
+		"SPF":                        {"v=spf1 -all", "version"},
+		"unknown type":               {"k=dsa; p=" + p, "unknown type"},
+		"RSA as Ed25519":             {"k=ed25519; p=" + p, "no Ed25519 key"},
+		"Ed25519 as RSA":             {strings.Replace(ed, "k=ed25519", "k=rsa", 1), "no RSA key"},
+		"no base64":                  {"p=!!!", "no base64"},
+		"base64 of nothing":          {"p====", "no base64"},
+		"p= twice":                   {"p=" + p + "; p=" + p, "twice"},
+		"empty":                      {"", "empty"},
+		"quotes":                     {`""`, "tag"},
+		"more than 8192 bits":        {huge, "more than 8192"},
+		"768 bits":                   {record(t, weakKey(t).Public()), "less than 1024"},
+		"more octets than we take":   {"n=" + strings.Repeat("a", MaxKeyRecord) + "; p=" + p, "octets"},
+		"SubjectPublicKeyInfo of Ed": {"p=MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=", "no RSA key"},
+	} {
+		k, err := ParseKey(c.record)
+		got := ""
+		if err != nil {
+			var e *Error
+			if !errors.As(err, &e) || e.Result != PermError {
+				t.Errorf("%s: the error is %v", name, err)
+			}
+			if got = err.Error(); strings.Contains(got, c.want) {
+				got = c.want
+			}
+		} else {
+			got = k.Type + " " + big.NewInt(int64(k.Bits)).String()
+			if k.Testing {
+				got += " testing"
+			}
+			if k.Strict {
+				got += " strict"
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+func TestFetchKey(t *testing.T) {
+	good, ed := record(t, rsaKey().Public()), record(t, edKey.Public())
+	for name, c := range map[string]struct {
+		texts string
+		want  string // the type of the key, or words of the reason
+		kind  Result
+	}{
+		"one":               {good, "rsa", ""},
+		"with an SPF":       {"v=spf1 -all&" + good + "&hello", "rsa", ""},
+		"two keys":          {good + "&" + ed, "more than one", PermError},
+		"the same twice":    {good + "&" + good, "more than one", PermError},
+		"a revoked one too": {"v=DKIM1; p=&" + good, "rsa", ""},
+		"an SPF only":       {"v=spf1 -all", "version", PermError},
+		"revoked":           {"v=DKIM1; p=", "revoked", PermError},
+		"failure":           {"!", "could not be asked", TempError},
+		"nothing":           {"", "no key", PermError},
+		"many":              {strings.Repeat("x&", 30) + good, "more than one", PermError},
+	} {
+		r := records{"s._domainkey.example.org": c.texts}
+		if c.texts == "" {
+			r = records{}
+		}
+		k, err := FetchKey(t.Context(), r, "s", "example.org")
+		if c.kind == "" {
+			if err != nil || k.Type != c.want {
+				t.Errorf("%s: got %+v, %v", name, k, err)
+			}
+			continue
+		}
+		var e *Error
+		if !errors.As(err, &e) || e.Result != c.kind || !strings.Contains(e.Reason, c.want) {
+			t.Errorf("%s: got %v, want %s with %q", name, err, c.kind, c.want)
+		}
+		if strings.Contains(e.Reason, "10.9.9.9") {
+			t.Errorf("%s: the reason names our resolver: %s", name, e.Reason)
+		}
+	}
+}
+
+// silent answers nothing before its context ends.
+type silent struct{}
+
+func (silent) LookupTXT(ctx context.Context, _ string) ([]string, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestKeysHaveABudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := NewKeys(silent{}, 3*time.Second)
+		began := time.Now()
+		var all []*Signature
+		for _, s := range "abcdefghijklmnopqrstuvwxyz" {
+			all = append(all, &Signature{Selector: string(s), Domain: "example.org"})
+		}
+		k.Fetch(t.Context(), all...)
+		if d := time.Since(began); d != 3*time.Second {
+			t.Errorf("took %s", d)
+		}
+		for _, s := range all {
+			var e *Error
+			if _, err := k.Get(s); !errors.As(err, &e) || e.Result != TempError {
+				t.Errorf("%s: got %v", s.Selector, err)
+			}
+		}
+	})
+}
+
+type panicking struct{}
+
+func (panicking) LookupTXT(context.Context, string) ([]string, error) { panic("oh") }
+
+func TestPanicOfAResolverIsTheCallers(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic arrived")
+		}
+	}()
+	NewKeys(panicking{}, 0).Fetch(t.Context(), &Signature{Selector: "a", Domain: "example.org"})
+}
+
+func TestKeyVerify(t *testing.T) {
+	k, err := ParseKey(record(t, edKey.Public()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := make([]byte, 32)
+	good, err := edKey.Sign(nil, digest, crypto.Hash(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Verify("ed25519-sha256", digest, good); err != nil {
+		t.Error(err)
+	}
+	for name, c := range map[string]struct {
+		algorithm string
+		signature []byte
+		want      Result
+	}{
+		"a short one":       {"ed25519-sha256", good[:63], Fail},
+		"none":              {"ed25519-sha256", nil, Fail},
+		"another algorithm": {"rsa-sha256", good, PermError},
+	} {
+		var e *Error
+		if err := k.Verify(c.algorithm, digest, c.signature); !errors.As(err, &e) || e.Result != c.want {
+			t.Errorf("%s: got %v, want %s", name, err, c.want)
+		}
+	}
+}
+
+func FuzzKey(f *testing.F) {
+	f.Add(record(f, rsaKey().Public()))
+	f.Add(record(f, edKey.Public()))
+	f.Add("v=DKIM1; k=rsa; h=sha256; s=email; t=y:s; n=note; p=MIGf\tMA0 GCSq")
+	f.Add("p=")
+	f.Fuzz(func(t *testing.T, text string) {
+		k, err := ParseKey(text)
+		if err != nil {
+			var e *Error
+			if !errors.As(err, &e) || e.Reason == "" {
+				t.Fatalf("the error is %v", err)
+			}
+			return
+		}
+		if k.Bits != 256 && (k.Bits < minRSA || k.Bits > maxRSA) {
+			t.Fatalf("%d bits", k.Bits)
+		}
+		if err := k.Verify(k.Type+"-sha256", make([]byte, 32), []byte("x")); err == nil {
+			t.Fatal("anything verifies")
+		}
+	})
+}

@@ -16,12 +16,44 @@ import (
 // our id, be it in a comment. Each of them makes the field ours. One taken away too many costs a result
 // of another server, which nobody behind us believes; one left costs everything.
 
+// claims gives a test for the bodies of Authentication-Results fields from outside: whether one has to go, as it bears
+// id or, where keep is a list, none of the names in it. Without an id none goes.
+func claims(id string, keep []string) func(body string) bool {
+	if normalID(id) == "" {
+		return func(string) bool { return false }
+	}
+	bears := bearing(id)
+	if keep == nil {
+		return bears
+	}
+	known := map[string]bool{}
+	for _, k := range keep {
+		known[normalID(k)] = true
+	}
+	delete(known, "")
+	return func(body string) bool {
+		head, _ := readID(body)
+		// Read in either way it is one name, and that is in the list.
+		name := normalID(head.word)
+		return !known[name] || normalID(head.joined) != name || bears(body)
+	}
+}
+
 // bearing gives a test for the bodies of Authentication-Results fields: whether one bears id.
 func bearing(id string) func(body string) bool {
 	want := normalID(id)
 	bears := func(body string) bool {
-		head := readID(body)
-		return normalID(head.word) == want || normalID(head.joined) == want || mentions(head.region, want)
+		for {
+			head, rest := readID(body)
+			if normalID(head.word) == want || normalID(head.joined) == want || mentions(head.region, want) {
+				return true
+			}
+			// Readers that skip what is empty find the id further on.
+			if head.joined != "" || rest == "" {
+				return false
+			}
+			body = rest
+		}
 	}
 	return func(body string) bool {
 		// RFC 2047 5 allows no encoded word here; readers that decode every field see our name in one.
@@ -39,7 +71,7 @@ func normalID(s string) string {
 			break
 		}
 	}
-	s = strings.TrimSuffix(s, ".")
+	s = strings.Trim(s, ".")
 	if len(s) > maxValue {
 		return ""
 	}
@@ -54,23 +86,27 @@ func inName(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c >= 0x80
 }
 
-// mentions reports whether region names id, not as a piece of a longer name. The id is in lower case.
+// mentions reports whether a name in region is id, which is a normal one, and not only a piece of the name.
 func mentions(region, id string) bool {
-	region = lowerASCII(region)
-	for at := 0; ; at++ {
-		i := strings.Index(region[at:], id)
-		if i < 0 {
-			return false
+	dots := strings.Contains(id, ".")
+	for i := 0; i < len(region); {
+		start, ascii := i, true
+		for ; i < len(region) && (inName(region[i]) || region[i] == '.'); i++ {
+			ascii = ascii && region[i] < 0x80
 		}
-		at += i
-		before, after := region[:at], region[at+len(id):]
-		longer := before != "" && (inName(before[at-1]) || before[at-1] == '.') ||
-			after != "" && inName(after[0]) ||
-			len(after) > 1 && after[0] == '.' && inName(after[1])
-		if !longer {
+		switch name := strings.Trim(region[start:i], "."); {
+		case name == "":
+			i++
+		case ascii:
+			if lowerASCII(name) == id {
+				return true
+			}
+		case dots && !strings.ContainsAny(name, ".\u3002\uff0e\uff61"): // RFC 5895 2.3: what stands for a dot
+		case normalID(name) == id:
 			return true
 		}
 	}
+	return false
 }
 
 // idReading is what stands before the first semicolon of an Authentication-Results field.
@@ -92,19 +128,20 @@ func (r *idReader) octet(c byte) {
 		r.last = r.joined.Len()
 		r.gap = false
 	}
+	if c <= ' ' || c == 0x7f {
+		return // a blank in quotes, or what nobody sees
+	}
 	if r.last == 0 {
 		r.word.WriteByte(c)
 	}
-	if !isBlank(c) {
-		r.joined.WriteByte(c)
-	}
+	r.joined.WriteByte(c)
 }
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // readID reads the body up to the first semicolon that is in no comment (RFC 5322 3.2.2, nested) and in
-// no quoted string (RFC 5322 3.2.4).
-func readID(body string) idReading {
+// no quoted string (RFC 5322 3.2.4), and gives what comes behind that.
+func readID(body string) (head idReading, rest string) {
 	var r idReader
 	depth, quoted := 0, false
 	i := 0
@@ -133,12 +170,12 @@ func readID(body string) idReading {
 		case isBlank(c):
 			r.gap = true
 		case c == ';':
-			return r.reading(body[:i])
+			return r.reading(body[:i]), body[i+1:]
 		default:
 			r.octet(c)
 		}
 	}
-	return r.reading(body)
+	return r.reading(body), ""
 }
 
 func (r *idReader) reading(region string) idReading {

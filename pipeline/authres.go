@@ -1,7 +1,10 @@
 package pipeline
 
 import (
+	"fmt"
+	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/postern-mail/postern/filter"
@@ -12,36 +15,36 @@ import (
 const (
 	authField     = "Authentication-Results"
 	maxSignatures = 10  // DKIM signatures that are named
-	maxValue      = 400 // octets of one value: an address has 320 at most
-	maxReason     = 100 // octets of one comment
+	maxSealers    = 10  // ARC sealers that are named
+	maxReason     = 100 // octets of one reason
 )
 
-// authResults writes the body of our Authentication-Results field (RFC 8601 2.2), and "" where the plan
-// has no stage that authenticates. Each method stands on a line of its own, and only where the plan has
-// a stage for it: a policy that has switched a check off does not vouch for what another plan found
-// before the policy was chosen.
-func authResults(in *filter.Input, o StampOptions) string {
-	hasSPF, hasDKIM := o.Plan.Provides(string(auth.SPF)), o.Plan.Provides(string(auth.DKIM))
-	if !hasSPF && !hasDKIM {
+// entry is one result of the field, in words of the facts: what of them can't be written is left out later.
+type entry struct {
+	method     string
+	result     auth.Result
+	reason     string
+	properties []property
+}
+
+// property is what a result is about (RFC 8601 2.3). Its value is one that may be written, "" where there is none.
+type property struct{ name, value string }
+
+// AuthResults writes the body of our Authentication-Results field (RFC 8601 2.2), folded; "" where the plan has no
+// stage that authenticates. Each result stands on a line of its own, and only where the plan has a stage for it: a
+// policy that has switched a check off does not vouch for what another plan found before the policy was chosen.
+// An ARC-Authentication-Results field has the same body behind its instance (RFC 8617 4.1.1).
+func AuthResults(in *filter.Input, o StampOptions) string {
+	all, able := entries(in, o.Plan)
+	if !able {
 		return ""
 	}
 	f := newFolder(authField)
-	f.word(propertyValue(o.AuthservID))
-	checked := false
-	if spf, ok := auth.SPF.From(in); hasSPF && ok {
-		checked = true
-		writeSPF(f, spf)
+	f.word(quotedValue(o.AuthservID))
+	for _, e := range all {
+		e.write(f)
 	}
-	if dkim, ok := auth.DKIM.From(in); hasDKIM && ok {
-		checked = true
-		if len(dkim) == 0 {
-			method(f, "dkim", auth.None, "")
-		}
-		for _, sig := range named(dkim) {
-			writeDKIM(f, sig)
-		}
-	}
-	if !checked {
+	if len(all) == 0 {
 		// RFC 8601 2.2: "none" says that nothing was checked.
 		f.more(";")
 		f.word("none")
@@ -49,41 +52,85 @@ func authResults(in *filter.Input, o StampOptions) string {
 	return f.String()
 }
 
-// method begins a result on a new line: its name, its result word, and the reason as a comment.
-func method(f *folder, name string, result auth.Result, reason string) {
-	f.more(";")
-	f.line(name + "=" + resultWord(result))
-	if text := commentText(reason); text != "" {
-		for _, w := range strings.Fields("(" + text + ")") {
-			f.word(w)
+// entries gives the results in the order in which they are written, and whether the plan could give any.
+func entries(in *filter.Input, p *Plan) (all []entry, able bool) {
+	internationalized := in.Transaction != nil && in.Transaction.SMTPUTF8
+	has := func(key string) bool {
+		given := p.Provides(key)
+		able = able || given
+		return given
+	}
+	if has(string(auth.SPF)) {
+		if r, ok := auth.SPF.From(in); ok {
+			all = append(all, spfEntry(r, internationalized))
 		}
 	}
+	if has(string(auth.HeloSPF)) {
+		if r, ok := auth.HeloSPF.From(in); ok {
+			r.Identity = "helo"
+			all = append(all, spfEntry(r, internationalized))
+		}
+	}
+	if has(string(auth.DKIM)) {
+		if r, ok := auth.DKIM.From(in); ok {
+			all = append(all, dkimEntries(r, internationalized)...)
+		}
+	}
+	if has(string(auth.ARC)) {
+		// RFC 8617 6: there is no word for a chain whose keys could not be fetched, and RFC 8601 2.7.7 lets readers
+		// drop a field with a word that they don't know: nothing is said then.
+		if r, ok := auth.ARC.From(in); ok && r.Result != auth.TempError {
+			all = append(all, arcEntry(r, in.Session))
+		}
+	}
+	if has(string(auth.DMARC)) {
+		if r, ok := auth.DMARC.From(in); ok {
+			all = append(all, dmarcEntry(r))
+		}
+	}
+	if has(string(auth.IPRev)) {
+		if r, ok := auth.IPRev.From(in); ok {
+			all = append(all, iprevEntry(r))
+		}
+	}
+	return all, able
 }
 
-func writeSPF(f *folder, r auth.SPFResult) {
-	method(f, "spf", r.Result, r.Reason)
-	property := "smtp.mailfrom="
-	// RFC 8601 2.7.2: the property says which of the two identities was checked.
+// spfEntry: RFC 8601 2.7.2: the property says which of the two identities was checked.
+func spfEntry(r auth.SPFResult, internationalized bool) entry {
+	p := property{"smtp.mailfrom", mailboxValue(r.Sender, internationalized)}
 	if r.Identity == "helo" {
-		property = "smtp.helo="
+		p = property{"smtp.helo", hostValue(r.Sender)}
 	}
-	if r.Sender != "" {
-		f.word(property + propertyValue(r.Sender))
-	}
+	return entry{"spf", r.Result, r.Reason, []property{p}}
 }
 
-func writeDKIM(f *folder, r auth.DKIMResult) {
-	method(f, "dkim", r.Result, r.Reason)
-	for _, p := range []struct{ name, value string }{
-		{"header.d=", r.Domain},
-		{"header.s=", r.Selector},
-		{"header.a=", r.Algorithm},
-		{"header.b=", r.Prefix}, // RFC 6008: tells signatures of one domain apart
-	} {
-		if p.value != "" {
-			f.word(p.name + propertyValue(p.value))
-		}
+func dkimEntries(all []auth.DKIMResult, internationalized bool) []entry {
+	if len(all) == 0 {
+		return []entry{{method: "dkim", result: auth.None}}
 	}
+	var out []entry
+	for _, r := range named(all) {
+		identity := r.Identity
+		if identity == "@"+r.Domain {
+			identity = "" // RFC 6376 3.5: what it is where a signature has none
+		}
+		reason := r.Reason
+		if reason == "" && r.KeyBits > 0 {
+			reason = fmt.Sprintf("%d-bit key", r.KeyBits)
+		}
+		if r.Testing {
+			reason = strings.TrimPrefix(reason+", domain tests DKIM", ", ")
+		}
+		out = append(out, entry{"dkim", r.Result, reason, []property{
+			{"header.d", nameValue(r.Domain)},
+			{"header.i", mailboxValue(identity, internationalized)},
+			{"header.s", nameValue(r.Selector)},
+			{"header.a", wordValue(r.Algorithm)},
+			{"header.b", base64Value(r.Prefix)}, // RFC 6008: tells signatures of one domain apart
+		}})
+	}
+	return out
 }
 
 // named gives the signatures that are written, in their order: not more than maxSignatures, and those
@@ -108,71 +155,85 @@ func named(all []auth.DKIMResult) []auth.DKIMResult {
 	return out
 }
 
-// resultWord gives a result of RFC 8601 2.7; of any other word nothing can be believed.
-func resultWord(r auth.Result) string {
-	switch r {
-	case auth.None, auth.Pass, auth.Fail, auth.SoftFail, auth.Neutral, auth.Policy, auth.TempError, auth.PermError:
-		return string(r)
+// arcEntry: RFC 8617 6 registers the two properties.
+func arcEntry(r auth.ARCResult, s *filter.Session) entry {
+	e := entry{method: "arc", result: r.Result, reason: r.Reason}
+	if r.Result != auth.Pass && r.Result != auth.Fail {
+		return e
 	}
-	return string(auth.PermError)
+	if r.Result == auth.Pass {
+		if e.reason == "" && len(r.Sealers) > 0 {
+			e.reason = "sealed by " + strings.Join(r.Sealers[:min(len(r.Sealers), maxSealers)], ", ")
+		}
+		// RFC 8617 5.2: the instance of the oldest message signature that verifies, 0 where all do.
+		e.properties = append(e.properties, property{"header.oldest-pass", strconv.Itoa(max(r.OldestAMS, 0))})
+	}
+	if s != nil {
+		e.properties = append(e.properties, property{"smtp.remote-ip", addrValue(s.Client.Addr())})
+	}
+	return e
 }
 
-// commentText gives what of a reason may stand in a comment: printable ASCII without what would end or
-// nest it (RFC 5322 3.2.2).
-func commentText(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if b.Len() >= maxReason {
-			break
-		}
-		switch {
-		case r == ' ' || r == '\t' || r == '\r' || r == '\n':
-			b.WriteByte(' ')
-		case r < ' ' || r > '~' || r == '\\':
-			b.WriteByte('?')
-		case r == '(':
-			b.WriteByte('[')
-		case r == ')':
-			b.WriteByte(']')
-		default:
-			b.WriteRune(r)
-		}
+// dmarcEntry: the registry's two properties for dmarc are header.from and policy.dmarc, of which the latter
+// is what is to be done with the message when every option of the record and our own policy has had its say.
+func dmarcEntry(r auth.DMARCResult) entry {
+	e := entry{"dmarc", r.Result, r.Reason, []property{{"header.from", nameValue(r.From)}}}
+	if r.Policy == "" {
+		return e
 	}
-	return strings.Join(strings.Fields(b.String()), " ")
+	switch r.Disposition {
+	case "none", "quarantine", "reject":
+		e.properties = append(e.properties, property{"policy.dmarc", r.Disposition})
+	}
+	return e
 }
 
-// propertyValue writes a value of RFC 8601 2.2: a token, or a mailbox of plain words, as it is; anything
-// else as a quoted string. What is not printable ASCII becomes '?', so that no value can end its field
-// or begin another.
-func propertyValue(s string) string {
-	if len(s) > maxValue {
-		s = s[:maxValue]
+// iprevEntry: RFC 8601 2.7.3 and the registry have policy.iprev for the address; the name is for people.
+func iprevEntry(r auth.IPRevResult) entry {
+	reason := r.Reason
+	if reason == "" {
+		reason = r.Name
 	}
-	local, domain, isMailbox := strings.Cut(s, "@")
-	if isToken(s) || isMailbox && isToken(domain) && (local == "" || isToken(local)) {
-		return s
-	}
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r < ' ' || r > '~':
-			b.WriteByte('?')
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
+	addr, _ := netip.ParseAddr(r.Client)
+	return entry{"iprev", r.Result, reason, []property{{"policy.iprev", addrValue(addr)}}}
 }
 
-// isToken reports whether s is a token of RFC 2045 5.1, which also is what a dot-atom may hold and a
-// reader of Authentication-Results takes without quotes.
-func isToken(s string) bool {
-	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r > '~' || strings.ContainsRune(`()<>@,;:\"/[]?=`, r)
-	})
+// write writes the result on a new line: method, result word, reason, properties.
+func (e entry) write(f *folder) {
+	f.more(";")
+	f.line(e.method + "=" + e.resultWord())
+	if words := reasonWords(e.reason); len(words) > 0 {
+		words[0] = `reason="` + words[0]
+		words[len(words)-1] += `"`
+		f.word(words[0])
+		for _, w := range words[1:] {
+			f.within(w)
+		}
+	}
+	for _, p := range e.properties {
+		if p.value != "" {
+			f.word(p.name + "=" + quotedValue(p.value))
+		}
+	}
+}
+
+// resultWords has the words that RFC 8601 2.7, RFC 8617 6 and RFC 9989 register for each method.
+var resultWords = map[string][]auth.Result{
+	"spf":   {auth.None, auth.Pass, auth.Fail, auth.SoftFail, auth.Policy, auth.Neutral, auth.TempError, auth.PermError},
+	"dkim":  {auth.None, auth.Pass, auth.Fail, auth.Policy, auth.Neutral, auth.TempError, auth.PermError},
+	"arc":   {auth.None, auth.Pass, auth.Fail},
+	"dmarc": {auth.None, auth.Pass, auth.Fail, auth.TempError, auth.PermError},
+	"iprev": {auth.Pass, auth.Fail, auth.TempError, auth.PermError},
+}
+
+// resultWord gives the method's result; of a word that it does not have nothing can be believed.
+func (e entry) resultWord() string {
+	words := resultWords[e.method]
+	switch {
+	case slices.Contains(words, e.result):
+		return string(e.result)
+	case slices.Contains(words, auth.PermError):
+		return string(auth.PermError)
+	}
+	return string(auth.Fail)
 }

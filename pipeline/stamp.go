@@ -5,22 +5,26 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/mail"
 )
 
 // StampOptions say which fields a verdict puts on a message.
 type StampOptions struct {
-	AuthservID string  // our name in Authentication-Results (RFC 8601 2.5); "" writes and removes none
-	Plan       *Plan   // the plan of all phases that the message went through; nil or empty: nothing is stamped
-	Policy     *Policy // the policy that decided; nil: one without thresholds that enforces
-	Score      bool    // put the X-Spam fields on the message, in place of those that it came with
+	AuthservID string   // our name in Authentication-Results (RFC 8601 2.5); "" writes and removes none
+	Keep       []string // other names whose Authentication-Results a message may bring along; nil: every other
+	Plan       *Plan    // the plan of all phases that the message went through; nil or empty: nothing is stamped
+	Policy     *Policy  // the policy that decided; nil: one without thresholds that enforces
+	Score      bool     // put the X-Spam fields on the message, in place of those that it came with
 }
 
 // Stamp gives the edits that put our fields on the message, the topmost first, and remove those that
 // came with it although only we or the servers behind us may write them. Of an observing policy only the
-// Authentication-Results field is touched; an empty plan changes nothing.
+// Authentication-Results and Received-SPF fields are touched; an empty plan changes nothing.
 func Stamp(v Verdict, in *filter.Input, o StampOptions) []mail.Edit {
 	if o.Plan.Empty() {
 		return nil
@@ -28,10 +32,11 @@ func Stamp(v Verdict, in *filter.Input, o StampOptions) []mail.Edit {
 	observe := o.Policy != nil && o.Policy.Observe
 	var edits []mail.Edit
 	if o.AuthservID != "" {
-		if body := authResults(in, o); body != "" {
+		if body := AuthResults(in, o); body != "" {
 			edits = append(edits, mail.AddField{Name: authField, Body: body})
 		}
 	}
+	edits = append(edits, receivedSPF(in, o.Plan)...)
 	if o.Score && !observe {
 		edits = append(edits, scoreFields(v, o.Policy)...)
 	}
@@ -39,24 +44,38 @@ func Stamp(v Verdict, in *filter.Input, o StampOptions) []mail.Edit {
 		return edits
 	}
 	relay := in.Session != nil && in.Session.Relay
-	return append(edits, untrusted(in.Content.Header(), o.AuthservID, o.Score && !observe, !observe, relay)...)
+	return append(edits, untrusted(in.Content.Header(), claims(o.AuthservID, o.Keep), o.Score && !observe, !observe, relay)...)
+}
+
+// receivedSPF gives the Received-SPF fields that the configuration asked for. RFC 7208 9.1: they stand above all others
+// of the name and above our Received field. Those that a message brings along stay: nothing in them tells whose they
+// are, and what reads them goes by the topmost.
+func receivedSPF(in *filter.Input, p *Plan) []mail.Edit {
+	var edits []mail.Edit
+	for _, key := range []filter.Key[auth.SPFResult]{auth.SPF, auth.HeloSPF} {
+		if r, ok := key.From(in); ok && r.Received != "" && p.Provides(string(key)) {
+			edits = append(edits, mail.AddField{Name: "Received-SPF", Body: r.Received})
+		}
+	}
+	return edits
 }
 
 // Untrusted gives the edits that take off a message from outside every field that only we, or the servers
-// inside, may have written: it is for a message that is handed on as it came, past any verdict.
-func Untrusted(h *mail.Header, authservID string) []mail.Edit {
-	return untrusted(h, authservID, true, true, false)
+// inside, may have written: it is for a message that is handed on as it came, past any verdict. The names are those
+// of StampOptions.
+func Untrusted(h *mail.Header, authservID string, keep []string) []mail.Edit {
+	return untrusted(h, claims(authservID, keep), true, true, false)
 }
 
-func untrusted(h *mail.Header, authservID string, score, others, relay bool) []mail.Edit {
+// untrusted gives the removals; claims tells of an Authentication-Results field's body whether it has to go.
+func untrusted(h *mail.Header, claims func(body string) bool, score, others, relay bool) []mail.Edit {
 	var edits []mail.Edit
-	bears := bearing(authservID)
 	for i, f := range h.Fields() {
 		name, body := fieldParts(f)
 		remove := false
 		switch {
-		case authservID != "" && name == "authentication-results":
-			remove = bears(body)
+		case name == "authentication-results":
+			remove = claims(body)
 		case slices.Contains(spamFields, name):
 			remove = score
 		case strings.HasPrefix(name, "x-postern-"):
@@ -74,13 +93,22 @@ func untrusted(h *mail.Header, authservID string, score, others, relay bool) []m
 }
 
 // fieldParts gives a field's name in lower case and its body, folded as it came. A line that is no field
-// is read as a lenient reader behind us may read it: with blanks around its name.
+// is read as a lenient reader behind us may read it: without the blanks, folds and octets that nobody sees around its
+// name or in it.
 func fieldParts(f mail.Field) (name, body string) {
 	name, body, ok := strings.Cut(f.Raw, ":")
 	if !ok {
 		return "", ""
 	}
-	return lowerASCII(strings.Trim(name, " \t\r\n")), body
+	return lowerASCII(strings.Map(visible, name)), body
+}
+
+// visible drops what does not show: blanks, controls, and characters that only shape others.
+func visible(r rune) rune {
+	if r <= ' ' || r == 0x7f || r >= utf8.RuneSelf && !unicode.IsGraphic(r) || unicode.IsSpace(r) {
+		return -1
+	}
+	return r
 }
 
 // lowerASCII puts ASCII letters in lower case: Unicode's folding would make a k of the Kelvin sign, and
@@ -200,6 +228,16 @@ func (f *folder) more(w string) {
 	} else {
 		f.put(w)
 	}
+}
+
+// within is word inside a quoted string, where the blank of a fold stays (RFC 5322 3.2.4) and so is to be the one that
+// stands there without.
+func (f *folder) within(w string) {
+	if f.column+1+len(w) > maxLine {
+		f.b.WriteString("\r\n")
+		f.column = 0
+	}
+	f.put(" " + w)
 }
 
 // line writes a word on a line of its own.

@@ -105,6 +105,16 @@ func TestStamp(t *testing.T) {
 			name: "a blank before the first field", text: " Authentication-Results: mx.example.org; dkim=pass\nSubject: x\n\n", options: StampOptions{AuthservID: "mx.example.org"},
 			want: "+Authentication-Results: mx.example.org; none\n- Authentication-Results: mx.example.org; dkim=pass\n",
 		},
+		{
+			name: "Received-SPF", text: "Received-SPF: pass (other)\nSubject: x\n\n", options: StampOptions{AuthservID: "mx.example.org"},
+			facts: []filter.Fact{auth.SPF.Of(auth.SPFResult{Result: auth.Pass, Received: "pass (mx.example.org: a)\r\n\tclient-ip=192.0.2.1"})},
+			want:  "+Authentication-Results: mx.example.org;\n\tspf=pass\n+Received-SPF: pass (mx.example.org: a)\n\tclient-ip=192.0.2.1\n",
+		},
+		{
+			name: "fields of other names", text: "Authentication-Results: a.example; x\nAuthentication-Results: b.example; x\nSubject: x\n\n",
+			options: StampOptions{AuthservID: "mx.example.org", Keep: []string{"b.example"}},
+			want:    "+Authentication-Results: mx.example.org; none\n-Authentication-Results: a.example; x\n",
+		},
 		{name: "other letters that fold to ours", text: "X-Po\u017ftern-Id: 1\nSubject: x\n\n", options: StampOptions{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -158,7 +168,7 @@ func TestUntrusted(t *testing.T) {
 	const text = "Authentication-Results: mx.example.org; dkim=pass\nAuthentication-Results: other.example; spf=pass\n" +
 		"X-Spam-Flag: NO\nX-Postern-Trusted: yes\nX-MS-Exchange-Organization-SCL: -1\nX-Mailer: m\nSubject: s\n\nbody\n"
 	in := input(t, text)
-	m, err := mail.Rewrite(in.Content, Untrusted(in.Content.Header(), "mx.example.org"), false)
+	m, err := mail.Rewrite(in.Content, Untrusted(in.Content.Header(), "mx.example.org", nil), false)
 	if err != nil {
 		t.Fatal(err)
 	}

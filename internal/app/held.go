@@ -291,7 +291,7 @@ func releaseOne(ctx context.Context, cfg *config.Config, table *upstream.Table, 
 	}
 	// RFC 5321 4.4: whoever passes a message on adds a Received field; this one's client was ourselves.
 	received := fmt.Sprintf("from quarantine by %s\r\n\twith LOCAL id %s; %s", cfg.Hostname, e.ID, time.Now().Format(time.RFC1123Z))
-	edits := append(pipeline.Untrusted(content.Header(), cfg.Hostname), mail.AddField{Name: "Received", Body: received})
+	edits := append(pipeline.Untrusted(content.Header(), cfg.AuthRes.ID, cfg.AuthRes.Keep), mail.AddField{Name: "Received", Body: received})
 	m, err := mail.Rewrite(content, edits, false)
 	if err != nil {
 		return err

@@ -243,6 +243,7 @@ func (s *scan) run(ctx context.Context, content *mail.Content) {
 		s.reports = append(s.reports, plan.Run(ctx, p, in)...)
 	}
 	run(filter.Connect, s.judge.base, &filter.Input{Session: s.session})
+	s.session = edge.Confirmed(s.session)
 	run(filter.Helo, s.judge.base, &filter.Input{Session: s.session})
 	if s.envelope {
 		run(filter.Mail, s.judge.base, &filter.Input{Session: s.session, Transaction: s.transaction})
@@ -303,7 +304,7 @@ func (s *scan) write(path string, trace bool) error {
 
 func (s *scan) stampOptions() pipeline.StampOptions {
 	return pipeline.StampOptions{
-		AuthservID: s.cfg.Hostname, Plan: s.policy.plan, Policy: s.policy.policy, Score: !s.policy.policy.Observe,
+		AuthservID: s.cfg.AuthRes.ID, Keep: s.cfg.AuthRes.Keep, Plan: s.policy.plan, Policy: s.policy.policy, Score: !s.policy.policy.Observe,
 	}
 }
 

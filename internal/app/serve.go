@@ -152,6 +152,7 @@ func (g *gateway) install(cfg *config.Config) error {
 	g.cfg.Store(cfg)
 	g.current.Store(&edge.Gateway{
 		Hostname: cfg.Hostname, Node: cfg.Node, Postmaster: cfg.Postmaster,
+		AuthservID: cfg.AuthRes.ID, KeepResults: cfg.AuthRes.Keep,
 		SoftBounce: cfg.SoftBounce, Observe: cfg.Observe,
 		Plan: p.judge.base, Policy: p.judge.policies[config.DefaultPolicy].policy, Policies: newPolicies(cfg, p.judge),
 		Router: p.table, Relays: p.relays, Recipients: p.recipients,

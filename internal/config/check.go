@@ -64,6 +64,7 @@ func (k *checker) require(path, key, example string) bool {
 
 func (k *checker) all() {
 	k.names()
+	k.authres()
 	k.listeners()
 	k.upstreams()
 	k.filters()
@@ -100,6 +101,33 @@ func (k *checker) names() {
 			continue
 		}
 		c.ExemptRecipients[i] = p
+	}
+}
+
+// authres fills in our authserv-id, and normalises it and those of others.
+func (k *checker) authres() {
+	a := &k.c.AuthRes
+	const example = "must be a name such as mail.example.org, and is %s"
+	if a.ID == "" {
+		if k.wrote("authres.id") {
+			k.fail("authres.id", example, show(a.ID))
+		}
+		a.ID = k.c.Hostname
+	} else if id, err := mail.Domain(a.ID); err != nil {
+		k.fail("authres.id", example, show(a.ID))
+	} else {
+		a.ID = id
+	}
+	for i, s := range a.Keep {
+		path := fmt.Sprintf("authres.keep[%d]", i)
+		switch id, err := mail.Domain(s); {
+		case err != nil:
+			k.fail(path, example, show(s))
+		case id == a.ID:
+			k.fail(path, "%s is our own name here: from outside nobody else may bear it", show(s))
+		default:
+			a.Keep[i] = id
+		}
 	}
 }
 

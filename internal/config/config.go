@@ -3,6 +3,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -23,6 +24,7 @@ type Config struct {
 	Upstreams        []Upstream     `yaml:"upstreams,named"`
 	Filters          []*Filter      `yaml:"filters,filters"` // in the order of the file
 	Policies         []Policy       `yaml:"policies,named"`  // "default" is always among them
+	AuthRes          AuthRes        `yaml:"authres"`
 	State            State          `yaml:"state"`
 	Quarantine       Quarantine     `yaml:"quarantine"`
 	Metrics          Metrics        `yaml:"metrics"`
@@ -95,6 +97,35 @@ type Policy struct {
 	Weights         map[string]float64 `yaml:"weights"`
 	Observe         bool               `yaml:"observe"`
 	Filters         overlays           `yaml:"filters,overlays"`
+}
+
+// AuthRes says what is done with Authentication-Results fields (RFC 8601).
+type AuthRes struct {
+	ID   string `yaml:"id"`   // our authserv-id, A-labels, lower case
+	Keep Keep   `yaml:"keep"` // whose fields a message may bring along; never ours
+}
+
+// Keep is a list of authserv-ids, A-labels, lower case; nil stands for all, which the file writes as the word.
+type Keep []string
+
+const keepAll = "all"
+
+// UnmarshalYAML reads the word or the list.
+func (k *Keep) UnmarshalYAML(decode func(any) error) error {
+	var word string
+	if err := decode(&word); err == nil {
+		if word != keepAll {
+			return fmt.Errorf("must be all, or a list of names such as [mail.example.org], and is %s", show(word))
+		}
+		*k = nil
+		return nil
+	}
+	var list []string
+	if err := decode(&list); err != nil {
+		return err
+	}
+	*k = list
+	return nil
 }
 
 // State is where Postern keeps its files.

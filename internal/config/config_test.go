@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,6 +92,9 @@ func TestFourKeys(t *testing.T) {
 	if p == nil || *p.Tag != 5 || *p.Reject != 15 || p.Quarantine != nil || p.QuarantineReply != "reject" {
 		t.Errorf("default policy %+v", p)
 	}
+	if c.AuthRes.ID != c.Hostname || c.AuthRes.Keep != nil {
+		t.Errorf("authres %+v", c.AuthRes)
+	}
 	if r := c.Routes[0]; r.Policy != "default" || r.Recipients.Verify != "none" {
 		t.Errorf("route %+v", r)
 	}
@@ -113,6 +117,9 @@ func TestContract(t *testing.T) {
 	}
 	if c.Quarantine.Keep != 9*day {
 		t.Errorf("keep is %v", c.Quarantine.Keep)
+	}
+	if diff := cmp.Diff(AuthRes{ID: "example.org", Keep: Keep{"mail.partner.example", "xn--bcher-kva.example"}}, c.AuthRes); diff != "" {
+		t.Error(diff)
 	}
 	if p := c.Policy("never"); p.Tag != nil || p.Reject != nil {
 		t.Errorf("a policy that writes a threshold has no others: %+v", p)
@@ -335,6 +342,26 @@ func TestDesign(t *testing.T) {
 	}
 	if len(errs) < 10 {
 		t.Errorf("only %d keys are refused:\n%v", len(errs), errs)
+	}
+}
+
+// TestKeep: all is not the empty list, in the file and when it is shown.
+func TestKeep(t *testing.T) {
+	const rest = "hostname: mx.example.org\nlisteners: {public: {address: \":25\"}}\nroutes: [{to: [example.org], upstream: x}]\nupstreams: {x: {maildir: /m}}\n"
+	for text, want := range map[string]Keep{"": nil, "authres: {keep: all}": nil, "authres: {keep: []}": {}, "authres: {keep: [B.example]}": {"b.example"}} {
+		c, err := Parse("keep", []byte(rest+text), kinds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse("shown", c.Show(), kinds)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, c.Show())
+		}
+		for _, got := range []Keep{c.AuthRes.Keep, again.AuthRes.Keep} {
+			if (got == nil) != (want == nil) || !slices.Equal(got, want) {
+				t.Errorf("%s: got %#v, want %#v", text, got, want)
+			}
+		}
 	}
 }
 

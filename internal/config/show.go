@@ -125,6 +125,8 @@ func atom(v reflect.Value) (string, bool) {
 	switch x := v.Interface().(type) {
 	case time.Duration:
 		return FormatDuration(x), true
+	case Keep:
+		return x.show(), true
 	case encoding.TextMarshaler:
 		if v.Kind() == reflect.Pointer {
 			return "", false
@@ -145,6 +147,18 @@ func atom(v reflect.Value) (string, bool) {
 		return number(v.Float()), true
 	}
 	return "", false
+}
+
+// show writes the word for all, or the list.
+func (k Keep) show() string {
+	if k == nil {
+		return keepAll
+	}
+	ids := make([]string, len(k))
+	for i := range k {
+		ids[i] = text(k[i])
+	}
+	return "[" + strings.Join(ids, ", ") + "]"
 }
 
 func number(f float64) string {

@@ -110,7 +110,7 @@ func (s *session) drop(ctx context.Context, t *transaction, id string) {
 // then the message as it came.
 func (s *session) edits(t *transaction, j *judged) []mail.Edit {
 	edits := pipeline.Stamp(j.verdict, j.input, pipeline.StampOptions{
-		AuthservID: t.gw.Hostname, Plan: j.to.policy.Plan, Policy: j.to.judge, Score: true,
+		AuthservID: t.gw.authservID(), Keep: t.gw.KeepResults, Plan: j.to.policy.Plan, Policy: j.to.judge, Score: true,
 	})
 	edits = append(edits, j.verdict.Edits...)
 	return append(edits, Received(t.gw.Hostname, s.in, t.in, t.addresses(), time.Now()))

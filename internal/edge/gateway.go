@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -18,11 +19,14 @@ import (
 // Gateway is what a session needs of the gateway around it. It is read-only and swapped whole by a
 // reload: a session takes the current one at EHLO and at each MAIL, and keeps it for the transaction.
 type Gateway struct {
-	Hostname   string // our name: greeting, Received, authserv-id
+	Hostname   string // our name: greeting, Received
 	Node       string // the first part of every id
 	Postmaster string // who gets the mail for <postmaster> without a domain; an address that has a route
 	SoftBounce bool   // every 5yz becomes a 4yz
 	Observe    bool   // every policy only observes
+
+	AuthservID  string   // our name in Authentication-Results (RFC 8601 2.5); "" is Hostname
+	KeepResults []string // other names whose Authentication-Results a message may bring along; nil: every other
 
 	Plan       *pipeline.Plan                 // runs the connect, helo and mail phases; nil: none
 	Policy     *pipeline.Policy               // decides these phases, while no route is known; nil: no thresholds, no weights
@@ -163,6 +167,9 @@ func (gw *Gateway) observing(p *pipeline.Policy) *pipeline.Policy {
 	q.Observe = true
 	return &q
 }
+
+// authservID gives our name in Authentication-Results.
+func (gw *Gateway) authservID() string { return cmp.Or(gw.AuthservID, gw.Hostname) }
 
 // exempt reports whether no list, rate or per-client limit applies to the client.
 func (gw *Gateway) exempt(client netip.Addr) bool {

@@ -10,6 +10,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
@@ -58,6 +59,8 @@ func (s *session) greet() mail.Reply {
 	defer cancel()
 	in := &filter.Input{Session: s.in}
 	s.reports = s.run(ctx, gw.Plan, filter.Connect, in)
+	s.in = Confirmed(s.in)
+	in = &filter.Input{Session: s.in}
 	s.reports = append(s.reports, s.run(ctx, gw.Plan, filter.Helo, in)...)
 	v := gw.observing(gw.Policy).Decide(s.reports)
 	if v.Hold || v.Action < filter.Defer {
@@ -74,6 +77,21 @@ func (s *session) greet() mail.Reply {
 // judging gives the context of filters that pay their look-ups from a budget.
 func judging(ctx context.Context, b *dns.Budget) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(dns.WithBudget(ctx, b), judgeTime)
+}
+
+// Confirmed gives the session as it is when the connect phase has found the client's confirmed name (RFC 8601 3): a
+// struct of its own, with the facts of the other, which a filter that was abandoned may still be reading.
+func Confirmed(s *filter.Session) *filter.Session {
+	r, ok := auth.IPRev.From(&filter.Input{Session: s})
+	if !ok || r.Result != auth.Pass || r.Name == "" {
+		return s
+	}
+	c := &filter.Session{
+		ID: s.ID, Listener: s.Listener, Client: s.Client, Server: s.Server, PTR: r.Name, Helo: s.Helo, ESMTP: s.ESMTP, TLS: s.TLS,
+		User: s.User, Relay: s.Relay, Exempt: s.Exempt, Began: s.Began,
+	}
+	c.Record(s.Facts()...)
+	return c
 }
 
 // run runs one phase of a plan; a nil plan has none.

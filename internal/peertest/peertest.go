@@ -32,6 +32,17 @@ func Root(t testing.TB) string {
 	return root
 }
 
+// File gives the path of a file or folder of the unpacked packages: a module of Python, say. Without it the test skips,
+// and fails where POSTERN_PEERS is "required".
+func File(t testing.TB, path string) string {
+	t.Helper()
+	path = filepath.Join(Root(t), filepath.FromSlash(path))
+	if _, err := os.Stat(path); err != nil {
+		missing(t, "POSTERN_PEERS", "no "+path+": run scripts/peers")
+	}
+	return path
+}
+
 // Shared gives the path of a file or folder of the corpora that may stand beside the checkout. Without
 // them the test skips, and fails where POSTERN_SHARED is "required".
 func Shared(t testing.TB, elem ...string) string {

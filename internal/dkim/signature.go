@@ -2,6 +2,7 @@ package dkim
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,7 +69,8 @@ func ParseSignature(f mail.Field, kind Kind) (*Signature, error) {
 		}
 	}
 	for _, name := range required[kind] {
-		if tags.Compact(name) == "" {
+		_, there := tags.Get(name)
+		if tags.Compact(name) == "" && (!there || name != "h" || kind != ARCMessage) {
 			return s, permError("the tag " + name + "= is missing or empty")
 		}
 	}
@@ -230,6 +232,10 @@ func (s *Signature) readNames() error {
 	}
 	s.Names = splitList(fold(h))
 	from := s.Kind == ARCMessage
+	if from {
+		// RFC 8617 5.2 asks for nothing to be covered, and chains with an empty name, or none, are taken by others.
+		s.Names = slices.DeleteFunc(s.Names, func(name string) bool { return name == "" })
+	}
 	for _, name := range s.Names {
 		if !isFieldName(name) {
 			return permError("h= has what is no name of a field")

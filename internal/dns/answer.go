@@ -39,11 +39,12 @@ type answer struct {
 	ttl    time.Duration
 	secure bool
 
-	addrs []netip.Addr // A, AAAA
-	texts []string     // TXT
-	hosts []host       // MX, PTR
-	tlsa  []TLSA
-	left  int // records that were left out, being malformed
+	addrs   []netip.Addr // A, AAAA
+	texts   []string     // TXT
+	hosts   []host       // MX, PTR
+	strange []host       // those left out that are names nevertheless, plain
+	tlsa    []TLSA
+	left    int // records that were left out, being malformed
 }
 
 type host struct {
@@ -97,12 +98,14 @@ func (a *answer) odd(asked string) error {
 
 // size estimates what the answer takes in memory, in octets.
 func (a *answer) size() int {
-	n := 160 + len(a.addrs)*24 + len(a.texts)*16 + len(a.hosts)*24 + len(a.tlsa)*32
+	n := 184 + len(a.addrs)*24 + len(a.texts)*16 + (len(a.hosts)+len(a.strange))*24 + len(a.tlsa)*32
 	for _, t := range a.texts {
 		n += len(t)
 	}
-	for _, h := range a.hosts {
-		n += len(h.name)
+	for _, all := range [][]host{a.hosts, a.strange} {
+		for _, h := range all {
+			n += len(h.name)
+		}
 	}
 	for _, t := range a.tlsa {
 		n += len(t.Data)
@@ -264,6 +267,9 @@ func (a *answer) host(escaped string, pref uint16) {
 		c := escaped[i]
 		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.' {
 			a.left++
+			if plain, ok := name.Plain(escaped); ok {
+				a.strange = append(a.strange, host{name: plain, pref: pref})
+			}
 			return
 		}
 	}

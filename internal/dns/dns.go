@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -139,6 +140,22 @@ func (r *Resolver) LookupMX(ctx context.Context, name string) ([]*net.MX, error)
 	return all, a.odd(name)
 }
 
+// LookupExchangers gives the hosts of a name's MX records, without final dots and as plain names: those with octets that
+// no host name has come as well, behind the others. RFC 7208 evaluates them; they are not to be shown as they are.
+func (r *Resolver) LookupExchangers(ctx context.Context, name string) ([]string, error) {
+	a := r.ask(ctx, name, dns.TypeMX)
+	if a.rcode != NoError {
+		return nil, a.err(name)
+	}
+	all := make([]string, 0, len(a.hosts)+len(a.strange))
+	for _, hosts := range [2][]host{a.hosts, a.strange} {
+		for _, h := range hosts {
+			all = append(all, strings.TrimSuffix(h.name, "."))
+		}
+	}
+	return all, nil
+}
+
 // LookupAddr gives the names of an IP address, with their final dots. Names may come with an error, when others
 // were malformed, as with LookupMX. A text that is no IP address has none.
 func (r *Resolver) LookupAddr(ctx context.Context, addr string) ([]string, error) {
@@ -198,6 +215,27 @@ func (r *Resolver) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr,
 		return nil, six.err(host)
 	}
 	return nil, four.err(host)
+}
+
+// LookupNetIP gives the addresses of a name of one family, "ip4" or "ip6", and asks for no other; of a name that has
+// only addresses of the other family it says that they are not found.
+func (r *Resolver) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	kind := dns.TypeA
+	switch network {
+	case "ip4":
+	case "ip6":
+		kind = dns.TypeAAAA
+	default:
+		return nil, &net.DNSError{Err: "unknown network " + network, Name: host, IsTemporary: true}
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil, unaskable.err(host)
+	}
+	a := r.ask(ctx, host, kind)
+	if a.rcode != NoError {
+		return nil, a.err(host)
+	}
+	return slices.Clone(a.addrs), a.odd(host)
 }
 
 // TLSA is one TLSA record (RFC 6698 2.1).

@@ -88,6 +88,64 @@ func TestLookups(t *testing.T) {
 	}
 }
 
+func TestLookupNetIP(t *testing.T) {
+	s := serve(t, "both.example A 192.0.2.1\nboth.example AAAA 2001:db8::1\nfour.example A 192.0.2.1\nhalf.example A 192.0.2.1\nhalf.example AAAA SERVFAIL\n")
+	r := resolver(t, s.Addr())
+	for _, c := range []struct{ network, host, want, err string }{
+		{"ip4", "both.example", "192.0.2.1", ""},
+		{"ip6", "both.example", "2001:db8::1", ""},
+		{"ip6", "four.example", "", "not found"},
+		{"ip4", "half.example", "192.0.2.1", ""},
+		{"ip6", "half.example", "", "temporary"},
+		{"ip4", "192.0.2.1", "", "not found"},
+		{"ip4", "a..b", "", "not found"},
+		{"ip", "both.example", "", "temporary"},
+	} {
+		t.Run(c.network+" "+c.host, func(t *testing.T) {
+			got, err := r.LookupNetIP(t.Context(), c.network, c.host)
+			want := ""
+			if len(got) > 0 {
+				want = got[0].String()
+			}
+			var de *net.DNSError
+			errors.As(err, &de)
+			switch {
+			case want != c.want || (err == nil) != (c.err == ""):
+				t.Errorf("got %v, %v", got, err)
+			case de != nil && (de.IsNotFound != (c.err == "not found") || de.IsTemporary != (c.err == "temporary")):
+				t.Errorf("got %+v", de)
+			}
+		})
+	}
+	if n := s.Asked("four.example", "A"); n != 0 {
+		t.Errorf("the other family was asked for %d times", n)
+	}
+}
+
+// TestLookupExchangers: hosts that are no host names are there, in plain octets, but for those that have no plain name.
+func TestLookupExchangers(t *testing.T) {
+	s, err := zone.ServeRecords([]zone.Record{
+		{Name: "example.org", Type: "MX", Pref: 1, Host: "foo:bar/b z.example"},
+		{Name: "example.org", Type: "MX", Pref: 2, Host: "mail.example.org"},
+		{Name: "null.example", Type: "MX", Host: "."},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r := resolver(t, s.Addr())
+	got, err := r.LookupExchangers(t.Context(), "example.org")
+	if want := []string{"mail.example.org", "foo:bar/b z.example"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got, err := r.LookupExchangers(t.Context(), "null.example"); err != nil || !slices.Equal(got, []string{""}) {
+		t.Errorf("null MX: %q, %v", got, err)
+	}
+	if got, err := r.LookupMX(t.Context(), "example.org"); err == nil || len(got) != 1 {
+		t.Errorf("LookupMX gives what is no host name: %v, %v", got, err)
+	}
+}
+
 func TestErrors(t *testing.T) {
 	s := serve(t, zones)
 	r := resolver(t, s.Addr())

@@ -3,7 +3,6 @@ module github.com/postern-mail/postern
 go 1.26.0
 
 require (
-	blitiri.com.ar/go/spf v1.6.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/bodgit/sevenzip v1.6.5
 	github.com/emersion/go-msgauth v0.7.0

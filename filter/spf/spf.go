@@ -1,27 +1,24 @@
-// Package spf checks whether the client's address may send mail for the reverse-path's domain (RFC 7208). It
-// reports what it finds; refusing for it is the policy's matter.
+// Package spf checks whether the client's address may send mail for the reverse-path's domain and under its HELO
+// name, evaluating RFC 7208 itself. It reports what it finds, and refuses nothing unless its configuration asks for it.
 package spf
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"time"
-
-	library "blitiri.com.ar/go/spf"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/mail"
 )
 
-// Factory makes the filter "spf". It has no settings of its own.
+// Factory makes the filter "spf".
 var Factory = filter.Factory{Kind: "spf", New: open}
 
-// symbols by result. A temporary error is the failing of a DNS server and says nothing of the message.
+// symbols by result, of the identity that stands for the message: the reverse-path, or the HELO name in place of a
+// null one. A temporary error is the failing of a DNS server and says nothing of the message.
 var symbols = map[auth.Result]filter.Symbol{
 	auth.Pass:      {Name: "SPF_PASS", Weight: 0, Description: "the sender's domain names the client as one of its senders"},
 	auth.Fail:      {Name: "SPF_FAIL", Weight: 2.5, Description: "the sender's domain says that the client may not send for it"},
@@ -32,163 +29,169 @@ var symbols = map[auth.Result]filter.Symbol{
 	auth.PermError: {Name: "SPF_PERMERROR", Weight: 0.5, Description: "the sender's domain publishes an SPF record that can't be evaluated"},
 }
 
-func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
-	var none struct{}
-	if err := decode(&none); err != nil {
-		return filter.Spec{}, nil, err
-	}
-	spec := filter.Spec{Name: env.Name, Phases: filter.In(filter.Mail), Provides: []string{string(auth.SPF)}}
-	for _, r := range []auth.Result{auth.Pass, auth.Fail, auth.SoftFail, auth.Neutral, auth.None, auth.TempError, auth.PermError} {
-		spec.Symbols = append(spec.Symbols, symbols[r])
-	}
-	return spec, &check{dns: env.DNS}, nil
+// heloSymbols by result, of the HELO name beside the reverse-path. That it has no record is usual, and not said.
+var heloSymbols = map[auth.Result]filter.Symbol{
+	auth.Pass:      {Name: "SPF_HELO_PASS", Weight: 0, Description: "the HELO name's domain names the client as one of its senders"},
+	auth.Fail:      {Name: "SPF_HELO_FAIL", Weight: 1, Description: "the HELO name's domain says that the client may not use the name"},
+	auth.SoftFail:  {Name: "SPF_HELO_SOFTFAIL", Weight: 0.3, Description: "the HELO name's domain says that the client probably may not use the name"},
+	auth.Neutral:   {Name: "SPF_HELO_NEUTRAL", Weight: 0, Description: "the HELO name's domain says nothing about the client"},
+	auth.TempError: {Name: "SPF_HELO_TEMPERROR", Weight: 0, Description: "the HELO name's domain could not be asked for now"},
+	auth.PermError: {Name: "SPF_HELO_PERMERROR", Weight: 0.2, Description: "the HELO name's domain publishes an SPF record that can't be evaluated"},
 }
 
-type check struct{ dns filter.Resolver }
+func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
+	var c config
+	if err := decode(&c); err != nil {
+		return filter.Spec{}, nil, err
+	}
+	spec := filter.Spec{
+		Name: env.Name, Phases: filter.In(filter.Mail),
+		Provides: []string{string(auth.SPF), string(auth.HeloSPF)},
+	}
+	for _, of := range []map[auth.Result]filter.Symbol{symbols, heloSymbols} {
+		for _, r := range []auth.Result{auth.Pass, auth.Fail, auth.SoftFail, auth.Neutral, auth.None, auth.TempError, auth.PermError} {
+			if s, ok := of[r]; ok {
+				spec.Symbols = append(spec.Symbols, s)
+			}
+		}
+	}
+	return spec, &check{dns: lookups{env.DNS}, host: env.Hostname, config: c}, nil
+}
 
-// Check evaluates the reverse-path, or the HELO name for the null reverse-path. Clients with the right to relay
-// are not checked: they are our own, and no record of theirs names our listener's networks.
+type check struct {
+	dns    lookups
+	host   string
+	config config
+}
+
+// Check evaluates the reverse-path and then the HELO name, or the HELO name alone for the null reverse-path. Clients
+// with the right to relay are not checked: they are our own, and no record of theirs names our listener's networks.
 func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, error) {
 	if in.Session.Relay {
 		return filter.Result{}, nil
 	}
-	id := identify(in.Session.Helo, in.Transaction.From)
-	result, reason, err := evaluate(ctx, c.dns, in.Session.Client.Addr(), in.Session.Helo, id)
+	limited, cancel := context.WithTimeout(ctx, timeFor(ctx))
+	defer cancel()
+	client, helo := in.Session.Client.Addr().Unmap(), in.Session.Helo
+
+	id := identify(helo, in.Transaction.From)
+	r, err := c.examine(ctx, limited, client, helo, id)
 	if err != nil {
 		return filter.Result{}, err
 	}
-	detail := fmt.Sprintf("%s %s: %s", id.kind, id.shown, reason)
-	return filter.Result{
-		Findings: []filter.Finding{{Symbol: symbols[result].Name, Strength: 1, Detail: detail}},
-		Facts: []filter.Fact{auth.SPF.Of(auth.SPFResult{
-			Result: result, Domain: id.domain, Identity: id.kind, Sender: id.shown, Reason: reason,
-		})},
-	}, nil
+	result := filter.Result{
+		Findings: []filter.Finding{{Symbol: symbols[r.Result].Name, Strength: 1, Detail: detail(r)}},
+		Facts:    []filter.Fact{auth.SPF.Of(r)},
+	}
+	c.propose(&result, c.config.of(r.Result), r, client)
+
+	// RFC 7208 2.3. Where the reverse-path's domain is the HELO name, or has used up the time, there is nothing to add.
+	second := heloIdentity(helo)
+	if id.kind == "helo" || second.domain == id.domain || !checkable(second.domain) || limited.Err() != nil {
+		return result, nil
+	}
+	if r, err = c.examine(ctx, limited, client, helo, second); err != nil {
+		return filter.Result{}, err
+	}
+	result.Facts = append(result.Facts, auth.HeloSPF.Of(r))
+	if s, ok := heloSymbols[r.Result]; ok {
+		result.Findings = append(result.Findings, filter.Finding{Symbol: s.Name, Strength: 1, Detail: detail(r)})
+	}
+	if r.Result == auth.Fail {
+		c.propose(&result, c.config.HeloFail, r, client)
+	}
+	return result, nil
+}
+
+func detail(r auth.SPFResult) string {
+	return fmt.Sprintf("%s %s: %s", r.Identity, r.Sender, r.Reason)
 }
 
 // identity is what is checked (RFC 7208 2.3, 2.4).
 type identity struct {
 	kind   string // "mailfrom" or "helo"
 	shown  string // as the client gave it
-	local  string // for macros
+	local  string // for macros: without quotes
 	domain string // A-labels
 }
 
 func identify(helo string, from mail.Address) identity {
 	if from.IsZero() {
-		// RFC 7208 2.4: the null reverse-path is checked as postmaster at the HELO name.
-		domain, err := mail.Domain(helo)
-		if err != nil {
-			domain = strings.ToLower(helo)
-		}
-		return identity{kind: "helo", shown: helo, local: "postmaster", domain: domain}
+		return heloIdentity(helo)
 	}
-	return identity{kind: "mailfrom", shown: from.String(), local: from.Local(), domain: from.Domain()}
+	id := identity{kind: "mailfrom", shown: from.String(), local: from.Unquoted(), domain: from.Domain()}
+	if id.local == "" {
+		id.local = "postmaster" // RFC 7208 4.3
+	}
+	return id
 }
 
-// budget is the longest that one evaluation may take: less than the time that a stage has, so that a slow
-// domain gets its result (RFC 7208 4.6.4: temperror) and is not taken for a fault of ours.
-const budget = 15 * time.Second
-
-// evaluate runs check_host (RFC 7208 4.1). The error is that the caller's context has ended, and nothing
-// else: it makes every answer worthless, as the library takes some failed look-ups for "no match".
-func evaluate(ctx context.Context, dns filter.Resolver, client netip.Addr, helo string, id identity) (auth.Result, string, error) {
-	if !checkable(id.domain) {
-		return auth.None, "not a domain name that could have a record", nil
+// heloIdentity is the HELO name, also in place of the null reverse-path: postmaster there (RFC 7208 2.4).
+func heloIdentity(helo string) identity {
+	domain, err := mail.Domain(helo)
+	if err != nil {
+		domain = strings.ToLower(helo)
 	}
-	limited, cancel := context.WithTimeout(ctx, budget)
-	defer cancel()
-	got, reason := library.CheckHostWithSender(
-		net.IP(client.Unmap().AsSlice()), helo, sender(id),
-		library.WithContext(limited),
-		library.WithResolver(familyResolver{dns, client.Unmap().Is4()}),
-	)
-	if err := ctx.Err(); err != nil {
-		return "", "", fmt.Errorf("spf: %s: %w", id.domain, err)
-	}
-	if limited.Err() != nil {
-		return auth.TempError, fmt.Sprintf("no result within %s", budget), nil
-	}
-	result := auth.Result(got)
-	if _, known := symbols[result]; !known {
-		return "", "", fmt.Errorf("spf: %s: the library gave the unknown result %q", id.domain, got)
-	}
-	return result, explain(reason), nil
+	return identity{kind: "helo", shown: helo, local: "postmaster", domain: domain}
 }
 
-// sender joins the parts of an identity for the library, which splits at the first "@": a quoted local
-// part with an "@" in it would let the client choose the domain that is asked.
-func sender(id identity) string {
-	if id.local == "" || strings.Contains(id.local, "@") {
-		return "postmaster@" + id.domain // RFC 7208 4.3: as where there is no local part
-	}
-	return id.local + "@" + id.domain
-}
-
-// checkable reports whether a domain can be asked for at all. RFC 7208 4.3: what is malformed, a single
-// label or an address literal has the result none, without a query.
+// checkable reports whether a domain that a client gave can be asked for. RFC 7208 4.3: what is malformed, a single
+// label or an address literal has the result none, without a query; bare IPv4 addresses are no domains either.
 func checkable(domain string) bool {
-	domain = strings.TrimSuffix(domain, ".")
-	if len(domain) > 253 || !strings.Contains(domain, ".") || strings.ContainsAny(domain, "[]: ") {
-		return false
+	top := domain[strings.LastIndexByte(domain, '.')+1:]
+	return isName(domain) && len(top) < len(domain) && !isDigits(top) && !strings.ContainsAny(domain, "[]: ")
+}
+
+const (
+	// budget is how long a check may take (RFC 7208 4.6.4: at least 20 seconds; then it is temperror).
+	budget = 20 * time.Second
+	// margin is what must be left of the stage's own time, so that a slow domain gets its result and is not taken
+	// for a fault of ours.
+	margin = 2 * time.Second
+)
+
+// timeFor gives the time that a check may take.
+func timeFor(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return budget
 	}
-	for label := range strings.SplitSeq(domain, ".") {
-		if label == "" || len(label) > 63 {
-			return false
+	left := time.Until(deadline)
+	return min(budget, max(left-margin, left/2))
+}
+
+// examine runs check_host (RFC 7208 4) for one identity under the limited context. The error is that the caller's
+// own context has ended, and nothing else: it makes every answer worthless.
+func (c *check) examine(ctx, limited context.Context, client netip.Addr, helo string, id identity) (auth.SPFResult, error) {
+	r := auth.SPFResult{Domain: id.domain, Identity: id.kind, Sender: id.shown}
+	o := &outcome{result: auth.None, reason: "not a domain name that could have a record"}
+	if checkable(id.domain) {
+		e := &evaluation{dns: c.dns, client: client, id: id, helo: helo, host: c.host}
+		o = e.check(limited, id.domain)
+		if limited.Err() != nil {
+			// Some failed look-ups count as "no match": what came of them is not to be trusted.
+			o = &outcome{result: auth.TempError, reason: "the time for the check was used up"}
+		}
+		if o.result == auth.Fail {
+			r.Explanation = e.explain(limited, o)
 		}
 	}
-	return true
-}
-
-// explain words the library's reason, which is an error also for a match. Of an error of the DNS it leaves
-// out which server was asked: the text may leave the house.
-func explain(reason error) string {
-	var de *net.DNSError
-	switch {
-	case reason == nil:
-		return "no mechanism matched"
-	case errors.As(reason, &de):
-		return clip(fmt.Sprintf("DNS: %s: %s", de.Name, outcome(de)))
+	if err := ctx.Err(); err != nil {
+		return auth.SPFResult{}, fmt.Errorf("spf: %s: %w", id.domain, err)
 	}
-	return clip(reason.Error())
-}
-
-func outcome(de *net.DNSError) string {
-	switch {
-	case de.IsNotFound:
-		return "not found"
-	case de.IsTimeout:
-		return "no answer"
+	r.Result, r.Reason, r.Mechanism = o.result, clipTo(o.reason, reasonLimit), clipTo(o.term, reasonLimit)
+	if c.config.ReceivedSPF {
+		r.Received = c.received(r, client, helo)
 	}
-	return "server failure"
+	return r, nil
 }
 
 // reasonLimit bounds a reason, in octets: records name domains of any length.
 const reasonLimit = 200
 
-func clip(s string) string {
-	if len(s) > reasonLimit {
-		s = strings.ToValidUTF8(s[:reasonLimit], "") + "…"
+func clipTo(s string, most int) string {
+	if len(s) > most {
+		s = s[:most] + "…"
 	}
-	return s
-}
-
-// familyResolver answers for one client. RFC 7208 5: a mechanism needs the addresses of the client's family
-// only, so the failed look-up of the other family is none of its business.
-type familyResolver struct {
-	filter.Resolver
-	v4 bool
-}
-
-func (r familyResolver) LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error) {
-	all, err := r.Resolver.LookupIPAddr(ctx, host)
-	if err != nil && len(all) > 0 {
-		for _, a := range all {
-			if (a.IP.To4() != nil) == r.v4 {
-				return all, nil
-			}
-		}
-		return nil, err
-	}
-	return all, err
+	return strings.ToValidUTF8(s, "?")
 }

@@ -53,7 +53,6 @@ var only = map[string][]string{
 	"github.com/emersion/go-smtp":                    {"internal/edge", "upstream"},
 	"github.com/prometheus/client_golang/prometheus": {"internal/metrics"},
 	"github.com/goccy/go-yaml":                       {"internal/config"},
-	"blitiri.com.ar/go/spf":                          {"filter/spf"},
 	"github.com/emersion/go-msgauth/dkim":            {"filter/dkim"},
 	"github.com/miekg/dns":                           {"internal/dns"},
 	"github.com/alecthomas/kong":                     {"cmd", ""},

@@ -10,6 +10,7 @@ import (
 	"runtime"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/arc"
 	"github.com/postern-mail/postern/filter/attachments"
 	"github.com/postern-mail/postern/filter/dkim"
 	"github.com/postern-mail/postern/filter/heuristics"
@@ -64,7 +65,7 @@ func exit(code int, format string, args ...any) error {
 
 // BuiltIn lists the filters that every Postern has.
 func BuiltIn() []filter.Factory {
-	return []filter.Factory{spf.Factory, dkim.Factory, attachments.Factory, heuristics.Factory}
+	return []filter.Factory{spf.Factory, dkim.Factory, arc.Factory, attachments.Factory, heuristics.Factory}
 }
 
 // Options are what the command line says.

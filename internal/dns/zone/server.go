@@ -178,9 +178,6 @@ func (s *Server) handle(w dns.ResponseWriter, r *dns.Msg) {
 // misbehave makes of a good answer what the fault asks for, and gives what is to be sent before it.
 func misbehave(m *dns.Msg, f fault, udp, edns bool) (before [][]byte) {
 	q := m.Question[0]
-	if f > secure && f != truncated && f != noisy {
-		m.Answer, m.Ns = nil, nil
-	}
 	other := "lie.example."
 	address := &dns.A{Hdr: dns.RR_Header{Name: other, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: ttl}, A: net.IPv4(203, 0, 113, 66)}
 	switch f {
@@ -188,12 +185,12 @@ func misbehave(m *dns.Msg, f fault, udp, edns bool) (before [][]byte) {
 	case secure:
 		m.AuthenticatedData = true
 	case servFail:
-		m.Rcode = dns.RcodeServerFailure
+		m.Rcode, m.Answer = dns.RcodeServerFailure, nil
 	case refused:
 		m.Rcode = dns.RcodeRefused
 	case noEDNS:
 		if edns {
-			m.Rcode = dns.RcodeFormatError
+			m.Rcode, m.Answer, m.Ns = dns.RcodeFormatError, nil, nil
 		}
 	case truncated:
 		if udp {

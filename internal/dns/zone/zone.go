@@ -321,9 +321,11 @@ func (t *table) answer(m *dns.Msg, q dns.Question) fault {
 	owner := q.Name
 	found := healthy
 	for range chainLimit {
-		if f := t.faultOf(at, dns.TypeToString[q.Qtype]); f == secure {
+		switch f := t.faultOf(at, dns.TypeToString[q.Qtype]); f {
+		case healthy:
+		case secure, noEDNS, truncated, noisy: // there is an answer nevertheless
 			found = f
-		} else if f != healthy {
+		default:
 			return f
 		}
 		rrs, ok := t.lookup(at)

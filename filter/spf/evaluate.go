@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/dns"
 )
 
 // The limits of RFC 7208 4.6.4.
@@ -56,6 +57,9 @@ func wording(err error) string {
 	var de *net.DNSError
 	what := "could not be asked"
 	switch {
+	case errors.Is(err, dns.ErrBudget):
+		errors.As(err, &de)
+		what = "the message has asked enough"
 	case errors.As(err, &de) && de.IsTimeout, errors.Is(err, context.DeadlineExceeded):
 		what = "no answer"
 	case errors.As(err, &de):
@@ -81,8 +85,7 @@ func (e *evaluation) check(ctx context.Context, domain string) *outcome {
 		if o := e.run(ctx, rec, domain); o != nil {
 			return o
 		}
-		// RFC 7208 5.1: "all" anywhere switches a redirect off; here it can't have been reached, as it matches.
-		if rec.redirect == nil || rec.hasAll {
+		if rec.redirect == nil { // RFC 7208 5.1: "all" switches a redirect off; it matches, and this is not reached
 			return &outcome{result: auth.Neutral, reason: "no mechanism matched", domain: domain} // RFC 7208 4.7
 		}
 		if stop := e.count(); stop != nil {

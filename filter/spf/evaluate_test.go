@@ -2,6 +2,7 @@ package spf
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/dns"
 )
 
 // countingDNS counts what is asked, and can be asked for one family.
@@ -113,6 +115,70 @@ func TestMappedClientIsIPv4(t *testing.T) {
 	if r, _ := auth.SPF.Among(got.Facts); r.Result != auth.Fail {
 		t.Errorf("got %+v", r)
 	}
+}
+
+// TestFailuresAreWorded: without the address of our server, which is in the errors.
+func TestFailuresAreWorded(t *testing.T) {
+	fails := func(err error) filter.Resolver { return failingDNS{fakeDNS{}, err} }
+	for _, c := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"time-out", &net.DNSError{Name: "example.org.", Server: "10.0.0.53:53", IsTimeout: true}, "DNS: example.org: no answer"},
+		{"failure", &net.DNSError{Err: "dial 10.0.0.53", Name: "example.org", IsTemporary: true}, "DNS: example.org: server failure"},
+		{"budget", &net.DNSError{UnwrapErr: dns.ErrBudget, Name: "example.org", IsTemporary: true}, "DNS: example.org: the message has asked enough"},
+		{"not of the DNS", errors.New("10.0.0.53 burns"), "DNS: could not be asked"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if r := evaluateWith(t, fails(c.err), "192.0.2.1"); r.Result != auth.TempError || r.Reason != c.want {
+				t.Errorf("got %s: %s, want %s", r.Result, r.Reason, c.want)
+			}
+		})
+	}
+}
+
+type failingDNS struct {
+	fakeDNS
+	err error
+}
+
+func (d failingDNS) LookupTXT(context.Context, string) ([]string, error) { return nil, d.err }
+
+// FuzzCheck: whatever a domain publishes and a client says, what leaves the filter is bounded and can be shown: no line of a
+// reply or a field is begun by others.
+func FuzzCheck(f *testing.F) {
+	f.Add("v=spf1 -all exp=e.example", "%{h} may not: %{s}", "mail.example.org", "user")
+	f.Add("v=spf1 exists:%{h}.%{l1r-} ~a:\r\nX", "%{p}%{c}%{t}\xc3\xa4", "x)\r\n\" ;\\", "a\"b\r\nc")
+	f.Add("v=spf1 include:example.org", "", "[192.0.2.1]", "\u00e9")
+	f.Add("v=spf1 redirect=%{h} exp=e.example", "%{H}", "e.example", "\x00")
+	f.Fuzz(func(t *testing.T, record, explanation, helo, local string) {
+		d := fakeDNS{txt: map[string][]string{"example.org": {record}, "e.example": {explanation}, strings.ToLower(helo): {record}}}
+		c := &check{dns: lookups{d}, host: "mx.example.org", config: config{ReceivedSPF: true}}
+		id := identity{kind: "mailfrom", shown: local + "@example.org", local: local, domain: "example.org"}
+		for _, id := range []identity{id, heloIdentity(helo)} {
+			r, err := c.examine(t.Context(), t.Context(), netip.MustParseAddr("192.0.2.1"), helo, id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Explanation != "" && r.Result != auth.Fail || len(r.Explanation) > explanationLimit+3 || len(r.Reason) > reasonLimit+3 {
+				t.Fatalf("%+v", r)
+			}
+			for _, s := range []string{r.Reason, r.Mechanism, r.Explanation, strings.ReplaceAll(r.Received, "\r\n\t", ""), strings.Replace(reply(r, netip.Addr{}).Text, "\n", "", 1)} {
+				if printable(s) != s {
+					t.Fatalf("not printable: %q", s)
+				}
+			}
+			for line := range strings.SplitSeq(r.Received, "\r\n") {
+				if len(line) > 998 {
+					t.Fatalf("%d octets in a line", len(line))
+				}
+			}
+			if n := strings.Count(r.Received, "\r\n\t"); n != 6 {
+				t.Fatalf("%d lines follow: %q", n, r.Received)
+			}
+		}
+	})
 }
 
 func TestConfigRefuses(t *testing.T) {

@@ -45,12 +45,12 @@ const valueLimit = 400
 
 // comment gives what may stand in a comment (RFC 5322 3.2.2): nothing that ends or nests it.
 func comment(s string) string {
-	return strings.NewReplacer("(", "[", ")", "]", `\`, "?").Replace(printable(clipASCII(s)))
+	return strings.NewReplacer("(", "[", ")", "]", `\`, "?").Replace(printable(clipTo(s, valueLimit)))
 }
 
 // dotAtomOrQuoted writes a value as a dot-atom (RFC 5322 3.2.3) where it is one, and else as a quoted string.
 func dotAtomOrQuoted(s string) string {
-	s = printable(clipASCII(s))
+	s = printable(clipTo(s, valueLimit))
 	if isDotAtom(s) {
 		return s
 	}
@@ -69,11 +69,4 @@ func isDotAtom(s string) bool {
 		}
 	}
 	return true
-}
-
-func clipASCII(s string) string {
-	if len(s) > valueLimit {
-		return s[:valueLimit] + "..."
-	}
-	return s
 }

@@ -19,7 +19,6 @@ type record struct {
 	directives []directive
 	redirect   *template // nil for none
 	exp        *template // nil for none
-	hasAll     bool
 }
 
 type mechanism uint8
@@ -142,7 +141,6 @@ func (r *record) addDirective(term string) error {
 		return err
 	}
 	r.directives = append(r.directives, d)
-	r.hasAll = r.hasAll || m == mechAll
 	return nil
 }
 

@@ -179,7 +179,7 @@ func (c *check) examine(ctx, limited context.Context, client netip.Addr, helo st
 	if err := ctx.Err(); err != nil {
 		return auth.SPFResult{}, fmt.Errorf("spf: %s: %w", id.domain, err)
 	}
-	r.Result, r.Reason, r.Mechanism = o.result, clipTo(o.reason, reasonLimit), clipTo(o.term, reasonLimit)
+	r.Result, r.Reason, r.Mechanism = o.result, printable(clipTo(o.reason, reasonLimit)), clipTo(o.term, reasonLimit)
 	if c.config.ReceivedSPF {
 		r.Received = c.received(r, client, helo)
 	}
@@ -191,7 +191,7 @@ const reasonLimit = 200
 
 func clipTo(s string, most int) string {
 	if len(s) > most {
-		s = s[:most] + "…"
+		return s[:most] + "..."
 	}
-	return strings.ToValidUTF8(s, "?")
+	return s
 }

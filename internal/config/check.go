@@ -70,6 +70,7 @@ func (k *checker) all() {
 	k.filters()
 	k.policies()
 	k.routes()
+	k.signing()
 	k.rest()
 }
 

@@ -25,6 +25,7 @@ type Config struct {
 	Filters          []*Filter      `yaml:"filters,filters"` // in the order of the file
 	Policies         []Policy       `yaml:"policies,named"`  // "default" is always among them
 	AuthRes          AuthRes        `yaml:"authres"`
+	Signing          *Signing       `yaml:"signing"` // nil: nothing is signed
 	State            State          `yaml:"state"`
 	Quarantine       Quarantine     `yaml:"quarantine"`
 	Metrics          Metrics        `yaml:"metrics"`

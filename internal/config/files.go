@@ -58,10 +58,30 @@ func (c *Config) CheckFiles() error {
 			fail(path, "%s holds no certificate in PEM form", u.CAFile)
 		}
 	}
+	for path, file := range c.keyFiles() {
+		if err := readable(file); err != nil {
+			fail(path, "%s", err)
+		}
+	}
 	if len(errs) > 0 {
 		return c.src.finish(errs)
 	}
 	return nil
+}
+
+// keyFiles gives the files of the keys that sign, by the place of each in the configuration.
+func (c *Config) keyFiles() map[string]string {
+	all := map[string]string{}
+	if c.Signing == nil {
+		return all
+	}
+	for i, k := range c.Signing.Keys {
+		all[fmt.Sprintf("signing.keys[%d].key", i)] = k.Key
+	}
+	if c.Signing.Seal != nil {
+		all["signing.seal.key"] = c.Signing.Seal.Key
+	}
+	return all
 }
 
 // readable opens a file and reads its first octet: a folder can be opened.

@@ -34,6 +34,7 @@ type outcome struct {
 	upstreamReply string
 	refused       map[mail.Address]mail.Reply // by the next server, each with its own words
 	changed       string
+	signed        string // the signatures, or why there are none
 	err           error
 }
 
@@ -165,7 +166,7 @@ func (s *session) finish(t *transaction, j *judged, o outcome) error {
 	o.reply = named(t.gw.soften(o.reply), t.in.ID)
 	f := fate{
 		stage: StageEOD, action: o.action, because: o.because, reply: o.reply,
-		upstreamReply: o.upstreamReply, err: o.err,
+		upstreamReply: o.upstreamReply, signed: o.signed, err: o.err,
 	}
 	if j != nil {
 		f.score, f.messageID, f.size = j.verdict.Score, j.messageID, j.content.Blob().Size()

@@ -63,6 +63,14 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 		return
 	}
 	defer m.Release()
+	signed, note, err := sign(ctx, t.gw.Signer, j.input, m)
+	if err != nil {
+		// Never without the signature that its domain promises, and never the sender's fault.
+		o.fail(replyLocal, ReasonSigning, err)
+		return
+	}
+	defer signed.Release()
+	o.signed = note
 	original := ""
 	if j.verdict.Rebuild {
 		o.changed = ChangedRebuilt
@@ -78,7 +86,7 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 			o.changed = ChangedStripped
 		}
 	}
-	out := s.handOn(ctx, t, j, m)
+	out := s.handOn(ctx, t, j, signed)
 	if original != "" && out.Kind != upstream.Delivered && out.Kind != upstream.Unknown {
 		s.drop(ctx, t, original)
 	}
@@ -96,6 +104,18 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 	o.reason = ReasonUpstream
 	o.because = "the next server: " + out.Kind.String()
 	o.action = actionOf(o.reply)
+}
+
+// sign puts signatures on top of a message. The Message that it gives has references of its own.
+func sign(ctx context.Context, s Signer, in *filter.Input, m *mail.Message) (*mail.Message, string, error) {
+	if s == nil {
+		return m.Prepend(nil), "", nil
+	}
+	top, note, err := s.Sign(ctx, in, m)
+	if err != nil {
+		return nil, "", err
+	}
+	return m.Prepend(top), note, nil
 }
 
 // drop removes the original of a message that was not delivered: whoever sends it again brings it along. What

@@ -38,6 +38,7 @@ type Gateway struct {
 	ExemptRecipients func(mail.Address) bool // who is always accepted: postmaster, abuse, and configured ones; nil: nobody
 	ExemptNetworks   []netip.Prefix          // clients that no list, rate or per-client limit applies to
 
+	Signer     Signer     // signs and seals what is delivered; nil: nothing is signed
 	Quarantine Quarantine // nil: nothing can be kept, so that what should be is deferred
 	TempDir    string     // where content that outgrows memory lies; in the state's file system
 	Log        *slog.Logger
@@ -60,6 +61,14 @@ const (
 	QuarantineReject QuarantineReply = iota // 550: the sender learns of it
 	QuarantineAccept                        // 250: nobody learns of it
 )
+
+// Signer makes the signatures of what is delivered: of DKIM (RFC 6376) and ARC (RFC 8617).
+type Signer interface {
+	// Sign gives the fields that belong on top of m, which is the message as it is to leave, and says for the
+	// log what they are or why there are none. An error means that a signature that is due could not be made:
+	// the message must not leave without it.
+	Sign(ctx context.Context, in *filter.Input, m *mail.Message) (top []byte, note string, err error)
+}
 
 // ErrFull is what a Quarantine wraps to say that it has no room: the client gets 452 4.3.1.
 var ErrFull = errors.New("edge: no room left")
@@ -113,6 +122,8 @@ type ListenerConfig struct {
 	Implicit   bool        // TLS from the first octet on, in place of STARTTLS
 	RejectBare bool        // refuse content with bare CR or LF
 	Limits     Limits
+
+	relay []netip.Prefix // clients that may relay; no configuration can name any yet
 }
 
 // Limits bound what one listener and one client may use. A zero field means its default.
@@ -172,8 +183,10 @@ func (gw *Gateway) observing(p *pipeline.Policy) *pipeline.Policy {
 func (gw *Gateway) authservID() string { return cmp.Or(gw.AuthservID, gw.Hostname) }
 
 // exempt reports whether no list, rate or per-client limit applies to the client.
-func (gw *Gateway) exempt(client netip.Addr) bool {
-	for _, p := range gw.ExemptNetworks {
+func (gw *Gateway) exempt(client netip.Addr) bool { return within(gw.ExemptNetworks, client) }
+
+func within(all []netip.Prefix, client netip.Addr) bool {
+	for _, p := range all {
 		if p.Contains(client) {
 			return true
 		}

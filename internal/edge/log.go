@@ -38,6 +38,7 @@ const (
 	KeyReply         = "reply"          // our reply
 	KeyUpstream      = "upstream"       // its name, and the server that answered
 	KeyUpstreamReply = "upstream_reply" // its own words
+	KeySigned        = "signed"         // the signatures put on it, or why there are none; only where something is signed
 	KeyMS            = "ms"             // milliseconds since MAIL
 	KeyStage         = "stage"          // helo, mail, rcpt, eod: where it was decided
 	KeyRoute         = "route"
@@ -58,7 +59,7 @@ const (
 func Keys() []string {
 	return []string{
 		KeyID, KeyListener, KeyClient, KeyHelo, KeyFrom, KeyTo, KeyMessageID, KeySize, KeyAction, KeyBecause, KeyScore,
-		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeyMS, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyWaivers, KeyEdits,
+		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeySigned, KeyMS, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyWaivers, KeyEdits,
 		KeyWould, KeyWouldBecause, KeyWouldEdits, KeyError, KeyStack,
 	}
 }
@@ -73,6 +74,7 @@ type fate struct {
 	route         string
 	upstream      string
 	upstreamReply string
+	signed        string
 	messageID     string
 	size          int64
 	err           error
@@ -112,6 +114,9 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 		slog.String(KeyUpstream, f.upstream),
 		slog.String(KeyUpstreamReply, gw.Privacy.words(f.upstreamReply)),
 		slog.Int64(KeyMS, time.Since(t.began).Milliseconds()),
+	}
+	if f.signed != "" {
+		attrs = append(attrs, slog.String(KeySigned, gw.Privacy.Mask(f.signed)))
 	}
 	if f.err != nil {
 		attrs = append(attrs, gw.fault(f.err))

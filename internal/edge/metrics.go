@@ -88,13 +88,14 @@ const (
 	ReasonLost       = "lost"       // the client went amid the content
 	ReasonPanic      = "panic"      // ours
 	ReasonRewrite    = "rewrite"    // an edit that could not be carried out
+	ReasonSigning    = "signing"    // a signature that could not be made
 )
 
 // Reasons lists the values of the reason label of rejects.
 func Reasons() []string {
 	return []string{
 		ReasonFilter, ReasonAddress, ReasonUTF8, ReasonSequence, ReasonSize, ReasonRelay, ReasonUnknown, ReasonDirectory,
-		ReasonRecipients, ReasonSplit, ReasonConfig, ReasonStorage, ReasonQuarantine, ReasonUpstream, ReasonTimeout, ReasonLost, ReasonPanic, ReasonRewrite,
+		ReasonRecipients, ReasonSplit, ReasonConfig, ReasonStorage, ReasonQuarantine, ReasonUpstream, ReasonTimeout, ReasonLost, ReasonPanic, ReasonRewrite, ReasonSigning,
 	}
 }
 

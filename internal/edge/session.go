@@ -52,6 +52,7 @@ func (s *session) greet() mail.Reply {
 		Helo:     cut(s.conn.Hostname(), maxHello),
 		ESMTP:    s.w.esmtp,
 		TLS:      s.w.tls,
+		Relay:    within(s.w.cfg.relay, s.w.client.Addr()),
 		Exempt:   gw.exempt(s.w.client.Addr()),
 		Began:    s.w.began,
 	}

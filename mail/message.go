@@ -63,11 +63,27 @@ func (m *Message) Prepend(top []byte) *Message {
 }
 
 // Header reads the header section, within the limits that l sets on the header of a message; the body begins
-// at Octets() of it. What a limit leaves out makes it Truncated. The error is of reading.
+// at Octets() of it, see Tail. What a limit leaves out makes it Truncated. The error is of reading.
 func (m *Message) Header(l Limits) (*Header, error) {
 	l = l.withDefaults()
 	h, _, err := readHeader(m, 0, m.Size(), l.HeaderOctets, l.Fields)
 	return h, err
+}
+
+// Tail gives the octets from off on, which can be written out any number of times.
+func (m *Message) Tail(off int64) io.WriterTo { return tail{m, off} }
+
+type tail struct {
+	m   *Message
+	off int64
+}
+
+// WriteTo implements io.WriterTo, as Message.WriteTo does.
+func (t tail) WriteTo(w io.Writer) (int64, error) {
+	if t.off < 0 {
+		return 0, errors.New("mail: read at a negative offset")
+	}
+	return t.m.writeFrom(t.off, w)
 }
 
 // Size gives the number of octets.

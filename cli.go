@@ -35,6 +35,7 @@ type commands struct {
 	Quarantine quarantineCmd `cmd:"" help:"List, show, release or remove held mail."`
 	ConfigShow configCmd     `cmd:"" name:"config" help:"Show the effective configuration."`
 	Demo       demoCmd       `cmd:"" help:"A complete gateway on loopback with sample mail: see what it does in ten seconds."`
+	DKIMKey    dkimKeyCmd    `cmd:"" name:"dkim-key" help:"Make a key that signs mail, print its record for the DNS, or check what is published there."`
 	Health     healthCmd     `cmd:"" help:"Ask a running gateway whether it is well (for container health checks)."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
@@ -48,6 +49,7 @@ type scanCmd struct {
 	Helo  string   `placeholder:"NAME" help:"Name that the client gave in HELO."`
 	From  *string  `placeholder:"ADDR" help:"Reverse-path; '<>' is the null one. Without it the checks of MAIL do not run."`
 	Rcpt  []string `placeholder:"ADDR" help:"Recipient: chooses the route and so the policy. May be repeated."`
+	Relay bool     `help:"The client may relay: checks of strangers do not run, and with --trace --out the message is signed."`
 	JSON  bool     `name:"json" help:"Print JSON."`
 	Out   string   `placeholder:"FILE" help:"Write the content after the edits to FILE."`
 	Trace bool     `help:"Print what each filter did; with --out, put the fields on top that the gateway would."`
@@ -89,6 +91,16 @@ type configCmd struct {
 type demoCmd struct {
 	Once bool   `help:"End after the table in place of going on until ^C."`
 	Dir  string `placeholder:"DIR" help:"Folder for the demo's state and mail (default: a new temporary one)."`
+}
+
+type dkimKeyCmd struct {
+	Domain   string `arg:"" optional:"" name:"DOMAIN" help:"Domain that signs (d=)."`
+	Selector string `arg:"" optional:"" name:"SELECTOR" help:"Selector (s=), such as the year or the month: the next key has another."`
+	Type     string `placeholder:"TYPE" enum:"rsa,ed25519" default:"rsa" help:"rsa (default), or ed25519, which not every receiver knows: sign with both."`
+	Bits     int    `default:"2048" placeholder:"N" help:"Bits of an RSA key (default: ${default})."`
+	Out      string `placeholder:"FILE" xor:"file" help:"File for the new key, which must not exist (default: DOMAIN.SELECTOR.pem)."`
+	In       string `placeholder:"FILE" xor:"file" help:"Make no key: use the one in FILE."`
+	Check    bool   `help:"Make no key: compare the record in the DNS with the key in --in FILE; without DOMAIN and SELECTOR, with every key of the configuration."`
 }
 
 type healthCmd struct {
@@ -162,7 +174,7 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 		return a.Check()
 	case "scan":
 		return a.Scan(ctx, app.ScanOptions{
-			IP: c.Scan.IP, Helo: c.Scan.Helo, From: c.Scan.From, Rcpt: c.Scan.Rcpt,
+			IP: c.Scan.IP, Helo: c.Scan.Helo, From: c.Scan.From, Rcpt: c.Scan.Rcpt, Relay: c.Scan.Relay,
 			JSON: c.Scan.JSON, Out: c.Scan.Out, Trace: c.Scan.Trace, File: c.Scan.File,
 		})
 	case "explain":
@@ -179,6 +191,11 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 		return a.QuarantineRemove(c.Quarantine.Rm.ID)
 	case "config show":
 		return a.ConfigShow()
+	case "dkim-key":
+		k := c.DKIMKey
+		return a.DKIMKey(ctx, app.DKIMKeyOptions{
+			Domain: k.Domain, Selector: k.Selector, Type: k.Type, Bits: k.Bits, Out: k.Out, In: k.In, Check: k.Check,
+		})
 	case "health":
 		return a.Health(ctx, c.Health.URL)
 	case "version":

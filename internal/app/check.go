@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
@@ -34,6 +35,7 @@ type prepared struct {
 	judge      *judge
 	recipients map[string]upstream.Recipients
 	certs      map[string]*tls.Certificate // by listener; nil where it has none
+	signer     edge.Signer                 // nil: nothing is signed
 	relays     map[string]upstream.Relay
 	adopt      func() []closer // makes these relays and this resolver the known ones, and gives the relays they replace
 }
@@ -64,6 +66,9 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 		if p.certs[l.Name], err = serverTLS(cfg, l); err != nil {
 			return nil, err
 		}
+	}
+	if p.signer, err = newSigner(cfg, log); err != nil {
+		return nil, err
 	}
 	if r != nil {
 		var known func() []closer

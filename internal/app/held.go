@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/quarantine"
@@ -25,7 +27,7 @@ func entry(h edge.Held, node string) quarantine.Entry {
 		ID: h.ID, Time: h.Time, Node: node, Kind: h.Kind, Client: h.Client.String(), Helo: h.Helo, From: h.From.String(),
 		Route: h.Route, Upstream: h.Upstream, Policy: h.Policy, Size: h.Size, MessageID: h.MessageID, Subject: h.Subject,
 		Action: h.Action.String(), Because: h.Because, Score: h.Score, Edits: h.Edits,
-		SMTPUTF8: h.SMTPUTF8, Body8Bit: h.Body8Bit,
+		Relay: h.Relay, SMTPUTF8: h.SMTPUTF8, Body8Bit: h.Body8Bit,
 	}
 	for _, to := range h.To {
 		e.To = append(e.To, to.String())
@@ -251,6 +253,26 @@ func (a *App) QuarantineRelease(ctx context.Context, ids, to []string) error {
 	return nil
 }
 
+// signReleased signs the mail of a client that may relay, as if it had not been held. What came from elsewhere is not
+// sealed: what was found of its chain is not kept.
+func signReleased(ctx context.Context, cfg *config.Config, e quarantine.Entry, m *mail.Message) (*mail.Message, error) {
+	if !e.Relay {
+		return m.Prepend(nil), nil
+	}
+	signer, err := newSigner(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	if signer == nil {
+		return m.Prepend(nil), nil
+	}
+	top, _, err := signer.Sign(ctx, &filter.Input{Session: &filter.Session{Relay: true}}, m)
+	if err != nil {
+		return nil, err
+	}
+	return m.Prepend(top), nil
+}
+
 // releaseOne delivers a held message as it came, below a Received field that tells of the release, and without
 // the fields that only we may write.
 func releaseOne(ctx context.Context, cfg *config.Config, table *upstream.Table, all map[string]upstream.Relay, e quarantine.Entry, b *mail.Blob, to []string) error {
@@ -297,7 +319,12 @@ func releaseOne(ctx context.Context, cfg *config.Config, table *upstream.Table, 
 		return err
 	}
 	defer m.Release()
-	out := all[name].Deliver(ctx, env, m)
+	signed, err := signReleased(ctx, cfg, e, m)
+	if err != nil {
+		return err
+	}
+	defer signed.Release()
+	out := all[name].Deliver(ctx, env, signed)
 	switch out.Kind {
 	case upstream.Delivered:
 		return nil

@@ -27,6 +27,7 @@ type ScanOptions struct {
 	IP, Helo string
 	From     *string // nil: unknown, so that the mail phase does not run
 	Rcpt     []string
+	Relay    bool // the client may relay
 	JSON     bool
 	Out      string
 	Trace    bool
@@ -59,6 +60,7 @@ type scan struct {
 	reports     pipeline.Reports
 	verdict     pipeline.Verdict
 	reply       mail.Reply
+	signed      string // the signatures on what was written, or why there are none; "" where nothing signs
 }
 
 // Scan runs the filters on a message file and prints the verdict. It binds nothing and keeps nothing.
@@ -79,7 +81,11 @@ func (a *App) Scan(ctx context.Context, o ScanOptions) error {
 	s.run(ctx, content)
 
 	if o.Out != "" {
-		if err := s.write(o.Out, o.Trace); err != nil {
+		if err := s.write(ctx, o.Out, o.Trace); err != nil {
+			var placed config.Errors
+			if errors.As(err, &placed) {
+				return &Exit{Code: ExitConfig, Err: err}
+			}
 			return &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", err)}
 		}
 	}
@@ -136,7 +142,7 @@ func (a *App) newScan(cfg *config.Config, o ScanOptions, isStandard bool) (*scan
 
 // surround makes the session and the transaction that the command line describes, and finds the policy.
 func (s *scan) surround(o ScanOptions) error {
-	s.session = &filter.Session{Listener: s.listener.Name, Helo: o.Helo, ESMTP: o.Helo != "", Began: time.Now()}
+	s.session = &filter.Session{Listener: s.listener.Name, Helo: o.Helo, ESMTP: o.Helo != "", Relay: o.Relay, Began: time.Now()}
 	if o.IP != "" {
 		ip, err := netip.ParseAddr(o.IP)
 		if err != nil {
@@ -168,7 +174,7 @@ func (s *scan) surround(o ScanOptions) error {
 		t.Recipients = append(t.Recipients, to)
 		var route upstream.Route
 		if s.table != nil {
-			if route, err = s.table.Route(upstream.Query{Recipient: to, From: t.From, Listener: s.listener.Name}); err != nil {
+			if route, err = s.table.Route(upstream.Query{Recipient: to, From: t.From, Listener: s.listener.Name, Relay: o.Relay}); err != nil {
 				s.foreign = r
 			}
 		}
@@ -282,18 +288,33 @@ func (s *scan) input() *filter.Input {
 	return &filter.Input{Session: s.session, Transaction: s.transaction, Content: s.content}
 }
 
-// write writes the content after the edits; with trace, also the fields that would be put on top.
-func (s *scan) write(path string, trace bool) error {
+// write writes the content after the edits; with trace, also the fields that would be put on top, and the signatures.
+// Keys are read for that alone: whoever only scans may not be allowed to.
+func (s *scan) write(ctx context.Context, path string, trace bool) error {
+	var signer edge.Signer
 	edits := s.verdict.Edits
 	if trace {
 		edits = append(pipeline.Stamp(s.verdict, s.input(), s.stampOptions()), edits...)
 		edits = append(edits, edge.Received(s.cfg.Hostname, s.session, s.transaction, s.transaction.Recipients, time.Now()))
+		var err error
+		if signer, err = newSigner(s.cfg, slog.New(slog.DiscardHandler)); err != nil {
+			return err
+		}
 	}
 	m, err := mail.Rewrite(s.content, edits, s.verdict.Rebuild)
 	if err != nil {
 		return err
 	}
 	defer m.Release()
+	if signer != nil {
+		top, note, err := signer.Sign(ctx, s.input(), m)
+		if err != nil {
+			return err
+		}
+		s.signed = note
+		m = m.Prepend(top)
+		defer m.Release()
+	}
 	f, err := os.Create(path)
 	if err != nil {
 		return err

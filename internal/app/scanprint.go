@@ -31,6 +31,7 @@ type scanOutput struct {
 	Parts        []auth.PartReport  `json:"parts"`
 	Timings      map[string]float64 `json:"timings"` // milliseconds, by filter
 	Errors       map[string]string  `json:"errors,omitempty"`
+	Signed       string             `json:"signed,omitempty"` // the signatures on what --trace --out wrote, or why there are none
 }
 
 type scanFinding struct {
@@ -47,7 +48,7 @@ func (s *scan) output() scanOutput {
 	v := s.verdict
 	out := scanOutput{
 		Action: v.Action, Reply: s.reply.String(), Score: v.Score, Because: v.Because, Policy: s.policy.policy.Name,
-		Waivers: v.Waivers, Findings: []scanFinding{}, Edits: []mail.Edit{}, Parts: s.parts(), Timings: map[string]float64{},
+		Waivers: v.Waivers, Findings: []scanFinding{}, Edits: []mail.Edit{}, Parts: s.parts(), Timings: map[string]float64{}, Signed: s.signed,
 	}
 	if v.Would != v.Action {
 		out.Would, out.WouldBecause = &v.Would, v.WouldBecause
@@ -95,6 +96,9 @@ func (s *scan) print(w io.Writer, o ScanOptions) error {
 	fmt.Fprintf(tw, "policy\t%s\n", out.Policy)
 	for _, w := range out.Waivers {
 		fmt.Fprintf(tw, "waived\t%s\n", visible(strings.Join(w.Waives, ", ")+" by "+w.String()))
+	}
+	if out.Signed != "" {
+		fmt.Fprintf(tw, "signed\t%s\n", visible(out.Signed))
 	}
 	if len(out.Findings) > 0 {
 		fmt.Fprint(tw, "\nFILTER\tSYMBOL\tSCORE\tDETAIL\n")

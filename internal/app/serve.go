@@ -157,6 +157,7 @@ func (g *gateway) install(cfg *config.Config) error {
 		Plan: p.judge.base, Policy: p.judge.policies[config.DefaultPolicy].policy, Policies: newPolicies(cfg, p.judge),
 		Router: p.table, Relays: p.relays, Recipients: p.recipients,
 		ExemptRecipients: exemptRecipients(cfg), ExemptNetworks: cfg.ExemptNetworks,
+		Signer:     p.signer,
 		Quarantine: keeper{store: g.held, node: cfg.Node}, TempDir: g.tmp,
 		Log: g.log, Privacy: privacy(cfg.Log.Privacy), Metrics: g.metrics,
 	})

@@ -129,3 +129,16 @@ func TestDefaultsDocumented(t *testing.T) {
 		t.Errorf("only %d defaults were found", n)
 	}
 }
+
+// TestOversignDocumented: the list of fields in docs/config.md is the default.
+func TestOversignDocumented(t *testing.T) {
+	doc, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s Signing
+	s.defaults()
+	if want := "| `oversign` | `[" + strings.Join(s.Oversign, ", ") + "]` |"; !strings.Contains(string(doc), want) {
+		t.Errorf("docs/config.md has no row that begins with %s", want)
+	}
+}

@@ -168,6 +168,9 @@ func number(f float64) string {
 	return strconv.FormatFloat(f, 'g', -1, 64)
 }
 
+// Text writes a text as it can stand for a value in a configuration.
+func Text(s string) string { return text(s) }
+
 // word writes a key, text a text: plain where nothing can be mistaken, else in double quotes, whose
 // escapes in Go are escapes in YAML 1.2 as well.
 func word(s string) string { return text(s) }

@@ -47,7 +47,7 @@ func (s *session) keep(ctx context.Context, t *transaction, j *judged, kind stri
 		ID: t.in.ID, Time: time.Now(), Kind: kind,
 		Client: s.in.Client.Addr(), Helo: s.in.Helo, From: t.in.From, To: t.addresses(),
 		Route: j.to.route.Name, Upstream: j.to.route.Upstream, Policy: j.to.policyName,
-		SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit,
+		Relay: s.in.Relay, SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit,
 		Size: j.content.Blob().Size(), MessageID: j.messageID, Subject: brief(j.content.Header().Get("Subject")),
 		Action: v.Action, Because: v.Because, Score: v.Score, Findings: v.Findings,
 		Filters: j.reports.Summaries(), Edits: describe(v.Edits), Parts: parts,

@@ -100,6 +100,7 @@ type Held struct {
 	Route     string
 	Upstream  string
 	Policy    string
+	Relay     bool // of a client that may relay
 	SMTPUTF8  bool
 	Body8Bit  bool
 	Size      int64

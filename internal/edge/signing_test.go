@@ -2,13 +2,21 @@ package edge
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 
+	msgauth "github.com/emersion/go-msgauth/dkim"
+
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/dkim"
+	"github.com/postern-mail/postern/internal/signing"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/upstream"
 )
@@ -110,3 +118,84 @@ func (f relayFunc) Deliver(_ context.Context, _ mail.Envelope, m *mail.Message) 
 }
 
 func (relayFunc) Cached(mail.Address) (mail.Reply, bool) { return mail.Reply{}, false }
+
+// zone is a DNS that has one record.
+type zone map[string]string
+
+func (z zone) LookupTXT(_ context.Context, name string) ([]string, error) {
+	if r, ok := z[name]; ok {
+		return []string{r}, nil
+	}
+	return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+}
+
+// What arrives at the next server verifies, by our verifier and another one, whatever was done to the message here; and
+// the fields stand in their order.
+func TestDeliveredSignaturesVerify(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := dkim.Record(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dns := zone{"s1._domainkey.sender.example": record}
+	signer, err := signing.New(signing.Options{
+		Keys:     []signing.Key{{Domain: "sender.example", Selector: "s1", Private: key}},
+		Oversign: []string{"Subject"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const multipart = `From: a@sender.example\r\nSubject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n` +
+		`--b\r\n\r\ntext  \r\n--b\r\nContent-Type: application/x-msdownload\r\n\r\n${20000xMZ 0123456789 \r\n}--b--\r\n`
+	for name, c := range map[string]struct{ content, filter, has string }{
+		"as it came":         {multipart, "data score CHECKED 1", "MZ 0123"},
+		"a part replaced":    {multipart, "data strip 2", "removed"},
+		"all replaced":       {multipart, "data strip 0", "removed"},
+		"bare line ends":     {`From: a@sender.example\nSubject: x\r\n\r\none\ntwo\rthree \r\n..dot\r\n\r\n\r\n`, "data score CHECKED 1", "two three"},
+		"no body":            {`From: a@sender.example\r\nSubject: x\r\n\r\n`, "data score CHECKED 1", "Subject"},
+		"fields of ours":     {`X-Spam-Flag: NO\r\nFrom: a@sender.example\r\nX-Spam-Score: 1\r\nSubject: x\r\n\r\nbody\r\n`, "data score CHECKED 1", "body"},
+		"a stranger's field": {`DKIM-Signature: v=1; d=sender.example\r\nFrom: a@sender.example\r\n\r\nbody\r\n`, "data score CHECKED 1", "body"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDoor(t, []string{c.filter, "data score OTHER 1"}, func(d *door, cfg *ListenerConfig) {
+				d.gw.Signer = signer
+				relaying(cfg)
+			})
+			client := begin(t, d)
+			client.steps(strings.Replace(oneMessage, `raw: "\r\nx\r\n.\r\n"`, `raw: "`+c.content+`.\r\n"`, 1))
+			client.steps("log: \"msg\":\"delivery\".*\"signed\":\"dkim sender.example/s1\"")
+			got := d.relay.all()
+			if len(got) != 1 || !strings.Contains(got[0].content, c.has) {
+				t.Fatalf("delivered %+v", got)
+			}
+			left := got[0].content
+			order := regexp.MustCompile(`\ADKIM-Signature: (?s:.*)\r\nX-Spam-Status: (?s:.*)\r\nReceived: from client\.example(?s:.*)\r\nFrom: a@sender\.example\r\n`)
+			if !order.MatchString(left) {
+				t.Errorf("the order of the fields:\n%s", left[:min(len(left), 2000)])
+			}
+			verify(t, dns, left)
+		})
+	}
+}
+
+// verify checks the topmost signature of a message.
+func verify(t *testing.T, dns zone, left string) {
+	t.Helper()
+	content := mail.NewContent(mail.NewBlob([]byte(left)), mail.LineFaults{}, mail.Limits{})
+	defer content.Release()
+	m := mail.NewMessage(content.Blob())
+	defer m.Release()
+	checks, err := dkim.Verify(t.Context(), dkim.NewFields(content.Header().Fields()), m.Tail(content.Header().Octets()), dkim.Options{Resolver: dns})
+	if err != nil || len(checks) == 0 || checks[0].Result != dkim.Pass {
+		t.Errorf("our verifier: %+v, %v", checks, err)
+	}
+	all, err := msgauth.VerifyWithOptions(strings.NewReader(left), &msgauth.VerifyOptions{
+		LookupTXT: func(name string) ([]string, error) { return dns.LookupTXT(t.Context(), name) },
+	})
+	if err != nil || len(all) == 0 || all[0].Err != nil {
+		t.Errorf("the other verifier: %+v, %v", all, err)
+	}
+}

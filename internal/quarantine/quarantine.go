@@ -64,6 +64,7 @@ type Entry struct {
 	Action     string          `json:"action,omitempty"`
 	Because    string          `json:"because,omitempty"`
 	Score      float64         `json:"score"`
+	Relay      bool            `json:"relay,omitempty"` // of a client that may relay: it is signed when it leaves
 	SMTPUTF8   bool            `json:"smtputf8,omitempty"`
 	Body8Bit   bool            `json:"body8bit,omitempty"`
 	Findings   []Finding       `json:"findings,omitempty"`

@@ -119,11 +119,11 @@ func (f relayFunc) Deliver(_ context.Context, _ mail.Envelope, m *mail.Message) 
 
 func (relayFunc) Cached(mail.Address) (mail.Reply, bool) { return mail.Reply{}, false }
 
-// zone is a DNS that has one record.
-type zone map[string]string
+// published is a DNS that has the records of keys.
+type published map[string]string
 
-func (z zone) LookupTXT(_ context.Context, name string) ([]string, error) {
-	if r, ok := z[name]; ok {
+func (p published) LookupTXT(_ context.Context, name string) ([]string, error) {
+	if r, ok := p[name]; ok {
 		return []string{r}, nil
 	}
 	return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
@@ -140,7 +140,7 @@ func TestDeliveredSignaturesVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dns := zone{"s1._domainkey.sender.example": record}
+	dns := published{"s1._domainkey.sender.example": record}
 	signer, err := signing.New(signing.Options{
 		Keys:     []signing.Key{{Domain: "sender.example", Selector: "s1", Private: key}},
 		Oversign: []string{"Subject"},
@@ -182,7 +182,7 @@ func TestDeliveredSignaturesVerify(t *testing.T) {
 }
 
 // verify checks the topmost signature of a message.
-func verify(t *testing.T, dns zone, left string) {
+func verify(t *testing.T, dns published, left string) {
 	t.Helper()
 	content := mail.NewContent(mail.NewBlob([]byte(left)), mail.LineFaults{}, mail.Limits{})
 	defer content.Release()

@@ -10,6 +10,19 @@ const maxMailboxes = 200
 // Either may be empty.
 type Mailbox struct{ Name, Address string }
 
+// Domain gives the domain of the address, lower case and A-labels; "" where there is none.
+func (m Mailbox) Domain() string {
+	at := strings.LastIndexByte(m.Address, '@')
+	if at < 0 {
+		return ""
+	}
+	d, err := Domain(strings.Trim(m.Address[at+1:], " \t"))
+	if err != nil {
+		return ""
+	}
+	return d
+}
+
 // ParseMailboxes reads the body of a From, Sender, To or similar field leniently: groups are dissolved,
 // brackets, quotes and commas may be missing. It never fails; it reads at most 200 mailboxes.
 func ParseMailboxes(body string) []Mailbox {

@@ -27,7 +27,7 @@ func (m *message) author() {
 	}
 	some := false
 	for _, box := range m.from {
-		some = some || domainOf(box.Address) != ""
+		some = some || box.Domain() != ""
 	}
 	if !some {
 		m.find(fromNoAddress, 1, m.header.Get("From"))
@@ -42,7 +42,7 @@ func (m *message) author() {
 
 // misleading gives the address that a mailbox shows in its name though mail to it goes to another domain, or nowhere.
 func misleading(box mail.Mailbox) string {
-	real := domainOf(box.Address)
+	real := box.Domain()
 	for _, shown := range addressesIn(box.Name) {
 		if real == "" || !related(domainOf(shown), real) {
 			return shown
@@ -57,18 +57,8 @@ func addressesIn(text string) []string { return address.FindAllString(atSigns.Re
 // maxShown bounds the addresses that are looked at in one display name.
 const maxShown = 10
 
-// domainOf gives the domain of an address as written: lower case, A-labels; "" where there is none.
-func domainOf(addr string) string {
-	at := strings.LastIndexByte(addr, '@')
-	if at < 0 {
-		return ""
-	}
-	d, err := mail.Domain(strings.Trim(addr[at+1:], " \t"))
-	if err != nil {
-		return ""
-	}
-	return d
-}
+// domainOf gives the domain of an address as written; "" where there is none.
+func domainOf(addr string) string { return mail.Mailbox{Address: addr}.Domain() }
 
 // related reports whether two domains are the same, or one lies below the other.
 func related(a, b string) bool {
@@ -80,7 +70,7 @@ func related(a, b string) bool {
 func (m *message) claims() []string {
 	claims := []string{m.in.Transaction.From.Domain()}
 	for _, box := range m.from {
-		if d := domainOf(box.Address); d != "" {
+		if d := box.Domain(); d != "" {
 			claims = append(claims, d)
 			continue
 		}

@@ -79,19 +79,27 @@ type ARCResult struct {
 // DMARCResult is the outcome of the DMARC check (RFC 9989), with what an aggregate report (RFC 9990) will need.
 type DMARCResult struct {
 	Result       Result
-	From         string // Author Domain, A-labels; "" where there is no one domain
-	Organization string // its Organizational Domain; "" if not known
-	PolicyDomain string // where the record was found; "" for none
-	Record       string // as published
-	Policy       string // the requested handling of this domain: none, quarantine, reject; "" without a record
-	PolicyTag    string // where it stands: p, sp or np
-	Testing      bool   // t=y
-	ADKIM, ASPF  string // "r" or "s"
-	SPFAligned   bool   // SPF passes with a domain that is aligned
-	DKIMAligned  bool   // a signature that verifies has a domain that is aligned
-	Disposition  string // what we propose: none, quarantine, reject
-	Override     string // why that is not Policy: local_policy, mailing_list, trusted_forwarder, policy_test_mode, other; "" where it is
-	Reason       string // why, for people
+	From         string      // Author Domain, A-labels; "" where there is no one domain
+	Organization string      // its Organizational Domain; "" if not known
+	PolicyDomain string      // where the record was found; "" for none
+	Record       string      // as published
+	Published    DMARCRecord // its other tags, with the defaults of those that are absent or malformed
+	Policy       string      // the requested handling of this domain: none, quarantine, reject; "" without a record
+	PolicyTag    string      // where it stands: p, sp or np
+	Testing      bool        // t=y
+	ADKIM, ASPF  string      // "r" or "s"
+	SPFAligned   bool        // SPF passes with a domain that is aligned
+	DKIMAligned  bool        // a signature that verifies has a domain that is aligned
+	Disposition  string      // what we propose: none, quarantine, reject
+	Override     string      // why that is not Policy: local_policy, mailing_list, trusted_forwarder, policy_test_mode, other; "" where it is
+	Reason       string      // why, for people
+}
+
+// DMARCRecord holds the other tags of a DMARC Policy Record (RFC 9989 4.7). RUA and RUF stand as published: nobody has
+// asked yet whether mail may be sent there (RFC 9990).
+type DMARCRecord struct {
+	P, SP, NP    string // none, quarantine, reject; "" for absent
+	FO, RUA, RUF string // FO is "0" unless ruf is there too
 }
 
 // IPRevResult is the outcome of the check of the client's reverse name (RFC 8601 3).

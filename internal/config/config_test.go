@@ -22,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "write the expected texts anew")
 
 // kinds are the filters of the program that these tests pretend to be.
-var kinds = []string{"spf", "dkim", "attachments", "heuristics"}
+var kinds = []string{"spf", "dkim", "dmarc", "attachments", "heuristics"}
 
 func load(t *testing.T, name string) *Config {
 	t.Helper()

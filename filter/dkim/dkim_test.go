@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -23,10 +24,12 @@ import (
 
 	library "github.com/emersion/go-msgauth/dkim"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/goleak"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	core "github.com/postern-mail/postern/internal/dkim"
 	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/internal/dns/zone"
 	"github.com/postern-mail/postern/mail"
@@ -55,9 +58,9 @@ func keys() map[string]string {
 	return map[string]string{
 		"rsa._domainkey.example.org":     rsaRecord,
 		"ed._domainkey.example.org":      edRecord,
-		"test._domainkey.example.org":    "t=y; " + rsaRecord,
+		"test._domainkey.example.org":    "v=DKIM1; t=y; " + strings.TrimPrefix(rsaRecord, "v=DKIM1; "),
 		"tab._domainkey.example.org":     strings.Replace(rsaRecord, "MII", "MI\tI", 1),
-		"big._domainkey.example.org":     rsaRecord + strings.Repeat("A", maxKeyRecord),
+		"big._domainkey.example.org":     rsaRecord + strings.Repeat("A", core.MaxKeyRecord),
 		"revoked._domainkey.example.org": "v=DKIM1; p=",
 	}
 }
@@ -127,7 +130,7 @@ func bySelector(s string) func(*library.SignOptions) {
 func TestSignatures(t *testing.T) {
 	signed := sign(t, plain, nil)
 	many := plain
-	for range 7 {
+	for range 12 {
 		many = sign(t, many, bySelector("ed"))
 	}
 	for _, c := range []struct {
@@ -139,37 +142,42 @@ func TestSignatures(t *testing.T) {
 		{"none", plain, "", "DKIM_NONE=1", ""},
 		{"rsa", signed, "pass", "DKIM_PASS=1", ""},
 		{"ed25519", sign(t, plain, bySelector("ed")), "pass", "DKIM_PASS=1", ""},
-		{"body changed", signed + "P.S.\r\n", "fail", "DKIM_FAIL=1", "body hash"},
-		{"signed field changed", strings.Replace(signed, "Tea", "Beer", 1), "fail", "DKIM_FAIL=1", "signature did not verify"},
+		{"body changed", signed + "P.S.\r\n", "fail", "DKIM_FAIL=1", "body does not match"},
+		{"signed field changed", strings.Replace(signed, "Tea", "Beer", 1), "fail", "DKIM_FAIL=1", "signature does not match"},
 		{"unsigned field added", "X-Scan: yes\r\n" + signed, "pass", "DKIM_PASS=1", ""},
-		{"second From: still what was signed, others report it", "From: eve@example.net\r\n" + signed, "pass", "DKIM_PASS=1", ""},
+		{"second From: still what was signed, others report it", "From: eve@example.net\r\n" + signed, "pass", "DKIM_PASS=1 DKIM_ADDED_FIELDS=1", ""},
 		{"two, both good", sign(t, signed, bySelector("ed")), "pass pass", "DKIM_PASS=1 DKIM_PASS=0", ""},
 		{
 			"two, one broken: a pass silences the other", sign(t, signed+"-- \r\nlist\r\n", bySelector("ed")),
 			"pass fail", "DKIM_PASS=1 DKIM_FAIL=0", "",
 		},
-		{"two broken count once", sign(t, signed, bySelector("ed")) + "x\r\n", "fail fail", "DKIM_FAIL=1 DKIM_FAIL=0", "body hash"},
+		{"two broken count once", sign(t, signed, bySelector("ed")) + "x\r\n", "fail fail", "DKIM_FAIL=1 DKIM_FAIL=0", "body does not match"},
 		{
-			"seven", many, "pass pass pass pass pass policy policy",
-			"DKIM_PASS=1 DKIM_PASS=0 DKIM_PASS=0 DKIM_PASS=0 DKIM_PASS=0 DKIM_POLICY=0 DKIM_POLICY=0", "",
+			"twelve", many, strings.Repeat("pass ", 10) + "policy policy",
+			"DKIM_PASS=1" + strings.Repeat(" DKIM_PASS=0", 9) + " DKIM_POLICY=0 DKIM_POLICY=0", "",
 		},
-		{"no key", sign(t, plain, bySelector("gone")), "permerror", "DKIM_PERMERROR=1", "not found"},
+		{"no key", sign(t, plain, bySelector("gone")), "permerror", "DKIM_PERMERROR=1", "no key"},
 		{"revoked key", sign(t, plain, bySelector("revoked")), "permerror", "DKIM_PERMERROR=1", "revoked"},
-		{"key unknown for now", sign(t, plain, bySelector("broken")), "temperror", "DKIM_TEMPERROR=1", "server failure"},
-		{"huge key record", sign(t, plain, bySelector("big")), "permerror", "DKIM_PERMERROR=1", "more than 2048"},
-		{"key in test mode counts as any", sign(t, plain, bySelector("test")), "pass", "DKIM_PASS=1", ""},
-		{"key with a tab", sign(t, plain, bySelector("tab")), "permerror", "DKIM_PERMERROR=1", "key syntax error"},
+		{"key unknown for now", sign(t, plain, bySelector("broken")), "temperror", "DKIM_TEMPERROR=1", "could not be asked"},
+		{"huge key record", sign(t, plain, bySelector("big")), "permerror", "DKIM_PERMERROR=1", "more than 4096"},
+		{"key in test mode", sign(t, plain, bySelector("test")), "pass", "DKIM_PASS=0", ""},
+		{"key in test mode, broken", sign(t, plain, bySelector("test")) + "x\r\n", "fail", "DKIM_FAIL=0", "body does not match"},
 		{
-			"body length", strings.Replace(signed, "DKIM-Signature: ", "DKIM-Signature: l=5; ", 1),
-			"policy", "DKIM_POLICY=1", "body length",
+			"key in test mode silences no other", sign(t, signed+"x\r\n", bySelector("test")),
+			"pass fail", "DKIM_PASS=0 DKIM_FAIL=1", "",
 		},
-		{"expired", sign(t, plain, func(o *library.SignOptions) { o.Expiration = time.Unix(1, 0) }), "permerror", "DKIM_PERMERROR=1", "expired"},
-		{"no tags", "DKIM-Signature: rubbish\r\n" + plain, "permerror", "DKIM_PERMERROR=1", "malformed"},
-		{"empty field", "DKIM-Signature:\r\n" + plain, "permerror", "DKIM_PERMERROR=1", "incompatible"},
+		{"key with a tab", sign(t, plain, bySelector("tab")), "pass", "DKIM_PASS=1", ""},
+		{
+			"body length", partial(t),
+			"policy", "DKIM_POLICY=1", "leaves 5 of the body's 10",
+		},
+		{"expired before it was signed", sign(t, plain, func(o *library.SignOptions) { o.Expiration = time.Unix(1, 0) }), "permerror", "DKIM_PERMERROR=1", "not after"},
+		{"no tags", "DKIM-Signature: rubbish\r\n" + plain, "permerror", "DKIM_PERMERROR=1", "a tag without"},
+		{"empty field", "DKIM-Signature:\r\n" + plain, "permerror", "DKIM_PERMERROR=1", "an empty tag"},
 		{"name with blanks and case", strings.Replace(signed, "DKIM-Signature:", "dkim-SIGNATURE :", 1), "pass", "DKIM_PASS=1", ""},
 		{"header only", sign(t, "From: a@example.org\r\n\r\n", func(o *library.SignOptions) { o.HeaderKeys = []string{"From"} }), "pass", "DKIM_PASS=1", ""},
-		{"no blank line", "DKIM-Signature: v=1\r\nFrom: a@example.org\r\n", "permerror", "DKIM_PERMERROR=1", "missing required tag"},
-		{"unfinished line", "DKIM-Signature: v=1\r\nFrom: a@example.org", "permerror", "DKIM_PERMERROR=1", "missing required tag"},
+		{"no blank line", "DKIM-Signature: v=1\r\nFrom: a@example.org\r\n", "permerror", "DKIM_PERMERROR=1", "is missing"},
+		{"unfinished line", "DKIM-Signature: v=1\r\nFrom: a@example.org", "permerror", "DKIM_PERMERROR=1", "is missing"},
 		{"empty message", "", "", "DKIM_NONE=1", ""},
 		{"signature in the body", plain + signed, "", "DKIM_NONE=1", ""},
 	} {
@@ -237,10 +245,13 @@ func TestWhatIsSaidOfASignature(t *testing.T) {
 	_, b, _ := strings.Cut(signed, " b=")
 	want := []auth.DKIMResult{{
 		Result: auth.Pass, Domain: "example.org", Selector: "rsa", Algorithm: "rsa-sha256",
-		Identity: "ann@example.org", Prefix: b[:8],
+		Identity: "ann@example.org", Prefix: b[:8], KeyBits: 2048, Signed: fact[0].Signed,
 	}}
-	if diff := cmp.Diff(want, fact); diff != "" {
+	if diff := cmp.Diff(want, fact, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
+	}
+	if d := time.Since(fact[0].Signed); d < -time.Second || d > time.Minute {
+		t.Errorf("signed at %s", fact[0].Signed)
 	}
 }
 
@@ -257,23 +268,73 @@ func TestDomainIsLowerCase(t *testing.T) {
 	}
 }
 
-// TestHeaderBounds runs headers that would cost the library seconds to hours.
-func TestHeaderBounds(t *testing.T) {
+// partial signs half of the body.
+func partial(t testing.TB) string {
+	t.Helper()
+	c := mail.NewContent(mail.NewBlob([]byte(plain)), mail.LineFaults{}, mail.Limits{})
+	defer c.Release()
+	fields := core.NewFields(c.Header().Fields())
+	sum := sha256.Sum256([]byte("At fi"))
+	tags, err := core.ParseTags("v=1; a=ed25519-sha256; d=example.org; s=ed; h=from; l=5; bh=" + base64.StdEncoding.EncodeToString(sum[:]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	field, err := core.Seal("DKIM-Signature", tags, core.Simple, edKey, func(w io.Writer) {
+		fields.WriteFields(w, fields.Pick([]string{"from"}, -1).Picked, core.Simple)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return field + plain
+}
+
+func TestSettings(t *testing.T) {
+	with := func(s settings) func(any) error {
+		return func(to any) error {
+			*to.(*settings) = s
+			return nil
+		}
+	}
+	env := filter.Env{Name: "dkim", DNS: fakeDNS{texts: keys()}, Log: slog.New(slog.DiscardHandler)}
+	_, f, err := Factory.New(env, with(settings{Signatures: 1, AcceptPartial: true}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := f.Check(t.Context(), input(t, sign(t, partial(t), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fact, _ := auth.DKIM.Among(got.Facts); said(fact) != "pass policy" {
+		t.Errorf("one signature: got %s", said(fact))
+	}
+	if got, err = f.Check(t.Context(), input(t, partial(t))); err != nil {
+		t.Fatal(err)
+	}
+	if fact, _ := auth.DKIM.Among(got.Facts); said(fact) != "pass" {
+		t.Errorf("l= accepted: got %s", said(fact))
+	}
+	for _, n := range []int{-1, 0, maxReported + 1} {
+		if _, _, err := Factory.New(env, with(settings{Signatures: n})); err == nil {
+			t.Errorf("%d signatures are taken", n)
+		}
+	}
+}
+
+// TestLongHeaders: a header of which a part was not read proves nothing, and is not one without signatures.
+func TestLongHeaders(t *testing.T) {
 	signed := sign(t, plain, bySelector("ed"))
-	for name, c := range map[string]struct{ message, reason string }{
-		"continuation lines": {"X-Long: a\r\n" + strings.Repeat(" b\r\n", 30_000) + signed, "lines"},
-		"octets":             {signed[:len(signed)-12] + strings.Repeat("X-A: "+strings.Repeat("y", 990)+"\r\n", 2000) + "\r\n", "octets"},
-		"octets before":      {strings.Repeat("X-A: "+strings.Repeat("y", 990)+"\r\n", 2000) + signed, "octets"},
-		"fields":             {strings.Repeat("A: b\r\n", 5000) + signed, "fields"},
-		"names in h=": {
-			"DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=rsa; bh=aa; b=aa; h=from:" + strings.Repeat("a:", 20_000) + "b\r\n" + plain,
-			"names more than",
-		},
+	for name, message := range map[string]string{
+		"octets":         signed[:len(signed)-12] + strings.Repeat("X-A: "+strings.Repeat("y", 990)+"\r\n", 2000) + "\r\n",
+		"octets before":  strings.Repeat("X-A: "+strings.Repeat("y", 990)+"\r\n", 2000) + signed,
+		"fields":         strings.Repeat("A: b\r\n", 5000) + signed,
+		"2 MB of folds":  "X-Long: a\r\n" + strings.Repeat(" b\r\n", 500_000) + signed,
+		"2000 and more":  strings.Repeat("DKIM-Signature: v=1\r\n", 2001) + plain,
+		"names in h= of": "DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=rsa; bh=aa; b=aa; h=from:" + strings.Repeat("a:", 200_000) + "b\r\n" + plain,
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, f := build(t, fakeDNS{texts: keys()})
 			began := time.Now()
-			got, err := f.Check(t.Context(), input(t, c.message))
+			got, err := f.Check(t.Context(), input(t, message))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -281,31 +342,30 @@ func TestHeaderBounds(t *testing.T) {
 				t.Errorf("took %s", d)
 			}
 			fact, _ := auth.DKIM.Among(got.Facts)
-			if len(fact) != 1 || fact[0].Result != auth.Policy || !strings.Contains(fact[0].Reason, c.reason) {
-				t.Errorf("got %+v, want policy with %q", fact, c.reason)
+			if len(fact) < 1 || len(fact) > maxReported || fact[0].Result != auth.Policy || !strings.Contains(fact[0].Reason, "header is longer") {
+				t.Errorf("got %+v, want policy", fact)
 			}
 		})
 	}
 }
 
-// TestAtTheBounds shows that what is just allowed does not cost much either.
+// TestAtTheBounds shows that what is just allowed costs little.
 func TestAtTheBounds(t *testing.T) {
-	names := strings.Repeat("x:", maxSignedNames-1)
 	hash := sha256.Sum256([]byte("At five?\r\n")) // right, so that the header is looked at
 	one := "DKIM-Signature: v=1; a=ed25519-sha256; d=example.org; s=ed; bh=" +
-		base64.StdEncoding.EncodeToString(hash[:]) + "; b=aaaa; h=" + names + "from\r\n"
-	message := strings.Repeat(one, maxVerified) + "X-Long: a\r\n" + strings.Repeat(" b\r\n", maxContinuations) +
-		strings.Repeat("A: b\r\n", maxFields-maxVerified-6) + plain
+		base64.StdEncoding.EncodeToString(hash[:]) + "; b=aaaa; h=" + strings.Repeat("x:", 5000) + "from\r\n"
+	message := strings.Repeat(one, core.MaxVerified) + "X-Long: a\r\n" + strings.Repeat(" b\r\n", 20_000) +
+		strings.Repeat("X: b\r\n", 1900) + plain
 	_, f := build(t, fakeDNS{texts: keys()})
 	began := time.Now()
 	got, err := f.Check(t.Context(), input(t, message))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if fact, _ := auth.DKIM.Among(got.Facts); len(fact) != maxVerified || !strings.Contains(fact[0].Reason, "signature did not verify") {
-		t.Errorf("got %+v, want %d times a signature that does not match", fact, maxVerified)
+	if fact, _ := auth.DKIM.Among(got.Facts); len(fact) != core.MaxVerified || !strings.Contains(fact[0].Reason, "signature does not match") {
+		t.Errorf("got %+v, want %d times a signature that does not match", fact, core.MaxVerified)
 	}
-	if d := time.Since(began); d > 2*time.Second {
+	if d := time.Since(began); d > time.Second {
 		t.Errorf("took %s", d)
 	}
 }
@@ -340,8 +400,9 @@ func (r releasingDNS) LookupTXT(ctx context.Context, name string) ([]string, err
 	return r.fakeDNS.LookupTXT(ctx, name)
 }
 
+// TestContentGoesAwayMidway: everything was read before the keys are asked for.
 func TestContentGoesAwayMidway(t *testing.T) {
-	two := sign(t, sign(t, plain+strings.Repeat("line\r\n", 100_000), nil), bySelector("ed"))
+	two := sign(t, sign(t, plain, nil)+strings.Repeat("line\r\n", 100_000), bySelector("ed"))
 	g := mail.NewIngest(mail.IngestOptions{Memory: -1, Dir: t.TempDir()})
 	if _, err := g.Write([]byte(two)); err != nil {
 		t.Fatal(err)
@@ -353,10 +414,13 @@ func TestContentGoesAwayMidway(t *testing.T) {
 	c := mail.NewContent(blob, faults, mail.Limits{})
 	var once sync.Once
 	_, f := build(t, releasingDNS{fakeDNS{texts: keys()}, func() { once.Do(c.Release) }})
-	if got, err := f.Check(t.Context(), &filter.Input{Content: c}); !errors.Is(err, mail.ErrReleased) || len(got.Facts) > 0 {
-		t.Errorf("got %+v, %v; want only ErrReleased", got, err)
+	got, err := f.Check(t.Context(), &filter.Input{Content: c})
+	if err != nil {
+		t.Fatal(err)
 	}
-	// goleak in TestMain sees whether the library's goroutines ended.
+	if fact, _ := auth.DKIM.Among(got.Facts); len(fact) != 2 || fact[0].Result != auth.Pass || fact[1].Result != auth.Fail {
+		t.Errorf("got %+v", fact)
+	}
 }
 
 func TestDeadContextIsAnError(t *testing.T) {
@@ -429,67 +493,31 @@ func TestRealDNS(t *testing.T) {
 func TestBodiesMadeToCost(t *testing.T) {
 	const size = 4 << 20
 	for name, body := range map[string]string{
-		"blank lines":       strings.Repeat("\r\n", size/2),
-		"blanks":            strings.Repeat(" ", size) + "\r\n",
-		"blank ends":        strings.Repeat(" \t \t \r\n", size/7),
-		"runs at the bound": strings.Repeat(strings.Repeat("\r\n", maxBlank/2-1)+"x", size/maxBlank),
-		"one line":          strings.Repeat("x", size) + "\r\n",
+		"blank lines": strings.Repeat("\r\n", size/2),
+		"blanks":      strings.Repeat(" ", size) + "\r\n",
+		"blank ends":  strings.Repeat(" \t \t \r\n", size/7),
+		"short runs":  strings.Repeat(strings.Repeat("\r\n", 99)+"x", size/199),
+		"CRs":         strings.Repeat("\r", size),
+		"LFs":         strings.Repeat("\n", size),
+		"one line":    strings.Repeat("x", size) + "\r\n",
 	} {
-		for _, c := range []library.Canonicalization{library.CanonicalizationSimple, library.CanonicalizationRelaxed} {
-			t.Run(name+" "+string(c), func(t *testing.T) {
-				field := "DKIM-Signature: v=1; a=ed25519-sha256; c=simple/" + string(c) + "; d=example.org; s=ed; bh=aaaa; b=aaaa; h=from\r\n"
+		for _, c := range []string{"simple", "relaxed"} {
+			t.Run(name+" "+c, func(t *testing.T) {
+				field := "DKIM-Signature: v=1; a=ed25519-sha256; c=simple/" + c + "; d=example.org; s=ed; bh=aaaa; b=aaaa; h=from\r\n"
 				_, f := build(t, fakeDNS{texts: keys()})
-				in := input(t, strings.Repeat(field, maxVerified)+plain+body)
+				in := input(t, strings.Repeat(field, core.MaxVerified)+plain+body)
 				began := time.Now()
 				got, err := f.Check(t.Context(), in)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if fact, _ := auth.DKIM.Among(got.Facts); len(fact) != maxVerified || fact[0].Result != auth.Fail {
+				if fact, _ := auth.DKIM.Among(got.Facts); len(fact) != core.MaxVerified || fact[0].Result != auth.Fail {
 					t.Errorf("got %+v", fact)
 				}
-				if d := time.Since(began); d > 10*time.Second {
+				if d := time.Since(began); d > time.Second {
 					t.Errorf("took %s", d)
-				} else {
-					t.Logf("%s", d)
 				}
 			})
-		}
-	}
-}
-
-// TestBlankLines shows that leaving out blank lines at the end changes no result, wherever the run is cut.
-func TestBlankLines(t *testing.T) {
-	for _, c := range []library.Canonicalization{library.CanonicalizationSimple, library.CanonicalizationRelaxed} {
-		signed := sign(t, plain, func(o *library.SignOptions) { o.BodyCanonicalization = c })
-		_, f := build(t, fakeDNS{texts: keys()})
-		for name, c := range map[string]struct {
-			tail string
-			want auth.Result
-		}{
-			"a few at the end":                {strings.Repeat("\r\n", 9), auth.Pass},
-			"many at the end":                 {strings.Repeat("\r\n", 500_000), auth.Pass},
-			"many, and more behind them":      {strings.Repeat("\r\n", 500_000) + "x\r\n", auth.Policy},
-			"a few, and more behind them":     {strings.Repeat("\r\n", 9) + "x\r\n", auth.Fail},
-			"as many as may be, more behind":  {strings.Repeat("\r\n", maxBlank/2-8) + "x\r\n", auth.Fail},
-			"many runs that are short enough": {strings.Repeat(strings.Repeat("\r\n", 1000)+"x", 100), auth.Fail},
-		} {
-			got, err := f.Check(t.Context(), input(t, signed+c.tail))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if fact, _ := auth.DKIM.Among(got.Facts); len(fact) != 1 || fact[0].Result != c.want {
-				t.Errorf("%s: got %+v, want %s", name, fact, c.want)
-			}
-		}
-		for at := range 4 { // where the blocks fall must not matter
-			got, err := f.Check(t.Context(), input(t, "X: "+strings.Repeat("y", at)+"\r\n"+signed+strings.Repeat("\r\n", 60_000)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if fact, _ := auth.DKIM.Among(got.Facts); len(fact) != 1 || fact[0].Result != auth.Pass {
-				t.Errorf("moved by %d: got %+v", at, fact)
-			}
 		}
 	}
 }

@@ -35,7 +35,7 @@ func newMaterial(c *mail.Content) (*Material, error) {
 		return nil, fmt.Errorf("dkim: read the header: %w", err)
 	}
 	m := &Material{Fields: NewFields(header.Fields()), Bodies: &Bodies{}}
-	want(m.Bodies, Checks(m.Fields))
+	want(m.Bodies, Checks(m.Fields, 0))
 	for _, i := range m.Fields.Named("arc-message-signature") {
 		want(m.Bodies, []*Check{NewCheck(m.Fields, i, ARCMessage)})
 	}

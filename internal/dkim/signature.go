@@ -64,7 +64,10 @@ func ParseSignature(f mail.Field, kind Kind) (*Signature, error) {
 	}
 	if kind == Message {
 		// RFC 6376 6.1.1: an unknown version is an error; RFC 6376 3.5: the tag is required, and its value is 1.
-		if v, _ := tags.Get("v"); v != "1" {
+		switch v, ok := tags.Get("v"); {
+		case !ok:
+			return s, permError("the version is missing")
+		case v != "1":
 			return s, permError("unknown version " + clip(v))
 		}
 	}

@@ -63,9 +63,12 @@ func (c *Check) settle(err error) {
 	}
 }
 
-// Checks reads all DKIM signatures of a header, top to bottom.
-func Checks(fields *Fields) []*Check {
+// Checks reads the DKIM signatures of a header, top to bottom, the first limit of them; 0 is all.
+func Checks(fields *Fields, limit int) []*Check {
 	at := fields.Named("dkim-signature")
+	if limit > 0 {
+		at = at[:min(limit, len(at))]
+	}
 	all := make([]*Check, 0, len(at))
 	for _, i := range at {
 		all = append(all, NewCheck(fields, i, Message))
@@ -76,7 +79,7 @@ func Checks(fields *Fields) []*Check {
 // Verify judges all DKIM signatures of a message, top to bottom. The error means that the body could not be read or
 // that the context has ended; nothing is known then.
 func Verify(ctx context.Context, fields *Fields, body io.WriterTo, o Options) ([]*Check, error) {
-	checks := Checks(fields)
+	checks := Checks(fields, 0)
 	bodies := &Bodies{}
 	want(bodies, checks)
 	if err := bodies.Hash(body); err != nil {

@@ -218,7 +218,7 @@ func TestMaterialIsMadeOnce(t *testing.T) {
 	if again, _ := MaterialOf(c); again != m {
 		t.Error("made twice")
 	}
-	checks := Checks(m.Fields)
+	checks := Checks(m.Fields, 0)
 	if err := Judge(t.Context(), m.Fields, m.Bodies, checks, Options{Resolver: published(t)}); err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ var only = map[string][]string{
 	"github.com/emersion/go-smtp":                    {"internal/edge", "upstream"},
 	"github.com/prometheus/client_golang/prometheus": {"internal/metrics"},
 	"github.com/goccy/go-yaml":                       {"internal/config"},
-	"github.com/emersion/go-msgauth/dkim":            {"filter/dkim"},
+	"github.com/emersion/go-msgauth":                 {}, // an oracle of tests
 	"github.com/miekg/dns":                           {"internal/dns"},
 	"github.com/alecthomas/kong":                     {"cmd", ""},
 	"github.com/bodgit/sevenzip":                     {"internal/archive/sevenzip"},

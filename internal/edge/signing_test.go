@@ -9,15 +9,19 @@ import (
 	"net"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
 	msgauth "github.com/emersion/go-msgauth/dkim"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/internal/dkim"
+	"github.com/postern-mail/postern/internal/dkim/arc"
 	"github.com/postern-mail/postern/internal/signing"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
 )
 
@@ -197,5 +201,66 @@ func verify(t *testing.T, dns published, left string) {
 	})
 	if err != nil || len(all) == 0 || all[0].Err != nil {
 		t.Errorf("the other verifier: %+v, %v", all, err)
+	}
+}
+
+// Mail from elsewhere is sealed as it leaves, changes and all; what stands in the seal is what our field says.
+func TestDeliveredSealHolds(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := dkim.Record(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dns := published{"a1._domainkey.mx.example": record}
+	signer, err := signing.New(signing.Options{Seal: &signing.Key{Domain: "mx.example", Selector: "a1", Private: key}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	validate := func(content *mail.Content) *arc.Chain {
+		t.Helper()
+		m, err := dkim.MaterialOf(content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain, err := arc.Validate(t.Context(), m, arc.Options{Resolver: dns})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return chain
+	}
+	looks := pipeline.Stage{
+		Spec: filter.Spec{Name: "arc", Phases: filter.In(filter.Data), Provides: []string{string(auth.ARC)}},
+		Filter: filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
+			return filter.Result{Facts: []filter.Fact{auth.ARC.Of(auth.ARCResult{Result: auth.Result(validate(in.Content).Status)})}}, nil
+		}),
+	}
+	plan, err := pipeline.Compile([]pipeline.Stage{looks, scripted(t, "data strip 0")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDoor(t, nil, func(d *door, _ *ListenerConfig) {
+		d.gw.Signer = signer
+		d.gw.Policies["default"].Plan = plan
+	})
+	content := "From: a@sender.example\r\n\r\nbody\r\n"
+	for hop := 1; hop <= 3; hop++ {
+		client := begin(t, d)
+		client.steps(strings.Replace(oneMessage, `raw: "\r\nx\r\n.\r\n"`, "raw: "+strconv.Quote(content+".\r\n"), 1))
+		client.steps("log: \"msg\":\"delivery\".*\"signed\":\"arc mx.example/a1\"")
+		got := d.relay.all()
+		content = got[len(got)-1].content
+		order := regexp.MustCompile(`\AARC-Seal: i?(?s:.*)\r\nARC-Message-Signature: (?s:.*)\r\nARC-Authentication-Results: i=` + strconv.Itoa(hop) +
+			`; mx\.example\.org;?(?s:.*)\r\nAuthentication-Results: mx\.example\.org(?s:.*)\r\nReceived: `)
+		if !order.MatchString(content) {
+			t.Errorf("the order of the fields:\n%s", content)
+		}
+		c := mail.NewContent(mail.NewBlob([]byte(content)), mail.LineFaults{}, mail.Limits{})
+		if chain := validate(c); chain.Status != arc.Pass || len(chain.Sets) != hop {
+			t.Errorf("after %d: %s, %d sets: %s\n%s", hop, chain.Status, len(chain.Sets), chain.Reason, content)
+		}
+		c.Release()
 	}
 }

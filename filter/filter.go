@@ -158,6 +158,7 @@ type Env struct {
 	Hostname   string            // the gateway's own name
 	Postmaster string            // whom people may ask
 	Stages     []string          // names of all stages of the configuration, this one among them
+	Kinds      []string          // the kinds of Stages, in their order
 	Ours       func(string) bool // whether a domain (A-labels, lower case) is one that we take mail for
 	DNS        Resolver          // the gateway's resolver; never nil
 	Log        *slog.Logger      // never nil

@@ -10,6 +10,7 @@ import (
 	"runtime"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/access"
 	"github.com/postern-mail/postern/filter/arc"
 	"github.com/postern-mail/postern/filter/attachments"
 	"github.com/postern-mail/postern/filter/dkim"
@@ -66,7 +67,7 @@ func exit(code int, format string, args ...any) error {
 
 // BuiltIn lists the filters that every Postern has.
 func BuiltIn() []filter.Factory {
-	return []filter.Factory{spf.Factory, dkim.Factory, arc.Factory, dmarc.NewFactory(), attachments.Factory, heuristics.Factory}
+	return []filter.Factory{spf.Factory, dkim.Factory, arc.Factory, dmarc.NewFactory(), attachments.Factory, heuristics.Factory, access.Factory}
 }
 
 // Options are what the command line says.

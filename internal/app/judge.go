@@ -101,6 +101,7 @@ func (s *surroundings) stage(cfg *config.Config, f *config.Filter, decode func(a
 		Hostname:   cfg.Hostname,
 		Postmaster: cfg.Postmaster,
 		Stages:     stageNames(cfg),
+		Kinds:      stageKinds(cfg),
 		Ours:       s.ours,
 		DNS:        s.dns,
 		Log:        s.log.With("filter", f.Name),
@@ -120,6 +121,14 @@ func stageNames(cfg *config.Config) []string {
 		names[i] = f.Name
 	}
 	return names
+}
+
+func stageKinds(cfg *config.Config) []string {
+	kinds := make([]string, len(cfg.Filters))
+	for i, f := range cfg.Filters {
+		kinds[i] = f.Kind
+	}
+	return kinds
 }
 
 func (s *surroundings) compile(cfg *config.Config, stages []pipeline.Stage) (*pipeline.Plan, error) {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"text/template"
 
 	"github.com/postern-mail/postern/filter"
@@ -85,6 +86,7 @@ func newFilter(env filter.Env, decode func(any) error) (filter.Spec, filter.Filt
 	spec := filter.Spec{
 		Name:     env.Name,
 		Phases:   filter.In(filter.Data),
+		Wants:    []string{string(auth.Waivers)},
 		Provides: []string{string(auth.Parts), string(auth.KeepOriginal)},
 		Symbols:  symbols,
 	}
@@ -94,6 +96,7 @@ func newFilter(env filter.Env, decode func(any) error) (filter.Spec, filter.Filt
 // checker is the filter; it is immutable.
 type checker struct {
 	classes    classRules
+	waived     map[class]auth.Waiver // of one message: the classes that pass by a waiver
 	names      globs
 	types      globs
 	limits     archive.Limits
@@ -113,6 +116,8 @@ func (c *checker) Check(ctx context.Context, in *filter.Input) (filter.Result, e
 	if err := in.Content.Err(); err != nil {
 		return filter.Result{}, fmt.Errorf("attachments: %w", err)
 	}
+	waivers, _ := auth.Waivers.From(in)
+	c = c.letting(waivers)
 	exams, err := c.newLook(ctx, in.Content.Blob().Size()).examine(root)
 	if err != nil {
 		return filter.Result{}, err
@@ -129,4 +134,20 @@ func (c *checker) Check(ctx context.Context, in *filter.Input) (filter.Result, e
 	}
 	o.result.Facts = []filter.Fact{auth.Parts.Of(o.parts()), auth.KeepOriginal.Of(c.keep)}
 	return o.result, nil
+}
+
+// letting gives the filter for a message of which some classes are waived: they pass, as if they were configured so.
+// Rules for names and types are not waived, nor is what has several readings.
+func (c *checker) letting(waivers []auth.Waiver) *checker {
+	if len(waivers) == 0 {
+		return c
+	}
+	own := *c
+	own.classes, own.waived = maps.Clone(c.classes), map[class]auth.Waiver{}
+	for _, cl := range classes {
+		if w, ok := auth.Waived(waivers, auth.WaiveClass(string(cl))); ok && c.classes[cl] > pass {
+			own.classes[cl], own.waived[cl] = pass, w
+		}
+	}
+	return &own
 }

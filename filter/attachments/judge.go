@@ -15,7 +15,7 @@ func (l *look) judge(x *exam) {
 	if k := x.kind; k.class != "" {
 		h := l.classHit(k.class, "it is "+k.what)
 		if g, ok := l.types.find(k.mediaType); ok {
-			h.action = g.action
+			h.action, h.why = g.action, "it is "+k.what
 		}
 		x.hits = append(x.hits, h)
 	}

@@ -379,5 +379,8 @@ func (l *look) spent(err error) hit {
 
 // classHit makes the reason of a class.
 func (l *look) classHit(c class, why string) hit {
+	if w, ok := l.waived[c]; ok {
+		why += ", waived by " + w.String()
+	}
 	return hit{symbol: classSymbols[c], class: c, action: l.classes[c], why: why}
 }

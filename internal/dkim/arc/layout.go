@@ -15,7 +15,7 @@ type layout [][]tag
 func (l layout) text(b string, fold bool) string {
 	newLine := "; "
 	if fold {
-		newLine = ";\r\n\t"
+		newLine = ";\r\n "
 	}
 	var out strings.Builder
 	for i, line := range l {
@@ -64,5 +64,5 @@ func (t tag) folded() string {
 	default:
 		return t.value
 	}
-	return strings.Join(lines, "\r\n\t")
+	return strings.Join(lines, "\r\n ")
 }

@@ -111,9 +111,11 @@ dns: {servers: ["127.0.0.1:1"]}
 	if out, err := cmd.CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) > 0 {
 		t.Errorf("promtool: %v\n%s", err, out)
 	}
-	rules := peertest.Command(t, "promtool", "check", "rules", filepath.Join("..", "..", "deploy", "prometheus", "postern.rules.yml"))
-	if out, err := rules.CombinedOutput(); err != nil {
-		t.Errorf("promtool: %v\n%s", err, out)
+	for _, args := range [][]string{{"check", "rules", "postern.rules.yml"}, {"test", "rules", "postern.rules.test.yml"}} {
+		args[2] = filepath.Join("..", "..", "deploy", "prometheus", args[2])
+		if out, err := peertest.Command(t, "promtool", args...).CombinedOutput(); err != nil {
+			t.Errorf("promtool: %v\n%s", err, out)
+		}
 	}
 	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/nothing": 404} {
 		res, err := http.Get("http://" + g.web.addr.String() + path)

@@ -118,6 +118,7 @@ const (
 	maxTTL      = time.Hour
 	maxDenied   = 15 * time.Minute // RFC 2308 5: a limit is advised; who mends a record does not want to wait
 	maxChain    = 8                // CNAMEs that one answer may lead through
+	maxRecords  = 500              // in one message, of all kinds: work for nothing beyond
 	ednsSize    = 1232             // octets; DNS flag day 2020: what no path fragments
 	headerSize  = 12               // octets of a message's header (RFC 1035 4.1.1)
 	flagQR      = 1 << 15
@@ -148,6 +149,13 @@ func fits(b []byte, id uint16, q question) (ok, truncated bool) {
 
 // read reads a message that fits.
 func read(b []byte, q question, trusted bool) *answer {
+	n := 0
+	for at := 6; at < headerSize; at += 2 {
+		n += int(binary.BigEndian.Uint16(b[at:]))
+	}
+	if n > maxRecords {
+		return malformed("%d records", n)
+	}
 	m := new(dns.Msg)
 	if err := m.Unpack(b); err != nil {
 		return malformed("%w", err)

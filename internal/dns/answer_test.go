@@ -121,6 +121,7 @@ func answerCases() []answerCase {
 			[]string{"example. 300 IN NS ns.example."},
 			Malformed, 0, "",
 		},
+		{"more records than anybody has", txt, nil, slices.Repeat([]string{`a.example. 60 IN TXT "x"`}, maxRecords+1), nil, Malformed, 0, ""},
 		{"SERVFAIL", a, func(m *dns.Msg) { m.Rcode = dns.RcodeServerFailure }, nil, nil, ServFail, 0, ""},
 		{"REFUSED", a, func(m *dns.Msg) { m.Rcode = dns.RcodeRefused }, nil, nil, Refused, 0, ""},
 		{"FORMERR", a, func(m *dns.Msg) { m.Rcode = dns.RcodeFormatError }, nil, nil, OtherRcode, 0, ""},

@@ -1,7 +1,9 @@
 package dns
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -9,6 +11,8 @@ import (
 
 	"github.com/miekg/dns"
 	"pgregory.net/rapid"
+
+	"github.com/postern-mail/postern/internal/dns/zone"
 )
 
 var start = time.Unix(1_700_000_000, 0)
@@ -120,6 +124,58 @@ func TestFloodLeavesTheUsual(t *testing.T) {
 			t.Fatalf("after %d others usual%d is gone", i, i%20)
 		}
 		c.put(txtOf(fmt.Sprint("once", i)), a, start)
+	}
+}
+
+// TestAskingIsBounded: a question for which there is no slot fails in time, and its name is not held to be bad.
+func TestAskingIsBounded(t *testing.T) {
+	s, err := zone.Serve("a.example TXT x\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r, err := New([]netip.AddrPort{netip.MustParseAddrPort(s.Addr())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.slots = make(chan struct{}, 1)
+	r.slots <- struct{}{}
+	r.SetTimeout(20 * time.Millisecond)
+	var de *net.DNSError
+	if _, err := r.LookupTXT(t.Context(), "a.example"); !errors.As(err, &de) || !de.IsTemporary {
+		t.Errorf("got %v", err)
+	}
+	<-r.slots
+	r.SetTimeout(5 * time.Second)
+	if got, err := r.LookupTXT(t.Context(), "a.example"); err != nil || got[0] != "x" {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if len(r.flights) != 0 || len(r.slots) > 1 {
+		t.Errorf("%d flights, %d slots taken", len(r.flights), len(r.slots))
+	}
+}
+
+// BenchmarkReadHostile reads as many records as are read, with the longest names there are.
+func BenchmarkReadHostile(b *testing.B) {
+	m := new(dns.Msg)
+	label := strings.Repeat("\\001", 63)
+	owner := strings.Join([]string{label, label, label}, ".") + ".a.example."
+	m.SetQuestion("a.example.", dns.TypeMX)
+	m.Response, m.Compress = true, true
+	for range maxRecords - 1 {
+		m.Answer = append(m.Answer, &dns.MX{Hdr: dns.RR_Header{Name: owner, Rrtype: dns.TypeMX, Class: dns.ClassINET, Ttl: 60}, Mx: owner})
+	}
+	m.Answer = append(m.Answer, &dns.MX{Hdr: dns.RR_Header{Name: "a.example.", Rrtype: dns.TypeMX, Class: dns.ClassINET, Ttl: 60}, Mx: owner})
+	packed, err := m.Pack()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(packed)))
+	b.ReportAllocs()
+	for range b.N {
+		if a := read(packed, question{"a.example", dns.TypeMX}, false); a.rcode != NoError {
+			b.Fatal(a.cause)
+		}
 	}
 }
 

@@ -56,7 +56,7 @@ const (
 	Malformed   = "malformed"   // the server's answer makes no sense
 	TimedOut    = "timeout"     // silence
 	Unreachable = "unreachable" // the network says no
-	Canceled    = "canceled"    // nobody waits for the answer any more
+	Canceled    = "canceled"    // nobody waits for the answer any more, or too many questions are out
 )
 
 // Types lists the values of Query.Type.

@@ -2,11 +2,14 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/miekg/dns"
 )
+
+var errBusy = errors.New("too many questions are with the servers")
 
 // flight is one question that is with the servers.
 type flight struct {
@@ -139,7 +142,8 @@ func (r *Resolver) askServers(ctx context.Context, q question) (a *answer) {
 	select {
 	case r.slots <- struct{}{}:
 	case <-ctx.Done():
-		return &answer{rcode: TimedOut}
+		// It says nothing about the name, not even that its servers are silent: nothing to be kept.
+		return &answer{rcode: Canceled, cause: errBusy}
 	}
 	defer func() { <-r.slots }()
 	return r.resolve(ctx, q)

@@ -1,37 +1,23 @@
 package signing
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/postern-mail/postern/mail"
 )
 
-// author gives the domain of the one address in the one From field, or says why there is no such thing. It is
-// that domain's word that a signature gives (RFC 9989 5.3.1: alignment is with the domain in From).
+// author gives the domain that every reader takes for the author's, or says why there is no such thing. It is for
+// that domain that a signature speaks: DMARC aligns with it, the Author Domain (RFC 9989 3.2.2).
 func author(h *mail.Header) (domain, why string) {
-	from := h.All("From")
-	switch {
-	case len(from) == 0:
-		return "", "no From field"
-	case len(from) > 1:
-		return "", fmt.Sprintf("%d From fields", len(from))
+	a := mail.ReadAuthors(h)
+	switch domain = a.Domain(); {
+	case domain != "":
+		return domain, ""
+	case a.Flaw == "":
+		return "", "no one author's domain"
 	}
-	boxes := mail.ParseMailboxes(from[0].Body())
-	if len(boxes) != 1 {
-		return "", fmt.Sprintf("%d addresses in From", len(boxes))
-	}
-	address := boxes[0].Address
-	at := strings.LastIndexByte(address, '@')
-	if at < 0 {
-		return "", "no address in From"
-	}
-	d, err := mail.Domain(strings.Trim(address[at+1:], " \t"))
-	if err != nil {
-		return "", "no domain in From"
-	}
-	return d, ""
+	return "", "no one author's domain (" + string(a.Flaw) + ")"
 }
 
 // keysFor gives the keys that sign for a domain: all of its own, else all of the nearest domain above that

@@ -126,11 +126,10 @@ func (c *check) unclear(ctx context.Context, in *filter.Input, d *discovery, a m
 		worst.result = auth.None
 	}
 	ids := identify(in)
-	rank := 0
+	rank, base := 0, worst.reason
 	for i, domain := range a.Domains {
 		if i == maxAuthors {
-			worst.reason += ", and more domains than are looked at"
-			break
+			break // it is incomplete, which 11.5 foresees
 		}
 		e := d.evaluate(ctx, domain, ids, c.isLocal(domain))
 		if e.result != auth.Fail {
@@ -139,6 +138,7 @@ func (c *check) unclear(ctx context.Context, in *filter.Input, d *discovery, a m
 		if n := severity[c.requested(e).effective]; n > rank {
 			rank = n
 			worst.domain, worst.tree, worst.policy, worst.tag = e.domain, e.tree, e.policy, e.tag
+			worst.reason = base + ", and " + e.reason
 		}
 	}
 	return c.conclude(in, worst, &a)

@@ -344,6 +344,25 @@ func TestObserve(t *testing.T) {
 	}
 }
 
+// BenchmarkMiss asks a server on loopback, which takes its share of the time: nothing of it is kept.
+func BenchmarkMiss(b *testing.B) {
+	s, err := zone.Serve("example.org 0 TXT v=spf1 -all\n")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	r, err := dns.New([]netip.AddrPort{netip.MustParseAddrPort(s.Addr())})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.LookupTXT(b.Context(), "example.org"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func TestServersNeedAnAddress(t *testing.T) {
 	good := netip.MustParseAddrPort("127.0.0.1:53")
 	for _, bad := range []netip.AddrPort{{}, netip.AddrPortFrom(good.Addr(), 0), netip.AddrPortFrom(netip.Addr{}, 53)} {

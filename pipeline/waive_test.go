@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
@@ -164,6 +166,9 @@ func TestWaivedFindingsAndEdits(t *testing.T) {
 	if d := cmp.Diff(lets("rules", "attachments"), v.Waivers); d != "" {
 		t.Error(d)
 	}
+	if s := spamStatus(v, nil, false); !strings.Contains(s, "tests=none") {
+		t.Errorf("what is waived is named among the tests that hit: %s", s)
+	}
 	text, err := json.Marshal(v)
 	if err != nil || !strings.Contains(string(text), `"score":0,"waived":true}`) ||
 		!strings.Contains(string(text), `"waivers":[{"domain":"example.com","proof":"dkim","waives":["rules","attachments"],"entry":"allow:17"}]`) {
@@ -236,4 +241,51 @@ func TestPlanWithoutWaivers(t *testing.T) {
 	if off.Run(t.Context(), filter.Data, in); seen != 0 {
 		t.Errorf("%d waivers seen", seen)
 	}
+}
+
+// What holds of every verdict, whatever is waived.
+func TestWaiverLaws(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p, rs := drawPolicy(t), drawReports(t)
+		p.Observe = false
+		waives := rapid.SliceOfDistinct(rapid.SampledFrom([]string{"a", "b", "c", "score", "attachments/macro"}), rapid.ID[string]).Draw(t, "waives")
+		access := Report{Stage: "access", Phase: filter.Data, Result: letting(waives...)}
+		bare, v := p.Decide(append(slices.Clone(rs), told("access", filter.Result{}))), p.Decide(append(slices.Clone(rs), access))
+		same := func(a, b Verdict) bool {
+			return a.Action == b.Action && a.Reply == b.Reply && a.Score == b.Score && a.Because == b.Because && a.Hold == b.Hold && len(a.Edits) == len(b.Edits)
+		}
+		if w := p.Decide(append(slices.Clone(rs), observed(access))); !same(w, bare) {
+			t.Fatalf("waived by what observes: %+v, without it %+v", w, bare)
+		}
+		if w := p.Decide(append(slices.Clone(rs), access, failed("access", ContinueOnError))); !same(w, bare) {
+			t.Fatalf("waived by what failed: %+v, without it %+v", w, bare)
+		}
+		if len(waives) == 0 && !same(v, bare) {
+			t.Fatalf("nothing waived: %+v, without it %+v", v, bare)
+		}
+		edits := 0
+		for _, r := range rs {
+			spared := slices.Contains(waives, r.Stage)
+			if r.Observe || p.Off[r.Stage] {
+				continue
+			}
+			if !r.Outcome.Told() && (r.OnError != ContinueOnError || r.Outcome == Skipped) && v.Action < filter.Defer {
+				t.Fatalf("%s ended %v, and the message gets %v", r.Stage, r.Outcome, v.Action)
+			}
+			if r.Outcome.Told() && !spared {
+				edits += len(r.Result.Edits)
+				if a := r.Result.Propose; a > v.Action && !(r.Result.Hold && p.exempt) {
+					t.Fatalf("%s, which is not waived, proposes %v, and the message gets %v", r.Stage, a, v.Action)
+				}
+			}
+		}
+		if len(v.Edits) != edits {
+			t.Fatalf("%d edits, not %d", len(v.Edits), edits)
+		}
+		for _, f := range v.Findings {
+			if f.Waived != slices.Contains(waives, f.Stage) || f.Waived && f.Score != 0 {
+				t.Fatalf("%+v where %v is waived", f, waives)
+			}
+		}
+	})
 }

@@ -72,7 +72,7 @@ func normalID(s string) string {
 		}
 	}
 	s = strings.Trim(s, ".")
-	if len(s) > maxValue {
+	if s == "" || len(s) > maxValue {
 		return ""
 	}
 	if d, err := mail.Domain(s); err == nil && d != "" {

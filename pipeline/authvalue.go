@@ -67,7 +67,7 @@ func isDotString(s string, internationalized bool) bool {
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool {
 		switch {
-		case r >= utf8.RuneSelf:
+		case r >= utf8.RuneSelf: // RFC 6531 3.3
 			return !internationalized || !unicode.IsPrint(r) || r == utf8.RuneError
 		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
 			return false
@@ -86,8 +86,8 @@ func wordValue(s string) string {
 
 // base64Value gives the beginning of a signature.
 func base64Value(s string) string {
-	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/="
-	if len(s) > 40 || strings.Trim(s, digits) != "" {
+	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+	if len(s) > 40 || strings.Trim(strings.TrimRight(s, "="), digits) != "" {
 		return ""
 	}
 	return s

@@ -60,11 +60,11 @@ func (p *Policy) thresholds() {
 }
 
 // standardFilters run where the file has no filters key, as far as the program has them.
-var standardFilters = []string{"spf", "dkim", "arc", "dmarc", "attachments", "heuristics"}
+var standardFilters = []string{"iprev", "spf", "dkim", "arc", "dmarc", "attachments", "heuristics"}
 
 // laterFilters are kinds that are known, and not built into this version.
 var laterFilters = []string{
-	"bayes", "clamav", "dnsbl", "greylist", "icap", "iprev", "milter", "pregreet",
+	"bayes", "clamav", "dnsbl", "greylist", "icap", "milter", "pregreet",
 	"ratelimit", "rspamd", "rules", "script", "spamd", "uribl", "yara",
 }
 

@@ -3,6 +3,7 @@ package metrics
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/pipeline"
 )
@@ -17,7 +18,7 @@ type messageSeries struct {
 
 // The closed sets of the filters' labels.
 var (
-	methodWords     = []string{"spf", "dkim"}
+	methodWords     = []string{"spf", "spf_helo", "dkim", "arc", "dmarc", "iprev"}
 	authResultWords = []string{
 		string(auth.None), string(auth.Pass), string(auth.Fail), string(auth.SoftFail),
 		string(auth.Neutral), string(auth.Policy), string(auth.TempError), string(auth.PermError),
@@ -65,21 +66,41 @@ func (m *Metrics) FilterRun(r pipeline.Report) {
 	if r.Outcome == pipeline.Panicked {
 		m.panics.Inc()
 	}
-	if spf, ok := auth.SPF.Among(r.Result.Facts); ok {
-		m.authResults.WithLabelValues("spf", m.word(authResultSet, string(spf.Result))).Inc()
-	}
-	if dkim, ok := auth.DKIM.Among(r.Result.Facts); ok {
-		if len(dkim) == 0 {
-			m.authResults.WithLabelValues("dkim", string(auth.None)).Inc()
-		}
-		for _, d := range dkim {
-			m.authResults.WithLabelValues("dkim", m.word(authResultSet, string(d.Result))).Inc()
-		}
-	}
+	m.authFacts(r.Result.Facts)
 	parts, _ := auth.Parts.Among(r.Result.Facts)
 	for _, p := range parts {
 		if p.Class != "" {
 			m.attachments.WithLabelValues(m.word(classSet, p.Class), m.word(partActionSet, p.Action)).Inc()
+		}
+	}
+}
+
+// authFacts counts the results of sender authentication.
+func (m *Metrics) authFacts(facts []filter.Fact) {
+	count := func(method string, r auth.Result) {
+		m.authResults.WithLabelValues(method, m.word(authResultSet, string(r))).Inc()
+	}
+	if r, ok := auth.SPF.Among(facts); ok {
+		count("spf", r.Result)
+	}
+	if r, ok := auth.HeloSPF.Among(facts); ok {
+		count("spf_helo", r.Result)
+	}
+	if r, ok := auth.ARC.Among(facts); ok {
+		count("arc", r.Result)
+	}
+	if r, ok := auth.DMARC.Among(facts); ok {
+		count("dmarc", r.Result)
+	}
+	if r, ok := auth.IPRev.Among(facts); ok {
+		count("iprev", r.Result)
+	}
+	if dkim, ok := auth.DKIM.Among(facts); ok {
+		if len(dkim) == 0 {
+			count("dkim", auth.None)
+		}
+		for _, d := range dkim {
+			count("dkim", d.Result)
 		}
 	}
 }

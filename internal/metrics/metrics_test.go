@@ -56,6 +56,8 @@ func everything(m *Metrics) {
 	m.FilterRun(pipeline.Report{Stage: "spf", Outcome: pipeline.Match, Elapsed: time.Millisecond, Result: filter.Result{Facts: []filter.Fact{
 		auth.SPF.Of(auth.SPFResult{Result: auth.Fail}),
 		auth.DKIM.Of([]auth.DKIMResult{{Result: auth.Pass}, {Result: auth.TempError}}),
+		auth.HeloSPF.Of(auth.SPFResult{Result: auth.None}), auth.ARC.Of(auth.ARCResult{Result: auth.Pass}),
+		auth.DMARC.Of(auth.DMARCResult{Result: auth.PermError}), auth.IPRev.Of(auth.IPRevResult{Result: auth.Fail}),
 		auth.Parts.Of([]auth.PartReport{{Class: "executable", Action: "strip"}, {Action: "pass"}}),
 	}}})
 	m.FilterRun(pipeline.Report{Stage: "attachments", Outcome: pipeline.Panicked, Observe: true})
@@ -122,6 +124,10 @@ func TestCounts(t *testing.T) {
 		`postern_filter_runs_total{filter="attachments",mode="observe",outcome="panic"}`:         "1",
 		`postern_filter_duration_seconds_count{filter="spf"}`:                                    "1",
 		`postern_auth_results_total{method="spf",result="fail"}`:                                 "1",
+		`postern_auth_results_total{method="spf_helo",result="none"}`:                            "1",
+		`postern_auth_results_total{method="arc",result="pass"}`:                                 "1",
+		`postern_auth_results_total{method="dmarc",result="permerror"}`:                          "1",
+		`postern_auth_results_total{method="iprev",result="fail"}`:                               "1",
 		`postern_auth_results_total{method="dkim",result="pass"}`:                                "1",
 		`postern_auth_results_total{method="dkim",result="temperror"}`:                           "1",
 		`postern_attachments_total{action="strip",kind="executable"}`:                            "1",

@@ -41,33 +41,33 @@ func NewKeys(r Resolver, budget time.Duration) *Keys {
 func (k *Keys) Fetch(ctx context.Context, signatures ...*Signature) {
 	ctx, cancel := context.WithDeadline(ctx, k.until)
 	defer cancel()
-	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		slots = make(chan struct{}, parallel)
-		asked = map[string]bool{}
-	)
+	var ask []*Signature
+	asked := map[string]bool{}
 	for _, s := range signatures {
 		name := s.keyName()
 		if _, known := k.found[name]; known || asked[name] {
 			continue
 		}
 		asked[name] = true
+		ask = append(ask, s)
+	}
+	// Each goroutine has a place of its own for its answer: what is known is not touched before all have ended.
+	answers := make([]answer, len(ask))
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, parallel)
+	for i, s := range ask {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			a := k.ask(ctx, s)
-			mu.Lock()
-			defer mu.Unlock()
-			asked[name] = true
-			k.found[name] = a
+			answers[i] = k.ask(ctx, s)
 		})
 	}
 	wg.Wait()
-	for name := range asked {
-		if p := k.found[name].panicked; p != nil {
+	for i, s := range ask {
+		if p := answers[i].panicked; p != nil {
 			panic(p) // where whoever called us is prepared for it
 		}
+		k.found[s.keyName()] = answers[i]
 	}
 }
 

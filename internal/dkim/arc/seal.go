@@ -77,40 +77,25 @@ func (s *Sealer) Seal(fields *dkim.Fields, bodies *dkim.Bodies, came Status, aut
 	if err != nil {
 		return nil, err
 	}
+	n := newSet{Sealer: s, algorithm: algorithm, instance: strconv.Itoa(len(found.all) + 1)}
 	now := time.Now
 	if s.Now != nil {
 		now = s.Now
 	}
-	at := strconv.FormatInt(now().Unix(), 10)
-	i := strconv.Itoa(len(found.all) + 1)
+	n.time = strconv.FormatInt(now().Unix(), 10)
 
-	results := mail.AddField{Name: fieldAuthResults, Body: "i=" + i + "; " + strings.Trim(authResults, " \t\r\n")}
-	names := s.Names
-	if names == nil {
-		names = SignedNames(fields)
-	}
-	signature := layout{
-		{{"a", algorithm}},
-		{{"b", ""}},
-		{{"bh", base64.StdEncoding.EncodeToString(sum.Sum[:])}, {"c", "relaxed/relaxed"}},
-		{{"d", s.Domain}},
-		{{"h", strings.ToLower(strings.Join(names, ":"))}},
-		{{"i", i}, {"s", s.Selector}, {"t", at}},
-	}
-	h := sha256.New()
-	fields.WriteFields(h, fields.Pick(strings.Split(signature[4][0].value, ":"), -1).Picked, dkim.Relaxed)
-	message, err := s.finish(h, fieldSignature, signature)
+	results := mail.AddField{Name: fieldAuthResults, Body: "i=" + n.instance + "; " + strings.Trim(authResults, " \t\r\n")}
+	message, err := n.signature(fields, sum)
 	if err != nil {
 		return nil, err
 	}
-
-	h.Reset()
+	h := sha256.New()
 	if cv != Fail {
 		// RFC 8617 5.1.2: the seal of a failed chain covers its own set only, as if there were no other.
-		for j := range found.all {
-			write(h, found.all[j].AuthResults.Raw)
-			write(h, found.all[j].Signature.Raw)
-			write(h, found.all[j].Seal.Raw)
+		for i := range found.all {
+			write(h, found.all[i].AuthResults.Raw)
+			write(h, found.all[i].Signature.Raw)
+			write(h, found.all[i].Seal.Raw)
 		}
 	}
 	write(h, raw(results))
@@ -119,12 +104,37 @@ func (s *Sealer) Seal(fields *dkim.Fields, bodies *dkim.Bodies, came Status, aut
 		{{"a", algorithm}},
 		{{"b", ""}},
 		{{"cv", string(cv)}, {"d", s.Domain}},
-		{{"i", i}, {"s", s.Selector}, {"t", at}},
+		{{"i", n.instance}, {"s", s.Selector}, {"t", n.time}},
 	})
 	if err != nil {
 		return nil, err
 	}
 	return []mail.AddField{seal, message, results}, nil
+}
+
+// newSet is a set that is being made.
+type newSet struct {
+	*Sealer
+	algorithm, instance, time string
+}
+
+// signature makes the message signature.
+func (n *newSet) signature(fields *dkim.Fields, body dkim.BodySum) (mail.AddField, error) {
+	names := n.Names
+	if names == nil {
+		names = SignedNames(fields)
+	}
+	lower := strings.Split(lowerASCII(strings.Join(names, ":")), ":")
+	h := sha256.New()
+	fields.WriteFields(h, fields.Pick(lower, -1).Picked, dkim.Relaxed)
+	return n.finish(h, fieldSignature, layout{
+		{{"a", n.algorithm}},
+		{{"b", ""}},
+		{{"bh", base64.StdEncoding.EncodeToString(body.Sum[:])}, {"c", "relaxed/relaxed"}},
+		{{"d", n.Domain}},
+		{{"h", strings.Join(lower, ":")}},
+		{{"i", n.instance}, {"s", n.Selector}, {"t", n.time}},
+	})
 }
 
 // next gives cv= for a new seal.

@@ -40,6 +40,7 @@ func AuthResults(in *filter.Input, o StampOptions) string {
 		return ""
 	}
 	f := newFolder(authField)
+	f.spare = len(";")
 	f.word(quotedValue(o.AuthservID))
 	for _, e := range all {
 		e.write(f)

@@ -119,7 +119,7 @@ func TestAuthResults(t *testing.T) {
 		{name: "arc that could not be told", facts: arc(auth.ARCResult{Result: auth.TempError}), want: "; none"},
 		{
 			name: "dmarc", facts: dmarc(auth.DMARCResult{Result: auth.Fail, From: "y.example", Policy: "reject", Disposition: "quarantine", Reason: "not aligned"}),
-			want: ";\n\tdmarc=fail reason=\"not aligned\" header.from=y.example policy.dmarc=quarantine",
+			want: ";\n\tdmarc=fail reason=\"not aligned\" header.from=y.example\n\tpolicy.dmarc=quarantine",
 		},
 		{name: "no dmarc record", facts: dmarc(auth.DMARCResult{Result: auth.None, From: "y.example", Disposition: "none"}), want: ";\n\tdmarc=none header.from=y.example"},
 		{name: "no Author Domain", facts: dmarc(auth.DMARCResult{Result: auth.PermError}), want: ";\n\tdmarc=permerror"},
@@ -272,6 +272,9 @@ func TestAuthResultsSayWhatTheFactsHold(t *testing.T) {
 				rt.Fatalf("bad line %q", line)
 			}
 			// RFC 5322 2.1.1: 78, but for what is one word.
+			if strings.TrimSpace(line) == ";" && len(strings.Split(body, "\r\n")[i-1]) < maxLine {
+				rt.Fatalf("a lonely semicolon in %q", body)
+			}
 			if i > 0 && len(line) > maxLine && strings.Contains(strings.TrimSpace(line), " ") {
 				rt.Fatalf("long line %q", line)
 			}

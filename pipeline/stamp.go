@@ -205,6 +205,7 @@ func lowest(p *Policy) *float64 {
 type folder struct {
 	b      strings.Builder
 	column int
+	spare  int // columns that words leave free, for what more adds
 }
 
 // newFolder begins the body of a field of that name.
@@ -214,7 +215,7 @@ func newFolder(name string) *folder { return &folder{column: len(name) + len(": 
 func (f *folder) word(w string) {
 	if f.b.Len() == 0 {
 		f.put(w)
-	} else if f.column+1+len(w) > maxLine {
+	} else if f.column+1+len(w) > maxLine-f.spare {
 		f.line(w)
 	} else {
 		f.put(" " + w)
@@ -233,7 +234,7 @@ func (f *folder) more(w string) {
 // within is word inside a quoted string, where the blank of a fold stays (RFC 5322 3.2.4) and so is to be the one that
 // stands there without.
 func (f *folder) within(w string) {
-	if f.column+1+len(w) > maxLine {
+	if f.column+1+len(w) > maxLine-f.spare {
 		f.b.WriteString("\r\n")
 		f.column = 0
 	}

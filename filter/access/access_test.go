@@ -151,7 +151,7 @@ func run(t *testing.T, c *checker, env string, message *txtar.File) string {
 //	helo NAME
 //	from ADDRESS
 //	spf RESULT DOMAIN [IDENTITY]
-//	dkim RESULT DOMAIN [testing]
+//	dkim RESULT DOMAIN [testing|limited|added]
 //	certificate NAME [verified]
 //	relay, exempt
 func situation(t testing.TB, text string) *filter.Input {
@@ -179,7 +179,10 @@ func situation(t testing.TB, text string) *filter.Input {
 			}
 			tx.Record(auth.SPF.Of(auth.SPFResult{Result: auth.Result(w[1]), Domain: w[2], Identity: identity}))
 		case "dkim":
-			signatures = append(signatures, auth.DKIMResult{Result: auth.Result(w[1]), Domain: w[2], Testing: w[3] == "testing"})
+			signatures = append(signatures, auth.DKIMResult{Result: auth.Result(w[1]), Domain: w[2], Testing: w[3] == "testing", Limited: w[3] == "limited"})
+			if w[3] == "added" {
+				signatures[len(signatures)-1].Added = []string{"subject"}
+			}
 			tx.Record(auth.DKIM.Of(signatures))
 		case "certificate":
 			cert := &x509.Certificate{Raw: []byte("certificate of " + w[1]), DNSNames: []string{w[1]}}

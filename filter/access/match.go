@@ -157,7 +157,8 @@ func (m *matching) holds(p proof, name pattern) (evidence string, ok bool) {
 	return "", false
 }
 
-// signed looks for a signature of a domain within base that is aligned with the author's.
+// signed looks for a signature of a domain within base that is aligned with the author's. It proves nothing where
+// somebody may have added to the message that was signed: a field that readers show, or the end of the body.
 func (m *matching) signed(base string) (string, bool) {
 	if !m.content || m.author == "" {
 		return "", false
@@ -165,7 +166,10 @@ func (m *matching) signed(base string) (string, bool) {
 	all, _ := auth.DKIM.From(m.in)
 	for _, sig := range all {
 		// RFC 6376 3.6.1: mail of a domain that tests DKIM is to be treated as if it were not signed.
-		if sig.Result == auth.Pass && !sig.Testing && within(sig.Domain, base) && related(sig.Domain, m.author) {
+		if sig.Result != auth.Pass || sig.Testing || sig.Limited || len(sig.Added) > 0 {
+			continue
+		}
+		if within(sig.Domain, base) && related(sig.Domain, m.author) {
 			return "d=" + sig.Domain + " for " + m.author, true
 		}
 	}

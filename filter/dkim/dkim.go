@@ -125,7 +125,7 @@ func describe(k *dkim.Check) auth.DKIMResult {
 	r := auth.DKIMResult{
 		Result: auth.Result(k.Result), Reason: k.Reason,
 		Domain: k.Domain, Selector: k.Selector, Algorithm: k.Algorithm, Identity: k.Identity, Prefix: k.Prefix,
-		Signed: k.Signed, Expires: k.Expires, OverSigned: k.OverSigned, Added: k.Added,
+		Signed: k.Signed, Expires: k.Expires, OverSigned: k.OverSigned, Added: k.Added, Limited: k.Limit != dkim.Whole,
 	}
 	if k.Key != nil {
 		r.KeyBits, r.Testing = k.Key.Bits, k.Key.Testing

@@ -310,8 +310,14 @@ func TestSettings(t *testing.T) {
 	if got, err = f.Check(t.Context(), input(t, partial(t))); err != nil {
 		t.Fatal(err)
 	}
-	if fact, _ := auth.DKIM.Among(got.Facts); said(fact) != "pass" {
-		t.Errorf("l= accepted: got %s", said(fact))
+	if fact, _ := auth.DKIM.Among(got.Facts); said(fact) != "pass" || !fact[0].Limited {
+		t.Errorf("l= accepted: got %s, %+v", said(fact), fact)
+	}
+	if got, err = f.Check(t.Context(), input(t, sign(t, plain, nil))); err != nil {
+		t.Fatal(err)
+	}
+	if fact, _ := auth.DKIM.Among(got.Facts); said(fact) != "pass" || fact[0].Limited {
+		t.Errorf("no l=: got %s, %+v", said(fact), fact)
 	}
 	for _, n := range []int{-1, 0, maxReported + 1} {
 		if _, _, err := Factory.New(env, with(settings{Signatures: n})); err == nil {

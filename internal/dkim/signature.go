@@ -42,7 +42,7 @@ type Signature struct {
 	Body      Canon     // c=
 	Domain    string    // d=, A-labels, lower case
 	Selector  string    // s=, A-labels, lower case
-	Identity  string    // i= of a DKIM-Signature, as written but for white space
+	Identity  string    // i= of a DKIM-Signature, as written (dkim-quoted-printable) but for white space
 	Instance  int       // i= of ARC's fields
 	Names     []string  // h=, lower case
 	Limit     int64     // l=; Whole where there is none
@@ -51,6 +51,8 @@ type Signature struct {
 	BodyHash  []byte    // bh=
 	Value     []byte    // b=
 	Prefix    string    // the first octets of b= (RFC 6008 3: eight, or all)
+
+	identityDomain string // of i=, A-labels; "" where there is none
 }
 
 // ParseSignature reads a signature field. With an error, which is an *Error, it still gives what could be read.
@@ -163,25 +165,38 @@ func (s *Signature) readIdentity() error {
 	if !ok {
 		return nil
 	}
+	i = decodeQuoted(i)
 	at := strings.LastIndexByte(i, '@')
 	if at < 0 || !isDomain(i[at+1:]) {
 		return permError("i= is no identity")
 	}
 	// Domain names are compared without regard to case (RFC 4343 3).
-	domain := normal(i[at+1:])
-	if domain != s.Domain && !strings.HasSuffix(domain, "."+s.Domain) {
+	s.identityDomain = normal(i[at+1:])
+	if s.identityDomain != s.Domain && !strings.HasSuffix(s.identityDomain, "."+s.Domain) {
 		return permError("i= is not within d=")
 	}
 	return nil
 }
 
-// identityDomain gives the domain of i=, which by default is that of d= (RFC 6376 3.5).
-func (s *Signature) identityDomain() string {
-	i, ok := s.Tags.Get("i")
-	if !ok || s.Kind != Message {
-		return s.Domain
+// decodeQuoted reads dkim-quoted-printable (RFC 6376 2.11): white space is ignored, "=" and two hexadecimal digits are an
+// octet. What is malformed stays as it is.
+func decodeQuoted(s string) string {
+	s = compact(s)
+	if !strings.Contains(s, "=") {
+		return s
 	}
-	return normal(i[strings.LastIndexByte(i, '@')+1:])
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '=' && i+2 < len(s) {
+			if octet, err := strconv.ParseUint(s[i+1:i+3], 16, 8); err == nil {
+				b = append(b, byte(octet))
+				i += 2
+				continue
+			}
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
 }
 
 // readInstance reads i= of ARC's fields (RFC 8617 4.2.1): 1 to 50.

@@ -148,7 +148,7 @@ func (c *Check) judge(fields *Fields, bodies *Bodies, o Options) {
 	c.compare(fields, picked)
 	key, err := o.Keys.Get(c.Signature)
 	c.Key = key
-	if err == nil && key.Strict && c.identityDomain() != c.Domain {
+	if err == nil && key.Strict && c.identityDomain != "" && c.identityDomain != c.Domain {
 		// RFC 6376 3.6.1: with t=s the domain of i= must be that of d=.
 		err = permError("i= is of a subdomain, which the key does not allow")
 	}

@@ -1,0 +1,26 @@
+//go:build accept
+
+package accept
+
+import (
+	"strconv"
+	"testing"
+
+	"github.com/postern-mail/postern/internal/peertest/dkimpeers"
+)
+
+// TestDKIM signs a thousand random messages each way with each of two other implementations, and has each verify what the
+// other has signed.
+func TestDKIM(t *testing.T) {
+	var rows [][]string
+	for _, c := range dkimpeers.Run(t, 1000) {
+		rows = append(rows, []string{
+			c.Peer, c.Algorithm, c.Canons, strconv.Itoa(c.Ours), strconv.Itoa(c.OursPass), strconv.Itoa(c.Theirs),
+			strconv.Itoa(c.TheirsPass), strconv.Itoa(c.TheirsBad), strconv.Itoa(c.Broken), strconv.Itoa(c.BrokenAgreed),
+		})
+	}
+	table("DKIM signatures, each way", "go test -tags accept -run TestDKIM ./internal/accept", []string{
+		"peer", "algorithm", "canonicalisation", "signed here", "verified there", "signed there", "verified here",
+		"verified neither here nor there", "changed by an octet", "same word on them",
+	}, rows)
+}

@@ -200,24 +200,43 @@ func TestFailOver(t *testing.T) {
 	good := serve(t, zones)
 	dead := closedPort(t)
 
-	t.Run("a dead server is passed over, then left out", func(t *testing.T) {
+	t.Run("a dead server is passed over", func(t *testing.T) {
 		r := resolver(t, dead, good.Addr())
-		for range 3 {
-			if _, err := r.LookupTXT(t.Context(), "example.org"); err != nil {
-				t.Fatal(err)
-			}
+		if _, err := r.LookupTXT(t.Context(), "example.org"); err != nil {
+			t.Fatal(err)
 		}
 	})
 	t.Run("a silent server is passed over, then left out", func(t *testing.T) {
-		mute := serve(t, "example.org SILENT\n")
+		mute := serve(t, "example.org SILENT\nother.example SILENT\nthird.example SILENT\n")
+		good := serve(t, "example.org TXT x\nother.example TXT x\nthird.example TXT x\n")
 		r := resolver(t, mute.Addr(), good.Addr())
-		for range 3 {
-			if _, err := r.LookupTXT(t.Context(), "example.org"); err != nil {
+		asked := 0
+		for _, name := range []string{"example.org", "other.example", "third.example"} {
+			if _, err := r.LookupTXT(t.Context(), name); err != nil {
 				t.Fatal(err)
 			}
+			asked += mute.Asked(name, "TXT")
 		}
-		if n := mute.Asked("example.org", "TXT"); n != 1 {
-			t.Errorf("the silent server was asked %d times, want once", n)
+		if asked != 1 {
+			t.Errorf("the silent server was asked %d times, want once", asked)
+		}
+	})
+	t.Run("a lone server is asked again when it is silent, and not when it fails", func(t *testing.T) {
+		lone := serve(t, "lost.example SILENT\nfailing.example SERVFAIL\n")
+		r := resolver(t, lone.Addr())
+		r.SetTimeout(time.Second)
+		go func() {
+			for lone.Asked("lost.example", "TXT") == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			_ = lone.Replace("lost.example TXT found\nfailing.example SERVFAIL\n")
+		}()
+		if got, err := r.LookupTXT(t.Context(), "lost.example"); err != nil || got[0] != "found" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		_, _ = r.LookupTXT(t.Context(), "failing.example")
+		if n := lone.Asked("failing.example", "TXT"); n != 1 {
+			t.Errorf("asked %d times for what fails", n)
 		}
 	})
 	t.Run("a failing server is passed over and asked again", func(t *testing.T) {

@@ -180,9 +180,20 @@ func TestLookupAddrForms(t *testing.T) {
 
 // TestExistence: "no such name" and "no such record" can be told apart, also over two families.
 func TestExistence(t *testing.T) {
-	s := serve(t, "a.example MX 10 b.example\nc.example A 192.0.2.1\n")
+	// The last three are of servers that deny the name where only the one record is missing (RFC 4074 4.2).
+	s := serve(t, `
+a.example MX 10 b.example
+c.example A 192.0.2.1
+d.example A 192.0.2.1
+d.example AAAA NXDOMAIN
+e.example A NXDOMAIN
+f.example AAAA NXDOMAIN
+`)
 	r := resolver(t, s.Addr())
-	for asked, want := range map[string]error{"a.example": dns.ErrNoData, "example": dns.ErrNoData, "b.example": dns.ErrNXDomain, "c.example": nil} {
+	for asked, want := range map[string]error{
+		"a.example": dns.ErrNoData, "example": dns.ErrNoData, "b.example": dns.ErrNXDomain, "c.example": nil,
+		"d.example": nil, "e.example": dns.ErrNoData, "f.example": dns.ErrNoData,
+	} {
 		if _, err := r.LookupIPAddr(t.Context(), asked); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", asked, err, want)
 		}

@@ -188,6 +188,8 @@ func misbehave(m *dns.Msg, f fault, udp, edns bool) (before [][]byte) {
 		m.Rcode, m.Answer = dns.RcodeServerFailure, nil
 	case refused:
 		m.Rcode = dns.RcodeRefused
+	case denied:
+		m.Rcode = dns.RcodeNameError
 	case noEDNS:
 		if edns {
 			m.Rcode, m.Answer, m.Ns = dns.RcodeFormatError, nil, nil

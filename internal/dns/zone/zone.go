@@ -37,6 +37,7 @@ const (
 	servFail        // answer SERVFAIL
 	silent          // do not answer
 	refused         // answer REFUSED
+	denied          // answer NXDOMAIN
 	noEDNS          // answer FORMERR to whoever uses EDNS
 	truncated       // over UDP say nothing but that TCP has more
 	wrongID         // answer under another id
@@ -49,7 +50,7 @@ const (
 )
 
 var faultWords = map[string]fault{
-	"SECURE": secure, "SERVFAIL": servFail, "SILENT": silent, "REFUSED": refused, "NOEDNS": noEDNS,
+	"SECURE": secure, "SERVFAIL": servFail, "SILENT": silent, "REFUSED": refused, "NXDOMAIN": denied, "NOEDNS": noEDNS,
 	"TRUNCATED": truncated, "WRONGID": wrongID, "WRONGNAME": wrongName, "STRANGE": strange, "LOOPING": looping,
 	"GARBAGE": garbage, "NOISY": noisy, "LAME": lame,
 }

@@ -30,22 +30,38 @@ filters: [spf, dkim, dmarc, arc: {trusted_sealers: [%[3]s]}]
 signing: {seal: {domain: example.org, selector: arc, key: "%[4]s"}}
 `
 
+// signedBy puts on top of a message what sign makes of it.
+func signedBy(t *testing.T, message string, sign func(*dkim.Fields, *dkim.Bodies) string) string {
+	t.Helper()
+	c := mail.NewContent(mail.NewBlob([]byte(message)), mail.LineFaults{}, mail.Limits{})
+	defer c.Release()
+	bodies := &dkim.Bodies{}
+	bodies.Want(dkim.Relaxed, dkim.Whole)
+	if err := bodies.Hash(dkim.Body(c.Blob(), c.Header().Octets(), c.Blob().Size())); err != nil {
+		t.Fatal(err)
+	}
+	return sign(dkim.NewFields(c.Header().Fields()), bodies) + message
+}
+
+// signedFor puts a DKIM signature of a domain on top, with the selector s.
+func signedFor(t *testing.T, message, domain string, key crypto.Signer) string {
+	t.Helper()
+	return signedBy(t, message, func(f *dkim.Fields, b *dkim.Bodies) string {
+		field, err := (&dkim.Signer{Domain: domain, Selector: "s", Key: key}).Sign(f, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return field
+	})
+}
+
 // forwarded gives a message as it comes from a list: its author has signed it, a mailbox provider has seen that and sealed
 // it, the list has changed the subject, which breaks the author's signature, and sealed it as well.
 func forwarded(t *testing.T, key crypto.Signer) string {
 	t.Helper()
 	message := "From: Ann <ann@author.example>\r\nTo: list@list.example\r\nSubject: Tea\r\nDate: Sun, 01 Nov 2026 10:00:00 +0000\r\n" +
 		"Message-ID: <1@author.example>\r\n\r\nAt five?\r\n"
-	signed := func(sign func(*dkim.Fields, *dkim.Bodies) string) {
-		c := mail.NewContent(mail.NewBlob([]byte(message)), mail.LineFaults{}, mail.Limits{})
-		defer c.Release()
-		bodies := &dkim.Bodies{}
-		bodies.Want(dkim.Relaxed, dkim.Whole)
-		if err := bodies.Hash(dkim.Body(c.Blob(), c.Header().Octets(), c.Blob().Size())); err != nil {
-			t.Fatal(err)
-		}
-		message = sign(dkim.NewFields(c.Header().Fields()), bodies) + message
-	}
+	signed := func(sign func(*dkim.Fields, *dkim.Bodies) string) { message = signedBy(t, message, sign) }
 	sealed := func(domain string, came arc.Status, results string) {
 		signed(func(f *dkim.Fields, b *dkim.Bodies) string {
 			set, err := (&arc.Sealer{Domain: domain, Selector: "s", Key: key}).Seal(f, b, came, results)
@@ -59,13 +75,7 @@ func forwarded(t *testing.T, key crypto.Signer) string {
 			return text
 		})
 	}
-	signed(func(f *dkim.Fields, b *dkim.Bodies) string {
-		field, err := (&dkim.Signer{Domain: "author.example", Selector: "s", Key: key}).Sign(f, b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return field
-	})
+	message = signedFor(t, message, "author.example", key)
 	sealed("big.example", arc.None, "mx.big.example; dmarc=pass header.from=author.example")
 	message = strings.Replace(message, "Subject: Tea", "Subject: [list] Tea", 1)
 	sealed("list.example", arc.Pass, "list.example; arc=pass; dmarc=fail header.from=author.example")

@@ -78,11 +78,9 @@ func (c *canonicaliser) skip(p []byte) (n int) {
 			continue
 		case c.relaxed && (ch == ' ' || ch == '\t'):
 			blank = true
-			for n++; n < len(p); {
+			for n++; n < len(p) && (p[n] == ' ' || p[n] == '\t'); {
 				if n+8 <= len(p) && allBlank(binary.LittleEndian.Uint64(p[n:])) {
 					n += 8
-				} else if p[n] != ' ' && p[n] != '\t' {
-					break
 				} else {
 					n++
 				}
@@ -111,6 +109,11 @@ func (c *canonicaliser) put(p []byte) {
 }
 
 func (c *canonicaliser) release() {
+	if c.lines == 1 {
+		c.sink.octet('\r')
+		c.sink.octet('\n')
+		c.lines = 0
+	}
 	for c.lines > 0 {
 		n := min(c.lines, int64(len(manyLines)/2))
 		c.sink.Write(manyLines[:2*n])

@@ -87,11 +87,10 @@ func (k *Key) read(data []byte) error {
 	switch k.Type {
 	case "rsa":
 		// RFC 6376 3.6.1 says RSAPublicKey (RFC 8017 A.1.1) and shows SubjectPublicKeyInfo (RFC 5280 4.1): both are in use.
-		public, err := x509.ParsePKCS1PublicKey(data)
-		if err != nil {
-			any, err := x509.ParsePKIXPublicKey(data)
-			var ok bool
-			if public, ok = any.(*rsa.PublicKey); err != nil || !ok {
+		parsed, err := x509.ParsePKIXPublicKey(data)
+		public, ok := parsed.(*rsa.PublicKey)
+		if err != nil || !ok {
+			if public, err = x509.ParsePKCS1PublicKey(data); err != nil {
 				return permError("p= is no RSA key")
 			}
 		}

@@ -78,13 +78,14 @@ func (c *chain) run(t testing.TB, client, helo string, from mail.Address, text s
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx := dns.WithBudget(t.Context(), dns.MessageBudget()) // as the gateway has it
 	in := &filter.Input{Session: &filter.Session{Client: netip.AddrPortFrom(netip.MustParseAddr(client), 4321), Helo: helo, ESMTP: true}}
-	reports := c.plan.Run(t.Context(), filter.Connect, in)
-	reports = append(reports, c.plan.Run(t.Context(), filter.Helo, in)...)
+	reports := c.plan.Run(ctx, filter.Connect, in)
+	reports = append(reports, c.plan.Run(ctx, filter.Helo, in)...)
 	in.Transaction = &filter.Transaction{ID: "x", From: from, Recipients: []mail.Address{to}, Began: time.Now()}
-	reports = append(reports, c.plan.Run(t.Context(), filter.Mail, in)...)
+	reports = append(reports, c.plan.Run(ctx, filter.Mail, in)...)
 	in.Content = content(t, text)
-	reports = append(reports, c.plan.Run(t.Context(), filter.Data, in)...)
+	reports = append(reports, c.plan.Run(ctx, filter.Data, in)...)
 	for _, r := range reports {
 		if r.Err != nil {
 			t.Errorf("%s: %v", r.Stage, r.Err)

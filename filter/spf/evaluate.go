@@ -59,7 +59,7 @@ func wording(err error) string {
 	switch {
 	case errors.Is(err, dns.ErrBudget):
 		errors.As(err, &de)
-		what = "the message has asked enough"
+		what = "the check has asked enough"
 	case errors.As(err, &de) && de.IsTimeout, errors.Is(err, context.DeadlineExceeded):
 		what = "no answer"
 	case errors.As(err, &de):

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/dns"
 )
 
 // lookups is the DNS as RFC 7208 5 sees it: "no such name" is an empty answer, and any error is a failure.
@@ -94,6 +95,7 @@ func (l lookups) addresses(ctx context.Context, name string, v4 bool) ([]netip.A
 type clientNames struct {
 	asked     bool
 	void      bool
+	starved   bool            // the budget was used up when they were asked for
 	names     []string        // at most ptrLimit, without final dots
 	confirmed map[string]bool // whether the name leads back to the address
 }
@@ -105,6 +107,7 @@ func (e *evaluation) clientNames(ctx context.Context) ([]string, bool) {
 		c.asked = true
 		all, err := found(e.dns.resolver.LookupAddr(ctx, e.client.String()))
 		c.void = err == nil && len(all) == 0
+		c.starved = errors.Is(err, dns.ErrBudget)
 		// RFC 7208 4.6.4: all but the first ten are ignored.
 		for _, name := range all[:min(len(all), ptrLimit)] {
 			if name = strings.TrimSuffix(name, "."); isName(name) {
@@ -120,7 +123,8 @@ func (e *evaluation) clientNames(ctx context.Context) ([]string, bool) {
 func (e *evaluation) confirmed(ctx context.Context, name string) bool {
 	yes, known := e.names.confirmed[name]
 	if !known {
-		addrs, _ := e.dns.addresses(ctx, name, e.client.Is4())
+		addrs, err := e.dns.addresses(ctx, name, e.client.Is4())
+		e.names.starved = e.names.starved || errors.Is(err, dns.ErrBudget)
 		for _, a := range addrs {
 			yes = yes || a == e.client
 		}

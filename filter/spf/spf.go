@@ -11,6 +11,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -70,9 +71,11 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	if in.Session.Relay {
 		return filter.Result{}, nil
 	}
+	client, helo := in.Session.Client.Addr().Unmap().WithZone(""), in.Session.Helo
 	limited, cancel := context.WithTimeout(ctx, timeFor(ctx))
 	defer cancel()
-	client, helo := in.Session.Client.Addr().Unmap(), in.Session.Helo
+	// A budget of its own: the sender's records are not to leave others without look-ups, DMARC above all.
+	limited = dns.WithBudget(limited, dns.NewBudget(questions, budget))
 
 	id := identify(helo, in.Transaction.From)
 	r, err := c.examine(ctx, limited, client, helo, id)
@@ -145,6 +148,9 @@ func checkable(domain string) bool {
 const (
 	// budget is how long a check may take (RFC 7208 4.6.4: at least 20 seconds; then it is temperror).
 	budget = 20 * time.Second
+	// questions is what a check may ask, the HELO name included. RFC 7208 4.6.4 lets one evaluation have 123: for the
+	// record, for ten "mx" of ten hosts each, for ten names of the client, and for the explanation.
+	questions = 125
 	// margin is what must be left of the stage's own time, so that a slow domain gets its result and is not taken
 	// for a fault of ours.
 	margin = 2 * time.Second
@@ -168,9 +174,12 @@ func (c *check) examine(ctx, limited context.Context, client netip.Addr, helo st
 	if checkable(id.domain) {
 		e := &evaluation{dns: c.dns, client: client, id: id, helo: helo, host: c.host}
 		o = e.check(limited, id.domain)
-		if limited.Err() != nil {
-			// Some failed look-ups count as "no match": what came of them is not to be trusted.
+		// Some failed look-ups count as "no match": what came of them is not to be trusted.
+		switch {
+		case limited.Err() != nil:
 			o = &outcome{result: auth.TempError, reason: "the time for the check was used up"}
+		case e.names.starved:
+			o = failed(dns.ErrBudget)
 		}
 		if o.result == auth.Fail {
 			r.Explanation = e.explain(limited, o)

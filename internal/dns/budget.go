@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// What one message may ask for by default. Honest mail needs some thirty questions (SPF, keys of signatures,
-// DMARC, names of the client); the standard's own limits allow a hostile SPF record alone 110.
+// What one message may ask for by default, beside the checks that have budgets of their own (SPF, DMARC). Honest mail needs
+// some twenty questions (keys of signatures, names of the client, block lists); who hides many signatures in one is cut off.
 const (
 	MessageQuestions = 200
 	MessageTime      = 30 * time.Second

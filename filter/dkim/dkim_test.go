@@ -344,7 +344,7 @@ func TestLongHeaders(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := time.Since(began); d > time.Second {
+			if d := time.Since(began); d > 10*time.Second {
 				t.Errorf("took %s", d)
 			}
 			fact, _ := auth.DKIM.Among(got.Facts)
@@ -371,7 +371,7 @@ func TestAtTheBounds(t *testing.T) {
 	if fact, _ := auth.DKIM.Among(got.Facts); len(fact) != core.MaxVerified || !strings.Contains(fact[0].Reason, "signature does not match") {
 		t.Errorf("got %+v, want %d times a signature that does not match", fact, core.MaxVerified)
 	}
-	if d := time.Since(began); d > time.Second {
+	if d := time.Since(began); d > 10*time.Second {
 		t.Errorf("took %s", d)
 	}
 }
@@ -520,7 +520,7 @@ func TestBodiesMadeToCost(t *testing.T) {
 				if fact, _ := auth.DKIM.Among(got.Facts); len(fact) != core.MaxVerified || fact[0].Result != auth.Fail {
 					t.Errorf("got %+v", fact)
 				}
-				if d := time.Since(began); d > time.Second {
+				if d := time.Since(began); d > 10*time.Second {
 					t.Errorf("took %s", d)
 				}
 			})

@@ -70,7 +70,7 @@ func ParseSignature(f mail.Field, kind Kind) (*Signature, error) {
 		case !ok:
 			return s, permError("the version is missing")
 		case v != "1":
-			return s, permError("unknown version " + clip(v))
+			return s, permError("unknown version " + clip(compact(v)))
 		}
 	}
 	for _, name := range required[kind] {
@@ -101,9 +101,8 @@ func (s *Signature) describe() {
 	if s.Kind == Message {
 		s.Identity = clip(s.Tags.Compact("i"))
 	}
-	b, _ := s.Tags.Get("b")
-	b = compact(b[:min(len(b), 64)])
-	s.Prefix = b[:min(len(b), 8)]
+	b := s.Tags.Compact("b")
+	s.Prefix = strings.ToValidUTF8(b[:min(len(b), 8)], "")
 }
 
 // normal gives a domain as A-labels in lower case, if it is one.
@@ -277,6 +276,9 @@ func isFieldName(s string) bool {
 	return s != ""
 }
 
+// lastSecond is the end of the year 9999: later times, which twelve digits reach, can't be written down everywhere.
+const lastSecond = 253402300799
+
 // readTimes reads t= and x=.
 func (s *Signature) readTimes() error {
 	for _, x := range []struct {
@@ -291,7 +293,7 @@ func (s *Signature) readTimes() error {
 		if !ok {
 			return permError(x.name + "= is no time")
 		}
-		*x.time = time.Unix(n, 0).UTC()
+		*x.time = time.Unix(min(n, lastSecond), 0).UTC()
 	}
 	if !s.Expires.IsZero() && !s.Signed.IsZero() && !s.Expires.After(s.Signed) {
 		// RFC 6376 3.5: x= must be greater than t= if both are present.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/postern-mail/postern/mail"
 )
@@ -284,7 +287,9 @@ func FuzzVerify(f *testing.F) {
 	keys := published(f)
 	f.Add([]byte(signedBy(f, plain, signer("ed"))))
 	f.Add([]byte(crafted(f, plain, "c=relaxed/simple; l=5; t=1; x=2; i=a@b.example.org;")))
-	f.Add([]byte("DKIM-Signature: v=1\r\nFrom: a@b\r\n\r\nbody"))
+	f.Add([]byte("DKIM-Signature: v=1\r\n\t2; b= a\r\n b\r\nFrom: a@b\r\n\r\nbody"))
+	f.Add([]byte("DKIM-Signature: v=1; b=\u20ac\u20ac\u20ac\r\n\r\n"))
+	f.Add([]byte(crafted(f, plain, "t=1; x=999999999999;")))
 	f.Add(bytes.Repeat([]byte("DKIM-Signature: v=1; h=a:b\r\n"), 7))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		fields, body := split(t, string(raw))
@@ -295,6 +300,15 @@ func FuzzVerify(f *testing.F) {
 		for _, c := range got {
 			if c.Result == "" || (c.Reason == "") != (c.Result == Pass) || len(c.Prefix) > 8 {
 				t.Fatalf("got %+v", c)
+			}
+			// What is told of a signature goes to logs and header fields.
+			for _, s := range []string{c.Reason, c.Domain, c.Selector, c.Identity, c.Algorithm, c.Prefix} {
+				if strings.ContainsFunc(s, unicode.IsControl) || len(s) > 2*textLimit || !utf8.ValidString(s) {
+					t.Fatalf("%q in %+v", s, c)
+				}
+			}
+			if _, err := json.Marshal([]time.Time{c.Signed, c.Expires}); err != nil {
+				t.Fatal(err)
 			}
 		}
 	})

@@ -215,10 +215,15 @@ func (r *arReader) quoted() string {
 	}
 }
 
-// pvalue: value, or [[local-part] "@"] domain-name, of which the local part may be a quoted string.
+// pvalue: value, or [[local-part] "@"] domain-name, of which the local part may be a quoted string or a dot-atom
+// (RFC 5322 3.2.3, RFC 6532 3.2).
 func (r *arReader) pvalue() string {
-	local := ""
+	start := r.i
+	local := r.run(func(c byte) bool {
+		return isLetDig(c) || c >= 0x80 || strings.IndexByte("!#$%&'*+-/=?^_`{|}~.", c) >= 0
+	})
 	if r.peek() != '@' {
+		r.i = start
 		local = r.value()
 	}
 	if r.peek() != '@' {

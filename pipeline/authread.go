@@ -17,14 +17,17 @@ import (
 // of another server, which nobody behind us believes; one left costs everything.
 
 // claims gives a test for the bodies of Authentication-Results fields from outside: whether one has to go, as it bears
-// id or, where keep is a list, none of the names in it. Without an id none goes.
+// id or a version that we don't know or, where keep is a list, none of the names in it. Without an id none goes.
 func claims(id string, keep []string) func(body string) bool {
 	if normalID(id) == "" {
 		return func(string) bool { return false }
 	}
 	bears := bearing(id)
 	if keep == nil {
-		return bears
+		return func(body string) bool {
+			head, _ := readID(body)
+			return head.unknownVersion() || bears(body)
+		}
 	}
 	known := map[string]bool{}
 	for _, k := range keep {
@@ -35,7 +38,7 @@ func claims(id string, keep []string) func(body string) bool {
 		head, _ := readID(body)
 		// Read in either way it is one name, and that is in the list.
 		name := normalID(head.word)
-		return !known[name] || normalID(head.joined) != name || bears(body)
+		return !known[name] || normalID(head.joined) != name || head.unknownVersion() || bears(body)
 	}
 }
 
@@ -111,9 +114,16 @@ func mentions(region, id string) bool {
 
 // idReading is what stands before the first semicolon of an Authentication-Results field.
 type idReading struct {
-	word   string // the first word or quoted string, without its quotes
-	joined string // all words and quoted strings in one, but for a version at the end
-	region string // everything, as it came; the whole body where no semicolon counts
+	word    string // the first word or quoted string, without its quotes
+	joined  string // all words and quoted strings in one, but for a version at the end
+	version string // the version at the end; "" where there is none
+	region  string // everything, as it came; the whole body where no semicolon counts
+}
+
+// unknownVersion reports whether the field is of a version of the format other than 1 (RFC 8601 2.6). RFC 8601 5: such a
+// field must be removed where it comes from outside.
+func (r idReading) unknownVersion() bool {
+	return r.version != "" && strings.TrimLeft(r.version, "0") != "1"
 }
 
 // idReader collects an idReading octet by octet.
@@ -179,10 +189,10 @@ func readID(body string) (head idReading, rest string) {
 }
 
 func (r *idReader) reading(region string) idReading {
-	joined := r.joined.String()
+	joined, version := r.joined.String(), ""
 	// RFC 8601 2.2: authres-version is 1*DIGIT after the id.
 	if r.last > 0 && strings.Trim(joined[r.last:], "0123456789") == "" {
-		joined = joined[:r.last]
+		joined, version = joined[:r.last], joined[r.last:]
 	}
-	return idReading{word: r.word.String(), joined: joined, region: region}
+	return idReading{word: r.word.String(), joined: joined, version: version, region: region}
 }

@@ -173,6 +173,11 @@ func TestKeep(t *testing.T) {
 		{"below a trusted one", " a.relay.partner.example; spf=pass", false, true, true},
 		{"no id", " spf=pass smtp.mailfrom=relay.partner.example; dkim=none", false, true, true},
 		{"empty", "", false, true, true},
+		{"version 1", " relay.partner.example 1; spf=pass", false, true, false},
+		{"version 1 with a nought", " relay.partner.example 01; spf=pass", false, true, false},
+		{"of a version that nobody knows", " relay.partner.example (x) 2 ; spf=pass", true, true, true},
+		{"of version 0", " relay.partner.example 0; spf=pass", true, true, true},
+		{"foreign, of a version that nobody knows", " other.example 10; spf=pass", true, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := claims(testID, nil)(c.body); got != c.all {

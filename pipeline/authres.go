@@ -78,7 +78,7 @@ func entries(in *filter.Input, p *Plan) (all []entry, able bool) {
 		}
 	}
 	if has(string(auth.ARC)) {
-		// RFC 8617 6: there is no word for a chain whose keys could not be fetched, and RFC 8601 2.7.7 lets readers
+		// RFC 8617 4.4: there is no word for a chain whose keys could not be fetched, and RFC 8601 2.7.7 lets readers
 		// drop a field with a word that they don't know: nothing is said then.
 		if r, ok := auth.ARC.From(in); ok && r.Result != auth.TempError {
 			all = append(all, arcEntry(r, in.Session))
@@ -156,7 +156,7 @@ func named(all []auth.DKIMResult) []auth.DKIMResult {
 	return out
 }
 
-// arcEntry: RFC 8617 6 registers the two properties.
+// arcEntry: RFC 8617 6 says what the two properties are.
 func arcEntry(r auth.ARCResult, s *filter.Session) entry {
 	e := entry{method: "arc", result: r.Result, reason: r.Reason}
 	if r.Result != auth.Pass && r.Result != auth.Fail {
@@ -218,7 +218,7 @@ func (e entry) write(f *folder) {
 	}
 }
 
-// resultWords has the words that RFC 8601 2.7, RFC 8617 6 and RFC 9989 register for each method.
+// resultWords has the words that RFC 8601 2.7, RFC 8617 10.1 and RFC 9989 register for each method.
 var resultWords = map[string][]auth.Result{
 	"spf":   {auth.None, auth.Pass, auth.Fail, auth.SoftFail, auth.Policy, auth.Neutral, auth.TempError, auth.PermError},
 	"dkim":  {auth.None, auth.Pass, auth.Fail, auth.Policy, auth.Neutral, auth.TempError, auth.PermError},

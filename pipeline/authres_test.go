@@ -69,13 +69,15 @@ func TestAuthResults(t *testing.T) {
 		{name: "helo that is no name", facts: helo("x;\r\n\tdkim=pass\x00\u00e9"), want: ";\n\tspf=none"},
 		{name: "helo with results in it", facts: helo("dkim=pass"), want: ";\n\tspf=none"},
 		{name: "literal with results in it", facts: helo("[x:;dkim=pass]"), want: ";\n\tspf=none"},
-		{name: "VERP", facts: mailfrom("b+u=z.example@y.example"), want: ";\n\tspf=none smtp.mailfrom=\"b+u=z.example@y.example\""},
+		{name: "VERP", facts: mailfrom("b+u=z.example@y.example"), want: ";\n\tspf=none smtp.mailfrom=b+u=z.example@y.example"},
+		{name: "what no token may have", facts: mailfrom("a/b?c=d@y.example"), want: ";\n\tspf=none smtp.mailfrom=a/b?c=d@y.example"},
+		{name: "a result in the local part", facts: mailfrom("a/dkim=Pass@y.example"), want: ";\n\tspf=none smtp.mailfrom=y.example"},
 		{name: "quoted local part", facts: mailfrom(`"a; dkim=pass"@y.example`), want: ";\n\tspf=none smtp.mailfrom=y.example"},
 		{name: "two at signs", facts: mailfrom(`"a@b"@y.example`), want: ";\n\tspf=none smtp.mailfrom=y.example"},
 		{name: "mailbox at a literal", facts: mailfrom("a@[192.0.2.1]"), want: ";\n\tspf=none smtp.mailfrom=\"a@[192.0.2.1]\""},
 		{name: "domain alone", facts: mailfrom("y.example"), want: ";\n\tspf=none smtp.mailfrom=y.example"},
 		{name: "no local part", facts: mailfrom("@y.example"), want: ";\n\tspf=none smtp.mailfrom=@y.example"},
-		{name: "UTF-8", facts: mailfrom("j\u00fcrgen@y.example"), utf8: true, want: ";\n\tspf=none smtp.mailfrom=\"j\u00fcrgen@y.example\""},
+		{name: "UTF-8", facts: mailfrom("j\u00fcrgen@y.example"), utf8: true, want: ";\n\tspf=none smtp.mailfrom=j\u00fcrgen@y.example"},
 		// RFC 8616: a message that is not internationalized has no place for the local part, and a "?" in it would
 		// make another mailbox of it.
 		{name: "UTF-8 in an ASCII message", facts: mailfrom("j\u00fcrgen@y.example"), want: ";\n\tspf=none smtp.mailfrom=y.example"},
@@ -347,9 +349,8 @@ func FuzzAuthField(f *testing.F) {
 				t.Errorf("%s, want %s: %q", have, want, body)
 			}
 		}
-		// Nor does anybody who looks for a pass in the text find one but that of a fact. An address may hold one, and
-		// is quoted then.
-		if s != "pass" && strings.Contains(s, "=pass") && strings.Contains(strings.ReplaceAll(body, quotedValue(mailboxValue(s, utf8)), ""), "=pass") {
+		// Nor does anybody who looks for a pass in the text find one but that of a fact.
+		if s != "pass" && strings.Contains(s, "=pass") && strings.Contains(body, "=pass") {
 			t.Errorf("a pass in %q", body)
 		}
 	})

@@ -44,16 +44,21 @@ func hostValue(s string) string {
 	return a.Domain()
 }
 
-// mailboxValue gives a mailbox whose local part is of plain words, and the domain alone where it is a quoted string, or
-// has octets that the message's header has no place for: RFC 8601 2.2 has the local part of an internationalized
-// message as RFC 6531 has it. RFC 8601 2.3 leaves it to us how much of an address we write.
+// mailboxValue gives a mailbox whose local part is of plain words, and the domain alone where it is a quoted string,
+// holds what a careless reader takes for a result that passes, or has octets that the message's header has no place for:
+// RFC 8601 2.2 has the local part of an internationalized message as RFC 6531 has it. RFC 8601 2.2 leaves it to us what
+// of a message we reveal; its 2.7.2 would have the domain alone for SPF.
 func mailboxValue(s string, internationalized bool) string {
 	at := strings.LastIndexByte(s, '@')
 	local, domain := s[:max(at, 0)], hostValue(s[at+1:])
 	if domain == "" || at < 0 {
 		return domain
 	}
-	if whole := local + "@" + domain; (local == "" || isDotString(local, internationalized)) && len(whole) <= maxValue {
+	whole := local + "@" + domain
+	switch {
+	case len(whole) > maxValue, strings.Contains(lowerASCII(local), "=pass"):
+		return domain
+	case local == "", isDotString(local, internationalized):
 		return whole
 	}
 	return domain
@@ -130,11 +135,11 @@ func reasonWords(s string) []string {
 	}, s))
 }
 
-// quotedValue writes a value of RFC 8601 2.2: a token, or a mailbox of tokens, as it is; anything else as a quoted
-// string.
+// quotedValue writes a value of RFC 8601 2.2: a token as it is; a mailbox, too, whose local part is a dot-atom, be it of
+// octets that no token may have, for an address must not be within quotes; anything else as a quoted string.
 func quotedValue(s string) string {
-	local, domain, isMailbox := strings.Cut(s, "@")
-	if isToken(s) || isMailbox && isToken(domain) && (local == "" || isToken(local)) {
+	at := strings.LastIndexByte(s, '@')
+	if isToken(s) || at >= 0 && isToken(s[at+1:]) && (at == 0 || isDotString(s[:at], true)) {
 		return s
 	}
 	var b strings.Builder

@@ -40,7 +40,7 @@ func dependencies(stages []Stage, provider map[string]int) ([][]int, error) {
 		for _, fact := range s.Needs {
 			j, ok := provider[fact]
 			if !ok {
-				return nil, stageErrorf(s.Name, "%s needs %s, which no earlier filter provides", s.Name, fact)
+				return nil, stageErrorf(s.Name, "%s needs %s, which no filter of the list provides", s.Name, fact)
 			}
 			if err := checkNeed(s, &stages[j], fact); err != nil {
 				return nil, err

@@ -114,7 +114,7 @@ func TestCompileErrors(t *testing.T) {
 		stage  string
 		msg    string
 	}{
-		{"nobody provides", []string{"dmarc data needs=spf"}, nil, "dmarc", "dmarc needs spf, which no earlier filter provides"},
+		{"nobody provides", []string{"dmarc data needs=spf"}, nil, "dmarc", "dmarc needs spf, which no filter of the list provides"},
 		{
 			"provided too late",
 			[]string{"dmarc mail needs=dkim", "dkim data gives=dkim"},

@@ -117,7 +117,7 @@ func (d *decoder) special(n *node, v reflect.Value) bool {
 			v.SetInt(int64(x))
 		}
 	case t == prefixType:
-		if p, ok := ParseNetwork(n.text); n.kind != scalar || !ok {
+		if p, ok := parseNetwork(n.text); n.kind != scalar || !ok {
 			d.fail(n, "must be a network such as 192.0.2.0/24 or an address, and is %s", describe(n))
 		} else {
 			v.Set(reflect.ValueOf(p))

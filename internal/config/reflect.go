@@ -144,9 +144,9 @@ func distance(a, b string) int {
 	return last[len(b)]
 }
 
-// ParseNetwork reads a network in CIDR notation, or a plain address as the network of it alone. The
+// parseNetwork reads a network in CIDR notation, or a plain address as the network of it alone. The
 // result is masked; an IPv4-mapped IPv6 address becomes the IPv4 address.
-func ParseNetwork(s string) (netip.Prefix, bool) {
+func parseNetwork(s string) (netip.Prefix, bool) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
 		a, err := netip.ParseAddr(s)

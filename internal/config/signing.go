@@ -68,7 +68,7 @@ func (k *checker) signing() {
 	}
 	if s.Expire > 0 && s.Expire < time.Hour {
 		// RFC 5321 4.5.4.1: mail may be days under way, and what is past its time fails.
-		k.fail("signing.expire", "must be an hour at least, is best a few days, and with 0s there is none")
+		k.fail("signing.expire", "must be 1h at least (a few days are best), or 0s for signatures that are good for ever")
 	}
 }
 

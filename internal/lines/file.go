@@ -28,8 +28,8 @@ type Source[T any] struct {
 	// Doubt gives an error where a file that changed is not to be taken up in the place of what is in force, though
 	// it can be read: it looks like a part of itself. nil: no such doubt. Reload takes the file all the same.
 	Doubt func(inForce, found T) error
-	// Report is told of each change of Err: an error when a changed file can't be used, nil when it is in force
-	// again or anew. It may be nil.
+	// Report is told of each change of Err after Open: an error when a changed file can't be used, nil when it is in
+	// force again or anew. It may be nil.
 	Report func(error)
 	// Prefix stands before each error.
 	Prefix string
@@ -52,9 +52,11 @@ type File[T any] struct {
 // Open reads the file at path.
 func Open[T any](path string, s Source[T]) (*File[T], error) {
 	f := &File[T]{path: path, source: s}
+	f.source.Report = nil // whoever opens it has the error, and nothing is in force yet
 	if err := f.Reload(); err != nil {
 		return nil, err
 	}
+	f.source.Report = s.Report
 	return f, nil
 }
 

@@ -104,16 +104,6 @@ func (s *Server) Replace(text string) error {
 	return nil
 }
 
-// ReplaceRecords puts records in the place of all that were served.
-func (s *Server) ReplaceRecords(records []Record) error {
-	zones, err := newRecords(records)
-	if err != nil {
-		return err
-	}
-	s.zones.Store(zones)
-	return nil
-}
-
 // Asked tells how often a name and type have been asked for, over both protocols.
 func (s *Server) Asked(name, kind string) int {
 	if n, ok := s.asked.Load(dns.CanonicalName(name) + " " + kind); ok {

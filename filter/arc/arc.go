@@ -21,7 +21,24 @@ var Factory = filter.Factory{Kind: "arc", New: open}
 
 // config is the filter's own configuration.
 type config struct {
-	TrustedSealers []string `yaml:"trusted_sealers"`
+	TrustedSealers []sealer `yaml:"trusted_sealers"`
+}
+
+// sealer is a domain in A-labels and lower case; one that begins with a dot is for all domains below.
+type sealer string
+
+// UnmarshalText reads a domain, or "*." and a domain for all below it.
+func (s *sealer) UnmarshalText(text []byte) error {
+	name, below := strings.CutPrefix(string(text), "*.")
+	d, err := mail.Domain(name)
+	if err != nil || !strings.Contains(d, ".") {
+		return fmt.Errorf("arc: %q is no sealer; allowed: example.org, *.example.org", text)
+	}
+	if below {
+		d = "." + d
+	}
+	*s = sealer(d)
+	return nil
 }
 
 const trusted = "ARC_TRUSTED"
@@ -45,14 +62,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	if err := decode(&cfg); err != nil {
 		return filter.Spec{}, nil, err
 	}
-	c := &check{dns: env.DNS}
-	for _, entry := range cfg.TrustedSealers {
-		d, err := sealer(entry)
-		if err != nil {
-			return filter.Spec{}, nil, err
-		}
-		c.trusted = append(c.trusted, d)
-	}
+	c := &check{dns: env.DNS, trusted: cfg.TrustedSealers}
 	spec := filter.Spec{
 		Name: env.Name, Phases: filter.In(filter.Data), Provides: []string{string(auth.ARC)},
 		Symbols: []filter.Symbol{trustedSymbol},
@@ -63,25 +73,12 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	return spec, c, nil
 }
 
-// sealer reads an entry of trusted_sealers: a domain, or "*." and a domain for all below it.
-func sealer(entry string) (string, error) {
-	name, below := strings.CutPrefix(entry, "*.")
-	d, err := mail.Domain(name)
-	if err != nil || !strings.Contains(d, ".") {
-		return "", fmt.Errorf("arc: trusted_sealers: %q is no domain such as example.org or \"*.example.org\"", entry)
-	}
-	if below {
-		return "." + d, nil
-	}
-	return d, nil
-}
-
 // keyBudget is the longest that all look-ups of keys may take.
 const keyBudget = 10 * time.Second
 
 type check struct {
 	dns     filter.Resolver
-	trusted []string // A-labels in lower case; one that begins with a dot is for all domains below
+	trusted []sealer
 	now     func() time.Time
 }
 
@@ -175,8 +172,8 @@ func (c *check) vouched(chain *arc.Chain) (isTrusted bool, domains []string) {
 }
 
 func (c *check) trusts(domain string) bool {
-	return domain != "" && slices.ContainsFunc(c.trusted, func(t string) bool {
-		return domain == t || t[0] == '.' && strings.HasSuffix(domain, t)
+	return domain != "" && slices.ContainsFunc(c.trusted, func(t sealer) bool {
+		return domain == string(t) || t[0] == '.' && strings.HasSuffix(domain, string(t))
 	})
 }
 

@@ -48,7 +48,7 @@ func (e everyKey) LookupTXT(_ context.Context, name string) ([]string, error) {
 func build(t testing.TB, r filter.Resolver, trusted ...string) (filter.Spec, filter.Filter) {
 	t.Helper()
 	env := filter.Env{Name: "arc", DNS: r, Log: slog.New(slog.DiscardHandler)}
-	spec, f, err := Factory.New(env, func(c any) error { c.(*config).TrustedSealers = trusted; return nil })
+	spec, f, err := Factory.New(env, func(c any) error { return trust(c.(*config), trusted...) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,10 +307,21 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// trust reads sealers into a configuration.
+func trust(c *config, sealers ...string) error {
+	c.TrustedSealers = make([]sealer, len(sealers))
+	for i, s := range sealers {
+		if err := c.TrustedSealers[i].UnmarshalText([]byte(s)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func TestConfiguration(t *testing.T) {
 	for _, entry := range []string{"", "*", "*.", "example", "*.example", "a b.example", "*.*.example.org", "a@b.example", "."} {
-		_, _, err := Factory.New(filter.Env{}, func(c any) error { c.(*config).TrustedSealers = []string{entry}; return nil })
-		if err == nil || !strings.HasPrefix(err.Error(), "arc: trusted_sealers: ") {
+		_, _, err := Factory.New(filter.Env{}, func(c any) error { return trust(c.(*config), entry) })
+		if err == nil || !strings.HasSuffix(err.Error(), "is no sealer; allowed: example.org, *.example.org") {
 			t.Errorf("%q: %v", entry, err)
 		}
 	}

@@ -34,10 +34,10 @@ func (c *check) requested(e evaluation) requested {
 	switch word := c.options.override(e.domain); {
 	case word == ignore:
 		return requested{effective: none, override: byLocalPolicy, ignored: true}
-	case word != "" && word != policy:
-		return requested{effective: word, override: byLocalPolicy}
+	case word != "" && string(word) != policy:
+		return requested{effective: string(word), override: byLocalPolicy}
 	case word != "":
-		return requested{effective: word}
+		return requested{effective: policy}
 	}
 	// RFC 9989 4.7, tag t: the policy that is applied is one level below, and none stays none.
 	if r := e.tree.record; r != nil && r.test {

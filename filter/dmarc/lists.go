@@ -1,7 +1,6 @@
 package dmarc
 
 import (
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -38,22 +37,22 @@ func filled(h *mail.Header, name string) bool {
 	return slices.ContainsFunc(h.Fields(), func(f mail.Field) bool { return f.Is(name) && f.Body() != "" })
 }
 
-// forwarders are those whose mail has been forwarded, by somebody's own word.
-type forwarders struct {
-	networks []netip.Prefix
-	domains  []string
-}
+type forwarders []forwarder
 
 // match names what shows that a forwarder has sent the message, "" for nothing. A domain counts only with proof: the
 // pass of SPF or of a signature, or a confirmed name of the client.
-func (f forwarders) match(in *filter.Input) string {
+func (all forwarders) match(in *filter.Input) string {
 	client := in.Session.Client.Addr().Unmap()
-	for _, n := range f.networks {
-		if n.Contains(client) {
-			return n.String()
+	var domains []string
+	for _, f := range all {
+		switch {
+		case f.domain != "":
+			domains = append(domains, f.domain)
+		case f.network.Contains(client):
+			return f.network.String()
 		}
 	}
-	if len(f.domains) == 0 {
+	if len(domains) == 0 {
 		return ""
 	}
 	var proven []string
@@ -73,7 +72,7 @@ func (f forwarders) match(in *filter.Input) string {
 		proven = append(proven, r.Name)
 	}
 	for _, p := range proven {
-		for _, d := range f.domains {
+		for _, d := range domains {
 			if p, err := mail.Domain(p); err == nil && (p == d || strings.HasSuffix(p, "."+d)) {
 				return d
 			}

@@ -97,9 +97,14 @@ func entries(in *filter.Input, p *Plan) (all []entry, able bool) {
 	return all, able
 }
 
-// spfEntry: RFC 8601 2.7.2: the property says which of the two identities was checked.
+// spfEntry: RFC 8601 2.7.2: the property says which of the two identities was checked, and its value has a local part
+// only where a record has looked at that.
 func spfEntry(r auth.SPFResult, internationalized bool) entry {
-	p := property{"smtp.mailfrom", mailboxValue(r.Sender, internationalized)}
+	sender := r.Sender
+	if !r.LocalPart {
+		sender = sender[strings.LastIndexByte(sender, '@')+1:]
+	}
+	p := property{"smtp.mailfrom", mailboxValue(sender, internationalized)}
 	if r.Identity == "helo" {
 		p = property{"smtp.helo", hostValue(r.Sender)}
 	}

@@ -34,7 +34,7 @@ func TestAuthResults(t *testing.T) {
 	good := auth.DKIMResult{Result: auth.Pass, Domain: "d.example", Selector: "s1", Algorithm: "rsa-sha256", Prefix: "abcdEFGH"}
 	spf := func(r auth.SPFResult) []filter.Fact { return []filter.Fact{auth.SPF.Of(r)} }
 	mailfrom := func(s string) []filter.Fact {
-		return spf(auth.SPFResult{Result: auth.None, Identity: "mailfrom", Sender: s})
+		return spf(auth.SPFResult{Result: auth.None, Identity: "mailfrom", Sender: s, LocalPart: true})
 	}
 	helo := func(s string) []filter.Fact {
 		return spf(auth.SPFResult{Result: auth.None, Identity: "helo", Sender: s})
@@ -52,7 +52,7 @@ func TestAuthResults(t *testing.T) {
 		{name: "nothing checked", want: "; none"},
 		{
 			name: "spf", facts: spf(auth.SPFResult{Result: auth.SoftFail, Identity: "mailfrom", Sender: "a.b+c@y.example", Reason: "matched ~all"}),
-			want: ";\n\tspf=softfail reason=\"matched ~all\" smtp.mailfrom=a.b+c@y.example",
+			want: ";\n\tspf=softfail reason=\"matched ~all\" smtp.mailfrom=y.example",
 		},
 		{name: "helo", facts: helo("Host.y.example"), want: ";\n\tspf=none smtp.helo=Host.y.example"},
 		{
@@ -61,7 +61,7 @@ func TestAuthResults(t *testing.T) {
 				auth.SPF.Of(auth.SPFResult{Result: auth.Pass, Identity: "mailfrom", Sender: "x@y.example"}),
 				auth.HeloSPF.Of(auth.SPFResult{Result: auth.Fail, Identity: "helo", Sender: "h.example"}),
 			},
-			want: ";\n\tspf=pass smtp.mailfrom=x@y.example;\n\tspf=fail smtp.helo=h.example",
+			want: ";\n\tspf=pass smtp.mailfrom=y.example;\n\tspf=fail smtp.helo=h.example",
 		},
 		{name: "address literal", facts: helo("[192.0.2.1]"), want: ";\n\tspf=none smtp.helo=\"[192.0.2.1]\""},
 		{name: "IPv6 literal", facts: helo("[IPv6:2001:db8::1]"), want: ";\n\tspf=none smtp.helo=\"[IPv6:2001:db8::1]\""},
@@ -72,6 +72,7 @@ func TestAuthResults(t *testing.T) {
 		{name: "VERP", facts: mailfrom("b+u=z.example@y.example"), want: ";\n\tspf=none smtp.mailfrom=b+u=z.example@y.example"},
 		{name: "what no token may have", facts: mailfrom("a/b?c=d@y.example"), want: ";\n\tspf=none smtp.mailfrom=a/b?c=d@y.example"},
 		{name: "a result in the local part", facts: mailfrom("a/dkim=Pass@y.example"), want: ";\n\tspf=none smtp.mailfrom=y.example"},
+		{name: "a literal's local part", facts: spf(auth.SPFResult{Result: auth.None, Identity: "mailfrom", Sender: "a@[192.0.2.1]"}), want: ";\n\tspf=none smtp.mailfrom=\"[192.0.2.1]\""},
 		{name: "quoted local part", facts: mailfrom(`"a; dkim=pass"@y.example`), want: ";\n\tspf=none smtp.mailfrom=y.example"},
 		{name: "two at signs", facts: mailfrom(`"a@b"@y.example`), want: ";\n\tspf=none smtp.mailfrom=y.example"},
 		{name: "mailbox at a literal", facts: mailfrom("a@[192.0.2.1]"), want: ";\n\tspf=none smtp.mailfrom=\"a@[192.0.2.1]\""},
@@ -92,7 +93,7 @@ func TestAuthResults(t *testing.T) {
 			name:  "long reason",
 			facts: spf(auth.SPFResult{Result: auth.Fail, Reason: strings.Repeat("many words ", 20), Identity: "mailfrom", Sender: "x@y.example"}),
 			want: ";\n\tspf=fail reason=\"many words many words many words many words many words many\n" +
-				" words many words many words many words m\" smtp.mailfrom=x@y.example",
+				" words many words many words many words m\" smtp.mailfrom=y.example",
 		},
 		{name: "unknown word", facts: spf(auth.SPFResult{Result: "pass; dkim=pass", Identity: "mailfrom"}), want: ";\n\tspf=permerror"},
 		{name: "word of another method", facts: dkim(auth.DKIMResult{Result: auth.SoftFail}), want: ";\n\tdkim=permerror"},
@@ -204,7 +205,7 @@ func drawFacts(rt *rapid.T) drawnFacts {
 	d := drawnFacts{utf8: rapid.Bool().Draw(rt, "utf8")}
 	some := func(name string) bool { return rapid.Bool().Draw(rt, name) }
 	if some("spf") {
-		r := auth.SPFResult{Result: result(), Identity: rapid.SampledFrom([]string{"mailfrom", "helo", "", ";"}).Draw(rt, "identity"), Sender: w(), Reason: w()}
+		r := auth.SPFResult{Result: result(), Identity: rapid.SampledFrom([]string{"mailfrom", "helo", "", ";"}).Draw(rt, "identity"), Sender: w(), Reason: w(), LocalPart: true}
 		name := "smtp.mailfrom"
 		if r.Identity == "helo" {
 			name = "smtp.helo"
@@ -333,7 +334,7 @@ func FuzzAuthField(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string, utf8 bool) {
 		in := &filter.Input{Transaction: &filter.Transaction{SMTPUTF8: utf8}}
 		in.Transaction.Record(
-			auth.SPF.Of(auth.SPFResult{Result: auth.Fail, Identity: "mailfrom", Sender: s, Reason: s}),
+			auth.SPF.Of(auth.SPFResult{Result: auth.Fail, Identity: "mailfrom", Sender: s, Reason: s, LocalPart: true}),
 			auth.HeloSPF.Of(auth.SPFResult{Result: auth.Result(s), Sender: s}),
 			auth.DKIM.Of([]auth.DKIMResult{{Result: auth.Fail, Domain: s, Selector: s, Algorithm: s, Identity: s, Prefix: s, Reason: s}}),
 			auth.ARC.Of(auth.ARCResult{Result: auth.None, Reason: s}),

@@ -67,7 +67,7 @@ func TestStamp(t *testing.T) {
 		{
 			name: "results and score", text: received, facts: []filter.Fact{spfPass, dkimNone}, verdict: tagged,
 			options: StampOptions{AuthservID: "mx.example.org", Score: true, Policy: thresholds},
-			want: "+Authentication-Results: mx.example.org;\n\tspf=pass smtp.mailfrom=x@y.example;\n\tdkim=none\n" +
+			want: "+Authentication-Results: mx.example.org;\n\tspf=pass smtp.mailfrom=y.example;\n\tdkim=none\n" +
 				"+X-Spam-Flag: YES\n+X-Spam-Status: Yes, score=5.1 required=5.0 tests=A,B\n+X-Spam-Score: 5.1\n+X-Spam-Level: *****\n",
 		},
 		{
@@ -157,7 +157,7 @@ func TestStampedMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := strings.ReplaceAll("Authentication-Results: mx.example.org;\n\tspf=pass smtp.mailfrom=x@y.example\nX-Spam-Status: No, score=0.0 tests=none\nX-Spam-Score: 0.0\nSubject: hi\n\nbody\n", "\n", "\r\n")
+	want := strings.ReplaceAll("Authentication-Results: mx.example.org;\n\tspf=pass smtp.mailfrom=y.example\nX-Spam-Status: No, score=0.0 tests=none\nX-Spam-Score: 0.0\nSubject: hi\n\nbody\n", "\n", "\r\n")
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
 	}

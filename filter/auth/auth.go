@@ -44,6 +44,7 @@ type SPFResult struct {
 	Domain      string // the domain checked, A-labels
 	Identity    string // "mailfrom" or "helo" (RFC 7208 2.3, 2.4)
 	Sender      string // the identity's value: the reverse-path, or the HELO name
+	LocalPart   bool   // a record that was evaluated looks at the local part: the result is about the mailbox, not the domain
 	Reason      string // why, for people
 	Mechanism   string // the term that matched, as in the record; "" for none
 	Explanation string // what the domain has to say of a fail (RFC 7208 6.2), printable ASCII; "" for nothing

@@ -29,8 +29,9 @@ type evaluation struct {
 	helo   string
 	host   string // our own name
 
-	asked int // terms that cause look-ups
-	void  int // terms that found nothing
+	local bool // a record hangs on the sender's local part
+	asked int  // terms that cause look-ups
+	void  int  // terms that found nothing
 	names clientNames
 }
 
@@ -125,6 +126,7 @@ func (e *evaluation) fetch(ctx context.Context, domain string) (*record, *outcom
 	if err != nil {
 		return nil, permerror("the record of %s is malformed: %v", domain, err)
 	}
+	e.local = e.local || rec.local
 	return rec, nil
 }
 

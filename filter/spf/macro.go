@@ -130,7 +130,7 @@ func parseMacros(s, letters string, lowest byte) (t *template, tail string, err 
 			t.local = t.local || p.letter == 'l' || p.letter == 's'
 			i += 2 + n
 		default:
-			// RFC 7208 7.1: a syntax error.
+			// RFC 7208 7.3: a syntax error.
 			return nil, "", errors.New(`"%" begins no macro`)
 		}
 		last = i
@@ -166,7 +166,7 @@ func parseMacro(s, letters string) (p piece, n int, err error) {
 		p.parts = min(p.parts*10+int(body[0]-'0'), partsLimit)
 	}
 	if hasParts && p.parts == 0 {
-		return p, 0, errors.New("a macro keeps 0 parts") // RFC 7208 7.1: MUST be nonzero
+		return p, 0, errors.New("a macro keeps 0 parts") // RFC 7208 7.3: MUST be nonzero
 	}
 	if body != "" && body[0]|0x20 == 'r' {
 		p.reverse = true

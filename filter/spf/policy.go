@@ -12,7 +12,7 @@ import (
 )
 
 // config is the filter's own configuration. Its zero value is the default: everything is scored and nothing more,
-// since forwarded mail fails SPF though nobody did wrong (RFC 7208 8.4, appendix D).
+// since forwarded mail fails SPF though nobody did wrong (RFC 7208 10.3, appendix D).
 type config struct {
 	Fail        response `yaml:"fail"`
 	SoftFail    mild     `yaml:"softfail"`
@@ -111,7 +111,7 @@ func reply(r auth.SPFResult, client netip.Addr) mail.Reply {
 	}
 	text := fmt.Sprintf("SPF %s check failed: %s says that %s may not send for it", identity, domain, client)
 	if r.Explanation != "" {
-		// RFC 7208 8.4: the words of others are to be marked as such.
+		// RFC 7208 6.2: it SHOULD be clear that these are the words of others.
 		text += fmt.Sprintf("\nThe domain %s explains: %s", domain, r.Explanation)
 	}
 	return mail.NewReply(550, 5, 7, 23, text)

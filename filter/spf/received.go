@@ -9,18 +9,14 @@ import (
 
 // received writes the body of a Received-SPF field (RFC 7208 9.1), each part on a line of its own. Values are
 // quoted and without controls, so that none can end its field or begin another.
-func (c *check) received(r auth.SPFResult, client netip.Addr, helo string) string {
+func (c *check) received(r auth.SPFResult, client netip.Addr, helo, envelope string) string {
 	mechanism := strings.TrimLeft(r.Mechanism, "+-~?")
 	if mechanism == "" {
 		mechanism = "default"
 	}
-	sender := r.Sender
-	if r.Identity != "mailfrom" {
-		sender = ""
-	}
 	pairs := []struct{ key, value string }{
 		{"client-ip", client.String()},
-		{"envelope-from", sender},
+		{"envelope-from", envelope},
 		{"helo", helo},
 		{"receiver", c.host},
 		{"identity", r.Identity},

@@ -14,10 +14,11 @@ import (
 // whoever has more gets permerror.
 const termLimit = 2000
 
-// record is an SPF record that has no syntax error (RFC 7208 4.6.1).
+// record is an SPF record that has no syntax error (RFC 7208 4.6).
 type record struct {
 	directives []directive
 	redirect   *template // nil for none
+	local      bool      // its result hangs on the sender's local part
 	exp        *template // nil for none
 }
 
@@ -80,6 +81,10 @@ func parseRecord(txt string) (*record, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", clipTo(term, 60), err)
 		}
+	}
+	r.local = r.redirect != nil && r.redirect.local
+	for i := range r.directives {
+		r.local = r.local || r.directives[i].target != nil && r.directives[i].target.local
 	}
 	return r, nil
 }
@@ -173,7 +178,7 @@ func (d *directive) argument(arg string) (err error) {
 	return err
 }
 
-// cutLengths takes a dual-cidr-length (RFC 7208 5.3: "/24", "//64", "/24//64") off the end of an argument.
+// cutLengths takes a dual-cidr-length (RFC 7208 5.6: "/24", "//64", "/24//64") off the end of an argument.
 // No domain-spec ends like one, since its last label is a toplabel or comes from a macro.
 func (d *directive) cutLengths(arg string) (string, error) {
 	for _, family := range []struct {

@@ -90,6 +90,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 
 	// RFC 7208 2.3. Where the reverse-path's domain is the HELO name, or has used up the time, there is nothing to add.
 	second := heloIdentity(helo)
+	second.envelope = id.envelope
 	if id.kind == "helo" || second.domain == id.domain || !checkable(second.domain) || limited.Err() != nil {
 		return result, nil
 	}
@@ -112,17 +113,18 @@ func detail(r auth.SPFResult) string {
 
 // identity is what is checked (RFC 7208 2.3, 2.4).
 type identity struct {
-	kind   string // "mailfrom" or "helo"
-	shown  string // as the client gave it
-	local  string // for macros: without quotes
-	domain string // A-labels
+	kind     string // "mailfrom" or "helo"
+	shown    string // as the client gave it
+	local    string // for macros: without quotes
+	domain   string // A-labels
+	envelope string // the reverse-path, whichever is checked
 }
 
 func identify(helo string, from mail.Address) identity {
 	if from.IsZero() {
 		return heloIdentity(helo)
 	}
-	id := identity{kind: "mailfrom", shown: from.String(), local: from.Unquoted(), domain: from.Domain()}
+	id := identity{kind: "mailfrom", shown: from.String(), local: from.Unquoted(), domain: from.Domain(), envelope: from.String()}
 	if id.local == "" {
 		id.local = "postmaster" // RFC 7208 4.3
 	}
@@ -173,6 +175,9 @@ func (c *check) examine(ctx, limited context.Context, client netip.Addr, helo st
 	o := &outcome{result: auth.None, reason: "not a domain name that could have a record"}
 	if checkable(id.domain) {
 		e := &evaluation{dns: c.dns, client: client, id: id, helo: helo, host: c.host}
+		if name := heloIdentity(helo).domain; !isASCII(helo) && checkable(name) {
+			e.helo = name // RFC 8616 4: A-labels in macros as well
+		}
 		o = e.check(limited, id.domain)
 		// Some failed look-ups count as "no match": what came of them is not to be trusted.
 		switch {
@@ -181,6 +186,7 @@ func (c *check) examine(ctx, limited context.Context, client netip.Addr, helo st
 		case e.names.starved:
 			o = failed(dns.ErrBudget)
 		}
+		r.LocalPart = e.local
 		if o.result == auth.Fail {
 			r.Explanation = e.explain(limited, o)
 		}
@@ -190,7 +196,7 @@ func (c *check) examine(ctx, limited context.Context, client netip.Addr, helo st
 	}
 	r.Result, r.Reason, r.Mechanism = o.result, printable(clipTo(o.reason, reasonLimit)), clipTo(o.term, reasonLimit)
 	if c.config.ReceivedSPF {
-		r.Received = c.received(r, client, helo)
+		r.Received = c.received(r, client, helo, id.envelope)
 	}
 	return r, nil
 }

@@ -132,6 +132,9 @@ func flatten(t *testing.T, spec filter.Spec, r filter.Result) map[string]string 
 		put("identity", fact.Identity)
 		put("sender", fact.Sender)
 		put("reason", fact.Reason)
+		if fact.LocalPart {
+			put("local-part", "true")
+		}
 		put("mechanism", fact.Mechanism)
 		put("explanation", fact.Explanation)
 		put("received", strings.ReplaceAll(fact.Received, "\r\n\t", " | "))

@@ -130,7 +130,7 @@ func (r *authorReader) fields(h *Header) (bodies []string) {
 const maxFromFields = 10
 
 // likeFrom reports whether a field or line that is no From field may be taken for one: its name is From but for octets
-// that are no letters, as in " From:", "From\xff:" or a name whose colon is on the next line.
+// that are no letters, as in " From:", "From\xff:", "Fr\x01om:" or a name whose colon is on the next line.
 func likeFrom(f Field) (name, rest string, ok bool) {
 	s := f.Raw
 	if f.Name != "" {
@@ -138,6 +138,9 @@ func likeFrom(f Field) (name, rest string, ok bool) {
 			return "", "", false
 		}
 		return f.Name, f.Body(), true
+	}
+	if before, after, ok := strings.Cut(s, ":"); ok && len(before) <= 40 && !strings.Contains(before, "\n") && equalFold(letters(before), "from") {
+		return before, Field{Raw: after}.Body(), true
 	}
 	start := strings.IndexFunc(s, isLetter)
 	if start < 0 || len(s) < start+len("from") || !equalFold(s[start:start+len("from")], "from") {
@@ -191,14 +194,16 @@ func foldedFrom(f Field) (bodies []string) {
 }
 
 // body reads the body of one field: as the grammar has it, and as those do who decode encoded words first, search
-// for brackets, or take what they can get.
+// for brackets, end at a control character that was encoded, or take what they can get.
 func (r *authorReader) body(body string) {
 	g := addressGrammar{s: body, r: r}
 	g.list()
 	readings, _ := wordReadings(body)
 	for _, s := range append(readings, body) {
-		for _, box := range ParseMailboxes(s) {
-			r.domain(box.Domain())
+		for piece := range strings.FieldsFuncSeq(s, func(c rune) bool { return isControl(c) && c != '\t' }) {
+			for _, box := range ParseMailboxes(piece) {
+				r.domain(box.Domain())
+			}
 		}
 		r.bracketed(s)
 	}

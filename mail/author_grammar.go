@@ -165,8 +165,11 @@ func (g *addressGrammar) quotedAddress(local, rest string) {
 	g.domain(rest[1:])
 }
 
-// misleading reports whether c is a character that shows nothing itself and may change how others are shown.
-func misleading(c rune) bool { return c == utf8.RuneError || unicode.Is(unicode.Cf, c) }
+// misleading reports whether c is a character that shows nothing itself and may change how others are shown, or that
+// shows, or is by compatibility (NFKC), an "@".
+func misleading(c rune) bool {
+	return c == utf8.RuneError || c == '\uff20' || c == '\ufe6b' || unicode.Is(unicode.Cf, c)
+}
 
 func blankAt(s string, i int) bool { return i < 0 || s[i] == ' ' || s[i] == '\t' || s[i] == ',' }
 

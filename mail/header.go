@@ -238,7 +238,7 @@ func splitFields(buf []byte, pos int, final bool, maxFields int, lines *[]fieldL
 		if line[0] == '-' && (stop != nil && stop(line) || h.own.begins(line, buf[:pos], *lines)) {
 			return pos, true
 		}
-		if folded := line[0] == ' ' || line[0] == '\t'; !folded || len(*lines) == 0 {
+		if folded := line[0] == ' ' || line[0] == '\t'; !folded || len(*lines) == 0 || isMboxLine(buf, *lines) {
 			if len(*lines) >= maxFields {
 				return pos, false
 			}
@@ -247,6 +247,12 @@ func splitFields(buf []byte, pos int, final bool, maxFields int, lines *[]fieldL
 		pos += n
 	}
 	return pos, final
+}
+
+// isMboxLine reports whether the only line so far is that of an mbox file. It is no field and has no folded lines: one
+// behind it is the first line of the header to whoever takes the mbox line away.
+func isMboxLine(buf []byte, lines []fieldLine) bool {
+	return len(lines) == 1 && lines[0].name == 0 && isMboxFrom(buf[lines[0].start:])
 }
 
 // ownBoundary is the boundary that the header being read has declared. Its delimiter line ends the header

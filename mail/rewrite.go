@@ -292,16 +292,25 @@ func (r *rewriter) addFields(whole bool) {
 		return
 	}
 	if fields := r.c.Header().Fields(); len(fields) > 0 && fields[0].Name == "" {
-		switch body, changed := r.fields[0]; {
-		case changed && body == nil:
-		case fields[0].Raw[0] == ' ' || fields[0].Raw[0] == '\t':
-			s.data = append(s.data, "X-Header-Fragment:\r\n"...)
-		case isMboxFrom([]byte(fields[0].Raw)) && strings.HasSuffix(fields[0].Raw, "\r\n"):
+		if _, changed := r.fields[0]; !changed && isMboxFrom([]byte(fields[0].Raw)) && strings.HasSuffix(fields[0].Raw, "\r\n") {
 			s.off = int64(len(fields[0].Raw))
 			s.end = s.off
 		}
+		if r.isFragment(0) || r.isFragment(1) { // the latter behind an mbox line
+			s.data = append(s.data, "X-Header-Fragment:\r\n"...)
+		}
 	}
 	r.splices = append(r.splices, s)
+}
+
+// isFragment reports whether the field at index i stays and begins like a folded line.
+func (r *rewriter) isFragment(i int) bool {
+	fields := r.c.Header().Fields()
+	if i >= len(fields) || fields[i].Raw[0] != ' ' && fields[i].Raw[0] != '\t' {
+		return false
+	}
+	body, changed := r.fields[i]
+	return !changed || body != nil
 }
 
 // appendField writes a field. A body that begins with a fold follows the colon at once.

@@ -2,6 +2,8 @@ package pipeline
 
 import (
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/postern-mail/postern/mail"
 )
@@ -59,9 +61,26 @@ func bearing(id string) func(body string) bool {
 		}
 	}
 	return func(body string) bool {
+		body = strings.Map(shown, body)
 		// RFC 2047 5 allows no encoded word here; readers that decode every field see our name in one.
 		return want != "" && (bears(body) || strings.Contains(body, "=?") && bears(mail.DecodeWords(body)))
 	}
+}
+
+// shown drops what readers that clean up what they read drop beyond ASCII, makes one blank of every other, and of what
+// is no UTF-8, and the full stop of its compatibility forms.
+func shown(r rune) rune {
+	switch {
+	case r < utf8.RuneSelf:
+		return r
+	case r == utf8.RuneError, unicode.IsSpace(r), unicode.Is(unicode.Z, r):
+		return ' '
+	case !unicode.IsGraphic(r):
+		return -1
+	case r == '\u2024', r == '\ufe52':
+		return '.'
+	}
+	return r
 }
 
 // normalID makes ids comparable: what a domain name may hold from the start of s, as A-labels, in lower

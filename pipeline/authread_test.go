@@ -72,6 +72,10 @@ func TestBearing(t *testing.T) {
 		{"encoded word in quotes", "mx.example.org", ` "=?us-ascii?Q?mx.example.org?="; dkim=pass`, true},
 		{"ideographic full stops", "mx.example.org", " mx\u3002example\uff0eorg; spf=pass", true},
 		{"full width", "mx.example.org", " \uff4d\uff58.example.org; spf=pass", true},
+		{"no-break space behind", "mx.example.org", " mx.example.org\u00a0; spf=pass", true},
+		{"no-break space of Latin-1 behind", "mx.example.org", " mx.example.org\xa0; spf=pass", true},
+		{"override of direction behind", "mx.example.org", " mx.example.org\u202e; spf=pass", true},
+		{"one dot leaders", "mx.example.org", " mx\u2024example\u2024org; spf=pass", true},
 		{"soft hyphen", "mx.example.org", " m\u00adx.example.org; spf=pass", true},
 		{"zero width joiner in capitals", "mx.example.org", " MX.EXAMPLE\u200b.ORG; spf=pass", true},
 		{"U-labels in a comment", "xn--mx-yka.example", " (mx\u00fc.example) other.example; spf=pass", true},
@@ -91,6 +95,16 @@ func TestBearing(t *testing.T) {
 				t.Errorf("got %v of %q", got, fmt.Sprint(readID(c.body)))
 			}
 		})
+	}
+}
+
+// TestForgedAboveOurs: our field stands below an mbox line, and nothing that may be taken for a field stands above it.
+func TestForgedAboveOurs(t *testing.T) {
+	in := input(t, "From a@b.example Mon Jan  1 00:00:00 2024\n Authentication-Results: "+testID+"; dmarc=pass\nSubject: a\n\nbody\n")
+	edits := append([]mail.Edit{mail.AddField{Name: "X", Body: "1"}}, Untrusted(in.Content.Header(), testID, nil)...)
+	want := "From a@b.example Mon Jan  1 00:00:00 2024\r\nX: 1\r\nSubject: a\r\n\r\nbody\r\n"
+	if got := rewritten(t, in.Content, edits); got != want {
+		t.Errorf("got\n%s", got)
 	}
 }
 
@@ -118,7 +132,12 @@ func TestForgedNames(t *testing.T) {
 		{"original", "X-Original-Authentication-Results: ID; dkim=pass", false},
 		{"old", "Old-Authentication-Results: ID; dkim=pass", false},
 		{"plural", "Authentication-Resultss: ID; dkim=pass", false},
-		{"long s", "Authentication-Re\u017fults: ID; dkim=pass", false},
+		{"long s", "Authentication-Re\u017fults: ID; dkim=pass", true},
+		{"i without a dot", "Authent\u0131cation-Results: ID; dkim=pass", true},
+		{"I with a dot", "AUTHENT\u0130CATION-RESULTS: ID; dkim=pass", true},
+		{"in a folded line", "X: a\r\n Authentication-Results: ID; dkim=pass", true},
+		{"in a folded line, foreign", "X: a\r\n Authentication-Results: other.example; dkim=pass", false},
+		{"in a list of names", "X-DKIM-Signature: h=From:\r\n Authentication-Results:Subject", false},
 		{"another field that names us", "Received: by ID; dkim=pass", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

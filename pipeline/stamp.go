@@ -44,7 +44,7 @@ func Stamp(v Verdict, in *filter.Input, o StampOptions) []mail.Edit {
 		return edits
 	}
 	relay := in.Session != nil && in.Session.Relay
-	return append(edits, untrusted(in.Content.Header(), claims(o.AuthservID, o.Keep), o.Score && !observe, !observe, relay)...)
+	return append(edits, untrusted(in.Content.Header(), o.AuthservID, o.Keep, o.Score && !observe, !observe, relay)...)
 }
 
 // receivedSPF gives the Received-SPF fields that the configuration asked for. RFC 7208 9.1: they stand above all others
@@ -64,17 +64,18 @@ func receivedSPF(in *filter.Input, p *Plan) []mail.Edit {
 // inside, may have written: it is for a message that is handed on as it came, past any verdict. The names are those
 // of StampOptions.
 func Untrusted(h *mail.Header, authservID string, keep []string) []mail.Edit {
-	return untrusted(h, claims(authservID, keep), true, true, false)
+	return untrusted(h, authservID, keep, true, true, false)
 }
 
-// untrusted gives the removals; claims tells of an Authentication-Results field's body whether it has to go.
-func untrusted(h *mail.Header, claims func(body string) bool, score, others, relay bool) []mail.Edit {
+// untrusted gives the removals.
+func untrusted(h *mail.Header, authservID string, keep []string, score, others, relay bool) []mail.Edit {
 	var edits []mail.Edit
+	claims, ours := claims(authservID, keep), bearing(authservID)
 	for i, f := range h.Fields() {
 		name, body := fieldParts(f)
 		remove := false
 		switch {
-		case name == "authentication-results":
+		case isAuthName(name):
 			remove = claims(body)
 		case slices.Contains(spamFields, name):
 			remove = score
@@ -85,11 +86,30 @@ func untrusted(h *mail.Header, claims func(body string) bool, score, others, rel
 			// could switch off its own filters.
 			remove = others && !relay
 		}
-		if remove {
+		if remove || hidesResults(f, ours) {
 			edits = append(edits, mail.RemoveField{Index: i})
 		}
 	}
 	return edits
+}
+
+// isAuthName reports whether a name that fieldParts gave is the one of our field, also to those who compare without
+// regard to case by Unicode's tables: to them an "s" may be long, and an "i" have a dot too much or none.
+func isAuthName(name string) bool {
+	return foldsToASCII.Replace(name) == lowerASCII(authField)
+}
+
+var foldsToASCII = strings.NewReplacer("\u017f", "s", "\u0130", "i", "\u0131", "i")
+
+// hidesResults reports whether readers that do not unfold find in a field one with results of ours.
+func hidesResults(f mail.Field, ours func(body string) bool) bool {
+	_, rest, _ := strings.Cut(f.Raw, "\n")
+	for line := range strings.Lines(rest) {
+		if name, body := fieldParts(mail.Field{Raw: line}); isAuthName(name) && ours(body) {
+			return true
+		}
+	}
+	return false
 }
 
 // fieldParts gives a field's name in lower case and its body, folded as it came. A line that is no field

@@ -300,3 +300,24 @@ func FuzzAddress(f *testing.F) {
 		}
 	})
 }
+
+func TestWithin(t *testing.T) {
+	for _, c := range []struct {
+		domain, base string
+		want         bool
+	}{
+		{"example.org", "example.org", true},
+		{"a.b.example.org", "example.org", true},
+		{"example.org", "a.example.org", false},
+		{"badexample.org", "example.org", false},
+		{"example.org", "org", true},
+		{"example.org.", "example.org", false},
+		{"example.org", "", false},
+		{"", "example.org", false},
+		{"", "", false},
+	} {
+		if got := Within(c.domain, c.base); got != c.want {
+			t.Errorf("%q within %q: %v", c.domain, c.base, got)
+		}
+	}
+}

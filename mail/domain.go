@@ -39,6 +39,12 @@ func Domain(s string) (string, error) {
 	return s, nil
 }
 
+// Within reports whether domain is base or lies below it; both are in the form of Domain. No domain is within "".
+func Within(domain, base string) bool {
+	above, ok := strings.CutSuffix(domain, base)
+	return ok && base != "" && (above == "" || strings.HasSuffix(above, "."))
+}
+
 // checkName checks a name in lower case US-ASCII.
 func checkName(s string) error {
 	if len(s) > maxDomain {

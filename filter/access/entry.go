@@ -83,11 +83,6 @@ func parsePattern(s string) (pattern, error) {
 	return pattern{domain: d, below: below}, nil
 }
 
-// within reports whether domain is base or lies below it.
-func within(domain, base string) bool {
-	return domain != "" && (domain == base || strings.HasSuffix(domain, "."+base))
-}
-
 // options reads the keys of an entry, each of which may stand once.
 func options(words []string, allowed ...string) (map[string]string, error) {
 	given := map[string]string{}

@@ -134,11 +134,11 @@ func (m *matching) holds(p proof, name pattern) (evidence string, ok bool) {
 	switch {
 	case name.domain == "":
 	case m.content && name.below:
-		ok = d != name.domain && within(d, name.domain)
+		ok = d != name.domain && mail.Within(d, name.domain)
 	case m.content:
 		ok = d == name.domain
 	default:
-		ok = within(d, name.domain)
+		ok = mail.Within(d, name.domain)
 	}
 	if !ok && name.domain != "" {
 		return "", false
@@ -169,7 +169,7 @@ func (m *matching) signed(base string) (string, bool) {
 		if sig.Result != auth.Pass || sig.Testing || sig.Limited || len(sig.Added) > 0 {
 			continue
 		}
-		if within(sig.Domain, base) && related(sig.Domain, m.author) {
+		if mail.Within(sig.Domain, base) && related(sig.Domain, m.author) {
 			return "d=" + sig.Domain + " for " + m.author, true
 		}
 	}
@@ -181,7 +181,7 @@ func (m *matching) signed(base string) (string, bool) {
 func (m *matching) permitted(base string) (string, bool) {
 	r, ok := auth.SPF.From(m.in)
 	from := m.in.Transaction.From.Domain()
-	if !ok || r.Result != auth.Pass || r.Identity != "mailfrom" || r.Domain != from || !within(from, base) {
+	if !ok || r.Result != auth.Pass || r.Identity != "mailfrom" || r.Domain != from || !mail.Within(from, base) {
 		return "", false
 	}
 	if m.content && (m.author == "" || !related(from, m.author)) {
@@ -191,7 +191,7 @@ func (m *matching) permitted(base string) (string, bool) {
 }
 
 // related reports whether two domains are the same, or one lies below the other.
-func related(a, b string) bool { return a != "" && b != "" && (within(a, b) || within(b, a)) }
+func related(a, b string) bool { return mail.Within(a, b) || mail.Within(b, a) }
 
 // certified reports whether the client has shown a certificate. A name counts where the certificate was verified; a
 // fingerprint needs no authority: who finished the handshake has the key.

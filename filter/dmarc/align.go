@@ -171,7 +171,7 @@ func (d *discovery) aligned(ctx context.Context, e *evaluation, mode, id string)
 		e.tree.organization = t.organization
 	}
 	// An Organizational Domain is the domain itself or one above it, so that there is nothing to ask about others.
-	if id != e.tree.organization && !strings.HasSuffix(id, "."+e.tree.organization) {
+	if !mail.Within(id, e.tree.organization) {
 		return false, nil
 	}
 	t, err := d.treeOf(ctx, id)

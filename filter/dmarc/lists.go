@@ -73,7 +73,7 @@ func (all forwarders) match(in *filter.Input) string {
 	}
 	for _, p := range proven {
 		for _, d := range domains {
-			if p, err := mail.Domain(p); err == nil && (p == d || strings.HasSuffix(p, "."+d)) {
+			if p, err := mail.Domain(p); err == nil && mail.Within(p, d) {
 				return d
 			}
 		}

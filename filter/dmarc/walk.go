@@ -3,7 +3,6 @@ package dmarc
 import (
 	"context"
 	"errors"
-	"net"
 	"strings"
 
 	"github.com/postern-mail/postern/filter"
@@ -48,7 +47,7 @@ func (d *discovery) ask(ctx context.Context, domain string) found {
 		return found{} // no such name can be
 	}
 	texts, err := d.dns.LookupTXT(ctx, name)
-	if err != nil && !isNotFound(err) {
+	if err != nil && !dns.NotFound(err) {
 		return found{err: errTemporary}
 	}
 	// RFC 9989 4.10 (2): records of other versions are discarded, and if several remain, all of them.
@@ -64,11 +63,6 @@ func (d *discovery) ask(ctx context.Context, domain string) found {
 		}
 	}
 	return f
-}
-
-func isNotFound(err error) bool {
-	var de *net.DNSError
-	return errors.As(err, &de) && de.IsNotFound
 }
 
 // walk lists the domains that the tree walk of a domain may ask about, longest first. RFC 9989 4.10 (3) to (7): the
@@ -162,7 +156,7 @@ func (d *discovery) exists(ctx context.Context, domain string) (bool, error) {
 			return true, nil
 		case errors.Is(err, dns.ErrNXDomain):
 			return false, nil
-		case !isNotFound(err):
+		case !dns.NotFound(err):
 			unclear = true
 		}
 	}

@@ -62,7 +62,7 @@ func domainOf(addr string) string { return mail.Mailbox{Address: addr}.Domain() 
 
 // related reports whether two domains are the same, or one lies below the other.
 func related(a, b string) bool {
-	return a == b || strings.HasSuffix(a, "."+b) || strings.HasSuffix(b, "."+a)
+	return mail.Within(a, b) || mail.Within(b, a)
 }
 
 // claims lists the domains that the message says it comes from. Where a mailbox has no address that is one, readers

@@ -2,13 +2,12 @@ package heuristics
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -39,7 +38,7 @@ func (c *check) sender(ctx context.Context, in *filter.Input) (filter.Result, er
 	}
 	result := filter.Result{Findings: []filter.Finding{{Symbol: symbol, Strength: 1, Detail: domain}}}
 	if err != nil {
-		result.Findings[0].Detail += ": " + failure(err)
+		result.Findings[0].Detail += ": " + dns.Failure(err)
 	}
 	if c.senderDomain == senderReject && symbol != senderTempError {
 		reply := mail.NewReply(550, 5, 1, 8, "the sender's domain "+domain+" does not exist")
@@ -61,7 +60,7 @@ func (c *check) ask(ctx context.Context, domain string) (string, error) {
 		return nullMX, nil // RFC 7505 3: one record, and it names the root
 	case len(mx) > 0:
 		return "", nil
-	case err != nil && !notFound(err):
+	case err != nil && !dns.NotFound(err):
 		return senderTempError, err
 	}
 	// RFC 5321 5.1: without MX the domain's own address takes its mail.
@@ -69,22 +68,8 @@ func (c *check) ask(ctx context.Context, domain string) (string, error) {
 	switch {
 	case len(addrs) > 0:
 		return "", nil
-	case err == nil, notFound(err):
+	case err == nil, dns.NotFound(err):
 		return senderNXDomain, nil
 	}
 	return senderTempError, err
-}
-
-func notFound(err error) bool {
-	var de *net.DNSError
-	return errors.As(err, &de) && de.IsNotFound
-}
-
-// failure words an error of the DNS without naming the server that was asked.
-func failure(err error) string {
-	var de *net.DNSError
-	if errors.As(err, &de) && de.IsTimeout || errors.Is(err, context.DeadlineExceeded) {
-		return "no answer"
-	}
-	return "server failure"
 }

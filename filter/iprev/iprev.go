@@ -4,9 +4,7 @@ package iprev
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -106,11 +105,11 @@ func (c *check) reverse(ctx context.Context, client netip.Addr) (auth.IPRevResul
 	published, err := c.dns.LookupAddr(ctx, r.Client)
 	switch {
 	case len(published) > 0:
-	case err == nil, notFound(err):
+	case err == nil, dns.NotFound(err):
 		r.Result, r.Reason = auth.PermError, "the address has no name"
 		return r, nameless
 	default:
-		r.Result, r.Reason = auth.TempError, "asked for a name: "+failure(err)
+		r.Result, r.Reason = auth.TempError, "asked for a name: "+dns.Failure(err)
 		return r, tempError
 	}
 	var trouble error
@@ -121,7 +120,7 @@ func (c *check) reverse(ctx context.Context, client netip.Addr) (auth.IPRevResul
 			return r, passed
 		}
 		if err != nil {
-			trouble = fmt.Errorf("asked for %s: %s", name, failure(err))
+			trouble = fmt.Errorf("asked for %s: %s", name, dns.Failure(err))
 		}
 	}
 	if trouble != nil {
@@ -158,7 +157,7 @@ func (c *check) leadsTo(ctx context.Context, name string, client netip.Addr) (bo
 			return true, nil
 		}
 	}
-	if err == nil || notFound(err) {
+	if err == nil || dns.NotFound(err) {
 		return false, nil
 	}
 	return false, err
@@ -200,18 +199,4 @@ func (c *check) helo(ctx context.Context, s *filter.Session, client netip.Addr) 
 func isFull(name string) bool {
 	at := strings.LastIndexByte(name, '.')
 	return at > 0 && strings.Trim(name[at+1:], "0123456789") != ""
-}
-
-func notFound(err error) bool {
-	var de *net.DNSError
-	return errors.As(err, &de) && de.IsNotFound
-}
-
-// failure words an error of the DNS without naming the server that was asked: the text may leave the house.
-func failure(err error) string {
-	var de *net.DNSError
-	if errors.As(err, &de) && de.IsTimeout || errors.Is(err, context.DeadlineExceeded) {
-		return "no answer"
-	}
-	return "server failure"
 }

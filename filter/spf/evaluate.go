@@ -53,23 +53,13 @@ func failed(err error) *outcome {
 	return &outcome{result: auth.TempError, reason: wording(err)}
 }
 
-// wording words the failure of a look-up. It leaves out which server was asked: the text may leave the house.
+// wording words the failure of a look-up.
 func wording(err error) string {
 	var de *net.DNSError
-	what := "could not be asked"
-	switch {
-	case errors.Is(err, dns.ErrBudget):
-		errors.As(err, &de)
-		what = "the check has asked enough"
-	case errors.As(err, &de) && de.IsTimeout, errors.Is(err, context.DeadlineExceeded):
-		what = "no answer"
-	case errors.As(err, &de):
-		what = "server failure"
+	if errors.As(err, &de) && de.Name != "" {
+		return "DNS: " + strings.TrimSuffix(de.Name, ".") + ": " + dns.Failure(err)
 	}
-	if de != nil && de.Name != "" {
-		return "DNS: " + strings.TrimSuffix(de.Name, ".") + ": " + what
-	}
-	return "DNS: " + what
+	return "DNS: " + dns.Failure(err)
 }
 
 // check evaluates a domain, following redirections in a loop. Includes are recursion, which askLimit bounds.

@@ -128,7 +128,7 @@ func TestFailuresAreWorded(t *testing.T) {
 		{"time-out", &net.DNSError{Name: "example.org.", Server: "10.0.0.53:53", IsTimeout: true}, "DNS: example.org: no answer"},
 		{"failure", &net.DNSError{Err: "dial 10.0.0.53", Name: "example.org", IsTemporary: true}, "DNS: example.org: server failure"},
 		{"budget", &net.DNSError{UnwrapErr: dns.ErrBudget, Name: "example.org", IsTemporary: true}, "DNS: example.org: the check has asked enough"},
-		{"not of the DNS", errors.New("10.0.0.53 burns"), "DNS: could not be asked"},
+		{"not of the DNS", errors.New("10.0.0.53 burns"), "DNS: server failure"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if r := evaluateWith(t, fails(c.err), "192.0.2.1"); r.Result != auth.TempError || r.Reason != c.want {

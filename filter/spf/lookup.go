@@ -28,8 +28,7 @@ type exchangers interface {
 
 // found drops the error that says that there is nothing.
 func found[T any](all []T, err error) ([]T, error) {
-	var de *net.DNSError
-	if errors.As(err, &de) && de.IsNotFound {
+	if dns.NotFound(err) {
 		return nil, nil
 	}
 	return all, err

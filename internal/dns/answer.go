@@ -18,13 +18,6 @@ import (
 	"github.com/postern-mail/postern/internal/dns/name"
 )
 
-// What errors wrap that are IsNotFound, and the error of a message that has asked enough.
-var (
-	ErrNXDomain = errors.New("no such name")
-	ErrNoData   = errors.New("no such record")
-	ErrBudget   = errors.New("the message's budget of DNS is used up")
-)
-
 // question is what is asked for: a canonical plain name and a type, in class IN.
 type question struct {
 	name string

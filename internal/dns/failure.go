@@ -1,0 +1,33 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"net"
+)
+
+// What errors wrap that are IsNotFound, and the error of a message that has asked enough.
+var (
+	ErrNXDomain = errors.New("no such name")
+	ErrNoData   = errors.New("no such record")
+	ErrBudget   = errors.New("the message's budget of DNS is used up")
+)
+
+// NotFound reports whether the error of a look-up says that there is no such thing. Any other says nothing about the
+// name.
+func NotFound(err error) bool {
+	var de *net.DNSError
+	return errors.As(err, &de) && de.IsNotFound
+}
+
+// Failure words the error of a look-up for people. It leaves out which server was asked: the text may leave the house.
+func Failure(err error) string {
+	var de *net.DNSError
+	switch {
+	case errors.Is(err, ErrBudget):
+		return "the check has asked enough"
+	case errors.As(err, &de) && de.IsTimeout, errors.Is(err, context.DeadlineExceeded):
+		return "no answer"
+	}
+	return "server failure"
+}

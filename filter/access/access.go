@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -71,7 +72,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	}
 	c := &checker{now: time.Now}
 	names := waivable(env)
-	if err := openAll(&c.allow, cfg.Allow, "allow_entries", cfg.AllowEntries, env.Log, func(name string, r reader) (*allowList, error) {
+	if err := openAll(&c.allow, cfg.Allow, "allow_entries", cfg.AllowEntries, env.Log, func(name string, r io.Reader) (*allowList, error) {
 		return parseAllow(name, r, names)
 	}); err != nil {
 		return filter.Spec{}, nil, err
@@ -110,15 +111,15 @@ func waivable(env filter.Env) []string {
 // listed is a list of either kind.
 type listed interface {
 	size() int
-	expired(now time.Time) []string // places of entries that have expired
+	expired(now time.Time) []string
 }
 
 // openAll opens the files of one kind of list, and reads the entries that stand in the configuration.
-func openAll[T listed](to *[]func() T, files paths, name string, entries []string, log *slog.Logger, parse func(string, reader) (T, error)) error {
+func openAll[T listed](to *[]func() T, files paths, name string, entries []string, log *slog.Logger, parse func(string, io.Reader) (T, error)) error {
 	for _, path := range files {
 		f, err := lines.Open(path, lines.Source[T]{
 			Prefix: "access: ",
-			Parse: func(name string, r reader) (T, error) {
+			Parse: func(name string, r io.Reader) (T, error) {
 				l, err := parse(name, r)
 				if err == nil {
 					warn(log, path, l.expired(time.Now()))

@@ -21,6 +21,8 @@ type entry struct {
 	until time.Time // the moment from which it does not count; zero: it always does
 }
 
+func (e *entry) base() *entry { return e }
+
 func (e *entry) expiredAt(now time.Time) bool { return !e.until.IsZero() && !now.Before(e.until) }
 
 // lastDay is the last day of an entry that ends.

@@ -11,24 +11,42 @@ import (
 	"github.com/postern-mail/postern/internal/lines"
 )
 
-type reader = io.Reader
+// roll has the entries of a list, in their order.
+type roll[E interface{ base() *entry }] struct{ entries []E }
+
+func (r *roll[E]) add(e E, file string, line int, note string) {
+	b := e.base()
+	b.line, b.place, b.note = line, fmt.Sprintf("%s:%d", file, line), note
+	r.entries = append(r.entries, e)
+}
+
+func (r *roll[E]) size() int { return len(r.entries) }
+
+// expired gives the places of entries that have expired.
+func (r *roll[E]) expired(now time.Time) (places []string) {
+	for _, e := range r.entries {
+		if b := e.base(); b.expiredAt(now) {
+			places = append(places, b.place)
+		}
+	}
+	return places
+}
 
 // allowList is what an allow file says, by the domains that its entries name; it is immutable.
 type allowList struct {
-	entries []*allowEntry
-	by      map[string][]*allowEntry // by pattern, as it is written
+	roll[*allowEntry]
+	by map[string][]*allowEntry // by pattern, as it is written
 }
 
 // parseAllow reads an allow list; waivable is what may be waived.
-func parseAllow(name string, r reader, waivable []string) (*allowList, error) {
+func parseAllow(name string, r io.Reader, waivable []string) (*allowList, error) {
 	l := &allowList{by: map[string][]*allowEntry{}}
 	err := lines.Each(name, r, func(n int, text, comment string) error {
 		e, err := parseAllowEntry(text, waivable)
 		if err != nil {
 			return err
 		}
-		e.line, e.place, e.note = n, fmt.Sprintf("%s:%d", name, n), comment
-		l.entries = append(l.entries, e)
+		l.add(e, name, n, comment)
 		for _, p := range e.names {
 			l.by[p.String()] = append(l.by[p.String()], e)
 		}
@@ -40,35 +58,23 @@ func parseAllow(name string, r reader, waivable []string) (*allowList, error) {
 	return l, nil
 }
 
-func (l *allowList) size() int { return len(l.entries) }
-
-func (l *allowList) expired(now time.Time) (places []string) {
-	for _, e := range l.entries {
-		if e.expiredAt(now) {
-			places = append(places, e.place)
-		}
-	}
-	return places
-}
-
 // blockList is what a block file says; it is immutable.
 type blockList struct {
-	entries  []*blockEntry
+	roll[*blockEntry]
 	by       map[string][]*blockEntry // by subject: domain, "*." and domain, mailbox, and names behind heloPrefix
 	networks map[netip.Prefix][]*blockEntry
 	bits     map[bool][]int // the lengths of prefixes that occur, of IPv4 and of IPv6
 }
 
 // parseBlock reads a block list.
-func parseBlock(name string, r reader) (*blockList, error) {
+func parseBlock(name string, r io.Reader) (*blockList, error) {
 	l := &blockList{by: map[string][]*blockEntry{}, networks: map[netip.Prefix][]*blockEntry{}, bits: map[bool][]int{}}
 	err := lines.Each(name, r, func(n int, text, comment string) error {
 		e, err := parseBlockEntry(text)
 		if err != nil {
 			return err
 		}
-		e.line, e.place, e.note = n, fmt.Sprintf("%s:%d", name, n), comment
-		l.entries = append(l.entries, e)
+		l.add(e, name, n, comment)
 		for _, s := range e.subjects {
 			l.by[s] = append(l.by[s], e)
 		}
@@ -84,17 +90,6 @@ func parseBlock(name string, r reader) (*blockList, error) {
 		return nil, err
 	}
 	return l, nil
-}
-
-func (l *blockList) size() int { return len(l.entries) }
-
-func (l *blockList) expired(now time.Time) (places []string) {
-	for _, e := range l.entries {
-		if e.expiredAt(now) {
-			places = append(places, e.place)
-		}
-	}
-	return places
 }
 
 // ofClient gives the entries for an address.

@@ -130,17 +130,7 @@ func (m *matching) prove(e *allowEntry) (w auth.Waiver, evidence string, ok bool
 
 // holds reports whether a proof holds for what the message claims to be, and that this is what name says.
 func (m *matching) holds(p proof, name pattern) (evidence string, ok bool) {
-	d := m.claimed()
-	switch {
-	case name.domain == "":
-	case m.content && name.below:
-		ok = d != name.domain && mail.Within(d, name.domain)
-	case m.content:
-		ok = d == name.domain
-	default:
-		ok = mail.Within(d, name.domain)
-	}
-	if !ok && name.domain != "" {
+	if name.domain != "" && !m.claims(name) {
 		return "", false
 	}
 	switch p.kind {
@@ -155,6 +145,19 @@ func (m *matching) holds(p proof, name pattern) (evidence string, ok bool) {
 		return m.certified(p)
 	}
 	return "", false
+}
+
+// claims reports whether the domain that the message claims to come from is one that a pattern names. Before the content
+// is there it need only lie within the pattern's, for the author may be another one there.
+func (m *matching) claims(name pattern) bool {
+	d := m.claimed()
+	switch {
+	case !m.content:
+		return mail.Within(d, name.domain)
+	case name.below:
+		return d != name.domain && mail.Within(d, name.domain)
+	}
+	return d == name.domain
 }
 
 // signed looks for a signature of a domain within base that is aligned with the author's. It proves nothing where

@@ -66,6 +66,7 @@ type DKIMResult struct {
 	Expires    time.Time // x=; zero for none
 	OverSigned []string  // fields, lower case, that h= names more often than they stand: nobody can add one unseen
 	Limited    bool      // it has an l=: what stands behind the signed octets of the body may be anybody's
+	Unsigned   []string  // fields that readers show or go by, lower case, of which none is signed: each may be anybody's
 	Added      []string  // fields that readers show, lower case, of which more stand than are signed: one may have been added
 }
 

@@ -125,7 +125,7 @@ func describe(k *dkim.Check) auth.DKIMResult {
 	r := auth.DKIMResult{
 		Result: auth.Result(k.Result), Reason: k.Reason,
 		Domain: k.Domain, Selector: k.Selector, Algorithm: k.Algorithm, Identity: k.Identity, Prefix: k.Prefix,
-		Signed: k.Signed, Expires: k.Expires, OverSigned: k.OverSigned, Added: k.Added, Limited: k.Limit != dkim.Whole,
+		Signed: k.Signed, Expires: k.Expires, OverSigned: k.OverSigned, Added: k.Added, Unsigned: k.Unsigned, Limited: k.Limit != dkim.Whole,
 	}
 	if k.Key != nil {
 		r.KeyBits, r.Testing = k.Key.Bits, k.Key.Testing
@@ -177,6 +177,9 @@ func detail(r auth.DKIMResult) string {
 	}
 	if r.Reason != "" {
 		s += ": " + r.Reason
+	}
+	if r.Result == auth.Pass && len(r.Unsigned) > 0 {
+		s += ", not signed: " + strings.Join(r.Unsigned, ", ")
 	}
 	return s
 }

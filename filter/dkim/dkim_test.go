@@ -245,10 +245,13 @@ func TestWhatIsSaidOfASignature(t *testing.T) {
 	_, b, _ := strings.Cut(signed, " b=")
 	want := []auth.DKIMResult{{
 		Result: auth.Pass, Domain: "example.org", Selector: "rsa", Algorithm: "rsa-sha256",
-		Identity: "ann@example.org", Prefix: b[:8], KeyBits: 2048, Signed: fact[0].Signed,
+		Identity: "ann@example.org", Prefix: b[:8], KeyBits: 2048, Signed: fact[0].Signed, Unsigned: []string{"message-id"},
 	}}
 	if diff := cmp.Diff(want, fact, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
+	}
+	if d := got.Findings[0].Detail; d != "d=example.org s=rsa (rsa-sha256, 2048 bits), not signed: message-id" {
+		t.Errorf("detail %q", d)
 	}
 	if d := time.Since(fact[0].Signed); d < -time.Second || d > time.Minute {
 		t.Errorf("signed at %s", fact[0].Signed)

@@ -41,6 +41,8 @@ type Check struct {
 	// Added lists, in lower case, the fields of which some are signed and others, above them, are not: somebody may have
 	// added what a reader is shown.
 	Added []string
+	// Unsigned lists, in lower case, the fields that readers show or go by, of which none is signed: each may be anybody's.
+	Unsigned []string
 }
 
 // NewCheck reads the signature in the field at index i.
@@ -197,11 +199,14 @@ var shown = []string{
 	"mime-version", "content-type", "content-transfer-encoding",
 }
 
-// compare notes which fields were over-signed, and of which more stand in the header than were signed.
+// compare notes which fields were over-signed, of which more stand in the header than were signed, and of which none was.
 func (c *Check) compare(fields *Fields, picked Selection) {
 	c.OverSigned = picked.Missing
 	for _, name := range shown {
-		if n := picked.Count(name); n > 0 && n < len(fields.byName[name]) {
+		switch n, all := picked.Count(name), len(fields.byName[name]); {
+		case n == 0 && all > 0:
+			c.Unsigned = append(c.Unsigned, name)
+		case n < all:
 			c.Added = append(c.Added, name)
 		}
 	}

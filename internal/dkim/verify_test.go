@@ -176,6 +176,9 @@ func TestAddedFields(t *testing.T) {
 	if a := strings.Join(got.Added, " "); a != "from subject" {
 		t.Errorf("added: %s", a)
 	}
+	if u := strings.Join(got.Unsigned, " "); u != "date message-id" {
+		t.Errorf("not signed: %s", u)
+	}
 	if o := strings.Join(got.OverSigned, " "); o != "cc x-b" {
 		t.Errorf("over-signed: %s", o)
 	}

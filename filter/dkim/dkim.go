@@ -159,7 +159,7 @@ func findings(results []auth.DKIMResult) []filter.Finding {
 		// RFC 6376 3.6.1: with t=y a message is not to be treated differently from one that is not signed.
 		find(symbols[r.Result].Name, detail(r), !r.Testing)
 		if r.Result == auth.Pass && len(r.Added) > 0 {
-			find(addedFields, fmt.Sprintf("d=%s signs fewer than there are of: %s", r.Domain, strings.Join(r.Added, ", ")), true)
+			find(addedFields, fmt.Sprintf("d=%s signs fewer than there are of: %s", r.Domain, strings.Join(r.Added, ", ")), !r.Testing)
 		}
 	}
 	return all

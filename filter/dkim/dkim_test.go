@@ -161,6 +161,7 @@ func TestSignatures(t *testing.T) {
 		{"key unknown for now", sign(t, plain, bySelector("broken")), "temperror", "DKIM_TEMPERROR=1", "could not be asked"},
 		{"huge key record", sign(t, plain, bySelector("big")), "permerror", "DKIM_PERMERROR=1", "more than 4096"},
 		{"key in test mode", sign(t, plain, bySelector("test")), "pass", "DKIM_PASS=0", ""},
+		{"key in test mode, second From", "From: eve@example.net\r\n" + sign(t, plain, bySelector("test")), "pass", "DKIM_PASS=0 DKIM_ADDED_FIELDS=0", ""},
 		{"key in test mode, broken", sign(t, plain, bySelector("test")) + "x\r\n", "fail", "DKIM_FAIL=0", "body does not match"},
 		{
 			"key in test mode silences no other", sign(t, signed+"x\r\n", bySelector("test")),

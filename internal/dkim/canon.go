@@ -34,7 +34,7 @@ func ParseCanons(s string) (header, body Canon, err error) {
 }
 
 func parseCanon(s string) (Canon, error) {
-	switch fold(s) { // RFC 6376 1.1: literal strings of ABNF are without regard to case (RFC 5234 2.3)
+	switch fold(s) { // RFC 6376 2: ABNF is that of RFC 5234, whose literal strings are without regard to case (2.3)
 	case "simple":
 		return Simple, nil
 	case "relaxed":

@@ -102,7 +102,7 @@ func (k *Key) read(data []byte) error {
 			return permError(fmt.Sprintf("the RSA key has %d bits, more than %d", k.Bits, maxRSA))
 		}
 	case "ed25519":
-		// RFC 8463 4.1: the 32 octets of the key, without ASN.1.
+		// RFC 8463 4.2: the 32 octets of the key, without ASN.1.
 		if len(data) != ed25519.PublicKeySize {
 			return permError("p= is no Ed25519 key")
 		}
@@ -144,7 +144,7 @@ type Resolver interface {
 // FetchKey asks for the key of a selector and a domain (RFC 6376 3.6.2), both A-labels. The error is an *Error; what is
 // temporary is TempError. The key may be given with the error, if it could be read and is not acceptable.
 //
-// RFC 6376 3.6.2.2: the results are undefined if there are several records. Here the key is the one record
+// RFC 6376 3.6.2.2: the results are undefined if there are several records; 6.1.2 lets a verifier choose. Here the key is the one record
 // that can be read as one: a domain whose wildcard answers every name with its SPF record has done nothing wrong, but
 // which of two keys was meant is not ours to guess.
 func FetchKey(ctx context.Context, r Resolver, selector, domain string) (*Key, error) {

@@ -60,6 +60,9 @@ func newPrivateKey(key any) (*PrivateKey, error) {
 		case k.Bits < 2048:
 			// RFC 8301 3.2: signers should use at least 2048 bits.
 			k.Warning = fmt.Sprintf("the RSA key has %d bits; RFC 8301 3.2 asks for 2048", k.Bits)
+		case k.Bits > 4096:
+			// RFC 8301 3.2: verifiers must be able to take up to 4096 bits, and may take more.
+			k.Warning = fmt.Sprintf("the RSA key has %d bits; RFC 8301 3.2 has verifiers take up to 4096", k.Bits)
 		}
 		return k, nil
 	case ed25519.PrivateKey:

@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	mathrand "math/rand/v2"
 	"net"
 	"strings"
@@ -316,6 +317,16 @@ func weakKey(t *testing.T) *rsa.PrivateKey {
 		t.Fatal(err)
 	}
 	return k
+}
+
+// TestLongKey: RFC 8301 3.2 has no verifier take more than 4096 bits.
+func TestLongKey(t *testing.T) {
+	for bits, warn := range map[uint]bool{2048: false, 4096: false, 4097: true} {
+		k, err := newPrivateKey(&rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), bits-1), E: 65537}})
+		if err != nil || (k.Warning != "") != warn {
+			t.Errorf("%d bits: %+v, %v", bits, k, err)
+		}
+	}
 }
 
 func TestLoadPrivateKey(t *testing.T) {

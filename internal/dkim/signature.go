@@ -50,8 +50,9 @@ type Signature struct {
 	Expires   time.Time // x=; zero for none
 	BodyHash  []byte    // bh=
 	Value     []byte    // b=
-	Prefix    string    // the first octets of b= (RFC 6008 3: eight, or all)
+	Prefix    string    // the first octets of b=, as many as Checks takes to tell signatures apart (RFC 6008 4)
 
+	start          string // the first maxPrefix octets of b=
 	identityDomain string // of i=, A-labels; "" where there is none
 }
 
@@ -102,8 +103,18 @@ func (s *Signature) describe() {
 		s.Identity = clip(s.Tags.Compact("i"))
 	}
 	b := s.Tags.Compact("b")
-	s.Prefix = strings.ToValidUTF8(b[:min(len(b), 8)], "")
+	s.start = b[:min(len(b), maxPrefix)]
+	s.lengthen(minPrefix)
 }
+
+// lengthen makes the Prefix of n octets, or all that there are.
+func (s *Signature) lengthen(n int) {
+	s.Prefix = strings.ToValidUTF8(s.start[:min(len(s.start), n)], "")
+}
+
+// How many octets of b= a signature is told by: RFC 6008 4 has eight at least, and more where others begin alike; what is
+// still alike after forty was made to be.
+const minPrefix, maxPrefix = 8, 40
 
 // normal gives a domain as A-labels in lower case, if it is one.
 func normal(s string) string {
@@ -216,13 +227,17 @@ func (s *Signature) readHashes() (err error) {
 		return permError("b= is no base64")
 	}
 	if s.Kind == ARCSeal {
-		s.Header = Relaxed // RFC 8617 4.1.3: there is no c=; 5.1.1: relaxed
+		s.Header = Relaxed // RFC 8617 4.1.3: there is no c=, and only relaxed is used
 		return nil
 	}
 	if s.BodyHash, ok = decodeBase64(s.Tags.Compact("bh")); !ok {
 		return permError("bh= is no base64")
 	}
-	c, _ := s.Tags.Get("c")
+	c, has := s.Tags.Get("c")
+	if has && c == "" {
+		// RFC 6376 3.2: an empty value is not the default, which an omitted tag has.
+		return permError("c= is empty")
+	}
 	if s.Header, s.Body, err = ParseCanons(c); err != nil {
 		return err
 	}
@@ -250,7 +265,7 @@ func (s *Signature) readNames() error {
 	s.Names = splitList(fold(h))
 	from := s.Kind == ARCMessage
 	if from {
-		// RFC 8617 5.2 asks for nothing to be covered, and chains with an empty name, or none, are taken by others.
+		// RFC 6376 5.4 would have From here too; chains with an empty name, or none, are taken by others.
 		s.Names = slices.DeleteFunc(s.Names, func(name string) bool { return name == "" })
 	}
 	for _, name := range s.Names {
@@ -266,7 +281,7 @@ func (s *Signature) readNames() error {
 	return nil
 }
 
-// isFieldName tells a field-name (RFC 5322 3.6.8) that can stand in h= (RFC 6376 2.10: no ";").
+// isFieldName tells a field-name (RFC 5322 3.6.8) that can stand in h= (RFC 6376 3.2: no ";").
 func isFieldName(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] >= 0x7f {

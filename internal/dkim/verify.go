@@ -75,7 +75,29 @@ func Checks(fields *Fields, limit int) []*Check {
 	for _, i := range at {
 		all = append(all, NewCheck(fields, i, Message))
 	}
+	tellApart(all)
 	return all
+}
+
+// tellApart lengthens the Prefix of signatures that begin alike until they differ (RFC 6008 4: it must be long enough to
+// be unique among the results).
+func tellApart(all []*Check) {
+	alike := map[string][]*Check{}
+	for _, c := range all {
+		alike[c.Prefix] = append(alike[c.Prefix], c)
+	}
+	for _, group := range alike {
+		for n := minPrefix + 1; len(group) > 1 && n <= maxPrefix; n++ {
+			seen := map[string]bool{}
+			for _, c := range group {
+				c.lengthen(n)
+				seen[c.Prefix] = true
+			}
+			if len(seen) == len(group) {
+				break
+			}
+		}
+	}
 }
 
 // Verify judges all DKIM signatures of a message, top to bottom. The error means that the body could not be read or

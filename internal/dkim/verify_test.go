@@ -139,6 +139,7 @@ func TestVerify(t *testing.T) {
 		"l= of too many digits":        {crafted(t, plain, "l="+strings.Repeat("0", 77)+";"), PermError, "l="},
 		"l= below nothing":             {crafted(t, plain, "l=-1;"), PermError, "l="},
 		"c= unknown":                   {crafted(t, plain, "c=nofws;"), PermError, "canonicalisation"},
+		"c= empty":                     {crafted(t, plain, "c=;"), PermError, "c="},
 		"c= of the header":             {crafted(t, plain, "c=relaxed;"), Pass, ""},
 		"b= that is none":              {strings.Replace(good, " b=", " b=!", 1), PermError, "b="},
 		"blank before the colon":       {strings.Replace(crafted(t, plain, "c=relaxed/simple;"), "DKIM-Signature:", "dkim-signature \t:", 1), Pass, ""},
@@ -215,6 +216,31 @@ func TestMostAreNotVerified(t *testing.T) {
 	// What can't be read costs nothing, and takes no place away.
 	if w := strings.Join(words, " "); w != "permerror"+strings.Repeat(" pass", MaxVerified)+strings.Repeat(" policy", 3) {
 		t.Errorf("got %s", w)
+	}
+}
+
+// TestPrefix: signatures that begin alike are told by more than eight characters of b=, all of one that is shorter.
+func TestPrefix(t *testing.T) {
+	long := strings.Repeat("x", 60)
+	for given, want := range map[string]string{
+		"short abcdefghijkl": "short abcdefgh",
+		"abcdefghijk1 abcdefghijk2x abcdefghijk3 bbcdefghij": "abcdefghijk1 abcdefghijk2 abcdefghijk3 bbcdefgh",
+		"abcdefgh abcdefghi":        "abcdefgh abcdefghi",
+		long + "1 " + long + "2":    long[:40] + " " + long[:40],
+		"abcdefghij abcdefghij abc": "abcdefghij abcdefghij abc",
+	} {
+		header := ""
+		for b := range strings.FieldsSeq(given) {
+			header += "DKIM-Signature: v=1; b=" + b[:2] + "\r\n\t" + b[2:] + "\r\n"
+		}
+		fields, _ := split(t, header+"\r\n")
+		var got []string
+		for _, c := range Checks(fields, 0) {
+			got = append(got, c.Prefix)
+		}
+		if g := strings.Join(got, " "); g != want {
+			t.Errorf("%s: got %s, want %s", given, g, want)
+		}
 	}
 }
 

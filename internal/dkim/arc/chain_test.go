@@ -177,6 +177,12 @@ func TestSealedForm(t *testing.T) {
 			}
 		}
 	}
+	for _, f := range set {
+		// RFC 8617 4.1.1, 4.1.2, 4.1.3: the instance comes first.
+		if !strings.HasPrefix(f.Body, "i=2;") {
+			t.Errorf("%s: %s", f.Name, f.Body)
+		}
+	}
 	tags, err := dkim.ParseTags(set[1].Body)
 	if err != nil {
 		t.Fatal(err)

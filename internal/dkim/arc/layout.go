@@ -7,16 +7,20 @@ import (
 
 type tag struct{ name, value string }
 
-// layout is a list of tags in lines, in the order of their names: any order is right (RFC 6376 3.2). What stands in a
-// line does not depend on the value of b=, so that a field folds alike before and after it is signed.
+// layout is a list of tags in lines. RFC 8617 4.1.2 and 4.1.3: the instance comes first; any order of the others is
+// right (RFC 6376 3.2). What stands in a line does not depend on the value of b=, so that a field folds alike before and
+// after it is signed.
 type layout [][]tag
 
-// text gives the list with a value for b=, folded or in one line.
+// byName gives the same tags in one line, in the order of their names.
+func (l layout) byName() layout {
+	all := slices.Concat(l...)
+	slices.SortFunc(all, func(a, b tag) int { return strings.Compare(a.name, b.name) })
+	return layout{all}
+}
+
+// text gives the list with a value for b=, and folds values that are too long for a line or leaves them whole.
 func (l layout) text(b string, fold bool) string {
-	newLine := "; "
-	if fold {
-		newLine = ";\r\n "
-	}
 	var out strings.Builder
 	for i, line := range l {
 		for j, t := range line {
@@ -30,7 +34,7 @@ func (l layout) text(b string, fold bool) string {
 			case j > 0:
 				out.WriteString("; ")
 			case i > 0:
-				out.WriteString(newLine)
+				out.WriteString(";\r\n ")
 			}
 			out.WriteString(t.name + "=" + t.value)
 		}

@@ -40,7 +40,7 @@ type Sealer struct {
 	// Now is the clock of t=; nil is time.Now.
 	Now func() time.Time
 
-	unfolded bool // as the test suite has it
+	asSuite bool // tags in one line, by name: as the test suite has them
 }
 
 // Want asks for the body hash that the Sealer needs.
@@ -101,10 +101,10 @@ func (s *Sealer) Seal(fields *dkim.Fields, bodies *dkim.Bodies, came Status, aut
 	write(h, raw(results))
 	write(h, raw(message))
 	seal, err := s.finish(h, fieldSeal, layout{
-		{{"a", algorithm}},
-		{{"b", ""}},
+		{{"i", n.instance}, {"a", algorithm}},
 		{{"cv", string(cv)}, {"d", s.Domain}},
-		{{"i", n.instance}, {"s", s.Selector}, {"t", n.time}},
+		{{"s", s.Selector}, {"t", n.time}},
+		{{"b", ""}},
 	})
 	if err != nil {
 		return nil, err
@@ -128,12 +128,12 @@ func (n *newSet) signature(fields *dkim.Fields, body dkim.BodySum) (mail.AddFiel
 	h := sha256.New()
 	fields.WriteFields(h, fields.Pick(lower, -1).Picked, dkim.Relaxed)
 	return n.finish(h, fieldSignature, layout{
-		{{"a", n.algorithm}},
-		{{"b", ""}},
-		{{"bh", base64.StdEncoding.EncodeToString(body.Sum[:])}, {"c", "relaxed/relaxed"}},
-		{{"d", n.Domain}},
+		{{"i", n.instance}, {"a", n.algorithm}},
+		{{"c", "relaxed/relaxed"}, {"d", n.Domain}},
+		{{"s", n.Selector}, {"t", n.time}},
 		{{"h", strings.Join(lower, ":")}},
-		{{"i", n.instance}, {"s", n.Selector}, {"t", n.time}},
+		{{"bh", base64.StdEncoding.EncodeToString(body.Sum[:])}},
+		{{"b", ""}},
 	})
 }
 
@@ -175,7 +175,10 @@ func algorithmOf(key crypto.Signer) (string, error) {
 
 // finish makes a signature field. h has all that is signed but the field itself.
 func (s *Sealer) finish(h hash.Hash, name string, tags layout) (mail.AddField, error) {
-	unsigned := raw(mail.AddField{Name: name, Body: tags.text("", !s.unfolded)})
+	if s.asSuite {
+		tags = tags.byName()
+	}
+	unsigned := raw(mail.AddField{Name: name, Body: tags.text("", !s.asSuite)})
 	// RFC 6376 3.7: the field itself comes last, with an empty b= and without the CRLF at its end.
 	h.Write(bytes.TrimSuffix(dkim.AppendField(nil, unsigned, dkim.Relaxed), []byte("\r\n")))
 	var o crypto.SignerOpts = crypto.SHA256
@@ -186,5 +189,5 @@ func (s *Sealer) finish(h hash.Hash, name string, tags layout) (mail.AddField, e
 	if err != nil {
 		return mail.AddField{}, fmt.Errorf("arc: seal: %w", err)
 	}
-	return mail.AddField{Name: name, Body: tags.text(base64.StdEncoding.EncodeToString(signature), !s.unfolded)}, nil
+	return mail.AddField{Name: name, Body: tags.text(base64.StdEncoding.EncodeToString(signature), !s.asSuite)}, nil
 }

@@ -58,7 +58,7 @@ func TestSigningSuite(t *testing.T) {
 				t.Errorf("%s: the chain gives %s (%s), and %s is stamped", c.name, chain.Status, chain.Reason, came)
 			}
 			sealer := &Sealer{
-				Domain: s.Domain, Selector: s.Selector, Key: key, unfolded: true,
+				Domain: s.Domain, Selector: s.Selector, Key: key, asSuite: true,
 				Names: strings.Split(c.Headers, ":"),
 				Now:   func() time.Time { return time.Unix(c.Time, 0) },
 			}

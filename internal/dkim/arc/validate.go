@@ -106,8 +106,9 @@ func (v *validation) signatures(ctx context.Context, a, b int) ([]*dkim.Check, e
 		c := dkim.NewCheck(v.m.Fields, v.chain.Sets[i].signatureAt, dkim.ARCMessage)
 		for _, name := range c.Names {
 			if name == "arc-seal" && c.Result == "" {
-				// RFC 8617 4.1.2: ARC-Seal must not be in the list of fields that the signature covers: a seal covers
-				// the signature.
+				// RFC 8617 4.1.2: none of ARC's fields may be in the list of those that the signature covers. This one
+				// makes it fail, as it can't have been there: a seal covers the signature. The two others are let pass, as
+				// everybody does.
 				c.Result, c.Reason = dkim.PermError, "h= names ARC-Seal"
 			}
 		}
@@ -203,7 +204,7 @@ func sealed(all []Set) [][]byte {
 	return digests
 }
 
-// write hashes a field in the relaxed form, the only one that a seal has (RFC 8617 5.1.1).
+// write hashes a field in the relaxed form, the only one that a seal has (RFC 8617 4.1.3).
 func write(h hash.Hash, raw string) { h.Write(dkim.AppendField(nil, raw, dkim.Relaxed)) }
 
 // sealDigest gives the digest for a seal where h has all that is before it; h is left as it is.

@@ -40,6 +40,7 @@ func TestDemo(t *testing.T) {
 		"mail for somebody else's domain":        "554 5.7.1",
 		"a second message smuggled":              "250 2.0.0",
 		"a complaint to postmaster":              "250 2.0.0",
+		"an author whose domain asks":            "dmarc: DMARC_FAIL_REJECT",
 	} {
 		found := false
 		for line := range strings.Lines(out.String()) {

@@ -219,7 +219,7 @@ func (a Address) Mailbox() string {
 	if a.IsZero() {
 		return ""
 	}
-	return lowerASCII(a.Unquoted()) + "@" + a.domain
+	return LowerASCII(a.Unquoted()) + "@" + a.domain
 }
 
 // IsASCII reports whether a can be sent without SMTPUTF8 (RFC 6531).

@@ -60,7 +60,7 @@ func (p *Part) plainText() bool {
 	}
 	for _, f := range p.Header.fields {
 		broken := f.Name == "" || strings.HasSuffix(strings.SplitN(f.Raw, ":", 2)[0], " ") || strings.HasSuffix(strings.SplitN(f.Raw, ":", 2)[0], "\t") || hasBlankFold(f.Raw)
-		if broken && strings.Contains(lowerASCII(f.Raw), "content") {
+		if broken && strings.Contains(LowerASCII(f.Raw), "content") {
 			return false
 		}
 	}

@@ -142,7 +142,7 @@ func decodeCharset(name, octets string) string { return charsetOf(name).decode(o
 func (p *Part) Charsets() (names []string, all bool) {
 	all = true
 	add := func(s string) {
-		s = lowerASCII(strings.Trim(text(s), " \t\r\n\"'<>"))
+		s = LowerASCII(strings.Trim(text(s), " \t\r\n\"'<>"))
 		for _, n := range names {
 			if n == s {
 				return
@@ -214,7 +214,7 @@ func (a *attribute) joinedReadings(add func(string)) {
 
 // charsetOf finds a charset by its name, in any of the spellings that readers take for it.
 func charsetOf(name string) charset {
-	name = lowerASCII(strings.Trim(name, " \t\r\n"))
+	name = LowerASCII(strings.Trim(name, " \t\r\n"))
 	switch name {
 	case "", "utf-8", "utf8", "us-ascii", "ascii":
 		return charset{known: true}

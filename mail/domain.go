@@ -32,7 +32,7 @@ func Domain(s string) (string, error) {
 		}
 		s = a
 	}
-	s = lowerASCII(strings.TrimSuffix(s, "."))
+	s = LowerASCII(strings.TrimSuffix(s, "."))
 	if err := checkName(s); err != nil {
 		return "", err
 	}

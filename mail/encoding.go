@@ -14,7 +14,7 @@ func (p *Part) readEncoding(f Field) {
 	readings := []string{token}
 	if v.bad || len(v.params) > 0 || token != v.token || strings.ContainsAny(body, ";(,:") || strings.ContainsFunc(body, foreign) {
 		for _, e := range transferEncodings {
-			if strings.Contains(strings.ReplaceAll(lowerASCII(body), "-", ""), strings.ReplaceAll(e, "-", "")) {
+			if strings.Contains(strings.ReplaceAll(LowerASCII(body), "-", ""), strings.ReplaceAll(e, "-", "")) {
 				readings = append(readings, e)
 			}
 		}

@@ -60,8 +60,9 @@ func lower(c byte) byte {
 	return c
 }
 
-// lowerASCII puts ASCII letters in lower case and leaves every other octet.
-func lowerASCII(s string) string {
+// LowerASCII puts ASCII letters in lower case and leaves every other octet: Unicode's folding would make a k of the Kelvin
+// sign, and a field of another name one of ours.
+func LowerASCII(s string) string {
 	for i := 0; i < len(s); i++ {
 		if s[i] != lower(s[i]) {
 			b := []byte(s)

@@ -91,7 +91,7 @@ func (p *Part) findOtherNames() {
 			}
 			add(s[strings.LastIndexByte(s, '/')+1:])
 		case f.Is("Content-Description"):
-			if s := DecodeWords(f.Body()); !strings.ContainsAny(s, "@ ") && !strings.HasSuffix(lowerASCII(s), ".com") {
+			if s := DecodeWords(f.Body()); !strings.ContainsAny(s, "@ ") && !strings.HasSuffix(LowerASCII(s), ".com") {
 				add(s)
 			}
 		}
@@ -134,7 +134,7 @@ func foldInQuotes(raw string) bool {
 
 // addNamesLike adds what those find who search a field for "name=" or "file=" wherever it stands.
 func (p *Part) addNamesLike(body string) {
-	lower := lowerASCII(body)
+	lower := LowerASCII(body)
 	for at := 0; len(p.OtherNames) < maxNames; {
 		i := strings.Index(lower[at:], "e=")
 		if i < 0 {

@@ -190,7 +190,7 @@ func (p *Part) contentType(f Field, v *structured) {
 
 // containerLike gives the type of container that a lenient reader may see in a broken Content-Type, "" for none.
 func containerLike(s string) string {
-	s = lowerASCII(s)
+	s = LowerASCII(s)
 	letters := strings.Map(func(r rune) rune {
 		if 'a' <= r && r <= 'z' || '0' <= r && r <= '9' {
 			return r

@@ -130,7 +130,7 @@ func (sc *valueScanner) mediaToken() string {
 	sc.skip()
 	if !strings.HasSuffix(t, "/") && (sc.done() || sc.s[sc.i] != '/') {
 		sc.i = mark
-		return lowerASCII(t)
+		return LowerASCII(t)
 	}
 	sc.bad = true
 	if !strings.HasSuffix(t, "/") {
@@ -138,7 +138,7 @@ func (sc *valueScanner) mediaToken() string {
 		t += "/"
 		sc.skip()
 	}
-	return lowerASCII(t + sc.upTo(" \t\r\n;("))
+	return LowerASCII(t + sc.upTo(" \t\r\n;("))
 }
 
 // upTo reads up to one of the octets of stop, or the end.
@@ -156,7 +156,7 @@ func (sc *valueScanner) upTo(stop string) string {
 
 // param reads one parameter; ok is false where there was none, with at least one octet consumed.
 func (sc *valueScanner) param() (p param, ok bool) {
-	p.name = lowerASCII(sc.upTo(" \t\r\n;=\"("))
+	p.name = LowerASCII(sc.upTo(" \t\r\n;=\"("))
 	if !sc.comments {
 		p.name = strings.TrimLeft(p.name, "(") // found by readers who search for the name
 	}

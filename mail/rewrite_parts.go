@@ -200,7 +200,7 @@ func guard(p *Part, e *ReplacePart) (*ReplacePart, error) {
 	for _, f := range e.Header {
 		if !equalFold(f.Name, "Content-Transfer-Encoding") {
 			g.Header = append(g.Header, f)
-		} else if !identity(lowerASCII(trimLine(f.Body))) {
+		} else if !identity(LowerASCII(trimLine(f.Body))) {
 			return nil, fmt.Errorf("part %s: a line of the new body is a delimiter line", p.Path)
 		}
 	}

@@ -175,7 +175,7 @@ func (ws *wordScanner) word(start int) (encodedWord, int) {
 		return encodedWord{}, 0
 	}
 	charset, _, _ = strings.Cut(charset, "*") // RFC 2231 5: the language
-	return encodedWord{charset: lowerASCII(charset), base64: letter == 'b', payload: ws.s[from:end]}, end + 2 - start
+	return encodedWord{charset: LowerASCII(charset), base64: letter == 'b', payload: ws.s[from:end]}, end + 2 - start
 }
 
 // decodeWordB decodes base64 and leaves out what is none.

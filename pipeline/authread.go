@@ -100,7 +100,7 @@ func normalID(s string) string {
 	if d, err := mail.Domain(s); err == nil && d != "" {
 		return d
 	}
-	return lowerASCII(s)
+	return mail.LowerASCII(s)
 }
 
 // inName reports whether an octet may stand in a label: of U-labels all octets are beyond ASCII.
@@ -120,7 +120,7 @@ func mentions(region, id string) bool {
 		case name == "":
 			i++
 		case ascii:
-			if lowerASCII(name) == id {
+			if mail.LowerASCII(name) == id {
 				return true
 			}
 		case dots && !strings.ContainsAny(name, ".\u3002\uff0e\uff61"): // RFC 5895 2.3: what stands for a dot

@@ -56,7 +56,7 @@ func mailboxValue(s string, internationalized bool) string {
 	}
 	whole := local + "@" + domain
 	switch {
-	case len(whole) > maxValue, strings.Contains(lowerASCII(local), "=pass"):
+	case len(whole) > maxValue, strings.Contains(mail.LowerASCII(local), "=pass"):
 		return domain
 	case local == "", isDotString(local, internationalized):
 		return whole

@@ -96,7 +96,7 @@ func untrusted(h *mail.Header, authservID string, keep []string, score, others, 
 // isAuthName reports whether a name that fieldParts gave is the one of our field, also to those who compare without
 // regard to case by Unicode's tables: to them an "s" may be long, and an "i" have a dot too much or none.
 func isAuthName(name string) bool {
-	return foldsToASCII.Replace(name) == lowerASCII(authField)
+	return foldsToASCII.Replace(name) == mail.LowerASCII(authField)
 }
 
 var foldsToASCII = strings.NewReplacer("\u017f", "s", "\u0130", "i", "\u0131", "i")
@@ -120,7 +120,7 @@ func fieldParts(f mail.Field) (name, body string) {
 	if !ok {
 		return "", ""
 	}
-	return lowerASCII(strings.Map(visible, name)), body
+	return mail.LowerASCII(strings.Map(visible, name)), body
 }
 
 // visible drops what does not show: blanks, controls, and characters that only shape others.
@@ -129,17 +129,6 @@ func visible(r rune) rune {
 		return -1
 	}
 	return r
-}
-
-// lowerASCII puts ASCII letters in lower case: Unicode's folding would make a k of the Kelvin sign, and
-// a field of another name ours.
-func lowerASCII(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, s)
 }
 
 // spamFields are the fields that mail clients and stores sort by.

@@ -124,7 +124,7 @@ func (n *newSet) signature(fields *dkim.Fields, body dkim.BodySum) (mail.AddFiel
 	if names == nil {
 		names = SignedNames(fields)
 	}
-	lower := strings.Split(lowerASCII(strings.Join(names, ":")), ":")
+	lower := strings.Split(mail.LowerASCII(strings.Join(names, ":")), ":")
 	h := sha256.New()
 	fields.WriteFields(h, fields.Pick(lower, -1).Picked, dkim.Relaxed)
 	return n.finish(h, fieldSignature, layout{

@@ -53,7 +53,7 @@ func (s *Set) Covers(name string) bool {
 	}
 	h, _ := s.signature.Get("h")
 	for n := range strings.SplitSeq(h, ":") {
-		if lowerASCII(strings.Trim(n, " \t\r\n")) == name {
+		if mail.LowerASCII(strings.Trim(n, " \t\r\n")) == name {
 			return true
 		}
 	}
@@ -204,19 +204,10 @@ func named(domain string) string {
 	return domain
 }
 
-func lowerASCII(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, s)
-}
-
 // Present reports whether a header has any field of ARC.
 func Present(fields *dkim.Fields) bool {
 	for _, name := range []string{fieldAuthResults, fieldSignature, fieldSeal} {
-		if len(fields.Named(lowerASCII(name))) > 0 {
+		if len(fields.Named(mail.LowerASCII(name))) > 0 {
 			return true
 		}
 	}

@@ -69,6 +69,7 @@ type evaluation struct {
 	spf, dkim   bool // aligned
 	reason      string
 	awaited     bool // SPF or a signature may pass yet: TempError is not that of the record
+	local       bool // nobody was asked for a policy, and quarantine stands in for it
 }
 
 // evaluate runs the mechanism for one domain (RFC 9989 5.3). The domain's own record of handling is left to others.

@@ -214,6 +214,11 @@ func TestCheck(t *testing.T) {
 		{"two fields", "From: a@x.example\nFrom: a@reject.example", "dkim=pass x.example", "", "permerror p=reject quarantine/reject MULTIPLE_FROM FAIL_REJECT local_policy"},
 		{"two fields, both aligned", "From: a@reject.example\nFrom: b@reject.example", "dkim=pass reject.example", "", "permerror continue MULTIPLE_FROM"},
 		{"two domains", "From: a@none.example, b@quarantine.example", "dkim=pass none.example", "", "permerror p=quarantine tag/quarantine MULTIPLE_DOMAINS FAIL_QUARANTINE local_policy"},
+		{"more than are looked at", "From: a@n1.example, a@n2.example, a@n3.example, a@n4.example, b@reject.example", "", "", "permerror tag/quarantine MULTIPLE_DOMAINS FAIL_QUARANTINE local_policy"},
+		{"more than are looked at, one of them strict", "From: a@n1.example, a@reject.example, a@n3.example, a@n4.example, b@n5.example", "", "", "permerror p=reject quarantine/reject MULTIPLE_DOMAINS FAIL_REJECT local_policy"},
+		{"more fields than are read", "From: b@reject.example" + strings.Repeat("\r\nFrom: a@none.example", 10), "dkim=pass none.example", "", "permerror p=reject quarantine/reject MULTIPLE_FROM FAIL_REJECT local_policy"},
+		{"more fields than are read, the last", strings.Repeat("From: a@none.example\r\n", 10) + "From: b@reject.example", "dkim=pass none.example", "", "permerror tag/quarantine MULTIPLE_FROM FAIL_QUARANTINE local_policy"},
+		{"more empty fields than are read", strings.Repeat("From:\r\n", 10) + "From: b@reject.example", "", "", "permerror tag/quarantine MULTIPLE_FROM FAIL_QUARANTINE local_policy"},
 		{"the strictest", "From: a@quarantine.example, b@reject.example, c@none.example", "", "", "permerror p=reject quarantine/reject MULTIPLE_DOMAINS FAIL_REJECT local_policy"},
 		{"malformed", "From: <a@reject.example>b@x.example", "dkim=pass reject.example dkim=pass x.example", "", "permerror continue MALFORMED_FROM"},
 		{"malformed, forged", "From: <a@x.example>b@reject.example", "dkim=pass x.example", "", "permerror p=reject quarantine/reject MALFORMED_FROM FAIL_REJECT local_policy"},
@@ -336,6 +341,30 @@ func TestSlowDNS(t *testing.T) {
 		}
 		if s := summary(t, spec, got); s != "temperror continue TEMPERROR" || time.Since(began) != budget {
 			t.Errorf("%s after %s", s, time.Since(began))
+		}
+	})
+}
+
+// slowNames answers nothing about the domains below slow.example.
+type slowNames struct{ *fakeDNS }
+
+func (s slowNames) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	if strings.HasSuffix(name, ".slow.example") {
+		return slowDNS{}.LookupTXT(ctx, name)
+	}
+	return s.fakeDNS.LookupTXT(ctx, name)
+}
+
+// Domains of the forger's own that are slow don't keep the one that is forged from being evaluated.
+func TestSlowDomainsInFront(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spec, f := build(t, slowNames{newDNS(zones...)}, "")
+		got, err := f.Check(t.Context(), input(t, "From: a@a.slow.example, a@b.slow.example, a@c.slow.example, b@reject.example\n\n", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, want := summary(t, spec, got), "permerror p=reject quarantine/reject MULTIPLE_DOMAINS FAIL_REJECT local_policy"; s != want {
+			t.Errorf("\n got %s\nwant %s", s, want)
 		}
 	})
 }

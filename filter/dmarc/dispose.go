@@ -32,6 +32,8 @@ func (c *check) requested(e evaluation) requested {
 		policy = none
 	}
 	switch word := c.options.override(e.domain); {
+	case e.local:
+		return requested{effective: quarantine, override: byLocalPolicy}
 	case word == ignore:
 		return requested{effective: none, override: byLocalPolicy, ignored: true}
 	case word != "" && string(word) != policy:
@@ -61,7 +63,7 @@ func (c *check) conclude(in *filter.Input, e evaluation, authors *mail.Authors) 
 	}
 	req := c.requested(e)
 	fact.Override = req.override
-	failed := e.result == auth.Fail || authors != nil && e.domain != ""
+	failed := e.result == auth.Fail || authors != nil && (e.domain != "" || e.local)
 	symbol, detail := symbolOf(e, authors), e.reason
 	switch {
 	case req.ignored:

@@ -126,7 +126,8 @@ const maxAuthors = 4
 
 // unclear deals with messages that have no one author's domain. RFC 9989 5.3.1: validation is not possible, so that none
 // of them ever passes. 11.5: lest this be a way around DMARC, each domain that a reader may find is evaluated, and the
-// strictest policy of those that fail is applied.
+// strictest policy of those that fail is applied. Whoever forges chooses which domains lie behind
+// the bound: quarantine stands in for what they may ask for. No domain can use up the time of another.
 func (c *check) unclear(ctx context.Context, in *filter.Input, d *discovery, a mail.Authors) filter.Result {
 	worst := evaluation{result: auth.PermError, reason: "no one author's domain: " + string(a.Flaw)}
 	if a.Flaw == mail.NoFrom || a.Flaw == mail.NoAuthorDomain {
@@ -134,11 +135,10 @@ func (c *check) unclear(ctx context.Context, in *filter.Input, d *discovery, a m
 	}
 	ids := identify(in)
 	rank, base := 0, worst.reason
-	for i, domain := range a.Domains {
-		if i == maxAuthors {
-			break // it is incomplete, which 11.5 foresees
-		}
-		e := d.evaluate(ctx, domain, ids, c.isLocal(domain))
+	for _, domain := range a.Domains[:min(len(a.Domains), maxAuthors)] {
+		own, cancel := context.WithTimeout(ctx, budget/maxAuthors)
+		e := d.evaluate(own, domain, ids, c.isLocal(domain))
+		cancel()
 		if e.result != auth.Fail {
 			continue
 		}
@@ -147,6 +147,10 @@ func (c *check) unclear(ctx context.Context, in *filter.Input, d *discovery, a m
 			worst.domain, worst.tree, worst.policy, worst.tag = e.domain, e.tree, e.policy, e.tag
 			worst.reason = base + ", and " + e.reason
 		}
+	}
+	if rank == 0 && (a.More || len(a.Domains) > maxAuthors) {
+		worst.local = true
+		worst.reason = base + ", with more domains than are looked at"
 	}
 	return c.conclude(in, worst, &a)
 }

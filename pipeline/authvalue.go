@@ -46,8 +46,7 @@ func hostValue(s string) string {
 
 // mailboxValue gives a mailbox whose local part is of plain words, and the domain alone where it is a quoted string,
 // holds what a careless reader takes for a result that passes, or has octets that the message's header has no place for:
-// RFC 8601 2.2 has the local part of an internationalized message as RFC 6531 has it. RFC 8601 2.2 leaves it to us what
-// of a message we reveal; its 2.7.2 would have the domain alone for SPF.
+// RFC 8601 2.2 has the local part of an internationalized message as RFC 6531 has it, and leaves it to us what we reveal.
 func mailboxValue(s string, internationalized bool) string {
 	at := strings.LastIndexByte(s, '@')
 	local, domain := s[:max(at, 0)], hostValue(s[at+1:])

@@ -58,7 +58,7 @@ type DKIMResult struct {
 	Selector   string    // s=
 	Algorithm  string    // a=
 	Identity   string    // i=, as signed
-	Prefix     string    // the first octets of b= (RFC 6008: eight, or all)
+	Prefix     string    // the first octets of b= (RFC 6008 4: eight, or as many more as tell it from others)
 	Reason     string    // why, for people; empty for a pass
 	KeyBits    int       // of the RSA modulus, 256 for Ed25519; 0 where the key is not known
 	Testing    bool      // the key says t=y: the domain tests DKIM

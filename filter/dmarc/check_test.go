@@ -219,6 +219,7 @@ func TestCheck(t *testing.T) {
 		{"more fields than are read", "From: b@reject.example" + strings.Repeat("\r\nFrom: a@none.example", 10), "dkim=pass none.example", "", "permerror p=reject quarantine/reject MULTIPLE_FROM FAIL_REJECT local_policy"},
 		{"more fields than are read, the last", strings.Repeat("From: a@none.example\r\n", 10) + "From: b@reject.example", "dkim=pass none.example", "", "permerror tag/quarantine MULTIPLE_FROM FAIL_QUARANTINE local_policy"},
 		{"more empty fields than are read", strings.Repeat("From:\r\n", 10) + "From: b@reject.example", "", "", "permerror tag/quarantine MULTIPLE_FROM FAIL_QUARANTINE local_policy"},
+		{"a vouched domain in front", "From: a@reject.example\nFr\x01om: a@quarantine.example", "arc=trusted reject.example", "", "permerror p=quarantine tag/quarantine MULTIPLE_FROM FAIL_QUARANTINE local_policy"},
 		{"the strictest", "From: a@quarantine.example, b@reject.example, c@none.example", "", "", "permerror p=reject quarantine/reject MULTIPLE_DOMAINS FAIL_REJECT local_policy"},
 		{"malformed", "From: <a@reject.example>b@x.example", "dkim=pass reject.example dkim=pass x.example", "", "permerror continue MALFORMED_FROM"},
 		{"malformed, forged", "From: <a@x.example>b@reject.example", "dkim=pass x.example", "", "permerror p=reject quarantine/reject MALFORMED_FROM FAIL_REJECT local_policy"},

@@ -136,7 +136,7 @@ func (c *check) handle(in *filter.Input, e evaluation, req requested, fact *auth
 	if req.effective != e.policy {
 		detail += " (" + req.override + ")"
 	}
-	if arc, ok := auth.ARC.From(in); ok && arc.Trusted && slices.Contains(arc.Vouched, e.domain) {
+	if vouched(in, e.domain) {
 		fact.Override = byForwarder
 		return symFailForwarded, detail + ", but a trusted ARC chain vouches for " + e.domain
 	}
@@ -159,6 +159,12 @@ func (c *check) handle(in *filter.Input, e evaluation, req requested, fact *auth
 	out.Propose, out.Aggravated = h.propose, h.aggravated
 	c.reply(in, e, out)
 	return symbol, detail
+}
+
+// vouched reports whether a trusted ARC chain says that a domain has passed.
+func vouched(in *filter.Input, domain string) bool {
+	arc, ok := auth.ARC.From(in)
+	return ok && arc.Trusted && slices.Contains(arc.Vouched, domain)
 }
 
 // reply words the refusal. RFC 9989 7.2: a clear hint, with the word DMARC. The domain is of A-labels and so fit for it.
@@ -187,7 +193,7 @@ func (c *check) defers(in *filter.Input, e evaluation, req requested, out *filte
 	if c.options.forwarders.match(in) != "" || listSign(in.Content.Header()) != "" {
 		h = c.options.list
 	}
-	if arc, ok := auth.ARC.From(in); ok && arc.Trusted && slices.Contains(arc.Vouched, e.domain) {
+	if vouched(in, e.domain) {
 		return
 	}
 	if max(h.propose, h.aggravated) < filter.Quarantine || !c.patience.left(in, time.Now()) {

@@ -139,8 +139,8 @@ func (c *check) unclear(ctx context.Context, in *filter.Input, d *discovery, a m
 		own, cancel := context.WithTimeout(ctx, budget/maxAuthors)
 		e := d.evaluate(own, domain, ids, c.isLocal(domain))
 		cancel()
-		if e.result != auth.Fail {
-			continue
+		if e.result != auth.Fail || vouched(in, domain) {
+			continue // what excuses one domain excuses no other
 		}
 		if n := severity[c.requested(e).effective]; n > rank {
 			rank = n

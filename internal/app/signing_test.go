@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -203,6 +204,38 @@ func TestReadKey(t *testing.T) {
 		_, err := readKey(path)
 		if (err == nil) != c.ok || err != nil && (!strings.HasPrefix(err.Error(), path) || len(err.Error()) > len(path)+120) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The signer has what the configuration says, and what it says wrong has its place there.
+func TestSignerOfConfiguration(t *testing.T) {
+	path, _ := makeKeyFile(t, t.TempDir(), "key.pem")
+	key := fmt.Sprintf("domain: example.org, selector: s1, key: %q", path)
+	m := mail.NewMessage(mail.NewBlob([]byte("From: a@example.org\r\n\r\nbody\r\n")))
+	defer m.Release()
+	for _, c := range []struct{ name, filters, signing, tag, fault string }{
+		{"for ever, From over-signed", "[]", "{keys: [{%s}], oversign: []}", "h=From:From;", ""},
+		{"for two weeks", "[]", "{keys: [{%s}], expire: 14d}", "; x=", ""},
+		{"over-signed", "[]", "{keys: [{%s}], oversign: [X-Own]}", "X-Own", ""},
+		{"a seal with arc", "[arc]", "{keys: [{%s}], seal: {%[1]s}}", "", ""},
+		{"a seal without arc", "[spf]", "{seal: {%s}}", "", "p.yaml:7:11: a seal says what the filter arc found, and filters has none"},
+	} {
+		text := strings.ReplaceAll(strings.ReplaceAll(signingHead, "{{dir}}", t.TempDir()), "filters: []", "filters: "+c.filters)
+		cfg, err := config.Parse("p.yaml", []byte(strings.TrimPrefix(text, "\n")+"signing: "+fmt.Sprintf(c.signing, key)+"\n"), []string{"arc", "spf"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := newSigner(cfg, slog.New(slog.DiscardHandler))
+		if c.fault != "" || err != nil {
+			if err == nil || !strings.Contains(err.Error(), c.fault) || c.fault == "" {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			continue
+		}
+		top, _, err := s.Sign(t.Context(), &filter.Input{Session: &filter.Session{Relay: true}}, m)
+		if err != nil || !strings.Contains(string(top), c.tag) || strings.Contains(string(top), "; x=") != strings.Contains(c.signing, "expire") {
+			t.Errorf("%s: %v\n%s", c.name, err, top)
 		}
 	}
 }

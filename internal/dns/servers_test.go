@@ -17,6 +17,7 @@ func TestResolvConf(t *testing.T) {
 		{"several", "search corp.test\nnameserver 192.0.2.1\nnameserver 2001:db8::1\n", []server{{"192.0.2.1:53", false}, {"[2001:db8::1]:53", false}}},
 		{"loopback is not trusted", "nameserver 127.0.0.11\n", []server{{"127.0.0.11:53", false}}},
 		{"unless it says so", "nameserver 127.0.0.53\noptions edns0 trust-ad\n", []server{{"127.0.0.53:53", true}}},
+		{"words of other lines", "nameserver 127.0.0.53\nsearch trust-ad\n# options trust-ad\n", []server{{"127.0.0.53:53", false}}},
 		{"a zone", "nameserver fe80::1%eth0\n", []server{{"[fe80::1%eth0]:53", false}}},
 		{"none", "# nameserver 192.0.2.1\nnameserver ns.example\n", nil},
 	} {

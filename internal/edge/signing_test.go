@@ -99,6 +99,22 @@ func TestSigningFails(t *testing.T) {
 	}
 }
 
+// What is held remembers whether its client may relay: it is signed when it is released.
+func TestHeldMailRemembersRelay(t *testing.T) {
+	for _, relay := range []bool{false, true} {
+		d := newDoor(t, []string{"data propose quarantine"}, func(_ *door, cfg *ListenerConfig) {
+			if relay {
+				relaying(cfg)
+			}
+		})
+		c := begin(t, d)
+		c.steps(strings.Replace(oneMessage, "250 2\\.0\\.0 Ok: queued", "550 5\\.7\\.1", 1))
+		if kept := d.quarantine.all(); len(kept) != 1 || kept[0].Relay != relay {
+			t.Errorf("the client may relay: %v; kept %+v", relay, kept)
+		}
+	}
+}
+
 // Nothing of ours is left of a message that is over, however it ended.
 func TestSignedMessageIsReleased(t *testing.T) {
 	var kept *mail.Message

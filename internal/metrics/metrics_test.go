@@ -119,6 +119,8 @@ func TestCounts(t *testing.T) {
 		`postern_panics_total`:                                                                   "2",
 		`postern_spam_score_sum`:                                                                 "3",
 		`postern_dns_queries_total{rcode="servfail",type="TXT"}`:                                 "1",
+		`postern_dns_cache_lookups_total{result="hit"}`:                                          "1",
+		`postern_dns_budget_exceeded_total{limit="time"}`:                                        "1",
 		`postern_dns_query_duration_seconds_count{type="TXT"}`:                                   "1",
 		`postern_filter_runs_total{filter="spf",mode="enforce",outcome="match"}`:                 "1",
 		`postern_filter_runs_total{filter="attachments",mode="observe",outcome="panic"}`:         "1",

@@ -56,6 +56,7 @@ func TestParseAuthResults(t *testing.T) {
 		{"open quotes", `i=1; mx; spf=pass smtp.mailfrom="x; dmarc=pass header.from=x`, ""},
 		{"quotes within a word", `i=1; mx; spf=pass smtp.mailfrom=a"; dmarc=pass header.from=x; "`, ""},
 		{"blank after quotes is missing", `i=1; mx; spf=pass smtp.mailfrom="a"b`, ""},
+		{"blank after quotes is missing, before a property", `i=1; mx; dmarc=pass reason="x"header.from=a.example`, ""},
 		{"bare LF", "i=1; mx; spf=pass\n; dmarc=pass header.from=x", ""},
 		{"bare CR", "i=1; mx; spf=pass\r; dmarc=pass header.from=x", ""},
 		{"NUL", "i=1; mx; spf=pass \x00; dmarc=pass header.from=x", ""},

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -57,6 +58,9 @@ func (g *addressGrammar) token() {
 		content := unescape(rest[1 : n-1])
 		g.quoteAt = g.i + n
 		if rest = rest[n:]; !strings.HasPrefix(rest, "@") {
+			if g.angle && strings.Contains(DecodeWords(content), "@") {
+				g.bad("an address behind an address in brackets") // some read two
+			}
 			g.quoted = append(g.quoted, content)
 			break
 		}
@@ -190,6 +194,9 @@ func (g *addressGrammar) domain(s string) {
 
 // end ends a mailbox. Without brackets it is an address, or part of a name with a comma.
 func (g *addressGrammar) end() {
+	// RFC 5322 3.2.5: a phrase has no "@", no square brackets and no raw octets. Where one has, there are readers that take
+	// the words up to there for the address, the encoded ones decoded.
+	open := !g.angle || slices.ContainsFunc(g.words, func(w string) bool { return strings.ContainsAny(w, "@[]") || !isASCII(w) })
 	for i, w := range g.words {
 		switch {
 		case strings.Contains(w, "@"):
@@ -197,12 +204,12 @@ func (g *addressGrammar) end() {
 				g.bad("an address among words")
 			}
 			g.address(w)
-		case !g.angle && strings.Contains(DecodeWords(w), "@"):
+		case open && strings.Contains(DecodeWords(w), "@"):
 			g.bad("an encoded word in place of an address")
 		}
 	}
 	for _, q := range g.quoted {
-		if !g.angle && strings.Contains(DecodeWords(q), "@") {
+		if open && strings.Contains(DecodeWords(q), "@") {
 			g.bad("a quoted string in place of an address")
 		}
 	}

@@ -49,7 +49,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 		return filter.Spec{}, nil, err
 	}
 	if s.Signatures < 1 || s.Signatures > maxReported {
-		return filter.Spec{}, nil, fmt.Errorf("signatures: %d is not from 1 to %d", s.Signatures, maxReported)
+		return filter.Spec{}, nil, fmt.Errorf("dkim: signatures: %d is too few or too many; allowed: 1 to %d", s.Signatures, maxReported)
 	}
 	spec := filter.Spec{
 		Name: env.Name, Phases: filter.In(filter.Data), Provides: []string{string(auth.DKIM)},

@@ -245,6 +245,30 @@ policies:
         classes: {macro: stripp}
 `
 
+// A key that is nobody's is told with those that every filter takes, but in a policy, which has no say in them.
+func TestUnknownOption(t *testing.T) {
+	text := strings.Replace(overlayFaults, "archives: {deep: 3}", "on_eror: defer", 1)
+	text = strings.Replace(text, "classes: {macro: stripp}", "timeot: 5s", 1)
+	c, err := Parse("p.yaml", []byte(text), kinds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := defaultOptions()
+	if err = c.Filter("attachments").DecodeFor("strict", &o); err == nil {
+		t.Fatal("taken")
+	}
+	for _, want := range []string{
+		`8:7: unknown key "on_eror"; did you mean on_error?; allowed: `, ", name, on_error, timeout, observe\n", `14:9: unknown key "timeot"; allowed: `,
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in\n%v", want, err)
+		}
+	}
+	if n := strings.Count(err.Error(), "observe\n"); n != 1 {
+		t.Errorf("the common keys are named %d times in\n%v", n, err)
+	}
+}
+
 func TestDecodeErrors(t *testing.T) {
 	c, err := Parse("p.yaml", []byte(overlayFaults), kinds)
 	if err != nil {

@@ -25,6 +25,8 @@ type decoder struct {
 	src  *source
 	errs Errors
 	bad  map[*node]bool // nodes that a fault was reported for
+
+	options reflect.Type // of a filter's options, beside which the common keys are allowed; nil elsewhere
 }
 
 func (d *decoder) fail(n *node, format string, args ...any) {
@@ -211,6 +213,9 @@ func (d *decoder) unknownKey(p pair, t reflect.Type, allowed []string) {
 	if slices.Contains(laterKeys[t], p.key) {
 		d.fail(at, "%s is not in this version of Postern", p.key)
 		return
+	}
+	if t == d.options {
+		allowed = slices.Concat(allowed, commonKeys)
 	}
 	d.failAllowed(at, allowed, "unknown key %s%s", show(p.key), suggest(p.key, allowed))
 }

@@ -141,8 +141,9 @@ func (f *Filter) DecodeFor(policy string, v any) error {
 	if to.Kind() != reflect.Pointer || to.IsNil() {
 		return fmt.Errorf("config: filter %s: options can't be decoded into %T", f.Name, v)
 	}
-	d := decoder{src: f.c.src}
+	d := decoder{src: f.c.src, options: to.Elem().Type()}
 	d.decode(f.options, to.Elem(), field{})
+	d.options = nil // a policy has no say in the common keys
 	if p := f.c.Policy(policy); p != nil {
 		if o := p.overlay(f.Name); o != nil && !o.off {
 			d.decode(o.node, to.Elem(), field{})

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -61,10 +62,27 @@ func bearing(id string) func(body string) bool {
 		}
 	}
 	return func(body string) bool {
-		body = strings.Map(shown, body)
-		// RFC 2047 5 allows no encoded word here; readers that decode every field see our name in one.
-		return want != "" && (bears(body) || strings.Contains(body, "=?") && bears(mail.DecodeWords(body)))
+		if want == "" {
+			return false
+		}
+		readings := []string{body}
+		// RFC 2047 5 allows no encoded word here; readers that decode every field see our name in one. Some put a blank
+		// behind it.
+		if strings.Contains(body, "=?") {
+			readings = append(readings, mail.DecodeWords(body), mail.DecodeWords(strings.ReplaceAll(body, "?=", "?= ")))
+		}
+		return slices.ContainsFunc(readings, func(s string) bool {
+			return bears(s) || bears(strings.Map(shown, s)) || bears(strings.Map(blanked, s))
+		})
 	}
+}
+
+// blanked makes blanks of what is not ASCII, where a reader may take a name to end.
+func blanked(r rune) rune {
+	if r >= utf8.RuneSelf {
+		return ' '
+	}
+	return r
 }
 
 // shown drops what readers that clean up what they read drop beyond ASCII, makes one blank of every other, and of what
@@ -86,7 +104,7 @@ func shown(r rune) rune {
 // normalID makes ids comparable: what a domain name may hold from the start of s, as A-labels, in lower
 // case, without a final dot.
 func normalID(s string) string {
-	s = strings.Trim(s, " \t\r\n")
+	s = strings.Trim(s, " \t\r\n\"'")
 	for i := 0; i < len(s); i++ {
 		if !inName(s[i]) && s[i] != '.' {
 			s = s[:i]

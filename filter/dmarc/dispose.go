@@ -22,6 +22,7 @@ const (
 type requested struct {
 	effective string // none, quarantine, reject
 	override  string // why it is not the one in the record
+	ordered   bool   // by the configuration, to the letter
 	ignored   bool
 }
 
@@ -31,18 +32,20 @@ func (c *check) requested(e evaluation) requested {
 	if policy == "" {
 		policy = none
 	}
+	r := e.tree.record
+	testing := r != nil && r.test
 	switch word := c.options.override(e.domain); {
 	case e.local:
 		return requested{effective: quarantine, override: byLocalPolicy}
 	case word == ignore:
 		return requested{effective: none, override: byLocalPolicy, ignored: true}
-	case word != "" && string(word) != policy:
-		return requested{effective: string(word), override: byLocalPolicy}
+	case word != "" && (string(word) != policy || testing):
+		return requested{effective: string(word), override: byLocalPolicy, ordered: true}
 	case word != "":
-		return requested{effective: policy}
+		return requested{effective: policy, ordered: true}
 	}
 	// RFC 9989 4.7, tag t: the policy that is applied is one level below, and none stays none.
-	if r := e.tree.record; r != nil && r.test {
+	if testing {
 		switch policy {
 		case reject:
 			return requested{effective: quarantine, override: byTestMode}
@@ -128,8 +131,7 @@ func symbolOf(e evaluation, authors *mail.Authors) string {
 	return symNone
 }
 
-// handle proposes what becomes of a failure. RFC 9989 7.4: mail MUST NOT be rejected solely for p=reject; without other
-// knowledge it is treated as p=quarantine. What softens it comes first: a trusted ARC chain, a known forwarder, the
+// handle proposes what becomes of a failure. What softens it comes first: a trusted ARC chain, a known forwarder, the
 // signs of a list.
 func (c *check) handle(in *filter.Input, e evaluation, req requested, fact *auth.DMARCResult, out *filter.Result) (symbol, detail string) {
 	detail = e.reason + ", policy " + req.effective
@@ -151,14 +153,26 @@ func (c *check) handle(in *filter.Input, e evaluation, req requested, fact *auth
 		fact.Override = byList
 		h, symbol = c.options.list, symFailList
 		detail += ", with the sign of a mailing list: " + sign
-	} else if req.effective == reject {
-		h, symbol = c.options.reject, symFailReject
 	} else {
-		h, symbol = c.options.quarantine, symFailQuarantine
+		h, symbol = c.options.handling(req), failures[req.effective]
 	}
 	out.Propose, out.Aggravated = h.propose, h.aggravated
 	c.reply(in, e, out)
 	return symbol, detail
+}
+
+var failures = map[string]string{quarantine: symFailQuarantine, reject: symFailReject}
+
+// handling gives what is proposed for a failure that nothing excuses. RFC 9989 7.4: mail MUST NOT be rejected solely for
+// p=reject, and is treated as for p=quarantine where nothing else is known; what the configuration orders is known.
+func (o options) handling(req requested) handling {
+	switch {
+	case req.ordered && req.effective != none:
+		return handling{propose: actions[req.effective]}
+	case req.effective == reject:
+		return o.reject
+	}
+	return o.quarantine
 }
 
 // vouched reports whether a trusted ARC chain says that a domain has passed.
@@ -183,23 +197,24 @@ func (c *check) reply(in *filter.Input, e evaluation, out *filter.Result) {
 	out.Reply = &r
 }
 
-// defers asks the client to come back, where the message would have been held or refused and the DNS may answer SPF or
-// DKIM yet, as long as there is patience.
+// defers asks the client to come back, where the domain asks for rejection or the message would have been held, and the
+// DNS may answer SPF or DKIM yet, as long as there is patience. A message that would pass all the same is not deferred.
 func (c *check) defers(in *filter.Input, e evaluation, req requested, out *filter.Result) {
-	h := c.options.quarantine
-	if req.effective == reject {
-		h = c.options.reject
-	}
-	if c.options.forwarders.match(in) != "" || listSign(in.Content.Header()) != "" {
-		h = c.options.list
-	}
 	if vouched(in, e.domain) {
 		return
 	}
-	if max(h.propose, h.aggravated) < filter.Quarantine || !c.patience.left(in, time.Now()) {
+	h := c.options.handling(req)
+	least := filter.Quarantine
+	if req.effective == reject {
+		least = filter.Tag
+	}
+	if c.options.forwarders.match(in) != "" || listSign(in.Content.Header()) != "" {
+		h, least = c.options.list, filter.Quarantine
+	}
+	if max(h.propose, h.aggravated) < least || !c.patience.left(in, time.Now()) {
 		return
 	}
-	if h.propose >= filter.Quarantine {
+	if h.propose >= least {
 		out.Propose = filter.Defer
 	} else {
 		out.Aggravated = filter.Defer

@@ -21,10 +21,11 @@ type config struct {
 	Overrides         map[pattern]handle `yaml:"overrides"`
 }
 
-// defaults follow RFC 9989 7.4: nobody is refused for p=reject alone.
+// defaults follow RFC 9989 7.4: p=reject alone is treated as p=quarantine is. Holding such mail would not do, where the
+// client is told of it by a refusal.
 func defaults() config {
 	return config{
-		Reject: quarantine, RejectSuspect: reject,
+		Reject: "tag", RejectSuspect: reject,
 		Quarantine: "tag", QuarantineSuspect: quarantine,
 		List: "tag",
 	}

@@ -34,7 +34,7 @@ func TestCostlySender(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, fact := c.run(t, "192.0.2.66", "helo.example", from, text)
-	if fact.Result != auth.Fail || fact.Disposition != quarantine {
-		t.Errorf("got %s, %s: %s", fact.Result, fact.Disposition, fact.Reason)
+	if fact.Result != auth.Fail || fact.Policy != reject {
+		t.Errorf("got %s, policy %s: %s", fact.Result, fact.Policy, fact.Reason)
 	}
 }

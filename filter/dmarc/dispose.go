@@ -198,7 +198,9 @@ func (c *check) reply(in *filter.Input, e evaluation, out *filter.Result) {
 }
 
 // defers asks the client to come back, where the domain asks for rejection or the message would have been held, and the
-// DNS may answer SPF or DKIM yet, as long as there is patience. A message that would pass all the same is not deferred.
+// DNS may answer SPF or DKIM yet, as long as there is patience. A message that would pass all the same is not deferred. When
+// the patience is over it goes on, tagged if a failure would be: a name below the author's domain whose servers are dead is
+// nobody's way to send unmarked.
 func (c *check) defers(in *filter.Input, e evaluation, req requested, out *filter.Result) {
 	if vouched(in, e.domain) {
 		return
@@ -211,12 +213,15 @@ func (c *check) defers(in *filter.Input, e evaluation, req requested, out *filte
 	if c.options.forwarders.match(in) != "" || listSign(in.Content.Header()) != "" {
 		h, least = c.options.list, filter.Quarantine
 	}
-	if max(h.propose, h.aggravated) < least || !c.patience.left(in, time.Now()) {
+	switch {
+	case max(h.propose, h.aggravated) < least:
 		return
-	}
-	if h.propose >= least {
+	case !c.patience.left(in, time.Now()):
+		out.Propose = min(h.propose, filter.Tag)
+		return
+	case h.propose >= least:
 		out.Propose = filter.Defer
-	} else {
+	default:
 		out.Aggravated = filter.Defer
 	}
 	r := mail.NewReply(451, 4, 7, 1, fmt.Sprintf("the DNS gives no answer that DMARC needs for %s, please try again later", e.domain))

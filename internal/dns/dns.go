@@ -25,8 +25,10 @@ import (
 // DefaultTimeout bounds the wait for one server's answer to one question, over UDP and TCP together.
 const DefaultTimeout = 3 * time.Second
 
-// maxAsking is how many questions may be with the servers at once. Further ones wait for one to end.
-const maxAsking = 1024
+// maxAsking is how many questions may be with the servers at once; further ones wait for one to end. Each has a socket.
+// A thousand clients, as many as a listener has by default, get four each: fewer would let a handful of them, with
+// names whose servers are silent, keep everybody's questions waiting.
+const maxAsking = 4096
 
 // Observer is told what the resolver does, for metrics, by many goroutines at once. Words come from closed sets.
 type Observer interface {

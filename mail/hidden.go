@@ -3,6 +3,8 @@ package mail
 import (
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // What careless readers take for fields about content, and for names of files.
@@ -153,4 +155,22 @@ func (p *Part) addNamesLike(body string) {
 			p.OtherNames = append(p.OtherNames, value)
 		}
 	}
+}
+
+// Lenient gives a field's name in lower case and its body, folded as it came. A line that is no field is read as a
+// lenient reader behind us may read it: without the blanks, folds and octets that nobody sees around its name or in it.
+func (f Field) Lenient() (name, body string) {
+	name, body, ok := strings.Cut(f.Raw, ":")
+	if !ok {
+		return "", ""
+	}
+	return LowerASCII(strings.Map(visible, name)), body
+}
+
+// visible drops what does not show: blanks, controls, and characters that only shape others.
+func visible(r rune) rune {
+	if r <= ' ' || r == 0x7f || r >= utf8.RuneSelf && !unicode.IsGraphic(r) || unicode.IsSpace(r) {
+		return -1
+	}
+	return r
 }

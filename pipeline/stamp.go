@@ -5,11 +5,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/filter/authres"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -32,8 +31,8 @@ func Stamp(v Verdict, in *filter.Input, o StampOptions) []mail.Edit {
 	observe := o.Policy != nil && o.Policy.Observe
 	var edits []mail.Edit
 	if o.AuthservID != "" {
-		if body := AuthResults(in, o); body != "" {
-			edits = append(edits, mail.AddField{Name: authField, Body: body})
+		if body := authres.Body(in, o.AuthservID, o.Plan.Provides); body != "" {
+			edits = append(edits, mail.AddField{Name: authres.Name, Body: body})
 		}
 	}
 	edits = append(edits, receivedSPF(in, o.Plan)...)
@@ -70,13 +69,11 @@ func Untrusted(h *mail.Header, authservID string, keep []string) []mail.Edit {
 // untrusted gives the removals.
 func untrusted(h *mail.Header, authservID string, keep []string, score, others, relay bool) []mail.Edit {
 	var edits []mail.Edit
-	claims, ours := claims(authservID, keep), bearing(authservID)
+	results := authres.Untrusted(authservID, keep)
 	for i, f := range h.Fields() {
-		name, body := fieldParts(f)
+		name, _ := f.Lenient()
 		remove := false
 		switch {
-		case isAuthName(name):
-			remove = claims(body)
 		case slices.Contains(spamFields, name):
 			remove = score
 		case strings.HasPrefix(name, "x-postern-"):
@@ -86,56 +83,17 @@ func untrusted(h *mail.Header, authservID string, keep []string, score, others, 
 			// could switch off its own filters.
 			remove = others && !relay
 		}
-		if remove || hidesResults(f, ours) {
+		if remove || results(f) {
 			edits = append(edits, mail.RemoveField{Index: i})
 		}
 	}
 	return edits
 }
 
-// isAuthName reports whether a name that fieldParts gave is the one of our field, also to those who compare without
-// regard to case by Unicode's tables: to them an "s" may be long, and an "i" have a dot too much or none.
-func isAuthName(name string) bool {
-	return foldsToASCII.Replace(name) == mail.LowerASCII(authField)
-}
-
-var foldsToASCII = strings.NewReplacer("\u017f", "s", "\u0130", "i", "\u0131", "i")
-
-// hidesResults reports whether readers that do not unfold find in a field one with results of ours.
-func hidesResults(f mail.Field, ours func(body string) bool) bool {
-	_, rest, _ := strings.Cut(f.Raw, "\n")
-	for line := range strings.Lines(rest) {
-		if name, body := fieldParts(mail.Field{Raw: line}); isAuthName(name) && ours(body) {
-			return true
-		}
-	}
-	return false
-}
-
-// fieldParts gives a field's name in lower case and its body, folded as it came. A line that is no field
-// is read as a lenient reader behind us may read it: without the blanks, folds and octets that nobody sees around its
-// name or in it.
-func fieldParts(f mail.Field) (name, body string) {
-	name, body, ok := strings.Cut(f.Raw, ":")
-	if !ok {
-		return "", ""
-	}
-	return mail.LowerASCII(strings.Map(visible, name)), body
-}
-
-// visible drops what does not show: blanks, controls, and characters that only shape others.
-func visible(r rune) rune {
-	if r <= ' ' || r == 0x7f || r >= utf8.RuneSelf && !unicode.IsGraphic(r) || unicode.IsSpace(r) {
-		return -1
-	}
-	return r
-}
-
 // spamFields are the fields that mail clients and stores sort by.
 var spamFields = []string{"x-spam-flag", "x-spam-status", "x-spam-score", "x-spam-level"}
 
 const (
-	maxLine  = 78 // RFC 5322 2.1.1: lines should be no longer, without the CRLF
 	maxStars = 50 // of X-Spam-Level
 	maxTests = 100
 )
@@ -158,15 +116,15 @@ func scoreFields(v Verdict, p *Policy) []mail.Edit {
 }
 
 func spamStatus(v Verdict, p *Policy, spam bool) string {
-	f := newFolder("X-Spam-Status")
+	f := mail.NewFolder("X-Spam-Status")
 	if spam {
-		f.word("Yes,")
+		f.Word("Yes,")
 	} else {
-		f.word("No,")
+		f.Word("No,")
 	}
-	f.word("score=" + tenths(v.Score))
+	f.Word("score=" + tenths(v.Score))
 	if t := lowest(p); t != nil {
-		f.word("required=" + strconv.FormatFloat(*t, 'f', 1, 64))
+		f.Word("required=" + strconv.FormatFloat(*t, 'f', 1, 64))
 	}
 	var tests []string
 	for _, s := range v.Findings {
@@ -182,9 +140,9 @@ func spamStatus(v Verdict, p *Policy, spam bool) string {
 			t += ","
 		}
 		if i == 0 {
-			f.word("tests=" + t)
+			f.Word("tests=" + t)
 		} else {
-			f.more(t)
+			f.More(t)
 		}
 	}
 	return f.String()
@@ -209,58 +167,3 @@ func lowest(p *Policy) *float64 {
 	}
 	return low
 }
-
-// folder writes a field's body of words, in lines of at most maxLine octets where the words allow it.
-type folder struct {
-	b      strings.Builder
-	column int
-	spare  int // columns that words leave free, for what more adds
-}
-
-// newFolder begins the body of a field of that name.
-func newFolder(name string) *folder { return &folder{column: len(name) + len(": ")} }
-
-// word writes a word after a blank, or after a fold where the line is full.
-func (f *folder) word(w string) {
-	if f.b.Len() == 0 {
-		f.put(w)
-	} else if f.column+1+len(w) > maxLine-f.spare {
-		f.line(w)
-	} else {
-		f.put(" " + w)
-	}
-}
-
-// more writes a word that continues the one before it, without a blank unless the line is full.
-func (f *folder) more(w string) {
-	if f.column+len(w) > maxLine {
-		f.line(w)
-	} else {
-		f.put(w)
-	}
-}
-
-// within is word inside a quoted string, where the blank of a fold stays (RFC 5322 3.2.4) and so is to be the one that
-// stands there without.
-func (f *folder) within(w string) {
-	if f.column+1+len(w) > maxLine-f.spare {
-		f.b.WriteString("\r\n")
-		f.column = 0
-	}
-	f.put(" " + w)
-}
-
-// line writes a word on a line of its own.
-func (f *folder) line(w string) {
-	f.b.WriteString("\r\n\t")
-	f.column = 1
-	f.put(w)
-}
-
-func (f *folder) put(w string) {
-	f.b.WriteString(w)
-	f.column += len(w)
-}
-
-// String gives the body.
-func (f *folder) String() string { return f.b.String() }

@@ -29,6 +29,8 @@ func render(c *mail.Content, edits []mail.Edit) string {
 	return b.String()
 }
 
+const ourID = "mx.example.org"
+
 var (
 	spfPass  = auth.SPF.Of(auth.SPFResult{Result: auth.Pass, Domain: "y.example", Identity: "mailfrom", Sender: "x@y.example"})
 	dkimNone = auth.DKIM.Of(nil)
@@ -181,4 +183,78 @@ func TestUntrusted(t *testing.T) {
 	if out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}
+}
+
+// TestForgedAboveOurs: our field stands below an mbox line, and nothing that may be taken for a field stands above it.
+func TestForgedAboveOurs(t *testing.T) {
+	in := input(t, "From a@b.example Mon Jan  1 00:00:00 2024\n Authentication-Results: "+ourID+"; dmarc=pass\nSubject: a\n\nbody\n")
+	edits := append([]mail.Edit{mail.AddField{Name: "X", Body: "1"}}, Untrusted(in.Content.Header(), ourID, nil)...)
+	want := "From a@b.example Mon Jan  1 00:00:00 2024\r\nX: 1\r\nSubject: a\r\n\r\nbody\r\n"
+	if got := rewritten(t, in.Content, edits); got != want {
+		t.Errorf("got\n%s", got)
+	}
+}
+
+// TestForgedNames: however the name of the field is spelled that some reader may take for it, ours go; and what only has
+// a name like it stays, above all ARC's (RFC 8617 4.1.1), whose octets are sealed.
+func TestForgedNames(t *testing.T) {
+	for _, c := range []struct {
+		name, field string
+		want        bool
+	}{
+		{"plain", "Authentication-Results: ID; dkim=pass", true},
+		{"capitals", "AUTHENTICATION-RESULTS:ID; dkim=pass", true},
+		{"blank before the colon", "Authentication-Results : ID; dkim=pass", true},
+		{"tab before the colon", "authentication-results\t: ID; dkim=pass", true},
+		{"fold before the colon", "Authentication-Results\r\n : ID; dkim=pass", true},
+		{"fold within", "Authentication-\r\n Results: ID; dkim=pass", true},
+		{"body on the next line", "Authentication-Results:\r\n ID; dkim=pass", true},
+		{"vertical tab", "Authentication-Results\v: ID; dkim=pass", true},
+		{"control within", "Authentication\x01-Results: ID; dkim=pass", true},
+		{"no-break space", "Authentication-Results\u00a0: ID; dkim=pass", true},
+		{"zero width space", "Authentication\u200b-Results: ID; dkim=pass", true},
+		{"byte order mark", "\ufeffAuthentication-Results: ID; dkim=pass", true},
+		{"ARC", "ARC-Authentication-Results: i=1; ID; dkim=pass", false},
+		{"ARC with a blank", "ARC-Authentication-Results : i=1; ID; dkim=pass", false},
+		{"original", "X-Original-Authentication-Results: ID; dkim=pass", false},
+		{"old", "Old-Authentication-Results: ID; dkim=pass", false},
+		{"plural", "Authentication-Resultss: ID; dkim=pass", false},
+		{"long s", "Authentication-Re\u017fults: ID; dkim=pass", true},
+		{"i without a dot", "Authent\u0131cation-Results: ID; dkim=pass", true},
+		{"I with a dot", "AUTHENT\u0130CATION-RESULTS: ID; dkim=pass", true},
+		{"in a folded line", "X: a\r\n Authentication-Results: ID; dkim=pass", true},
+		{"in a folded line, foreign", "X: a\r\n Authentication-Results: other.example; dkim=pass", false},
+		{"in a list of names", "X-DKIM-Signature: h=From:\r\n Authentication-Results:Subject", false},
+		{"another field that names us", "Received: by ID; dkim=pass", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			field := strings.ReplaceAll(c.field, "ID", ourID)
+			in := input(t, "Subject: a\n"+strings.ReplaceAll(field, "\r\n", "\n")+"\nTo: b\n\nbody\n")
+			edits := Untrusted(in.Content.Header(), ourID, nil)
+			if got := len(edits) > 0; got != c.want {
+				t.Fatalf("removed: %v", got)
+			}
+			want := "Subject: a\r\nTo: b\r\n\r\nbody\r\n"
+			if !c.want {
+				want = "Subject: a\r\n" + field + "\r\nTo: b\r\n\r\nbody\r\n"
+			}
+			if got := rewritten(t, in.Content, edits); got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+func rewritten(t *testing.T, c *mail.Content, edits []mail.Edit) string {
+	t.Helper()
+	m, err := mail.Rewrite(c, edits, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Release()
+	var out strings.Builder
+	if _, err := m.WriteTo(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/filter/authres"
 	"github.com/postern-mail/postern/internal/dkim"
 	"github.com/postern-mail/postern/internal/dkim/arc"
 	"github.com/postern-mail/postern/mail"
@@ -22,7 +23,7 @@ func (s *Signer) seal(in *filter.Input, h *mail.Header, m *mail.Message) (top []
 	case came.Result == auth.TempError:
 		// RFC 8617 5.2: what is not known can't be sealed: cv= has no word for it.
 		return nil, "not sealed: the chain could not be looked at", nil
-	case len(h.Fields()) == 0 || !h.Fields()[0].Is("Authentication-Results"):
+	case len(h.Fields()) == 0 || !h.Fields()[0].Is(authres.Name):
 		return nil, "not sealed: there are no results", nil
 	}
 	_, results, _ := strings.Cut(h.Fields()[0].Raw, ":")

@@ -1,4 +1,4 @@
-package pipeline
+package authres
 
 import (
 	"slices"
@@ -18,6 +18,36 @@ import (
 // as the grammar has it; everything run together without comments, blanks and quotes; and any mention of
 // our id, be it in a comment. Each of them makes the field ours. One taken away too many costs a result
 // of another server, which nobody behind us believes; one left costs everything.
+
+// Untrusted gives a test for the fields of a message from outside: whether one has to go, as readers may find results of
+// ours in it. id is our authserv-id; "" takes nothing off. keep lists the other names whose Authentication-Results a
+// message may bring along; nil: every other.
+func Untrusted(id string, keep []string) func(f mail.Field) bool {
+	claims, ours := claims(id, keep), bearing(id)
+	return func(f mail.Field) bool {
+		name, body := f.Lenient()
+		return isName(name) && claims(body) || hides(f, ours)
+	}
+}
+
+// isName reports whether a name that Field.Lenient gave is the one of our field, also to those who compare without
+// regard to case by Unicode's tables: to them an "s" may be long, and an "i" have a dot too much or none.
+func isName(name string) bool {
+	return foldsToASCII.Replace(name) == mail.LowerASCII(Name)
+}
+
+var foldsToASCII = strings.NewReplacer("\u017f", "s", "\u0130", "i", "\u0131", "i")
+
+// hides reports whether readers that do not unfold find in a field one with results of ours.
+func hides(f mail.Field, ours func(body string) bool) bool {
+	_, rest, _ := strings.Cut(f.Raw, "\n")
+	for line := range strings.Lines(rest) {
+		if name, body := (mail.Field{Raw: line}).Lenient(); isName(name) && ours(body) {
+			return true
+		}
+	}
+	return false
+}
 
 // claims gives a test for the bodies of Authentication-Results fields from outside: whether one has to go, as it bears
 // id or a version that we don't know or, where keep is a list, none of the names in it. Without an id none goes.

@@ -1,4 +1,4 @@
-package pipeline
+package authres
 
 import (
 	"bytes"
@@ -39,7 +39,7 @@ func TestPythonReadsTheSame(t *testing.T) {
 	drawn := rapid.Custom(drawFacts)
 	for seed := range 1000 {
 		d := drawn.Example(seed)
-		body := authBody(t, false, d.facts...) // it knows nothing of internationalized messages
+		body := bodyOf(false, d.facts...) // it knows nothing of internationalized messages
 		id, results, err := readAR(body)
 		if err != nil {
 			t.Fatal(err)

@@ -1,4 +1,6 @@
-package pipeline
+// Package authres writes our Authentication-Results field (RFC 8601) and tells which fields of a message from outside
+// pass for ours; it checks nothing itself, believes no field, and changes no message.
+package authres
 
 import (
 	"fmt"
@@ -9,11 +11,14 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/mail"
 )
 
-// The bounds of an Authentication-Results field.
+// Name is the field's name.
+const Name = "Authentication-Results"
+
+// The bounds of the field.
 const (
-	authField     = "Authentication-Results"
 	maxSignatures = 10  // DKIM signatures that are named
 	maxSealers    = 10  // ARC sealers that are named
 	maxReason     = 100 // octets of one reason
@@ -30,34 +35,34 @@ type entry struct {
 // property is what a result is about (RFC 8601 2.3). Its value is one that may be written, "" where there is none.
 type property struct{ name, value string }
 
-// AuthResults writes the body of our Authentication-Results field (RFC 8601 2.2), folded; "" where the plan has no
-// stage that authenticates. Each result stands on a line of its own, and only where the plan has a stage for it: a
+// Body writes the body of our Authentication-Results field (RFC 8601 2.2), folded, under the authserv-id id; "" where no
+// fact that it is made of is provided. Each result stands on a line of its own, and only where provides has its fact: a
 // policy that has switched a check off does not vouch for what another plan found before the policy was chosen.
 // An ARC-Authentication-Results field has the same body behind its instance (RFC 8617 4.1.1).
-func AuthResults(in *filter.Input, o StampOptions) string {
-	all, able := entries(in, o.Plan)
+func Body(in *filter.Input, id string, provides func(fact string) bool) string {
+	all, able := entries(in, provides)
 	if !able {
 		return ""
 	}
-	f := newFolder(authField)
-	f.spare = len(";")
-	f.word(quotedValue(o.AuthservID))
+	f := mail.NewFolder(Name)
+	f.Spare = len(";")
+	f.Word(quotedValue(id))
 	for _, e := range all {
 		e.write(f)
 	}
 	if len(all) == 0 {
 		// RFC 8601 2.2: "none" says that nothing was checked.
-		f.more(";")
-		f.word("none")
+		f.More(";")
+		f.Word("none")
 	}
 	return f.String()
 }
 
-// entries gives the results in the order in which they are written, and whether the plan could give any.
-func entries(in *filter.Input, p *Plan) (all []entry, able bool) {
+// entries gives the results in the order in which they are written, and whether there could have been any.
+func entries(in *filter.Input, provides func(fact string) bool) (all []entry, able bool) {
 	internationalized := in.Transaction != nil && in.Transaction.SMTPUTF8
 	has := func(key string) bool {
-		given := p.Provides(key)
+		given := provides(key)
 		able = able || given
 		return given
 	}
@@ -205,20 +210,20 @@ func iprevEntry(r auth.IPRevResult) entry {
 }
 
 // write writes the result on a new line: method, result word, reason, properties.
-func (e entry) write(f *folder) {
-	f.more(";")
-	f.line(e.method + "=" + e.resultWord())
+func (e entry) write(f *mail.Folder) {
+	f.More(";")
+	f.Line(e.method + "=" + e.resultWord())
 	if words := reasonWords(e.reason); len(words) > 0 {
 		words[0] = `reason="` + words[0]
 		words[len(words)-1] += `"`
-		f.word(words[0])
+		f.Word(words[0])
 		for _, w := range words[1:] {
-			f.within(w)
+			f.Within(w)
 		}
 	}
 	for _, p := range e.properties {
 		if p.value != "" {
-			f.word(p.name + "=" + quotedValue(p.value))
+			f.Word(p.name + "=" + quotedValue(p.value))
 		}
 	}
 }

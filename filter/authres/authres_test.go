@@ -1,4 +1,4 @@
-package pipeline
+package authres
 
 import (
 	"fmt"
@@ -14,23 +14,29 @@ import (
 	"github.com/postern-mail/postern/filter/auth"
 )
 
-const testID = "mx.example.org"
+const (
+	testID  = "mx.example.org"
+	maxLine = 78 // RFC 5322 2.1.1: lines should be no longer, without the CRLF
+)
 
-func authPlan(t testing.TB) *Plan {
-	return mustCompile(t, parse(t, "spf mail gives=spf,helo_spf", "dkim data gives=dkim", "arc data gives=arc",
-		"dmarc data gives=dmarc", "iprev connect gives=iprev"))
+// unknown is a fact of which nothing is known but that it was looked for.
+type unknown struct{}
+
+// every is what a plan provides that has a stage for each method.
+func every(fact string) bool {
+	return slices.Contains([]string{"spf", "helo_spf", "dkim", "arc", "dmarc", "iprev"}, fact)
 }
 
-func authBody(t testing.TB, utf8 bool, facts ...filter.Fact) string {
+func bodyOf(utf8 bool, facts ...filter.Fact) string {
 	in := &filter.Input{
 		Session:     &filter.Session{Client: netip.MustParseAddrPort("192.0.2.7:25")},
 		Transaction: &filter.Transaction{SMTPUTF8: utf8},
 	}
 	in.Transaction.Record(facts...)
-	return AuthResults(in, StampOptions{AuthservID: testID, Plan: authPlan(t)})
+	return Body(in, testID, every)
 }
 
-func TestAuthResults(t *testing.T) {
+func TestBody(t *testing.T) {
 	good := auth.DKIMResult{Result: auth.Pass, Domain: "d.example", Selector: "s1", Algorithm: "rsa-sha256", Prefix: "abcdEFGH"}
 	spf := func(r auth.SPFResult) []filter.Fact { return []filter.Fact{auth.SPF.Of(r)} }
 	mailfrom := func(s string) []filter.Fact {
@@ -135,7 +141,7 @@ func TestAuthResults(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			body := authBody(t, c.utf8, c.facts...)
+			body := bodyOf(c.utf8, c.facts...)
 			if diff := cmp.Diff(testID+c.want, strings.ReplaceAll(body, "\r\n", "\n")); diff != "" {
 				t.Errorf("-want +got\n%s", diff)
 			}
@@ -147,19 +153,23 @@ func TestAuthResults(t *testing.T) {
 }
 
 // What the plan of the early phases found is written only where the plan of the message has that check.
-func TestAuthResultsOfThePlanAlone(t *testing.T) {
+func TestBodyOfWhatIsProvidedAlone(t *testing.T) {
 	in := &filter.Input{Transaction: &filter.Transaction{}}
 	in.Transaction.Record(auth.SPF.Of(auth.SPFResult{Result: auth.Pass}), auth.DKIM.Of(nil), auth.IPRev.Of(auth.IPRevResult{Result: auth.Pass}))
-	for _, c := range []struct{ name, stage, want string }{
-		{"both", "both data gives=spf,dkim", "mx.example.org;\r\n\tspf=pass;\r\n\tdkim=none"},
-		{"spf", "spf data gives=spf", "mx.example.org;\r\n\tspf=pass"},
-		{"dkim", "dkim data gives=dkim", "mx.example.org;\r\n\tdkim=none"},
-		{"iprev", "iprev connect gives=iprev", "mx.example.org;\r\n\tiprev=pass"},
-		{"a check that told nothing", "dmarc data gives=dmarc", "mx.example.org; none"},
-		{"none that authenticates", "parts data gives=parts", ""},
+	for _, c := range []struct {
+		name  string
+		facts []string
+		want  string
+	}{
+		{"both", []string{"spf", "dkim"}, "mx.example.org;\r\n\tspf=pass;\r\n\tdkim=none"},
+		{"spf", []string{"spf"}, "mx.example.org;\r\n\tspf=pass"},
+		{"dkim", []string{"dkim"}, "mx.example.org;\r\n\tdkim=none"},
+		{"iprev", []string{"iprev"}, "mx.example.org;\r\n\tiprev=pass"},
+		{"a check that told nothing", []string{"dmarc"}, "mx.example.org; none"},
+		{"none that authenticates", []string{"parts"}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := AuthResults(in, StampOptions{AuthservID: testID, Plan: mustCompile(t, parse(t, c.stage))}); got != c.want {
+			if got := Body(in, testID, func(fact string) bool { return slices.Contains(c.facts, fact) }); got != c.want {
 				t.Errorf("got  %q\nwant %q", got, c.want)
 			}
 		})
@@ -175,7 +185,7 @@ func TestSignaturesAreCapped(t *testing.T) {
 		}
 		all = append(all, r)
 	}
-	got := authBody(t, false, auth.DKIM.Of(all))
+	got := bodyOf(false, auth.DKIM.Of(all))
 	if n := strings.Count(got, "dkim="); n != maxSignatures || !strings.HasSuffix(got, "dkim=pass header.s=25") {
 		t.Errorf("%d signatures: %s", n, got)
 	}
@@ -256,10 +266,10 @@ func (d *drawnFacts) add(f filter.Fact, method string, r auth.Result, properties
 
 // Whatever the facts hold, a strict reader finds these results in this order, with properties whose values are those of
 // the facts or the domains of those, and nothing else; and no line is too long.
-func TestAuthResultsSayWhatTheFactsHold(t *testing.T) {
+func TestBodySaysWhatTheFactsHold(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d := drawFacts(rt)
-		body := authBody(t, d.utf8, d.facts...)
+		body := bodyOf(d.utf8, d.facts...)
 		id, got, err := readAR(body)
 		if err != nil || id != testID {
 			rt.Fatalf("id %q, %v: %q", id, err, body)
@@ -271,7 +281,7 @@ func TestAuthResultsSayWhatTheFactsHold(t *testing.T) {
 			checkDrawn(rt, r, d.want[i])
 		}
 		for i, line := range strings.Split(body, "\r\n") {
-			if len(line) > 998-len(authField) || strings.ContainsAny(line, "\r\n\x00") || strings.TrimSpace(line) == "" {
+			if len(line) > 998-len(Name) || strings.ContainsAny(line, "\r\n\x00") || strings.TrimSpace(line) == "" {
 				rt.Fatalf("bad line %q", line)
 			}
 			// RFC 5322 2.1.1: 78, but for what is one word.
@@ -324,9 +334,8 @@ func sameAddr(a, b string) bool {
 	return err == nil && err2 == nil && x.Unmap().WithZone("") == y.Unmap().WithZone("")
 }
 
-// FuzzAuthField writes what it is given into every value, and reads it back.
-func FuzzAuthField(f *testing.F) {
-	plan := authPlan(f)
+// FuzzBody writes what it is given into every value, and reads it back.
+func FuzzBody(f *testing.F) {
 	for _, s := range []string{"x@y.example", "h.example", "[IPv6:::1]", "\"a; dkim=pass\"@y.example", "a\r\n b", "j\u00fc@h\u00fc.example", ");", "a\u0085b@c", "abc/+="} {
 		f.Add(s, false)
 		f.Add(s, true)
@@ -340,7 +349,7 @@ func FuzzAuthField(f *testing.F) {
 			auth.ARC.Of(auth.ARCResult{Result: auth.None, Reason: s}),
 			auth.DMARC.Of(auth.DMARCResult{Result: auth.Fail, From: s, Policy: s, Disposition: s, Reason: s}),
 			auth.IPRev.Of(auth.IPRevResult{Result: auth.Fail, Client: s, Name: s}))
-		body := AuthResults(in, StampOptions{AuthservID: testID, Plan: plan})
+		body := Body(in, testID, every)
 		id, got, err := readAR(body)
 		if err != nil || id != testID || len(got) != 6 {
 			t.Fatalf("id %q, %d results, %v: %q", id, len(got), err, body)

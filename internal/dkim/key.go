@@ -136,6 +136,12 @@ func (k *Key) Verify(algorithm string, digest, signature []byte) error {
 	return nil
 }
 
+// Matches reports whether the key verifies what the private key of public signs.
+func (k *Key) Matches(public crypto.PublicKey) bool {
+	own, ok := k.public.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && own.Equal(public)
+}
+
 // Resolver is what is asked of the DNS; filter.Resolver is one. Errors are *net.DNSError where the DNS has answered.
 type Resolver interface {
 	LookupTXT(ctx context.Context, name string) ([]string, error)

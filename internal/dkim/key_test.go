@@ -3,7 +3,10 @@ package dkim
 import (
 	"context"
 	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
@@ -183,6 +186,42 @@ func TestKeyVerify(t *testing.T) {
 		var e *Error
 		if err := k.Verify(c.algorithm, digest, c.signature); !errors.As(err, &e) || e.Result != c.want {
 			t.Errorf("%s: got %v, want %s", name, err, c.want)
+		}
+	}
+}
+
+func TestKeyMatches(t *testing.T) {
+	pair, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]crypto.Signer{"RSA": rsaKey(), "another RSA": pair, "Ed25519": edKey, "another Ed25519": other}
+	for of, published := range all {
+		k, err := ParseKey(record(t, published.Public()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest := sha256.Sum256([]byte("x"))
+		for name, private := range all {
+			if got := k.Matches(private.Public()); got != (of == name) {
+				t.Errorf("the record of %s is that of %s: %v", of, name, got)
+			}
+			// What matches is what verifies.
+			algorithm, err := Algorithm(private)
+			if err != nil {
+				t.Fatal(err)
+			}
+			signature, err := SignDigest(private, digest[:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if verifies := k.Verify(algorithm, digest[:], signature) == nil; verifies != (of == name) {
+				t.Errorf("the record of %s verifies %s: %v", of, name, verifies)
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package dkim
 import (
 	"crypto"
 	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
@@ -85,4 +86,31 @@ func Record(public crypto.PublicKey) (string, error) {
 		return "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(public), nil
 	}
 	return "", errors.New("dkim: key record: the key is neither RSA nor Ed25519")
+}
+
+// Algorithm gives the value of a= for a key, and an error for a key that nobody may sign with. It is for DKIM and for ARC,
+// whose algorithms are the same (RFC 8617 4.1.2, 4.1.3).
+func Algorithm(key crypto.Signer) (string, error) {
+	if key == nil {
+		return "", errors.New("dkim: sign: no key")
+	}
+	switch public := key.Public().(type) {
+	case *rsa.PublicKey:
+		if n := public.N.BitLen(); n < minRSA {
+			return "", fmt.Errorf("dkim: sign: the RSA key has %d bits, less than %d", n, minRSA)
+		}
+		return "rsa-sha256", nil
+	case ed25519.PublicKey:
+		return "ed25519-sha256", nil
+	}
+	return "", errors.New("dkim: sign: the key is neither RSA nor Ed25519")
+}
+
+// SignDigest signs a SHA-256 digest by the algorithm that Algorithm gives for the key.
+func SignDigest(key crypto.Signer, digest []byte) ([]byte, error) {
+	if _, ed := key.Public().(ed25519.PublicKey); ed {
+		// RFC 8463 3: the digest is what PureEdDSA signs.
+		return key.Sign(rand.Reader, digest, crypto.Hash(0))
+	}
+	return key.Sign(rand.Reader, digest, crypto.SHA256)
 }

@@ -2,9 +2,6 @@ package dkim
 
 import (
 	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -76,7 +73,7 @@ func (s *Signer) Sign(fields *Fields, bodies *Bodies) (string, error) {
 		// RFC 6376 5.4: From must be signed.
 		return "", errors.New("dkim: sign: the message has no From")
 	}
-	algorithm, err := algorithmOf(s.Key)
+	algorithm, err := Algorithm(s.Key)
 	if err != nil {
 		return "", err
 	}
@@ -162,23 +159,6 @@ func Sign(fields *Fields, body io.WriterTo, signers ...*Signer) ([]string, error
 	return all, nil
 }
 
-// algorithmOf gives the value of a= for a key, and an error for a key that nobody may sign with.
-func algorithmOf(key crypto.Signer) (string, error) {
-	if key == nil {
-		return "", errors.New("dkim: sign: no key")
-	}
-	switch public := key.Public().(type) {
-	case *rsa.PublicKey:
-		if n := public.N.BitLen(); n < minRSA {
-			return "", fmt.Errorf("dkim: sign: the RSA key has %d bits, less than %d", n, minRSA)
-		}
-		return "rsa-sha256", nil
-	case ed25519.PublicKey:
-		return "ed25519-sha256", nil
-	}
-	return "", errors.New("dkim: sign: the key is neither RSA nor Ed25519")
-}
-
 // Seal makes a field of the given name that ends in b=: tags, folded, and the signature by key of what write gives, followed by
 // the field itself in the canonical form that canon says. The field ends with CRLF.
 func Seal(name string, tags []Tag, canon Canon, key crypto.Signer, write func(io.Writer)) (string, error) {
@@ -191,7 +171,7 @@ func Seal(name string, tags []Tag, canon Canon, key crypto.Signer, write func(io
 	h := sha256.New()
 	write(h)
 	h.Write([]byte(strings.TrimSuffix(string(AppendField(nil, field, canon)), "\r\n")))
-	signature, err := signDigest(key, h.Sum(nil))
+	signature, err := SignDigest(key, h.Sum(nil))
 	if err != nil {
 		return "", fmt.Errorf("dkim: sign: %w", err)
 	}
@@ -199,14 +179,6 @@ func Seal(name string, tags []Tag, canon Canon, key crypto.Signer, write func(io
 	l.b = l.b[:len(field)-2]
 	l.broken(base64.StdEncoding.EncodeToString(signature))
 	return string(l.b) + "\r\n", nil
-}
-
-func signDigest(key crypto.Signer, digest []byte) ([]byte, error) {
-	if _, ed := key.Public().(ed25519.PublicKey); ed {
-		// RFC 8463 3: the digest is what PureEdDSA signs.
-		return key.Sign(rand.Reader, digest, crypto.Hash(0))
-	}
-	return key.Sign(rand.Reader, digest, crypto.SHA256)
 }
 
 // maxLine is how long a line may be, without its CRLF (RFC 5322 2.1.1).

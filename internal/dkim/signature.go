@@ -182,7 +182,7 @@ func (s *Signature) readIdentity() error {
 	}
 	// Domain names are compared without regard to case (RFC 4343 3).
 	s.identityDomain = normal(i[at+1:])
-	if s.identityDomain != s.Domain && !strings.HasSuffix(s.identityDomain, "."+s.Domain) {
+	if !mail.Within(s.identityDomain, s.Domain) {
 		return permError("i= is not within d=")
 	}
 	return nil

@@ -3,9 +3,6 @@ package arc
 import (
 	"bytes"
 	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -73,9 +70,9 @@ func (s *Sealer) Seal(fields *dkim.Fields, bodies *dkim.Bodies, came Status, aut
 	if !ok {
 		return nil, errors.New("arc: seal: the body was not hashed")
 	}
-	algorithm, err := algorithmOf(s.Key)
+	algorithm, err := dkim.Algorithm(s.Key)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("arc: seal: %w", err)
 	}
 	n := newSet{Sealer: s, algorithm: algorithm, instance: strconv.Itoa(len(found.all) + 1)}
 	now := time.Now
@@ -159,20 +156,6 @@ func (f *sets) next(came Status) (Status, error) {
 // raw gives a field as it will stand in the message.
 func raw(f mail.AddField) string { return f.Name + ": " + f.Body + "\r\n" }
 
-func algorithmOf(key crypto.Signer) (string, error) {
-	if key == nil {
-		return "", errors.New("arc: seal: no key")
-	}
-	switch key.Public().(type) {
-	case *rsa.PublicKey:
-		return "rsa-sha256", nil
-	case ed25519.PublicKey:
-		// RFC 8617 4.1.2, 4.1.3: the algorithms are those of DKIM, so RFC 8463 brings one.
-		return "ed25519-sha256", nil
-	}
-	return "", errors.New("arc: seal: the key is neither RSA nor Ed25519")
-}
-
 // finish makes a signature field. h has all that is signed but the field itself.
 func (s *Sealer) finish(h hash.Hash, name string, tags layout) (mail.AddField, error) {
 	if s.asSuite {
@@ -181,11 +164,7 @@ func (s *Sealer) finish(h hash.Hash, name string, tags layout) (mail.AddField, e
 	unsigned := raw(mail.AddField{Name: name, Body: tags.text("", !s.asSuite)})
 	// RFC 6376 3.7: the field itself comes last, with an empty b= and without the CRLF at its end.
 	h.Write(bytes.TrimSuffix(dkim.AppendField(nil, unsigned, dkim.Relaxed), []byte("\r\n")))
-	var o crypto.SignerOpts = crypto.SHA256
-	if _, ed := s.Key.Public().(ed25519.PublicKey); ed {
-		o = crypto.Hash(0) // RFC 8463 3: the digest is what PureEdDSA signs
-	}
-	signature, err := s.Key.Sign(rand.Reader, h.Sum(nil), o)
+	signature, err := dkim.SignDigest(s.Key, h.Sum(nil))
 	if err != nil {
 		return mail.AddField{}, fmt.Errorf("arc: seal: %w", err)
 	}

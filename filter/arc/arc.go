@@ -145,7 +145,8 @@ func (c *check) validate(ctx context.Context, content *mail.Content) (auth.ARCRe
 //     the one before had handed it on; and if one of them has changed it, as lists do, that was a trusted one.
 //
 // A message signature counts only if it covers From and the whole body: else somebody between two sealers
-// could have put another author on top.
+// could have put another author on top. That of k does not where there are more of a field that readers show than it
+// covers: the one on top may be anybody's.
 func (c *check) vouched(chain *arc.Chain) (isTrusted bool, domains []string) {
 	if len(c.trusted) == 0 {
 		return false, nil

@@ -186,6 +186,17 @@ func TestTrust(t *testing.T) {
 			pass(list).signing("From", "To", "Subject"),
 			{domain: evil, results: "none", change: func(m string) string { return "From: boss@author.example\r\n" + m }},
 		}, false, ""},
+		{"another Subject on top, which is not signed", []string{list}, []hop{
+			pass(list).signing("From", "Subject"),
+			{domain: evil, results: "none", change: func(m string) string { return "Subject: Pay\r\n" + m }},
+		}, false, ""},
+		{"another Content-Type on top, with blanks before the colon", []string{list}, []hop{
+			{domain: list, results: pass(list).results, names: []string{"From", "Content-Type"}, change: func(m string) string {
+				return "Content-Type: text/plain\r\n" + m
+			}},
+			{domain: evil, results: "none", change: func(m string) string { return "CONTENT-TYPE : text/html\r\n" + m }},
+		}, false, ""},
+		{"a Subject that nobody signs", []string{list}, []hop{pass(list).signing("From", "To"), fail(evil).retitling()}, true, "author.example"},
 		{"From is not covered", []string{list}, []hop{pass(list).signing("To", "Subject")}, false, ""},
 		{"From is not covered before a list", []string{list, other}, []hop{pass(other).signing("To"), fail(list).retitling()}, true, ""},
 		{"sealed by a trusted one, signed by another", []string{list}, []hop{{domain: list, other: evil, results: pass(list).results}}, false, ""},

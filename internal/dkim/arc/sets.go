@@ -2,7 +2,6 @@ package arc
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/postern-mail/postern/internal/dkim"
@@ -61,9 +60,10 @@ func (s *Set) Covers(name string) bool {
 }
 
 // Intact reports whether the message is, as to its body and its fields of this name (lower case), what the
-// sealer of the Set handed on: its message signature was verified, and covers the whole body and each such field.
+// sealer of the Set handed on: its message signature was verified, and covers the whole body and each such field. Nor
+// may there be, above what it covers, another field that readers show instead of the one that was signed.
 func (s *Set) Intact(name string) bool {
-	return s.check != nil && s.check.Result == dkim.Pass && s.Covers(name) && !slices.Contains(s.check.Added, name)
+	return s.check != nil && s.check.Result == dkim.Pass && s.Covers(name) && len(s.check.Added) == 0
 }
 
 // sets is what a header has of ARC.

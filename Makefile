@@ -25,7 +25,7 @@ run: build
 test:
 	@scripts/peers || echo 'tests that need a real mail server will skip'
 	$(GO) test $(RACE) -timeout 15m ./...
-	scripts/fuzz $(TESTFUZZTIME) '^internal/archive/|^mail Fuzz(Charset|Decode|Index|Rebuild)$$'
+	scripts/fuzz $(TESTFUZZTIME) '^internal/archive/|^mail/charset |^mail Fuzz(Decode|Index|Rebuild)$$'
 
 ## accept: the long comparisons with real peers and corpora; writes docs/accept.md
 accept: build

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/postern-mail/postern/mail/charset"
 )
 
 // What careless readers take for fields about content, and for names of files.
@@ -78,7 +80,7 @@ func (p *Part) findOtherNames() {
 		return
 	}
 	add := func(s string) {
-		if s = shorten(text(strings.TrimSpace(s))); s != "" && !slices.Contains(p.OtherNames, s) && len(p.OtherNames) < maxNames {
+		if s = shorten(charset.Text(strings.TrimSpace(s))); s != "" && !slices.Contains(p.OtherNames, s) && len(p.OtherNames) < maxNames {
 			p.OtherNames = append(p.OtherNames, s)
 		}
 	}
@@ -150,7 +152,7 @@ func (p *Part) addNamesLike(body string) {
 		if n := strings.IndexAny(value, "\"';"); n >= 0 {
 			value = value[:n]
 		}
-		value = text(strings.TrimSpace(value[:min(len(value), maxNameSize)]))
+		value = charset.Text(strings.TrimSpace(value[:min(len(value), maxNameSize)]))
 		if value != "" && !slices.Contains(p.Names, value) && !slices.Contains(p.OtherNames, value) {
 			p.OtherNames = append(p.OtherNames, value)
 		}

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/postern-mail/postern/mail/charset"
 )
 
 const (
@@ -175,7 +177,7 @@ func (p *Part) contentType(f Field, v *structured) {
 			p.addBoundary(value)
 		}
 		if _, ok := p.Params[a.name]; !ok {
-			p.Params[a.name] = text(value)
+			p.Params[a.name] = charset.Text(value)
 		}
 	}
 	p.addBoundaries(v.attrs)
@@ -322,7 +324,7 @@ func (p *Part) addName(s string) {
 }
 
 func (p *Part) addOne(s string) {
-	s = text(strings.Trim(s, " \t\r\n"))
+	s = charset.Text(strings.Trim(s, " \t\r\n"))
 	if len(s) > maxNameSize {
 		p.defect(LongField, p.Offset, "a file name of "+strconv.Itoa(len(s))+" octets")
 		s = shorten(s)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/postern-mail/postern/mail/charset"
 )
 
 // maxParams is how many parameters of one field are read.
@@ -398,22 +400,25 @@ func (a *attribute) value() string {
 }
 
 // joined puts the segments together and decodes them (RFC 2231 4.1).
-func (a *attribute) joined() string { return decodeCharset(a.segmentOctets()) }
+func (a *attribute) joined() string {
+	name, octets := a.segmentOctets()
+	return charset.Of(name).Decode(octets)
+}
 
 // segmentOctets puts the segments together, the charset of which stands in the first.
-func (a *attribute) segmentOctets() (charset, joined string) {
+func (a *attribute) segmentOctets() (name, joined string) {
 	var octets []byte
 	for i, s := range a.segments {
 		v := s.value
 		if s.extended && i == 0 {
-			charset, v = cutCharset(v)
+			name, v = cutCharset(v)
 		}
 		if s.extended {
 			v = percentDecode(v)
 		}
 		octets = append(octets, v...)
 	}
-	return charset, string(octets)
+	return name, string(octets)
 }
 
 // rawJoined puts the segments together as readers do that know continuations but no encoding.
@@ -443,19 +448,19 @@ func (a *attribute) unquotedJoined() string {
 
 // decodeExtended decodes charset'language'percent-encoded (RFC 2231 4).
 func decodeExtended(s string) string {
-	charset, v := cutCharset(s)
-	return decodeCharset(charset, percentDecode(v))
+	name, v := cutCharset(s)
+	return charset.Of(name).Decode(percentDecode(v))
 }
 
-func cutCharset(s string) (charset, value string) {
-	charset, rest, ok := strings.Cut(s, "'")
+func cutCharset(s string) (name, value string) {
+	name, rest, ok := strings.Cut(s, "'")
 	if !ok {
 		return "", s
 	}
 	if _, value, ok = strings.Cut(rest, "'"); !ok {
 		return "", s
 	}
-	return charset, value
+	return name, value
 }
 
 // percentDecode decodes %XX and leaves everything else.

@@ -4,6 +4,8 @@ import (
 	"encoding/base64"
 	"slices"
 	"strings"
+
+	"github.com/postern-mail/postern/mail/charset"
 )
 
 // DecodeWords decodes the encoded words (RFC 2047) in the body of a field, wherever they stand, also
@@ -13,8 +15,8 @@ func DecodeWords(s string) string { return (&wordReader{}).read(s) }
 
 // wordReader reads encoded words in the usual way, or in another one.
 type wordReader struct {
-	base64  func(string) []byte                 // nil: what is no base64 is left out
-	convert func(charset, octets string) string // nil: by decodeCharset
+	base64  func(string) []byte              // nil: what is no base64 is left out
+	convert func(name, octets string) string // nil: as is usual
 
 	padded  bool     // base64 of some word goes on behind its padding
 	unclear []string // charsets of words that readers take differently
@@ -32,7 +34,7 @@ func wordReadings(s string) (readings, unclear []string) {
 	if len(usual.unclear) > 0 {
 		for i := range maxConversions {
 			ways = append(ways, &wordReader{convert: func(name, octets string) string {
-				all := charsetOf(name).readings(octets)
+				all := charset.Of(name).Readings(octets)
 				return all[min(i, len(all)-1)]
 			}})
 		}
@@ -61,35 +63,35 @@ func (wr *wordReader) octets(w encodedWord) []byte {
 }
 
 // text converts what words of one charset encode.
-func (wr *wordReader) text(charset, octets string) string {
+func (wr *wordReader) text(name, octets string) string {
 	if wr.convert != nil {
-		return wr.convert(charset, octets)
+		return wr.convert(name, octets)
 	}
-	c := charsetOf(charset)
-	if (charset == "" || !c.clear()) && !slices.Contains(wr.unclear, charset) && len(wr.unclear) < maxCharsets {
-		wr.unclear = append(wr.unclear, charset)
+	c := charset.Of(name)
+	if (name == "" || !c.Clear()) && !slices.Contains(wr.unclear, name) && len(wr.unclear) < maxCharsets {
+		wr.unclear = append(wr.unclear, name)
 	}
-	return c.decode(octets)
+	return c.Decode(octets)
 }
 
 // read decodes the words in s.
 func (wr *wordReader) read(s string) string {
 	if !strings.Contains(s, "=?") {
-		return text(s)
+		return charset.Text(s)
 	}
 	return wr.decode(s)
 }
 
 func (wr *wordReader) decode(s string) string {
 	var (
-		out     strings.Builder
-		charset string
-		octets  []byte // of adjacent words of one charset, joined: a character may be split between them
-		open    bool
+		out    strings.Builder
+		name   string // of their charset
+		octets []byte // of adjacent words of one charset, joined: a character may be split between them
+		open   bool
 	)
 	flush := func() {
 		if open {
-			out.WriteString(wr.text(charset, string(octets)))
+			out.WriteString(wr.text(name, string(octets)))
 		}
 		octets, open = octets[:0], false
 	}
@@ -105,23 +107,23 @@ func (wr *wordReader) decode(s string) string {
 		if n == 0 {
 			// Not a word: "=?" is plain text, but the "?" may be the one of a word to come.
 			flush()
-			out.WriteString(text(s[at : start+1]))
+			out.WriteString(charset.Text(s[at : start+1]))
 			at = start + 1
 			continue
 		}
 		// RFC 2047 6.2: blanks between adjacent encoded words are not shown.
 		if gap := s[at:start]; !open || strings.Trim(gap, " \t\r\n") != "" {
 			flush()
-			out.WriteString(text(gap))
-		} else if w.charset != charset {
+			out.WriteString(charset.Text(gap))
+		} else if w.charset != name {
 			flush()
 		}
-		charset, open = w.charset, true
+		name, open = w.charset, true
 		octets = append(octets, wr.octets(w)...)
 		at = start + n
 	}
 	flush()
-	out.WriteString(text(s[at:]))
+	out.WriteString(charset.Text(s[at:]))
 	return out.String()
 }
 
@@ -157,11 +159,11 @@ func (ws *wordScanner) ending(from int) int {
 // RFC 2047 2 allows 75 octets. Any length is read, since clients do: a bound would be a place to hide in.
 func (ws *wordScanner) word(start int) (encodedWord, int) {
 	rest := ws.s[start+2:]
-	charset, _, ok := strings.Cut(rest[:min(len(rest), 80)], "?")
-	if !ok || strings.ContainsAny(charset, " \t\r\n\"()<>=") {
+	name, _, ok := strings.Cut(rest[:min(len(rest), 80)], "?")
+	if !ok || strings.ContainsAny(name, " \t\r\n\"()<>=") {
 		return encodedWord{}, 0
 	}
-	rest = rest[len(charset)+1:]
+	rest = rest[len(name)+1:]
 	if len(rest) < 2 || rest[1] != '?' {
 		return encodedWord{}, 0
 	}
@@ -169,13 +171,13 @@ func (ws *wordScanner) word(start int) (encodedWord, int) {
 	if letter != 'b' && letter != 'q' {
 		return encodedWord{}, 0
 	}
-	from := start + 2 + len(charset) + 3
+	from := start + 2 + len(name) + 3
 	end := ws.ending(from)
 	if end == len(ws.s) {
 		return encodedWord{}, 0
 	}
-	charset, _, _ = strings.Cut(charset, "*") // RFC 2231 5: the language
-	return encodedWord{charset: LowerASCII(charset), base64: letter == 'b', payload: ws.s[from:end]}, end + 2 - start
+	name, _, _ = strings.Cut(name, "*") // RFC 2231 5: the language
+	return encodedWord{charset: LowerASCII(name), base64: letter == 'b', payload: ws.s[from:end]}, end + 2 - start
 }
 
 // decodeWordB decodes base64 and leaves out what is none.

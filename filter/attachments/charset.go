@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/postern-mail/postern/internal/archive"
-	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/mail/charset"
 )
 
 // Readers hand out texts converted to UTF-8. What is a text in the octets of the message may be a program then, or
@@ -71,8 +71,8 @@ func (l *look) converted(x *exam) (files []conversion, err error) {
 		x.addInner(l.classHit(unreadable, "it declares more charsets than are looked at"))
 	}
 	var done []string
-	for _, name := range append(charsets, mail.MarkedCharsets(head)...) {
-		for _, c := range mail.Conversions(name) {
+	for _, name := range append(charsets, charset.Marked(head)...) {
+		for _, c := range charset.Of(name).Conversions() {
 			if slices.Contains(done, c.Name) {
 				continue
 			}
@@ -95,7 +95,7 @@ func (l *look) converted(x *exam) (files []conversion, err error) {
 }
 
 // convert makes one conversion.
-func (l *look) convert(x *exam, c mail.Conversion) (*archive.File, error) {
+func (l *look) convert(x *exam, c charset.Conversion) (*archive.File, error) {
 	from := x.file
 	if from.Size() > conversionLimit {
 		x.addInner(l.classHit(unreadable, fmt.Sprintf("a text in %s that is too large to be converted", c.Name)))
@@ -115,7 +115,7 @@ func markLength(head []byte) int {
 	n := 0
 	for {
 		rest := head[n:]
-		size := mail.EscapeLength(rest)
+		size := charset.EscapeLength(rest)
 		switch {
 		case size == 3 && rest[1] != '$', size == 4:
 		case begins(rest, "\xef\xbb\xbf"), begins(rest, "\xef\xbf\xbe"):

@@ -19,6 +19,7 @@ const module = "github.com/postern-mail/postern"
 // filters do not import one another.
 var floors = map[string]int{
 	"mail":                0,
+	"mail/charset":        0,
 	"internal/store":      0,
 	"internal/archive":    0,
 	"internal/dns":        0,

@@ -1,6 +1,7 @@
-package mail
+package charset
 
 import (
+	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf16"
@@ -91,9 +92,11 @@ func (u *utf7) sextet(c byte) (uint32, bool) {
 	if u.shift == '&' && c == ',' {
 		return 63, true
 	}
-	v := base64Value[c]
-	return uint32(v), v < 64
+	v := strings.IndexByte(base64Digits, c)
+	return uint32(v), v >= 0
 }
+
+const base64Digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/" // RFC 2045 6.8
 
 // unit appends a code unit of UTF-16, with the first half of its pair where there is one.
 func (u *utf7) unit(out []byte, unit rune) []byte {
@@ -309,7 +312,8 @@ var ebcdicTables = sync.OnceValue(func() map[string]*[256]rune {
 		}
 		for change := range strings.FieldsSeq(changes) {
 			r, _ := utf8.DecodeRuneInString(change[2:])
-			table[unhex(change[0])<<4|unhex(change[1])] = r
+			at, _ := strconv.ParseUint(change[:2], 16, 8)
+			table[at] = r
 		}
 		tables[page] = table
 	}

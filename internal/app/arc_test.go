@@ -30,7 +30,7 @@ signing: {seal: {domain: example.org, selector: arc, key: "%[4]s"}}
 `
 
 // signedBy puts on top of a message what sign makes of it.
-func signedBy(t *testing.T, message string, sign func(*dkim.Fields, *dkim.Bodies) string) string {
+func signedBy(t testing.TB, message string, sign func(*dkim.Fields, *dkim.Bodies) string) string {
 	t.Helper()
 	c := mail.NewContent(mail.NewBlob([]byte(message)), mail.LineFaults{}, mail.Limits{})
 	defer c.Release()
@@ -43,7 +43,7 @@ func signedBy(t *testing.T, message string, sign func(*dkim.Fields, *dkim.Bodies
 }
 
 // signedFor puts a DKIM signature of a domain on top, with the selector s.
-func signedFor(t *testing.T, message, domain string, key crypto.Signer) string {
+func signedFor(t testing.TB, message, domain string, key crypto.Signer) string {
 	t.Helper()
 	return signedBy(t, message, func(f *dkim.Fields, b *dkim.Bodies) string {
 		field, err := (&dkim.Signer{Domain: domain, Selector: "s", Key: key}).Sign(f, b)

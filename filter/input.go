@@ -118,6 +118,9 @@ func (k Key[T]) Of(v T) Fact { return Fact{Key: string(k), Value: v} }
 // From finds the fact in the narrowest scope of in that has it.
 func (k Key[T]) From(in *Input) (T, bool) {
 	for _, s := range in.scopes() {
+		if s == nil {
+			continue
+		}
 		if v, ok := s.find(string(k)); ok {
 			t, ok := v.(T)
 			return t, ok
@@ -139,16 +142,16 @@ func (k Key[T]) Among(facts []Fact) (T, bool) {
 	return none, false
 }
 
-func (in *Input) scopes() []*Scope {
-	var s []*Scope
+// scopes lists the scopes, the narrowest first; nil for one that is not there.
+func (in *Input) scopes() (s [3]*Scope) {
 	if in.Recipient != nil {
-		s = append(s, &in.Recipient.Scope)
+		s[0] = &in.Recipient.Scope
 	}
 	if in.Transaction != nil {
-		s = append(s, &in.Transaction.Scope)
+		s[1] = &in.Transaction.Scope
 	}
 	if in.Session != nil {
-		s = append(s, &in.Session.Scope)
+		s[2] = &in.Session.Scope
 	}
 	return s
 }

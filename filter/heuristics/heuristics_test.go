@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	netmail "net/mail"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -270,6 +271,24 @@ func TestCutHeaderLacksNothing(t *testing.T) {
 	for _, x := range got.Findings {
 		if strings.HasPrefix(x.Symbol, "MISSING_") || x.Symbol == noRecipientField {
 			t.Errorf("%s of a header that was not read to its end", x.Symbol)
+		}
+	}
+}
+
+// TestUsualDate: what the usual form reads, the parser of all forms reads alike.
+func TestUsualDate(t *testing.T) {
+	for _, s := range []string{
+		"Sun, 01 Nov 2026 10:00:00 +0000", "Sun, 1 Nov 2026 10:00:00 -0730", "Mon, 01 Nov 2026 10:00:00 +0000", "sun, 01 nov 2026 10:00:00 +0000",
+		"Sun, 01 Nov 2026 10:00:00 GMT", "Sun, 01 Nov 2026 10:00:00 +0000 (UTC)", "Sun, 01 Nov 26 10:00:00 +0000", "Sun, 01 Nov 2026 10:00:00.5 +0000",
+		"Sun,  01  Nov 2026 10:00:00 +0000", "Sun, 31 Feb 2026 10:00:00 +0000", "Sun, 01 Nov 2026 10:00:60 +0000", "Sun, 01 Nov 2026 10:00:00 +9999",
+		"Sun, 01 Nov 0000 10:00:00 +0000", "Sun, 01 Nov 2026 1:00:00 +0000", "",
+	} {
+		usual, err := time.Parse(usualDate, s)
+		if err != nil {
+			continue
+		}
+		if all, err := netmail.ParseDate(s); err != nil || !all.Equal(usual) {
+			t.Errorf("%q: %s, of all forms %s, %v", s, usual, all, err)
 		}
 	}
 }

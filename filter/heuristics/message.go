@@ -71,6 +71,10 @@ const (
 	past   = 10 * 24 * time.Hour
 )
 
+// usualDate is how almost all dates are written (RFC 5322 3.3). It is one of the forms that netmail.ParseDate tries in
+// turn, with an error for each of those before it.
+const usualDate = "Mon, 2 Jan 2006 15:04:05 -0700"
+
 func (m *message) date() {
 	if m.lacks("Date") {
 		m.find(missingDate, 1, "")
@@ -80,7 +84,10 @@ func (m *message) date() {
 		return
 	}
 	text := m.header.Get("Date")
-	at, err := netmail.ParseDate(text)
+	at, err := time.Parse(usualDate, text)
+	if err != nil {
+		at, err = netmail.ParseDate(text)
+	}
 	switch {
 	case err != nil:
 		m.find(invalidDate, 1, text)

@@ -111,12 +111,12 @@ func (c *check) validate(ctx context.Context, content *mail.Content) (auth.ARCRe
 		// There may be sets further down: neither none nor the chain that was read.
 		return auth.ARCResult{Result: auth.Fail, Reason: "not validated: the header is too long"}, nil
 	}
-	m := &dkim.Material{Fields: dkim.NewFields(header.Fields()), Bodies: &dkim.Bodies{}}
-	if arc.Present(m.Fields) {
-		var err error
-		if m, err = dkim.MaterialOf(content); err != nil {
-			return auth.ARCResult{}, fmt.Errorf("arc: %w", err)
-		}
+	if !arc.Present(header.Fields()) {
+		return auth.ARCResult{Result: auth.None}, nil
+	}
+	m, err := dkim.MaterialOf(content)
+	if err != nil {
+		return auth.ARCResult{}, fmt.Errorf("arc: %w", err)
 	}
 	chain, err := arc.Validate(ctx, m, arc.Options{Resolver: c.dns, Budget: keyBudget, Now: c.now})
 	if err != nil {

@@ -2,6 +2,7 @@ package arc
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/postern-mail/postern/internal/dkim"
@@ -205,11 +206,8 @@ func named(domain string) string {
 }
 
 // Present reports whether a header has any field of ARC.
-func Present(fields *dkim.Fields) bool {
-	for _, name := range []string{fieldAuthResults, fieldSignature, fieldSeal} {
-		if len(fields.Named(mail.LowerASCII(name))) > 0 {
-			return true
-		}
-	}
-	return false
+func Present(header []mail.Field) bool {
+	return slices.ContainsFunc(header, func(f mail.Field) bool {
+		return f.Is(fieldAuthResults) || f.Is(fieldSignature) || f.Is(fieldSeal)
+	})
 }

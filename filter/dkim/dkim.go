@@ -48,8 +48,8 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	if err := decode(&s); err != nil {
 		return filter.Spec{}, nil, err
 	}
-	if s.Signatures < 1 || s.Signatures > maxReported {
-		return filter.Spec{}, nil, fmt.Errorf("dkim: signatures: %d is too few or too many; allowed: 1 to %d", s.Signatures, maxReported)
+	if s.Signatures < 1 || s.Signatures > dkim.MaxReported {
+		return filter.Spec{}, nil, fmt.Errorf("dkim: signatures: %d is too few or too many; allowed: 1 to %d", s.Signatures, dkim.MaxReported)
 	}
 	spec := filter.Spec{
 		Name: env.Name, Phases: filter.In(filter.Data), Provides: []string{string(auth.DKIM)},
@@ -77,9 +77,6 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	return filter.Result{Findings: findings(results), Facts: []filter.Fact{auth.DKIM.Of(results)}}, nil
 }
 
-// maxReported bounds the signatures that are told of; those beyond are not even read.
-const maxReported = 50
-
 // verify gives a result for each signature in the order of the fields. An error means that the content
 // could not be read or that the context has ended.
 func (c *check) verify(ctx context.Context, content *mail.Content) ([]auth.DKIMResult, error) {
@@ -87,7 +84,7 @@ func (c *check) verify(ctx context.Context, content *mail.Content) ([]auth.DKIMR
 	if err != nil {
 		return nil, err
 	}
-	checks := dkim.Checks(material.Fields, maxReported)
+	checks := material.Checks()
 	if content.Header().Truncated() {
 		return refuse(checks), nil
 	}

@@ -323,7 +323,7 @@ func TestSettings(t *testing.T) {
 	if fact, _ := auth.DKIM.Among(got.Facts); said(fact) != "pass" || fact[0].Limited {
 		t.Errorf("no l=: got %s, %+v", said(fact), fact)
 	}
-	for _, n := range []int{-1, 0, maxReported + 1} {
+	for _, n := range []int{-1, 0, core.MaxReported + 1} {
 		if _, _, err := Factory.New(env, with(settings{Signatures: n})); err == nil {
 			t.Errorf("%d signatures are taken", n)
 		}
@@ -352,7 +352,7 @@ func TestLongHeaders(t *testing.T) {
 				t.Errorf("took %s", d)
 			}
 			fact, _ := auth.DKIM.Among(got.Facts)
-			if len(fact) < 1 || len(fact) > maxReported || fact[0].Result != auth.Policy || !strings.Contains(fact[0].Reason, "header is longer") {
+			if len(fact) < 1 || len(fact) > core.MaxReported || fact[0].Result != auth.Policy || !strings.Contains(fact[0].Reason, "header is longer") {
 				t.Errorf("got %+v, want policy", fact)
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	"hash"
 	"io"
 	"slices"
+	"sync"
 )
 
 // Whole is the limit of a body hash that covers all of the body: there is no l=.
@@ -90,6 +91,8 @@ func (b *Bodies) Sum(c Canon, limit int64) (BodySum, bool) {
 // sinkSize is how many octets are gathered before they are hashed: a hash of many short pieces takes twice as long.
 const sinkSize = 8 << 10
 
+var sinks = sync.Pool{New: func() any { return new([sinkSize]byte) }}
+
 // sink takes a canonical body, and hashes it once for all limits: the state of the hash at a limit gives the sum there.
 type sink struct {
 	whole  bool
@@ -99,13 +102,15 @@ type sink struct {
 
 	hash hash.Hash
 	buf  []byte
-	n    int64 // octets that were hashed
+	room *[sinkSize]byte // what buf is made of
+	n    int64           // octets that were hashed
 }
 
 func (s *sink) begin() {
 	slices.Sort(s.limits)
 	s.hash = sha256.New()
-	s.buf = make([]byte, 0, sinkSize)
+	s.room, _ = sinks.Get().(*[sinkSize]byte)
+	s.buf = s.room[:0]
 }
 
 // octet takes one octet.
@@ -152,5 +157,6 @@ func (s *sink) feed(p []byte) {
 func (s *sink) end() {
 	s.flush()
 	s.hash.Sum(s.all[:0])
-	s.hash, s.buf = nil, nil
+	sinks.Put(s.room)
+	s.hash, s.buf, s.room = nil, nil, nil
 }

@@ -13,6 +13,21 @@ import (
 type Material struct {
 	Fields *Fields
 	Bodies *Bodies
+
+	read []*Check // the signatures as they were read, nobody's to change
+}
+
+// MaxReported is how many DKIM signatures of a message are read and told of; those beyond are not even read.
+const MaxReported = 50
+
+// Checks gives the DKIM signatures of the content, top to bottom, the first MaxReported of them: to each caller its own.
+func (m *Material) Checks() []*Check {
+	all := make([]*Check, len(m.read))
+	for i, c := range m.read {
+		s := *c.Signature
+		all[i] = &Check{Signature: &s, Index: c.Index, Result: c.Result, Reason: c.Reason}
+	}
+	return all
 }
 
 // MaterialOf gives the Material of a content. The error means that the content could not be read. Where a limit has
@@ -35,7 +50,8 @@ func newMaterial(c *mail.Content) (*Material, error) {
 		return nil, fmt.Errorf("dkim: read the header: %w", err)
 	}
 	m := &Material{Fields: NewFields(header.Fields()), Bodies: &Bodies{}}
-	want(m.Bodies, Checks(m.Fields, 0))
+	m.read = Checks(m.Fields, MaxReported)
+	want(m.Bodies, m.read)
 	for _, i := range m.Fields.Named("arc-message-signature") {
 		want(m.Bodies, []*Check{NewCheck(m.Fields, i, ARCMessage)})
 	}

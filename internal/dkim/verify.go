@@ -82,6 +82,9 @@ func Checks(fields *Fields, limit int) []*Check {
 // tellApart lengthens the Prefix of signatures that begin alike until they differ (RFC 6008 4: it must be long enough to
 // be unique among the results).
 func tellApart(all []*Check) {
+	if len(all) < 2 {
+		return
+	}
 	alike := map[string][]*Check{}
 	for _, c := range all {
 		alike[c.Prefix] = append(alike[c.Prefix], c)

@@ -244,6 +244,36 @@ func TestPrefix(t *testing.T) {
 	}
 }
 
+// TestMaterialChecks: who judges the signatures of a Material changes nobody else's.
+func TestMaterialChecks(t *testing.T) {
+	message := signedBy(t, plain, signer("rsa"))
+	for range MaxReported + 5 {
+		message = "DKIM-Signature: v=1; b=AAAA\r\n" + message
+	}
+	message = signedBy(t, message, signer("rsa"))
+	m, err := MaterialOf(content(t, message))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := m.Checks(), m.Checks()
+	if len(first) != MaxReported || len(second) != MaxReported {
+		t.Fatalf("%d and %d checks", len(first), len(second))
+	}
+	if err := Judge(t.Context(), m.Fields, m.Bodies, first, Options{Resolver: published(t)}); err != nil {
+		t.Fatal(err)
+	}
+	if first[0].Result != Pass || first[1].Result != PermError {
+		t.Errorf("got %+v", first[0])
+	}
+	first[0].lengthen(20)
+	again := m.Checks()
+	for _, c := range []*Check{second[0], again[0]} {
+		if c.Result != "" || c.Key != nil || len(c.Prefix) > minPrefix || c.Index != first[0].Index || c.Domain != first[0].Domain {
+			t.Errorf("changed by another: %+v", c)
+		}
+	}
+}
+
 func TestMaterialIsMadeOnce(t *testing.T) {
 	c := content(t, signedBy(t, crafted(t, plain, "l=5;"), signer("rsa")))
 	m, err := MaterialOf(c)

@@ -31,7 +31,7 @@ const (
 
 // formOf tells the form of a text by its first lines.
 func formOf(head []byte) form {
-	lines := bytes.FieldsFunc(plain(head), func(r rune) bool { return r == '\r' || r == '\n' })
+	lines := firstLines(plain(head), 2)
 	for i := range lines {
 		lines[i] = bytes.ToUpper(bytes.TrimSpace(lines[i]))
 	}
@@ -57,13 +57,16 @@ func formOf(head []byte) form {
 // ASCII in it.
 func plain(p []byte) []byte {
 	p = bytes.TrimPrefix(p, []byte("\xef\xbb\xbf"))
-	out := make([]byte, 0, len(p))
-	for _, c := range p {
-		if c != 0 && c != 0xff && c != 0xfe {
-			out = append(out, c)
+	if bytes.IndexByte(p, 0) >= 0 || bytes.IndexByte(p, 0xff) >= 0 || bytes.IndexByte(p, 0xfe) >= 0 {
+		out := make([]byte, 0, len(p))
+		for _, c := range p {
+			if c != 0 && c != 0xff && c != 0xfe {
+				out = append(out, c)
+			}
 		}
+		p = out
 	}
-	return bytes.TrimLeft(out, " \t\r\n")
+	return bytes.TrimLeft(p, " \t\r\n")
 }
 
 // Walk reads a text as the spreadsheet that it says to be, or as one with separators. There are signs and no entries.
@@ -88,11 +91,25 @@ func Walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Vis
 
 // line gives the n-th line that is not empty.
 func line(head []byte, n int) []byte {
-	lines := bytes.FieldsFunc(plain(head), func(r rune) bool { return r == '\r' || r == '\n' })
+	lines := firstLines(plain(head), n+1)
 	if n < len(lines) {
 		return lines[n]
 	}
 	return nil
+}
+
+// firstLines gives the first n lines that are not empty, or those that there are.
+func firstLines(p []byte, n int) [][]byte {
+	lines := make([][]byte, 0, n)
+	for p = bytes.TrimLeft(p, "\r\n"); len(p) > 0 && len(lines) < n; p = bytes.TrimLeft(p, "\r\n") {
+		end := bytes.IndexAny(p, "\r\n")
+		if end < 0 {
+			end = len(p)
+		}
+		lines = append(lines, p[:end])
+		p = p[end:]
+	}
+	return lines
 }
 
 // readFull is io.ReadFull that takes the end for no error.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -215,4 +216,17 @@ func FuzzWalk(f *testing.F) {
 			t.Fatal("missed")
 		}
 	})
+}
+
+// TestFirstLines compares with what finds all lines.
+func TestFirstLines(t *testing.T) {
+	for _, text := range []string{"", "\r", "\n\n", "a", "a\r\nb", "\r\na\n\n\rb\nc", "a\n", " \nb", "\xff\r\xfe\nc"} {
+		all := bytes.FieldsFunc([]byte(text), func(r rune) bool { return r == '\r' || r == '\n' })
+		for n := range 4 {
+			got, want := firstLines([]byte(text), n), all[:min(n, len(all))]
+			if !slices.EqualFunc(got, want, bytes.Equal) {
+				t.Errorf("%q, %d: got %q, want %q", text, n, got, want)
+			}
+		}
+	}
 }

@@ -36,8 +36,9 @@ func (p *Part) Charsets() (names []string, all bool) {
 const maxCharsets = 6
 
 // checkCharsets notes names in charsets that readers take differently (RFC 2231 4).
-func (p *Part) checkCharsets(attrs []*attribute) {
-	for _, a := range attrs {
+func (p *Part) checkCharsets(attrs []attribute) {
+	for i := range attrs {
+		a := &attrs[i]
 		if a.name != "name" && a.name != "filename" {
 			continue
 		}

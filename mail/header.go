@@ -65,11 +65,13 @@ func lower(c byte) byte {
 func LowerASCII(s string) string {
 	for i := 0; i < len(s); i++ {
 		if s[i] != lower(s[i]) {
-			b := []byte(s)
-			for j := i; j < len(b); j++ {
-				b[j] = lower(b[j])
+			var b strings.Builder
+			b.Grow(len(s))
+			b.WriteString(s[:i])
+			for ; i < len(s); i++ {
+				b.WriteByte(lower(s[i]))
 			}
-			return string(b)
+			return b.String()
 		}
 	}
 	return s
@@ -172,7 +174,7 @@ func (s *scanner) header(off, end, maxOctets int64, maxFields int, stop func([]b
 	stopAt := min(end, off+maxOctets)
 	var (
 		buf   []byte
-		lines = s.lines[:0]
+		lines = s.fieldLines()
 		done  bool
 		pos   int // of the line to be read, in buf
 	)

@@ -41,6 +41,9 @@ type indexer struct {
 	parts  int
 	octets int64 // of the headers of parts that may still be kept
 	fields int   // and how many fields
+
+	firstOpen   [8]*Part // room for open and delims in most messages
+	firstDelims [16]int64
 }
 
 // index finds the MIME structure of a content. It always gives a tree; after an I/O error this is one
@@ -54,18 +57,21 @@ func index(c *Content) (*Part, error) {
 func indexWith(s *scanner, c *Content) (*Part, error) {
 	size := s.size
 	header := c.Header()
-	opaque := &Part{
-		Path: "0", Header: header, BodyOffset: c.bodyOffset(), End: size, Type: "application/octet-stream",
-		Encoding: "binary", blob: c.Blob(), delim: -1, next: -1, tight: true,
+	opaque := func() *Part {
+		return &Part{
+			Path: "0", Header: header, BodyOffset: c.bodyOffset(), End: size, Type: "application/octet-stream",
+			Encoding: "binary", blob: c.Blob(), delim: -1, next: -1, tight: true,
+		}
 	}
 	if err := c.Err(); err != nil {
-		return opaque, err
+		return opaque(), err
 	}
 	x := &indexer{s: s, lim: c.limits, bounds: map[string]int{}}
+	x.open, x.delims = x.firstOpen[:0], x.firstDelims[:0]
 	x.octets, x.fields = headersFactor*x.lim.PartHeaderOctets+x.lim.HeaderOctets, headersFactor*x.lim.Fields
 	root := &Part{Path: "0", Header: header, BodyOffset: c.bodyOffset(), blob: c.Blob(), delim: -1, next: -1}
 	if err := x.run(root); err != nil {
-		return opaque, err
+		return opaque(), err
 	}
 	return root, nil
 }
@@ -362,11 +368,11 @@ func (x *indexer) lookup(line []byte) delimiterLine {
 	}
 	if len(name) <= maxBoundary+2 {
 		if x.bounds[string(name)] > 0 {
-			level, boundary := x.level(string(name))
+			level, boundary := x.level(name)
 			return delimiterLine{level: level, boundary: boundary, blanks: blanks}
 		}
 		if name, ok := bytes.CutSuffix(name, dashLine[2:]); ok && x.bounds[string(name)] > 0 {
-			level, boundary := x.level(string(name))
+			level, boundary := x.level(name)
 			return delimiterLine{level: level, boundary: boundary, closes: true, blanks: blanks}
 		}
 	}
@@ -382,16 +388,16 @@ func (x *indexer) lookup(line []byte) delimiterLine {
 		return none
 	}
 	rest := name[len(longest):]
-	level, _ := x.level(longest)
+	level, _ := x.level([]byte(longest))
 	return delimiterLine{level: level, boundary: longest, closes: bytes.HasPrefix(rest, dashLine[2:]), junk: true}
 }
 
 // level finds the innermost multipart with a boundary, of those not yet closed if there is one, and its own copy of
 // the boundary.
-func (x *indexer) level(boundary string) (found int, own string) {
+func (x *indexer) level(boundary []byte) (found int, own string) {
 	found = -1
 	for i := len(x.open) - 1; i >= 0; i-- {
-		k := slices.Index(x.open[i].boundaries, boundary)
+		k := slices.IndexFunc(x.open[i].boundaries, func(b string) bool { return b == string(boundary) })
 		if k < 0 {
 			continue
 		}

@@ -24,6 +24,14 @@ type scanner struct {
 	lines []fieldLine // of the last header, to be used again
 }
 
+// fieldLines gives an empty list for the lines of the next header.
+func (s *scanner) fieldLines() []fieldLine {
+	if s.lines == nil {
+		s.lines = make([]fieldLine, 0, 32)
+	}
+	return s.lines[:0]
+}
+
 func newScanner(r io.ReaderAt, size int64) *scanner {
 	s := &scanner{r: r, size: size, step: scanBlock}
 	// Not by Bytes: what it lends is lost for the buffer pool. A Blob that was released is read by ReadAt, which

@@ -117,7 +117,7 @@ func (p *Part) settleType() {
 type structured struct {
 	fieldValue
 	body  string
-	attrs []*attribute
+	attrs []attribute
 }
 
 func readValue(f Field) *structured {
@@ -166,7 +166,8 @@ func (p *Part) contentType(f Field, v *structured) {
 	if p.Params == nil && len(v.attrs) > 0 {
 		p.Params = make(map[string]string, len(v.attrs))
 	}
-	for _, a := range v.attrs {
+	for i := range v.attrs {
+		a := &v.attrs[i]
 		value := a.value()
 		if a.name == "boundary" && isMultipart(t) {
 			// RFC 2046 5.1.1: 1 to 70 octets of a small set, the last one no blank.
@@ -210,13 +211,14 @@ func containerLike(s string) string {
 }
 
 // addBoundaries adds what readers make of the boundary parameter, in all its forms.
-func (p *Part) addBoundaries(attrs []*attribute) {
+func (p *Part) addBoundaries(attrs []attribute) {
 	eachReading(attrs, p.addBoundary, "boundary")
 }
 
 // eachReading gives every value that some reader makes of the parameters of these names.
-func eachReading(attrs []*attribute, add func(string), names ...string) {
-	for _, a := range attrs {
+func eachReading(attrs []attribute, add func(string), names ...string) {
+	for i := range attrs {
+		a := &attrs[i]
 		if !slices.Contains(names, a.name) {
 			continue
 		}
@@ -287,7 +289,7 @@ func (p *Part) addNames(f Field, v *structured) {
 	if v.limited {
 		p.defect(LimitParameters, f.Offset, f.Name)
 	}
-	if v.bad || strings.ContainsFunc(v.body, control) || slices.ContainsFunc(v.attrs, func(a *attribute) bool {
+	if v.bad || strings.ContainsFunc(v.body, control) || slices.ContainsFunc(v.attrs, func(a attribute) bool {
 		return a.odd() || len(a.extended) > 0 && slices.ContainsFunc(a.extended, func(q param) bool { return q.name != a.name+"*" })
 	}) {
 		p.defect(BadParameter, f.Offset, excerpt(f.Raw))
@@ -295,7 +297,8 @@ func (p *Part) addNames(f Field, v *structured) {
 	if strings.IndexByte(v.body, '(') >= 0 {
 		p.addNamesOf(attributes(parseValue(v.body, false).params))
 	}
-	for _, a := range v.attrs {
+	for i := range v.attrs {
+		a := &v.attrs[i]
 		if a.forms() > 1 {
 			p.defect(DuplicateParameter, f.Offset, a.name)
 		}
@@ -305,7 +308,7 @@ func (p *Part) addNames(f Field, v *structured) {
 // control reports whether a character is one that no field has.
 func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
-func (p *Part) addNamesOf(attrs []*attribute) {
+func (p *Part) addNamesOf(attrs []attribute) {
 	eachReading(attrs, p.addName, "name", "filename")
 	p.checkCharsets(attrs)
 }

@@ -305,26 +305,29 @@ type segment struct {
 }
 
 // attributes sorts parameters by name, in the order in which the names came.
-func attributes(params []param) []*attribute {
-	var all []*attribute
-	for _, p := range params {
+func attributes(params []param) []attribute {
+	all := make([]attribute, 0, len(params))
+	for n, p := range params {
 		name, number, extended := splitName(p.name)
-		i := slices.IndexFunc(all, func(a *attribute) bool { return a.name == name })
+		i := slices.IndexFunc(all, func(a attribute) bool { return a.name == name })
 		if i < 0 {
 			i = len(all)
-			all = append(all, &attribute{name: name})
+			all = append(all, attribute{name: name})
 		}
-		a := all[i]
+		a := &all[i]
 		switch {
 		case number >= 0:
 			a.segments = append(a.segments, segment{number, extended, p.value})
 		case extended:
 			a.extended = append(a.extended, p)
+		case a.plain == nil:
+			a.plain = params[n : n+1 : n+1] // the same memory: nobody changes it
 		default:
 			a.plain = append(a.plain, p)
 		}
 	}
-	for _, a := range all {
+	for i := range all {
+		a := &all[i]
 		byNumber := func(x, y segment) int { return x.number - y.number }
 		if a.disordered = !slices.IsSortedFunc(a.segments, byNumber); a.disordered {
 			a.came = slices.Clone(a.segments)

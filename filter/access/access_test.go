@@ -150,7 +150,7 @@ func run(t *testing.T, c *checker, env string, message *txtar.File) string {
 //	client ADDRESS
 //	helo NAME
 //	from ADDRESS
-//	spf RESULT DOMAIN [IDENTITY]
+//	spf RESULT DOMAIN [IDENTITY [TERM]]
 //	dkim RESULT DOMAIN [testing|limited|added]
 //	certificate NAME [verified]
 //	relay, exempt
@@ -160,7 +160,7 @@ func situation(t testing.TB, text string) *filter.Input {
 	tx := &filter.Transaction{ID: "t"}
 	var signatures []auth.DKIMResult
 	for line := range strings.Lines(text) {
-		w := append(strings.Fields(line), "", "", "", "")
+		w := append(strings.Fields(line), "", "", "", "", "")
 		switch w[0] {
 		case "client":
 			s.Client = netip.AddrPortFrom(netip.MustParseAddr(w[1]), 2525)
@@ -177,7 +177,7 @@ func situation(t testing.TB, text string) *filter.Input {
 			if identity == "" {
 				identity = "mailfrom"
 			}
-			tx.Record(auth.SPF.Of(auth.SPFResult{Result: auth.Result(w[1]), Domain: w[2], Identity: identity}))
+			tx.Record(auth.SPF.Of(auth.SPFResult{Result: auth.Result(w[1]), Domain: w[2], Identity: identity, Mechanism: w[4]}))
 		case "dkim":
 			signatures = append(signatures, auth.DKIMResult{Result: auth.Result(w[1]), Domain: w[2], Testing: w[3] == "testing", Limited: w[3] == "limited"})
 			if w[3] == "added" {

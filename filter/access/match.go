@@ -180,17 +180,22 @@ func (m *matching) signed(base string) (string, bool) {
 }
 
 // permitted reports whether SPF passes for a reverse-path within base that is aligned with the author's domain. A pass
-// of the HELO name is none: it says nothing of a reverse-path.
+// of the HELO name is none: it says nothing of a reverse-path. Nor is one by a term that lets everybody pass.
 func (m *matching) permitted(base string) (string, bool) {
 	r, ok := auth.SPF.From(m.in)
 	from := m.in.Transaction.From.Domain()
-	if !ok || r.Result != auth.Pass || r.Identity != "mailfrom" || r.Domain != from || !mail.Within(from, base) {
+	if !ok || r.Result != auth.Pass || r.Identity != "mailfrom" || r.Domain != from || !mail.Within(from, base) || everybody(r.Mechanism) {
 		return "", false
 	}
 	if m.content && (m.author == "" || !related(from, m.author)) {
 		return "", false
 	}
 	return "reverse-path of " + from, true
+}
+
+// everybody reports whether a term of an SPF record matches every client: all (RFC 7208 5.1), and prefixes of no length.
+func everybody(term string) bool {
+	return mail.LowerASCII(strings.TrimPrefix(term, "+")) == "all" || strings.HasSuffix(term, "/0")
 }
 
 // related reports whether two domains are the same, or one lies below the other.

@@ -182,12 +182,9 @@ func foldedFrom(f Field) (bodies []string) {
 	}
 	_, rest, _ := strings.Cut(f.Raw, "\n")
 	for line := range strings.Lines(rest) {
-		t := strings.TrimLeft(line, " \t")
-		if len(t) < len("from:") || !equalFold(t[:len("from")], "from") {
-			continue
-		}
-		if t = strings.TrimLeft(t[len("from"):], " \t"); strings.HasPrefix(t, ":") && strings.Contains(t, "@") {
-			bodies = append(bodies, trimLine(t[1:]))
+		name, rest, ok := strings.Cut(line, ":")
+		if ok && len(name) <= 40 && equalFold(strings.Map(visible, name), "from") && strings.Contains(rest, "@") {
+			bodies = append(bodies, trimLine(rest))
 		}
 	}
 	return bodies

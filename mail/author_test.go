@@ -80,6 +80,10 @@ func TestReadAuthors(t *testing.T) {
 		{"octet behind the name", "From\xff: a@legit.example\r\nFrom: a@attack.example\r\n", SeveralFrom, legit + " " + attack},
 		{"quoted name of a field", "\"From\": a@legit.example\r\nFrom: a@attack.example\r\n", SeveralFrom, legit + " " + attack},
 		{"folded into another field", "To: x\r\n From: a@legit.example\r\nFrom: a@attack.example\r\n", SeveralFrom, legit + " " + attack},
+		{"folded behind a vertical tab", "To: x\r\n \vFrom: a@legit.example\r\nFrom: a@attack.example\r\n", SeveralFrom, legit + " " + attack},
+		{"folded behind a wide blank", "To: x\r\n \u3000From\f: a@legit.example\r\nFrom: a@attack.example\r\n", SeveralFrom, legit + " " + attack},
+		{"folded behind a byte order mark", "To: x\r\n \ufeffFrom: a@legit.example\r\nFrom: a@attack.example\r\n", SeveralFrom, legit + " " + attack},
+		{"quoted in a folded line", "Subject: Fwd\r\n (From: a@legit.example)\r\nFrom: a@attack.example\r\n", "", attack},
 
 		// No one domain.
 		{"list", "From: a@attack.example, a@legit.example\r\n", SeveralDomains, attack + " " + legit},

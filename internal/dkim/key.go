@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -106,12 +107,32 @@ func (k *Key) read(data []byte) error {
 		if len(data) != ed25519.PublicKeySize {
 			return permError("p= is no Ed25519 key")
 		}
+		if smallOrder([32]byte(data)) {
+			return permError("with the Ed25519 key anybody can sign")
+		}
 		k.public, k.Bits = ed25519.PublicKey(data), 256
 	default:
 		// RFC 6376 3.6.1: unknown types of keys must be ignored.
 		return permError("the key is of an unknown type")
 	}
 	return nil
+}
+
+// smallOrder reports whether a public key of Ed25519 is a point of small order, in any of its encodings, as p= of
+// zeros only is: one signature then fits many messages, and needs no private key (RFC 8032 5.1.7 lets it pass).
+func smallOrder(key [32]byte) bool {
+	key[31] &= 0x7f // the sign
+	switch hex.EncodeToString(key[:]) {
+	case "0000000000000000000000000000000000000000000000000000000000000000", // y = 0, of order 4
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // the same as p
+		"0100000000000000000000000000000000000000000000000000000000000000", // y = 1, of order 1
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // the same as p+1
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // y = -1, of order 2
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", // of order 8
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a": // of order 8
+		return true
+	}
+	return false
 }
 
 // Verify checks a signature over a SHA-256 digest. algorithm is a=, in lower case. The error is an *Error: Fail where

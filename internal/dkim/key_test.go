@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"math/big"
 	"strings"
@@ -247,4 +248,38 @@ func FuzzKey(f *testing.F) {
 			t.Fatal("anything verifies")
 		}
 	})
+}
+
+// With a key of small order signatures can be made up. Each of those refused is one: a signature without any secret
+// verifies for some of many digests.
+func TestSmallOrder(t *testing.T) {
+	zero := strings.Repeat("00", 32)
+	for _, y := range []string{
+		zero, "01" + zero[2:], "ec" + strings.Repeat("ff", 30) + "7f", "ed" + strings.Repeat("ff", 30) + "7f", "ee" + strings.Repeat("ff", 30) + "7f",
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+	} {
+		for _, sign := range []byte{0, 0x80} {
+			key, err := hex.DecodeString(y)
+			if err != nil {
+				t.Fatal(err)
+			}
+			key[31] |= sign
+			forged := 0
+			for i := range 256 {
+				digest := sha256.Sum256([]byte{byte(i)})
+				// R is the neutral element, S is 0: it fits where the challenge takes the key there, too.
+				if ed25519.Verify(key, digest[:], append([]byte{1}, make([]byte, 63)...)) {
+					forged++
+				}
+			}
+			_, err = ParseKey("k=ed25519; p=" + base64.StdEncoding.EncodeToString(key))
+			var e *Error
+			if !errors.As(err, &e) || e.Result != PermError {
+				t.Errorf("%x: %v, and %d signatures of 256 were made up", key, err, forged)
+			}
+			if forged == 0 {
+				t.Errorf("%x is a key like others", key)
+			}
+		}
+	}
 }

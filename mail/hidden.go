@@ -169,6 +169,17 @@ func (f Field) Lenient() (name, body string) {
 	return LowerASCII(strings.Map(visible, name)), body
 }
 
+// MayBegin reports whether the name that Lenient gives may begin with a letter, which is given in lower case. It looks at
+// the first octet that shows, and no further: where that is not of ASCII, the name may.
+func (f Field) MayBegin(letter byte) bool {
+	for i := range len(f.Raw) {
+		if c := f.Raw[i]; c > ' ' && c != 0x7f {
+			return c == letter || c == letter-('a'-'A') || c >= utf8.RuneSelf
+		}
+	}
+	return false
+}
+
 // visible drops what does not show: blanks, controls, and characters that only shape others.
 func visible(r rune) rune {
 	if r <= ' ' || r == 0x7f || r >= utf8.RuneSelf && !unicode.IsGraphic(r) || unicode.IsSpace(r) {

@@ -71,8 +71,10 @@ func untrusted(h *mail.Header, authservID string, keep []string, score, others, 
 	var edits []mail.Edit
 	results := authres.Untrusted(authservID, keep)
 	for i, f := range h.Fields() {
-		name, _ := f.Lenient()
-		remove := false
+		name, remove := "", false
+		if f.MayBegin('x') { // as all of these names do
+			name, _ = f.Lenient()
+		}
 		switch {
 		case slices.Contains(spamFields, name):
 			remove = score

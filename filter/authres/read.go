@@ -25,16 +25,22 @@ import (
 func Untrusted(id string, keep []string) func(f mail.Field) bool {
 	claims, ours := claims(id, keep), bearing(id)
 	return func(f mail.Field) bool {
-		name, body := f.Lenient()
-		return isName(name) && claims(body) || hides(f, ours)
+		if f.MayBegin('a') {
+			if name, body := f.Lenient(); isName(name) && claims(body) {
+				return true
+			}
+		}
+		return hides(f, ours)
 	}
 }
 
 // isName reports whether a name that Field.Lenient gave is the one of our field, also to those who compare without
 // regard to case by Unicode's tables: to them an "s" may be long, and an "i" have a dot too much or none.
 func isName(name string) bool {
-	return foldsToASCII.Replace(name) == mail.LowerASCII(Name)
+	return name == lowerName || foldsToASCII.Replace(name) == lowerName
 }
+
+var lowerName = mail.LowerASCII(Name)
 
 var foldsToASCII = strings.NewReplacer("\u017f", "s", "\u0130", "i", "\u0131", "i")
 
@@ -42,7 +48,11 @@ var foldsToASCII = strings.NewReplacer("\u017f", "s", "\u0130", "i", "\u0131", "
 func hides(f mail.Field, ours func(body string) bool) bool {
 	_, rest, _ := strings.Cut(f.Raw, "\n")
 	for line := range strings.Lines(rest) {
-		if name, body := (mail.Field{Raw: line}).Lenient(); isName(name) && ours(body) {
+		f := mail.Field{Raw: line}
+		if !f.MayBegin('a') {
+			continue
+		}
+		if name, body := f.Lenient(); isName(name) && ours(body) {
 			return true
 		}
 	}

@@ -45,20 +45,23 @@ func Within(domain, base string) bool {
 	return ok && base != "" && (above == "" || strings.HasSuffix(above, "."))
 }
 
+var errLabel = errors.New("mail: domain: label is empty or too long")
+
 // checkName checks a name in lower case US-ASCII.
 func checkName(s string) error {
 	if len(s) > maxDomain {
 		return errors.New("mail: domain: name is too long")
 	}
-	for label := range strings.SplitSeq(s, ".") {
-		// RFC 1035 2.3.4: 63 octets or less.
-		if label == "" || len(label) > 63 {
-			return errors.New("mail: domain: label is empty or too long")
-		}
-		for i := range len(label) {
-			if c := label[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-				return fmt.Errorf("mail: domain: %+q in a label", rune(c))
+	start := 0 // of the label
+	for i := 0; i <= len(s); i++ {
+		if i == len(s) || s[i] == '.' {
+			// RFC 1035 2.3.4: 63 octets or less.
+			if i == start || i-start > 63 {
+				return errLabel
 			}
+			start = i + 1
+		} else if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return fmt.Errorf("mail: domain: %+q in a label", rune(c))
 		}
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 )
 
 const (
@@ -71,6 +72,38 @@ func ParseKey(record string) (*Key, error) {
 		return nil, permError("p= of the key is no base64")
 	}
 	return k, k.read(data)
+}
+
+// parsed keeps keys by their records: a domain that sends much mail has its key read once. It is safe for concurrent use.
+type parsed struct {
+	mu   sync.Mutex
+	keys map[string]*Key
+}
+
+// maxParsed is how many keys are kept; then all are let go. With records of MaxKeyRecord octets these are some 10 MB.
+const maxParsed = 1024
+
+var known parsed
+
+// parse is ParseKey by way of what is known. The Key is not to be changed.
+func (p *parsed) parse(record string) (*Key, error) {
+	p.mu.Lock()
+	k := p.keys[record]
+	p.mu.Unlock()
+	if k != nil {
+		return k, nil
+	}
+	k, err := ParseKey(record)
+	if err != nil {
+		return k, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.keys == nil || len(p.keys) >= maxParsed {
+		p.keys = map[string]*Key{}
+	}
+	p.keys[strings.Clone(record)] = k
+	return k, nil
 }
 
 // lists reports whether a colon-separated list holds an item, whatever its case.
@@ -193,7 +226,7 @@ func FetchKey(ctx context.Context, r Resolver, selector, domain string) (*Key, e
 		usable  int
 	)
 	for _, text := range texts[:min(len(texts), maxRecords)] {
-		k, err := ParseKey(text)
+		k, err := known.parse(text)
 		if err == nil {
 			usable++
 			key = k

@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -280,6 +281,31 @@ func TestSmallOrder(t *testing.T) {
 			if forged == 0 {
 				t.Errorf("%x is a key like others", key)
 			}
+		}
+	}
+}
+
+// TestKeysAreReadOnce: a record that was read gives the same key again, one that can't be used is not kept, and what is
+// kept has a bound.
+func TestKeysAreReadOnce(t *testing.T) {
+	good := published(t)["ed._domainkey.example.org"]
+	var p parsed
+	first, err := p.parse(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := p.parse(good); again != first || err != nil {
+		t.Errorf("read twice: %v", err)
+	}
+	if _, err := p.parse("v=DKIM1; p="); err == nil || len(p.keys) != 1 {
+		t.Errorf("keeps %d keys, of a revoked one: %v", len(p.keys), err)
+	}
+	for i := range 2 * maxParsed {
+		if _, err := p.parse(fmt.Sprintf("%s; n=%d", good, i)); err != nil {
+			t.Fatal(err)
+		}
+		if len(p.keys) > maxParsed {
+			t.Fatalf("keeps %d keys", len(p.keys))
 		}
 	}
 }

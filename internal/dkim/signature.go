@@ -75,8 +75,8 @@ func ParseSignature(f mail.Field, kind Kind) (*Signature, error) {
 		}
 	}
 	for _, name := range required[kind] {
-		_, there := tags.Get(name)
-		if tags.Compact(name) == "" && (!there || name != "h" || kind != ARCMessage) {
+		value, there := tags.Get(name)
+		if value == "" && (!there || name != "h" || kind != ARCMessage) {
 			return s, permError("the tag " + name + "= is missing or empty")
 		}
 	}
@@ -102,8 +102,8 @@ func (s *Signature) describe() {
 	if s.Kind == Message {
 		s.Identity = clip(s.Tags.Compact("i"))
 	}
-	b := s.Tags.Compact("b")
-	s.start = b[:min(len(b), maxPrefix)]
+	b, _ := s.Tags.Get("b")
+	s.start = compactTo(b, maxPrefix)
 	s.lengthen(minPrefix)
 }
 
@@ -223,14 +223,14 @@ func (s *Signature) readInstance() error {
 // readHashes reads b=, bh=, c= and l=.
 func (s *Signature) readHashes() (err error) {
 	var ok bool
-	if s.Value, ok = decodeBase64(s.Tags.Compact("b")); !ok {
+	if s.Value, ok = s.Tags.base64("b"); !ok {
 		return permError("b= is no base64")
 	}
 	if s.Kind == ARCSeal {
 		s.Header = Relaxed // RFC 8617 4.1.3: there is no c=, and only relaxed is used
 		return nil
 	}
-	if s.BodyHash, ok = decodeBase64(s.Tags.Compact("bh")); !ok {
+	if s.BodyHash, ok = s.Tags.base64("bh"); !ok {
 		return permError("bh= is no base64")
 	}
 	c, has := s.Tags.Get("c")

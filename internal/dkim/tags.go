@@ -36,6 +36,12 @@ func (t Tags) Compact(name string) string {
 	return compact(v)
 }
 
+// base64 gives the octets of a tag's value that is base64.
+func (t Tags) base64(name string) ([]byte, bool) {
+	v, _ := t.Get(name)
+	return decodeBase64(v)
+}
+
 // ParseTags reads a tag list: the body of a signature, with its folds, or a key record. It is strict: a name that
 // stands twice, a specification without "=", an empty one anywhere but behind the last ";", and octets that
 // no value may have are errors. Beyond RFC 6376 it takes UTF-8 in values (RFC 8616 5) and blanks behind the last ";".
@@ -108,17 +114,23 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\
 func trim(s string) string { return strings.Trim(s, " \t\r\n") }
 
 // compact removes all folding white space.
-func compact(s string) string {
-	if !strings.ContainsAny(s, " \t\r\n") {
-		return s
+func compact(s string) string { return compactTo(s, len(s)) }
+
+// compactTo gives the first n octets of s without its folding white space, or all that there are.
+func compactTo(s string, n int) string {
+	first := strings.IndexFunc(s, func(r rune) bool { return r <= ' ' && isBlank(byte(r)) })
+	if first < 0 || first >= n {
+		return s[:min(n, len(s))]
 	}
-	b := make([]byte, 0, len(s))
-	for i := range len(s) {
+	var b strings.Builder
+	b.Grow(min(n, len(s)))
+	b.WriteString(s[:first])
+	for i := first; i < len(s) && b.Len() < n; i++ {
 		if !isBlank(s[i]) {
-			b = append(b, s[i])
+			b.WriteByte(s[i])
 		}
 	}
-	return string(b)
+	return b.String()
 }
 
 // decodeBase64 reads base64string (RFC 6376 2.10 and 3.5): folding white space anywhere, padding or none.

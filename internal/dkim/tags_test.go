@@ -92,3 +92,26 @@ func FuzzTags(f *testing.F) {
 		}
 	})
 }
+
+func TestCompactTo(t *testing.T) {
+	for _, c := range []struct {
+		s    string
+		n    int
+		want string
+	}{
+		{"", 3, ""},
+		{"abc", 3, "abc"},
+		{"abc", 2, "ab"},
+		{"a\r\n b c", 3, "abc"},
+		{"a b c", 2, "ab"},
+		{"ab c", 2, "ab"},
+		{" \t", 2, ""},
+		{"\xc3 \xa4", 5, "\xc3\xa4"},
+		{"\u010d \u0120", 5, "\u010d\u0120"},
+		{"a\v b", 5, "a\vb"},
+	} {
+		if got := compactTo(c.s, c.n); got != c.want {
+			t.Errorf("%q, %d: got %q, want %q", c.s, c.n, got, c.want)
+		}
+	}
+}

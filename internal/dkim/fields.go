@@ -10,6 +10,7 @@ import (
 type Fields struct {
 	all    []mail.Field
 	byName map[string][]int // names in lower case to indexes, ascending
+	like   map[string]bool  // names, in lower case, that lenient readers find in lines that are no field
 }
 
 // NewFields makes Fields of a header, top to bottom. Lines that are no field can't be picked.
@@ -19,6 +20,11 @@ func NewFields(header []mail.Field) *Fields {
 		if name := header[i].Name; name != "" {
 			name = fold(name)
 			f.byName[name] = append(f.byName[name], i)
+		} else if name, _ := header[i].Lenient(); name != "" {
+			if f.like == nil {
+				f.like = map[string]bool{}
+			}
+			f.like[name] = true
 		}
 	}
 	return f

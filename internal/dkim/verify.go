@@ -38,8 +38,8 @@ type Check struct {
 	// OverSigned lists the names, in lower case, that h= has more often than the header: a field of that name can't be added
 	// unseen.
 	OverSigned []string
-	// Added lists, in lower case, the fields of which some are signed and others, above them, are not: somebody may have
-	// added what a reader is shown.
+	// Added lists, in lower case, the fields of which some are signed and others, above them, are not, and those that lenient
+	// readers find in lines that are no field, which can't be signed: somebody may have added what a reader is shown.
 	Added []string
 	// Unsigned lists, in lower case, the fields that readers show or go by, of which none is signed: each may be anybody's.
 	Unsigned []string
@@ -228,10 +228,11 @@ var shown = []string{
 func (c *Check) compare(fields *Fields, picked Selection) {
 	c.OverSigned = picked.Missing
 	for _, name := range shown {
-		switch n, all := picked.Count(name), len(fields.byName[name]); {
-		case n == 0 && all > 0:
+		n, all := picked.Count(name), len(fields.byName[name])
+		if n == 0 && all > 0 {
 			c.Unsigned = append(c.Unsigned, name)
-		case n < all:
+		}
+		if n > 0 && n < all || fields.like[name] {
 			c.Added = append(c.Added, name)
 		}
 	}

@@ -185,6 +185,20 @@ func TestAddedFields(t *testing.T) {
 	}
 }
 
+// TestAddedLines: what is no field can't be signed, and is shown by lenient readers as the field that it resembles.
+func TestAddedLines(t *testing.T) {
+	for line, want := range map[string]string{
+		"\vSubject: Pay": "subject", "Subject\x01: Pay": "subject", "Sub\r\n ject: Pay": "subject", "\u3000Content-Type: text/html": "content-type",
+		"\x01Cc: x": "cc", "Subject": "", "garbage": "", "\x01X: y": "", "Subjects: x": "",
+	} {
+		message := line + "\r\n" + crafted(t, plain, "h=From:From:Subject:Subject:Cc:To;")
+		got := verified(t, message, published(t))[0]
+		if a := strings.Join(got.Added, " "); got.Result != Pass || a != want {
+			t.Errorf("%q: %s, added: %q, want %q", line, got.Result, a, want)
+		}
+	}
+}
+
 // TestPick: names pick fields from the bottom up, whatever their case, and never the signature's own field.
 func TestPick(t *testing.T) {
 	fields, _ := split(t, "A: 1\r\nB: 2\r\na: 3\r\nDKIM-Signature: 4\r\nC: 5\r\nDKIM-Signature: 6\r\n\r\n")

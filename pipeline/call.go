@@ -98,8 +98,20 @@ func (c *call) run(ctx context.Context, in *filter.Input) {
 			abandoned.Add(-1)
 		}
 	}()
+	if c.content != nil {
+		deepen()
+	}
 	e.result, e.err = c.st.Filter.Check(ctx, in)
 	returned = true
+}
+
+// deepen makes the goroutine's stack as large as filters of contents need, at once: it would else be doubled and copied
+// several times on the way there.
+//
+//go:noinline
+func deepen() byte {
+	var room [12 << 10]byte
+	return room[abandoned.Load()&1]
 }
 
 // crash makes the error of a filter that did not return: v is what recover gave.

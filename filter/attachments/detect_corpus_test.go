@@ -1,9 +1,7 @@
 package attachments
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"io"
 	"os"
@@ -102,30 +100,7 @@ func TestDetectHam(t *testing.T) {
 // eachMessage reads the messages of a packed corpus.
 func eachMessage(t *testing.T, path string, visit func(*mail.Content)) {
 	t.Helper()
-	file, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	unpacked, err := gzip.NewReader(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for r := tar.NewReader(unpacked); ; {
-		h, err := r.Next()
-		if err == io.EOF {
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.Typeflag != tar.TypeReg {
-			continue
-		}
-		raw, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, raw := range peertest.Packed(t, path) {
 		in := mail.NewIngest(mail.IngestOptions{})
 		if _, err := io.Copy(in, bytes.NewReader(raw)); err != nil {
 			t.Fatal(err)

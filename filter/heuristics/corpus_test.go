@@ -1,12 +1,8 @@
 package heuristics
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	netmail "net/mail"
 	"os"
@@ -85,14 +81,14 @@ func measure(t *testing.T, base string) distribution {
 	days := sentOn(t, base+".tsv")
 	d := distribution{over: map[int]int{}, symbols: map[string]int{}}
 	spec, f := build(t, filter.Env{}, config{SenderDomain: senderReject})
-	eachFile(t, base+".tar.gz", func(name string, raw []byte) {
+	for name, raw := range peertest.Packed(t, base+".tar.gz") {
 		c := mail.NewContent(mail.NewBlob(canonical(raw)), mail.LineFaults{}, mail.Limits{})
-		defer c.Release()
 		in := &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{Began: arrival(c.Header(), days[name])}, Content: c}
 		got, err := f.Check(t.Context(), in)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		c.Release()
 		score, why := 0.0, ""
 		for _, x := range got.Findings {
 			w := weight(t, spec, x.Symbol) * x.Strength
@@ -110,7 +106,7 @@ func measure(t *testing.T, base string) distribution {
 		if score >= 4 && len(d.worst) < 12 && strings.Contains(base, "ham") {
 			d.worst = append(d.worst, fmt.Sprintf("%.1f %s%s", score, name, why))
 		}
-	})
+	}
 	return d
 }
 
@@ -151,36 +147,6 @@ func sentOn(t *testing.T, path string) map[string]time.Time {
 		}
 	}
 	return days
-}
-
-func eachFile(t *testing.T, path string, visit func(name string, raw []byte)) {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if h.Typeflag != tar.TypeReg {
-			continue
-		}
-		raw, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		visit(h.Name, raw)
-	}
 }
 
 // canonical gives a message the line ends that it has on the wire.

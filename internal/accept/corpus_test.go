@@ -3,13 +3,10 @@
 package accept
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -67,39 +64,13 @@ func archives(t *testing.T) []message {
 	dir := t.TempDir()
 	var all []message
 	for _, archive := range files {
-		f, err := os.Open(archive)
-		if err != nil {
-			t.Fatal(err)
-		}
-		z, err := gzip.NewReader(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for tr := tar.NewReader(z); ; {
-			h, err := tr.Next()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if h.Typeflag != tar.TypeReg {
-				continue
-			}
+		for name, raw := range peertest.Packed(t, archive) {
 			path := filepath.Join(dir, fmt.Sprint(len(all)))
-			out, err := os.Create(path)
-			if err != nil {
+			if err := os.WriteFile(path, raw, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := io.Copy(out, tr); err != nil {
-				t.Fatal(err)
-			}
-			if err := out.Close(); err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, file("spam/"+h.Name, path))
+			all = append(all, file("spam/"+name, path))
 		}
-		f.Close()
 	}
 	return all
 }

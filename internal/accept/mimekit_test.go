@@ -20,15 +20,6 @@ import (
 	"github.com/postern-mail/postern/internal/peertest"
 )
 
-// absent skips a test for want of a peer, or fails it where peers are required.
-func absent(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("POSTERN_PEERS") == "required" {
-		t.Fatalf("%s (and POSTERN_PEERS=required)", why)
-	}
-	t.Skip(why)
-}
-
 // cacheDir gives a folder below .cache of the checkout, which git ignores.
 func cacheDir(t *testing.T, elem ...string) string {
 	t.Helper()
@@ -52,7 +43,7 @@ func kit(t *testing.T) string {
 		return dst
 	}
 	if _, err := exec.LookPath("apt-get"); err != nil || os.Geteuid() != 0 {
-		absent(t, "the parsers of mimekit are not installed, which root does on Debian")
+		peertest.Missing(t, "POSTERN_PEERS", "the parsers of mimekit are not installed, which root does on Debian")
 	}
 	if err := os.RemoveAll(dst); err != nil {
 		t.Fatal(err)
@@ -63,7 +54,7 @@ func kit(t *testing.T) string {
 	cmd := exec.Command("./install.sh")
 	cmd.Dir = dst
 	if out, err := cmd.CombinedOutput(); err != nil {
-		absent(t, fmt.Sprintf("mimekit does not install: %v\n%s", err, out[max(0, len(out)-4000):]))
+		peertest.Missing(t, "POSTERN_PEERS", fmt.Sprintf("mimekit does not install: %v\n%s", err, out[max(0, len(out)-4000):]))
 	}
 	if err := os.WriteFile(stamp, []byte(sum), 0o644); err != nil {
 		t.Fatal(err)

@@ -423,16 +423,26 @@ func silentServer(t *testing.T) string {
 	return c.LocalAddr().String()
 }
 
+// bothProtocols listens on one port for TCP and UDP.
+func bothProtocols(t *testing.T) (net.Listener, net.PacketConn) {
+	t.Helper()
+	for range 16 { // a port that is free for the one may be taken for the other
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := net.ListenPacket("udp", l.Addr().String()); err == nil {
+			return l, c
+		}
+		_ = l.Close()
+	}
+	t.Fatal("no port is free for both protocols")
+	return nil, nil
+}
+
 // TestGuessing: whoever floods a question with datagrams that do not fit makes it go over TCP.
 func TestGuessing(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := net.ListenPacket("udp", l.Addr().String())
-	if err != nil {
-		t.Skip("the port is taken for UDP")
-	}
+	l, c := bothProtocols(t)
 	var served sync.WaitGroup
 	served.Go(func() {
 		b := make([]byte, 512)

@@ -35,7 +35,7 @@ func FuzzSession(f *testing.F) {
 	d := newDoor(f, nil, func(_ *door, cfg *ListenerConfig) { cfg.Limits.Message = 2000 })
 	f.Fuzz(func(t *testing.T, script []byte, cuts uint64) {
 		if len(script) > 300 {
-			t.Skip("long dialogs find nothing that short ones do not")
+			return // long dialogs find nothing that short ones do not
 		}
 		var in strings.Builder
 		for _, b := range script {

@@ -35,7 +35,7 @@ func StartPostfix(t testing.TB, o PostfixOptions) *Postfix {
 	t.Helper()
 	root := Root(t)
 	if os.Geteuid() != 0 {
-		missing(t, "POSTERN_PEERS", ErrNotRoot.Error())
+		Missing(t, "POSTERN_PEERS", ErrNotRoot.Error())
 	}
 	if o.Domain == "" {
 		o.Domain = "example.org"

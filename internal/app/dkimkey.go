@@ -48,12 +48,14 @@ func (a *App) DKIMKey(ctx context.Context, o DKIMKeyOptions) error {
 	switch {
 	case o.Check && o.In == "":
 		return exit(ExitUsage, "dkim-key: --check needs --in FILE, or no DOMAIN: then it is about the keys of the configuration")
+	case o.In != "" && o.Out != "":
+		return exit(ExitUsage, "dkim-key: --in is for a key that is there, --out for a new one")
 	case o.In != "":
 		key, err := readKey(o.In)
 		if err != nil {
 			return exit(ExitData, "dkim-key: %w", err)
 		}
-		k.private = key.Signer
+		k.private, k.file = key.Signer, o.In
 	default:
 		if o.Out == "" {
 			o.Out = k.domain + "." + k.selector + ".pem"
@@ -64,8 +66,8 @@ func (a *App) DKIMKey(ctx context.Context, o DKIMKeyOptions) error {
 		if err := writeKey(o.Out, k.private); err != nil {
 			return exit(ExitCannotWrite, "dkim-key: %w", err)
 		}
+		k.file = o.Out
 	}
-	k.file = o.Out + o.In
 	if o.Check {
 		cfg, _, err := a.scanConfig()
 		if err != nil {

@@ -68,7 +68,7 @@ type evaluation struct {
 	result      auth.Result
 	spf, dkim   bool // aligned
 	reason      string
-	awaited     bool // SPF or a signature may pass yet: TempError is not that of the record
+	awaited     bool // something may pass yet, and what is asked for is known: TempError is not that of the record
 	local       bool // nobody was asked for a policy, and quarantine stands in for it
 }
 
@@ -83,7 +83,11 @@ func (d *discovery) evaluate(ctx context.Context, domain string, ids identifiers
 	}
 	r := e.tree.record
 	switch {
+	case err != nil && local && (slices.Contains(ids.spf, domain) || slices.Contains(ids.dkim, domain)):
+		e.result, e.reason = auth.None, "no answer about the record of "+domain+", and an aligned pass"
+		return e
 	case err != nil:
+		e.awaited = local // what the configuration orders needs no record
 		return e.failed("the DNS gave no answer about the record of " + domain)
 	case r == nil && !local:
 		e.result, e.reason = auth.None, "no record for "+domain
@@ -97,9 +101,7 @@ func (d *discovery) evaluate(ctx context.Context, domain string, ids identifiers
 		e.result, e.reason = auth.PermError, r.unusable
 		return e
 	}
-	if !e.align(ctx, d, r, ids) {
-		return e
-	}
+	e.align(ctx, d, r, ids)
 	inherited := e.tree.record != nil && e.tree.domain != domain
 	exists := true
 	if inherited && r.np != "" && e.result != auth.Pass {
@@ -122,9 +124,8 @@ func (e *evaluation) failed(reason string) evaluation {
 	return *e
 }
 
-// align compares the identifiers with the Author Domain and sets the result. It reports whether the evaluation can
-// go on.
-func (e *evaluation) align(ctx context.Context, d *discovery, r *record, ids identifiers) bool {
+// align compares the identifiers with the Author Domain and sets the result.
+func (e *evaluation) align(ctx context.Context, d *discovery, r *record, ids identifiers) {
 	var err error
 	all := func(mode string, domains []string) bool {
 		for _, id := range domains {
@@ -144,7 +145,7 @@ func (e *evaluation) align(ctx context.Context, d *discovery, r *record, ids ide
 		e.result = auth.Pass
 	case err != nil:
 		e.failed("the DNS gave no answer about the organization of " + e.domain)
-		return false
+		e.awaited = true
 	case all(r.aspf, ids.spfTemp), all(r.adkim, ids.dkimTemp), err != nil:
 		// RFC 9989 5.3.6: where queries do not complete, a message can not be considered to pass or fail.
 		e.failed("the DNS gave no answer to SPF or DKIM (" + ids.said + ")")
@@ -153,7 +154,6 @@ func (e *evaluation) align(ctx context.Context, d *discovery, r *record, ids ide
 		e.result = auth.Fail
 		e.reason = fmt.Sprintf("no aligned pass for %s (%s)", e.domain, ids.said)
 	}
-	return true
 }
 
 // aligned compares one identifier (RFC 9989 3.2.10, 4.10.2).

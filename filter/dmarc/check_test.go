@@ -182,7 +182,8 @@ func TestCheck(t *testing.T) {
 		{"p=reject waits also where it is only tagged", "From: a@reject.example", "spf=temperror reject.example", "{reject: tag, reject_suspect: tag}", "temperror p=reject defer TEMPERROR"},
 		{"p=quarantine does not wait where it is only tagged", "From: a@quarantine.example", "spf=temperror quarantine.example", "{quarantine: tag, quarantine_suspect: tag}", "temperror p=quarantine continue TEMPERROR"},
 		{"what passes anyway does not wait", "From: a@reject.example", "spf=temperror reject.example", "{reject: pass, reject_suspect: pass}", "temperror p=reject continue TEMPERROR"},
-		{"identifier's organization without answer", "From: a@reject.example", "dkim=pass deadsub.reject.example", "", "temperror continue TEMPERROR"},
+		{"identifier's organization without answer", "From: a@reject.example", "dkim=pass deadsub.reject.example", "", "temperror p=reject defer TEMPERROR"},
+		{"two authors, one awaited", "From: a@x.example, b@reject.example", "dkim=temperror m.reject.example", "", "permerror p=reject tag/reject MULTIPLE_DOMAINS FAIL_REJECT local_policy"},
 
 		// What softens a failure.
 		{"list", list + "From: a@reject.example", "", "", "fail p=reject tag FAIL_LIST mailing_list"},
@@ -210,6 +211,9 @@ func TestCheck(t *testing.T) {
 		{"override for those below", "From: a@x.m.reject.example", "", "{overrides: {\"*.reject.example\": none}}", "fail p=reject continue FAIL_NONE local_policy"},
 		{"ignored", "From: a@reject.example", "", "{overrides: {reject.example: ignore}}", "fail p=reject continue  local_policy"},
 		{"override without a record", "From: a@nothing.example", "", "{overrides: {nothing.example: reject}}", "none reject FAIL_REJECT local_policy"},
+		{"override, record without answer", "From: a@dead.example", "", "{overrides: {dead.example: reject}}", "temperror defer TEMPERROR"},
+		{"override, record without answer, aligned", "From: a@dead.example", "dkim=pass dead.example", "{overrides: {dead.example: reject}}", "none continue NONE"},
+		{"two authors, one without answer", "From: a@x.example, b@dead.example", "", "", "permerror tag/quarantine MULTIPLE_DOMAINS FAIL_QUARANTINE local_policy"},
 		{"override without a record, aligned", "From: a@nothing.example", "dkim=pass nothing.example", "{overrides: {nothing.example: reject}}", "none continue NONE"},
 		{"override and test mode", "From: a@test.example", "", "{overrides: {test.example: reject}}", "fail p=reject reject FAIL_REJECT local_policy"},
 

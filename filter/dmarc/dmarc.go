@@ -126,31 +126,43 @@ const maxAuthors = 4
 
 // unclear deals with messages that have no one author's domain. RFC 9989 5.3.1: validation is not possible, so that none
 // of them ever passes. 11.5: lest this be a way around DMARC, each domain that a reader may find is evaluated, and the
-// strictest policy of those that fail is applied. Whoever forges chooses which domains lie behind
-// the bound: quarantine stands in for what they may ask for. No domain can use up the time of another.
+// strictest policy of those that do not pass is applied. Whoever forges chooses which domains lie behind the bound, or
+// whose servers give no answer: quarantine stands in for what they may ask for. No domain can use up the time of another.
 func (c *check) unclear(ctx context.Context, in *filter.Input, d *discovery, a mail.Authors) filter.Result {
 	worst := evaluation{result: auth.PermError, reason: "no one author's domain: " + string(a.Flaw)}
 	if a.Flaw == mail.NoFrom || a.Flaw == mail.NoAuthorDomain {
 		worst.result = auth.None
 	}
 	ids := identify(in)
-	rank, base := 0, worst.reason
+	rank, base, hidden := 0, worst.reason, ""
+	if a.More || len(a.Domains) > maxAuthors {
+		hidden = "with more domains than are looked at"
+	}
 	for _, domain := range a.Domains[:min(len(a.Domains), maxAuthors)] {
 		own, cancel := context.WithTimeout(ctx, budget/maxAuthors)
 		e := d.evaluate(own, domain, ids, c.isLocal(domain))
 		cancel()
-		if e.result != auth.Fail || vouched(in, domain) {
+		if vouched(in, domain) {
 			continue // what excuses one domain excuses no other
 		}
-		if n := severity[c.requested(e).effective]; n > rank {
+		req := c.requested(e)
+		switch {
+		case e.result == auth.TempError && !e.awaited && !req.ignored:
+			hidden = "with one of which the DNS gave no answer"
+			continue
+		case e.result != auth.Fail && !e.awaited:
+			continue
+		}
+		// Nothing that is still to come makes such a message pass, so that nobody waits for it.
+		if n := severity[req.effective]; n > rank {
 			rank = n
 			worst.domain, worst.tree, worst.policy, worst.tag = e.domain, e.tree, e.policy, e.tag
 			worst.reason = base + ", and " + e.reason
 		}
 	}
-	if rank == 0 && (a.More || len(a.Domains) > maxAuthors) {
+	if rank == 0 && hidden != "" {
 		worst.local = true
-		worst.reason = base + ", with more domains than are looked at"
+		worst.reason = base + ", " + hidden
 	}
 	return c.conclude(in, worst, &a)
 }

@@ -25,7 +25,7 @@ type discovery struct {
 type found struct {
 	record  *record // nil for none
 	several bool    // there were several, which count as none
-	err     error   // errTemporary, or that of the context
+	err     error   // errTemporary
 }
 
 // at gives the record at a domain.
@@ -34,6 +34,9 @@ func (d *discovery) at(ctx context.Context, domain string) found {
 		return f
 	}
 	f := d.ask(ctx, domain)
+	if f.err != nil && ctx.Err() != nil {
+		return f // the time of one domain is up; another may ask again
+	}
 	if d.known == nil {
 		d.known = map[string]found{}
 	}

@@ -83,7 +83,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	spec := filter.Spec{
 		Name: env.Name, Phases: filter.In(filter.Mail, filter.Data),
 		Wants:    []string{string(auth.SPF), string(auth.DKIM)},
-		Provides: []string{string(auth.Waivers)},
+		Provides: []string{string(auth.Waivers), string(blockedAtMail)},
 		Symbols:  slices.Clone(symbols),
 	}
 	return spec, c, nil
@@ -170,6 +170,10 @@ func warn(log *slog.Logger, file string, expired []string) {
 	}
 }
 
+// blockedAtMail holds what was reported in the mail phase, which the data phase does not say again. The lists of a policy
+// are looked at in the data phase only, and a file may have changed in between.
+const blockedAtMail filter.Key[[]string] = "access_blocked"
+
 // checker is the filter.
 type checker struct {
 	allow []func() *allowList
@@ -198,8 +202,12 @@ func (c *checker) Check(_ context.Context, in *filter.Input) (filter.Result, err
 	if in.Session.Relay || in.Session.Exempt {
 		return m.result, nil // lists of the unwanted are for others
 	}
+	m.known, _ = blockedAtMail.From(in)
 	for _, list := range c.block {
 		m.block(list())
+	}
+	if !m.content {
+		m.result.Facts = append(m.result.Facts, blockedAtMail.Of(m.known))
 	}
 	return m.result, nil
 }

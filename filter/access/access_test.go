@@ -266,3 +266,46 @@ func TestNoTransaction(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// TestBlockedInEachPhase: what the mail phase has reported the data phase does not say again; what it has not, since its
+// list was another one, the data phase blocks, be it the client.
+func TestBlockedInEachPhase(t *testing.T) {
+	list := func(entries ...string) *checker { return build(t, config{BlockEntries: entries}) }
+	for _, c := range []struct {
+		name     string
+		mail     *checker // nil: the filter was not there, or could not tell
+		data     *checker
+		want     filter.Action
+		findings int
+	}{
+		{"the same list", list("192.0.2.0/24"), list("192.0.2.0/24"), filter.Continue, 0},
+		{"another list", list("198.51.100.0/24"), list("192.0.2.0/24"), filter.Reject, 1},
+		{"an entry more", list("192.0.2.0/24"), list("192.0.2.0/24", "bad.example"), filter.Reject, 1},
+		{"no list in the mail phase", nil, list("bad.example"), filter.Reject, 1},
+		{"nothing fits", nil, list("good.example"), filter.Continue, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			from, err := mail.ParseAddress("x@bad.example")
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := &filter.Input{
+				Session:     &filter.Session{Client: netip.MustParseAddrPort("192.0.2.1:25")},
+				Transaction: &filter.Transaction{From: from},
+			}
+			if c.mail != nil {
+				got, err := c.mail.Check(t.Context(), in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				in.Transaction.Record(got.Facts...)
+			}
+			in.Content = mail.NewContent(mail.NewBlob([]byte("From: y@other.example\r\n\r\nx\r\n")), mail.LineFaults{}, mail.Limits{})
+			defer in.Content.Release()
+			got, err := c.data.Check(t.Context(), in)
+			if err != nil || got.Propose != c.want || len(got.Findings) != c.findings {
+				t.Errorf("got %s, %+v, %v; want %s", got.Propose, got.Findings, err, c.want)
+			}
+		})
+	}
+}

@@ -158,7 +158,7 @@ func TestConfiguration(t *testing.T) {
 // TestSpec: the filter does not wait for what may wait for it, and nobody may waive attachments as a whole.
 func TestSpec(t *testing.T) {
 	spec, _, err := Factory.New(environment(), func(any) error { return nil })
-	if err != nil || !slices.Equal(spec.Provides, []string{"waivers"}) || !slices.Equal(spec.Wants, []string{"spf", "dkim"}) || spec.Needs != nil {
+	if err != nil || !slices.Equal(spec.Provides, []string{"waivers", "access_blocked"}) || !slices.Equal(spec.Wants, []string{"spf", "dkim"}) || spec.Needs != nil {
 		t.Errorf("%+v, %v", spec, err)
 	}
 	names := waivable(filter.Env{Stages: []string{"attachments", "files", "spf"}, Kinds: []string{"attachments", "attachments", "spf"}})

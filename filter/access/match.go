@@ -29,6 +29,7 @@ type matching struct {
 	boxes   []string // mailboxes of the From fields
 
 	waivers []auth.Waiver
+	known   []string // what was reported of block entries: entry and match
 	result  filter.Result
 }
 
@@ -195,7 +196,7 @@ func (m *matching) permitted(base string) (string, bool) {
 
 // everybody reports whether a term of an SPF record matches every client: all (RFC 7208 5.1), and prefixes of no length.
 func everybody(term string) bool {
-	return mail.LowerASCII(strings.TrimPrefix(term, "+")) == "all" || strings.HasSuffix(term, "/0")
+	return mail.LowerASCII(strings.TrimPrefix(term, "+")) == "all" || strings.Contains(term+"/", "/0/")
 }
 
 // related reports whether two domains are the same, or one lies below the other.
@@ -222,7 +223,8 @@ func (m *matching) certified(p proof) (string, bool) {
 	return "", false
 }
 
-// block looks for entries that name the client, its name or the sender. In the data phase only the author is new.
+// block looks for entries that name the client, its name or the sender, and in the data phase for those that name the
+// author.
 func (m *matching) block(l *blockList) {
 	type hit struct {
 		e    *blockEntry
@@ -240,12 +242,7 @@ func (m *matching) block(l *blockList) {
 	if !from.IsZero() {
 		add("reverse-path "+from.String(), append(l.ofDomain("", from.Domain()), l.by[from.Mailbox()]...))
 	}
-	seen := map[*blockEntry]bool{}
 	if m.content {
-		for _, h := range hits {
-			seen[h.e] = true // it was found in the mail phase
-		}
-		hits = nil
 		for _, d := range m.authors {
 			add("From "+d, l.ofDomain("", d))
 		}
@@ -253,13 +250,17 @@ func (m *matching) block(l *blockList) {
 			add("From "+box, l.by[box])
 		}
 	}
-	n := 0
+	seen := map[*blockEntry]bool{}
 	for _, h := range hits {
-		if seen[h.e] || n >= maxNamed {
+		said := h.e.place + " " + h.what
+		if seen[h.e] || len(seen) >= maxNamed {
 			continue
 		}
 		seen[h.e] = true
-		n++
+		if m.content && slices.Contains(m.known, said) {
+			continue // in the mail phase
+		}
+		m.known = append(m.known, said)
 		m.blocked(h.e, h.what)
 	}
 }

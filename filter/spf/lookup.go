@@ -2,7 +2,6 @@ package spf
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"strconv"
@@ -94,9 +93,16 @@ func (l lookups) addresses(ctx context.Context, name string, v4 bool) ([]netip.A
 type clientNames struct {
 	asked     bool
 	void      bool
-	starved   bool            // the budget was used up when they were asked for
+	unasked   error           // why one of them could not be asked for, though it is no fault of its servers
 	names     []string        // at most ptrLimit, without final dots
 	confirmed map[string]bool // whether the name leads back to the address
+}
+
+// note keeps an error that says nothing about the names.
+func (c *clientNames) note(err error) {
+	if dns.NotAsked(err) {
+		c.unasked = err
+	}
 }
 
 // clientNames gives the names of the client, and whether it has none at all.
@@ -106,7 +112,7 @@ func (e *evaluation) clientNames(ctx context.Context) ([]string, bool) {
 		c.asked = true
 		all, err := found(e.dns.resolver.LookupAddr(ctx, e.client.String()))
 		c.void = err == nil && len(all) == 0
-		c.starved = errors.Is(err, dns.ErrBudget)
+		c.note(err)
 		// RFC 7208 4.6.4: all but the first ten are ignored.
 		for _, name := range all[:min(len(all), ptrLimit)] {
 			if name = strings.TrimSuffix(name, "."); isName(name) {
@@ -123,7 +129,7 @@ func (e *evaluation) confirmed(ctx context.Context, name string) bool {
 	yes, known := e.names.confirmed[name]
 	if !known {
 		addrs, err := e.dns.addresses(ctx, name, e.client.Is4())
-		e.names.starved = e.names.starved || errors.Is(err, dns.ErrBudget)
+		e.names.note(err)
 		for _, a := range addrs {
 			yes = yes || a == e.client
 		}

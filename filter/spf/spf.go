@@ -183,8 +183,8 @@ func (c *check) examine(ctx, limited context.Context, client netip.Addr, helo st
 		switch {
 		case limited.Err() != nil:
 			o = &outcome{result: auth.TempError, reason: "the time for the check was used up"}
-		case e.names.starved:
-			o = failed(dns.ErrBudget)
+		case e.names.unasked != nil:
+			o = failed(e.names.unasked)
 		}
 		r.LocalPart = e.local
 		if o.result == auth.Fail {

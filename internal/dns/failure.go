@@ -13,6 +13,9 @@ var (
 	ErrBudget   = errors.New("the message's budget of DNS is used up")
 )
 
+// NotAsked reports whether the error of a look-up says that we would not ask: it says nothing about the name or its servers.
+func NotAsked(err error) bool { return errors.Is(err, ErrBudget) || errors.Is(err, errBusy) }
+
 // NotFound reports whether the error of a look-up says that there is no such thing. Any other says nothing about the
 // name.
 func NotFound(err error) bool {

@@ -67,7 +67,7 @@ func (r *Resolver) board(q question, b *Budget, now time.Time) (*answer, *flight
 		}
 		f = &flight{q: q, done: make(chan struct{})}
 		var ctx context.Context
-		ctx, f.cancel = context.WithTimeout(context.Background(), r.timeout*maxTries)
+		ctx, f.cancel = context.WithCancel(context.Background())
 		r.flights[q] = f
 		go r.fly(ctx, f)
 	}
@@ -139,14 +139,22 @@ func (r *Resolver) askServers(ctx context.Context, q question) (a *answer) {
 			a = &answer{rcode: Canceled, cause: context.Canceled}
 		}
 	}()
+	longest := r.timeout * maxTries
+	wait := time.NewTimer(longest)
+	defer wait.Stop()
 	select {
 	case r.slots <- struct{}{}:
 	case <-ctx.Done():
+		return &answer{rcode: Canceled, cause: errBusy}
+	case <-wait.C:
 		// It says nothing about the name, not even that its servers are silent: nothing to be kept.
 		return &answer{rcode: Canceled, cause: errBusy}
 	}
 	defer func() { <-r.slots }()
-	return r.resolve(ctx, q)
+	// What was spent on waiting is no time of the servers.
+	asking, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
+	return r.resolve(asking, q)
 }
 
 // gone is the answer for one who can't wait any longer.

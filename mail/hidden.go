@@ -149,6 +149,7 @@ func (p *Part) addNamesLike(body string) {
 			continue
 		}
 		value := strings.TrimLeft(body[at:], " \t\"'")
+		value = value[:min(len(value), 4*maxNameSize)] // a search through all the rest for each name would be quadratic
 		if n := strings.IndexAny(value, "\"';"); n >= 0 {
 			value = value[:n]
 		}

@@ -243,13 +243,13 @@ func (p *Policy) proposal(r *Report, a filter.Action) ruling {
 			out.reply = presentable(*own)
 		}
 	}
-	out.because = printable(r.Stage+": "+p.evidence(r), maxBecause)
+	out.because = printable(r.Stage+": "+p.evidence(r, a), maxBecause)
 	return out
 }
 
 // evidence names what a proposal rests on: the finding that scores most, of equal ones the first, or the
 // proposal itself where nothing was found.
-func (p *Policy) evidence(r *Report) string {
+func (p *Policy) evidence(r *Report, a filter.Action) string {
 	best := -1
 	for i, f := range r.Result.Findings {
 		if best < 0 || p.score(f) > p.score(r.Result.Findings[best]) {
@@ -262,7 +262,7 @@ func (p *Policy) evidence(r *Report) string {
 			return text
 		}
 	}
-	return "proposes " + r.Result.Propose.String()
+	return "proposes " + a.String()
 }
 
 // threshold is what the score asks for.

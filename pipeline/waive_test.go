@@ -65,7 +65,7 @@ func TestDecideWaived(t *testing.T) {
 				told("dmarc", filter.Result{Propose: filter.Tag, Aggravated: filter.Reject}), told("a", found("LOW", 2, "")),
 				told("access", letting("dmarc")),
 			},
-			action: filter.Tag, score: 8, because: "score 8 reaches tag 5 (LOW 8); " + by + "dmarc: proposes tag", would: filter.Tag,
+			action: filter.Tag, score: 8, because: "score 8 reaches tag 5 (LOW 8); " + by + "dmarc: proposes reject", would: filter.Tag,
 		},
 		{
 			name:    "score: no threshold",
@@ -80,7 +80,7 @@ func TestDecideWaived(t *testing.T) {
 			name: "score: nothing aggravates", reports: Reports{
 				told("access", letting("score")), told("dmarc", filter.Result{Aggravated: filter.Reject}), told("a", found("LOW", 2, "")),
 			},
-			score: 8, because: by + "dmarc: proposes continue",
+			score: 8, because: by + "dmarc: proposes reject",
 		},
 		{
 			name: "something milder remains", reports: Reports{

@@ -253,8 +253,6 @@ func published(ctx context.Context, r dkim.Resolver, k namedKey) (word string, c
 		return "not known: " + failure.Reason, ExitUnavailable
 	case errors.As(err, &failure):
 		return "wrong: " + visible(failure.Reason), ExitData
-	case err != nil:
-		return "not known: " + visible(err.Error()), ExitUnavailable
 	case !key.Matches(k.private.Public()):
 		return "wrong: the record is of another key than " + k.file, ExitData
 	case key.Testing:

@@ -51,6 +51,9 @@ func newMaterial(c *mail.Content) (*Material, error) {
 	}
 	m := &Material{Fields: NewFields(header.Fields()), Bodies: &Bodies{}}
 	m.read = Checks(m.Fields, MaxReported)
+	if header.Truncated() {
+		return m, nil // nothing is judged by a part of a header
+	}
 	want(m.Bodies, m.read)
 	for _, i := range m.Fields.Named("arc-message-signature") {
 		want(m.Bodies, []*Check{NewCheck(m.Fields, i, ARCMessage)})

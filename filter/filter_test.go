@@ -2,12 +2,16 @@ package filter_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
+	"reflect"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
@@ -151,4 +155,49 @@ func ExampleFunc() {
 	res, err := f.Check(context.Background(), &filter.Input{Session: &filter.Session{Helo: "host.example"}})
 	fmt.Println(res.Findings[0].Symbol, res.Findings[0].Detail, err)
 	// Output: HELO_SEEN host.example <nil>
+}
+
+// TestSessionWith: a session made of another one has every field of it, also one that is added to the struct later.
+func TestSessionWith(t *testing.T) {
+	s := &filter.Session{}
+	v := reflect.ValueOf(s).Elem()
+	for i := range v.NumField() {
+		f := v.Field(i)
+		switch v.Type().Field(i).Name {
+		case "Scope":
+			s.Record(filter.Key[int]("k").Of(1))
+			continue
+		case "TLS":
+			s.TLS = &tls.ConnectionState{}
+			continue
+		case "Client", "Server":
+			f.Set(reflect.ValueOf(netip.MustParseAddrPort("192.0.2.1:25")))
+			continue
+		case "Began":
+			s.Began = time.Now()
+			continue
+		}
+		switch f.Kind() {
+		case reflect.String:
+			f.SetString("x")
+		case reflect.Bool:
+			f.SetBool(true)
+		default:
+			t.Fatalf("give %s a value in this test", v.Type().Field(i).Name)
+		}
+	}
+	c := s.With(func(*filter.Session) {})
+	w := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Name
+		if name != "Scope" && !reflect.DeepEqual(v.Field(i).Interface(), w.Field(i).Interface()) {
+			t.Errorf("%s is not in the other one", name)
+		}
+	}
+	if got, _ := filter.Key[int]("k").From(&filter.Input{Session: c}); got != 1 {
+		t.Error("facts are not in the other one")
+	}
+	if d := s.With(func(x *filter.Session) { x.PTR = "y" }); s.PTR != "x" || d.PTR != "y" {
+		t.Errorf("changed %q to %q", s.PTR, d.PTR)
+	}
 }

@@ -32,7 +32,21 @@ type Session struct {
 	User     string // authenticated user, "" for none
 	Relay    bool   // may relay: SPF and the like never run for it
 	Exempt   bool   // of exempt_networks: no lists, greylisting, rates
+	Early    bool   // spoke before it was greeted (RFC 5321 3.1)
+	Big      string // the domain of the big sender whose networks the client belongs to, "" for none
 	Began    time.Time
+}
+
+// With gives a session of its own that differs from s in what change sets, with the facts of s. The old one, which a
+// filter that was abandoned may still be reading, stays as it is.
+func (s *Session) With(change func(*Session)) *Session {
+	c := &Session{
+		ID: s.ID, Listener: s.Listener, Client: s.Client, Server: s.Server, PTR: s.PTR, Helo: s.Helo, ESMTP: s.ESMTP, TLS: s.TLS,
+		User: s.User, Relay: s.Relay, Exempt: s.Exempt, Early: s.Early, Big: s.Big, Began: s.Began,
+	}
+	c.Record(s.Facts()...)
+	change(c)
+	return c
 }
 
 // Transaction is one mail transaction (RFC 5321 3.3), from MAIL to its end.

@@ -78,7 +78,7 @@ func (s *session) takeContent(t *transaction) (b *mail.Blob, faults mail.LineFau
 		return nil, faults, replyTimeout, ReasonTimeout
 	}
 	s.w.body = false
-	s.guard.contentRead()
+	s.taken()
 	if failed == nil {
 		b, faults, failed = ingest.Blob()
 	} else {

@@ -16,9 +16,7 @@ import (
 // runEngine serves one connection until the engine has done with it.
 func runEngine(w *wire, g *guard) {
 	gw := w.gateway()
-	srv := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
-		return newSession(w, g, c)
-	}))
+	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return newSession(w, g.contentRead) }))
 	srv.Domain = gw.Hostname
 	srv.MaxMessageBytes = w.cfg.Limits.Message // RFC 1870: said at EHLO, compared with SIZE= of MAIL
 	srv.MaxLineLength = 0                      // it would end connections over long lines of content; readLine has a limit

@@ -127,7 +127,7 @@ func (g *guard) command(line []byte) []byte {
 	switch verb {
 	case "EHLO", "HELO":
 		w.hellos++
-		w.esmtp = verb == "EHLO"
+		w.esmtp, w.helo = verb == "EHLO", arg
 	case "MAIL":
 		if why := g.noMore(); why != "" {
 			w.say(why)

@@ -20,8 +20,7 @@ import (
 // goroutine of the connection.
 type session struct {
 	w      *wire
-	guard  *guard
-	conn   *smtp.Conn
+	taken  func()   // tells the engine that the content has been read from the wire
 	gw     *Gateway // of the last EHLO
 	hellos int      // the EHLO that in and reports belong to
 
@@ -31,8 +30,8 @@ type session struct {
 }
 
 // newSession answers the first EHLO of a run of the engine.
-func newSession(w *wire, g *guard, c *smtp.Conn) (_ smtp.Session, err error) {
-	s := &session{w: w, guard: g, conn: c}
+func newSession(w *wire, taken func()) (_ smtp.Session, err error) {
+	s := &session{w: w, taken: taken}
 	defer s.recovered(&err)
 	if r := s.greet(); !r.IsZero() {
 		return nil, engineError(r)
@@ -49,7 +48,7 @@ func (s *session) greet() mail.Reply {
 		Listener: s.w.cfg.Name,
 		Client:   s.w.client,
 		Server:   s.w.local,
-		Helo:     cut(s.conn.Hostname(), maxHello),
+		Helo:     cut(s.w.helo, maxHello),
 		ESMTP:    s.w.esmtp,
 		TLS:      s.w.tls,
 		Relay:    within(s.w.cfg.relay, s.w.client.Addr()),
@@ -80,19 +79,13 @@ func judging(ctx context.Context, b *dns.Budget) (context.Context, context.Cance
 	return context.WithTimeout(dns.WithBudget(ctx, b), judgeTime)
 }
 
-// Confirmed gives the session as it is when the connect phase has found the client's confirmed name (RFC 8601 3): a
-// struct of its own, with the facts of the other, which a filter that was abandoned may still be reading.
+// Confirmed gives the session as it is when the connect phase has found the client's confirmed name (RFC 8601 3).
 func Confirmed(s *filter.Session) *filter.Session {
 	r, ok := auth.IPRev.From(&filter.Input{Session: s})
 	if !ok || r.Result != auth.Pass || r.Name == "" {
 		return s
 	}
-	c := &filter.Session{
-		ID: s.ID, Listener: s.Listener, Client: s.Client, Server: s.Server, PTR: r.Name, Helo: s.Helo, ESMTP: s.ESMTP, TLS: s.TLS,
-		User: s.User, Relay: s.Relay, Exempt: s.Exempt, Began: s.Began,
-	}
-	c.Record(s.Facts()...)
-	return c
+	return s.With(func(c *filter.Session) { c.PTR = r.Name })
 }
 
 // run runs one phase of a plan; a nil plan has none.

@@ -60,6 +60,7 @@ type wire struct {
 	path     string // of the last MAIL or RCPT
 	hellos   int    // EHLO and HELO commands seen
 	esmtp    bool   // the last one was EHLO
+	helo     string // its argument
 	refused  bool   // the session's answer to it is a 5yz, whatever soft_bounce made of that
 	errors   int    // 5yz replies, those that soft_bounce changed among them
 	upgrade  bool   // TLS has begun: the engine starts anew

@@ -24,7 +24,10 @@ var floors = map[string]int{
 	"internal/archive":    0,
 	"internal/dns":        0,
 	"internal/dkim":       0,
+	"internal/ledger":     0,
 	"internal/lines":      0,
+	"internal/senders":    0,
+	"internal/users":      0,
 	"internal/quarantine": 0,
 	"filter":              1,
 	"filter/auth":         1,
@@ -34,8 +37,12 @@ var floors = map[string]int{
 	"filter/attachments":  2,
 	"filter/dkim":         2,
 	"filter/dmarc":        2,
+	"filter/dnsbl":        2,
+	"filter/greylist":     2,
 	"filter/heuristics":   2,
 	"filter/iprev":        2,
+	"filter/pregreet":     2,
+	"filter/ratelimit":    2,
 	"filter/spf":          2,
 	"pipeline":            3,
 	"upstream":            3,
@@ -65,6 +72,8 @@ var only = map[string][]string{
 	"github.com/pierrec/lz4":                         {"internal/archive/codec"},
 	"github.com/ulikunitz/xz":                        {"internal/archive/codec"},
 	"golang.org/x/net/html":                          {"internal/archive/markup"},
+	"golang.org/x/crypto/argon2":                     {"internal/users"},
+	"modernc.org/sqlite":                             {"internal/ledger"},
 }
 
 // never lists imports that a floor alone would allow, for a room and what lies within it. All of

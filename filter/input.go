@@ -12,6 +12,7 @@ import (
 // Input is what a filter is given. It is read-only, and so is all that it points to: a filter that has
 // been abandoned may still be reading while the session goes on. What a phase has not reached is nil.
 type Input struct {
+	Phase       Phase // in which Check is called
 	Session     *Session
 	Transaction *Transaction  // from the mail phase on
 	Recipient   *Recipient    // in the rcpt phase only

@@ -73,6 +73,7 @@ func begin(ctx context.Context, st *Stage, in *filter.Input, r *Report) *call {
 	// The caller may use its Input again as soon as Run returns, when an abandoned filter still reads: each
 	// call has one of its own, and gives back the very content that it retained.
 	own := *in
+	own.Phase = r.Phase
 	if c.content = own.Content; c.content != nil {
 		c.content.Retain()
 	}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -231,7 +232,7 @@ func TestAbandonedKeepsItsInput(t *testing.T) {
 					return message(t, text)
 				}
 				first, second := content(c.before), content(c.next)
-				given := filter.Input{Session: &filter.Session{ID: "s"}, Transaction: &filter.Transaction{ID: "t"}, Content: first}
+				given := filter.Input{Phase: c.phase, Session: &filter.Session{ID: "s"}, Transaction: &filter.Transaction{ID: "t"}, Content: first}
 				late := make(chan filter.Input, 1)
 				stages := with(parse(t, "a "+c.phase.String()), filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
 					time.Sleep(time.Hour)
@@ -287,6 +288,23 @@ func TestInputIsOfOneCall(t *testing.T) {
 	content.Release()
 	if readable(content) {
 		t.Error("a call did not release what it retained")
+	}
+}
+
+// TestInputHasThePhase: a filter knows in which phase it is called, whatever its caller left in the Input.
+func TestInputHasThePhase(t *testing.T) {
+	var seen []filter.Phase
+	f := filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
+		seen = append(seen, in.Phase)
+		return filter.Result{}, nil
+	})
+	p := mustCompile(t, []Stage{{Spec: filter.Spec{Name: "see", Phases: filter.In(filter.AllPhases()...)}, Filter: f}})
+	in := &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{}, Recipient: &filter.Recipient{}, Phase: filter.Data}
+	for _, ph := range filter.AllPhases() {
+		p.Run(t.Context(), ph, in)
+	}
+	if !slices.Equal(seen, filter.AllPhases()) {
+		t.Errorf("saw %v", seen)
 	}
 }
 

@@ -80,7 +80,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	if in.Session.Relay || in.Session.Exempt || !client.IsValid() {
 		return filter.Result{}, nil
 	}
-	if _, known := auth.IPRev.From(in); known || in.Transaction != nil {
+	if in.Phase == filter.Helo {
 		return c.helo(ctx, in.Session, client)
 	}
 	r, symbol := c.reverse(ctx, client)

@@ -213,8 +213,7 @@ func TestHelo(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := session("192.0.2.1")
 				s.Helo, s.PTR = c.helo, c.ptr
-				s.Record(auth.IPRev.Of(auth.IPRevResult{Result: auth.Fail}))
-				r, err := f.Check(t.Context(), &filter.Input{Session: s})
+				r, err := f.Check(t.Context(), &filter.Input{Phase: filter.Helo, Session: s})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -252,10 +251,8 @@ func TestSessionEnds(t *testing.T) {
 	_, f := newFilter(t, dns)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	helo := session("192.0.2.1")
-	helo.Record(auth.IPRev.Of(auth.IPRevResult{}))
-	for _, s := range []*filter.Session{session("192.0.2.1"), helo} {
-		if r, err := f.Check(ctx, &filter.Input{Session: s}); err == nil {
+	for _, ph := range []filter.Phase{filter.Connect, filter.Helo} {
+		if r, err := f.Check(ctx, &filter.Input{Phase: ph, Session: session("192.0.2.1")}); err == nil {
 			t.Errorf("got %+v", r)
 		}
 	}
@@ -288,8 +285,7 @@ func FuzzNames(f *testing.F) {
 		if len(dns.asked) > 1+maxNames {
 			t.Errorf("%d questions", len(dns.asked))
 		}
-		in.Record(r.Facts...)
-		if _, err := c.Check(t.Context(), &filter.Input{Session: in}); err != nil {
+		if _, err := c.Check(t.Context(), &filter.Input{Phase: filter.Helo, Session: in}); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -234,10 +234,11 @@ func (g *gateway) bind(ctx context.Context, cfg *config.Config) ([]*listener, er
 func (g *gateway) listenerConfig(l config.Listener) edge.ListenerConfig {
 	c := listenerConfig(l)
 	if cert := g.certs[l.Name]; cert != nil && l.TLS != nil {
-		c.TLS = &tls.Config{
+		made := &tls.Config{
 			MinVersion:     tls.VersionTLS12,
 			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert.Load(), nil },
 		}
+		c.TLS = func() *tls.Config { return made }
 	}
 	return c
 }

@@ -21,8 +21,8 @@ func runEngine(w *wire, g *guard) {
 	srv.MaxMessageBytes = w.cfg.Limits.Message // RFC 1870: said at EHLO, compared with SIZE= of MAIL
 	srv.MaxLineLength = 0                      // it would end connections over long lines of content; readLine has a limit
 	srv.EnableSMTPUTF8 = true
-	if w.tls == nil {
-		srv.TLSConfig = w.cfg.TLS // so that STARTTLS is offered
+	if w.tls == nil && w.cfg.TLS != nil {
+		srv.TLSConfig = w.cfg.TLS() // so that STARTTLS is offered
 	}
 	srv.ErrorLog = log.New(engineLog{gw}, "", 0)
 	if err := srv.Serve(&one{conn: g}); !errors.Is(err, errTaken) {

@@ -428,6 +428,7 @@ var serverCertificate = sync.OnceValue(func() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 })
 
-func serverTLS(testing.TB) *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{serverCertificate()}, MinVersion: tls.VersionTLS12}
+func serverTLS(testing.TB) func() *tls.Config {
+	cfg := &tls.Config{Certificates: []tls.Certificate{serverCertificate()}, MinVersion: tls.VersionTLS12}
+	return func() *tls.Config { return cfg }
 }

@@ -117,12 +117,16 @@ type Held struct {
 
 // ListenerConfig is one listener.
 type ListenerConfig struct {
-	Name       string      // in the configuration
-	Address    string      // for people; the caller listens
-	TLS        *tls.Config // nil: no TLS
-	Implicit   bool        // TLS from the first octet on, in place of STARTTLS
-	RejectBare bool        // refuse content with bare CR or LF
+	Name       string // in the configuration
+	Address    string // for people; the caller listens
+	Implicit   bool   // TLS from the first octet on, in place of STARTTLS
+	RejectBare bool   // refuse content with bare CR or LF
 	Limits     Limits
+
+	// TLS gives what the next handshake is made with, so that it is done with the certificate of the moment on old
+	// connections too; nil: no TLS. It is asked at each handshake and must be quick. Where it asks for client
+	// certificates, that is with RequestClientCert: see clientChains.
+	TLS func() *tls.Config
 
 	relay []netip.Prefix // clients that may relay; no configuration can name any yet
 }

@@ -19,7 +19,7 @@ type Metrics interface {
 	Command(listener, verb string, code int)
 	// Reject counts a 4yz or 5yz of the session's own (not the syntax errors of the engine).
 	Reject(listener, stage string, r mail.Reply, reason string)
-	// TLSHandshake counts a handshake; version is "1.2", "1.3" or "none", result "ok" or "failed".
+	// TLSHandshake counts a handshake; version is one of TLSVersions, result "ok" or "failed".
 	TLSHandshake(listener, version, result string)
 	// DataDuration is the time from the end of the content to its reply.
 	DataDuration(listener string, d time.Duration)

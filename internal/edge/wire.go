@@ -241,7 +241,8 @@ func (w *wire) lowerBuffer() {
 
 // secure makes the TLS handshake.
 func (w *wire) secure(mode string) error {
-	c := tls.Server(w.raw, w.cfg.TLS)
+	cfg := w.cfg.TLS()
+	c := tls.Server(w.raw, cfg)
 	deadline := time.Now().Add(tlsTimeout)
 	err := w.setReadDeadline(deadline)
 	if err == nil {
@@ -256,16 +257,10 @@ func (w *wire) secure(mode string) error {
 		return w.end(fmt.Errorf("edge: tls: %w", err))
 	}
 	state := c.ConnectionState()
+	state.VerifiedChains = clientChains(state.PeerCertificates, cfg.ClientCAs, time.Now())
 	m.TLSHandshake(w.cfg.Name, tlsVersion(state.Version), "ok")
 	w.conn, w.tls, w.tlsMode = c, &state, mode
 	return nil
-}
-
-func tlsVersion(v uint16) string {
-	if v == tls.VersionTLS13 {
-		return "1.3"
-	}
-	return "1.2"
 }
 
 // close sends what is left and closes the socket. A client that we hung up on may still be sending, as may

@@ -42,7 +42,7 @@ var (
 		edge.RecipientDeferred, edge.RecipientOverLimit, edge.RecipientRefused,
 	}
 	sourceWords  = []string{edge.SourceNone, edge.SourceStatic, edge.SourceCache}
-	versionWords = []string{"1.2", "1.3", "none"}
+	versionWords = edge.TLSVersions()
 
 	tlsSet       = wordsOf(tlsWords)
 	refusalSet   = wordsOf(refusalWords)

@@ -107,7 +107,7 @@ func writeCertificate(t *testing.T, dir string, names ...string) (cert, key stri
 }
 
 // behindPostfix is a gateway in front of a real Postfix, with TLS on both sides.
-func behindPostfix(t *testing.T, more string) (*testGateway, *peertest.Postfix) {
+func behindPostfix(t *testing.T, more string) (*testGateway, *peertest.MTA) {
 	t.Helper()
 	certs, err := os.MkdirTemp("", "certs") // Postfix's daemons must be able to read it
 	if err != nil {
@@ -118,7 +118,7 @@ func behindPostfix(t *testing.T, more string) (*testGateway, *peertest.Postfix) 
 		t.Fatal(err)
 	}
 	cert, key := writeCertificate(t, certs, "mx.example.org")
-	p := peertest.StartPostfix(t, peertest.PostfixOptions{Domain: "example.org", CertFile: cert, KeyFile: key, RequireTLS: true})
+	p := peertest.StartPostfix(t, peertest.MTAOptions{Domain: "example.org", CertFile: cert, KeyFile: key, RequireTLS: true})
 	g := startGateway(t, fmt.Sprintf(`
 hostname: mx.example.org
 listeners:

@@ -181,19 +181,24 @@ func Start(t testing.TB, cmd *exec.Cmd) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		done := make(chan error, 1)
-		go func() { done <- cmd.Wait() }()
-		select {
-		case <-done:
-		case <-time.After(5 * time.Second):
-			_ = cmd.Process.Kill()
-			<-done
-		}
+		stop(cmd, os.Interrupt)
 		if t.Failed() {
 			t.Logf("%s said:\n%s", filepath.Base(cmd.Path), out)
 		}
 	})
+}
+
+// stop ends a command that was started: it is told to, and killed where it does not follow.
+func stop(cmd *exec.Cmd, by os.Signal) {
+	_ = cmd.Process.Signal(by)
+	done := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		_ = cmd.Process.Kill()
+		<-done
+	}
 }
 
 // ErrNotRoot says that a peer needs rights that the test does not have.

@@ -1,0 +1,64 @@
+package peertest
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The users of OpenSMTPD in its jail.
+const (
+	smtpdID    = 8
+	smtpqID    = 9
+	smtpdBoxID = 10
+)
+
+// StartOpenSMTPD starts an OpenSMTPD that ends with the test. It needs root.
+func StartOpenSMTPD(t testing.TB, o MTAOptions) *MTA {
+	t.Helper()
+	o = o.withDefaults()
+	j := newJail(t, "opensmtpd", "/usr/sbin/smtpd", "/usr/sbin/smtpctl", "/usr/libexec/opensmtpd/mail.maildir", "/bin/sh")
+	j.users(map[string]int{"opensmtpd": smtpdID, "opensmtpq": smtpqID, "box": smtpdBoxID})
+	j.folder("/var/lib/opensmtpd/empty", 0o755, 0)
+	j.folder("/var/spool/smtpd", 0o711, 0)
+	j.folder("/box", 0o755, smtpdBoxID)
+	// smtpctl looks for just this.
+	must(t, os.Chown(j.path("/usr/sbin/smtpctl"), 0, smtpqID), os.Chmod(j.path("/usr/sbin/smtpctl"), 0o755|os.ModeSetgid))
+	m := &MTA{Name: "OpenSMTPD", Addr: FreeAddr(t), box: j.path("/box"), queue: []string{j.path("/var/spool/smtpd/queue/*/*/message")}}
+
+	var b strings.Builder
+	tls := ""
+	if o.CertFile != "" {
+		j.secret(o.CertFile, "/etc/cert.pem", 0)
+		j.secret(o.KeyFile, "/etc/key.pem", 0)
+		b.WriteString("pki backend cert \"/etc/cert.pem\"\npki backend key \"/etc/key.pem\"\n")
+		if tls = " tls pki backend"; o.RequireTLS {
+			tls = " tls-require pki backend"
+		}
+	}
+	b.WriteString(fill("smtp max-message-size \"100M\"\nqueue ttl 1h\ntable everyone { \"@\" = box }\n"+
+		"action store maildir \"/box\" virtual <everyone>\nmatch from any for domain \"{domain}\" action store\n"+
+		"listen on 127.0.0.1 port {port} hostname {host}{tls}\n", "domain", o.Domain, "port", port(m.Addr), "host", hostName(o), "tls", tls))
+	for _, p := range o.Paths {
+		scheme := map[string]string{"none": "smtp+notls", "starttls": "smtp+tls", "implicit": "smtps"}[p.TLS]
+		if scheme == "" {
+			t.Fatal(modeError(p))
+		}
+		unverified := ""
+		if p.TLS != "none" {
+			unverified = " tls no-verify"
+		}
+		b.WriteString(fill("action {name} relay host {scheme}://{addr}{unverified} helo {host}\nmatch from local for domain \"{domain}\" action {name}\n",
+			"name", "to_"+strings.ReplaceAll(p.Domain, ".", "_"), "scheme", scheme, "addr", p.Addr, "unverified", unverified,
+			"host", hostName(o), "domain", p.Domain))
+	}
+	j.write("/etc/smtpd.conf", b.String())
+
+	m.log = j.start("/usr/sbin/smtpd", "-d", "-T", "smtp")
+	m.retry = func() { _ = j.command("/usr/sbin/smtpctl", "schedule", "all").Run() }
+	if err := await(m.Addr, 15*time.Second); err != nil {
+		t.Fatalf("%v\n%s", err, m.Log())
+	}
+	return m
+}

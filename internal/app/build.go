@@ -189,6 +189,7 @@ func serverTLS(cfg *config.Config, l config.Listener) (*tls.Certificate, error) 
 func listenerConfig(l config.Listener) edge.ListenerConfig {
 	return edge.ListenerConfig{
 		Name: l.Name, Address: l.Address, RejectBare: l.BareNewlines == "reject",
+		Engine: l.Engine, Chunking: l.Chunking,
 		Implicit: l.TLS != nil && l.TLS.Mode == "implicit",
 		Limits: edge.Limits{
 			Connections: l.Limits.Connections, PerClient: l.Limits.PerClient, Message: l.Limits.Message,

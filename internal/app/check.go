@@ -81,7 +81,22 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 		}
 	}
 	warnOfPostmaster(cfg, p.table, log)
+	warnOfEngine(cfg, log)
 	return p, nil
+}
+
+// warnOfEngine names what go-smtp's server gets wrong although it is guarded.
+func warnOfEngine(cfg *config.Config, log *slog.Logger) {
+	for _, l := range cfg.Listeners {
+		if l.Engine != edge.EngineGoSMTP {
+			continue
+		}
+		log.Warn("this engine is there to compare with: it does not see clients that talk out of turn, has no CHUNKING, HELP, LIMITS or XCLIENT, "+
+			"and needs more memory and time; see docs/engines.md", "listener", l.Name, "engine", l.Engine)
+		if l.Chunking {
+			log.Warn("chunking has no effect with this engine", "listener", l.Name, "engine", l.Engine)
+		}
+	}
 }
 
 // warnOfPostmaster tells where mail for the postmaster would not be taken, which RFC 5321 4.5.1 asks for.

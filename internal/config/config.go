@@ -42,6 +42,8 @@ type Listener struct {
 	Address      string `yaml:"address"` // host:port; the host may be empty
 	TLS          *TLS   `yaml:"tls"`     // nil: no TLS is offered
 	BareNewlines string `yaml:"bare_newlines" allowed:"normalize|reject"`
+	Engine       string `yaml:"engine" allowed:"postern|go-smtp"`
+	Chunking     bool   `yaml:"chunking"` // BDAT is offered
 	Limits       Limits `yaml:"limits"`
 }
 

@@ -75,7 +75,7 @@ func TestGood(t *testing.T) {
 func TestFourKeys(t *testing.T) {
 	c := load(t, "four-keys.yaml")
 	limits := Limits{1000, 20, 50 << 20, 100, 256 << 10, 5 * time.Minute, 10 * time.Minute, 10}
-	if diff := cmp.Diff([]Listener{{Name: "public", Address: ":25", BareNewlines: "normalize", Limits: limits}}, c.Listeners); diff != "" {
+	if diff := cmp.Diff([]Listener{{Name: "public", Address: ":25", BareNewlines: "normalize", Engine: "postern", Limits: limits}}, c.Listeners); diff != "" {
 		t.Error(diff)
 	}
 	if c.Hostname != "mx.example.org" || c.Node != mail.NodeName("mx.example.org") || c.Postmaster != "postmaster@example.org" {
@@ -364,7 +364,7 @@ func TestDesign(t *testing.T) {
 			t.Errorf("refused: %v", e)
 		}
 	}
-	if len(errs) < 10 {
+	if len(errs) < 7 { // those of later steps
 		t.Errorf("only %d keys are refused:\n%v", len(errs), errs)
 	}
 }

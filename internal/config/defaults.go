@@ -26,6 +26,7 @@ func (c *Config) defaults() {
 
 func (l *Listener) defaults() {
 	l.BareNewlines = "normalize"
+	l.Engine = "postern"
 	l.Limits = Limits{
 		Connections: 1000,
 		PerClient:   20,
@@ -71,7 +72,7 @@ var laterFilters = []string{
 // laterKeys are the keys of the configuration's contract that this version does not have.
 var laterKeys = map[reflect.Type][]string{
 	reflect.TypeFor[Config]():   {"spool", "admin"},
-	reflect.TypeFor[Listener](): {"proxy_protocol", "engine", "relay"},
+	reflect.TypeFor[Listener](): {"proxy_protocol", "relay"},
 	reflect.TypeFor[Route]():    {"spool"},
 	reflect.TypeFor[Recipients](): {
 		"ldap", "callout", "cache", "url", "base", "filter", "bind",

@@ -65,10 +65,7 @@ func (s *session) Data(io.Reader) (err error) {
 
 // takeContent reads the content off the wire into a Blob.
 func (s *session) takeContent(t *transaction) (b *mail.Blob, faults mail.LineFaults, r mail.Reply, reason string) {
-	s.w.bodyEnds = time.Now().Add(s.w.cfg.Limits.Data)
-	ingest := mail.NewIngest(mail.IngestOptions{Dir: t.gw.TempDir, Limit: s.w.cfg.Limits.Message, Unstuff: true})
-	failed, lost := s.w.copyContent(ingest)
-	s.w.lowerBuffer()
+	ingest, failed, lost := s.readContent(t)
 	if lost != nil {
 		ingest.Abort()
 		t.gw.Log.Info("content did not arrive", KeyID, t.in.ID, t.gw.fault(lost))
@@ -92,6 +89,19 @@ func (s *session) takeContent(t *transaction) (b *mail.Blob, faults mail.LineFau
 	}
 	t.gw.Log.Error("content can not be stored", KeyID, t.in.ID, t.gw.fault(failed))
 	return nil, faults, storageReply(failed), ReasonStorage
+}
+
+// readContent reads the content that follows DATA, or finds that which has come by BDAT. failed is the ingest's error,
+// lost the connection's.
+func (s *session) readContent(t *transaction) (ingest *mail.Ingest, failed, lost error) {
+	if c := s.w.chunks; c != nil {
+		s.w.chunks = nil
+		return c.ingest, c.failed, nil
+	}
+	s.w.bodyEnds = time.Now().Add(s.w.cfg.Limits.Data)
+	ingest = mail.NewIngest(mail.IngestOptions{Dir: t.gw.TempDir, Limit: s.w.cfg.Limits.Message, Unstuff: true})
+	failed, lost = s.w.copyContent(ingest)
+	return ingest, failed, lost
 }
 
 // storageReply answers for our own disk.

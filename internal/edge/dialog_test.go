@@ -151,6 +151,10 @@ func configure(t *testing.T, d *door, cfg *ListenerConfig, key, v string) {
 		case "none":
 			d.gw.Quarantine = nil
 		}
+	case "engine":
+		cfg.Engine = v
+	case "chunking":
+		cfg.Chunking = v == "true"
 	case "temp_dir":
 		d.gw.TempDir = v
 	case "directory":

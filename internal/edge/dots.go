@@ -25,7 +25,6 @@ const (
 // else its rest would be read as commands. An error of the connection ends the connection for the same
 // reason; it is the second result.
 func (w *wire) copyContent(dst io.Writer) (failed, lost error) {
-	w.raiseBuffer()
 	put := func(b []byte) {
 		if failed == nil && len(b) > 0 {
 			_, failed = dst.Write(b)
@@ -36,6 +35,7 @@ func (w *wire) copyContent(dst io.Writer) (failed, lost error) {
 		n, next, end := scanDots(w.buf[w.r:w.w], state, put)
 		w.r += n
 		if end {
+			w.lower()
 			return failed, nil
 		}
 		state = next

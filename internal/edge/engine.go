@@ -9,12 +9,21 @@ import (
 	"github.com/emersion/go-smtp"
 )
 
-// Each connection has an engine of its own: a go-smtp server that takes just this one, and is started
+// The names of the engines: what runs the dialog of a listener's connections.
+const (
+	EnginePostern = "postern" // our own, see dialog
+	EngineGoSMTP  = "go-smtp" // go-smtp's server behind a guard
+)
+
+// Engines lists them, the default first.
+func Engines() []string { return []string{EnginePostern, EngineGoSMTP} }
+
+// Each connection has an instance of go-smtp of its own: a go-smtp server that takes just this one, and is started
 // anew by STARTTLS. Its time-outs and its handling of TLS and content are out of play (see guard); what is
 // used is its dialog: the order of commands, the syntax of paths and parameters.
 
-// runEngine serves one connection until the engine has done with it.
-func runEngine(w *wire, g *guard) {
+// runGoSMTP serves one connection by go-smtp until it has done with it.
+func runGoSMTP(w *wire, g *guard) {
 	gw := w.gateway()
 	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return newSession(w, g.contentRead) }))
 	srv.Domain = gw.Hostname

@@ -121,6 +121,8 @@ type ListenerConfig struct {
 	Address    string // for people; the caller listens
 	Implicit   bool   // TLS from the first octet on, in place of STARTTLS
 	RejectBare bool   // refuse content with bare CR or LF
+	Engine     string // EnginePostern, which "" is, or EngineGoSMTP
+	Chunking   bool   // offer CHUNKING (RFC 3030); not with EngineGoSMTP
 	Limits     Limits
 
 	// TLS gives what the next handshake is made with, so that it is done with the certificate of the moment on old

@@ -77,7 +77,7 @@ func (g *guard) Write(p []byte) (int, error) {
 		g.mute = !bytes.HasSuffix(p, crlf)
 		return len(p), nil
 	}
-	g.w.out = append(g.w.out, p...)
+	g.w.put(p)
 	g.w.inspect()
 	if len(g.w.out) > replyBuffer && g.w.seen == len(g.w.out) {
 		if err := g.w.flush(); err != nil {
@@ -119,9 +119,7 @@ func (g *guard) command(line []byte) []byte {
 	w := g.w
 	verb, arg := splitCommand(line)
 	w.verb = verb
-	if w.errors >= w.cfg.Limits.Errors && verb != "QUIT" {
-		w.say("421 4.7.0 Too many errors")
-		w.hangUp()
+	if w.enough(verb) {
 		return nil
 	}
 	switch verb {
@@ -129,21 +127,19 @@ func (g *guard) command(line []byte) []byte {
 		w.hellos++
 		w.esmtp, w.helo = verb == "EHLO", arg
 	case "MAIL":
-		if why := g.noMore(); why != "" {
-			w.say(why)
-			w.hangUp()
+		if w.noMore() {
 			return nil
 		}
-		w.path = commandPath(line)
+		w.path = linePath(line)
 		if declaresTooMuch(line[bytes.Index(line, []byte(w.path))+len(w.path):], w.cfg.Limits.Message) {
 			w.say("552 5.3.4 Message size exceeds the limit")
 			return nil
 		}
 	case "RCPT":
-		w.path = commandPath(line)
+		w.path = linePath(line)
 		line = domainPostmaster(line, w.gateway().Hostname)
 	case "STARTTLS":
-		g.startTLS(arg)
+		w.upgrade = w.startTLS(arg)
 		return nil
 	case "BDAT":
 		w.say("502 5.5.1 BDAT is not offered")
@@ -161,60 +157,6 @@ func (g *guard) command(line []byte) []byte {
 		return []byte(verb + "\r\n") // RFC 5321 4.1.1: blanks before the line's end are tolerated
 	}
 	return line
-}
-
-// unknownCommand gives the reply to a command that is not ours to know: RFC 5321 4.2.4 tells those that are not
-// implemented from those that do not exist.
-func unknownCommand(line []byte) string {
-	switch word, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(string(line))), " "); word {
-	case "EXPN", "HELP", "SEND", "SOML", "SAML", "TURN", "ETRN":
-		return "502 5.5.1 Command not implemented"
-	}
-	return "500 5.5.2 Command not recognized"
-}
-
-// noMore gives the reply to a MAIL that we will not take, "" if we will.
-func (g *guard) noMore() string {
-	w := g.w
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case w.busy:
-		return "" // the session refuses a second MAIL itself
-	case w.draining:
-		return "421 4.3.2 Service shutting down"
-	case time.Since(w.began) > sessionLife:
-		return "421 4.3.2 This session has lasted long enough"
-	}
-	return ""
-}
-
-// startTLS answers STARTTLS (RFC 3207 4).
-func (g *guard) startTLS(arg string) {
-	w := g.w
-	switch {
-	case arg != "":
-		w.say("501 5.5.4 STARTTLS takes no parameters")
-		return
-	case w.tls != nil:
-		w.say("503 5.5.1 TLS is active already")
-		return
-	case w.cfg.TLS == nil:
-		w.say("502 5.5.1 STARTTLS is not offered")
-		return
-	}
-	w.r, w.w = 0, 0 // what came in clear behind the command may be anybody's
-	w.say("220 2.0.0 Ready to start TLS")
-	if err := w.flush(); err != nil {
-		w.end(err)
-		return
-	}
-	if err := w.secure(TLSStart); err != nil {
-		w.hungUp = true
-		w.gateway().Log.Debug("tls", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyError, err)
-		return
-	}
-	w.upgrade = true
 }
 
 // verbs holds the four-letter verbs and the others that have a name in the metrics.
@@ -242,27 +184,10 @@ func splitCommand(line []byte) (verb, arg string) {
 	return verb, strings.TrimSpace(rest)
 }
 
-// commandPath gives the path of MAIL or RCPT as it stands on the wire, with its angle brackets; without
-// them where the client left them out. The engine hands on a mailbox whose quotes are gone, from which
-// nobody can tell <"a@b"@c> from <a@b@c>.
-func commandPath(line []byte) string {
+// linePath gives the path in a line of MAIL or RCPT.
+func linePath(line []byte) string {
 	_, s, _ := strings.Cut(string(line), ":")
-	s = strings.TrimLeft(s, " \t")
-	quoted := false
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '>':
-			return s[:i+1]
-		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
-			return s[:i]
-		}
-	}
-	return strings.TrimRight(s, "\r\n")
+	return commandPath(strings.TrimLeft(s, " \t"))
 }
 
 // declaresTooMuch reports whether the parameters of a MAIL have a SIZE (RFC 1870 6.1) above the limit. The engine reads

@@ -4,7 +4,7 @@ import (
 	"bytes"
 )
 
-// inspect looks at each reply line once, when it is whole, before it is sent: it takes CHUNKING out of the
+// inspect looks at each reply line of the go-smtp engine once, when it is whole, before it is sent: it takes CHUNKING out of the
 // answer to EHLO, gives MAIL and RCPT their own enhanced codes (RFC 3463 3.2) without repeating the
 // address, puts codes of the engine right, softens what soft_bounce softens, and counts.
 func (w *wire) inspect() {
@@ -36,41 +36,8 @@ func (w *wire) reply(line []byte) (_ []byte, changed bool) {
 	if right, ok := w.corrected(line); ok {
 		line, changed = append([]byte(nil), right...), true
 	}
-	code := codeOf(line)
-	if line[0] == '5' && w.gateway().SoftBounce {
-		line[0] = '4'
-		if len(line) > 5 && line[4] == '5' && line[5] == '.' {
-			line[4] = '4'
-		}
-	}
-	if !final {
-		return line, changed
-	}
-	w.answered(code)
+	w.settle(line)
 	return line, changed
-}
-
-func codeOf(line []byte) int {
-	return int(line[0]-'0')*100 + int(line[1]-'0')*10 + int(line[2]-'0')
-}
-
-// answered takes note of the reply to a command.
-func (w *wire) answered(code int) {
-	if w.verb == "" {
-		return // the greeting, or a goodbye that nobody asked for
-	}
-	w.gateway().metrics().Command(w.cfg.Name, w.verb, code)
-	if (code/100 == 5 || w.refused) && w.verb != VerbEOD {
-		w.errors++
-	}
-	w.refused = false
-	w.verb = ""
-	switch code {
-	case 354:
-		w.verb = VerbEOD
-	case 421:
-		w.hangUp() // RFC 5321 3.8: whoever says 421 closes
-	}
 }
 
 // corrections holds replies of the engine whose codes are not those of the RFC.

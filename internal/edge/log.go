@@ -40,6 +40,7 @@ const (
 	KeyUpstreamReply = "upstream_reply" // its own words
 	KeySigned        = "signed"         // the signatures put on it, or why there are none; only where something is signed
 	KeyMS            = "ms"             // milliseconds since MAIL
+	KeyVerb          = "verb"           // the command, in a line about one
 	KeyStage         = "stage"          // helo, mail, rcpt, eod: where it was decided
 	KeyRoute         = "route"
 	KeyPolicy        = "policy"
@@ -59,7 +60,7 @@ const (
 func Keys() []string {
 	return []string{
 		KeyID, KeyListener, KeyClient, KeyHelo, KeyFrom, KeyTo, KeyMessageID, KeySize, KeyAction, KeyBecause, KeyScore,
-		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeySigned, KeyMS, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyWaivers, KeyEdits,
+		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeySigned, KeyMS, KeyVerb, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyWaivers, KeyEdits,
 		KeyWould, KeyWouldBecause, KeyWouldEdits, KeyError, KeyStack,
 	}
 }

@@ -97,3 +97,40 @@ func replyText(s string) string {
 		return '?'
 	}, s)
 }
+
+// settle softens a reply line where soft_bounce wants that, and takes note of the last line of a reply.
+func (w *wire) settle(line []byte) {
+	code := codeOf(line)
+	if line[0] == '5' && w.gateway().SoftBounce {
+		line[0] = '4'
+		if len(line) > 5 && line[4] == '5' && line[5] == '.' {
+			line[4] = '4'
+		}
+	}
+	if line[3] != '-' {
+		w.answered(code)
+	}
+}
+
+func codeOf(line []byte) int {
+	return int(line[0]-'0')*100 + int(line[1]-'0')*10 + int(line[2]-'0')
+}
+
+// answered takes note of the reply to a command.
+func (w *wire) answered(code int) {
+	if w.verb == "" {
+		return // the greeting, or a goodbye that nobody asked for
+	}
+	w.gateway().metrics().Command(w.cfg.Name, w.verb, code)
+	if (code/100 == 5 || w.refused) && w.verb != VerbEOD {
+		w.errors++
+	}
+	w.refused = false
+	w.verb = ""
+	switch code {
+	case 354:
+		w.verb = VerbEOD
+	case 421:
+		w.hangUp() // RFC 5321 3.8: whoever says 421 closes
+	}
+}

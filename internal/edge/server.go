@@ -180,7 +180,7 @@ func (s *Server) leave(w *wire) {
 	}
 }
 
-// serve is the life of one connection. The engine runs once, and once more after STARTTLS.
+// serve is the life of one connection. go-smtp runs once, and once more after STARTTLS.
 func (s *Server) serve(w *wire) {
 	defer func() {
 		w.close()
@@ -198,9 +198,13 @@ func (s *Server) serve(w *wire) {
 			return
 		}
 	}
+	if w.cfg.Engine != EngineGoSMTP {
+		newDialog(w).run()
+		return
+	}
 	for first := true; first || w.upgrade; first = false {
 		w.upgrade = false
-		runEngine(w, newGuard(w, !first))
+		runGoSMTP(w, newGuard(w, !first))
 	}
 }
 

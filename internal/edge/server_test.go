@@ -303,11 +303,11 @@ func talk(addr string, who, n int, secure bool) error {
 
 func TestSessionLife(t *testing.T) {
 	w := &wire{began: time.Now().Add(-sessionLife - time.Second)}
-	if why := (&guard{w: w}).noMore(); !strings.HasPrefix(why, "421 4.3.2") {
+	if why := w.whyNoMore(); !strings.HasPrefix(why, "421 4.3.2") {
 		t.Errorf("MAIL after the session's life: %q", why)
 	}
 	w.busy = true
-	if why := (&guard{w: w}).noMore(); why != "" {
+	if why := w.whyNoMore(); why != "" {
 		t.Errorf("MAIL in a transaction: %q", why)
 	}
 }

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -19,15 +18,8 @@ import (
 // the engine leaves without a word; io.EOF it would take for the end of a command line.
 var errEnded = fmt.Errorf("edge: connection ended: %w", net.ErrClosed)
 
-// The sizes of the input buffer. A command line must fit into the small one: RFC 5321 4.5.3.1.4 asks for
-// 512 octets, extensions add some hundreds (RFC 6531 3.7.3, RFC 3461 5).
-const (
-	lineBuffer    = 4 << 10
-	contentBuffer = 64 << 10
-	replyBuffer   = 32 << 10 // replies that wait for the next read; more are sent at once
-)
-
-var contentBuffers = sync.Pool{New: func() any { return new([contentBuffer]byte) }}
+// replyBuffer is how many octets of replies may wait for the next read; more are sent at once.
+const replyBuffer = 32 << 10
 
 // wire is one connection from accept to close. It is the only one that touches the socket.
 //
@@ -49,12 +41,10 @@ type wire struct {
 	tls     *tls.ConnectionState
 	tlsMode string
 
-	buf   []byte // input: buf[r:w] is not handed over
-	r, w  int
-	big   *[contentBuffer]byte // where buf lies while content is read
-	small []byte
-	out   []byte // replies not sent; whole lines up to out[seen]
-	seen  int
+	input
+	out  []byte      // replies not sent; whole lines up to out[seen]
+	room *replyBlock // where out begins
+	seen int
 
 	verb     string // the command that the next reply answers
 	path     string // of the last MAIL or RCPT
@@ -68,7 +58,8 @@ type wire struct {
 	hungUp   bool   // we ended it
 	lineEnds time.Time
 	bodyEnds time.Time
-	body     bool // content is being read; what is left of it must not be read as commands
+	body     bool    // content is being read; what is left of it must not be read as commands
+	chunks   *chunks // content that came by BDAT, whole, for the session to take
 
 	mu       sync.Mutex
 	busy     bool // a transaction is open
@@ -81,9 +72,8 @@ func newWire(cfg *ListenerConfig, gateway func() *Gateway, ctx context.Context, 
 		cfg: cfg, gateway: gateway, ctx: ctx, raw: raw, conn: raw,
 		client: addrPort(raw.RemoteAddr()), local: addrPort(raw.LocalAddr()),
 		began: time.Now(), tlsMode: TLSNone,
-		small: make([]byte, lineBuffer),
 	}
-	w.buf = w.small
+	w.attach(raw)
 	return w
 }
 
@@ -127,19 +117,13 @@ func (w *wire) fill(deadline time.Time) error {
 	if err := w.flush(); err != nil {
 		return w.end(fmt.Errorf("%w: write: %v", errEnded, err)) // no time-out of reading, which would be answered
 	}
-	if w.r > 0 {
-		copy(w.buf, w.buf[w.r:w.w])
-		w.r, w.w = 0, w.w-w.r
-	}
 	if err := w.setReadDeadline(deadline); err != nil {
 		return w.end(err)
 	}
-	n, err := w.conn.Read(w.buf[w.w:])
-	w.w += n
-	if n > 0 || err == nil {
-		return nil
+	if err := w.receive(w.conn, w.body); err != nil {
+		return w.end(err)
 	}
-	return w.end(err)
+	return nil
 }
 
 // setReadDeadline sets the socket's deadline, or one in the past when the server drains and no
@@ -162,25 +146,38 @@ func (w *wire) flush() error {
 		return err
 	}
 	_, err := w.conn.Write(w.out)
-	w.out, w.seen = w.out[:0], 0
+	w.out, w.seen = nil, 0
+	replyBlocks.Put(w.room)
+	w.room = nil
 	return err
+}
+
+// replyBlock is memory for the replies of one turn. Nobody holds one while waiting.
+type replyBlock [1 << 10]byte
+
+var replyBlocks = sync.Pool{New: func() any { return new(replyBlock) }}
+
+// put collects octets of replies.
+func (w *wire) put(s []byte) {
+	if w.room == nil {
+		w.room = replyBlocks.Get().(*replyBlock)
+		w.out = w.room[:0]
+	}
+	w.out = append(w.out, s...)
 }
 
 // readLine gives the next command line with its line end; it is valid until the next read. A line that
 // never ended is never given: what a time-out or a lost connection cut off is no command.
 func (w *wire) readLine() ([]byte, error) {
 	w.lineEnds = earlier(time.Now().Add(w.cfg.Limits.Idle), w.began.Add(sessionLife+w.cfg.Limits.Idle))
-	w.lowerBuffer()
 	for {
 		if w.ended != nil {
 			return nil, w.ended
 		}
-		if i := bytes.IndexByte(w.buf[w.r:w.w], '\n'); i >= 0 {
-			line := w.buf[w.r : w.r+i+1]
-			w.r += i + 1
+		if line := w.line(); line != nil {
 			return line, nil
 		}
-		if w.w-w.r >= lineBuffer {
+		if w.buffered() >= maxLine {
 			w.say("500 5.5.2 Line too long")
 			w.hangUp()
 			return nil, w.ended
@@ -207,8 +204,11 @@ func (w *wire) sayGoodbye(err error) {
 
 // say puts one reply line of our own on its way.
 func (w *wire) say(line string) {
-	w.out = append(append(w.out, line...), "\r\n"...)
-	w.inspect()
+	start := len(w.out)
+	w.put([]byte(line))
+	w.put(crlf)
+	w.seen = len(w.out)
+	w.settle(w.out[start:])
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -218,36 +218,46 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// raiseBuffer exchanges the small buffer for a large one, for content.
-func (w *wire) raiseBuffer() {
-	if w.big != nil {
-		return
+// startTLS answers STARTTLS (RFC 3207 4), and makes the handshake where it may be made. It reports whether a dialog
+// begins anew: then nothing that was said in clear counts any more (RFC 3207 4.2).
+func (w *wire) startTLS(arg string) (anew bool) {
+	switch {
+	case arg != "":
+		w.say("501 5.5.4 STARTTLS takes no parameters")
+		return false
+	case w.tls != nil:
+		w.say("503 5.5.1 TLS is active already")
+		return false
+	case w.cfg.TLS == nil:
+		w.say("502 5.5.1 STARTTLS is not offered")
+		return false
 	}
-	w.big = contentBuffers.Get().(*[contentBuffer]byte)
-	w.w = copy(w.big[:], w.buf[w.r:w.w])
-	w.r, w.buf = 0, w.big[:]
+	w.discard() // what came in clear behind the command may be anybody's
+	w.say("220 2.0.0 Ready to start TLS")
+	if err := w.flush(); err != nil {
+		_ = w.end(err)
+		return false
+	}
+	if err := w.secure(TLSStart); err != nil {
+		w.hungUp = true
+		w.gateway().Log.Debug("tls", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyError, err)
+		return false
+	}
+	return true
 }
 
-// lowerBuffer gives the large buffer back as soon as what is left in it fits into the small one.
-func (w *wire) lowerBuffer() {
-	if w.big == nil || w.w-w.r > lineBuffer/2 {
-		return
-	}
-	w.w = copy(w.small, w.buf[w.r:w.w])
-	w.r, w.buf = 0, w.small
-	contentBuffers.Put(w.big)
-	w.big = nil
-}
-
-// secure makes the TLS handshake.
+// secure makes the TLS handshake. What it needs of memory is not there before the client begins.
 func (w *wire) secure(mode string) error {
-	cfg := w.cfg.TLS()
-	c := tls.Server(w.raw, cfg)
 	deadline := time.Now().Add(tlsTimeout)
 	err := w.setReadDeadline(deadline)
 	if err == nil {
 		err = w.raw.SetWriteDeadline(deadline)
 	}
+	if err == nil {
+		err = w.await()
+	}
+	cfg := w.cfg.TLS()
+	c := tls.Server(w.raw, cfg)
 	if err == nil {
 		err = c.HandshakeContext(w.ctx)
 	}
@@ -260,6 +270,7 @@ func (w *wire) secure(mode string) error {
 	state.VerifiedChains = clientChains(state.PeerCertificates, cfg.ClientCAs, time.Now())
 	m.TLSHandshake(w.cfg.Name, tlsVersion(state.Version), "ok")
 	w.conn, w.tls, w.tlsMode = c, &state, mode
+	w.detach() // from here on TLS reads the socket
 	return nil
 }
 
@@ -269,17 +280,14 @@ func (w *wire) secure(mode string) error {
 // 4.2.2.13), so that its input is read off for a moment.
 func (w *wire) close() {
 	_ = w.flush()
-	if (w.hungUp || w.r < w.w) && !w.isKilled() {
+	if (w.hungUp || w.buffered() > 0) && !w.isKilled() {
 		w.linger()
 	}
 	if w.tls != nil {
 		_ = w.conn.Close()
 	}
 	_ = w.raw.Close()
-	if w.big != nil {
-		contentBuffers.Put(w.big)
-		w.big, w.buf = nil, nil
-	}
+	w.discard()
 }
 
 func (w *wire) linger() {
@@ -298,7 +306,9 @@ func (w *wire) linger() {
 	}
 	_ = w.raw.SetReadDeadline(time.Now().Add(lingerTime))
 	w.mu.Unlock()
-	_, _ = io.CopyBuffer(io.Discard, struct{ io.Reader }{w.raw}, w.small)
+	scratch := lineBlocks.Get().(*lineBlock)
+	defer lineBlocks.Put(scratch)
+	_, _ = io.CopyBuffer(io.Discard, struct{ io.Reader }{w.raw}, scratch[:])
 }
 
 // setBusy says whether a transaction is open.

@@ -50,7 +50,7 @@ func TestCommandPath(t *testing.T) {
 		{"RCPT TO:<@x,@y:a@b.example>\r\n", "<@x,@y:a@b.example>"},
 		{"RCPT\r\n", ""},
 	} {
-		if got := commandPath([]byte(c.line)); got != c.want {
+		if got := linePath([]byte(c.line)); got != c.want {
 			t.Errorf("%q: got %q, want %q", c.line, got, c.want)
 		}
 	}

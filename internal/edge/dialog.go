@@ -1,0 +1,365 @@
+package edge
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// dialog is our own engine: the server's side of SMTP (RFC 5321) on one wire. It reads commands, sees to their
+// order and syntax, and calls the session, which decides. Its vocabulary is go-smtp's, so that the session does not
+// know which engine runs it.
+//
+// What it holds to:
+//
+//   - a command counts when its line is there, and content ends at <CRLF>.<CRLF> or with a chunk's octets: nothing that a
+//     time-out or a lost connection cut off is a command, and no content is read as one;
+//   - what a client may not send before it has our answer (RFC 2920 3.1) ends the connection when it is there already:
+//     whoever does that does not listen, or speaks with a voice that is not its own;
+//   - replies are sent when the client is waited for, all of one turn in one write.
+type dialog struct {
+	w       *wire
+	session smtp.Session // nil before EHLO
+	open    bool         // MAIL was accepted
+	rcpts   int          // accepted
+	authed  bool
+	chunks  *chunks // content that comes by BDAT, nil while there is none
+}
+
+func newDialog(w *wire) *dialog { return &dialog{w: w} }
+
+// run greets the client, and serves it until the connection is ended by either side.
+func (d *dialog) run() {
+	defer d.logout()
+	d.w.say("220 " + d.w.gateway().Hostname + " ESMTP ready")
+	for {
+		line, err := d.w.readLine()
+		if err != nil {
+			return
+		}
+		d.command(line)
+	}
+}
+
+func (d *dialog) logout() {
+	d.reset()
+	if d.session != nil {
+		_ = d.session.Logout()
+		d.session = nil
+	}
+}
+
+// reset ends the transaction.
+func (d *dialog) reset() {
+	d.chunks.abort()
+	d.open, d.rcpts, d.chunks = false, 0, nil
+	if d.session != nil {
+		d.session.Reset()
+	}
+}
+
+// command serves one command line.
+func (d *dialog) command(line []byte) {
+	w := d.w
+	text, ok := bytes.CutSuffix(line, crlf)
+	if !ok {
+		text = line[:len(line)-1] // RFC 5321 2.3.8 wants CRLF; see docs/quirks.md
+	}
+	word, arg, _ := bytes.Cut(text, []byte(" "))
+	verb := knownVerb(word)
+	w.verb = verb
+	switch {
+	case w.enough(verb):
+		return
+	case !ok && w.cfg.RejectBare:
+		w.say("500 5.5.2 Lines end in CRLF")
+		return
+	case bytes.ContainsFunc(text, isControl):
+		w.say("500 5.5.2 Control characters in a command")
+		return
+	}
+	d.dispatch(verb, text, bytes.Trim(arg, " \t"))
+}
+
+func isControl(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }
+
+// dispatch serves a command. text is its line without the line end, arg what stands behind the verb.
+func (d *dialog) dispatch(verb string, text, arg []byte) {
+	switch verb {
+	case "MAIL":
+		d.mail(text)
+	case "RCPT":
+		d.rcpt(text)
+	case "DATA":
+		d.data(arg)
+	case "EHLO", "HELO":
+		d.hello(verb, arg)
+	case "RSET":
+		if d.bare(arg) {
+			d.reset()
+			d.w.say("250 2.0.0 Reset")
+		}
+	case "NOOP": // RFC 5321 4.1.1.9: a parameter is ignored
+		if d.inTurn() {
+			d.w.say("250 2.0.0 Ok")
+		}
+	case "QUIT":
+		if d.bare(arg) {
+			d.w.say("221 2.0.0 Bye")
+			_ = d.w.end(errEnded)
+		}
+	case "VRFY":
+		d.verify(arg)
+	case "STARTTLS":
+		if d.w.startTLS(string(arg)) {
+			d.logout()
+			d.authed = false
+			d.w.helo, d.w.esmtp = "", false
+		}
+	case "AUTH":
+		d.auth(string(arg))
+	case "BDAT":
+		d.bdat(string(arg))
+	case "HELP":
+		d.w.say("214 2.0.0 Commands: EHLO HELO MAIL RCPT DATA RSET NOOP VRFY STARTTLS QUIT; see RFC 5321")
+	default:
+		d.w.say(unknownCommand(text))
+	}
+}
+
+// bare reports whether a command that takes no argument has none (RFC 5321 4.1.1).
+func (d *dialog) bare(arg []byte) bool {
+	if len(arg) == 0 {
+		return true
+	}
+	d.w.say("501 5.5.4 " + d.w.verb + " takes no argument")
+	return false
+}
+
+// inTurn reports whether nothing has come behind a command whose answer the client has to wait for (RFC 2920
+// 3.1: such a command is the last of its group). Otherwise the connection ends.
+func (d *dialog) inTurn() bool {
+	w := d.w
+	if w.buffered() == 0 {
+		return true
+	}
+	w.gateway().Log.Info("client talks out of turn", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyHelo, cut(w.helo, maxHello), KeyVerb, w.verb)
+	w.say("554 5.5.0 SMTP synchronization error: wait for the reply to " + w.verb)
+	w.discard()
+	w.hangUp()
+	return false
+}
+
+// hello serves EHLO and HELO (RFC 5321 4.1.1.1).
+func (d *dialog) hello(verb string, arg []byte) {
+	w := d.w
+	switch {
+	case len(arg) == 0:
+		w.say("501 5.5.4 " + verb + " wants a domain or an address")
+		return
+	case !isASCII(arg):
+		w.say("501 5.5.4 " + verb + " wants a domain in A-labels") // RFC 6531 3.7.1
+		return
+	case !d.inTurn():
+		return
+	}
+	d.logout() // RFC 5321 4.1.4: as RSET does
+	w.hellos++
+	w.esmtp, w.helo = verb == "EHLO", string(arg)
+	session, err := newSession(w, func() {})
+	if err != nil {
+		d.answer(err, "")
+		return
+	}
+	d.session = session
+	if verb == "HELO" {
+		w.say("250 " + w.gateway().Hostname)
+		return
+	}
+	w.say("250-" + w.gateway().Hostname)
+	for _, keyword := range d.keywords() {
+		w.say("250-" + keyword)
+	}
+	w.say("250 HELP")
+}
+
+// keywords lists what EHLO offers, but for HELP.
+func (d *dialog) keywords() []string {
+	w := d.w
+	all := []string{
+		"PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES",
+		"SIZE " + strconv.FormatInt(w.cfg.Limits.Message, 10),
+		"LIMITS RCPTMAX=" + strconv.Itoa(w.cfg.Limits.Recipients), // RFC 9422
+	}
+	if w.tls == nil && w.cfg.TLS != nil {
+		all = append(all, "STARTTLS")
+	}
+	if mechanisms := d.mechanisms(); len(mechanisms) > 0 {
+		all = append(all, "AUTH "+strings.Join(mechanisms, " "))
+	}
+	if w.cfg.Chunking {
+		all = append(all, "CHUNKING")
+	}
+	return all
+}
+
+// mail serves MAIL (RFC 5321 4.1.1.2).
+func (d *dialog) mail(text []byte) {
+	w := d.w
+	switch {
+	case d.session == nil:
+		w.say("503 5.5.1 EHLO first")
+		return
+	case w.noMore():
+		return
+	}
+	path, rest, ok := splitPath(text, "MAIL FROM:")
+	if !ok {
+		w.say("501 5.5.4 Syntax: MAIL FROM:<address>")
+		return
+	}
+	o, no := mailParameters(rest, offer{limit: w.cfg.Limits.Message, auth: len(d.mechanisms()) > 0})
+	if no != "" {
+		w.say(no)
+		return
+	}
+	w.path = path
+	if err := d.session.Mail(path, o); err != nil {
+		d.answer(err, "")
+		return
+	}
+	d.open = true
+	w.say("250 2.1.0 Sender ok")
+}
+
+// rcpt serves RCPT (RFC 5321 4.1.1.3).
+func (d *dialog) rcpt(text []byte) {
+	w := d.w
+	switch {
+	case !d.open:
+		w.say("503 5.5.1 MAIL first")
+		return
+	case d.chunks != nil:
+		w.say("503 5.5.1 Content has begun")
+		return
+	}
+	path, rest, ok := splitPath(text, "RCPT TO:")
+	if !ok {
+		w.say("501 5.5.4 Syntax: RCPT TO:<address>")
+		return
+	}
+	o, no := rcptParameters(rest)
+	if no != "" {
+		w.say(no)
+		return
+	}
+	w.path = path
+	if err := d.session.Rcpt(path, o); err != nil {
+		d.answer(err, "")
+		return
+	}
+	d.rcpts++
+	w.say("250 2.1.5 Recipient ok")
+}
+
+// data serves DATA (RFC 5321 4.1.1.4).
+func (d *dialog) data(arg []byte) {
+	w := d.w
+	switch {
+	case !d.bare(arg):
+		return
+	case d.chunks != nil: // RFC 3030 2
+		w.say("503 5.5.1 Content has begun by BDAT")
+		return
+	case !d.open:
+		w.say("503 5.5.1 MAIL first")
+		return
+	case d.rcpts == 0: // RFC 5321 3.3, RFC 2920 3.1: also where it was pipelined
+		w.say("503 5.5.1 No valid recipients")
+		return
+	case !d.inTurn():
+		return
+	}
+	w.say("354 End data with <CR><LF>.<CR><LF>")
+	d.deliver()
+}
+
+// deliver lets the session take the content, and answers for the message.
+func (d *dialog) deliver() {
+	err := d.session.Data(eof{})
+	d.reset()
+	d.answer(err, "250 2.0.0 Ok")
+}
+
+// eof is what the session finds in the reader that it does not read: it takes content from the wire.
+type eof struct{}
+
+func (eof) Read([]byte) (int, error) { return 0, io.EOF }
+
+// verify serves VRFY. RFC 5321 7.3: a server that does not tell answers 252.
+func (d *dialog) verify(arg []byte) {
+	switch {
+	case len(arg) == 0:
+		d.w.say("501 5.5.4 VRFY wants a name")
+	case d.inTurn():
+		d.w.say("252 2.1.5 Not told; send some mail, and see")
+	}
+}
+
+// answer sends what the session said, ok where it said nothing.
+func (d *dialog) answer(err error, ok string) {
+	if err == nil {
+		d.w.say(ok)
+		return
+	}
+	e, is := err.(*smtp.SMTPError) //nolint:errorlint // engineError makes it, and nothing wraps it
+	if !is {
+		e = engineError(replyLocal).(*smtp.SMTPError) //nolint:errorlint,forcetypeassert // as above
+	}
+	enhanced := ""
+	if e.EnhancedCode != smtp.NoEnhancedCode {
+		enhanced = mail.Enhanced(e.EnhancedCode).String() + " "
+	}
+	code := strconv.Itoa(e.Code)
+	for more, text := true, e.Message; more; {
+		var line string
+		line, text, more = strings.Cut(text, "\n")
+		mark := " "
+		if more {
+			mark = "-"
+		}
+		d.w.say(code + mark + enhanced + line)
+	}
+}
+
+// knownVerb gives a verb in upper case, VerbOther if it is none of ours.
+func knownVerb(word []byte) string {
+	var up [8]byte
+	if len(word) > len(up) {
+		return VerbOther
+	}
+	for i, c := range word {
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		up[i] = c
+	}
+	i := slices.Index(dialogVerbs, string(up[:len(word)]))
+	if i < 0 {
+		return VerbOther
+	}
+	return dialogVerbs[i]
+}
+
+// dialogVerbs are the commands that are served, the most frequent first.
+var dialogVerbs = []string{"RCPT", "MAIL", "DATA", "EHLO", "QUIT", "RSET", "STARTTLS", "HELO", "AUTH", "BDAT", "NOOP", "VRFY", "HELP"}
+
+func isASCII(b []byte) bool {
+	return !bytes.ContainsFunc(b, func(c rune) bool { return c > 0x7f })
+}

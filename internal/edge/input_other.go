@@ -1,0 +1,11 @@
+//go:build !(linux || darwin || freebsd)
+
+package edge
+
+// socketReads says that receive may read sockets itself.
+const socketReads = false
+
+func (in *input) readable(uintptr) bool { return true }
+
+// await would wait until the socket is readable.
+func (in *input) await() error { return nil }

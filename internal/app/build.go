@@ -196,6 +196,7 @@ func listenerConfig(l config.Listener) edge.ListenerConfig {
 			Recipients: l.Limits.Recipients, Header: l.Limits.Header, Idle: l.Limits.Idle, Data: l.Limits.Data,
 			Errors: l.Limits.Errors,
 		},
+		Relay: relayRight(l.Relay),
 	}
 }
 

@@ -82,6 +82,7 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	}
 	warnOfPostmaster(cfg, p.table, log)
 	warnOfEngine(cfg, log)
+	warnOfRelay(cfg, log)
 	return p, nil
 }
 

@@ -176,6 +176,7 @@ func (k *checker) listeners() {
 			k.require(path+".tls", "key", "key: /etc/postern/tls/key.pem")
 		}
 		k.limits(path+".limits", l.Limits)
+		k.relay(path+".relay", l)
 	}
 }
 

@@ -45,6 +45,7 @@ type Listener struct {
 	Engine       string `yaml:"engine" allowed:"postern|go-smtp"`
 	Chunking     bool   `yaml:"chunking"` // BDAT is offered
 	Limits       Limits `yaml:"limits"`
+	Relay        *Relay `yaml:"relay"` // nil: nobody may relay
 }
 
 // TLS is the server side of TLS on a listener.

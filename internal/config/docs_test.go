@@ -78,32 +78,34 @@ func TestKeysDocumented(t *testing.T) {
 	words(reflect.TypeFor[filterCommon]())
 }
 
-// TestSamples reads the samples of docs/config.md, each put into the four-key configuration.
+// TestSamples reads the samples of the documents, each put into the four-key configuration.
 func TestSamples(t *testing.T) {
-	doc, err := os.ReadFile(document)
-	if err != nil {
-		t.Fatal(err)
-	}
-	samples := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(doc), -1)
-	if len(samples) < 5 {
-		t.Fatalf("%d samples", len(samples))
-	}
-	rest := map[string]string{
-		"hostname":  "hostname: mx.example.org\n",
-		"listeners": "listeners: {public: {address: \":25\"}}\n",
-		"routes":    "routes: [{to: [example.org], upstream: exchange}]\n",
-		"upstreams": "upstreams: {exchange: {maildir: /m}}\n",
-		"policies":  "policies: {strict: {}}\n",
-	}
-	for _, s := range samples {
-		text := s[1]
-		for key, line := range rest {
-			if !strings.Contains("\n"+text, "\n"+key+":") {
-				text += line
-			}
+	for name, least := range map[string]int{document: 5, "../../docs/relay.md": 1} {
+		doc, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if _, err := Parse("sample", []byte(text), kinds); err != nil {
-			t.Errorf("%v\n%s", err, text)
+		samples := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(doc), -1)
+		if len(samples) < least {
+			t.Fatalf("%s: %d samples", name, len(samples))
+		}
+		rest := map[string]string{
+			"hostname":  "hostname: mx.example.org\n",
+			"listeners": "listeners: {public: {address: \":25\"}}\n",
+			"routes":    "routes: [{to: [example.org], upstream: exchange}]\n",
+			"upstreams": "upstreams: {exchange: {maildir: /m}}\n",
+			"policies":  "policies: {strict: {}}\n",
+		}
+		for _, s := range samples {
+			text := s[1]
+			for key, line := range rest {
+				if !strings.Contains("\n"+text, "\n"+key+":") {
+					text += line
+				}
+			}
+			if _, err := Parse("sample", []byte(text), kinds); err != nil {
+				t.Errorf("%s: %v\n%s", name, err, text)
+			}
 		}
 	}
 }
@@ -121,7 +123,7 @@ func TestDefaultsDocumented(t *testing.T) {
 		if m[1] == "timeout" { // the pipeline's
 			continue
 		}
-		if n++; !regexp.MustCompile(`(?m)^[ -]*`+m[1]+`: `+m[2]+`$`).MatchString(shown) && !(m[1] == "mode" || m[1] == "observe") {
+		if n++; !regexp.MustCompile(`(?m)^[ -]*`+m[1]+`: `+m[2]+`$`).MatchString(shown) && !(m[1] == "mode" || m[1] == "observe" || m[1] == "require_tls") {
 			t.Errorf("docs/config.md says that %s is %s by default, and it is not in\n%s", m[1], m[2], shown)
 		}
 	}

@@ -12,6 +12,7 @@
 //	inspect.go   the replies on their way out
 //	engine.go    go-smtp's settings, and its errors
 //	session.go   one client: EHLO, MAIL, RSET
+//	relay.go     who may relay
 //	rcpt.go      one recipient: the design's table "Recipients and replies", row by row
 //	data.go      one message: taken in, judged
 //	deliver.go   one message: kept, changed, handed on

@@ -130,7 +130,7 @@ type ListenerConfig struct {
 	// certificates, that is with RequestClientCert: see clientChains.
 	TLS func() *tls.Config
 
-	relay []netip.Prefix // clients that may relay; no configuration can name any yet
+	Relay Relay // who may relay
 }
 
 // Limits bound what one listener and one client may use. A zero field means its default.

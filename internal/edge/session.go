@@ -51,7 +51,7 @@ func (s *session) greet() mail.Reply {
 		Helo:     cut(s.w.helo, maxHello),
 		ESMTP:    s.w.esmtp,
 		TLS:      s.w.tls,
-		Relay:    within(s.w.cfg.relay, s.w.client.Addr()),
+		Relay:    s.w.cfg.Relay.allows(s.w.client.Addr(), s.w.tls),
 		Exempt:   gw.exempt(s.w.client.Addr()),
 		Began:    s.w.began,
 	}
@@ -62,6 +62,10 @@ func (s *session) greet() mail.Reply {
 	s.in = Confirmed(s.in)
 	in = &filter.Input{Session: s.in}
 	s.reports = append(s.reports, s.run(ctx, gw.Plan, filter.Helo, in)...)
+	if s.in.Relay {
+		s.reports = nil // what speaks against strangers does not count for our own
+		return mail.Reply{}
+	}
 	v := gw.observing(gw.Policy).Decide(s.reports)
 	if v.Hold || v.Action < filter.Defer {
 		return mail.Reply{}
@@ -163,6 +167,9 @@ func (s *session) mail(t *transaction, o *smtp.MailOptions) (r mail.Reply, reaso
 	ctx, cancel := judging(s.w.ctx, t.dns)
 	defer cancel()
 	t.reports = s.run(ctx, t.gw.Plan, filter.Mail, &filter.Input{Session: s.in, Transaction: t.in})
+	if s.in.Relay {
+		t.reports = dropHeld(t.reports)
+	}
 	all := join(s.reports, t.reports)
 	v := t.gw.observing(t.gw.Policy).Decide(all)
 	if v.Hold || v.Action < filter.Defer {

@@ -44,7 +44,7 @@ func (f *fakeSigner) Sign(_ context.Context, in *filter.Input, m *mail.Message) 
 
 // relaying makes the listener one whose clients may relay.
 func relaying(cfg *ListenerConfig) {
-	cfg.relay = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	cfg.Relay.Networks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 }
 
 // What is signed is what leaves, with every other change made, and the signatures stand above everything.

@@ -1,0 +1,68 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/edge"
+	"github.com/postern-mail/postern/internal/users"
+)
+
+// relayRight is what the door is told of who may relay; nil is nobody.
+func relayRight(r *config.Relay) edge.Relay {
+	if r == nil {
+		return edge.Relay{}
+	}
+	right := edge.Relay{Networks: r.Networks}
+	for _, s := range r.Certificates {
+		if c, err := users.ParseCertificate(s); err == nil { // checked with the configuration
+			right.Certificates = append(right.Certificates, c)
+		}
+	}
+	return right
+}
+
+// warnOfRelay tells of rights to relay that are wider than most sites need, that lead nowhere, or that meet what this
+// version does not do.
+func warnOfRelay(cfg *config.Config, log *slog.Logger) {
+	var listeners []string
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		if l.Relay == nil {
+			continue
+		}
+		listeners = append(listeners, l.Name)
+		for _, n := range l.Relay.Wide() {
+			log.Warn("all hosts of a large public network may relay: name the hosts, or use users or certificates", "listener", l.Name, "network", n.String())
+		}
+		if l.NoAuth() {
+			log.Warn("AUTH is never offered: relay.require_tls holds, and the listener has no tls", "listener", l.Name)
+		}
+		if r := l.Relay; r.Users != "" && !r.RequireTLS {
+			log.Warn("passwords may cross the network in clear: relay.require_tls is false", "listener", l.Name)
+		}
+	}
+	if len(listeners) == 0 {
+		return
+	}
+	var upstreams []string
+	everywhere := false
+	for _, r := range cfg.Routes {
+		everywhere = everywhere || slices.Contains(r.To, "*")
+		if !slices.Contains(upstreams, r.Upstream) {
+			upstreams = append(upstreams, r.Upstream)
+		}
+	}
+	if !everywhere {
+		log.Warn(`clients may relay, and no route takes "*": they reach our own domains only`, "listener", strings.Join(listeners, ", "))
+	}
+	if len(upstreams) > 1 {
+		// RFC 5321 4.5.3.1.10: the client should send to the others in another transaction, and not every one does.
+		log.Warn(fmt.Sprintf("a message from clients that may relay goes to one of %d upstreams: recipients of another one get 452 4.5.3, "+
+			"and not every program tries them again by itself; this version has no spool to part them", len(upstreams)),
+			"listener", strings.Join(listeners, ", "), "upstreams", strings.Join(upstreams, ", "))
+	}
+}

@@ -1,401 +1,266 @@
 package edge
 
 import (
-	"bufio"
-	"crypto/tls"
-	"errors"
+	"flag"
 	"fmt"
-	"io"
 	"net"
+	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
 	"go.uber.org/goleak"
-
-	"github.com/postern-mail/postern/mail"
-	"github.com/postern-mail/postern/upstream"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// TestDialogs runs the files of testdata/dialog: a comment that says why, a file "config" with one setting
-// on each line, and files whose names begin with "dialog", each a connection of its own, run in order.
+var update = flag.Bool("update", false, "write docs/engines.md anew")
+
+// engines are those that the dialogs are held with, by their names in the configuration.
+var engines = []string{EnginePostern, EngineGoSMTP}
+
+// TestDialogs runs the files of testdata/dialog with each engine. A file has a comment that says why, a file
+// "config" with one setting on each line (see configure), and files whose names begin with "dialog", each a
+// connection of its own, run in order. A line of a dialog is a step (see step and expect).
 //
-//	C: TEXT        send the line
-//	raw: "…"       send the octets of a Go string, which may hold ${…}: "a${3x10}" is a followed by "x" ten times
-//	S: RE          one whole reply, lines joined by "\n", must match the expression at its beginning
-//	S!: RE         and no line of the last reply may match
-//	EOF:           the server must close the connection without another word
-//	silent:        nothing must have come for a moment
-//	starttls:      make the handshake
-//	delivered: N   so many messages in all have been delivered to the first relay
-//	from: A        reverse-path of the last one
-//	to: A,B        its recipients
-//	content: "…"   everything below the Received field of the last one
-//	top: RE        everything from its beginning up to there must match somewhere
-//	held: N RE     so many messages are in quarantine, and the last one's kind matches
-//	log: RE        a line of the log must match
-//	nolog: RE      none may
-//	no5yz:         no reply of this connection was a 5yz
+// Where an engine does something else than the rule says, a setting says so, in four parts:
+//
+//	differs: ENGINE | RFC N SECTION | what it does | what the RFC says
+//
+// and a line with the engine's name behind its word, "S[ENGINE]: RE", takes the place of the line above it, or
+// a file "dialog-x[ENGINE]" that of "dialog-x". What is replaced must fail with this engine: a difference that
+// is gone has to leave the file. A file that differs without saying how must fail as a whole. All differences
+// are listed in docs/engines.md.
 func TestDialogs(t *testing.T) {
+	for _, s := range scripts(t) {
+		for _, engine := range engines {
+			t.Run(s.name+"/"+engine, func(t *testing.T) {
+				t.Parallel()
+				s.run(t, engine)
+			})
+		}
+	}
+}
+
+// script is one file of testdata/dialog.
+type script struct {
+	name     string
+	why      string
+	settings map[string][]string
+	parts    []part
+	differs  []difference
+}
+
+// part is one dialog.
+type part struct {
+	name   string
+	engine string // "": every one
+	text   string
+}
+
+// difference is what one engine does against a rule.
+type difference struct{ engine, rule, does, says string }
+
+func scripts(t testing.TB) []*script {
 	files, err := filepath.Glob("testdata/dialog/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no dialog files: %v", err)
 	}
+	var all []*script
 	for _, f := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(f), ".txtar"), func(t *testing.T) {
-			a, err := txtar.ParseFile(f)
-			if err != nil {
-				t.Fatal(err)
+		a, err := txtar.ParseFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, newScript(t, strings.TrimSuffix(filepath.Base(f), ".txtar"), a))
+	}
+	return all
+}
+
+func newScript(t testing.TB, name string, a *txtar.Archive) *script {
+	s := &script{name: name, why: strings.TrimSpace(string(a.Comment)), settings: map[string][]string{}}
+	if s.why == "" {
+		t.Errorf("%s does not say why", name)
+	}
+	for _, file := range a.Files {
+		switch {
+		case strings.HasPrefix(file.Name, "dialog"):
+			p := part{name: file.Name, text: string(file.Data)}
+			if plain, engine, ok := strings.Cut(strings.TrimSuffix(file.Name, "]"), "["); ok {
+				p.name, p.engine = plain, engine
 			}
-			runDialogs(t, a)
-		})
+			s.parts = append(s.parts, p)
+		case file.Name != "config":
+			t.Errorf("%s: what is %s?", name, file.Name)
+		}
+		for _, line := range strings.Split(strings.TrimSpace(string(file.Data)), "\n") {
+			key, value, ok := strings.Cut(line, ":")
+			value = strings.TrimSpace(value)
+			switch {
+			case file.Name != "config" || !ok:
+			case key == "differs":
+				w := strings.Split(value, " | ")
+				if len(w) != 4 {
+					t.Fatalf("%s: %q is not engine | rule | does | says", name, value)
+				}
+				s.differs = append(s.differs, difference{w[0], w[1], w[2], w[3]})
+			default:
+				s.settings[key] = append(s.settings[key], value)
+			}
+		}
+	}
+	return s
+}
+
+// differing reports whether the file says that the engine differs.
+func (s *script) differing(engine string) bool {
+	return slices.ContainsFunc(s.differs, func(d difference) bool { return d.engine == engine })
+}
+
+// parts to run with an engine: those of its own in place of the plain ones; but the plain one of the name in spite.
+func (s *script) chosen(engine, inSpite string) (chosen []part, replaced []string) {
+	for _, p := range s.parts {
+		own := slices.ContainsFunc(s.parts, func(q part) bool { return q.name == p.name && q.engine == engine })
+		switch {
+		case p.engine == "" && own && p.name != inSpite:
+			replaced = append(replaced, p.name)
+		case p.engine == "", p.engine == engine && p.name != inSpite:
+			chosen = append(chosen, p)
+		}
+	}
+	return chosen, replaced
+}
+
+func (s *script) run(t *testing.T, engine string) {
+	parts, replaced := s.chosen(engine, "")
+	inLine := slices.ContainsFunc(parts, func(p part) bool { return strings.Contains(p.text, "["+engine+"]:") })
+	failure := s.play(t, engine, parts)
+	switch differs := s.differing(engine); {
+	case !differs && (inLine || len(replaced) > 0):
+		t.Errorf("no setting says why %s differs", engine)
+	case differs && !inLine && len(replaced) == 0:
+		if failure == "" {
+			t.Errorf("%s does not differ", engine)
+		}
+		return
+	}
+	if failure != "" {
+		t.Fatal(failure)
+	}
+	for _, name := range replaced {
+		strict, _ := s.chosen(engine, name)
+		if s.play(t, engine, strict) == "" {
+			t.Errorf("%s does not differ in %s", engine, name)
+		}
 	}
 }
 
-func runDialogs(t *testing.T, a *txtar.Archive) {
-	settings := map[string][]string{}
-	for _, file := range a.Files {
-		if file.Name != "config" {
-			continue
-		}
-		for _, line := range strings.Split(strings.TrimSpace(string(file.Data)), "\n") {
-			if key, value, ok := strings.Cut(line, ":"); ok {
-				settings[key] = append(settings[key], strings.TrimSpace(value))
-			}
-		}
-	}
-	d := newDoor(t, settings["filter"], func(d *door, cfg *ListenerConfig) {
-		for key, values := range settings {
+// play runs dialogs against a new door, and gives what went wrong first.
+func (s *script) play(t *testing.T, engine string, parts []part) (failure string) {
+	change := func(d *door, cfg *ListenerConfig) {
+		selectEngine(cfg, engine)
+		for key, values := range s.settings {
 			for _, v := range values {
 				configure(t, d, cfg, key, v)
 			}
 		}
+	}
+	if len(s.settings["clock"]) == 0 {
+		d := newDoor(t, s.settings["filter"], change)
+		return s.talk(t, d, engine, parts, func() net.Conn { return dialDoor(t, d).conn })
+	}
+	synctest.Test(t, func(t *testing.T) {
+		d := makeDoor(t, s.settings["filter"], change)
+		d.served <- nil
+		defer d.stop()
+		failure = s.talk(t, d, engine, parts, func() net.Conn {
+			ours, theirs := net.Pipe()
+			d.srv.take(theirs)
+			return ours
+		})
 	})
-	for _, file := range a.Files {
-		if strings.HasPrefix(file.Name, "dialog") {
-			c := dialDoor(t, d)
-			c.implicit(settings)
-			for i, line := range strings.Split(string(file.Data), "\n") {
-				c.where = fmt.Sprintf("%s:%d: %s", file.Name, i+1, line)
-				c.step(line)
-			}
+	return failure
+}
+
+// dialogFailure is what a step panics with.
+type dialogFailure string
+
+func (s *script) talk(t *testing.T, d *door, engine string, parts []part, dial func() net.Conn) (failure string) {
+	var c *client
+	defer func() {
+		if c != nil {
 			c.close()
 		}
-	}
-}
-
-func configure(t *testing.T, d *door, cfg *ListenerConfig, key, v string) {
-	number := func() int {
-		n, err := strconv.Atoi(v)
-		if err != nil {
-			t.Fatalf("config %s: %v", key, err)
-		}
-		return n
-	}
-	duration := func() time.Duration {
-		dur, err := time.ParseDuration(v)
-		if err != nil {
-			t.Fatalf("config %s: %v", key, err)
-		}
-		return dur
-	}
-	switch key {
-	case "filter":
-	case "hostname":
-		d.gw.Hostname = v
-	case "soft_bounce":
-		d.gw.SoftBounce = v == "true"
-	case "observe":
-		d.gw.Observe = v == "true"
-	case "bare_newlines":
-		cfg.RejectBare = v == "reject"
-	case "message":
-		cfg.Limits.Message = int64(number())
-	case "header":
-		cfg.Limits.Header = int64(number())
-	case "recipients":
-		cfg.Limits.Recipients = number()
-	case "connections":
-		cfg.Limits.Connections = number()
-	case "per_client":
-		cfg.Limits.PerClient = number()
-		d.gw.ExemptNetworks = nil
-	case "errors":
-		cfg.Limits.Errors = number()
-	case "idle":
-		cfg.Limits.Idle = duration()
-	case "data":
-		cfg.Limits.Data = duration()
-	case "tls":
-		cfg.Implicit = v == "implicit"
-		if v == "none" {
-			cfg.TLS = nil
-		}
-	case "quarantine_reply":
-		if v == "accept" {
-			d.gw.Policies["default"].QuarantineReply = QuarantineAccept
-		}
-	case "quarantine":
-		switch v {
-		case "full":
-			d.quarantine.err = fmt.Errorf("quarantine: %w", syscall.ENOSPC)
-		case "broken":
-			d.quarantine.err = errors.New("disk on fire")
-		case "none":
-			d.gw.Quarantine = nil
-		}
-	case "engine":
-		cfg.Engine = v
-	case "chunking":
-		cfg.Chunking = v == "true"
-	case "temp_dir":
-		d.gw.TempDir = v
-	case "directory":
-		d.gw.Recipients["file"] = fakeRecipients{err: errors.New("directory is down")}
-	case "privacy":
-		d.gw.Privacy = map[string]Privacy{"domain": PrivacyDomain, "hash": PrivacyHash}[v]
-	case "cached":
-		addr, rest, _ := strings.Cut(v, " ")
-		d.relay.cached = map[string]mail.Reply{addr: parseReply(rest)}
-	case "relay":
-		d.relay.answer = relayAnswer(t, v)
-	default:
-		t.Fatalf("unknown setting %q", key)
-	}
-}
-
-func parseReply(s string) mail.Reply {
-	var r mail.Reply
-	fmt.Sscanf(s, "%d %d.%d.%d", &r.Code, &r.Enhanced[0], &r.Enhanced[1], &r.Enhanced[2])
-	w := strings.SplitN(s, " ", 3)
-	r.Text = w[len(w)-1]
-	return r
-}
-
-func relayAnswer(t *testing.T, v string) func(mail.Envelope) upstream.Outcome {
-	word, rest, _ := strings.Cut(v, " ")
-	return func(env mail.Envelope) upstream.Outcome {
-		out := upstream.Outcome{Server: "backend:25", Stage: upstream.StageDot}
-		if rest != "" {
-			out.Reply = parseReply(rest)
-		}
-		switch word {
-		case "refused":
-			out.Kind = upstream.Refused
-		case "recipient":
-			out.Kind, out.Stage = upstream.RecipientRefused, upstream.StageRcpt
-			out.Refused = map[mail.Address]mail.Reply{env.To[0]: out.Reply}
-		case "fault":
-			out.Kind, out.Stage = upstream.OurFault, upstream.StageMail
-		case "unreachable":
-			out.Kind, out.Stage = upstream.Unreachable, upstream.StageDial
-		case "unknown":
-			out.Kind = upstream.Unknown
-		case "panic":
-			panic("relay is broken")
-		case "zero":
-			return upstream.Outcome{}
+		switch v := recover().(type) {
+		case nil:
+		case dialogFailure:
+			failure = string(v)
 		default:
-			t.Errorf("unknown relay answer %q", v)
+			panic(v)
 		}
-		return out
+	}()
+	for _, p := range parts {
+		c = newClient(t, d, dial())
+		c.engine, c.fail = engine, func(what string) { panic(dialogFailure(what)) }
+		if s.differing(engine) {
+			c.patience = time.Second // that a step fails is no news
+		}
+		if slices.Contains(s.settings["clock"], "bubble") {
+			c.patience = time.Hour
+		}
+		c.setDeadline()
+		c.implicit(s.settings)
+		c.dialog(p.name, p.text)
+		c.close()
+	}
+	return ""
+}
+
+// TestDialogNames has every dialog about a rule name it in the way of the others.
+func TestDialogNames(t *testing.T) {
+	for _, s := range scripts(t) {
+		if !strings.HasPrefix(s.name, "rfc") {
+			continue
+		}
+		rfc, rest, _ := strings.Cut(strings.TrimPrefix(s.name, "rfc"), "-")
+		section, _, _ := strings.Cut(rest, "-")
+		if want := fmt.Sprintf("RFC %s %s: ", rfc, section); !strings.HasPrefix(s.why, want) {
+			t.Errorf("%s begins with %q, not %q", s.name, s.why[:min(len(s.why), 30)], want)
+		}
 	}
 }
 
-// client is the other side of a dialog.
-type client struct {
-	t       *testing.T
-	d       *door
-	conn    net.Conn
-	r       *bufio.Reader
-	last    string
-	replies []string
-	where   string
-}
-
-func dialDoor(t *testing.T, d *door) *client {
-	conn, err := net.Dial("tcp", d.addr)
+// TestDifferencesAreDocumented holds docs/engines.md against the dialogs; with -update it writes it.
+func TestDifferencesAreDocumented(t *testing.T) {
+	const page, begin, end = "../../docs/engines.md", "<!-- differences -->\n", "<!-- end -->\n"
+	doc, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &client{t: t, d: d, conn: conn, r: bufio.NewReader(conn)}
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	return c
-}
-
-func (c *client) implicit(settings map[string][]string) {
-	if v := settings["tls"]; len(v) > 0 && v[0] == "implicit" {
-		c.handshake()
+	head, rest, ok := strings.Cut(string(doc), begin)
+	_, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no place for the table", page)
 	}
-}
-
-func (c *client) handshake() {
-	tc := tls.Client(c.conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // our own certificate
-	if err := tc.Handshake(); err != nil {
-		c.fatal("handshake: %v", err)
-	}
-	c.conn, c.r = tc, bufio.NewReader(tc)
-}
-
-func (c *client) close() { _ = c.conn.Close() }
-
-func (c *client) fatal(format string, args ...any) {
-	c.t.Helper()
-	c.t.Fatalf("%s\n\t%s\nlog:\n%s", c.where, fmt.Sprintf(format, args...), strings.Join(c.d.log.lines(), "\n"))
-}
-
-func (c *client) send(s string) {
-	if _, err := io.WriteString(c.conn, s); err != nil {
-		c.fatal("send: %v", err)
-	}
-}
-
-// reply reads one whole reply.
-func (c *client) reply() string {
-	var lines []string
-	for {
-		line, err := c.r.ReadString('\n')
-		if err != nil {
-			c.fatal("reading a reply: %v (so far %q)", err, append(lines, line))
-		}
-		if !strings.HasSuffix(line, "\r\n") {
-			c.fatal("reply line %q does not end in CRLF", line)
-		}
-		line = strings.TrimSuffix(line, "\r\n")
-		lines = append(lines, line)
-		if len(line) < 4 || line[3] != '-' {
-			c.last = strings.Join(lines, "\n")
-			c.replies = append(c.replies, c.last)
-			return c.last
+	var b strings.Builder
+	b.WriteString(head + begin + "| engine | rule | what it does | what the RFC says | dialog |\n|---|---|---|---|---|\n")
+	for _, s := range scripts(t) {
+		for _, d := range s.differs {
+			fmt.Fprintf(&b, "| %s | %s | %s | %s | `%s` |\n", d.engine, d.rule, d.does, d.says, s.name)
 		}
 	}
-}
-
-var repeat = regexp.MustCompile(`\$\{(\d+)x([^}]*)\}`)
-
-func (c *client) unquote(v string) string {
-	s, err := strconv.Unquote(v)
-	if err != nil {
-		c.fatal("bad string: %v", err)
-	}
-	return repeat.ReplaceAllStringFunc(s, func(m string) string {
-		p := repeat.FindStringSubmatch(m)
-		n, _ := strconv.Atoi(p[1])
-		return strings.Repeat(p[2], n)
-	})
-}
-
-func (c *client) step(line string) {
-	op, v, ok := strings.Cut(line, ":")
-	v = strings.TrimSpace(v)
-	if !ok || strings.HasPrefix(line, "#") {
+	b.WriteString(end + tail)
+	if b.String() == string(doc) {
 		return
 	}
-	switch op {
-	case "C":
-		c.send(v + "\r\n")
-	case "raw":
-		c.send(c.unquote(v))
-	case "S":
-		if got := c.reply(); !regexp.MustCompile(`(?s)\A` + v).MatchString(got) {
-			c.fatal("reply %q does not match", got)
-		}
-	case "S!":
-		if regexp.MustCompile(v).MatchString(c.last) {
-			c.fatal("reply %q matches", c.last)
-		}
-	case "EOF":
-		if got, err := io.ReadAll(c.r); len(got) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
-			c.fatal("got %q, %v; want the end of the connection", got, err)
-		}
-	case "silent":
-		_ = c.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
-		if b, err := c.r.ReadByte(); err == nil {
-			c.fatal("got octet %q", b)
-		}
-		_ = c.conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-	case "starttls":
-		c.handshake()
-	case "no5yz":
-		for _, r := range c.replies {
-			if strings.HasPrefix(r, "5") {
-				c.fatal("a 5yz: %q", r)
-			}
-		}
-	default:
-		c.expect(op, v)
+	if !*update {
+		t.Fatalf("%s is not what the dialogs say; run go test ./internal/edge -run Differences -update", page)
 	}
-}
-
-// expect checks what happened behind the door.
-func (c *client) expect(op, v string) {
-	got := c.d.relay.all()
-	last := func() delivered {
-		if len(got) == 0 {
-			c.fatal("nothing was delivered")
-		}
-		return got[len(got)-1]
+	if err := os.WriteFile(page, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	switch op {
-	case "delivered":
-		if strconv.Itoa(len(got)) != v {
-			c.fatal("%d were delivered: %+v", len(got), got)
-		}
-	case "from":
-		if s := last().env.From.String(); s != v {
-			c.fatal("from %q", s)
-		}
-	case "to":
-		var to []string
-		for _, a := range last().env.To {
-			to = append(to, a.String())
-		}
-		if s := strings.Join(to, ","); s != v {
-			c.fatal("to %q", s)
-		}
-	case "content":
-		_, content := splitTop(last().content)
-		if content != c.unquote(v) {
-			c.fatal("content is %q", content)
-		}
-	case "top":
-		top, _ := splitTop(last().content)
-		if !regexp.MustCompile(v).MatchString(top) {
-			c.fatal("top is %q", top)
-		}
-	case "held":
-		n, kind, _ := strings.Cut(v, " ")
-		kept := c.d.quarantine.all()
-		if strconv.Itoa(len(kept)) != n || len(kept) > 0 && kept[len(kept)-1].Kind != kind {
-			c.fatal("held: %+v", kept)
-		}
-	case "log", "nolog":
-		re, found := regexp.MustCompile(v), false
-		for _, l := range c.d.log.lines() {
-			found = found || re.MatchString(l)
-		}
-		if found != (op == "log") {
-			c.fatal("log does not fit")
-		}
-	default:
-		c.fatal("unknown step")
-	}
-}
-
-var ourReceived = regexp.MustCompile(`Received: from [^;]*;\r\n\t[A-Z][a-z]{2}, [^\r]*\r\n`)
-
-// splitTop cuts a delivered message behind our Received field.
-func splitTop(s string) (top, content string) {
-	m := ourReceived.FindStringIndex(s)
-	if m == nil {
-		return "", s
-	}
-	return s[:m[1]], s[m[1]:]
 }

@@ -80,8 +80,8 @@ func (d *dialog) command(line []byte) {
 	case !ok && w.cfg.RejectBare:
 		w.say("500 5.5.2 Lines end in CRLF")
 		return
-	case bytes.ContainsFunc(text, isControl):
-		w.say("500 5.5.2 Control characters in a command")
+	case verb != VerbOther && bytes.ContainsFunc(text, isControl): // RFC 5321 4.1.2
+		w.say("501 5.5.2 Control characters in a command")
 		return
 	}
 	d.dispatch(verb, text, bytes.Trim(arg, " \t"))

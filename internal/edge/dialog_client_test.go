@@ -115,7 +115,7 @@ var (
 // RFC 2034 4, by which every line of every 2yz, 4yz and 5yz has one enhanced code of the same class, but for
 // the greeting and the answer to EHLO and HELO.
 func (c *client) inspect(lines []string) {
-	greeting := len(c.replies) == 0
+	var greeting bool
 	var code, status string
 	for i, line := range lines {
 		m := replyLine.FindStringSubmatch(line)
@@ -123,7 +123,8 @@ func (c *client) inspect(lines []string) {
 			c.fatal("%q is no reply line", line)
 		}
 		if i == 0 {
-			code, greeting = m[1], greeting || m[1] == "250" && strings.HasPrefix(m[2]+" ", c.d.gw.Hostname+" ")
+			code = m[1]
+			greeting = code == "220" && len(c.replies) == 0 || code == "250" && strings.HasPrefix(m[2]+" ", c.d.gw.Hostname+" ")
 		}
 		switch s := statusOf.FindString(m[2]); {
 		case m[1] != code:

@@ -139,4 +139,3 @@ func relayAnswer(t *testing.T, v string) func(mail.Envelope) upstream.Outcome {
 		return out
 	}
 }
-

@@ -24,8 +24,11 @@ func splitPath(line []byte, command string) (path, parameters string, ok bool) {
 	rest := strings.TrimLeft(string(line[len(command):]), " \t")
 	path = commandPath(rest)
 	rest = rest[len(path):]
-	if path == "" || rest != "" && rest[0] != ' ' && rest[0] != '\t' {
+	switch {
+	case path == "", rest != "" && rest[0] != ' ' && rest[0] != '\t':
 		return "", "", false
+	case path[0] == '<' && path[len(path)-1] != '>', path[0] != '<' && strings.IndexByte(path, '@') < 0:
+		return "", "", false // what was cut off at a blank is no parameter
 	}
 	return path, rest, true
 }

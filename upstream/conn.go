@@ -33,6 +33,7 @@ type conn struct {
 	idle   time.Time // since when; of those in the pool
 	uses   int       // transactions begun
 	broken bool      // of no more use: an error, a 421, or out of step
+	spent  bool      // in step, but the server takes no more over it
 
 	mu    sync.Mutex
 	limit time.Time // the deadline of the context in use, zero for none

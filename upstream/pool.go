@@ -138,6 +138,7 @@ func (p *Pool) transact(ctx context.Context, s *server, c *conn, env mail.Envelo
 	t := transaction{c: c, env: env, m: m, hooks: &p.cfg.Hooks, eager: p.answers.good(env.To, time.Now())}
 	o := t.run()
 	detach()
+	c.spent = c.uses > 1 && enough(o)
 	now := time.Now()
 	for _, a := range t.accepted {
 		p.answers.accepted(env.From, a, now)
@@ -154,11 +155,20 @@ func (p *Pool) learn(env mail.Envelope, o Outcome) {
 	}
 }
 
+// enough reports whether an outcome on a pooled connection may mean no more than that the server takes no more messages
+// over it: OpenSMTPD answers the MAIL of the hundred and first with 452 4.5.3, and every further one.
+func enough(o Outcome) bool {
+	return o.Kind == OurFault && o.Stage == StageMail && o.Reply.Temporary()
+}
+
 // dead reports whether an outcome on a pooled connection may mean no more than that the server had closed
 // it meanwhile, or was about to. After the final dot it never does.
 func dead(o Outcome) bool {
 	if o.Stage == StageDot {
 		return false
+	}
+	if enough(o) {
+		return true
 	}
 	return o.Kind == Unreachable || o.Kind == OurFault && (o.Reply.Code == 421 || errors.Is(o.Err, errProtocol))
 }

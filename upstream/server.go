@@ -115,7 +115,7 @@ func (s *server) put(c *conn, now time.Time) {
 		c.broken = true
 	}
 	s.mu.Lock()
-	keep := !c.broken && !s.closed && c.uses < s.cfg.MaxUses && now.Sub(c.born) < s.cfg.MaxAge &&
+	keep := !c.broken && !c.spent && !s.closed && c.uses < s.cfg.MaxUses && now.Sub(c.born) < s.cfg.MaxAge &&
 		len(s.idle) < s.cfg.MaxIdle
 	if keep {
 		c.idle = now

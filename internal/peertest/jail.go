@@ -165,7 +165,7 @@ func (j *jail) start(name string, args ...string) (said func() string) {
 	j.t.Cleanup(func() {
 		stop(cmd, syscall.SIGTERM)
 		if j.t.Failed() {
-			j.t.Logf("%s said:\n%s", filepath.Base(name), said())
+			j.t.Logf("%s said:\n%s", filepath.Base(name), tail(said()))
 		}
 	})
 	return said

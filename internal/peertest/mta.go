@@ -74,7 +74,7 @@ func (m *MTA) Messages(t testing.TB, n int) [][]byte {
 			return m.Stored(t)
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%s stored %d messages, not %d\n%s", m.Name, len(m.Stored(t)), n, m.Log())
+			t.Fatalf("%s stored %d messages, not %d\n%s", m.Name, len(m.Stored(t)), n, tail(m.Log()))
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
@@ -90,7 +90,7 @@ func (m *MTA) Settle(t testing.TB, limit time.Duration) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("%s is not done with %s\n%s", m.Name, strings.Join(left, " "), m.Log())
+			t.Fatalf("%s is not done with %s\n%s", m.Name, strings.Join(left, " "), tail(m.Log()))
 		}
 		if m.retry != nil {
 			m.retry()
@@ -104,6 +104,15 @@ func (m *MTA) queued() (all []string) {
 		all = append(all, files...)
 	}
 	return all
+}
+
+// tail gives the end of a log that may be long.
+func tail(s string) string {
+	const most = 8 << 10
+	if len(s) > most {
+		s = "…" + s[len(s)-most:]
+	}
+	return s
 }
 
 // must ends the test at the first error.

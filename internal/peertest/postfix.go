@@ -55,7 +55,7 @@ func StartPostfix(t testing.TB, o MTAOptions) *MTA {
 	t.Cleanup(func() {
 		stop(cmd, syscall.SIGTERM)
 		if t.Failed() {
-			t.Logf("postfix said:\n%s\n%s", out.String(), p.Log())
+			t.Logf("postfix said:\n%s\n%s", out.String(), tail(p.Log()))
 		}
 	})
 	if err := await(p.Addr, 15*time.Second); err != nil {

@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"internal/lines":      0,
 	"internal/senders":    0,
 	"internal/users":      0,
+	"internal/proxy":      0,
 	"internal/quarantine": 0,
 	"filter":              1,
 	"filter/auth":         1,

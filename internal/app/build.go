@@ -191,6 +191,7 @@ func listenerConfig(l config.Listener) edge.ListenerConfig {
 		Name: l.Name, Address: l.Address, RejectBare: l.BareNewlines == "reject",
 		Engine: l.Engine, Chunking: l.Chunking,
 		Implicit: l.TLS != nil && l.TLS.Mode == "implicit",
+		Proxies:  l.ProxyProtocol,
 		Limits: edge.Limits{
 			Connections: l.Limits.Connections, PerClient: l.Limits.PerClient, Message: l.Limits.Message,
 			Recipients: l.Limits.Recipients, Header: l.Limits.Header, Idle: l.Limits.Idle, Data: l.Limits.Data,

@@ -175,6 +175,11 @@ func (k *checker) listeners() {
 			k.require(path+".tls", "certificate", "certificate: /etc/postern/tls/cert.pem")
 			k.require(path+".tls", "key", "key: /etc/postern/tls/key.pem")
 		}
+		for j, p := range l.ProxyProtocol {
+			if p.Bits() == 0 {
+				k.fail(fmt.Sprintf("%s.proxy_protocol[%d]", path, j), "with %s anybody could say who he is: name the proxies", p)
+			}
+		}
 		k.limits(path+".limits", l.Limits)
 		k.relay(path+".relay", l)
 	}

@@ -46,6 +46,8 @@ type Listener struct {
 	Chunking     bool   `yaml:"chunking"` // BDAT is offered
 	Limits       Limits `yaml:"limits"`
 	Relay        *Relay `yaml:"relay"` // nil: nobody may relay
+
+	ProxyProtocol []netip.Prefix `yaml:"proxy_protocol"` // who must send a PROXY header; masked, unmapped
 }
 
 // TLS is the server side of TLS on a listener.

@@ -71,9 +71,8 @@ var laterFilters = []string{
 
 // laterKeys are the keys of the configuration's contract that this version does not have.
 var laterKeys = map[reflect.Type][]string{
-	reflect.TypeFor[Config]():   {"spool", "admin"},
-	reflect.TypeFor[Listener](): {"proxy_protocol"},
-	reflect.TypeFor[Route]():    {"spool"},
+	reflect.TypeFor[Config](): {"spool", "admin"},
+	reflect.TypeFor[Route]():  {"spool"},
 	reflect.TypeFor[Recipients](): {
 		"ldap", "callout", "cache", "url", "base", "filter", "bind",
 	},

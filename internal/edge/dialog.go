@@ -75,7 +75,7 @@ func (d *dialog) command(line []byte) {
 	verb := knownVerb(word)
 	w.verb = verb
 	switch {
-	case w.enough(verb):
+	case w.enough(verb), verb == VerbOther && w.strayHeader(text):
 		return
 	case !ok && w.cfg.RejectBare:
 		w.say("500 5.5.2 Lines end in CRLF")

@@ -131,6 +131,10 @@ type ListenerConfig struct {
 	TLS func() *tls.Config
 
 	Relay Relay // who may relay
+
+	// Proxies are those who speak for others: each of their connections begins with a header of the PROXY protocol that
+	// names the client. From anybody else such a header is a command that does not exist.
+	Proxies []netip.Prefix
 }
 
 // Limits bound what one listener and one client may use. A zero field means its default.

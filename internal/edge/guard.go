@@ -149,6 +149,9 @@ func (g *guard) command(line []byte) []byte {
 		w.say("502 5.5.1 AUTH is not offered")
 		return nil
 	case VerbOther:
+		if w.strayHeader(line) {
+			return nil
+		}
 		// The engine ends the connection at its fourth unknown command, whatever our limit is.
 		w.say(unknownCommand(line))
 		return nil

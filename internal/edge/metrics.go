@@ -44,7 +44,13 @@ const (
 	RejectedConnections = "conn_limit"
 	RejectedPerClient   = "client_limit"
 	RejectedDraining    = "draining"
+	RejectedProxy       = "proxy_bad" // a proxy sent no right header
 )
+
+// Rejections lists the values of the reason label of rejected connections.
+func Rejections() []string {
+	return []string{RejectedConnections, RejectedPerClient, RejectedDraining, RejectedProxy}
+}
 
 // VerbEOD stands for the end of the content, VerbOther for every verb that is not listed.
 const (

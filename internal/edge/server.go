@@ -112,74 +112,6 @@ func (s *Server) isStopped() bool {
 	return s.stopped
 }
 
-// take begins a connection, or refuses it.
-func (s *Server) take(c net.Conn) {
-	w := newWire(s.cfg.Load(), s.gateway, s.ctx, c)
-	reason, reply := s.enter(w)
-	if reason == "" {
-		go func() {
-			defer s.wg.Done()
-			s.serve(w)
-		}()
-		return
-	}
-	s.gateway().metrics().ConnectionRejected(w.cfg.Name, reason)
-	s.gateway().Log.Info("connection refused", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyBecause, reason)
-	if !w.cfg.Implicit { // in clear a TLS client would only be confused by it
-		_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // a fresh socket's buffer takes it at once
-		_, _ = c.Write([]byte(reply + "\r\n"))
-	}
-	_ = c.Close()
-}
-
-// enter counts a connection in, or says why not.
-func (s *Server) enter(w *wire) (reason, reply string) {
-	key := clientKey(w.client.Addr())
-	counted := key.IsValid() && !s.gateway().exempt(w.client.Addr())
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.stopped:
-		return RejectedDraining, "421 4.3.2 Service shutting down"
-	case len(s.wires) >= w.cfg.Limits.Connections:
-		return RejectedConnections, "421 4.3.2 Too many connections, please try again later"
-	case counted && s.clients[key] >= w.cfg.Limits.PerClient:
-		return RejectedPerClient, "421 4.7.0 Too many connections from your address"
-	}
-	if !counted {
-		key = netip.Prefix{}
-	}
-	s.wires[w] = key
-	if counted {
-		s.clients[key]++
-	}
-	s.wg.Add(1)
-	return "", ""
-}
-
-// clientKey is what a client is counted by: a site with IPv6 has at least a /64 of addresses.
-func clientKey(a netip.Addr) netip.Prefix {
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits)
-	return p
-}
-
-func (s *Server) leave(w *wire) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := s.wires[w]
-	delete(s.wires, w)
-	if !key.IsValid() {
-		return
-	}
-	if s.clients[key]--; s.clients[key] <= 0 {
-		delete(s.clients, key)
-	}
-}
-
 // serve is the life of one connection. go-smtp runs once, and once more after STARTTLS.
 func (s *Server) serve(w *wire) {
 	defer func() {
@@ -189,6 +121,9 @@ func (s *Server) serve(w *wire) {
 			w.crashed(v)
 		}
 	}()
+	if w.proxied && !s.introduce(w) {
+		return
+	}
 	m := s.gateway().metrics()
 	m.ConnectionOpened(w.cfg.Name)
 	defer func() { m.ConnectionClosed(w.cfg.Name, w.tlsMode, time.Since(w.began)) }()

@@ -51,8 +51,8 @@ func (s *session) greet() mail.Reply {
 		Helo:     cut(s.w.helo, maxHello),
 		ESMTP:    s.w.esmtp,
 		TLS:      s.w.tls,
-		Relay:    s.w.cfg.Relay.allows(s.w.client.Addr(), s.w.tls),
-		Exempt:   gw.exempt(s.w.client.Addr()),
+		Relay:    s.w.mayRelay(),
+		Exempt:   !s.w.unnamed && gw.exempt(s.w.client.Addr()),
 		Began:    s.w.began,
 	}
 	ctx, cancel := judging(s.w.ctx, dns.MessageBudget())

@@ -34,7 +34,7 @@ type smtpSeries struct {
 // The closed sets of the door's labels.
 var (
 	tlsWords     = []string{edge.TLSNone, edge.TLSStart, edge.TLSImplicit}
-	refusalWords = []string{edge.RejectedConnections, edge.RejectedPerClient, edge.RejectedDraining}
+	refusalWords = edge.Rejections()
 	changedWords = []string{edge.ChangedNo, edge.ChangedStripped, edge.ChangedRebuilt}
 	modeWords    = []string{"enforce", "observe"}
 	resultWords  = []string{

@@ -113,7 +113,7 @@ func (s *Server) leave(w *wire) {
 // his. It reports whether he may go on.
 //
 // Proxies and load balancers also look whether we are there: they connect and close, or connect and wait, with no word.
-// That is nobody's fault and leaves no trace.
+// That is nobody's fault, and seen with the log's level debug only.
 func (s *Server) introduce(w *wire) bool {
 	err := w.setReadDeadline(time.Now().Add(proxyTimeout))
 	var h proxy.Header
@@ -128,6 +128,8 @@ func (s *Server) introduce(w *wire) bool {
 		s.deny(w, denial{reason: RejectedProxy, err: err})
 		return false
 	default:
+		gw := s.gateway()
+		gw.Log.Debug("proxy said nothing", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), gw.fault(err))
 		return false
 	}
 	if w.unnamed = h.Local; !h.Local {

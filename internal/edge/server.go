@@ -115,11 +115,11 @@ func (s *Server) isStopped() bool {
 // serve is the life of one connection. go-smtp runs once, and once more after STARTTLS.
 func (s *Server) serve(w *wire) {
 	defer func() {
-		w.close()
-		s.leave(w)
 		if v := recover(); v != nil {
 			w.crashed(v)
 		}
+		w.close()
+		s.leave(w)
 	}()
 	if w.proxied && !s.introduce(w) {
 		return

@@ -1,0 +1,104 @@
+package peertest
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// HAProxy is a running haproxy that forwards TCP.
+type HAProxy struct {
+	addrs  map[string]string
+	socket string
+}
+
+// Forward is one of haproxy's ways: what it listens on, it takes to Server.
+type Forward struct {
+	Name    string
+	Server  string   // host:port
+	Options string   // of the server line: "send-proxy-v2 check inter 100ms"
+	More    []string // further lines of its section: "option smtpchk"
+}
+
+// StartHAProxy starts a haproxy that ends with the test.
+func StartHAProxy(t testing.TB, all ...Forward) *HAProxy {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "haproxy") // a socket's path is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	h := &HAProxy{addrs: map[string]string{}, socket: filepath.Join(dir, "socket")}
+	var cfg bytes.Buffer
+	fmt.Fprintf(&cfg, "global\n  stats socket %s\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n", h.socket)
+	for _, f := range all {
+		h.addrs[f.Name] = FreeAddr(t)
+		fmt.Fprintf(&cfg, "listen %s\n  bind %s\n", f.Name, h.addrs[f.Name])
+		for _, line := range f.More {
+			fmt.Fprintf(&cfg, "  %s\n", line)
+		}
+		fmt.Fprintf(&cfg, "  server one %s %s\n", f.Server, f.Options)
+	}
+	file := filepath.Join(dir, "haproxy.cfg")
+	if err := os.WriteFile(file, cfg.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := Command(t, "haproxy", "-db", "-f", file)
+	if check := exec.Command(cmd.Path, "-c", "-f", file); true {
+		check.Env = cmd.Env
+		if out, err := check.CombinedOutput(); err != nil {
+			t.Fatalf("haproxy: %v\n%s\n%s", err, out, cfg.String())
+		}
+	}
+	Start(t, cmd)
+	end := time.Now().Add(10 * time.Second)
+	for h.Status(t, all[0].Name) == "" {
+		if time.Now().After(end) {
+			t.Fatal("haproxy does not answer")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return h
+}
+
+// Addr gives the address of one of its ways.
+func (h *HAProxy) Addr(name string) string { return h.addrs[name] }
+
+// Status tells what haproxy thinks of a way's server: "UP", "DOWN", "no check"; "" when it does not answer.
+func (h *HAProxy) Status(t testing.TB, name string) string {
+	t.Helper()
+	c, err := net.Dial("unix", h.socket)
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "show stat\n"); err != nil {
+		return ""
+	}
+	text, err := io.ReadAll(c)
+	if err != nil {
+		return ""
+	}
+	rows := csv.NewReader(strings.NewReader(strings.TrimPrefix(string(text), "# ")))
+	rows.FieldsPerRecord = -1
+	all, err := rows.ReadAll()
+	if err != nil || len(all) == 0 {
+		t.Fatalf("haproxy's statistics: %v\n%s", err, text)
+	}
+	for _, r := range all[1:] {
+		for i, column := range all[0] {
+			if column == "status" && r[0] == name && r[1] == "one" {
+				return r[i]
+			}
+		}
+	}
+	return ""
+}

@@ -2,7 +2,6 @@ package app
 
 import (
 	"crypto/sha256"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -174,18 +173,6 @@ func exemptRecipients(cfg *config.Config) func(mail.Address) bool {
 	}
 }
 
-// serverTLS reads a listener's certificate, nil where it has none.
-func serverTLS(cfg *config.Config, l config.Listener) (*tls.Certificate, error) {
-	if l.TLS == nil {
-		return nil, nil
-	}
-	cert, err := tls.LoadX509KeyPair(l.TLS.Certificate, l.TLS.Key)
-	if err != nil {
-		return nil, config.Errors{cfg.Errorf("listeners."+l.Name+".tls", "%s", err)}
-	}
-	return &cert, nil
-}
-
 func listenerConfig(l config.Listener) edge.ListenerConfig {
 	return edge.ListenerConfig{
 		Name: l.Name, Address: l.Address, RejectBare: l.BareNewlines == "reject",
@@ -234,6 +221,14 @@ func labels(cfg *config.Config) metrics.Labels {
 	var l metrics.Labels
 	for _, x := range cfg.Listeners {
 		l.Listeners = append(l.Listeners, x.Name)
+		if x.TLS != nil {
+			for place := range x.TLS.KeyPairs(x.Name) {
+				l.Certificates = append(l.Certificates, place)
+			}
+			if x.TLS.ClientCA != "" {
+				l.Certificates = append(l.Certificates, x.Name+".client_ca")
+			}
+		}
 	}
 	for _, f := range cfg.Filters {
 		l.Filters = append(l.Filters, f.Name)

@@ -1,10 +1,10 @@
 package app
 
 import (
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 
+	"github.com/postern-mail/postern/internal/certs"
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/mail"
@@ -34,8 +34,8 @@ type prepared struct {
 	table      *upstream.Table
 	judge      *judge
 	recipients map[string]upstream.Recipients
-	certs      map[string]*tls.Certificate // by listener; nil where it has none
-	signer     edge.Signer                 // nil: nothing is signed
+	certs      map[string]*certs.Set // by listener; those that have TLS
+	signer     edge.Signer           // nil: nothing is signed
 	relays     map[string]upstream.Relay
 	adopt      func() []closer // makes these relays and this resolver the known ones, and gives the relays they replace
 }
@@ -46,7 +46,7 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	if err := cfg.CheckFiles(); err != nil {
 		return nil, err
 	}
-	p := &prepared{certs: map[string]*tls.Certificate{}}
+	p := &prepared{}
 	var err error
 	if p.table, err = newTable(cfg); err != nil {
 		return nil, err
@@ -62,10 +62,8 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	if p.recipients, err = newRecipients(cfg, log); err != nil {
 		return nil, err
 	}
-	for _, l := range cfg.Listeners {
-		if p.certs[l.Name], err = serverTLS(cfg, l); err != nil {
-			return nil, err
-		}
+	if p.certs, err = readCertificates(cfg); err != nil {
+		return nil, err
 	}
 	if p.signer, err = newSigner(cfg, log); err != nil {
 		return nil, err
@@ -83,6 +81,7 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	warnOfPostmaster(cfg, p.table, log)
 	warnOfEngine(cfg, log)
 	warnOfRelay(cfg, log)
+	warnOfCertificates(cfg, p.certs, log)
 	return p, nil
 }
 

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,9 +44,9 @@ type gateway struct {
 
 	cfg       atomic.Pointer[config.Config]
 	current   atomic.Pointer[edge.Gateway]
-	certs     map[string]*atomic.Pointer[tls.Certificate] // by listener
-	listeners []*listener                                 // changed by start and reload only
-	leaving   []*listener                                 // closed by reloads; their last transactions may go on
+	tls       tlsDoors
+	listeners []*listener // changed by start and reload only
+	leaving   []*listener // closed by reloads; their last transactions may go on
 	level     *slog.LevelVar
 	web       *web
 	ready     atomic.Bool
@@ -96,7 +95,7 @@ func (a *App) Serve(ctx context.Context, signals <-chan os.Signal) error {
 
 // start builds a gateway and opens its doors. Errors are Exits.
 func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (*gateway, error) {
-	g := &gateway{app: a, log: log, certs: map[string]*atomic.Pointer[tls.Certificate]{}, failed: make(chan error, 1)}
+	g := &gateway{app: a, log: log, failed: make(chan error, 1)}
 	var err error
 	if g.tmp, err = stateFolders(cfg); err != nil {
 		return nil, &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", err)}
@@ -118,6 +117,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g.stop = stop
 	g.background.Go(func() { g.sweep(background) })
+	g.background.Go(func() { g.watchCertificates(background) })
 	for _, l := range g.listeners {
 		g.serve(l)
 	}
@@ -135,20 +135,8 @@ func (g *gateway) install(cfg *config.Config) error {
 		return err
 	}
 	g.metrics.Configured(labels(cfg))
-	expiries := map[string]time.Time{}
-	for name, c := range p.certs {
-		if c == nil {
-			continue
-		}
-		if g.certs[name] == nil {
-			g.certs[name] = &atomic.Pointer[tls.Certificate]{}
-		}
-		g.certs[name].Store(c)
-		if c.Leaf != nil {
-			expiries[name] = c.Leaf.NotAfter
-		}
-	}
-	g.metrics.CertificateExpiries(expiries)
+	g.tls.use(p.certs)
+	g.metrics.Certificates(g.tls.states())
 	g.cfg.Store(cfg)
 	g.current.Store(&edge.Gateway{
 		Hostname: cfg.Hostname, Node: cfg.Node, Postmaster: cfg.Postmaster,
@@ -233,12 +221,8 @@ func (g *gateway) bind(ctx context.Context, cfg *config.Config) ([]*listener, er
 // listenerConfig is what the door is told; its certificate is the one of the moment.
 func (g *gateway) listenerConfig(l config.Listener) edge.ListenerConfig {
 	c := listenerConfig(l)
-	if cert := g.certs[l.Name]; cert != nil && l.TLS != nil {
-		made := &tls.Config{
-			MinVersion:     tls.VersionTLS12,
-			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert.Load(), nil },
-		}
-		c.TLS = func() *tls.Config { return made }
+	if door := g.tls.of(l.Name); door != nil && l.TLS != nil {
+		c.TLS = door.Config
 	}
 	return c
 }

@@ -172,8 +172,10 @@ func (k *checker) listeners() {
 			}
 		}
 		if l.TLS != nil {
-			k.require(path+".tls", "certificate", "certificate: /etc/postern/tls/cert.pem")
-			k.require(path+".tls", "key", "key: /etc/postern/tls/key.pem")
+			k.keyPair(path + ".tls")
+			for j := range l.TLS.SNI {
+				k.keyPair(fmt.Sprintf("%s.tls.sni[%d]", path, j))
+			}
 		}
 		for j, p := range l.ProxyProtocol {
 			if p.Bits() == 0 {
@@ -183,6 +185,11 @@ func (k *checker) listeners() {
 		k.limits(path+".limits", l.Limits)
 		k.relay(path+".relay", l)
 	}
+}
+
+func (k *checker) keyPair(path string) {
+	k.require(path, "certificate", "certificate: /etc/postern/tls/cert.pem")
+	k.require(path, "key", "key: /etc/postern/tls/key.pem")
 }
 
 func (k *checker) limits(path string, l Limits) {

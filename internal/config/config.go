@@ -19,6 +19,7 @@ type Config struct {
 	Observe          bool           `yaml:"observe"`           // the whole gateway decides, and changes nothing
 	ExemptNetworks   []netip.Prefix `yaml:"exempt_networks"`   // masked, unmapped
 	ExemptRecipients []string       `yaml:"exempt_recipients"` // patterns, lower case domains
+	Drain            time.Duration  `yaml:"drain"`             // for transactions that go on after the order to stop
 	Listeners        []Listener     `yaml:"listeners,named"`
 	Routes           []Route        `yaml:"routes"`
 	Upstreams        []Upstream     `yaml:"upstreams,named"`
@@ -52,9 +53,17 @@ type Listener struct {
 
 // TLS is the server side of TLS on a listener.
 type TLS struct {
+	KeyPair  `yaml:",inline"` // for clients that ask for no name, or for one that none of the others is for
+	SNI      []KeyPair        `yaml:"sni"` // others, chosen by the name that a client asks for
+	Mode     string           `yaml:"mode" allowed:"starttls|implicit"`
+	Min      string           `yaml:"min" allowed:"1.2|1.3|1.0|1.1"` // the least version
+	ClientCA string           `yaml:"client_ca"`                     // PEM file of the authorities of clients; "": none are asked
+}
+
+// KeyPair names the files of a certificate and its key.
+type KeyPair struct {
 	Certificate string `yaml:"certificate"` // PEM file, with its chain
 	Key         string `yaml:"key"`         // PEM file
-	Mode        string `yaml:"mode" allowed:"starttls|implicit"`
 }
 
 // Limits bound what clients may ask of a listener.

@@ -20,6 +20,9 @@ func (c *Config) defaults() {
 	default:
 		c.State.Directory = "postern-state"
 	}
+	// Senders wait ten minutes for the reply to their final dot (RFC 5321 4.5.3.2.6), service managers rarely more
+	// than one or two for a service.
+	c.Drain = time.Minute
 	c.Quarantine = Quarantine{Keep: 30 * day, Size: 10 << 30}
 	c.Log = Log{Format: "json", Level: "info", Privacy: "full"}
 }
@@ -39,7 +42,7 @@ func (l *Listener) defaults() {
 	}
 }
 
-func (t *TLS) defaults() { t.Mode = "starttls" }
+func (t *TLS) defaults() { t.Mode, t.Min = "starttls", "1.2" }
 
 func (r *Route) defaults() {
 	r.Policy = DefaultPolicy

@@ -2,13 +2,16 @@ package config
 
 import (
 	"bytes"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
+	"strings"
+
+	"github.com/postern-mail/postern/internal/certs"
 )
 
 // CheckFiles looks at the files that the configuration names: they must be there and readable, a
@@ -23,20 +26,11 @@ func (c *Config) CheckFiles() error {
 		if l.TLS == nil {
 			continue
 		}
-		path := "listeners." + l.Name + ".tls."
-		cert, err1 := readFile(l.TLS.Certificate)
-		if err1 != nil {
-			fail(path+"certificate", "%s", err1)
+		for path, p := range l.TLS.KeyPairs("listeners." + l.Name + ".tls") {
+			checkKeyPair(path, p, fail)
 		}
-		key, err2 := readFile(l.TLS.Key)
-		if err2 != nil {
-			fail(path+"key", "%s", err2)
-		}
-		if err1 != nil || err2 != nil {
-			continue
-		}
-		if _, err := tls.X509KeyPair(cert, key); err != nil {
-			fail(path+"certificate", "%s with %s: %s", l.TLS.Certificate, l.TLS.Key, err)
+		if l.TLS.ClientCA != "" {
+			checkAuthorities("listeners."+l.Name+".tls.client_ca", l.TLS.ClientCA, fail)
 		}
 	}
 	for i, r := range c.Routes {
@@ -51,12 +45,7 @@ func (c *Config) CheckFiles() error {
 		if u.CAFile == "" {
 			continue
 		}
-		path := "upstreams." + u.Name + ".ca_file"
-		if pem, err := readFile(u.CAFile); err != nil {
-			fail(path, "%s", err)
-		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			fail(path, "%s holds no certificate in PEM form", u.CAFile)
-		}
+		checkAuthorities("upstreams."+u.Name+".ca_file", u.CAFile, fail)
 	}
 	for path, file := range c.keyFiles() {
 		if err := readable(file); err != nil {
@@ -67,6 +56,45 @@ func (c *Config) CheckFiles() error {
 		return c.src.finish(errs)
 	}
 	return nil
+}
+
+// KeyPairs gives the certificates of a listener, the first one first, each with its place in the configuration; path
+// is that of the TLS.
+func (t *TLS) KeyPairs(path string) iter.Seq2[string, KeyPair] {
+	return func(yield func(string, KeyPair) bool) {
+		if !yield(path, t.KeyPair) {
+			return
+		}
+		for i, p := range t.SNI {
+			if !yield(fmt.Sprintf("%s.sni[%d]", path, i), p) {
+				return
+			}
+		}
+	}
+}
+
+func checkKeyPair(path string, p KeyPair, fail func(path, format string, args ...any)) {
+	_, err := certs.Read(certs.Pair{Certificate: p.Certificate, Key: p.Key})
+	var file *certs.Unreadable
+	switch {
+	case errors.As(err, &file) && file.IsKey:
+		fail(path+".key", "%s", cause(file.Path, file.Err))
+	case errors.As(err, &file):
+		fail(path+".certificate", "%s", cause(file.Path, file.Err))
+		if err := readable(p.Key); err != nil { // both are told at once
+			fail(path+".key", "%s", err)
+		}
+	case err != nil:
+		fail(path+".certificate", "%s", strings.TrimPrefix(err.Error(), "certs: "))
+	}
+}
+
+func checkAuthorities(path, file string, fail func(path, format string, args ...any)) {
+	if pem, err := readFile(file); err != nil {
+		fail(path, "%s", err)
+	} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		fail(path, "%s holds no certificate in PEM form", file)
+	}
 }
 
 // keyFiles gives the files of the keys that sign, by the place of each in the configuration.

@@ -55,6 +55,8 @@ func (k *checker) relay(path string, l *Listener) {
 			k.fail(at, "%s", err)
 		case l.TLS == nil:
 			k.fail(at, "certificates are shown within TLS only, and the listener has no tls")
+		case c.Named() && l.TLS.ClientCA == "":
+			k.fail(at, "a name counts in a verified certificate only, and the listener's tls has no client_ca: name the authority there, or a fingerprint here (sha256:, key-sha256:)")
 		default:
 			r.Certificates[i] = c.String()
 		}

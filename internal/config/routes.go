@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/postern-mail/postern/mail"
 )
@@ -204,6 +205,9 @@ func (c *Config) firstDomain() string {
 
 func (k *checker) rest() {
 	c := k.c
+	if c.Drain < 0 || c.Drain > time.Hour {
+		k.fail("drain", "must be a duration from 0s to 1h")
+	}
 	if c.State.Directory == "" {
 		k.fail("state.directory", "must name a folder")
 	}

@@ -22,6 +22,7 @@ var floors = map[string]int{
 	"mail/charset":        0,
 	"internal/store":      0,
 	"internal/archive":    0,
+	"internal/certs":      0,
 	"internal/dns":        0,
 	"internal/dkim":       0,
 	"internal/ledger":     0,

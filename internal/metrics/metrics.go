@@ -10,6 +10,7 @@ package metrics
 import (
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/postern-mail/postern/internal/certs"
 	"github.com/postern-mail/postern/internal/quarantine"
 	"github.com/postern-mail/postern/pipeline"
 )
@@ -28,6 +30,8 @@ type Labels struct {
 	Filters   []string // names of stages
 	Routes    []string // as edge reports them
 	Servers   []string // host:port of every upstream's servers, and "maildir" where one is configured
+
+	Certificates []string // places of certificates, and of authorities, as certs.State has them
 }
 
 // Options describe the program, and its first configuration.
@@ -43,6 +47,7 @@ const (
 	maxFilters   = 64
 	maxRoutes    = 100
 	maxServers   = 100
+	maxCerts     = 200
 	maxSeries    = 1000
 )
 
@@ -51,13 +56,15 @@ type Metrics struct {
 	registry *prometheus.Registry
 	dropped  prometheus.Counter // postern_metrics_dropped_labels_total
 
-	listeners, filters, routes, servers names
+	listeners, filters, routes, servers, certs names
 
 	usage     atomic.Pointer[func() quarantine.Usage]
 	directory atomic.Pointer[string]
 
 	reloadOK, reloadTime prometheus.Gauge
-	certExpiry           *prometheus.GaugeVec
+	certExpiry, certRead *prometheus.GaugeVec
+	certsNow             []string // labels that have a value
+	certsMu              sync.Mutex
 	panics               prometheus.Counter
 	dnsQueries           *prometheus.CounterVec
 	dnsDuration          *prometheus.HistogramVec
@@ -75,7 +82,7 @@ func New(o Options) *Metrics {
 	m := &Metrics{
 		registry:  prometheus.NewRegistry(),
 		listeners: names{max: maxListeners}, filters: names{max: maxFilters},
-		routes: names{max: maxRoutes}, servers: names{max: maxServers},
+		routes: names{max: maxRoutes}, servers: names{max: maxServers}, certs: names{max: maxCerts},
 	}
 	m.dropped = m.counter("metrics_dropped_labels_total", "Label values that were not known and became \"other\".")
 	m.program(o)
@@ -104,6 +111,7 @@ func (m *Metrics) Configured(l Labels) {
 		m.serverSeries(name)
 	}
 	m.serversInUse(l.Servers)
+	m.certs.add(l.Certificates)
 }
 
 // Handler serves the metrics as text or OpenMetrics, as the client asks.
@@ -129,13 +137,31 @@ func (m *Metrics) Quarantine(usage func() quarantine.Usage) { m.usage.Store(&usa
 // StateDirectory names the folder whose file system is watched for room.
 func (m *Metrics) StateDirectory(dir string) { m.directory.Store(&dir) }
 
-// CertificateExpiries tells until when the certificates of listeners are valid. Those of listeners that are not
+// Certificates tells how the certificates of listeners are, and the authorities of their clients. Those that are not
 // named are forgotten: nobody would renew them.
-func (m *Metrics) CertificateExpiries(notAfter map[string]time.Time) {
-	m.certExpiry.Reset()
-	for listener, t := range notAfter {
-		m.certExpiry.WithLabelValues(m.name(&m.listeners, listener)).Set(float64(t.Unix()))
+func (m *Metrics) Certificates(all []certs.State) {
+	m.certsMu.Lock()
+	defer m.certsMu.Unlock()
+	var now []string
+	for _, s := range all {
+		place := m.name(&m.certs, s.Place)
+		now = append(now, place)
+		if !s.NotAfter.IsZero() {
+			m.certExpiry.WithLabelValues(place).Set(float64(s.NotAfter.Unix()))
+		}
+		taken := 0.0
+		if s.Taken {
+			taken = 1
+		}
+		m.certRead.WithLabelValues(place).Set(taken)
 	}
+	for _, place := range m.certsNow {
+		if !slices.Contains(now, place) {
+			m.certExpiry.DeleteLabelValues(place)
+			m.certRead.DeleteLabelValues(place)
+		}
+	}
+	m.certsNow = now
 }
 
 func (m *Metrics) program(o Options) {
@@ -150,6 +176,7 @@ func (m *Metrics) program(o Options) {
 	m.gaugeFunc("filter_abandoned", "Runs of filters that passed their deadline and have not ended.",
 		func() float64 { return float64(pipeline.Abandoned()) })
 	m.certExpiry = m.gaugeVec("tls_cert_expiry_timestamp_seconds", "Until when a listener's certificate is valid.", "cert")
+	m.certRead = m.gaugeVec("tls_cert_last_read_successful", "Whether what is in a certificate's files is in use (1), or what was there before (0).", "cert")
 }
 
 // files makes what is read at each scrape: the quarantine and its disk.

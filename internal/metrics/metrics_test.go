@@ -20,6 +20,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/certs"
 	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/quarantine"
@@ -31,9 +32,14 @@ import (
 func testMetrics(t *testing.T) *Metrics {
 	m := New(Options{Version: "1.2.3", Revision: "abc", Labels: Labels{
 		Listeners: []string{"public"}, Filters: []string{"spf", "attachments"}, Routes: []string{"example.org"}, Servers: []string{"mail:25"},
+		Certificates: []string{"public", "public.sni[0]", "public.client_ca"},
 	}})
 	m.StateDirectory(t.TempDir())
-	m.CertificateExpiries(map[string]time.Time{"public": time.Unix(2000000000, 0)})
+	m.Certificates([]certs.State{
+		{Place: "public", NotAfter: time.Unix(2000000000, 0), Taken: true},
+		{Place: "public.sni[0]", NotAfter: time.Unix(2100000000, 0)},
+		{Place: "public.client_ca", Taken: true},
+	})
 	return m
 }
 
@@ -148,6 +154,10 @@ func TestCounts(t *testing.T) {
 		`postern_quarantine_actions_total{action="full"}`:                                        "0",
 		`postern_config_last_reload_successful`:                                                  "0",
 		`postern_tls_cert_expiry_timestamp_seconds{cert="public"}`:                               "2e+09",
+		`postern_tls_cert_expiry_timestamp_seconds{cert="public.sni[0]"}`:                        "2.1e+09",
+		`postern_tls_cert_last_read_successful{cert="public"}`:                                   "1",
+		`postern_tls_cert_last_read_successful{cert="public.sni[0]"}`:                            "0",
+		`postern_tls_cert_last_read_successful{cert="public.client_ca"}`:                         "1",
 		`postern_metrics_dropped_labels_total`:                                                   "0",
 		`postern_filter_abandoned`:                                                               "0",
 		`postern_build_info{goversion="` + goVersion(t, m) + `",revision="abc",version="1.2.3"}`: "1",
@@ -212,7 +222,7 @@ func TestUnknownLabels(t *testing.T) {
 		m.FilterRun(pipeline.Report{Stage: x, Outcome: pipeline.Outcome(i), Result: filter.Result{Facts: []filter.Fact{
 			auth.SPF.Of(auth.SPFResult{Result: auth.Result(x)}), auth.Parts.Of([]auth.PartReport{{Class: x, Action: x}}),
 		}}})
-		m.CertificateExpiries(map[string]time.Time{x: {}})
+		m.Certificates([]certs.State{{Place: x, NotAfter: time.Unix(1, 0)}})
 		h := m.Hooks()
 		h.Phase(x, upstream.Stage(x), 0)
 		h.Result(x, upstream.Kind(i), i)
@@ -251,9 +261,9 @@ func TestConfigured(t *testing.T) {
 	m := testMetrics(t)
 	everything(m)
 	m.Configured(Labels{Listeners: []string{"office", "public"}, Filters: []string{"dkim"}, Routes: []string{"example.net"}, Servers: []string{"b:25"}})
-	m.CertificateExpiries(map[string]time.Time{"office": time.Unix(1, 0)})
-	if n := testutil.CollectAndCount(m.certExpiry); n != 1 {
-		t.Errorf("%d certificates, not the one that is left", n)
+	m.Certificates([]certs.State{{Place: "office", NotAfter: time.Unix(1, 0), Taken: true}})
+	if n, k := testutil.CollectAndCount(m.certExpiry), testutil.CollectAndCount(m.certRead); n != 1 || k != 1 {
+		t.Errorf("%d and %d certificates, not the one that is left", n, k)
 	}
 	m.ConnectionOpened("office")
 	if got := value(t, m, `postern_smtp_connections_active{listener="office"}`); got != "1" {

@@ -36,6 +36,9 @@ func table(title, command string, head []string, rows [][]string) {
 	for _, r := range rows {
 		fmt.Fprintf(&b, "| %s |\n", strings.Join(r, " | "))
 	}
+	if testing.Verbose() {
+		fmt.Println(b.String()) // also where only a part is run, which does not get into the document
+	}
 	report.Lock()
 	defer report.Unlock()
 	report.tables = append(report.tables, b.String())
@@ -60,7 +63,7 @@ func loadkit(t *testing.T) string {
 	t.Helper()
 	src := peertest.Shared(t, "loadkit")
 	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/smtpload", "./cmd/smtpsinkd")
+	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/smtpload", "./cmd/smtpsinkd", "./cmd/procmeter", "./cmd/leanrelay", "./cmd/naiverelay")
 	cmd.Dir = src
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("loadkit: %v\n%s", err, out)

@@ -225,6 +225,7 @@ func (c *client) holds(line string) (ok bool) {
 //	S!: RE         and no line of the last reply may match
 //	write: RE      what the server sends in one write must match; clock: bubble only
 //	EOF:           the server must close the connection without another word
+//	end:           the server must close the connection, whatever it says before
 //	silent:        nothing must have come for a moment
 //	starttls:      make the handshake
 //	shut:          send no more, but go on reading
@@ -297,6 +298,11 @@ func (c *client) stream(op, v string) {
 		if got, err := io.ReadAll(c.r); len(got) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
 			c.fatal("got %q, %v; want the end of the connection", got, err)
 		}
+	case "end":
+		c.setDeadline()
+		if _, err := io.Copy(io.Discard, c.r); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			c.fatal("%v; want the end of the connection", err)
+		}
 	case "silent":
 		_ = c.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 		if b, err := c.r.ReadByte(); err == nil {
@@ -336,6 +342,7 @@ func isTimeout(err error) bool {
 //	delivered: N   so many messages in all have been delivered to the first relay
 //	from: A        reverse-path of the last one
 //	to: A,B        its recipients
+//	flags: F F     what else was said of it: SMTPUTF8, 8BITMIME
 //	content: "…"   everything below the Received field of the last one
 //	top: RE        everything from its beginning up to there must match somewhere
 //	held: N RE     so many messages are in quarantine, and the last one's kind matches
@@ -365,6 +372,16 @@ func (c *client) expect(op, v string) {
 		}
 		if s := strings.Join(to, ","); s != v {
 			c.fatal("to %q", s)
+		}
+	case "flags":
+		var flags []string
+		for name, set := range map[string]bool{"SMTPUTF8": last().env.SMTPUTF8, "8BITMIME": last().env.Body8Bit} {
+			if set {
+				flags = append(flags, name)
+			}
+		}
+		if want := strings.Fields(v); len(flags) != len(want) || slices.ContainsFunc(want, func(f string) bool { return !slices.Contains(flags, f) }) {
+			c.fatal("flags %q", flags)
 		}
 	case "content":
 		_, content := splitTop(last().content)

@@ -247,11 +247,23 @@ func TestDifferencesAreDocumented(t *testing.T) {
 		t.Fatalf("%s has no place for the table", page)
 	}
 	var b strings.Builder
-	b.WriteString(head + begin + "| engine | rule | what it does | what the RFC says | dialog |\n|---|---|---|---|---|\n")
+	b.WriteString(head + begin + "| engine | rule | what it does | what the RFC says | dialogs |\n|---|---|---|---|---|\n")
+	var order []difference
+	dialogs := map[difference][]string{}
 	for _, s := range scripts(t) {
 		for _, d := range s.differs {
-			fmt.Fprintf(&b, "| %s | %s | %s | %s | `%s` |\n", d.engine, d.rule, d.does, d.says, s.name)
+			if len(dialogs[d]) == 0 {
+				order = append(order, d)
+			}
+			dialogs[d] = append(dialogs[d], "`"+s.name+"`")
 		}
+	}
+	for _, d := range order {
+		names := dialogs[d]
+		if n := len(names); n > 5 {
+			names = append(names[:3:3], fmt.Sprintf("and %d more", n-3))
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", d.engine, d.rule, d.does, d.says, strings.Join(names, ", "))
 	}
 	b.WriteString(end + tail)
 	if b.String() == string(doc) {

@@ -140,6 +140,7 @@ type Spec struct {
 	Wants    []string // facts that are used where a stage provides them: order only
 	Provides []string // facts that this filter gives
 	Symbols  []Symbol // every symbol that it may report
+	Lists    []string // names of the DNS lists that it asks, by which auth.Lists are counted
 }
 
 // Factory makes filters of one kind from their configuration.

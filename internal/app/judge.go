@@ -17,6 +17,7 @@ import (
 // for each policy its own plan and its thresholds. Serving and scanning use the same.
 type judge struct {
 	base     *pipeline.Plan
+	lists    []string // names of the DNS lists that are asked
 	policies map[string]judgePolicy
 }
 
@@ -47,6 +48,7 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 			continue
 		}
 		base[i] = stage
+		j.lists = append(j.lists, stage.Lists...)
 	}
 	if len(faults) > 0 {
 		return nil, faults

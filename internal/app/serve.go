@@ -134,7 +134,9 @@ func (g *gateway) install(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	g.metrics.Configured(labels(cfg))
+	known := labels(cfg)
+	known.Lists = p.judge.lists
+	g.metrics.Configured(known)
 	g.tls.use(p.certs)
 	g.metrics.Certificates(g.tls.states())
 	g.cfg.Store(cfg)

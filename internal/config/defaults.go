@@ -68,7 +68,7 @@ var standardFilters = []string{"iprev", "spf", "dkim", "arc", "dmarc", "attachme
 
 // laterFilters are kinds that are known, and not built into this version.
 var laterFilters = []string{
-	"bayes", "clamav", "dnsbl", "greylist", "icap", "milter", "pregreet",
+	"bayes", "clamav", "greylist", "icap", "milter", "pregreet",
 	"ratelimit", "rspamd", "rules", "script", "spamd", "uribl", "yara",
 }
 

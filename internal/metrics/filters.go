@@ -13,6 +13,7 @@ type messageSeries struct {
 	filterDuration *prometheus.HistogramVec
 	authResults    *prometheus.CounterVec
 	attachments    *prometheus.CounterVec
+	listAnswers    *prometheus.CounterVec // of DNS lists
 	scores         prometheus.Histogram
 }
 
@@ -32,6 +33,7 @@ var (
 	authResultSet = wordsOf(authResultWords)
 	classSet      = wordsOf(classWords)
 	partActionSet = wordsOf(partActionWords)
+	listSet       = wordsOf(auth.ListWords())
 )
 
 func (m *Metrics) messages() {
@@ -41,6 +43,7 @@ func (m *Metrics) messages() {
 	each(func(v ...string) { m.authResults.WithLabelValues(v...) }, methodWords, authResultWords)
 	m.attachments = m.counterVec("attachments_total", "Parts of messages that are of a class, and what was to become of them.", "kind", "action")
 	each(func(v ...string) { m.attachments.WithLabelValues(v...) }, classWords, partActionWords)
+	m.listAnswers = m.counterVec("dnsbl_queries_total", "What DNS lists had to say, by list.", "zone", "result")
 	m.scores = m.histogram("spam_score", "Scores of messages whose content was judged.", scoreBuckets)
 }
 
@@ -51,6 +54,10 @@ func (m *Metrics) filterSeries(name string) {
 	}
 	each(func(v ...string) { m.runs.WithLabelValues(v...) }, []string{name}, outcomes, modeWords)
 	m.filterDuration.WithLabelValues(name)
+}
+
+func (m *Metrics) listSeries(name string) {
+	each(func(v ...string) { m.listAnswers.WithLabelValues(v...) }, []string{name}, auth.ListWords())
 }
 
 // Score implements edge.Metrics.
@@ -67,6 +74,10 @@ func (m *Metrics) FilterRun(r pipeline.Report) {
 		m.panics.Inc()
 	}
 	m.authFacts(r.Result.Facts)
+	lists, _ := auth.Lists.Among(r.Result.Facts)
+	for _, l := range lists {
+		m.listAnswers.WithLabelValues(m.name(&m.lists, l.List), m.word(listSet, l.Result)).Inc()
+	}
 	parts, _ := auth.Parts.Among(r.Result.Facts)
 	for _, p := range parts {
 		if p.Class != "" {

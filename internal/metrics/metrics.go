@@ -30,6 +30,7 @@ type Labels struct {
 	Filters   []string // names of stages
 	Routes    []string // as edge reports them
 	Servers   []string // host:port of every upstream's servers, and "maildir" where one is configured
+	Lists     []string // names of DNS lists
 
 	Certificates []string // places of certificates, and of authorities, as certs.State has them
 }
@@ -48,6 +49,7 @@ const (
 	maxRoutes    = 100
 	maxServers   = 100
 	maxCerts     = 200
+	maxLists     = 64
 	maxSeries    = 1000
 )
 
@@ -56,7 +58,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	dropped  prometheus.Counter // postern_metrics_dropped_labels_total
 
-	listeners, filters, routes, servers, certs names
+	listeners, filters, routes, servers, certs, lists names
 
 	usage     atomic.Pointer[func() quarantine.Usage]
 	directory atomic.Pointer[string]
@@ -82,7 +84,7 @@ func New(o Options) *Metrics {
 	m := &Metrics{
 		registry:  prometheus.NewRegistry(),
 		listeners: names{max: maxListeners}, filters: names{max: maxFilters},
-		routes: names{max: maxRoutes}, servers: names{max: maxServers}, certs: names{max: maxCerts},
+		routes: names{max: maxRoutes}, servers: names{max: maxServers}, certs: names{max: maxCerts}, lists: names{max: maxLists},
 	}
 	m.dropped = m.counter("metrics_dropped_labels_total", "Label values that were not known and became \"other\".")
 	m.program(o)
@@ -112,6 +114,9 @@ func (m *Metrics) Configured(l Labels) {
 	}
 	m.serversInUse(l.Servers)
 	m.certs.add(l.Certificates)
+	for _, name := range m.lists.add(l.Lists) {
+		m.listSeries(name)
+	}
 }
 
 // Handler serves the metrics as text or OpenMetrics, as the client asks.

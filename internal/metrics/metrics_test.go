@@ -31,7 +31,7 @@ import (
 
 func testMetrics(t *testing.T) *Metrics {
 	m := New(Options{Version: "1.2.3", Revision: "abc", Labels: Labels{
-		Listeners: []string{"public"}, Filters: []string{"spf", "attachments"}, Routes: []string{"example.org"}, Servers: []string{"mail:25"},
+		Listeners: []string{"public"}, Filters: []string{"spf", "attachments"}, Routes: []string{"example.org"}, Servers: []string{"mail:25"}, Lists: []string{"bl.example"},
 		Certificates: []string{"public", "public.sni[0]", "public.client_ca"},
 	}})
 	m.StateDirectory(t.TempDir())
@@ -64,6 +64,7 @@ func everything(m *Metrics) {
 		auth.DKIM.Of([]auth.DKIMResult{{Result: auth.Pass}, {Result: auth.TempError}}),
 		auth.HeloSPF.Of(auth.SPFResult{Result: auth.None}), auth.ARC.Of(auth.ARCResult{Result: auth.Pass}),
 		auth.DMARC.Of(auth.DMARCResult{Result: auth.PermError}), auth.IPRev.Of(auth.IPRevResult{Result: auth.Fail}),
+		auth.Lists.Of([]auth.ListResult{{List: "bl.example", Result: auth.ListListed}}),
 		auth.Parts.Of([]auth.PartReport{{Class: "executable", Action: "strip"}, {Action: "pass"}}),
 	}}})
 	m.FilterRun(pipeline.Report{Stage: "attachments", Outcome: pipeline.Panicked, Observe: true})
@@ -138,6 +139,7 @@ func TestCounts(t *testing.T) {
 		`postern_auth_results_total{method="iprev",result="fail"}`:                               "1",
 		`postern_auth_results_total{method="dkim",result="pass"}`:                                "1",
 		`postern_auth_results_total{method="dkim",result="temperror"}`:                           "1",
+		`postern_dnsbl_queries_total{result="listed",zone="bl.example"}`:                         "1",
 		`postern_attachments_total{action="strip",kind="executable"}`:                            "1",
 		`postern_upstream_deliveries_total{backend="mail:25",code="2xx",result="delivered"}`:     "1",
 		`postern_upstream_duration_seconds_count{backend="mail:25",phase="dot"}`:                 "1",
@@ -220,7 +222,7 @@ func TestUnknownLabels(t *testing.T) {
 		m.DNSQuery(dns.Query{Type: x, Rcode: x})
 		m.DNSBudget(x)
 		m.FilterRun(pipeline.Report{Stage: x, Outcome: pipeline.Outcome(i), Result: filter.Result{Facts: []filter.Fact{
-			auth.SPF.Of(auth.SPFResult{Result: auth.Result(x)}), auth.Parts.Of([]auth.PartReport{{Class: x, Action: x}}),
+			auth.SPF.Of(auth.SPFResult{Result: auth.Result(x)}), auth.Parts.Of([]auth.PartReport{{Class: x, Action: x}}), auth.Lists.Of([]auth.ListResult{{List: x, Result: x}}),
 		}}})
 		m.Certificates([]certs.State{{Place: x, NotAfter: time.Unix(1, 0)}})
 		h := m.Hooks()

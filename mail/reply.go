@@ -1,7 +1,7 @@
 package mail
 
 import (
-	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -14,7 +14,13 @@ func (e Enhanced) String() string {
 	if e == (Enhanced{}) {
 		return ""
 	}
-	return fmt.Sprintf("%d.%d.%d", e[0], e[1], e[2])
+	return string(e.append(make([]byte, 0, len("5.999.999"))))
+}
+
+func (e Enhanced) append(b []byte) []byte {
+	b = append(strconv.AppendInt(b, int64(e[0]), 10), '.')
+	b = append(strconv.AppendInt(b, int64(e[1]), 10), '.')
+	return strconv.AppendInt(b, int64(e[2]), 10)
 }
 
 // Reply is an SMTP reply (RFC 5321 4.2) with its enhanced code (RFC 2034). It is a value, not an error:
@@ -58,13 +64,13 @@ func (r Reply) Soft() Reply {
 
 // String gives the reply on one line: code, enhanced code, text.
 func (r Reply) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%03d", r.Code)
-	if e := r.Enhanced.String(); e != "" {
-		b.WriteString(" " + e)
+	b := make([]byte, 0, len("250 5.999.999 ")+len(r.Text))
+	b = strconv.AppendInt(b, int64(r.Code), 10)
+	if r.Enhanced != (Enhanced{}) {
+		b = r.Enhanced.append(append(b, ' '))
 	}
 	if r.Text != "" {
-		b.WriteString(" " + strings.ReplaceAll(r.Text, "\n", " "))
+		b = append(append(b, ' '), r.Text...)
 	}
-	return b.String()
+	return strings.ReplaceAll(string(b), "\n", " ")
 }

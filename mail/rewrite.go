@@ -47,8 +47,13 @@ func Rewrite(c *Content, edits []Edit, rebuild bool) (*Message, error) {
 func (r *rewriter) rewrite(edits []Edit) (*Message, error) {
 	c := r.c
 	if len(edits) > 0 || r.rebuild {
-		// Before anything is called unknown: an error of reading is no fault of an edit.
-		c.Root()
+		// Before anything is called unknown: an error of reading is no fault of an edit. Edits of the header alone
+		// leave the structure unread.
+		if r.rebuild || slices.ContainsFunc(edits, ofPart) {
+			c.Root()
+		} else {
+			c.Header()
+		}
 		if err := c.Err(); err != nil {
 			return nil, err
 		}
@@ -66,6 +71,15 @@ func (r *rewriter) rewrite(edits []Edit) (*Message, error) {
 		return nil, fmt.Errorf("%w: %w", ErrEdit, err)
 	}
 	return newMessage(c.Blob().Retain(), extents), nil
+}
+
+// ofPart reports whether an edit speaks of a part.
+func ofPart(e Edit) bool {
+	switch e.(type) {
+	case AddField, RemoveField, ReplaceField:
+		return false
+	}
+	return true
 }
 
 // rewriter gathers the edits of one Rewrite.

@@ -73,12 +73,13 @@ func splitLine(line []byte) (code int, text []byte, more, ok bool) {
 // blank). One that contradicts the code is left where it stands.
 func splitEnhanced(text []byte, code int) (mail.Enhanced, []byte) {
 	word, rest, _ := bytes.Cut(text, []byte(" "))
-	numbers := bytes.Split(word, []byte("."))
-	if len(word) > len("5.999.999") || len(numbers) != 3 {
+	if len(word) > len("5.999.999") || bytes.Count(word, []byte(".")) != 2 {
 		return mail.Enhanced{}, text
 	}
 	var e mail.Enhanced
-	for i, digits := range numbers {
+	for i := range e {
+		var digits []byte
+		digits, word, _ = bytes.Cut(word, []byte("."))
 		// RFC 3463 2: subject and detail are of one to three digits.
 		if len(digits) == 0 || len(digits) > 3 {
 			return mail.Enhanced{}, text

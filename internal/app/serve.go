@@ -70,7 +70,9 @@ func (a *App) Serve(ctx context.Context, signals <-chan os.Signal) error {
 		return err
 	}
 	level := new(slog.LevelVar)
-	g, err := a.start(ctx, cfg, newLogger(a.o.Stdout, cfg.Log, level))
+	out := newLogWriter(a.o.Stdout)
+	defer out.Close()
+	g, err := a.start(ctx, cfg, newLogger(out, cfg.Log, level))
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,9 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 		o.fail(replyLocal, ReasonSigning, err)
 		return
 	}
-	defer signed.Release()
+	if signed != m {
+		defer signed.Release()
+	}
 	o.signed = note
 	original := ""
 	if j.verdict.Rebuild {
@@ -106,10 +108,11 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 	o.action = actionOf(o.reply)
 }
 
-// sign puts signatures on top of a message. The Message that it gives has references of its own.
+// sign puts signatures on top of a message. The Message that it gives is m where nobody signs; any other has references
+// of its own.
 func sign(ctx context.Context, s Signer, in *filter.Input, m *mail.Message) (*mail.Message, string, error) {
 	if s == nil {
-		return m.Prepend(nil), "", nil
+		return m, "", nil
 	}
 	top, note, err := s.Sign(ctx, in, m)
 	if err != nil {

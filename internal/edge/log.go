@@ -96,6 +96,9 @@ func actionOf(r mail.Reply) filter.Action {
 // it had one.
 func (s *session) record(t *transaction, to mail.Address, f fate) {
 	gw := t.gw
+	if !gw.Log.Enabled(context.Background(), slog.LevelInfo) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String(KeyID, t.in.ID),
 		slog.String(KeyListener, s.w.cfg.Name),
@@ -122,7 +125,7 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 	if f.err != nil {
 		attrs = append(attrs, gw.fault(f.err))
 	}
-	gw.Log.LogAttrs(context.WithoutCancel(s.w.ctx), slog.LevelInfo, MsgDelivery, attrs...)
+	gw.Log.LogAttrs(context.Background(), slog.LevelInfo, MsgDelivery, attrs...)
 }
 
 // judgement is what a verdict line explains.
@@ -138,9 +141,17 @@ type judgement struct {
 	verdict   *pipeline.Verdict
 }
 
+// explainsNothing reports whether no filter has run and nothing was found.
+func (j *judgement) explainsNothing() bool {
+	return len(j.reports) <= 1 && len(j.verdict.Findings) == 0 && j.verdict.Action == filter.Continue && j.verdict.Would == filter.Continue
+}
+
 // recordVerdict writes the line that explains a verdict.
 func (s *session) recordVerdict(gw *Gateway, j judgement) {
 	v := j.verdict
+	if j.explainsNothing() || !gw.Log.Enabled(context.Background(), slog.LevelInfo) {
+		return
+	}
 	attrs := []slog.Attr{
 		slog.String(KeyID, j.id),
 		slog.String(KeyListener, s.w.cfg.Name),
@@ -167,7 +178,7 @@ func (s *session) recordVerdict(gw *Gateway, j judgement) {
 	if len(v.Waivers) > 0 {
 		attrs = append(attrs, slog.Any(KeyWaivers, v.Waivers))
 	}
-	gw.Log.LogAttrs(context.WithoutCancel(s.w.ctx), slog.LevelInfo, MsgVerdict, attrs...)
+	gw.Log.LogAttrs(context.Background(), slog.LevelInfo, MsgVerdict, attrs...)
 }
 
 // fault puts what went wrong into a line: an error, or what a panic was given.

@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -95,16 +94,14 @@ func (s *session) judge(t *transaction, r *recipient) refusal {
 	if no := s.route(t, r); !no.none() || t.has(r.address) {
 		return no
 	}
-	ctx, cancel := judging(s.w.ctx, t.dns)
-	defer cancel()
-	source, no := known(ctx, t, r)
+	source, no := s.known(t, r)
 	if !no.none() {
 		return no
 	}
 	if len(t.to) > 0 && !together(t.to[0], r) {
 		return split("needs another upstream or policy than the first recipient")
 	}
-	if no := s.judgeFilters(ctx, t, r); !no.none() {
+	if no := s.judgeFilters(t, r); !no.none() {
 		return no
 	}
 	t.to = append(t.to, r)
@@ -190,7 +187,7 @@ func ourselves(gw *Gateway, domain string) bool {
 
 // known asks who can tell whether there is such a mailbox. An exempt one is never asked for, but an
 // address that could mean another host to the next server must be known by name.
-func known(ctx context.Context, t *transaction, r *recipient) (source string, no refusal) {
+func (s *session) known(t *transaction, r *recipient) (source string, no refusal) {
 	source = SourceNone
 	suspicious := r.route.Ours && upstream.Suspicious(r.address) // elsewhere it is for others to read
 	if r.exempt && !suspicious {
@@ -198,6 +195,8 @@ func known(ctx context.Context, t *transaction, r *recipient) (source string, no
 	}
 	is := upstream.NoSource
 	if directory := t.gw.Recipients[r.route.Name]; directory != nil {
+		ctx, cancel := judging(s.w.ctx, t.dns)
+		defer cancel()
 		var err error
 		if is, err = directory.Lookup(ctx, r.address); err != nil {
 			return SourceStatic, refusal{replyDirectory, ReasonDirectory, RecipientDeferred, SourceStatic, "recipients can not be looked up", err}
@@ -238,12 +237,12 @@ func cached(t *transaction, r *recipient) (mail.Reply, bool) {
 }
 
 // judgeFilters runs the rcpt phase, and gives what was held back from the phases before.
-func (s *session) judgeFilters(ctx context.Context, t *transaction, r *recipient) refusal {
+func (s *session) judgeFilters(t *transaction, r *recipient) refusal {
 	in := &filter.Input{
 		Session: s.in, Transaction: t.in,
 		Recipient: &filter.Recipient{Address: r.address, Route: r.route.Name, Exempt: r.exempt},
 	}
-	r.reports = s.run(ctx, r.policy.Plan, filter.Rcpt, in)
+	r.reports = s.consult(t.dns, r.policy.Plan, filter.Rcpt, in)
 	all := join(s.reports, t.reports, r.reports)
 	v := r.judge.Decide(all)
 	if v.Action >= filter.Defer {
@@ -271,8 +270,11 @@ func (s *session) judgeFilters(ctx context.Context, t *transaction, r *recipient
 // fingerprint writes down whatever the rcpt phase of one recipient adds to the judgement of the message:
 // two recipients with the same one can share it.
 func fingerprint(rs pipeline.Reports, a filter.Action) string {
+	if len(rs) == 0 {
+		return a.String()
+	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s", a)
+	b.WriteString(a.String())
 	for i := range rs {
 		r := &rs[i]
 		if r.Outcome == pipeline.Pass {

@@ -12,16 +12,22 @@ import (
 // Received makes the trace field that we put on top of what we take (RFC 5321 4.4).
 func Received(hostname string, s *filter.Session, t *filter.Transaction, to []mail.Address, now time.Time) mail.AddField {
 	var b strings.Builder
-	b.WriteString("from " + helloName(s.Helo) + " (" + tcpInfo(s) + ")")
-	if s.TLS != nil {
-		b.WriteString("\r\n\t(using " + tls.VersionName(s.TLS.Version) + " with cipher " + tls.CipherSuiteName(s.TLS.CipherSuite) + ")")
+	b.Grow(400)
+	write := func(words ...string) {
+		for _, w := range words {
+			b.WriteString(w)
+		}
 	}
-	b.WriteString("\r\n\tby " + hostname + " with " + protocol(s, t) + " id " + t.ID)
+	write("from ", helloName(s.Helo), " (", tcpInfo(s), ")")
+	if s.TLS != nil {
+		write("\r\n\t(using ", tls.VersionName(s.TLS.Version), " with cipher ", tls.CipherSuiteName(s.TLS.CipherSuite), ")")
+	}
+	write("\r\n\tby ", hostname, " with ", protocol(s, t), " id ", t.ID)
 	// RFC 5321 7.2: naming one of several recipients would show the others' copies to each other.
 	if len(to) == 1 {
-		b.WriteString("\r\n\tfor <" + to[0].String() + ">")
+		write("\r\n\tfor <", to[0].String(), ">")
 	}
-	b.WriteString(";\r\n\t" + now.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
+	write(";\r\n\t", now.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
 	return mail.AddField{Name: "Received", Body: b.String()}
 }
 

@@ -55,13 +55,10 @@ func (s *session) greet() mail.Reply {
 		Exempt:   !s.w.unnamed && gw.exempt(s.w.client.Addr()),
 		Began:    s.w.began,
 	}
-	ctx, cancel := judging(s.w.ctx, dns.MessageBudget())
-	defer cancel()
-	in := &filter.Input{Session: s.in}
-	s.reports = s.run(ctx, gw.Plan, filter.Connect, in)
+	budget := dns.MessageBudget()
+	s.reports = s.consult(budget, gw.Plan, filter.Connect, &filter.Input{Session: s.in})
 	s.in = Confirmed(s.in)
-	in = &filter.Input{Session: s.in}
-	s.reports = append(s.reports, s.run(ctx, gw.Plan, filter.Helo, in)...)
+	s.reports = append(s.reports, s.consult(budget, gw.Plan, filter.Helo, &filter.Input{Session: s.in})...)
 	if s.in.Relay {
 		s.reports = nil // what speaks against strangers does not count for our own
 		return mail.Reply{}
@@ -90,6 +87,16 @@ func Confirmed(s *filter.Session) *filter.Session {
 		return s
 	}
 	return s.With(func(c *filter.Session) { c.PTR = r.Name })
+}
+
+// consult runs one phase of a plan in a time of its own.
+func (s *session) consult(b *dns.Budget, p *pipeline.Plan, ph filter.Phase, in *filter.Input) pipeline.Reports {
+	if !p.Has(ph) {
+		return nil
+	}
+	ctx, cancel := judging(s.w.ctx, b)
+	defer cancel()
+	return s.run(ctx, p, ph, in)
 }
 
 // run runs one phase of a plan; a nil plan has none.
@@ -164,9 +171,7 @@ func (s *session) mail(t *transaction, o *smtp.MailOptions) (r mail.Reply, reaso
 		return replyMailUTF8, ReasonUTF8, "reverse-path is not ASCII"
 	}
 	t.in.From = from
-	ctx, cancel := judging(s.w.ctx, t.dns)
-	defer cancel()
-	t.reports = s.run(ctx, t.gw.Plan, filter.Mail, &filter.Input{Session: s.in, Transaction: t.in})
+	t.reports = s.consult(t.dns, t.gw.Plan, filter.Mail, &filter.Input{Session: s.in, Transaction: t.in})
 	if s.in.Relay {
 		t.reports = dropHeld(t.reports)
 	}

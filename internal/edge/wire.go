@@ -48,23 +48,25 @@ type wire struct {
 	room *replyBlock // where out begins
 	seen int
 
-	verb     string // the command that the next reply answers
-	path     string // of the last MAIL or RCPT
-	hellos   int    // EHLO and HELO commands seen
-	esmtp    bool   // the last one was EHLO
-	helo     string // its argument
-	refused  bool   // the session's answer to it is a 5yz, whatever soft_bounce made of that
-	errors   int    // 5yz replies, those that soft_bounce changed among them
-	upgrade  bool   // TLS has begun: the engine starts anew
-	ended    error  // nothing more is read
-	hungUp   bool   // we ended it
-	lineEnds time.Time
-	bodyEnds time.Time
-	body     bool    // content is being read; what is left of it must not be read as commands
-	chunks   *chunks // content that came by BDAT, whole, for the session to take
+	verb      string // the command that the next reply answers
+	path      string // of the last MAIL or RCPT
+	hellos    int    // EHLO and HELO commands seen
+	esmtp     bool   // the last one was EHLO
+	helo      string // its argument
+	refused   bool   // the session's answer to it is a 5yz, whatever soft_bounce made of that
+	errors    int    // 5yz replies, those that soft_bounce changed among them
+	upgrade   bool   // TLS has begun: the engine starts anew
+	ended     error  // nothing more is read
+	hungUp    bool   // we ended it
+	lineEnds  time.Time
+	writeEnds time.Time // of writes that began lately
+	bodyEnds  time.Time
+	body      bool    // content is being read; what is left of it must not be read as commands
+	chunks    *chunks // content that came by BDAT, whole, for the session to take
 
 	mu       sync.Mutex
-	busy     bool // a transaction is open
+	readEnds time.Time // the socket's deadline, zero where it has passed
+	busy     bool      // a transaction is open
 	draining bool
 	killed   bool
 }
@@ -130,13 +132,22 @@ func (w *wire) fill(deadline time.Time) error {
 
 // setReadDeadline sets the socket's deadline, or one in the past when the server drains and no
 // transaction is open. The lock makes it one step with drain, which may come at any time.
+//
+// A deadline that is as good, later by half a second at most, stays: to move a timer for each read
+// costs more than the rest of the bookkeeping.
 func (w *wire) setReadDeadline(t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.draining && !w.busy {
-		t = time.Unix(1, 0)
+		w.readEnds = time.Time{}
+		return w.raw.SetReadDeadline(time.Unix(1, 0))
 	}
-	return w.raw.SetReadDeadline(t)
+	slack := min(w.cfg.Limits.Idle/64, 250*time.Millisecond)
+	if !w.readEnds.Before(t) && w.readEnds.Sub(t) <= 2*slack {
+		return nil
+	}
+	w.readEnds = t.Add(slack)
+	return w.raw.SetReadDeadline(w.readEnds)
 }
 
 // flush sends the collected replies.
@@ -144,7 +155,7 @@ func (w *wire) flush() error {
 	if len(w.out) == 0 {
 		return nil
 	}
-	if err := w.raw.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+	if err := w.setWriteDeadline(time.Now()); err != nil {
 		return err
 	}
 	_, err := w.conn.Write(w.out)
@@ -152,6 +163,15 @@ func (w *wire) flush() error {
 	replyBlocks.Put(w.room)
 	w.room = nil
 	return err
+}
+
+// setWriteDeadline gives the writes to come writeTimeout, or a little more.
+func (w *wire) setWriteDeadline(now time.Time) error {
+	if w.writeEnds.Sub(now) >= writeTimeout {
+		return nil
+	}
+	w.writeEnds = now.Add(writeTimeout + writeTimeout/64)
+	return w.raw.SetWriteDeadline(w.writeEnds)
 }
 
 // replyBlock is memory for the replies of one turn. Nobody holds one while waiting.
@@ -253,6 +273,7 @@ func (w *wire) secure(mode string) error {
 	deadline := time.Now().Add(tlsTimeout)
 	err := w.setReadDeadline(deadline)
 	if err == nil {
+		w.writeEnds = deadline
 		err = w.raw.SetWriteDeadline(deadline)
 	}
 	if err == nil {
@@ -326,6 +347,7 @@ func (w *wire) drain() {
 	defer w.mu.Unlock()
 	w.draining = true
 	if !w.busy {
+		w.readEnds = time.Time{}
 		_ = w.raw.SetReadDeadline(time.Unix(1, 0))
 	}
 }

@@ -35,6 +35,7 @@ type commands struct {
 	Quarantine quarantineCmd `cmd:"" help:"List, show, release or remove held mail."`
 	ConfigShow configCmd     `cmd:"" name:"config" help:"Show the effective configuration."`
 	Demo       demoCmd       `cmd:"" help:"A complete gateway on loopback with sample mail: see what it does in ten seconds."`
+	User       userCmd       `cmd:"" help:"Keep a file of users who may log in and send: add them, change passwords, list and check."`
 	DKIMKey    dkimKeyCmd    `cmd:"" name:"dkim-key" help:"Make a key that signs mail, print its record for the DNS, or check what is published there."`
 	Health     healthCmd     `cmd:"" help:"Ask a running gateway whether it is well (for container health checks)."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
@@ -91,6 +92,46 @@ type configCmd struct {
 type demoCmd struct {
 	Once bool   `help:"End after the table in place of going on until ^C."`
 	Dir  string `placeholder:"DIR" help:"Folder for the demo's state and mail (default: a new temporary one)."`
+}
+
+// userFile and userName are arguments of every user command.
+type (
+	userFile struct {
+		File string `arg:"" name:"FILE" help:"The file of users, which relay.users of a listener names."`
+	}
+	userName struct {
+		Name string `arg:"" name:"NAME" help:"What the user logs in with: a word, or an address."`
+	}
+	newPassword struct {
+		Generate bool `help:"Make a random password and print it, in place of asking for one."`
+	}
+)
+
+type userCmd struct {
+	Add struct {
+		userFile
+		userName
+		newPassword
+		Send []string `placeholder:"WHOM" help:"As whom he may send: an address, a domain, '*.DOMAIN' for the domains below it, '*' for anybody. May be repeated. Default: NAME, if it is an address."`
+		Rate []string `placeholder:"N/TIME" help:"How many messages he may send in a time, such as 200/1h or 1000/1d. May be repeated."`
+	} `cmd:"" help:"Add a user; the file is made where there is none. The password is asked for at a terminal, else it is the first line of standard input; it is never an argument."`
+	Passwd struct {
+		userFile
+		userName
+		newPassword
+	} `cmd:"" help:"Give a user another password. All else of his line stays."`
+	Rm struct {
+		userFile
+		Names []string `arg:"" name:"NAME" help:"Users to remove."`
+	} `cmd:"" help:"Remove users."`
+	Ls struct {
+		userFile
+		JSON bool `name:"json" help:"Print JSON, one object a line."`
+	} `cmd:"" help:"List the users, as whom they may send, and how much."`
+	Check struct {
+		userFile
+		Name string `arg:"" optional:"" name:"NAME" help:"Look also whether a password, which is asked for, is this user's."`
+	} `cmd:"" help:"Check the file, and say where it is wrong or weak."`
 }
 
 type dkimKeyCmd struct {
@@ -191,6 +232,18 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 		return a.QuarantineRemove(c.Quarantine.Rm.ID)
 	case "config show":
 		return a.ConfigShow()
+	case "user add":
+		u := c.User.Add
+		return a.UserAdd(app.UserOptions{File: u.File, Name: u.Name, Send: u.Send, Rate: u.Rate, Generate: u.Generate})
+	case "user passwd":
+		u := c.User.Passwd
+		return a.UserPassword(app.UserOptions{File: u.File, Name: u.Name, Generate: u.Generate})
+	case "user rm":
+		return a.UserRemove(c.User.Rm.File, c.User.Rm.Names)
+	case "user ls":
+		return a.UserList(c.User.Ls.File, c.User.Ls.JSON)
+	case "user check":
+		return a.UserCheck(c.User.Check.File, c.User.Check.Name)
 	case "dkim-key":
 		k := c.DKIMKey
 		return a.DKIMKey(ctx, app.DKIMKeyOptions{

@@ -180,7 +180,8 @@ func listenerConfig(l config.Listener) edge.ListenerConfig {
 		Implicit: l.TLS != nil && l.TLS.Mode == "implicit",
 		Proxies:  l.ProxyProtocol,
 		Limits: edge.Limits{
-			Connections: l.Limits.Connections, PerClient: l.Limits.PerClient, Message: l.Limits.Message,
+			Connections: l.Limits.Connections, PerClient: l.Limits.PerClient, PerNetwork: l.Limits.PerNetwork,
+			Rate: l.Limits.Rate, TotalRate: l.Limits.TotalRate, Message: l.Limits.Message,
 			Recipients: l.Limits.Recipients, Header: l.Limits.Header, Idle: l.Limits.Idle, Data: l.Limits.Data,
 			Errors: l.Limits.Errors,
 		},

@@ -70,6 +70,9 @@ type KeyPair struct {
 type Limits struct {
 	Connections int           `yaml:"connections"` // at once
 	PerClient   int           `yaml:"per_client"`  // at once, of one address
+	PerNetwork  int           `yaml:"per_network"` // at once, of one network
+	Rate        int           `yaml:"rate"`        // new ones a minute, of one address
+	TotalRate   int           `yaml:"total_rate"`  // of all
 	Message     int64         `yaml:"message"`     // octets
 	Recipients  int           `yaml:"recipients"`  // of one transaction
 	Header      int64         `yaml:"header"`      // octets

@@ -33,6 +33,9 @@ func (l *Listener) defaults() {
 	l.Limits = Limits{
 		Connections: 1000,
 		PerClient:   20,
+		PerNetwork:  100,
+		Rate:        60,
+		TotalRate:   6000,
 		Message:     50 << 20,
 		Recipients:  100, // RFC 5321 4.5.3.1.8: no fewer
 		Header:      256 << 10,

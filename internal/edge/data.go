@@ -173,6 +173,7 @@ func (t *transaction) addresses() []mail.Address {
 // taken in.
 func (s *session) finish(t *transaction, j *judged, o outcome) error {
 	m := t.gw.metrics()
+	s.w.tally(&o)
 	o.reply = named(t.gw.soften(o.reply), t.in.ID)
 	f := fate{
 		stage: StageEOD, action: o.action, because: o.because, reply: o.reply,

@@ -3,10 +3,13 @@ package edge
 import (
 	"bytes"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"time"
 
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/limits"
 	"github.com/postern-mail/postern/internal/proxy"
 )
 
@@ -16,7 +19,17 @@ const proxyTimeout = 5 * time.Second
 // denial is why a connection is not let in, for metric and log, and what it is told. The zero value lets it in.
 type denial struct {
 	reason, reply string
+	quiet         bool  // it is not worth a line in the log
 	err           error // what the log is to say beside
+}
+
+// guest is what a wire knows of its client's standing with us.
+type guest struct {
+	proxied  bool // the connection comes from a proxy: its header is read first, and client and local are those it names
+	unnamed  bool // but it names nobody: the ends are the proxy's and ours
+	visit    limits.Visit
+	accepted int // messages that were taken without reserve
+	unwanted int // messages that were refused or held for what they are
 }
 
 // take begins a connection, or refuses it.
@@ -42,7 +55,11 @@ func (s *Server) deny(w *wire, no denial) {
 	if no.err != nil {
 		log = log.With(gw.fault(no.err))
 	}
-	log.Info("connection refused")
+	level := slog.LevelInfo
+	if no.quiet {
+		level = slog.LevelDebug
+	}
+	log.Log(w.ctx, level, "connection refused")
 	if no.reply == "" || w.cfg.Implicit { // in clear a TLS client would only be confused by it
 		return
 	}
@@ -52,60 +69,98 @@ func (s *Server) deny(w *wire, no denial) {
 
 // enter counts a connection in, or says why not. Of a proxied one the client is not known yet.
 func (s *Server) enter(w *wire) denial {
+	if no := s.occupy(w); no.reason != "" {
+		return no
+	}
+	if w.proxied {
+		return denial{}
+	}
+	no := s.count(w)
+	if no.reason != "" {
+		s.vacate(w)
+		s.wg.Done()
+	}
+	return no
+}
+
+// occupy takes one of the listener's places for a connection.
+func (s *Server) occupy(w *wire) denial {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.stopped:
 		return denial{reason: RejectedDraining, reply: "421 4.3.2 Service shutting down"}
 	case len(s.wires) >= w.cfg.Limits.Connections:
-		return denial{reason: RejectedConnections, reply: "421 4.3.2 Too many connections, please try again later"}
-	}
-	if !w.proxied {
-		if no := s.count(w); no.reason != "" {
-			return no
+		quiet := w.began.Sub(s.fullTold) < time.Minute
+		if !quiet {
+			s.fullTold = w.began
 		}
-	} else {
-		s.wires[w] = netip.Prefix{}
+		return denial{reason: RejectedConnections, reply: "421 4.3.2 Too many connections, please try again later", quiet: quiet}
 	}
+	s.wires[w] = struct{}{}
 	s.wg.Add(1)
 	return denial{}
 }
 
-// count counts a connection as one of its client's, or says why not. The lock is held.
-func (s *Server) count(w *wire) denial {
-	key := clientKey(w.client.Addr())
-	if !key.IsValid() || w.unnamed || s.gateway().exempt(w.client.Addr()) {
-		s.wires[w] = netip.Prefix{}
-		return denial{}
-	}
-	if s.clients[key] >= w.cfg.Limits.PerClient {
-		return denial{reason: RejectedPerClient, reply: "421 4.7.0 Too many connections from your address"}
-	}
-	s.wires[w] = key
-	s.clients[key]++
-	return denial{}
-}
-
-// clientKey is what a client is counted by: a site with IPv6 has at least a /64 of addresses.
-func clientKey(a netip.Addr) netip.Prefix {
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
-	}
-	p, _ := a.Prefix(bits)
-	return p
-}
-
-func (s *Server) leave(w *wire) {
+func (s *Server) vacate(w *wire) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := s.wires[w]
 	delete(s.wires, w)
-	if !key.IsValid() {
-		return
+}
+
+// crowds are the denials of those who come too often or with too many.
+var crowds = map[limits.Reason]denial{
+	limits.ClientOpen:  {reason: RejectedPerClient, reply: "421 4.7.0 Too many connections from your address at once"},
+	limits.NetworkOpen: {reason: RejectedPerNetwork, reply: "421 4.7.0 Too many connections from your network at once"},
+	limits.ClientRate:  {reason: RejectedRate, reply: "421 4.7.0 Too many new connections from your address, please try again in a minute"},
+	limits.NetworkRate: {reason: RejectedRate, reply: "421 4.7.0 Too many new connections from your network, please try again in a minute"},
+	limits.TotalRate:   {reason: RejectedOverload, reply: "421 4.3.2 Too many new connections, please try again in a minute"},
+}
+
+// count counts a connection as one of its client's, or says why not.
+func (s *Server) count(w *wire) denial {
+	client := w.client.Addr()
+	if w.unnamed || s.gateway().exempt(client) {
+		return denial{}
 	}
-	if s.clients[key]--; s.clients[key] <= 0 {
-		delete(s.clients, key)
+	v, why, news := s.clients.Enter(w.began, client, w.cfg.Limits.rules(), w.known())
+	w.visit = v
+	no := crowds[why]
+	no.quiet = !news
+	return no
+}
+
+// known reports whether the client is one of whom good mail is to be expected: a big sender, or one that may relay.
+func (w *wire) known() bool {
+	client := w.client.Addr()
+	if big := w.gateway().Big; big != nil && big(client) != "" {
+		return true
+	}
+	return within(w.cfg.Relay.Networks, client)
+}
+
+// rules gives the limits on connections. Those of an IPv6 /32 have no key of their own: nobody is to have more than a
+// quarter of all places, however many networks are his.
+func (l *Limits) rules() limits.Rules {
+	return limits.Rules{
+		Client: l.PerClient, Network: l.PerNetwork, Rate: l.Rate, Total: l.TotalRate,
+		Wide: max(l.PerNetwork, l.Connections/4),
+	}
+}
+
+// leave counts a connection out. What it has cost its client goes by what it brought.
+func (s *Server) leave(w *wire) {
+	s.vacate(w)
+	s.clients.Leave(time.Now(), w.visit, w.cfg.Limits.rules(), limits.Cost(w.accepted, w.errors+w.unwanted))
+}
+
+// tally takes note of what became of a message.
+func (w *wire) tally(o *outcome) {
+	switch {
+	case o.reply.Positive() && o.action == filter.Continue:
+		w.accepted++
+	case o.action >= filter.Quarantine && o.action != filter.Defer:
+		w.unwanted++
 	}
 }
 
@@ -135,10 +190,7 @@ func (s *Server) introduce(w *wire) bool {
 	if w.unnamed = h.Local; !h.Local {
 		w.client, w.local = h.Source, h.Destination
 	}
-	s.mu.Lock()
-	no := s.count(w)
-	s.mu.Unlock()
-	if no.reason != "" {
+	if no := s.count(w); no.reason != "" {
 		s.deny(w, no)
 		return false
 	}

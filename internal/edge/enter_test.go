@@ -146,7 +146,7 @@ func TestProxyDoesNotCount(t *testing.T) {
 	c.send(header("203.0.113.1"))
 	c.steps("S: 421 4\\.7\\.0\nEOF:\nlog: \"client\":\"203.0.113.1\",\"because\":\"client_limit\"")
 	first.steps("C: QUIT\nS: 221\nEOF:")
-	waitFor(t, func() bool { d.srv.mu.Lock(); defer d.srv.mu.Unlock(); return len(d.srv.clients) == 2 })
+	waitFor(t, func() bool { return d.srv.clients.Open(netip.MustParseAddr("203.0.113.1")) == 0 })
 	c = dialDoor(t, d)
 	c.send(header("203.0.113.1"))
 	c.steps("S: 220")
@@ -188,10 +188,10 @@ func TestNobodyRelaysForAProxy(t *testing.T) {
 	if w := (&wire{cfg: cfg, client: inside}); !w.mayRelay() {
 		t.Error("a client of the network may not relay")
 	}
-	if w := (&wire{cfg: cfg, client: inside, proxied: true}); !w.mayRelay() {
+	if w := (&wire{cfg: cfg, client: inside, guest: guest{proxied: true}}); !w.mayRelay() {
 		t.Error("a client of the network behind a proxy may not relay")
 	}
-	if w := (&wire{cfg: cfg, client: inside, proxied: true, unnamed: true}); w.mayRelay() {
+	if w := (&wire{cfg: cfg, client: inside, guest: guest{proxied: true, unnamed: true}}); w.mayRelay() {
 		t.Error("the proxy may relay for somebody whom it does not name")
 	}
 }

@@ -37,6 +37,7 @@ type Gateway struct {
 
 	ExemptRecipients func(mail.Address) bool // who is always accepted: postmaster, abuse, and configured ones; nil: nobody
 	ExemptNetworks   []netip.Prefix          // clients that no list, rate or per-client limit applies to
+	Big              func(netip.Addr) string // the domain of the big sender whom a client belongs to, "" for none; nil: there are none
 
 	Signer     Signer     // signs and seals what is delivered; nil: nothing is signed
 	Quarantine Quarantine // nil: nothing can be kept, so that what should be is deferred
@@ -141,6 +142,9 @@ type ListenerConfig struct {
 type Limits struct {
 	Connections int           // at once; 1000
 	PerClient   int           // at once from one IPv4 address or IPv6 /64; 20; exempt networks are not counted
+	PerNetwork  int           // at once from one IPv4 /24 or IPv6 /48; 100
+	Rate        int           // new ones a minute from one client, see limits.Cost; 60
+	TotalRate   int           // from all; 6000
 	Message     int64         // octets of content; 50 MiB
 	Recipients  int           // of one transaction; 100
 	Header      int64         // octets of the header; 256 KiB
@@ -152,6 +156,9 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	orInt(&l.Connections, 1000)
 	orInt(&l.PerClient, 20)
+	orInt(&l.PerNetwork, 100)
+	orInt(&l.Rate, 60)
+	orInt(&l.TotalRate, 6000)
 	orInt(&l.Message, 50<<20)
 	orInt(&l.Recipients, 100)
 	orInt(&l.Header, 256<<10)

@@ -43,13 +43,18 @@ const (
 const (
 	RejectedConnections = "conn_limit"
 	RejectedPerClient   = "client_limit"
+	RejectedPerNetwork  = "network_limit"
+	RejectedRate        = "rate"     // the client or its network makes new ones too fast
+	RejectedOverload    = "overload" // all together do, or we are near the end of our means
 	RejectedDraining    = "draining"
 	RejectedProxy       = "proxy_bad" // a proxy sent no right header
 )
 
 // Rejections lists the values of the reason label of rejected connections.
 func Rejections() []string {
-	return []string{RejectedConnections, RejectedPerClient, RejectedDraining, RejectedProxy}
+	return []string{
+		RejectedConnections, RejectedPerClient, RejectedPerNetwork, RejectedRate, RejectedOverload, RejectedDraining, RejectedProxy,
+	}
 }
 
 // VerbEOD stands for the end of the content, VerbOther for every verb that is not listed.

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/postern-mail/postern/internal/limits"
 )
 
 // Server is one listener of the configuration and the connections that came through it.
@@ -19,12 +20,13 @@ type Server struct {
 	ctx     context.Context // of all sessions: ends with Close
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // one for each connection
+	clients *limits.Table  // what they take of us
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
-	wires     map[*wire]netip.Prefix
-	clients   map[netip.Prefix]int // connections of each client that is counted
-	stopped   bool                 // nothing more is accepted
+	wires     map[*wire]struct{}
+	stopped   bool      // nothing more is accepted
+	fullTold  time.Time // when it was said last that all places are taken
 }
 
 // NewServer makes a server. gateway gives the current Gateway, never nil; it is asked often and must be
@@ -34,8 +36,8 @@ func NewServer(cfg ListenerConfig, gateway func() *Gateway) *Server {
 	s := &Server{
 		gateway: gateway, ctx: ctx, cancel: cancel,
 		listeners: map[net.Listener]struct{}{},
-		wires:     map[*wire]netip.Prefix{},
-		clients:   map[netip.Prefix]int{},
+		wires:     map[*wire]struct{}{},
+		clients:   limits.NewTable(),
 	}
 	s.Configure(cfg)
 	return s

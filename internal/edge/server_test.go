@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"syscall"
@@ -63,7 +64,7 @@ func TestConnectionLimits(t *testing.T) {
 		c.steps("S: 421 4\\.7\\.0\nEOF:")
 		c.close()
 		first.steps("C: QUIT\nS: 221\nEOF:")
-		waitFor(t, func() bool { d.srv.mu.Lock(); defer d.srv.mu.Unlock(); return len(d.srv.clients) == 0 })
+		waitFor(t, func() bool { return d.srv.clients.Open(netip.MustParseAddr("127.0.0.1")) == 0 })
 		begin(t, d)
 		if d.metrics.refused != 1 {
 			t.Errorf("%d connections counted as refused", d.metrics.refused)

@@ -37,8 +37,7 @@ type wire struct {
 	conn    net.Conn        // raw, or TLS on it
 	client  netip.AddrPort
 	local   netip.AddrPort
-	proxied bool // the connection comes from a proxy: its header is read first, and client and local are those it names
-	unnamed bool // but it names nobody: the ends are the proxy's and ours
+	guest
 	began   time.Time
 	tls     *tls.ConnectionState
 	tlsMode string

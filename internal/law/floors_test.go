@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"internal/dns":        0,
 	"internal/dkim":       0,
 	"internal/ledger":     0,
+	"internal/limits":     0,
 	"internal/lines":      0,
 	"internal/senders":    0,
 	"internal/users":      0,

@@ -16,6 +16,7 @@ type IngestOptions struct {
 	Dir     string // folder for content that outgrows memory; "" is os.TempDir()
 	Memory  int    // octets kept in memory; 0 is 256 KiB, less than 0 none
 	Limit   int64  // octets of canonical content; 0 is none
+	Size    int64  // octets that are expected, 0 where that is not known; more or less may come
 	Unstuff bool   // take away the dot that was stuffed after a bare LF: the server before us did so after CRLF only
 }
 
@@ -251,8 +252,13 @@ func (g *Ingest) grow(need int) {
 	if need <= cap(g.buf) {
 		return
 	}
-	// Beyond the pooled sizes room grows by half, up to Memory.
-	buf := getBuffer(max(need, min(g.opts.Memory, cap(g.buf)+cap(g.buf)/2)))
+	// Beyond the pooled sizes room grows by half, up to Memory; at once to what is expected where a good part of
+	// it has come: what a client says costs nothing.
+	room := cap(g.buf) + cap(g.buf)/2
+	if expected := int(min(g.opts.Size, int64(g.opts.Memory))); need > expected/16 {
+		room = max(room, expected)
+	}
+	buf := getBuffer(max(need, min(g.opts.Memory, room)))
 	buf = append(buf, g.buf...)
 	putBuffer(g.buf)
 	g.buf = buf

@@ -1,6 +1,6 @@
 package upstream
 
-import "bytes"
+import "github.com/postern-mail/postern/mail"
 
 // lineState is where in a line the octets so far have ended.
 type lineState uint8
@@ -31,7 +31,7 @@ func (s *stuffer) stuff(out, p []byte) []byte {
 		lead = 1
 	}
 	s.advance(p)
-	next := bytes.Index(p, []byte("\r\n."))
+	next := mail.IndexDot(p)
 	if lead < 0 && next < 0 {
 		return p
 	}
@@ -46,7 +46,7 @@ func (s *stuffer) stuff(out, p []byte) []byte {
 		out = append(out, p[:next+2]...)
 		out = append(out, '.')
 		p = p[next+2:]
-		next = bytes.Index(p, []byte("\r\n."))
+		next = mail.IndexDot(p)
 	}
 	return append(out, p...)
 }

@@ -99,7 +99,7 @@ func (s *session) readContent(t *transaction) (ingest *mail.Ingest, failed, lost
 		return c.ingest, c.failed, nil
 	}
 	s.w.bodyEnds = time.Now().Add(s.w.cfg.Limits.Data)
-	ingest = mail.NewIngest(mail.IngestOptions{Dir: t.gw.TempDir, Limit: s.w.cfg.Limits.Message, Unstuff: true})
+	ingest = mail.NewIngest(mail.IngestOptions{Dir: t.gw.TempDir, Limit: s.w.cfg.Limits.Message, Size: t.in.Size, Unstuff: true})
 	failed, lost = s.w.copyContent(ingest)
 	return ingest, failed, lost
 }

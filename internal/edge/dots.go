@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"time"
+
+	"github.com/postern-mail/postern/mail"
 )
 
 // dotState is where in a line of content the next octet stands.
@@ -46,9 +48,8 @@ func (w *wire) copyContent(dst io.Writer) (failed, lost error) {
 }
 
 var (
-	crlf    = []byte("\r\n")
-	crlfDot = []byte("\r\n.")
-	crOnly  = []byte("\r")
+	crlf   = []byte("\r\n")
+	crOnly = []byte("\r")
 )
 
 // scanDots runs over one block in the given state and puts out what is content, in as few pieces as
@@ -87,9 +88,9 @@ func scanDots(b []byte, state dotState, put func([]byte)) (used int, next dotSta
 			used++
 			state = atLineStart
 		case inLine:
-			if i := bytes.Index(rest, crlfDot); i >= 0 {
+			if i := mail.IndexDot(rest); i >= 0 {
 				put(rest[:i+len(crlf)])
-				used += i + len(crlfDot)
+				used += i + len("\r\n.")
 				state = afterDot
 				continue
 			}

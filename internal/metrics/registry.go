@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"math"
-	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -75,7 +74,7 @@ func each(make func(values ...string), sets ...[]string) {
 // class gives the class of a reply code, "none" where there was no reply.
 func class(firstDigit int) string {
 	if firstDigit >= 2 && firstDigit <= 5 {
-		return strconv.Itoa(firstDigit) + "xx"
+		return classes[firstDigit-2]
 	}
 	return "none"
 }

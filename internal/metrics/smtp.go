@@ -19,6 +19,7 @@ type smtpSeries struct {
 	active          *prometheus.GaugeVec
 	rejected        *prometheus.CounterVec
 	commands        *prometheus.CounterVec
+	commandsFound   found[[3]string, prometheus.Counter]
 	rejects         *prometheus.CounterVec
 	rejectsSeen     sync.Map // combination → struct{}
 	rejectsCount    int
@@ -116,7 +117,11 @@ func (m *Metrics) Command(listener, verb string, code int) {
 	if !verbSet[verb] {
 		verb = edge.VerbOther
 	}
-	m.commands.WithLabelValues(m.name(&m.listeners, listener), verb, class(code/100)).Inc()
+	listener = m.name(&m.listeners, listener)
+	answer := class(code / 100)
+	m.commandsFound.get([3]string{listener, verb, answer}, func() prometheus.Counter {
+		return m.commands.WithLabelValues(listener, verb, answer)
+	}).Inc()
 }
 
 // Reject implements edge.Metrics. Of the combinations that come, the first maxSeries get series of their

@@ -15,13 +15,14 @@ import (
 const maildir = "maildir"
 
 type upstreamSeries struct {
-	deliveries         *prometheus.CounterVec
-	upstreamDuration   *prometheus.HistogramVec
-	up                 *prometheus.GaugeVec
-	upstreamConns      *prometheus.GaugeVec
-	faults             *prometheus.CounterVec
-	retries            *prometheus.CounterVec
-	upstreamHandshakes *prometheus.CounterVec
+	deliveries            *prometheus.CounterVec
+	upstreamDuration      *prometheus.HistogramVec
+	upstreamDurationFound found[[2]string, prometheus.Observer]
+	up                    *prometheus.GaugeVec
+	upstreamConns         *prometheus.GaugeVec
+	faults                *prometheus.CounterVec
+	retries               *prometheus.CounterVec
+	upstreamHandshakes    *prometheus.CounterVec
 
 	liveMu sync.Mutex
 	live   map[string]*liveServer // by server: those that are configured, or were
@@ -136,7 +137,10 @@ func (m *Metrics) Hooks() upstream.Hooks {
 	phase := func(s upstream.Stage) string { return m.word(phaseSet, string(s)) }
 	return upstream.Hooks{
 		Phase: func(s string, stage upstream.Stage, d time.Duration) {
-			m.upstreamDuration.WithLabelValues(server(s), phase(stage)).Observe(d.Seconds())
+			s, word := server(s), phase(stage)
+			m.upstreamDurationFound.get([2]string{s, word}, func() prometheus.Observer {
+				return m.upstreamDuration.WithLabelValues(s, word)
+			}).Observe(d.Seconds())
 		},
 		Result: func(s string, kind upstream.Kind, digit int) {
 			m.deliveries.WithLabelValues(server(s), m.word(kindSet, kind.String()), class(digit)).Inc()

@@ -45,6 +45,13 @@ func table(title, command string, head []string, rows [][]string) {
 }
 
 func TestMain(m *testing.M) {
+	if spec := os.Getenv(crowdVariable); spec != "" {
+		if err := runCrowd(spec); err != nil {
+			fmt.Fprintln(os.Stderr, "crowd:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := m.Run()
 	// A part of the tables in the place of all would say that the others were not run.
 	if whole := flag.Lookup("test.run").Value.String() == ""; whole && code == 0 {
@@ -92,11 +99,17 @@ func binary(t *testing.T) string {
 
 func start(t *testing.T, upstream, more string) *postern {
 	t.Helper()
+	return startListener(t, upstream, "limits: {per_client: 1000}", more)
+}
+
+// startListener starts a gateway; keys are those of its listener but the address, more are keys of the top.
+func startListener(t *testing.T, upstream, keys, more string) *postern {
+	t.Helper()
 	dir := t.TempDir()
 	p := &postern{addr: peertest.FreeAddr(t), log: filepath.Join(dir, "log")}
-	cfg := fmt.Sprintf("hostname: mx.bench.test\nlisteners: {public: {address: %q, limits: {per_client: 1000}}}\n"+
+	cfg := fmt.Sprintf("hostname: mx.bench.test\nlisteners: {public: {address: %q, %s}}\n"+
 		"routes: [{to: [bench.test], upstream: sink}]\nupstreams: {sink: {servers: [%q], tls: none}}\n"+
-		"state: {directory: %q}\n%s", p.addr, upstream, filepath.Join(dir, "state"), more)
+		"state: {directory: %q}\n%s", p.addr, keys, upstream, filepath.Join(dir, "state"), more)
 	file := filepath.Join(dir, "postern.yaml")
 	if err := os.WriteFile(file, []byte(cfg), 0o600); err != nil {
 		t.Fatal(err)

@@ -162,6 +162,7 @@ type Env struct {
 	Kinds      []string          // the kinds of Stages, in their order
 	Ours       func(string) bool // whether a domain (A-labels, lower case) is one that we take mail for
 	DNS        Resolver          // the gateway's resolver; never nil
+	State      State             // what the gateway remembers; never nil
 	Log        *slog.Logger      // never nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/certs"
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/edge"
@@ -21,7 +22,7 @@ func (a *App) Check() error {
 	}
 	log := slog.New(slog.NewTextHandler(a.o.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	// Without relays: those of a maildir would make its folders.
-	if _, err := a.prepare(cfg, nil, log, nil, upstream.Hooks{}, nil); err != nil {
+	if _, err := a.prepare(cfg, nil, log, nil, upstream.Hooks{}, nil, nil); err != nil {
 		return &Exit{Code: ExitConfig, Err: err}
 	}
 	_, err = fmt.Fprintf(a.o.Stdout, "%s: ok: %d listeners, %d routes, %d upstreams, %d filters, %d policies\n",
@@ -40,9 +41,9 @@ type prepared struct {
 	adopt      func() []closer // makes these relays and this resolver the known ones, and gives the relays they replace
 }
 
-// prepare makes what a configuration describes, the relays only where r is not nil, the resolver anew where d is; it
-// changes nothing that is running. Errors are config.Errors or *config.Error.
-func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipeline.Hook, hooks upstream.Hooks, d *resolvers) (*prepared, error) {
+// prepare makes what a configuration describes, the relays only where r is not nil, the resolver anew where d is, with a
+// memory of its own where state is; it changes nothing that is running. Errors are config.Errors or *config.Error.
+func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipeline.Hook, hooks upstream.Hooks, d *resolvers, state filter.State) (*prepared, error) {
 	if err := cfg.CheckFiles(); err != nil {
 		return nil, err
 	}
@@ -55,7 +56,7 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	if err != nil {
 		return nil, err
 	}
-	p.judge, err = newJudge(cfg, surroundings{factories: a.factories, ours: p.table.Ours, dns: resolver, log: log, hook: hook})
+	p.judge, err = newJudge(cfg, surroundings{factories: a.factories, ours: p.table.Ours, dns: resolver, log: log, hook: hook, state: state})
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/ledger"
 	"github.com/postern-mail/postern/pipeline"
 )
 
@@ -31,12 +32,16 @@ type surroundings struct {
 	factories []filter.Factory
 	ours      func(domain string) bool
 	dns       filter.Resolver
+	state     filter.State // nil: one that is forgotten
 	log       *slog.Logger
 	hook      pipeline.Hook
 }
 
 // newJudge makes filters and plans. Errors are *config.Error where the configuration is at fault.
 func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
+	if s.state == nil {
+		s.state = ledger.New()
+	}
 	j := &judge{policies: map[string]judgePolicy{}}
 	base := make([]pipeline.Stage, len(cfg.Filters))
 	var faults config.Errors
@@ -106,6 +111,7 @@ func (s *surroundings) stage(cfg *config.Config, f *config.Filter, decode func(a
 		Kinds:      stageKinds(cfg),
 		Ours:       s.ours,
 		DNS:        s.dns,
+		State:      s.state,
 		Log:        s.log.With("filter", f.Name),
 	}, decode)
 	if err != nil {

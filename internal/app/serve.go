@@ -16,6 +16,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/edge"
+	"github.com/postern-mail/postern/internal/ledger"
 	"github.com/postern-mail/postern/internal/metrics"
 	"github.com/postern-mail/postern/internal/quarantine"
 	"github.com/postern-mail/postern/mail"
@@ -37,6 +38,7 @@ type gateway struct {
 	log     *slog.Logger
 	metrics *metrics.Metrics
 	held    *quarantine.Store
+	ledger  *ledger.Ledger
 	relays  relays
 	tmp     string
 
@@ -105,11 +107,16 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (
 	if g.held, err = openQuarantine(cfg); err != nil {
 		return nil, err
 	}
+	if g.ledger, err = openLedger(cfg, log); err != nil {
+		return nil, err
+	}
 	g.metrics = metrics.New(metrics.Options{Version: Version, Revision: Revision, Labels: labels(cfg)})
 	g.metrics.Quarantine(g.held.Usage)
+	g.metrics.Ledger(g.ledger.Usage)
 	g.metrics.StateDirectory(cfg.State.Directory)
 	g.resolvers.observer = g.metrics
 	if err := g.install(cfg); err != nil {
+		g.closeLedger()
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
 	if err := g.open(ctx, cfg); err != nil {
@@ -132,7 +139,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (
 // install makes everything that a configuration describes but the doors, and then, all at once, puts it in
 // the place of what was there.
 func (g *gateway) install(cfg *config.Config) error {
-	p, err := g.app.prepare(cfg, &g.relays, g.log, g.metrics.FilterRun, hooks(g.metrics, g.log, g.privacy), &g.resolvers)
+	p, err := g.app.prepare(cfg, &g.relays, g.log, g.metrics.FilterRun, hooks(g.metrics, g.log, g.privacy), &g.resolvers, g.ledger)
 	if err != nil {
 		return err
 	}
@@ -150,7 +157,7 @@ func (g *gateway) install(cfg *config.Config) error {
 		Router: p.table, Relays: p.relays, Recipients: p.recipients,
 		ExemptRecipients: exemptRecipients(cfg), ExemptNetworks: cfg.ExemptNetworks,
 		Signer:     p.signer,
-		Quarantine: keeper{store: g.held, node: cfg.Node}, TempDir: g.tmp,
+		Quarantine: keeper{store: g.held, node: cfg.Node}, TempDir: g.tmp, State: g.ledger,
 		Log: g.log, Privacy: privacy(cfg.Log.Privacy), Metrics: g.metrics,
 	})
 	if old := p.adopt(); len(old) > 0 {
@@ -374,6 +381,7 @@ func (g *gateway) close() {
 		g.web.close()
 	}
 	g.background.Wait()
+	g.closeLedger()
 	g.relays.mu.Lock()
 	defer g.relays.mu.Unlock()
 	for _, k := range g.relays.known {

@@ -39,9 +39,10 @@ type Gateway struct {
 	ExemptNetworks   []netip.Prefix          // clients that no list, rate or per-client limit applies to
 	Big              func(netip.Addr) string // the domain of the big sender whom a client belongs to, "" for none; nil: there are none
 
-	Signer     Signer     // signs and seals what is delivered; nil: nothing is signed
-	Quarantine Quarantine // nil: nothing can be kept, so that what should be is deferred
-	TempDir    string     // where content that outgrows memory lies; in the state's file system
+	Signer     Signer       // signs and seals what is delivered; nil: nothing is signed
+	Quarantine Quarantine   // nil: nothing can be kept, so that what should be is deferred
+	TempDir    string       // where content that outgrows memory lies; in the state's file system
+	State      filter.State // what the gateway remembers; nil: nothing
 	Log        *slog.Logger
 	Privacy    Privacy
 	Metrics    Metrics // nil: none

@@ -15,6 +15,7 @@ import (
 	"github.com/postern-mail/postern/internal/app"
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/edge"
+	"github.com/postern-mail/postern/internal/ledger"
 )
 
 // read gives a file of the repository.
@@ -43,7 +44,7 @@ func TestEverySymbolIsDocumented(t *testing.T) {
 	for _, f := range app.BuiltIn() {
 		env := filter.Env{
 			Name: f.Kind, Hostname: "mx.example.org", Postmaster: "postmaster@example.org",
-			Ours: func(string) bool { return false }, DNS: noDNS{}, Log: slog.New(slog.DiscardHandler),
+			Ours: func(string) bool { return false }, DNS: noDNS{}, State: ledger.New(), Log: slog.New(slog.DiscardHandler),
 		}
 		spec, _, err := f.New(env, func(any) error { return nil })
 		if err != nil {

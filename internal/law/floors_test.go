@@ -25,7 +25,7 @@ var floors = map[string]int{
 	"internal/certs":      0,
 	"internal/dns":        0,
 	"internal/dkim":       0,
-	"internal/ledger":     0,
+	"internal/ledger":     1,
 	"internal/limits":     0,
 	"internal/lines":      0,
 	"internal/senders":    0,

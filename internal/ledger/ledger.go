@@ -29,6 +29,8 @@ var (
 	ErrDamaged = errors.New("ledger: damaged")
 )
 
+var errClosed = errors.New("ledger: closed")
+
 // Row is a record as a File has it. Times are in microseconds since 1970, 0 for none; Expires and Updated in seconds.
 type Row struct {
 	ID                 uint32 // of the row in the file, from 1
@@ -73,6 +75,7 @@ type Ledger struct {
 
 	// The writer's. Whoever holds the token of writing may use them.
 	writing  chan struct{}
+	closed   bool // for good
 	open     bool // the file is open, and what is in it is known
 	loaded   bool // it has been read once: what is not in memory has been removed
 	nextID   uint32
@@ -210,20 +213,28 @@ func (l *Ledger) Flush(ctx context.Context) error {
 		return ctx.Err()
 	}
 	defer func() { l.writing <- struct{}{} }()
+	if l.closed {
+		return errClosed
+	}
 	return l.round(ctx, true)
 }
 
-// Close writes what is left, for ten seconds at most, and closes the file.
+// Close writes what is left, for ten seconds at most, and closes the file. After that the memory works on, without it.
 func (l *Ledger) Close() error {
 	if l.file == nil {
 		return nil
 	}
 	l.stop()
 	l.ended.Wait()
+	<-l.writing
+	defer func() { l.writing <- struct{}{} }()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
-	err := l.Flush(ctx)
-	<-l.writing // for good: nobody writes any more
+	err := l.round(ctx, true)
 	l.durable.Store(false)
 	if l.open {
 		l.open = false

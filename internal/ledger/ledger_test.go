@@ -478,8 +478,11 @@ func TestFlushWaitsNoLongerThanItsContext(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	l.writing <- struct{}{}
-	if err := l.Close(); err != nil {
+	if err := errors.Join(l.Close(), l.Close()); err != nil {
 		t.Fatal(err)
+	}
+	if err := l.Flush(t.Context()); err == nil {
+		t.Error("what is closed says that it has written")
 	}
 }
 

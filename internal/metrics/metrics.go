@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/postern-mail/postern/internal/certs"
+	"github.com/postern-mail/postern/internal/ledger"
 	"github.com/postern-mail/postern/internal/quarantine"
 	"github.com/postern-mail/postern/pipeline"
 )
@@ -61,6 +62,7 @@ type Metrics struct {
 	listeners, filters, routes, servers, certs, lists names
 
 	usage     atomic.Pointer[func() quarantine.Usage]
+	memory    atomic.Pointer[func() ledger.Usage]
 	directory atomic.Pointer[string]
 
 	reloadOK, reloadTime prometheus.Gauge
@@ -89,6 +91,7 @@ func New(o Options) *Metrics {
 	m.dropped = m.counter("metrics_dropped_labels_total", "Label values that were not known and became \"other\".")
 	m.program(o)
 	m.files()
+	m.ledger()
 	m.dns()
 	m.smtp()
 	m.messages()

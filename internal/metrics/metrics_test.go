@@ -23,6 +23,7 @@ import (
 	"github.com/postern-mail/postern/internal/certs"
 	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/internal/edge"
+	"github.com/postern-mail/postern/internal/ledger"
 	"github.com/postern-mail/postern/internal/quarantine"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
@@ -39,6 +40,11 @@ func testMetrics(t *testing.T) *Metrics {
 		{Place: "public", NotAfter: time.Unix(2000000000, 0), Taken: true},
 		{Place: "public.sni[0]", NotAfter: time.Unix(2100000000, 0)},
 		{Place: "public.client_ca", Taken: true},
+	})
+	m.Ledger(func() ledger.Usage {
+		return ledger.Usage{Durable: true, Written: 9, Failed: 8, SetAside: 7, Tables: []ledger.TableUsage{
+			{Name: "greylist/passed", Records: 6, Hits: 5, Misses: 4, Evicted: 3, Refused: 2, Expired: 1},
+		}}
 	})
 	return m
 }
@@ -149,6 +155,16 @@ func TestCounts(t *testing.T) {
 		`postern_upstream_faults_total{backend="mail:25",phase="mail"}`:                          "1",
 		`postern_upstream_retries_total{backend="mail:25"}`:                                      "1",
 		`postern_upstream_tls_handshakes_total{backend="mail:25",result="failed"}`:               "1",
+		`postern_ledger_records{table="greylist/passed"}`:                                        "6",
+		`postern_ledger_lookups_total{result="hit",table="greylist/passed"}`:                     "5",
+		`postern_ledger_lookups_total{result="miss",table="greylist/passed"}`:                    "4",
+		`postern_ledger_dropped_total{reason="evicted",table="greylist/passed"}`:                 "3",
+		`postern_ledger_dropped_total{reason="refused",table="greylist/passed"}`:                 "2",
+		`postern_ledger_dropped_total{reason="expired",table="greylist/passed"}`:                 "1",
+		`postern_ledger_durable`:                                                                 "1",
+		`postern_ledger_written_total`:                                                           "9",
+		`postern_ledger_write_failures_total`:                                                    "8",
+		`postern_ledger_damaged_total`:                                                           "7",
 		`postern_quarantine_messages`:                                                            "3",
 		`postern_quarantine_bytes`:                                                               "4000",
 		`postern_quarantine_damaged`:                                                             "1",
@@ -255,6 +271,20 @@ func TestUnknownLabels(t *testing.T) {
 	}
 	if testutil.ToFloat64(m.dropped) == 0 {
 		t.Error("nothing was dropped")
+	}
+}
+
+// TestManyTables: tables beyond the bound count together.
+func TestManyTables(t *testing.T) {
+	m := testMetrics(t)
+	m.Ledger(func() (u ledger.Usage) {
+		for i := range 1000 {
+			u.Tables = append(u.Tables, ledger.TableUsage{Name: fmt.Sprintf("t%03d", i), Records: 1})
+		}
+		return u
+	})
+	if got := value(t, m, `postern_ledger_records{table="other"}`); got != fmt.Sprint(1000-maxTables+1) {
+		t.Error(got)
 	}
 }
 

@@ -179,6 +179,7 @@ func listenerConfig(l config.Listener) edge.ListenerConfig {
 		Engine: l.Engine, Chunking: l.Chunking,
 		Implicit: l.TLS != nil && l.TLS.Mode == "implicit",
 		Proxies:  l.ProxyProtocol,
+		Fronts:   l.XClient,
 		Limits: edge.Limits{
 			Connections: l.Limits.Connections, PerClient: l.Limits.PerClient, PerNetwork: l.Limits.PerNetwork,
 			Rate: l.Limits.Rate, TotalRate: l.Limits.TotalRate, Message: l.Limits.Message,

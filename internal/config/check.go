@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"reflect"
 	"slices"
 	"sort"
@@ -177,13 +178,19 @@ func (k *checker) listeners() {
 				k.keyPair(fmt.Sprintf("%s.tls.sni[%d]", path, j))
 			}
 		}
-		for j, p := range l.ProxyProtocol {
-			if p.Bits() == 0 {
-				k.fail(fmt.Sprintf("%s.proxy_protocol[%d]", path, j), "with %s anybody could say who he is: name the proxies", p)
-			}
-		}
+		k.proxies(path+".proxy_protocol", l.ProxyProtocol)
+		k.proxies(path+".xclient", l.XClient)
 		k.limits(path+".limits", l.Limits)
 		k.relay(path+".relay", l)
+	}
+}
+
+// proxies checks networks of hosts that say who their client is.
+func (k *checker) proxies(path string, networks []netip.Prefix) {
+	for i, p := range networks {
+		if p.Bits() == 0 {
+			k.fail(fmt.Sprintf("%s[%d]", path, i), "with %s anybody could say who he is: name the proxies", p)
+		}
 	}
 }
 

@@ -49,6 +49,7 @@ type Listener struct {
 	Relay        *Relay `yaml:"relay"` // nil: nobody may relay
 
 	ProxyProtocol []netip.Prefix `yaml:"proxy_protocol"` // who must send a PROXY header; masked, unmapped
+	XClient       []netip.Prefix `yaml:"xclient"`        // who may say by XCLIENT for whom it speaks; masked, unmapped
 }
 
 // TLS is the server side of TLS on a listener.

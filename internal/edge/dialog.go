@@ -3,6 +3,7 @@ package edge
 import (
 	"bytes"
 	"io"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +26,7 @@ import (
 //   - replies are sent when the client is waited for, all of one turn in one write.
 type dialog struct {
 	w       *wire
+	host    netip.Addr   // that the connection comes from, whoever it speaks for
 	session smtp.Session // nil before EHLO
 	open    bool         // MAIL was accepted
 	rcpts   int          // accepted
@@ -32,7 +34,7 @@ type dialog struct {
 	chunks  *chunks // content that comes by BDAT, nil while there is none
 }
 
-func newDialog(w *wire) *dialog { return &dialog{w: w} }
+func newDialog(w *wire) *dialog { return &dialog{w: w, host: w.client.Addr()} }
 
 // run greets the client, and serves it until the connection is ended by either side.
 func (d *dialog) run() {
@@ -124,6 +126,8 @@ func (d *dialog) dispatch(verb string, text, arg []byte) {
 		}
 	case "AUTH":
 		d.auth(string(arg))
+	case "XCLIENT":
+		d.xclient(string(arg))
 	case "BDAT":
 		d.bdat(string(arg))
 	case "HELP":
@@ -202,6 +206,9 @@ func (d *dialog) keywords() []string {
 	}
 	if mechanisms := d.mechanisms(); len(mechanisms) > 0 {
 		all = append(all, "AUTH "+strings.Join(mechanisms, " "))
+	}
+	if d.mayXclient() {
+		all = append(all, "XCLIENT "+strings.Join(xclientAttributes, " "))
 	}
 	if w.cfg.Chunking {
 		all = append(all, "CHUNKING")
@@ -358,7 +365,7 @@ func knownVerb(word []byte) string {
 }
 
 // dialogVerbs are the commands that are served, the most frequent first.
-var dialogVerbs = []string{"RCPT", "MAIL", "DATA", "EHLO", "QUIT", "RSET", "STARTTLS", "HELO", "AUTH", "BDAT", "NOOP", "VRFY", "HELP"}
+var dialogVerbs = []string{"RCPT", "MAIL", "DATA", "EHLO", "QUIT", "RSET", "STARTTLS", "HELO", "AUTH", "BDAT", "NOOP", "VRFY", "HELP", "XCLIENT"}
 
 func isASCII(b []byte) bool {
 	return !bytes.ContainsFunc(b, func(c rune) bool { return c > 0x7f })

@@ -27,6 +27,7 @@ type client struct {
 	last     string
 	replies  []string
 	where    string
+	fronted  bool
 	fail     func(string)
 }
 
@@ -124,7 +125,7 @@ func (c *client) inspect(lines []string) {
 		}
 		if i == 0 {
 			code = m[1]
-			greeting = code == "220" && len(c.replies) == 0 || code == "250" && strings.HasPrefix(m[2]+" ", c.d.gw.Hostname+" ")
+			greeting = code == "220" && (len(c.replies) == 0 || c.fronted) || code == "250" && strings.HasPrefix(m[2]+" ", c.d.gw.Hostname+" ")
 		}
 		switch s := statusOf.FindString(m[2]); {
 		case m[1] != code:
@@ -246,6 +247,7 @@ func (c *client) step(line string) {
 	}
 	switch op {
 	case "C":
+		c.fronted = strings.HasPrefix(v, "XCLIENT ") // whose good answer is a greeting
 		c.send(v + "\r\n")
 	case "raw":
 		c.send(c.unquote(v))

@@ -3,6 +3,7 @@ package edge
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"syscall"
@@ -43,6 +44,8 @@ func configure(t *testing.T, d *door, cfg *ListenerConfig, key, v string) {
 	case "filter", "clock":
 	case "hostname":
 		d.gw.Hostname = v
+	case "xclient":
+		cfg.Fronts = append(cfg.Fronts, netip.MustParsePrefix(v))
 	case "soft_bounce":
 		d.gw.SoftBounce = v == "true"
 	case "observe":

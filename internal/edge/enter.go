@@ -27,6 +27,7 @@ type denial struct {
 type guest struct {
 	proxied  bool // the connection comes from a proxy: its header is read first, and client and local are those it names
 	unnamed  bool // but it names nobody: the ends are the proxy's and ours
+	fronted  bool // a host in front has named the client by XCLIENT: TLS is the host's
 	visit    limits.Visit
 	accepted int // messages that were taken without reserve
 	unwanted int // messages that were refused or held for what they are
@@ -35,6 +36,7 @@ type guest struct {
 // take begins a connection, or refuses it.
 func (s *Server) take(c net.Conn) {
 	w := newWire(s.cfg.Load(), s.gateway, s.ctx, c)
+	w.server = s
 	w.proxied = within(w.cfg.Proxies, w.client.Addr())
 	if no := s.enter(w); no.reason != "" {
 		s.deny(w, no)
@@ -204,7 +206,7 @@ func (w *wire) mayRelay() bool {
 	if w.unnamed {
 		client = netip.Addr{}
 	}
-	return w.cfg.Relay.allows(client, w.tls)
+	return w.cfg.Relay.allows(client, w.proof())
 }
 
 // strayHeader reports whether a command is the header of a proxy that is not one of ours, and then ends the connection:

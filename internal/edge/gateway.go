@@ -137,6 +137,9 @@ type ListenerConfig struct {
 	// Proxies are those who speak for others: each of their connections begins with a header of the PROXY protocol that
 	// names the client. From anybody else such a header is a command that does not exist.
 	Proxies []netip.Prefix
+
+	// Fronts may say by XCLIENT for whom they speak; not with EngineGoSMTP.
+	Fronts []netip.Prefix
 }
 
 // Limits bound what one listener and one client may use. A zero field means its default.

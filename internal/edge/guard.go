@@ -148,7 +148,7 @@ func (g *guard) command(line []byte) []byte {
 	case "AUTH":
 		w.say("502 5.5.1 AUTH is not offered")
 		return nil
-	case VerbOther:
+	case VerbOther, "XCLIENT":
 		if w.strayHeader(line) {
 			return nil
 		}

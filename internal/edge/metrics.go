@@ -65,7 +65,7 @@ const (
 
 // Verbs lists the values of the verb label.
 func Verbs() []string {
-	return []string{"EHLO", "HELO", "MAIL", "RCPT", "DATA", VerbEOD, "BDAT", "RSET", "NOOP", "VRFY", "HELP", "QUIT", "STARTTLS", "AUTH", VerbOther}
+	return []string{"EHLO", "HELO", "MAIL", "RCPT", "DATA", VerbEOD, "BDAT", "RSET", "NOOP", "VRFY", "HELP", "QUIT", "STARTTLS", "AUTH", "XCLIENT", VerbOther}
 }
 
 // Stages lists the values of the stage label of rejects: the command that was refused.

@@ -50,7 +50,7 @@ func (s *session) greet() mail.Reply {
 		Server:   s.w.local,
 		Helo:     cut(s.w.helo, maxHello),
 		ESMTP:    s.w.esmtp,
-		TLS:      s.w.tls,
+		TLS:      s.w.proof(),
 		Relay:    s.w.mayRelay(),
 		Exempt:   !s.w.unnamed && gw.exempt(s.w.client.Addr()),
 		Began:    s.w.began,

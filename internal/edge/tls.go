@@ -46,3 +46,14 @@ func clientChains(shown []*x509.Certificate, authorities *x509.CertPool, now tim
 	}
 	return chains
 }
+
+// proof gives what TLS shows of the client: nothing of its certificates where the connection is that of a host in front,
+// which speaks for many.
+func (w *wire) proof() *tls.ConnectionState {
+	if w.tls == nil || !w.fronted {
+		return w.tls
+	}
+	bare := *w.tls
+	bare.PeerCertificates, bare.VerifiedChains = nil, nil
+	return &bare
+}

@@ -31,6 +31,7 @@ const replyBuffer = 32 << 10
 // All fields but those below mu belong to the goroutine that runs the dialog.
 type wire struct {
 	cfg     *ListenerConfig
+	server  *Server
 	gateway func() *Gateway
 	ctx     context.Context // ends when the server is closed; here, since the engine hands none to sessions
 	raw     net.Conn        // the socket

@@ -127,6 +127,16 @@ func (r *Resolver) LookupTXT(ctx context.Context, name string) ([]string, error)
 	return slices.Clone(a.texts), nil
 }
 
+// LookupTXTFor is LookupTXT, and says for how long what it gives is good: by the TTL that it came with, an hour at most. Whoever
+// keeps it asks again then.
+func (r *Resolver) LookupTXTFor(ctx context.Context, name string) ([]string, time.Duration, error) {
+	a := r.ask(ctx, name, dns.TypeTXT)
+	if a.rcode != NoError {
+		return nil, 0, a.err(name)
+	}
+	return slices.Clone(a.texts), a.ttl, nil
+}
+
 // LookupMX gives the MX records of a name, sorted by preference. A null MX (RFC 7505) is one record whose
 // Host is ".". Records may come with an error, when others of the answer were malformed: a host with octets
 // other than letters, digits, hyphen and underscore.

@@ -7,6 +7,7 @@ import (
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/certs"
 	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
@@ -32,6 +33,7 @@ func (a *App) Check() error {
 
 // prepared is everything that a configuration describes but the doors.
 type prepared struct {
+	resolver   *dns.Resolver
 	table      *upstream.Table
 	judge      *judge
 	recipients map[string]upstream.Recipients
@@ -56,6 +58,7 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	if err != nil {
 		return nil, err
 	}
+	p.resolver = resolver
 	p.judge, err = newJudge(cfg, surroundings{factories: a.factories, ours: p.table.Ours, dns: resolver, log: log, hook: hook, state: state})
 	if err != nil {
 		return nil, err

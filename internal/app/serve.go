@@ -19,6 +19,7 @@ import (
 	"github.com/postern-mail/postern/internal/ledger"
 	"github.com/postern-mail/postern/internal/metrics"
 	"github.com/postern-mail/postern/internal/quarantine"
+	"github.com/postern-mail/postern/internal/senders"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -43,6 +44,7 @@ type gateway struct {
 	tmp     string
 
 	resolvers resolvers
+	senders   *senders.Table
 
 	cfg       atomic.Pointer[config.Config]
 	current   atomic.Pointer[edge.Gateway]
@@ -115,6 +117,8 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (
 	g.metrics.Ledger(g.ledger.Usage)
 	g.metrics.StateDirectory(cfg.State.Directory)
 	g.resolvers.observer = g.metrics
+	g.senders = senders.New(log)
+	g.metrics.BigSenders(g.senders.Usage)
 	if err := g.install(cfg); err != nil {
 		g.closeLedger()
 		return nil, &Exit{Code: ExitConfig, Err: err}
@@ -155,11 +159,12 @@ func (g *gateway) install(cfg *config.Config) error {
 		SoftBounce: cfg.SoftBounce, Observe: cfg.Observe,
 		Plan: p.judge.base, Policy: p.judge.policies[config.DefaultPolicy].policy, Policies: newPolicies(cfg, p.judge),
 		Router: p.table, Relays: p.relays, Recipients: p.recipients,
-		ExemptRecipients: exemptRecipients(cfg), ExemptNetworks: cfg.ExemptNetworks,
+		ExemptRecipients: exemptRecipients(cfg), ExemptNetworks: cfg.ExemptNetworks, Big: g.senders.Of,
 		Signer:     p.signer,
 		Quarantine: keeper{store: g.held, node: cfg.Node}, TempDir: g.tmp, State: g.ledger,
 		Log: g.log, Privacy: privacy(cfg.Log.Privacy), Metrics: g.metrics,
 	})
+	g.senders.Configure(p.resolver, cfg.BigSenders)
 	if old := p.adopt(); len(old) > 0 {
 		time.AfterFunc(closeRelaysAfter, func() { closeAll(old) })
 	}
@@ -380,6 +385,7 @@ func (g *gateway) close() {
 	if g.web != nil {
 		g.web.close()
 	}
+	g.senders.Close()
 	g.background.Wait()
 	g.closeLedger()
 	g.relays.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/postern-mail/postern/internal/senders"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -65,6 +66,7 @@ func (k *checker) require(path, key, example string) bool {
 
 func (k *checker) all() {
 	k.names()
+	k.bigSenders()
 	k.authres()
 	k.listeners()
 	k.upstreams()
@@ -103,6 +105,25 @@ func (k *checker) names() {
 			continue
 		}
 		c.ExemptRecipients[i] = p
+	}
+}
+
+// bigSenders normalises the domains of big senders.
+func (k *checker) bigSenders() {
+	all := k.c.BigSenders
+	if len(all) > senders.MaxDomains {
+		k.fail("big_senders", "%d domains; at most %d are allowed", len(all), senders.MaxDomains)
+	}
+	for i, s := range all {
+		path := fmt.Sprintf("big_senders[%d]", i)
+		switch d, err := mail.Domain(s); {
+		case err != nil || !strings.Contains(d, "."):
+			k.fail(path, "must be a domain with an SPF record, such as _spf.example.com, and is %s", show(s))
+		case slices.Contains(all[:i], d):
+			k.fail(path, "%s stands twice", show(s))
+		default:
+			all[i] = d
+		}
 	}
 }
 

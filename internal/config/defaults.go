@@ -6,12 +6,15 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/postern-mail/postern/internal/senders"
 )
 
 // Every default is safe on the open internet.
 
 func (c *Config) defaults() {
 	c.ExemptNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	c.BigSenders = senders.Default()
 	switch given := os.Getenv("STATE_DIRECTORY"); {
 	case given != "" && !strings.Contains(given, ":"):
 		c.State.Directory = given // systemd's StateDirectory=, and the container image

@@ -144,3 +144,16 @@ func TestOversignDocumented(t *testing.T) {
 		t.Errorf("docs/config.md has no row that begins with %s", want)
 	}
 }
+
+// TestBigSendersDocumented: the list of domains in docs/config.md is the default.
+func TestBigSendersDocumented(t *testing.T) {
+	doc, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c Config
+	c.defaults()
+	if want := "By default: `" + strings.Join(c.BigSenders, "`, `") + "`."; !strings.Contains(string(doc), want) {
+		t.Errorf("docs/config.md has no %s", want)
+	}
+}

@@ -135,7 +135,7 @@ func (s *Server) count(w *wire) denial {
 // known reports whether the client is one of whom good mail is to be expected: a big sender, or one that may relay.
 func (w *wire) known() bool {
 	client := w.client.Addr()
-	if big := w.gateway().Big; big != nil && big(client) != "" {
+	if w.gateway().big(client) != "" {
 		return true
 	}
 	return within(w.cfg.Relay.Networks, client)

@@ -207,6 +207,14 @@ func (gw *Gateway) authservID() string { return cmp.Or(gw.AuthservID, gw.Hostnam
 // exempt reports whether no list, rate or per-client limit applies to the client.
 func (gw *Gateway) exempt(client netip.Addr) bool { return within(gw.ExemptNetworks, client) }
 
+// big gives the domain of the big sender that the client belongs to.
+func (gw *Gateway) big(client netip.Addr) string {
+	if gw.Big == nil {
+		return ""
+	}
+	return gw.Big(client)
+}
+
 func within(all []netip.Prefix, client netip.Addr) bool {
 	for _, p := range all {
 		if p.Contains(client) {

@@ -53,6 +53,7 @@ func (s *session) greet() mail.Reply {
 		TLS:      s.w.proof(),
 		Relay:    s.w.mayRelay(),
 		Exempt:   !s.w.unnamed && gw.exempt(s.w.client.Addr()),
+		Big:      gw.big(s.w.client.Addr()),
 		Began:    s.w.began,
 	}
 	budget := dns.MessageBudget()

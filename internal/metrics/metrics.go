@@ -22,6 +22,7 @@ import (
 	"github.com/postern-mail/postern/internal/certs"
 	"github.com/postern-mail/postern/internal/ledger"
 	"github.com/postern-mail/postern/internal/quarantine"
+	"github.com/postern-mail/postern/internal/senders"
 	"github.com/postern-mail/postern/pipeline"
 )
 
@@ -63,6 +64,7 @@ type Metrics struct {
 
 	usage     atomic.Pointer[func() quarantine.Usage]
 	memory    atomic.Pointer[func() ledger.Usage]
+	big       atomic.Pointer[func() senders.Usage]
 	directory atomic.Pointer[string]
 
 	reloadOK, reloadTime prometheus.Gauge
@@ -93,6 +95,7 @@ func New(o Options) *Metrics {
 	m.files()
 	m.ledger()
 	m.dns()
+	m.bigSenders()
 	m.smtp()
 	m.messages()
 	m.upstreams()
@@ -142,6 +145,9 @@ func (m *Metrics) Reloaded(ok bool) {
 // Quarantine gives the function that is asked, at each scrape, what the quarantine holds and did.
 func (m *Metrics) Quarantine(usage func() quarantine.Usage) { m.usage.Store(&usage) }
 
+// BigSenders gives the function that is asked, at each scrape, what is known of the networks of big senders.
+func (m *Metrics) BigSenders(usage func() senders.Usage) { m.big.Store(&usage) }
+
 // StateDirectory names the folder whose file system is watched for room.
 func (m *Metrics) StateDirectory(dir string) { m.directory.Store(&dir) }
 
@@ -185,6 +191,27 @@ func (m *Metrics) program(o Options) {
 		func() float64 { return float64(pipeline.Abandoned()) })
 	m.certExpiry = m.gaugeVec("tls_cert_expiry_timestamp_seconds", "Until when a listener's certificate is valid.", "cert")
 	m.certRead = m.gaugeVec("tls_cert_last_read_successful", "Whether what is in a certificate's files is in use (1), or what was there before (0).", "cert")
+}
+
+// bigSenders makes what is read of the table of big senders.
+func (m *Metrics) bigSenders() {
+	usage := func() senders.Usage {
+		if f := m.big.Load(); f != nil {
+			return (*f)()
+		}
+		return senders.Usage{}
+	}
+	m.gaugeFunc("big_senders", "Domains whose SPF records say who is a big sender.", func() float64 { return float64(usage().Domains) })
+	m.gaugeFunc("big_senders_known", "Those of them whose networks are known.", func() float64 { return float64(usage().Known) })
+	m.gaugeFunc("big_senders_failing", "Those that could not be looked up the last time.", func() float64 { return float64(usage().Failing) })
+	m.gaugeFunc("big_senders_networks", "Ranges of addresses that are known of all of them.", func() float64 { return float64(usage().Networks) })
+	m.gaugeFunc("big_senders_age_seconds", "For how long the oldest of what is known has not been found out anew.", func() float64 {
+		oldest := usage().Oldest
+		if oldest.IsZero() {
+			return 0
+		}
+		return time.Since(oldest).Seconds()
+	})
 }
 
 // files makes what is read at each scrape: the quarantine and its disk.

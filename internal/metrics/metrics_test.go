@@ -25,6 +25,7 @@ import (
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/ledger"
 	"github.com/postern-mail/postern/internal/quarantine"
+	"github.com/postern-mail/postern/internal/senders"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
@@ -83,6 +84,7 @@ func everything(m *Metrics) {
 	h.Connections("mail:25", 5, 2)
 	h.Handshake("mail:25", tls.ConnectionState{}, errors.New("x"))
 	m.Quarantine(func() quarantine.Usage { return quarantine.Usage{Messages: 3, Octets: 4000, Damaged: 1, Kept: 7} })
+	m.BigSenders(func() senders.Usage { return senders.Usage{Domains: 5, Known: 4, Failing: 2, Networks: 70} })
 	m.Reloaded(false)
 }
 
@@ -165,6 +167,11 @@ func TestCounts(t *testing.T) {
 		`postern_ledger_written_total`:                                                           "9",
 		`postern_ledger_write_failures_total`:                                                    "8",
 		`postern_ledger_damaged_total`:                                                           "7",
+		`postern_big_senders`:                                                                    "5",
+		`postern_big_senders_known`:                                                              "4",
+		`postern_big_senders_failing`:                                                            "2",
+		`postern_big_senders_networks`:                                                           "70",
+		`postern_big_senders_age_seconds`:                                                        "0",
 		`postern_quarantine_messages`:                                                            "3",
 		`postern_quarantine_bytes`:                                                               "4000",
 		`postern_quarantine_damaged`:                                                             "1",

@@ -116,7 +116,21 @@ type Result struct {
 	Edits      []mail.Edit // changes to the content, data phase only; never carried out by the filter itself
 	Rebuild    bool        // parts that readers may read differently are to be serialised anew (mail.Rewrite), data phase only
 	Facts      []Fact      // what other filters, the Authentication-Results field and the record may use
+	// Settle, of a result of the mail, rcpt or data phase, is told how it ended for the recipient (rcpt phase) or the
+	// message: once, by the session, when the client has been or is about to be told. It must be quick. It is not called
+	// where nobody is told anything (postern scan), nor for a result that comes too late. nil: the filter needs not know.
+	Settle func(Fate)
 }
+
+// Fate is how it ended for a recipient or a message.
+type Fate uint8
+
+// The fates. Of what is Unfinished the client may try again, and nothing is known yet.
+const (
+	Unfinished Fate = iota // broken off, or the client was told to come again (4yz)
+	Taken                  // the client was told that it is taken (2yz after the content)
+	Refused                // the client was told not to come again (5yz)
+)
 
 // Finding is one thing found. Its score is the weight of its symbol times its strength.
 type Finding struct {

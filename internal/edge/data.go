@@ -128,7 +128,8 @@ func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, j *judged
 	j.reports = join(s.reports, t.reports, first.reports, pipeline.Reports{intake})
 	// What no message may be (a loop, NUL) is refused also where the policy only observes.
 	if j.verdict = (&pipeline.Policy{}).Decide(pipeline.Reports{intake}); j.verdict.Action < filter.Defer {
-		j.reports = append(j.reports, s.run(ctx, first.policy.Plan, filter.Data, j.input)...)
+		t.last = s.run(ctx, first.policy.Plan, filter.Data, j.input)
+		j.reports = append(j.reports, t.last...)
 		j.verdict = first.judge.Decide(j.reports)
 	}
 	s.recordVerdict(t.gw, judgement{
@@ -175,6 +176,7 @@ func (s *session) finish(t *transaction, j *judged, o outcome) error {
 	m := t.gw.metrics()
 	s.w.tally(&o)
 	o.reply = named(t.gw.soften(o.reply), t.in.ID)
+	s.settle(t, o.reply)
 	f := fate{
 		stage: StageEOD, action: o.action, because: o.because, reply: o.reply,
 		upstreamReply: o.upstreamReply, signed: o.signed, err: o.err,

@@ -67,6 +67,7 @@ func (s *session) Rcpt(_ string, _ *smtp.RcptOptions) (err error) {
 		return nil
 	}
 	no.reply = named(s.soften(t.gw, no.reply), t.in.ID)
+	s.tell(r.reports, no.reply)
 	m.Recipient(no.result, no.source)
 	s.record(t, r.address, fate{
 		stage: StageRcpt, action: actionOf(no.reply), because: no.because, reply: no.reply,
@@ -260,7 +261,9 @@ func (s *session) judgeFilters(t *transaction, r *recipient) refusal {
 		}
 		return refusal{v.Reply, ReasonFilter, result, SourceNone, v.Because, nil}
 	}
-	r.print = fingerprint(r.reports, v.Action)
+	if r.print = fingerprint(r.reports, v.Action); r.judge.Observe {
+		r.print = "" // it comes to nothing, for everybody
+	}
 	if len(t.to) > 0 && t.to[0].print != r.print {
 		return split("rcpt phase came to something else than for the first recipient")
 	}
@@ -277,7 +280,7 @@ func fingerprint(rs pipeline.Reports, a filter.Action) string {
 	b.WriteString(a.String())
 	for i := range rs {
 		r := &rs[i]
-		if r.Outcome == pipeline.Pass {
+		if r.Outcome == pipeline.Pass || r.Observe {
 			continue
 		}
 		fmt.Fprintf(&b, "|%s %s %s", r.Stage, r.Outcome, r.Result.Propose)

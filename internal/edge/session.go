@@ -129,6 +129,8 @@ type transaction struct {
 	in      *filter.Transaction
 	reports pipeline.Reports // of the mail phase
 	to      []*recipient     // accepted
+	last    pipeline.Reports // of the data phase
+	settled bool             // the filters know how it ended
 	held    string           // why recipients were refused by a held verdict that has its line in the log
 	dns     *dns.Budget      // of all its phases
 	began   time.Time
@@ -154,6 +156,7 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) (err error) {
 	reply, reason, because := s.mail(t, o)
 	if !reply.IsZero() {
 		reply = named(s.soften(t.gw, reply), t.in.ID)
+		s.settle(t, reply)
 		s.record(t, mail.Address{}, fate{stage: StageMail, action: actionOf(reply), because: because, reply: reply})
 		return s.refuse(t.gw, StageMail, reply, reason)
 	}
@@ -195,6 +198,9 @@ func parsePath(s string) (mail.Address, error) {
 
 // Reset ends the transaction: RSET, EHLO, or the end of DATA.
 func (s *session) Reset() {
+	if s.tx != nil {
+		s.settle(s.tx, mail.Reply{})
+	}
 	s.tx = nil
 	s.w.setBusy(false)
 }

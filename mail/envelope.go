@@ -8,4 +8,19 @@ type Envelope struct {
 	To       []Address // forward-paths, at least one, in the order of the client's RCPT commands
 	SMTPUTF8 bool      // the client said SMTPUTF8 (RFC 6531)
 	Body8Bit bool      // the client said BODY=8BITMIME (RFC 6152)
+	DSN      *DSN      // what the client asked about notifications, nil for nothing
+}
+
+// DSN is what a client asks about delivery status notifications (RFC 3461 4). It is for the next server to obey.
+type DSN struct {
+	Return     string   // RET: "FULL", "HDRS" or ""
+	EnvelopeID string   // ENVID, decoded; "" for none
+	Notify     []Notify // of each of Envelope.To, in that order
+}
+
+// Notify is what is asked for one recipient. The zero value asks nothing.
+type Notify struct {
+	When         string // NOTIFY: "NEVER", or some of "SUCCESS", "FAILURE", "DELAY" with commas between; "" for none
+	OriginalType string // ORCPT: the type of the address, such as "rfc822"; "" for none
+	Original     string // ORCPT: the address, decoded
 }

@@ -112,7 +112,7 @@ func printable(text []byte) string {
 
 // extensions are what a server offers in its reply to EHLO.
 type extensions struct {
-	pipelining, eightBit, utf8, startTLS, size bool
+	pipelining, eightBit, utf8, startTLS, size, dsn bool
 }
 
 // parseExtensions reads the reply to EHLO; keywords are compared without case (RFC 5321 4.1.1.1).
@@ -128,6 +128,8 @@ func parseExtensions(r mail.Reply) extensions {
 			e.eightBit = true
 		case "SMTPUTF8":
 			e.utf8 = true
+		case "DSN":
+			e.dsn = true
 		case "STARTTLS":
 			e.startTLS = true
 		case "SIZE":

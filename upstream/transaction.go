@@ -120,8 +120,9 @@ func (t *transaction) envelope() Outcome {
 				n = 0 // MAIL stands alone
 			}
 		}
-		for _, a := range to[:n] {
-			buf = append(append(append(buf, "RCPT TO:<"...), a.String()...), ">\r\n"...)
+		for i, a := range to[:n] {
+			buf = append(append(append(buf, "RCPT TO:<"...), a.String()...), '>')
+			buf = append(t.notify(buf, len(t.env.To)-len(to)+i), "\r\n"...)
 		}
 		withData := t.eager && n == len(to) && t.c.ext.pipelining && len(t.refused) == 0
 		if withData {
@@ -174,6 +175,14 @@ func (t *transaction) mailFrom(buf []byte) []byte {
 	}
 	if t.c.ext.utf8 && (t.env.SMTPUTF8 || !t.asciiPaths()) {
 		buf = append(buf, " SMTPUTF8"...)
+	}
+	if d := t.env.DSN; d != nil && t.c.ext.dsn {
+		if d.Return != "" {
+			buf = append(append(buf, " RET="...), d.Return...)
+		}
+		if d.EnvelopeID != "" {
+			buf = appendXtext(append(buf, " ENVID="...), d.EnvelopeID)
+		}
 	}
 	return append(buf, "\r\n"...)
 }

@@ -176,7 +176,7 @@ func exemptRecipients(cfg *config.Config) func(mail.Address) bool {
 func listenerConfig(l config.Listener) edge.ListenerConfig {
 	return edge.ListenerConfig{
 		Name: l.Name, Address: l.Address, RejectBare: l.BareNewlines == "reject",
-		Engine: l.Engine, Chunking: l.Chunking,
+		Engine: l.Engine, Chunking: l.Chunking, DSN: l.DSN,
 		Implicit: l.TLS != nil && l.TLS.Mode == "implicit",
 		Proxies:  l.ProxyProtocol,
 		Fronts:   l.XClient,

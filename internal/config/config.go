@@ -46,6 +46,7 @@ type Listener struct {
 	BareNewlines string `yaml:"bare_newlines" allowed:"normalize|reject"`
 	Engine       string `yaml:"engine" allowed:"postern|go-smtp"`
 	Chunking     bool   `yaml:"chunking"` // BDAT is offered
+	DSN          bool   `yaml:"dsn"`      // DSN is offered
 	Limits       Limits `yaml:"limits"`
 	Relay        *Relay `yaml:"relay"` // nil: nobody may relay
 

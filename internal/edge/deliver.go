@@ -174,7 +174,7 @@ func (s *session) handOn(ctx context.Context, t *transaction, j *judged, m *mail
 		}
 	}()
 	return j.to.relay.Deliver(ctx, mail.Envelope{
-		ID: t.in.ID, From: t.in.From, To: t.addresses(), SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit,
+		ID: t.in.ID, From: t.in.From, To: t.addresses(), SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit, DSN: t.notifications(),
 	}, m)
 }
 

@@ -210,6 +210,9 @@ func (d *dialog) keywords() []string {
 	if d.mayXclient() {
 		all = append(all, "XCLIENT "+strings.Join(xclientAttributes, " "))
 	}
+	if w.cfg.DSN {
+		all = append(all, "DSN")
+	}
 	if w.cfg.Chunking {
 		all = append(all, "CHUNKING")
 	}
@@ -231,7 +234,7 @@ func (d *dialog) mail(text []byte) {
 		w.say("501 5.5.4 Syntax: MAIL FROM:<address>")
 		return
 	}
-	o, no := mailParameters(rest, offer{limit: w.cfg.Limits.Message, auth: len(d.mechanisms()) > 0})
+	o, no := mailParameters(rest, offer{limit: w.cfg.Limits.Message, auth: len(d.mechanisms()) > 0, dsn: w.cfg.DSN})
 	if no != "" {
 		w.say(no)
 		return
@@ -261,7 +264,7 @@ func (d *dialog) rcpt(text []byte) {
 		w.say("501 5.5.4 Syntax: RCPT TO:<address>")
 		return
 	}
-	o, no := rcptParameters(rest)
+	o, no := rcptParameters(rest, w.cfg.DSN)
 	if no != "" {
 		w.say(no)
 		return

@@ -375,6 +375,10 @@ func (c *client) expect(op, v string) {
 		if s := strings.Join(to, ","); s != v {
 			c.fatal("to %q", s)
 		}
+	case "dsn":
+		if s := fmt.Sprintf("%+v", last().env.DSN); s != v {
+			c.fatal("dsn %s", s)
+		}
 	case "flags":
 		var flags []string
 		for name, set := range map[string]bool{"SMTPUTF8": last().env.SMTPUTF8, "8BITMIME": last().env.Body8Bit} {

@@ -87,6 +87,8 @@ func configure(t *testing.T, d *door, cfg *ListenerConfig, key, v string) {
 		case "none":
 			d.gw.Quarantine = nil
 		}
+	case "dsn":
+		cfg.DSN = v == "true"
 	case "chunking":
 		cfg.Chunking = v == "true"
 	case "temp_dir":

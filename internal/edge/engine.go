@@ -30,6 +30,7 @@ func runGoSMTP(w *wire, g *guard) {
 	srv.MaxMessageBytes = w.cfg.Limits.Message // RFC 1870: said at EHLO, compared with SIZE= of MAIL
 	srv.MaxLineLength = 0                      // it would end connections over long lines of content; readLine has a limit
 	srv.EnableSMTPUTF8 = true
+	srv.EnableDSN = w.cfg.DSN
 	if w.tls == nil && w.cfg.TLS != nil {
 		srv.TLSConfig = w.cfg.TLS() // so that STARTTLS is offered
 	}

@@ -125,6 +125,7 @@ type ListenerConfig struct {
 	RejectBare bool   // refuse content with bare CR or LF
 	Engine     string // EnginePostern, which "" is, or EngineGoSMTP
 	Chunking   bool   // offer CHUNKING (RFC 3030); not with EngineGoSMTP
+	DSN        bool   // offer DSN (RFC 3461), and hand on what clients ask for
 	Limits     Limits
 
 	// TLS gives what the next handshake is made with, so that it is done with the certificate of the moment on old

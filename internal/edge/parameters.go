@@ -12,6 +12,7 @@ import (
 type offer struct {
 	limit int64 // octets of content
 	auth  bool
+	dsn   bool
 }
 
 // splitPath cuts "MAIL FROM:<path> parameters", or the same with RCPT, into the path as it stands on the wire and
@@ -86,6 +87,10 @@ func mailParameters(s string, offered offer) (*smtp.MailOptions, string) {
 			}
 			o.Auth = &identity
 			return ""
+		case "RET", "ENVID":
+			if offered.dsn {
+				return mailDSN(o, keyword, value)
+			}
 		}
 		return "555 5.5.4 Unknown MAIL parameter"
 	})
@@ -108,10 +113,18 @@ func mailSize(o *smtp.MailOptions, value string, limit int64) string {
 	return ""
 }
 
-// rcptParameters reads those of RCPT, of which there are none as yet.
-func rcptParameters(s string) (*smtp.RcptOptions, string) {
+// rcptParameters reads those of RCPT.
+func rcptParameters(s string, dsn bool) (*smtp.RcptOptions, string) {
 	o := &smtp.RcptOptions{}
-	no := parameters(s, func(string, string, bool) string { return "555 5.5.4 Unknown RCPT parameter" })
+	no := parameters(s, func(keyword, value string, _ bool) string {
+		switch {
+		case dsn && keyword == "NOTIFY":
+			return rcptNotify(o, value)
+		case dsn && keyword == "ORCPT":
+			return rcptOriginal(o, value)
+		}
+		return "555 5.5.4 Unknown RCPT parameter"
+	})
 	if no != "" {
 		return nil, no
 	}

@@ -22,6 +22,7 @@ type recipient struct {
 	policyName string
 	judge      *pipeline.Policy // policy.Policy, made to exempt and to observe where that is due
 	exempt     bool
+	notify     mail.Notify
 	reports    pipeline.Reports // of the rcpt phase
 	print      string           // of the rcpt phase: what could make the message's outcome another one
 }
@@ -50,13 +51,13 @@ type cachedFromRelay interface {
 
 // Rcpt judges one recipient. A recipient that is refused leaves nothing behind: neither facts nor reports
 // of it reach the message.
-func (s *session) Rcpt(_ string, _ *smtp.RcptOptions) (err error) {
+func (s *session) Rcpt(_ string, o *smtp.RcptOptions) (err error) {
 	defer s.recovered(&err)
 	t := s.tx
 	if t == nil {
 		return s.refuse(s.gw, StageRcpt, replyLocal, ReasonSequence)
 	}
-	r := &recipient{}
+	r := &recipient{notify: notifyOf(o)}
 	no := s.judge(t, r)
 	if no.source == "" {
 		no.source = SourceNone

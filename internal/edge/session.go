@@ -133,6 +133,7 @@ type transaction struct {
 	settled bool             // the filters know how it ended
 	held    string           // why recipients were refused by a held verdict that has its line in the log
 	dns     *dns.Budget      // of all its phases
+	dsn     mail.DSN         // without what is asked for single recipients
 	began   time.Time
 }
 
@@ -148,7 +149,10 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) (err error) {
 			return engineError(r)
 		}
 	}
-	t := &transaction{gw: s.w.gateway(), began: time.Now(), dns: dns.MessageBudget()}
+	t := &transaction{
+		gw: s.w.gateway(), began: time.Now(), dns: dns.MessageBudget(),
+		dsn: mail.DSN{Return: string(o.Return), EnvelopeID: o.EnvelopeID},
+	}
 	s.gw = t.gw
 	t.in = &filter.Transaction{
 		ID: mail.NewID(t.gw.Node), Size: o.Size, SMTPUTF8: o.UTF8, Body8Bit: o.Body == smtp.Body8BitMIME, Began: t.began,

@@ -1,0 +1,130 @@
+package edge
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// The parameters of RFC 3461, and what becomes of them: they are handed on, for the next server to obey.
+
+// mailDSN reads RET and ENVID (RFC 3461 4.3, 4.4).
+func mailDSN(o *smtp.MailOptions, keyword, value string) string {
+	if keyword == "RET" {
+		switch v := smtp.DSNReturn(strings.ToUpper(value)); v {
+		case smtp.DSNReturnFull, smtp.DSNReturnHeaders:
+			o.Return = v
+			return ""
+		}
+		return "501 5.5.4 RET is FULL or HDRS"
+	}
+	id, ok := decodeXtext(value)
+	if !ok || value == "" || len(value) > 100 || !printableASCII(id) {
+		return "501 5.5.4 Malformed ENVID parameter"
+	}
+	o.EnvelopeID = id
+	return ""
+}
+
+// rcptNotify reads NOTIFY (RFC 3461 4.1): NEVER stands alone.
+func rcptNotify(o *smtp.RcptOptions, value string) string {
+	for word := range strings.SplitSeq(value, ",") {
+		w := smtp.DSNNotify(strings.ToUpper(word))
+		switch w {
+		case smtp.DSNNotifyNever, smtp.DSNNotifySuccess, smtp.DSNNotifyFailure, smtp.DSNNotifyDelayed:
+		default:
+			return "501 5.5.4 NOTIFY is NEVER, or of SUCCESS, FAILURE, DELAY"
+		}
+		if slices.Contains(o.Notify, w) || len(o.Notify) > 0 && (w == smtp.DSNNotifyNever || o.Notify[0] == smtp.DSNNotifyNever) {
+			return "501 5.5.4 NOTIFY contradicts itself"
+		}
+		o.Notify = append(o.Notify, w)
+	}
+	return ""
+}
+
+// rcptOriginal reads ORCPT (RFC 3461 4.2, RFC 6533 3).
+func rcptOriginal(o *smtp.RcptOptions, value string) string {
+	kind, text, _ := strings.Cut(value, ";")
+	address, ok := "", false
+	if kind = strings.ToUpper(kind); kind == string(smtp.DSNAddressTypeUTF8) {
+		address, ok = decodeUTF8Address(text)
+	} else {
+		address, ok = decodeXtext(text)
+		ok = ok && printableASCII(address)
+	}
+	if !ok || address == "" || !isAtom(kind) || len(value) > 500 {
+		return "501 5.5.4 Malformed ORCPT parameter"
+	}
+	o.OriginalRecipientType, o.OriginalRecipient = smtp.DSNAddressType(kind), address
+	return ""
+}
+
+// decodeUTF8Address decodes utf-8-addr-xtext and utf-8-addr-unitext (RFC 6533 3).
+func decodeUTF8Address(s string) (string, bool) {
+	var b strings.Builder
+	for s != "" {
+		if rest, ok := strings.CutPrefix(s, `\x{`); ok {
+			digits, behind, closed := strings.Cut(rest, "}")
+			n, err := strconv.ParseUint(digits, 16, 32)
+			if !closed || err != nil || len(digits) < 2 || n < 0x20 || n == 0x7f || !utf8.ValidRune(rune(n)) {
+				return "", false
+			}
+			b.WriteRune(rune(n))
+			s = behind
+			continue
+		}
+		c, size := utf8.DecodeRuneInString(s)
+		if c <= ' ' || c == 0x7f || strings.ContainsRune(`+=\`, c) || c == utf8.RuneError && size < 2 {
+			return "", false
+		}
+		b.WriteRune(c)
+		s = s[size:]
+	}
+	return b.String(), true
+}
+
+func printableASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' })
+}
+
+// isAtom reports whether s is an atom (RFC 5322 3.2.3).
+func isAtom(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(c rune) bool {
+		return c <= ' ' || c > '~' || strings.ContainsRune(`()<>[]:;@\,."`, c)
+	})
+}
+
+// notifications gives what the client asked about notifications, nil for nothing.
+func (t *transaction) notifications() *mail.DSN {
+	d := t.dsn
+	asked := d.Return != "" || d.EnvelopeID != ""
+	for _, r := range t.to {
+		d.Notify = append(d.Notify, r.notify)
+		asked = asked || r.notify != mail.Notify{}
+	}
+	if !asked {
+		return nil
+	}
+	return &d
+}
+
+// notifyOf gives what is asked for one recipient.
+func notifyOf(o *smtp.RcptOptions) mail.Notify {
+	if o == nil {
+		return mail.Notify{}
+	}
+	words := make([]string, len(o.Notify))
+	for i, w := range o.Notify {
+		words[i] = string(w)
+	}
+	return mail.Notify{
+		When:         strings.Join(words, ","),
+		OriginalType: strings.ToLower(string(o.OriginalRecipientType)), Original: o.OriginalRecipient,
+	}
+}

@@ -172,6 +172,9 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) (err error) {
 // mail judges the reverse-path. The zero Reply accepts it.
 func (s *session) mail(t *transaction, o *smtp.MailOptions) (r mail.Reply, reason, because string) {
 	from, err := parsePath(s.w.path)
+	if err == nil && from.Domain() == "" && !from.IsZero() { // RFC 5321 4.1.1.3: only as a recipient
+		err = errors.New("edge: postmaster without a domain")
+	}
 	if err != nil {
 		return replySender, ReasonAddress, err.Error()
 	}

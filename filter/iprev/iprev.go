@@ -1,5 +1,5 @@
-// Package iprev asks whether the client's address has a name that leads back to it (RFC 8601 3), and whether the
-// client calls itself by a name that could be its own. It reports what it finds and refuses nobody.
+// Package iprev asks whether the client's address has a name that leads back to it (RFC 8601 3). It reports what it finds
+// and refuses nobody.
 package iprev
 
 import (
@@ -25,31 +25,21 @@ const (
 	failed    = "IPREV_FAIL"
 	nameless  = "IPREV_NONE"
 	tempError = "IPREV_TEMPERROR"
-
-	heloOurs     = "HELO_OURS"
-	heloInvalid  = "HELO_INVALID"
-	heloLiteral  = "HELO_LITERAL"
-	heloMismatch = "HELO_MISMATCH"
 )
 
-// symbols and their weights. Half of the world's honest servers have some fault of this kind, and RFC 5321 4.1.4 forbids
-// to refuse mail for the name in EHLO: nothing here weighs as much as a threshold.
+// symbols and their weights. Many of the world's honest servers have some fault of this kind: nothing here weighs as much as
+// a threshold.
 var symbols = []filter.Symbol{
 	{Name: passed, Weight: 0, Description: "the client's address has a name that leads back to it"},
 	{Name: failed, Weight: 0.4, Description: "the client's address has a name, and that does not lead back to it"},
 	{Name: nameless, Weight: 0.8, Description: "the client's address has no name"},
 	{Name: tempError, Weight: 0, Description: "the client's name could not be asked for now"},
-	{Name: heloOurs, Weight: 2, Description: "the client calls itself by our name"},
-	{Name: heloInvalid, Weight: 0.5, Description: "the client calls itself neither by a full name nor by an address literal"},
-	{Name: heloLiteral, Weight: 0.3, Description: "the client calls itself by an address literal"},
-	{Name: heloMismatch, Weight: 0.2, Description: "the name by which the client calls itself does not lead to its address"},
 }
 
 // What a client may cost.
 const (
 	maxNames   = 10               // names of one address that are looked at (as RFC 7208 4.6.4 has it for its ptr)
-	nameBudget = 10 * time.Second // for all look-ups of the connect phase; less than the time that a stage has
-	heloBudget = 5 * time.Second  // for those of the helo phase
+	nameBudget = 10 * time.Second // for all look-ups; less than the time that a stage has
 )
 
 func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
@@ -58,30 +48,19 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 		return filter.Spec{}, nil, err
 	}
 	spec := filter.Spec{
-		Name: env.Name, Phases: filter.In(filter.Connect, filter.Helo),
+		Name: env.Name, Phases: filter.In(filter.Connect),
 		Provides: []string{string(auth.IPRev)}, Symbols: slices.Clone(symbols),
 	}
-	c := &check{dns: env.DNS}
-	if own, err := mail.Domain(env.Hostname); err == nil {
-		c.hostname = own
-	}
-	return spec, c, nil
+	return spec, &check{dns: env.DNS}, nil
 }
 
-type check struct {
-	dns      filter.Resolver
-	hostname string // our own, A-labels, lower case
-}
+type check struct{ dns filter.Resolver }
 
-// Check looks up the client's name in the connect phase, and compares what the client says of itself in the helo phase.
-// Clients with the right to relay and those of exempt networks are not looked at.
+// Check looks up the client's name. Clients with the right to relay and those of exempt networks are not looked at.
 func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, error) {
 	client := in.Session.Client.Addr().Unmap().WithZone("")
 	if in.Session.Relay || in.Session.Exempt || !client.IsValid() {
 		return filter.Result{}, nil
-	}
-	if in.Phase == filter.Helo {
-		return c.helo(ctx, in.Session, client)
 	}
 	r, symbol := c.reverse(ctx, client)
 	if err := ctx.Err(); err != nil {
@@ -114,7 +93,7 @@ func (c *check) reverse(ctx context.Context, client netip.Addr) (auth.IPRevResul
 	}
 	var trouble error
 	for _, name := range usable(published) {
-		leads, err := c.leadsTo(ctx, name, client)
+		leads, _, err := dns.Leads(ctx, c.dns, name, client)
 		if leads {
 			r.Result, r.Name = auth.Pass, name
 			return r, passed
@@ -147,56 +126,4 @@ func usable(published []string) []string {
 	slices.Sort(names)
 	names = slices.Compact(names)
 	return names[:min(len(names), maxNames)]
-}
-
-// leadsTo reports whether one of the name's addresses is the client's. The error says that this could not be told.
-func (c *check) leadsTo(ctx context.Context, name string, client netip.Addr) (bool, error) {
-	addrs, err := c.dns.LookupIPAddr(ctx, name)
-	for _, a := range addrs {
-		if ip, ok := netip.AddrFromSlice(a.IP); ok && ip.Unmap() == client {
-			return true, nil
-		}
-	}
-	if err == nil || dns.NotFound(err) {
-		return false, nil
-	}
-	return false, err
-}
-
-// helo looks at the argument of EHLO (RFC 5321 4.1.1.1): the client's name, or an address literal where it has none.
-func (c *check) helo(ctx context.Context, s *filter.Session, client netip.Addr) (filter.Result, error) {
-	symbol, detail := heloInvalid, s.Helo
-	name, err := mail.Domain(s.Helo)
-	switch {
-	case s.Helo == "":
-		return filter.Result{}, nil
-	case strings.HasPrefix(s.Helo, "["):
-		if a, err := mail.ParseAddress("x@" + s.Helo); err == nil && strings.HasPrefix(a.Domain(), "[") {
-			symbol = heloLiteral
-		}
-	case err != nil || !isFull(name):
-	case name == c.hostname:
-		symbol = heloOurs
-	case s.PTR != "" && strings.EqualFold(strings.TrimSuffix(s.PTR, "."), name):
-		return filter.Result{}, nil
-	default:
-		limited, cancel := context.WithTimeout(ctx, heloBudget)
-		leads, lookup := c.leadsTo(limited, name, client)
-		cancel()
-		if err := ctx.Err(); err != nil {
-			return filter.Result{}, fmt.Errorf("iprev: %s: %w", name, err)
-		}
-		if leads || lookup != nil { // what could not be told is no evidence
-			return filter.Result{}, nil
-		}
-		symbol, detail = heloMismatch, name
-	}
-	return filter.Result{Findings: []filter.Finding{{Symbol: symbol, Strength: 1, Detail: detail}}}, nil
-}
-
-// isFull reports whether a name has a domain behind it (RFC 5321 2.3.5), and is no address without brackets: no
-// top-level domain is a number (RFC 3696 2).
-func isFull(name string) bool {
-	at := strings.LastIndexByte(name, '.')
-	return at > 0 && strings.Trim(name[at+1:], "0123456789") != ""
 }

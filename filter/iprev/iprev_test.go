@@ -185,49 +185,6 @@ func TestReverse(t *testing.T) {
 	}
 }
 
-func TestHelo(t *testing.T) {
-	dns := &fakeDNS{addr: map[string][]string{
-		"h.example": {"192.0.2.1"}, "other.example": {"192.0.2.9"}, "broken.example": {"SERVFAIL"}, "slow.example": {"SILENT"}, "xn--h-eha.example": {"192.0.2.1"},
-	}}
-	_, f := newFilter(t, dns)
-	for _, c := range []struct{ name, helo, ptr, want string }{
-		{"the confirmed name", "P.example.", "p.example", ""},
-		{"leads to the client", "h.example", "p.example", ""},
-		{"leads to the client, without a confirmed name", "H.Example", "", ""},
-		{"in U-labels", "h\u00fc.example", "", ""},
-		{"leads elsewhere", "other.example", "", "HELO_MISMATCH*1 other.example"},
-		{"leads nowhere", "nowhere.example", "p.example", "HELO_MISMATCH*1 nowhere.example"},
-		{"can't be told", "broken.example", "", ""},
-		{"no answer", "slow.example", "", ""},
-		{"our name", "mx.EXAMPLE.org", "", "HELO_OURS*1 mx.EXAMPLE.org"},
-		{"our name, confirmed by whom he asks", "mx.example.org", "mx.example.org", "HELO_OURS*1 mx.example.org"},
-		{"one label", "localhost", "", "HELO_INVALID*1 localhost"},
-		{"an address", "192.0.2.1", "", "HELO_INVALID*1 192.0.2.1"},
-		{"no name", "a b;c", "", "HELO_INVALID*1 a b;c"},
-		{"a literal", "[192.0.2.1]", "", "HELO_LITERAL*1 [192.0.2.1]"},
-		{"an IPv6 literal", "[IPv6:2001:db8::1]", "", "HELO_LITERAL*1 [IPv6:2001:db8::1]"},
-		{"half a literal", "[192.0.2.1", "", "HELO_INVALID*1 [192.0.2.1"},
-		{"nothing", "", "", ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := session("192.0.2.1")
-				s.Helo, s.PTR = c.helo, c.ptr
-				r, err := f.Check(t.Context(), &filter.Input{Phase: filter.Helo, Session: s})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if got := shown(r); got != c.want {
-					t.Errorf("got %q, want %q", got, c.want)
-				}
-				if len(r.Facts) > 0 {
-					t.Errorf("facts %v", r.Facts)
-				}
-			})
-		})
-	}
-}
-
 // TestNotForOurOwn: relay clients, exempt networks and a client that nobody knows are not looked at.
 func TestNotForOurOwn(t *testing.T) {
 	dns := &fakeDNS{}
@@ -247,14 +204,12 @@ func TestNotForOurOwn(t *testing.T) {
 
 // TestSessionEnds: a session that is over is no result.
 func TestSessionEnds(t *testing.T) {
-	dns := &fakeDNS{ptr: map[string][]string{"192.0.2.1": {"SILENT"}}, addr: map[string][]string{"h.example": {"SILENT"}}}
+	dns := &fakeDNS{ptr: map[string][]string{"192.0.2.1": {"SILENT"}}}
 	_, f := newFilter(t, dns)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, ph := range []filter.Phase{filter.Connect, filter.Helo} {
-		if r, err := f.Check(ctx, &filter.Input{Phase: ph, Session: session("192.0.2.1")}); err == nil {
-			t.Errorf("got %+v", r)
-		}
+	if r, err := f.Check(ctx, &filter.Input{Session: session("192.0.2.1")}); err == nil {
+		t.Errorf("got %+v", r)
 	}
 }
 
@@ -270,7 +225,6 @@ func FuzzNames(f *testing.F) {
 		}
 		_, c := newFilter(t, dns)
 		in := session("192.0.2.1")
-		in.Helo = s
 		if slices.Contains(names, "SILENT") {
 			return
 		}
@@ -284,9 +238,6 @@ func FuzzNames(f *testing.F) {
 		}
 		if len(dns.asked) > 1+maxNames {
 			t.Errorf("%d questions", len(dns.asked))
-		}
-		if _, err := c.Check(t.Context(), &filter.Input{Phase: filter.Helo, Session: in}); err != nil {
-			t.Fatal(err)
 		}
 	})
 }

@@ -70,11 +70,11 @@ func (p *Policy) thresholds() {
 }
 
 // standardFilters run where the file has no filters key, as far as the program has them.
-var standardFilters = []string{"iprev", "spf", "dkim", "arc", "dmarc", "attachments", "heuristics"}
+var standardFilters = []string{"iprev", "pregreet", "spf", "dkim", "arc", "dmarc", "attachments", "heuristics"}
 
 // laterFilters are kinds that are known, and not built into this version.
 var laterFilters = []string{
-	"bayes", "clamav", "greylist", "icap", "milter", "pregreet",
+	"bayes", "clamav", "greylist", "icap", "milter",
 	"ratelimit", "rspamd", "rules", "script", "spamd", "uribl", "yara",
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 )
 
 // What errors wrap that are IsNotFound, and the error of a message that has asked enough.
@@ -21,6 +22,24 @@ func NotAsked(err error) bool { return errors.Is(err, ErrBudget) || errors.Is(er
 func NotFound(err error) bool {
 	var de *net.DNSError
 	return errors.As(err, &de) && de.IsNotFound
+}
+
+// Leads reports whether one of a name's addresses is the given one, which is unmapped, and whether the name has any. The
+// error says that this could not be told.
+func Leads(ctx context.Context, resolver interface {
+	LookupIPAddr(ctx context.Context, host string) ([]net.IPAddr, error)
+}, name string, to netip.Addr,
+) (leads, found bool, err error) {
+	addrs, err := resolver.LookupIPAddr(ctx, name)
+	for _, a := range addrs {
+		if ip, ok := netip.AddrFromSlice(a.IP); ok && ip.Unmap() == to {
+			return true, true, nil
+		}
+	}
+	if err == nil || NotFound(err) {
+		return false, len(addrs) > 0, nil
+	}
+	return false, false, err
 }
 
 // Failure words the error of a look-up for people. It leaves out which server was asked: the text may leave the house.

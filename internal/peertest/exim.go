@@ -56,15 +56,18 @@ store:
 clear:
   driver = smtp
   allow_localhost
+  port = 25
   hosts_avoid_tls = *
 starttls:
   driver = smtp
   allow_localhost
+  port = 25
   hosts_require_tls = *
   tls_tempfail_tryclear = false
 implicit:
   driver = smtp
   allow_localhost
+  port = 25
   protocol = smtps
 
 begin retry
@@ -120,8 +123,8 @@ func eximRouters(t testing.TB, paths []Path) string {
 			t.Fatal(modeError(p))
 		}
 		b.WriteString(fill("{name}:\n  driver = manualroute\n  domains = {domain}\n  transport = {transport}\n"+
-			"  route_list = * 127.0.0.1::{port}\n  self = send\n  no_more\n",
-			"name", strings.ReplaceAll(p.Domain, ".", "_"), "domain", p.Domain, "transport", transport, "port", port(p.Addr)))
+			"  route_list = * {host}::{port}\n  self = send\n  no_more\n",
+			"name", strings.NewReplacer(".", "_", "-", "_").Replace(p.Domain), "domain", p.Domain, "transport", transport, "host", strings.Split(p.Addr, ":")[0], "port", port(p.Addr)))
 	}
 	return b.String()
 }

@@ -37,7 +37,8 @@ func StartOpenSMTPD(t testing.TB, o MTAOptions) *MTA {
 			tls = " tls-require pki backend"
 		}
 	}
-	b.WriteString(fill("smtp max-message-size \"100M\"\nqueue ttl 1h\ntable everyone { \"@\" = box }\n"+
+	b.WriteString(fill("mta limit conn-delay-host 0 conn-delay-route 0 conn-delay-source 0 conn-delay-connector 0 conn-delay-relay 0 conn-delay-domain 0\n"+
+		"smtp max-message-size \"100M\"\nqueue ttl 1h\ntable everyone { \"@\" = box }\n"+
 		"action store maildir \"/box\" virtual <everyone>\nmatch from any for domain \"{domain}\" action store\n"+
 		"listen on 127.0.0.1 port {port} hostname {host}{tls}\n", "domain", o.Domain, "port", port(m.Addr), "host", hostName(o), "tls", tls))
 	for _, p := range o.Paths {
@@ -55,7 +56,7 @@ func StartOpenSMTPD(t testing.TB, o MTAOptions) *MTA {
 	}
 	j.write("/etc/smtpd.conf", b.String())
 
-	m.log = j.start("/usr/sbin/smtpd", "-d", "-T", "smtp")
+	m.log = j.start("/usr/sbin/smtpd", "-d")
 	m.retry = func() { _ = j.command("/usr/sbin/smtpctl", "schedule", "all").Run() }
 	if err := await(m.Addr, 15*time.Second); err != nil {
 		t.Fatalf("%v\n%s", err, m.Log())

@@ -1,0 +1,147 @@
+package app
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postern-mail/postern/internal/peertest"
+)
+
+// TestMTAs gives each errand to real mail servers, one for each way, has them send all to the gateway, and waits until
+// they have done with them. What was taken has arrived once and as it was sent, what was put off came by itself, and
+// what was refused was given back to its sender with the gateway's words.
+func TestMTAs(t *testing.T) {
+	d := openDoors(t)
+	var paths []peertest.Path
+	for _, w := range ways() {
+		paths = append(paths, peertest.Path{Domain: w.domain(), Addr: d.addr[w.name], TLS: w.tls})
+	}
+	for _, m := range []struct {
+		name  string
+		start func(testing.TB, peertest.MTAOptions) *peertest.MTA
+		utf8  bool
+	}{
+		{"Postfix", peertest.StartPostfix, true},
+		{"Exim", peertest.StartExim, true},
+		{"OpenSMTPD", peertest.StartOpenSMTPD, false},
+	} {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			mta := m.start(t, peertest.MTAOptions{Domain: "client.test", Paths: paths})
+			for _, w := range ways() {
+				for _, e := range errands() {
+					if e.again || e.utf8 && !m.utf8 {
+						continue
+					}
+					hand(t, mta.Addr, e, m.name, w)
+				}
+				hand(t, mta.Addr, insideRefusal, m.name, w)
+			}
+			mta.Settle(t, time.Minute)
+			arrived, bounces := d.arrivals(t), returned(mta.Stored(t))
+			for _, w := range ways() {
+				for _, e := range append(errands(), insideRefusal) {
+					if e.again || e.utf8 && !m.utf8 {
+						continue
+					}
+					d.settled(t, e, m.name, w, arrived, bounces)
+				}
+			}
+			if m.name == "Exim" && !regexp.MustCompile(`=> bob@chunking\.test .* L K C="250`).MatchString(mta.Log()) {
+				t.Error("Exim used no CHUNKING, or no pipelining")
+			}
+		})
+	}
+}
+
+// insideRefusal has a recipient that the server inside refuses when the gateway hands the message on: nothing is sent,
+// everybody is put off, and the retry is told at RCPT.
+var insideRefusal = errand{name: "refused inside", to: []string{"alice", "closed"}, body: "\r\nfor two, one of whom is gone\r\n"}
+
+// hand gives an errand to a mail server.
+func hand(t *testing.T, addr string, e errand, sender string, w way) {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	r := bufio.NewReader(c)
+	options := " BODY=8BITMIME"
+	if e.utf8 {
+		options += " SMTPUTF8"
+	}
+	lines := []string{"", "EHLO client.test\r\n", "MAIL FROM:<" + e.from(sender) + ">" + options + "\r\n"}
+	for _, to := range e.recipients(w) {
+		lines = append(lines, "RCPT TO:<"+to+">\r\n")
+	}
+	stuffed := strings.ReplaceAll("\r\n"+e.content(sender, w), "\r\n.", "\r\n..")[2:]
+	for _, line := range append(lines, "DATA\r\n", stuffed+".\r\n") {
+		if _, err := io.WriteString(c, line); err != nil {
+			t.Fatal(err)
+		}
+		if reply, err := readReply(r); err != nil || reply[0] != '2' && reply[0] != '3' {
+			t.Fatalf("%s: %.80q: %s, %v", e.mark(sender, w), line, reply, err)
+		}
+	}
+}
+
+// returned gives the texts of bounces, with blanks in place of folds, by the errand that each returns.
+func returned(stored [][]byte) map[string][]string {
+	all := map[string][]string{}
+	mark := regexp.MustCompile(`X-Errand: ([^\r\n]+)`)
+	for _, raw := range stored {
+		if m := mark.FindSubmatch(raw); m != nil {
+			all[string(m[1])] = append(all[string(m[1])], strings.Join(strings.Fields(string(raw)), " "))
+		}
+	}
+	return all
+}
+
+// settled looks at what became of an errand.
+func (d *doors) settled(t *testing.T, e errand, sender string, w way, arrived map[string]map[string]peertest.Taken, bounces map[string][]string) {
+	t.Helper()
+	mark := e.mark(sender, w)
+	var back []string // what bounces must tell
+	for _, local := range e.to {
+		to := local + "@" + w.domain()
+		m, here := arrived[mark][to]
+		reply := e.refused
+		switch local {
+		case "nobody":
+			reply = unknownReply
+		case "closed":
+			reply = "550 5.2.1"
+		}
+		if here != (reply == "") {
+			t.Errorf("%s: arrived at %s: %v", mark, to, here)
+		}
+		if here {
+			compareArrival(t, mark, w, m, e.content(sender, w))
+		}
+		if reply != "" {
+			back = append(back, to, reply)
+		}
+	}
+	text := strings.Join(bounces[mark], "\n")
+	for _, words := range back {
+		if !strings.Contains(text, words) {
+			t.Errorf("%s: no bounce tells of %q:\n%.3000s", mark, words, text)
+		}
+	}
+	if len(back) == 0 && text != "" {
+		t.Errorf("%s: was given back, too:\n%.3000s", mark, text)
+	}
+	for _, b := range bounces[mark] {
+		if !strings.Contains(b, fmt.Sprintf("(%s-", d.cfg.Load().Node)) {
+			t.Errorf("%s: the bounce lacks the id:\n%.3000s", mark, b)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/internal/edge"
+	"github.com/postern-mail/postern/internal/users"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
@@ -37,8 +38,9 @@ type prepared struct {
 	table      *upstream.Table
 	judge      *judge
 	recipients map[string]upstream.Recipients
-	certs      map[string]*certs.Set // by listener; those that have TLS
-	signer     edge.Signer           // nil: nothing is signed
+	certs      map[string]*certs.Set  // by listener; those that have TLS
+	signer     edge.Signer            // nil: nothing is signed
+	users      map[string]*users.File // by path
 	relays     map[string]upstream.Relay
 	adopt      func() []closer // makes these relays and this resolver the known ones, and gives the relays they replace
 }
@@ -72,6 +74,9 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	if p.signer, err = newSigner(cfg, log); err != nil {
 		return nil, err
 	}
+	if p.users, err = openUsers(cfg, log); err != nil {
+		return nil, err
+	}
 	if r != nil {
 		var known func() []closer
 		if p.relays, known, err = r.forConfig(cfg, hooks); err != nil {
@@ -85,6 +90,7 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	warnOfPostmaster(cfg, p.table, log)
 	warnOfEngine(cfg, log)
 	warnOfRelay(cfg, log)
+	warnOfUsers(p.users, log)
 	warnOfCertificates(cfg, p.certs, log)
 	return p, nil
 }

@@ -16,13 +16,47 @@ func relayRight(r *config.Relay) edge.Relay {
 	if r == nil {
 		return edge.Relay{}
 	}
-	right := edge.Relay{Networks: r.Networks}
+	right := edge.Relay{Networks: r.Networks, RequireTLS: r.RequireTLS}
 	for _, s := range r.Certificates {
 		if c, err := users.ParseCertificate(s); err == nil { // checked with the configuration
 			right.Certificates = append(right.Certificates, c)
 		}
 	}
 	return right
+}
+
+// openUsers opens the files of users that listeners name, each once.
+func openUsers(cfg *config.Config, log *slog.Logger) (map[string]*users.File, error) {
+	all := map[string]*users.File{}
+	for i := range cfg.Listeners {
+		l := &cfg.Listeners[i]
+		if l.Relay == nil || l.Relay.Users == "" || all[l.Relay.Users] != nil {
+			continue
+		}
+		path := l.Relay.Users
+		f, err := users.Open(path, func(err error) {
+			if err != nil {
+				log.Error("users file can't be used: the last good one is in force", "file", path,
+					"error", privacy(cfg.Log.Privacy).Mask(err.Error()))
+			} else {
+				log.Info("users file taken anew", "file", path)
+			}
+		})
+		if err != nil {
+			return nil, config.Errors{cfg.Errorf("listeners."+l.Name+".relay.users", "%s", err)}
+		}
+		all[path] = f
+	}
+	return all, nil
+}
+
+// warnOfUsers tells what of the files of users should be better.
+func warnOfUsers(all map[string]*users.File, log *slog.Logger) {
+	for path, f := range all {
+		for _, w := range users.Weaknesses(path, f.List()) {
+			log.Warn("users: "+w, "file", path)
+		}
+	}
 }
 
 // warnOfRelay tells of rights to relay that are wider than most sites need, that lead nowhere, or that meet what this

@@ -20,6 +20,7 @@ import (
 	"github.com/postern-mail/postern/internal/metrics"
 	"github.com/postern-mail/postern/internal/quarantine"
 	"github.com/postern-mail/postern/internal/senders"
+	"github.com/postern-mail/postern/internal/users"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -49,6 +50,8 @@ type gateway struct {
 	cfg       atomic.Pointer[config.Config]
 	current   atomic.Pointer[edge.Gateway]
 	tls       tlsDoors
+	users     map[string]*users.File // by path; changed by install only
+	logins    *users.Checker
 	listeners []*listener // changed by start and reload only
 	leaving   []*listener // closed by reloads; their last transactions may go on
 	level     *slog.LevelVar
@@ -101,7 +104,7 @@ func (a *App) Serve(ctx context.Context, signals <-chan os.Signal) error {
 
 // start builds a gateway and opens its doors. Errors are Exits.
 func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger) (*gateway, error) {
-	g := &gateway{app: a, log: log, failed: make(chan error, 1)}
+	g := &gateway{app: a, log: log, logins: users.NewChecker(), failed: make(chan error, 1)}
 	var err error
 	if g.tmp, err = stateFolders(cfg); err != nil {
 		return nil, &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", err)}
@@ -152,6 +155,7 @@ func (g *gateway) install(cfg *config.Config) error {
 	g.metrics.Configured(known)
 	g.tls.use(p.certs)
 	g.metrics.Certificates(g.tls.states())
+	g.users = p.users
 	g.cfg.Store(cfg)
 	g.current.Store(&edge.Gateway{
 		Hostname: cfg.Hostname, Node: cfg.Node, Postmaster: cfg.Postmaster,
@@ -239,6 +243,9 @@ func (g *gateway) listenerConfig(l config.Listener) edge.ListenerConfig {
 	c := listenerConfig(l)
 	if door := g.tls.of(l.Name); door != nil && l.TLS != nil {
 		c.TLS = door.Config
+	}
+	if l.Relay != nil && g.users[l.Relay.Users] != nil {
+		c.Relay.Users, c.Relay.Checker = g.users[l.Relay.Users], g.logins
 	}
 	return c
 }

@@ -33,6 +33,14 @@ func (c *Config) CheckFiles() error {
 			checkAuthorities("listeners."+l.Name+".tls.client_ca", l.TLS.ClientCA, fail)
 		}
 	}
+	for _, l := range c.Listeners {
+		if l.Relay == nil || l.Relay.Users == "" {
+			continue
+		}
+		if err := readable(l.Relay.Users); err != nil {
+			fail("listeners."+l.Name+".relay.users", "%s", err)
+		}
+	}
 	for i, r := range c.Routes {
 		if r.Recipients.File == "" {
 			continue

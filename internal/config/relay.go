@@ -38,9 +38,6 @@ func (k *checker) relay(path string, l *Listener) {
 	if !broken && together(r.Networks) {
 		k.fail(path+".networks", "the networks together hold more addresses than one /8: that would be an open relay; who comes from anywhere needs users or certificates")
 	}
-	if r.Users != "" {
-		k.fail(path+".users", "users is not in this version of Postern")
-	}
 	if k.wrote(path+".users") && r.Users == "" {
 		k.fail(path+".users", "must name a file, which postern user add FILE NAME makes")
 	}

@@ -30,8 +30,7 @@ type dialog struct {
 	session smtp.Session // nil before EHLO
 	open    bool         // MAIL was accepted
 	rcpts   int          // accepted
-	authed  bool
-	chunks  *chunks // content that comes by BDAT, nil while there is none
+	chunks  *chunks      // content that comes by BDAT, nil while there is none
 }
 
 func newDialog(w *wire) *dialog { return &dialog{w: w, host: w.client.Addr()} }
@@ -121,7 +120,6 @@ func (d *dialog) dispatch(verb string, text, arg []byte) {
 	case "STARTTLS":
 		if d.w.startTLS(string(arg)) {
 			d.logout()
-			d.authed = false
 			d.w.helo, d.w.esmtp = "", false
 		}
 	case "AUTH":

@@ -235,6 +235,8 @@ func (c *client) holds(line string) (ok bool) {
 //	ehlo:          read the greeting, send EHLO client.example, read its 250
 //	rcpt:          send MAIL FROM:<a@sender.example>, RCPT TO:<b@ours.example>, both get their 250
 //	data:          send DATA, which gets its 354
+//	secure:        ehlo, STARTTLS, the handshake, EHLO again
+//	outward:       send MAIL FROM:<a@ours.example>, RCPT TO:<b@foreign.example>, both get their 250
 //	no5yz:         no reply of this connection was a 5yz
 func (c *client) step(line string) {
 	op, v, ok := strings.Cut(line, ":")
@@ -255,7 +257,7 @@ func (c *client) step(line string) {
 		for _, b := range []byte(c.unquote(v)) {
 			c.send(string([]byte{b}))
 		}
-	case "ehlo", "rcpt", "data":
+	case "ehlo", "rcpt", "data", "secure", "outward":
 		c.macro(op)
 	case "S":
 		if got := c.reply(); !c.match(v, got) {
@@ -278,9 +280,11 @@ func (c *client) step(line string) {
 
 func (c *client) macro(op string) {
 	for _, s := range map[string][]string{
-		"ehlo": {"S: 220 ", "C: EHLO client.example", "S: 250-"},
-		"rcpt": {"C: MAIL FROM:<a@sender.example>", "S: 250 ", "C: RCPT TO:<b@ours.example>", "S: 250 "},
-		"data": {"C: DATA", "S: 354 "},
+		"ehlo":    {"S: 220 ", "C: EHLO client.example", "S: 250-"},
+		"rcpt":    {"C: MAIL FROM:<a@sender.example>", "S: 250 ", "C: RCPT TO:<b@ours.example>", "S: 250 "},
+		"data":    {"C: DATA", "S: 354 "},
+		"secure":  {"ehlo:", "C: STARTTLS", "S: 220 ", "starttls:", "C: EHLO client.example", "S: 250-"},
+		"outward": {"C: MAIL FROM:<a@ours.example>", "S: 250 ", "C: RCPT TO:<b@foreign.example>", "S: 250 "},
 	}[op] {
 		c.step(s)
 	}
@@ -342,6 +346,7 @@ func isTimeout(err error) bool {
 // expect checks what happened behind the door.
 //
 //	delivered: N   so many messages in all have been delivered to the first relay
+//	sent: N        and so many to the second, which goes outward where somebody may relay
 //	from: A        reverse-path of the last one
 //	to: A,B        its recipients
 //	flags: F F     what else was said of it: SMTPUTF8, 8BITMIME
@@ -359,6 +364,10 @@ func (c *client) expect(op, v string) {
 		return got[len(got)-1]
 	}
 	switch op {
+	case "sent":
+		if got := c.d.second.all(); strconv.Itoa(len(got)) != v {
+			c.fatal("%d were sent: %+v", len(got), got)
+		}
 	case "delivered":
 		if strconv.Itoa(len(got)) != v {
 			c.fatal("%d were delivered: %+v", len(got), got)

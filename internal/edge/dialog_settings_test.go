@@ -25,6 +25,7 @@ func selectEngine(cfg *ListenerConfig, engine string) { cfg.Engine = engine }
 //	cached: ADDRESS REPLY    what it said lately to a recipient
 //	directory: down          the source of recipients fails
 //	quarantine: full, broken or none
+//	user: NAME PASSWORD SEND  one who may log in, and send as the third word says
 func configure(t *testing.T, d *door, cfg *ListenerConfig, key, v string) {
 	number := func() int {
 		n, err := strconv.Atoi(v)
@@ -103,7 +104,9 @@ func configure(t *testing.T, d *door, cfg *ListenerConfig, key, v string) {
 	case "relay":
 		d.relay.answer = relayAnswer(t, v)
 	default:
-		t.Fatalf("unknown setting %q", key)
+		if !configureRelay(t, d, cfg, key, v) {
+			t.Fatalf("unknown setting %q", key)
+		}
 	}
 }
 

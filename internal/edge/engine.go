@@ -31,6 +31,7 @@ func runGoSMTP(w *wire, g *guard) {
 	srv.MaxLineLength = 0                      // it would end connections over long lines of content; readLine has a limit
 	srv.EnableSMTPUTF8 = true
 	srv.EnableDSN = w.cfg.DSN
+	srv.AllowInsecureAuth = true // it sees no TLS; the session offers AUTH or not
 	if w.tls == nil && w.cfg.TLS != nil {
 		srv.TLSConfig = w.cfg.TLS() // so that STARTTLS is offered
 	}

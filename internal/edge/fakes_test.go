@@ -148,6 +148,7 @@ type fakeMetrics struct {
 	strange  []string
 
 	handshakes []string
+	auths      map[string]int
 }
 
 func (m *fakeMetrics) TLSHandshake(_, version, result string) {
@@ -163,6 +164,16 @@ func (m *fakeMetrics) Reject(_, stage string, r mail.Reply, reason string) {
 	m.label(Stages(), stage)
 	m.label(Reasons(), reason)
 	m.rejects[fmt.Sprintf("%s %d %s", stage, r.Code, reason)]++
+}
+
+func (m *fakeMetrics) Auth(_, result string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.label(AuthResults(), result)
+	if m.auths == nil {
+		m.auths = map[string]int{}
+	}
+	m.auths[result]++
 }
 
 func (m *fakeMetrics) Command(_, verb string, code int) {
@@ -318,6 +329,9 @@ type door struct {
 	gw         *Gateway // the first one
 	current    atomic.Pointer[Gateway]
 	served     chan error
+	users      string // the text of the file of users
+	usersFile  string
+	clearAuth  bool // AUTH is offered in clear
 }
 
 // newDoor makes a gateway for ours.example, second.example and file.example; change may set anything

@@ -53,6 +53,10 @@ func (g *guard) Read(p []byte) (n int, err error) {
 		if err != nil {
 			return 0, errEnded
 		}
+		if g.w.sasl { // RFC 4954 4: a line of AUTH is for the engine to read, whatever it looks like
+			g.w.sasl, g.pending = false, line
+			break
+		}
 		g.pending = g.command(line)
 		if g.w.upgrade {
 			return 0, errEnded
@@ -146,8 +150,10 @@ func (g *guard) command(line []byte) []byte {
 		w.hangUp()
 		return nil
 	case "AUTH":
-		w.say("502 5.5.1 AUTH is not offered")
-		return nil
+		if w.cfg.Relay.Users == nil {
+			w.say("502 5.5.1 AUTH is not offered")
+			return nil
+		}
 	case VerbOther, "XCLIENT":
 		if w.strayHeader(line) {
 			return nil

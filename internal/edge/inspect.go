@@ -49,6 +49,9 @@ var corrections = []struct{ engine, right string }{
 	// RFC 5321 4.1.1.11: unknown parameters get 555.
 	{"500 5.5.4 Unknown MAIL FROM argument", "555 5.5.4 Unknown MAIL parameter\r\n"},
 	{"500 5.5.4 Unknown RCPT TO argument", "555 5.5.4 Unknown RCPT parameter\r\n"},
+	// RFC 4954 4.
+	{"502 5.5.4 Missing parameter", "501 5.5.4 AUTH wants a mechanism\r\n"},
+	{"501 5.0.0 Negotiation cancelled", "501 5.7.0 Authentication cancelled\r\n"},
 }
 
 // corrected gives the line that is to be sent in place of one of the engine's own.
@@ -63,6 +66,10 @@ func (w *wire) corrected(line []byte) (string, bool) {
 		return "250 2.1.0 Sender ok\r\n", true
 	case line[0] == '2' && w.verb == "RCPT":
 		return "250 2.1.5 Recipient ok\r\n", true
+	case w.verb == "AUTH" && line[0] == '2':
+		return "235 2.7.0 Authentication succeeded\r\n", true
+	case w.verb == "AUTH" && bytes.HasPrefix(line, []byte("454 4.7.0 Invalid base64")): // RFC 4954 4
+		return "501 5.5.2 Malformed base64\r\n", true
 	case line[0] == '5' && line[1] <= '5':
 		for _, c := range corrections {
 			if bytes.HasPrefix(line, []byte(c.engine)) {

@@ -19,6 +19,7 @@ import (
 const (
 	MsgDelivery = "delivery"
 	MsgVerdict  = "verdict"
+	MsgAuth     = "auth" // one line for each login that was tried
 )
 
 // The keys of the log. No other is used in this package.
@@ -52,6 +53,10 @@ const (
 	KeyWould         = "would"    // what would have been done if all that observes were enforced
 	KeyWouldBecause  = "would_because"
 	KeyWouldEdits    = "would_edits" // what would have been changed then, where that is more
+	KeyUser          = "user"        // who has logged in, or tried to
+	KeyMechanism     = "mechanism"   // of AUTH
+	KeyTLS           = "tls"         // none, starttls, implicit
+	KeyResult        = "result"      // of a login: AuthResults
 	KeyError         = "error"
 	KeyStack         = "stack"
 )
@@ -61,7 +66,7 @@ func Keys() []string {
 	return []string{
 		KeyID, KeyListener, KeyClient, KeyHelo, KeyFrom, KeyTo, KeyMessageID, KeySize, KeyAction, KeyBecause, KeyScore,
 		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeySigned, KeyMS, KeyVerb, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyWaivers, KeyEdits,
-		KeyWould, KeyWouldBecause, KeyWouldEdits, KeyError, KeyStack,
+		KeyUser, KeyMechanism, KeyTLS, KeyResult, KeyWould, KeyWouldBecause, KeyWouldEdits, KeyError, KeyStack,
 	}
 }
 
@@ -118,6 +123,9 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 		slog.String(KeyUpstream, f.upstream),
 		slog.String(KeyUpstreamReply, gw.Privacy.words(f.upstreamReply)),
 		slog.Int64(KeyMS, time.Since(t.began).Milliseconds()),
+	}
+	if s.in.User != "" {
+		attrs = append(attrs, slog.String(KeyUser, gw.Privacy.name(s.in.User)))
 	}
 	if f.signed != "" {
 		attrs = append(attrs, slog.String(KeySigned, gw.Privacy.Mask(f.signed)))

@@ -28,6 +28,8 @@ type Metrics interface {
 	// Score is told the score of a message whose content was judged.
 	Score(score float64)
 	Recipient(result, source string)
+	// Auth counts a login (AuthResults).
+	Auth(listener, result string)
 	// Panic counts a panic that was caught in a session.
 	Panic()
 }
@@ -87,6 +89,8 @@ const (
 	ReasonSequence   = "sequence"   // a command out of its order
 	ReasonSize       = "size"       // content too big
 	ReasonRelay      = "relay"      // no route
+	ReasonSender     = "sender"     // not the user's own
+	ReasonLogin      = "login"      // it does not hold any more
 	ReasonUnknown    = "unknown"    // no such mailbox
 	ReasonDirectory  = "directory"  // could not tell whether there is such a mailbox
 	ReasonRecipients = "recipients" // too many recipients
@@ -105,7 +109,7 @@ const (
 // Reasons lists the values of the reason label of rejects.
 func Reasons() []string {
 	return []string{
-		ReasonFilter, ReasonAddress, ReasonUTF8, ReasonSequence, ReasonSize, ReasonRelay, ReasonUnknown, ReasonDirectory,
+		ReasonFilter, ReasonAddress, ReasonUTF8, ReasonSequence, ReasonSize, ReasonRelay, ReasonSender, ReasonLogin, ReasonUnknown, ReasonDirectory,
 		ReasonRecipients, ReasonSplit, ReasonConfig, ReasonStorage, ReasonQuarantine, ReasonUpstream, ReasonTimeout, ReasonLost, ReasonPanic, ReasonRewrite, ReasonSigning,
 	}
 }
@@ -144,6 +148,7 @@ func (noMetrics) DataDuration(string, time.Duration)                 {}
 func (noMetrics) Message(string, filter.Action, string, bool, int64) {}
 func (noMetrics) Score(float64)                                      {}
 func (noMetrics) Recipient(string, string)                           {}
+func (noMetrics) Auth(string, string)                                {}
 func (noMetrics) Panic()                                             {}
 
 func (gw *Gateway) metrics() Metrics {

@@ -29,6 +29,17 @@ func (p Privacy) Show(a mail.Address) string {
 	return p.form(a.Mailbox(), a.Domain())
 }
 
+// name writes the name of a user as the log may show it.
+func (p Privacy) name(s string) string {
+	if a, err := mail.ParseAddress(s); err == nil && a.Domain() != "" {
+		return p.Show(a)
+	}
+	if p == PrivacyFull || s == "?" {
+		return s
+	}
+	return strings.TrimSuffix(p.form(s, ""), "@")
+}
+
 // form is what stands in the place of a mailbox at a domain.
 func (p Privacy) form(mailbox, domain string) string {
 	if p == PrivacyHash {

@@ -15,6 +15,9 @@ import (
 type Relay struct {
 	Networks     []netip.Prefix      // unmapped; in clear too
 	Certificates []users.Certificate // whoever has shown one
+	Users        *users.File         // whoever has logged in as one; nil: AUTH is not offered
+	Checker      *users.Checker      // compares their passwords; not nil where Users is not
+	RequireTLS   bool                // AUTH is offered within TLS only
 }
 
 // dropHeld takes out of reports what is held for the rcpt phase: it does not count for clients that may relay.
@@ -32,4 +35,12 @@ func dropHeld(rs pipeline.Reports) pipeline.Reports {
 func (r *Relay) allows(client netip.Addr, t *tls.ConnectionState) bool {
 	return within(r.Networks, client) ||
 		slices.ContainsFunc(r.Certificates, func(c users.Certificate) bool { return c.Shown(t) })
+}
+
+// userName gives the name of who has logged in, "" for nobody.
+func (w *wire) userName() string {
+	if w.user == nil {
+		return ""
+	}
+	return w.user.Name
 }

@@ -19,21 +19,12 @@ import (
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/users"
 	"github.com/postern-mail/postern/pipeline"
-	"github.com/postern-mail/postern/upstream"
 )
 
 // relayDoor is a door with a way to everywhere, which ends in d.second.
 func relayDoor(t *testing.T, filters []string, change func(*door, *ListenerConfig)) *door {
 	return newDoor(t, filters, func(d *door, cfg *ListenerConfig) {
-		table, err := upstream.NewTable([]upstream.Rule{
-			{To: []string{"ours.example"}, Route: upstream.Route{Name: "ours", Upstream: "one", Policy: "default"}},
-			{To: []string{"file.example"}, Route: upstream.Route{Name: "file", Upstream: "one", Policy: "default"}},
-			{To: []string{"*"}, Route: upstream.Route{Name: "*", Upstream: "two", Policy: "default"}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		d.gw.Router = table
+		d.gw.Router = outward(t)
 		if change != nil {
 			change(d, cfg)
 		}

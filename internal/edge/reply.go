@@ -27,8 +27,25 @@ var (
 	replySplit      = mail.NewReply(452, 4, 5, 3, "Please send to this recipient in a transaction of its own")
 	replyTimeout    = mail.NewReply(421, 4, 4, 2, "Content did not arrive in time")
 	replyLost       = mail.NewReply(421, 4, 4, 2, "Connection lost")
+	replyNoAuth     = mail.NewReply(502, 5, 5, 1, "AUTH is not offered")
+	replyAuthEHLO   = mail.NewReply(503, 5, 5, 1, "EHLO first")
+	replyAuthAgain  = mail.NewReply(503, 5, 5, 1, "Authenticated already")
+	replyAuthOpen   = mail.NewReply(503, 5, 5, 1, "Not during a mail transaction")
+	replyAuthTLS    = mail.NewReply(538, 5, 7, 11, "Encryption required: must issue a STARTTLS command first")
+	replyMechanism  = mail.NewReply(504, 5, 5, 4, "Mechanism not supported")
+	replyAuthSyntax = mail.NewReply(501, 5, 5, 2, "Malformed response")
+	replyAuthWrong  = mail.NewReply(535, 5, 7, 8, "Authentication credentials invalid")
+	replyAuthBusy   = mail.NewReply(454, 4, 7, 0, "Temporary authentication failure, please try again later")
 	replyPanic      = mail.NewReply(451, 4, 3, 0, "Internal error, please try again later")
 	replyPanicEnd   = mail.NewReply(421, 4, 3, 0, "Internal error, closing the connection")
+)
+
+// Replies to guessing: after too many failures before, and after too many on one connection.
+var (
+	replyAuthThrottled = mail.NewReply(454, 4, 7, 0, "Too many failed logins, please try again later")
+	replyAuthEnough    = mail.NewReply(421, 4, 7, 0, "Too many failed logins, closing the connection")
+	replyAuthGone      = mail.NewReply(421, 4, 7, 0, "Your login does not hold any more, please log in again")
+	replyNotYours      = mail.NewReply(553, 5, 7, 1, "You may not send as this sender")
 )
 
 // The bounds of a reply text. RFC 5321 4.5.3.1.5: a reply line has at most 512 octets.
@@ -101,7 +118,7 @@ func replyText(s string) string {
 // settle softens a reply line where soft_bounce wants that, and takes note of the last line of a reply.
 func (w *wire) settle(line []byte) {
 	code := codeOf(line)
-	if line[0] == '5' && w.gateway().SoftBounce {
+	if line[0] == '5' && w.gateway().SoftBounce && w.verb != "AUTH" { // a login bounces nothing
 		line[0] = '4'
 		if len(line) > 5 && line[4] == '5' && line[5] == '.' {
 			line[4] = '4'
@@ -128,6 +145,8 @@ func (w *wire) answered(code int) {
 	w.refused = false
 	w.verb = ""
 	switch code {
+	case 334:
+		w.verb, w.sasl = "AUTH", true
 	case 354:
 		w.verb = VerbEOD
 	case 421:

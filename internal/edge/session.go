@@ -25,8 +25,9 @@ type session struct {
 	hellos int      // the EHLO that in and reports belong to
 
 	in      *filter.Session
-	reports pipeline.Reports // of the connect and helo phases
-	tx      *transaction     // nil between transactions
+	reports pipeline.Reports  // of the connect and helo phases
+	refusal *pipeline.Verdict // of these phases, kept for MAIL, since the client may log in before
+	tx      *transaction      // nil between transactions
 }
 
 // newSession answers the first EHLO of a run of the engine.
@@ -42,7 +43,7 @@ func newSession(w *wire, taken func()) (_ smtp.Session, err error) {
 // greet takes note of an EHLO and runs the phases that belong to it. The zero Reply is a welcome.
 func (s *session) greet() mail.Reply {
 	gw := s.w.gateway()
-	s.gw, s.hellos = gw, s.w.hellos
+	s.gw, s.hellos, s.refusal = gw, s.w.hellos, nil
 	s.in = &filter.Session{
 		ID:       mail.NewID(gw.Node),
 		Listener: s.w.cfg.Name,
@@ -51,7 +52,8 @@ func (s *session) greet() mail.Reply {
 		Helo:     cut(s.w.helo, maxHello),
 		ESMTP:    s.w.esmtp,
 		TLS:      s.w.proof(),
-		Relay:    s.w.mayRelay(),
+		Relay:    s.w.user != nil || s.w.mayRelay(),
+		User:     s.w.userName(),
 		Exempt:   !s.w.unnamed && gw.exempt(s.w.client.Addr()),
 		Big:      gw.big(s.w.client.Addr()),
 		Began:    s.w.began,
@@ -68,11 +70,21 @@ func (s *session) greet() mail.Reply {
 	if v.Hold || v.Action < filter.Defer {
 		return mail.Reply{}
 	}
+	if s.mayYetRelay() {
+		s.refusal = &v
+		return mail.Reply{}
+	}
+	return s.turnAway(&v)
+}
+
+// turnAway refuses a client for what it shows.
+func (s *session) turnAway(v *pipeline.Verdict) mail.Reply {
+	gw := s.gw
 	r := named(s.soften(gw, v.Reply), s.in.ID)
 	gw.metrics().Reject(s.w.cfg.Name, StageHelo, r, ReasonFilter)
 	gw.Log.Info("client refused", KeyID, s.in.ID, KeyListener, s.w.cfg.Name, KeyClient, s.in.Client.Addr().String(), KeyHelo, s.in.Helo,
 		KeyStage, StageHelo, KeyBecause, gw.Privacy.Mask(v.Because), KeyReply, gw.Privacy.Mask(r.String()))
-	s.recordVerdict(gw, judgement{id: s.in.ID, stage: StageHelo, reports: s.reports, verdict: &v})
+	s.recordVerdict(gw, judgement{id: s.in.ID, stage: StageHelo, reports: s.reports, verdict: v})
 	return r
 }
 
@@ -149,6 +161,12 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) (err error) {
 			return engineError(r)
 		}
 	}
+	if !s.stillMay() {
+		return s.refuse(s.gw, StageMail, named(replyAuthGone, s.in.ID), ReasonLogin)
+	}
+	if s.refusal != nil && !s.in.Relay {
+		return engineError(s.turnAway(s.refusal))
+	}
 	t := &transaction{
 		gw: s.w.gateway(), began: time.Now(), dns: dns.MessageBudget(),
 		dsn: mail.DSN{Return: string(o.Return), EnvelopeID: o.EnvelopeID},
@@ -182,6 +200,9 @@ func (s *session) mail(t *transaction, o *smtp.MailOptions) (r mail.Reply, reaso
 		return replyMailUTF8, ReasonUTF8, "reverse-path is not ASCII"
 	}
 	t.in.From = from
+	if u := s.w.user; u != nil && !u.MaySend(from) {
+		return replyNotYours, ReasonSender, "not an address of user " + u.Name
+	}
 	t.reports = s.consult(t.dns, t.gw.Plan, filter.Mail, &filter.Input{Session: s.in, Transaction: t.in})
 	if s.in.Relay {
 		t.reports = dropHeld(t.reports)

@@ -12,6 +12,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/postern-mail/postern/internal/users"
 )
 
 // errEnded is what the engine reads when we have done with the client. It wraps net.ErrClosed, on which
@@ -48,16 +50,19 @@ type wire struct {
 	room *replyBlock // where out begins
 	seen int
 
-	verb      string // the command that the next reply answers
-	path      string // of the last MAIL or RCPT
-	hellos    int    // EHLO and HELO commands seen
-	esmtp     bool   // the last one was EHLO
-	helo      string // its argument
-	refused   bool   // the session's answer to it is a 5yz, whatever soft_bounce made of that
-	errors    int    // 5yz replies, those that soft_bounce changed among them
-	upgrade   bool   // TLS has begun: the engine starts anew
-	ended     error  // nothing more is read
-	hungUp    bool   // we ended it
+	verb      string      // the command that the next reply answers
+	path      string      // of the last MAIL or RCPT
+	hellos    int         // EHLO and HELO commands seen
+	esmtp     bool        // the last one was EHLO
+	helo      string      // its argument
+	refused   bool        // the session's answer to it is a 5yz, whatever soft_bounce made of that
+	user      *users.User // who has logged in; nil: nobody
+	failures  int         // failed logins
+	sasl      bool        // the next line is a response to a challenge of AUTH, and no command
+	errors    int         // 5yz replies, those that soft_bounce changed among them
+	upgrade   bool        // TLS has begun: the engine starts anew
+	ended     error       // nothing more is read
+	hungUp    bool        // we ended it
 	lineEnds  time.Time
 	writeEnds time.Time // of writes that began lately
 	bodyEnds  time.Time
@@ -200,7 +205,7 @@ func (w *wire) readLine() ([]byte, error) {
 			return line, nil
 		}
 		if w.buffered() >= maxLine {
-			w.say("500 5.5.2 Line too long")
+			w.say(w.tooLong())
 			w.hangUp()
 			return nil, w.ended
 		}
@@ -209,6 +214,14 @@ func (w *wire) readLine() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// tooLong answers a line that is.
+func (w *wire) tooLong() string {
+	if w.sasl { // RFC 4954 6
+		return "500 5.5.6 Authentication exchange line too long"
+	}
+	return "500 5.5.2 Line too long"
 }
 
 // sayGoodbye answers a time-out between commands.
@@ -293,7 +306,8 @@ func (w *wire) secure(mode string) error {
 	state.VerifiedChains = clientChains(state.PeerCertificates, cfg.ClientCAs, time.Now())
 	m.TLSHandshake(w.cfg.Name, tlsVersion(state.Version), "ok")
 	w.conn, w.tls, w.tlsMode = c, &state, mode
-	w.detach() // from here on TLS reads the socket
+	w.user = nil // RFC 3207 4.2: what was said in clear does not count
+	w.detach()   // from here on TLS reads the socket
 	return nil
 }
 

@@ -36,15 +36,14 @@ func (d *dialog) xclient(arg string) {
 	case !d.inTurn():
 		return
 	}
-	client, local, ok := spokenFor(arg, w.client, w.local)
+	client, local, named, ok := spokenFor(arg, w.client, w.local)
 	if !ok {
 		w.say("501 5.5.4 Malformed XCLIENT attribute")
 		return
 	}
 	d.logout()
-	d.authed = false
 	w.helo, w.esmtp, w.errors = "", false, 0
-	if no := w.server.exchange(w, client, local); no.reason != "" {
+	if no := w.server.exchange(w, client, local, named || w.fronted && !w.unnamed); no.reason != "" {
 		w.say(no.reply)
 		w.hangUp()
 		return
@@ -52,15 +51,16 @@ func (d *dialog) xclient(arg string) {
 	w.say("220 " + w.gateway().Hostname + " ESMTP ready")
 }
 
-// spokenFor reads the attributes. What they do not say, or call unavailable, stays as it is.
-func spokenFor(arg string, client, local netip.AddrPort) (_, _ netip.AddrPort, ok bool) {
+// spokenFor reads the attributes. What they do not say, or call unavailable, stays as it is; named tells whether they say
+// the client's address.
+func spokenFor(arg string, client, local netip.AddrPort) (_, _ netip.AddrPort, named, ok bool) {
 	words := strings.Fields(arg)
 	for _, word := range words {
 		name, value, has := strings.Cut(word, "=")
 		name = strings.ToUpper(name)
 		value, valid := decodeXtext(value)
 		if !has || !valid || !slices.Contains(xclientAttributes, name) {
-			return client, local, false
+			return client, local, named, false
 		}
 		if value == "[UNAVAILABLE]" || value == "[TEMPUNAVAIL]" {
 			continue
@@ -76,24 +76,27 @@ func spokenFor(arg string, client, local netip.AddrPort) (_, _ netip.AddrPort, o
 			}
 			a, err := netip.ParseAddr(value)
 			if err != nil {
-				return client, local, false
+				return client, local, named, false
 			}
 			*end = netip.AddrPortFrom(a.Unmap().WithZone(""), end.Port())
+			named = named || name == "ADDR"
 		case "PORT":
 			n, err := strconv.ParseUint(value, 10, 16)
 			if err != nil {
-				return client, local, false
+				return client, local, named, false
 			}
 			*end = netip.AddrPortFrom(end.Addr(), uint16(n))
 		}
 	}
-	return client, local, len(words) > 0
+	return client, local, named, len(words) > 0
 }
 
-// exchange makes another client the connection's, and counts the connection as his.
-func (s *Server) exchange(w *wire, client, local netip.AddrPort) denial {
+// exchange makes another client the connection's, and counts the connection as his. One that is not named is nobody, and has
+// not the rights of the host in front.
+func (s *Server) exchange(w *wire, client, local netip.AddrPort, named bool) denial {
 	s.clients.Leave(time.Now(), w.visit, w.cfg.Limits.rules(), limits.Cost(w.accepted, w.errors+w.unwanted))
-	w.guest = guest{fronted: true}
+	w.guest = guest{fronted: true, unnamed: !named}
+	w.user, w.failures = nil, 0 // the other client's
 	w.client, w.local = client, local
 	no := s.count(w)
 	if no.reason != "" {

@@ -45,13 +45,13 @@ func TestSpokenFor(t *testing.T) {
 		"ADDR=[UNAVAILABLE] NAME=[TEMPUNAVAIL]":        {client, local},
 		"NAME=a+3Db.example HELO=x PROTO=SMTP LOGIN=u": {client, local},
 	} {
-		c, l, ok := spokenFor(arg, client, local)
+		c, l, _, ok := spokenFor(arg, client, local)
 		if !ok || c != want[0] || l != want[1] {
 			t.Errorf("%s: %v, %v, %v", arg, c, l, ok)
 		}
 	}
 	for _, arg := range []string{"", "ADDR", "ADDR=", "ADDR=x", "ADDR=192.0.2.1%eth0 x", "PORT=-1", "PORT=65536", "OTHER=1", "ADDR=192.0.2.1+0"} {
-		if c, _, ok := spokenFor(arg, client, local); ok {
+		if c, _, _, ok := spokenFor(arg, client, local); ok {
 			t.Errorf("%q was taken: %v", arg, c)
 		}
 	}

@@ -30,6 +30,7 @@ type smtpSeries struct {
 	recipients      *prometheus.CounterVec
 	sizes           *prometheus.HistogramVec
 	messagesTotal   *prometheus.CounterVec
+	auth            *prometheus.CounterVec
 }
 
 // The closed sets of the door's labels.
@@ -51,6 +52,7 @@ var (
 	resultSet    = wordsOf(resultWords)
 	sourceSet    = wordsOf(sourceWords)
 	versionSet   = wordsOf(versionWords)
+	authSet      = wordsOf(edge.AuthResults())
 	handshakeSet = wordsOf([]string{"ok", "failed"})
 	verbSet      = wordsOf(edge.Verbs())
 	stageSet     = wordsOf(edge.Stages())
@@ -66,6 +68,7 @@ func (m *Metrics) smtp() {
 	m.sessionDuration = m.histogramVec("smtp_session_duration_seconds", "How long connections lasted.", sessionBuckets, "listener")
 	m.dataDuration = m.histogramVec("smtp_data_duration_seconds", "From the end of the content to its reply.", sessionBuckets, "listener")
 	m.handshakes = m.counterVec("smtp_tls_handshakes_total", "TLS handshakes of clients.", "listener", "version", "result")
+	m.auth = m.counterVec("smtp_auth_total", "Logins that were tried, by what came of them.", "listener", "result")
 	m.recipients = m.counterVec("recipients_total", "What became of RCPT commands, and who knew.", "result", "source")
 	each(func(v ...string) { m.recipients.WithLabelValues(v...) }, resultWords, sourceWords)
 	m.sizes = m.histogramVec("message_size_bytes", "Octets of messages whose content was judged.", sizeBuckets, "direction")
@@ -84,6 +87,7 @@ func (m *Metrics) listenerSeries(name string) {
 	m.handshakes.WithLabelValues(name, "1.2", "ok")
 	m.handshakes.WithLabelValues(name, "1.3", "ok")
 	m.handshakes.WithLabelValues(name, "none", "failed")
+	each(func(v ...string) { m.auth.WithLabelValues(v...) }, l, edge.AuthResults())
 }
 
 func (m *Metrics) routeSeries(name string) {
@@ -174,6 +178,11 @@ func (m *Metrics) Message(route string, action filter.Action, changed string, ob
 // Recipient implements edge.Metrics.
 func (m *Metrics) Recipient(result, source string) {
 	m.recipients.WithLabelValues(m.word(resultSet, result), m.word(sourceSet, source)).Inc()
+}
+
+// Auth implements edge.Metrics.
+func (m *Metrics) Auth(listener, result string) {
+	m.auth.WithLabelValues(m.name(&m.listeners, listener), m.word(authSet, result)).Inc()
 }
 
 // Panic implements edge.Metrics.

@@ -85,3 +85,15 @@ func becameEmpty(before, now *List) error {
 
 // List gives the users in force, after a look at the file where one is due.
 func (f *File) List() *List { return f.list.Get() }
+
+// Still gives the user that u, of an earlier list, is now; nil if he is gone or has another password.
+func (l *List) Still(u *User) *User {
+	if now := l.byKey[u.key]; now != nil && now.hash == u.hash {
+		return now
+	}
+	return nil
+}
+
+// Reload reads the file now, and takes it on the caller's word that it is whole. On an error the last good list stays in
+// force.
+func (f *File) Reload() error { return f.list.Reload() }

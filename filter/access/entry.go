@@ -15,13 +15,16 @@ import (
 
 // entry is what every entry has.
 type entry struct {
+	file  string
 	line  int       // in the file
-	place string    // file:line
 	note  string    // the comment
 	until time.Time // the moment from which it does not count; zero: it always does
 }
 
 func (e *entry) base() *entry { return e }
+
+// place is where the entry stands, file:line.
+func (e *entry) place() string { return e.file + ":" + strconv.Itoa(e.line) }
 
 func (e *entry) expiredAt(now time.Time) bool { return !e.until.IsZero() && !now.Before(e.until) }
 
@@ -87,6 +90,9 @@ func parsePattern(s string) (pattern, error) {
 
 // options reads the keys of an entry, each of which may stand once.
 func options(words []string, allowed ...string) (map[string]string, error) {
+	if len(words) == 0 {
+		return nil, nil
+	}
 	given := map[string]string{}
 	for _, w := range words {
 		key, value, ok := strings.Cut(w, "=")

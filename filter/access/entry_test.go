@@ -317,3 +317,24 @@ func BenchmarkBlock(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkBlockList reads a list of a hundred thousand entries: networks, domains and mailboxes.
+func BenchmarkBlockList(b *testing.B) {
+	var text strings.Builder
+	for i := range 100_000 {
+		switch i % 3 {
+		case 0:
+			fmt.Fprintf(&text, "%d.%d.%d.%d\n", 1+i>>24, i>>16&255, i>>8&255, i&255)
+		case 1:
+			fmt.Fprintf(&text, "d%d.example.com action=reject\n", i)
+		case 2:
+			fmt.Fprintf(&text, "user%d@example.com score=3 until=2030-01-01 # note %d\n", i, i)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := parseBlock("block", strings.NewReader(text.String())); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package access
 
 import (
-	"fmt"
 	"io"
 	"net/netip"
 	"slices"
@@ -16,7 +15,7 @@ type roll[E interface{ base() *entry }] struct{ entries []E }
 
 func (r *roll[E]) add(e E, file string, line int, note string) {
 	b := e.base()
-	b.line, b.place, b.note = line, fmt.Sprintf("%s:%d", file, line), note
+	b.file, b.line, b.note = file, line, note
 	r.entries = append(r.entries, e)
 }
 
@@ -26,7 +25,7 @@ func (r *roll[E]) size() int { return len(r.entries) }
 func (r *roll[E]) expired(now time.Time) (places []string) {
 	for _, e := range r.entries {
 		if b := e.base(); b.expiredAt(now) {
-			places = append(places, b.place)
+			places = append(places, b.place())
 		}
 	}
 	return places

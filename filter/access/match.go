@@ -121,7 +121,7 @@ func (m *matching) prove(e *allowEntry) (w auth.Waiver, evidence string, ok bool
 	for _, p := range e.proofs {
 		for _, name := range e.names {
 			if evidence, ok = m.holds(p, name); ok {
-				w := auth.Waiver{Domain: name.String(), Proof: p.kind, Waives: e.waives, Entry: e.place, Note: e.note}
+				w := auth.Waiver{Domain: name.String(), Proof: p.kind, Waives: e.waives, Entry: e.place(), Note: e.note}
 				return w, evidence, true
 			}
 		}
@@ -252,7 +252,7 @@ func (m *matching) block(l *blockList) {
 	}
 	seen := map[*blockEntry]bool{}
 	for _, h := range hits {
-		said := h.e.place + " " + h.what
+		said := h.e.place() + " " + h.what
 		if seen[h.e] || len(seen) >= maxNamed {
 			continue
 		}
@@ -284,7 +284,7 @@ func (m *matching) blocked(e *blockEntry, what string) {
 		m.expired(&e.entry)
 		return
 	}
-	m.find(symbolBlocked, e.score, e.place+": "+what+noted(e.note))
+	m.find(symbolBlocked, e.score, e.place()+": "+what+noted(e.note))
 	switch e.action {
 	case actionReject:
 		m.result.Propose, m.result.Hold = filter.Reject, true
@@ -295,7 +295,7 @@ func (m *matching) blocked(e *blockEntry, what string) {
 }
 
 func (m *matching) expired(e *entry) {
-	m.find(symbolExpired, 1, e.place+" ended with "+e.lastDay()+noted(e.note))
+	m.find(symbolExpired, 1, e.place()+" ended with "+e.lastDay()+noted(e.note))
 }
 
 func (m *matching) find(symbol string, strength float64, detail string) {

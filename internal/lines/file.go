@@ -19,6 +19,9 @@ const (
 	Settle = time.Second
 	// Rest is the age from which a last line without an end is what somebody wrote, and not the middle of a write.
 	Rest = time.Minute
+	// Patience is how long the Get that finds a file changed waits for it to be read. Lists of ordinary size are read within:
+	// where Get is called seldom, the first one after a change is to go by it.
+	Patience = 500 * time.Millisecond
 )
 
 // Source says what a file's octets mean.
@@ -35,7 +38,8 @@ type Source[T any] struct {
 	Prefix string
 }
 
-// File is what a file says, read again when the file changed, which Get finds out, at most every CheckEvery. A file
+// File is what a file says, read again when the file changed, which Get finds out, at most every CheckEvery. It is read in the
+// background: what was in force stays so until that has ended, and nobody waits for it longer than Patience. A file
 // that is missing or broken leaves the last good state in force, and so does one that the Source doubts, or whose
 // last line has no end and was written within Rest. Err says so. It is safe for concurrent use.
 type File[T any] struct {
@@ -44,7 +48,8 @@ type File[T any] struct {
 	value   atomic.Pointer[T]
 	checked atomic.Int64 // time of the last check, unix nanoseconds
 
-	mu      sync.Mutex  // held by whoever reads the file
+	mu      sync.Mutex // held by whoever reads the file
+	reading sync.WaitGroup
 	seen    fs.FileInfo // the file as it was read last, well or not; nil: to be read again in any case
 	lastErr atomic.Pointer[error]
 }
@@ -60,7 +65,7 @@ func Open[T any](path string, s Source[T]) (*File[T], error) {
 	return f, nil
 }
 
-// Get gives what is in force, after a look at the file where one is due.
+// Get gives what is in force. Where a look at the file is due it begins one, and gives it a little time.
 func (f *File[T]) Get() T {
 	f.refresh(time.Now())
 	return *f.value.Load()
@@ -84,17 +89,40 @@ func (f *File[T]) Reload() error {
 	return f.read(now, true)
 }
 
-// refresh reads the file again if it changed and the last look at it is a while ago. One caller does so;
-// the others go on with what they have.
+// Wait waits until nothing that Get has begun is being read any more.
+func (f *File[T]) Wait() { f.reading.Wait() }
+
+// refresh reads the file again if it changed and the last look at it is a while ago. One caller begins that; the others go on
+// with what they have, and so does the one where it takes long.
 func (f *File[T]) refresh(now time.Time) {
 	last := f.checked.Load()
 	if now.UnixNano()-last < int64(CheckEvery) || !f.checked.CompareAndSwap(last, now.UnixNano()) {
 		return
 	}
 	if !f.mu.TryLock() {
-		return
+		return // it is being read
 	}
-	defer f.mu.Unlock()
+	done := make(chan struct{})
+	f.reading.Go(func() {
+		defer close(done)
+		defer f.mu.Unlock()
+		f.look(now)
+	})
+	patience := time.NewTimer(Patience)
+	defer patience.Stop()
+	select {
+	case <-done:
+	case <-patience.C:
+	}
+}
+
+// look reads the file if it changed; f.mu is held. There is nobody here who would catch a panic of whoever parses it.
+func (f *File[T]) look(now time.Time) {
+	defer func() {
+		if v := recover(); v != nil {
+			f.setErr(fmt.Errorf("%s%s: reading it panicked: %v", f.source.Prefix, f.path, v))
+		}
+	}()
 	info, err := os.Stat(f.path)
 	if err != nil {
 		f.seen = nil

@@ -10,21 +10,31 @@ import (
 	"io"
 )
 
-// MaxLine is how many octets a line may have.
+// MaxLine is how many octets a line may have, without its end.
 const MaxLine = 4096
+
+// mark is a byte order mark, which some editors write at the beginning of a file.
+const mark = "\ufeff"
+
+func tooLong(name string, n int) error {
+	return fmt.Errorf("%s:%d: line longer than %d octets", name, n, MaxLine)
+}
 
 // Each calls f for every line of r that holds an entry, with the line's number, the entry without blanks around it,
 // and the text of the comment behind it. A comment goes from a '#' at the line's beginning or after a blank to its
 // end. Errors are of the form name:line: what; that of f ends it.
 func Each(name string, r io.Reader, f func(n int, entry, comment string) error) error {
 	s := bufio.NewScanner(r)
-	s.Buffer(make([]byte, 0, MaxLine), MaxLine)
+	s.Buffer(make([]byte, 0, MaxLine+len(mark)+len("\r\n")), MaxLine+len(mark)+len("\r\n"))
 	n := 0
 	for s.Scan() {
 		n++
 		line := s.Bytes()
 		if n == 1 {
-			line = bytes.TrimPrefix(line, []byte("\ufeff")) // written by some editors
+			line = bytes.TrimPrefix(line, []byte(mark))
+		}
+		if len(line) > MaxLine {
+			return tooLong(name, n)
 		}
 		at := commentAt(line)
 		entry := bytes.TrimSpace(line[:at])
@@ -37,7 +47,7 @@ func Each(name string, r io.Reader, f func(n int, entry, comment string) error) 
 		}
 	}
 	if err := s.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return fmt.Errorf("%s:%d: line longer than %d octets", name, n+1, MaxLine)
+		return tooLong(name, n+1)
 	} else if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}

@@ -29,6 +29,27 @@ func TestEach(t *testing.T) {
 	}
 }
 
+// TestLongestLine: a line of just so many octets is one, whatever ends it.
+func TestLongestLine(t *testing.T) {
+	longest := strings.Repeat("x", MaxLine)
+	for _, c := range []struct{ before, after string }{{"", ""}, {"", "\n"}, {"", "\r\n"}, {"a\n", "\nb\n"}, {"a\n", "\r\n" + longest}, {"\ufeff", "\r\n"}} {
+		found := 0
+		err := Each("list", strings.NewReader(c.before+longest+c.after), func(_ int, entry, _ string) error {
+			if entry == longest {
+				found++
+			}
+			return nil
+		})
+		if err != nil || found == 0 {
+			t.Errorf("%q before, and after it something of %d octets: found %d times, %v", c.before, len(c.after), found, err)
+		}
+		err = Each("list", strings.NewReader(c.before+longest+"x"+c.after), func(int, string, string) error { return nil })
+		if want := fmt.Sprintf("list:%d: line longer than 4096 octets", 1+strings.Count(c.before, "\n")); err == nil || err.Error() != want {
+			t.Errorf("one octet more: %v, want %s", err, want)
+		}
+	}
+}
+
 func TestEachErrors(t *testing.T) {
 	broken := errors.New("broken")
 	for _, c := range []struct{ name, text, want string }{

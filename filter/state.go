@@ -69,3 +69,23 @@ func DigestOf(texts ...string) Digest {
 	sum := sha256.Sum256(b)
 	return Digest(sum[:16])
 }
+
+// NoState is a State that remembers nothing: its tables are empty, and full. It serves where one message is looked at
+// and no other will follow.
+type NoState struct{}
+
+// Table implements State.
+func (NoState) Table(string, TableOptions) Table { return noTable{} }
+
+// Flush implements State.
+func (NoState) Flush(context.Context) error { return nil }
+
+type noTable struct{}
+
+// Get implements Table.
+func (noTable) Get(Digest) (Record, bool) { return Record{}, false }
+
+// Update implements Table.
+func (noTable) Update(Digest, func(Record, bool) Record) (Record, error) {
+	return Record{}, ErrTableFull
+}

@@ -45,8 +45,8 @@ type prepared struct {
 	adopt      func() []closer // makes these relays and this resolver the known ones, and gives the relays they replace
 }
 
-// prepare makes what a configuration describes, the relays only where r is not nil, the resolver anew where d is, with a
-// memory of its own where state is; it changes nothing that is running. Errors are config.Errors or *config.Error.
+// prepare makes what a configuration describes, the relays only where r is not nil, the resolver anew where d is, without
+// a memory where state is; it changes nothing that is running. Errors are config.Errors or *config.Error.
 func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipeline.Hook, hooks upstream.Hooks, d *resolvers, state filter.State) (*prepared, error) {
 	if err := cfg.CheckFiles(); err != nil {
 		return nil, err

@@ -10,7 +10,6 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/config"
-	"github.com/postern-mail/postern/internal/ledger"
 	"github.com/postern-mail/postern/pipeline"
 )
 
@@ -32,7 +31,7 @@ type surroundings struct {
 	factories []filter.Factory
 	ours      func(domain string) bool
 	dns       filter.Resolver
-	state     filter.State // nil: one that is forgotten
+	state     filter.State // nil: nothing is remembered
 	log       *slog.Logger
 	hook      pipeline.Hook
 }
@@ -40,7 +39,7 @@ type surroundings struct {
 // newJudge makes filters and plans. Errors are *config.Error where the configuration is at fault.
 func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 	if s.state == nil {
-		s.state = ledger.New()
+		s.state = filter.NoState{}
 	}
 	j := &judge{policies: map[string]judgePolicy{}}
 	base := make([]pipeline.Stage, len(cfg.Filters))

@@ -74,7 +74,7 @@ var standardFilters = []string{"iprev", "pregreet", "spf", "dkim", "arc", "dmarc
 
 // laterFilters are kinds that are known, and not built into this version.
 var laterFilters = []string{
-	"bayes", "clamav", "greylist", "icap", "milter",
+	"bayes", "clamav", "icap", "milter",
 	"ratelimit", "rspamd", "rules", "script", "spamd", "uribl", "yara",
 }
 

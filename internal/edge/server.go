@@ -2,12 +2,10 @@ package edge
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/postern-mail/postern/internal/limits"
@@ -23,7 +21,7 @@ type Server struct {
 	clients *limits.Table  // what they take of us
 
 	mu        sync.Mutex
-	listeners map[net.Listener]struct{}
+	listeners map[net.Listener]*acceptLoop
 	wires     map[*wire]struct{}
 	stopped   bool      // nothing more is accepted
 	fullTold  time.Time // when it was said last that all places are taken
@@ -35,7 +33,7 @@ func NewServer(cfg ListenerConfig, gateway func() *Gateway) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &Server{
 		gateway: gateway, ctx: ctx, cancel: cancel,
-		listeners: map[net.Listener]struct{}{},
+		listeners: map[net.Listener]*acceptLoop{},
 		wires:     map[*wire]struct{}{},
 		clients:   limits.NewTable(),
 	}
@@ -47,65 +45,6 @@ func NewServer(cfg ListenerConfig, gateway func() *Gateway) *Server {
 func (s *Server) Configure(cfg ListenerConfig) {
 	cfg.Limits = cfg.Limits.withDefaults()
 	s.cfg.Store(&cfg)
-}
-
-// Serve takes connections from l until Drain or Close, after which it gives nil, or until l fails for
-// good. It closes l.
-func (s *Server) Serve(l net.Listener) error {
-	if !s.listening(l) {
-		_ = l.Close()
-		return nil
-	}
-	defer s.forget(l)
-	pause := time.Duration(0)
-	for {
-		c, err := l.Accept()
-		switch {
-		case err == nil:
-			pause = 0
-			s.take(c)
-		case s.isStopped():
-			return nil
-		case !temporary(err):
-			return fmt.Errorf("edge: accept: %w", err)
-		default: // too many open files and the like: they pass
-			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.gateway().Log.Warn("accept", KeyListener, s.cfg.Load().Name, KeyError, err)
-			select {
-			case <-time.After(pause):
-			case <-s.ctx.Done():
-			}
-		}
-	}
-}
-
-// temporary reports whether accepting may go on after err. All but a listener that is none any more passes:
-// accept(2) also hands over errors of the network that wait on a connection which is already gone, and of
-// want of memory.
-func temporary(err error) bool {
-	for _, gone := range []error{net.ErrClosed, syscall.EBADF, syscall.EINVAL, syscall.ENOTSOCK} {
-		if errors.Is(err, gone) {
-			return false
-		}
-	}
-	return true
-}
-
-func (s *Server) listening(l net.Listener) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped {
-		return false
-	}
-	s.listeners[l] = struct{}{}
-	return true
-}
-
-func (s *Server) forget(l net.Listener) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.listeners, l)
-	_ = l.Close()
 }
 
 func (s *Server) isStopped() bool {

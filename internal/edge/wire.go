@@ -374,6 +374,12 @@ func (w *wire) kill() {
 	_ = w.raw.Close()
 }
 
+func (w *wire) isBusy() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.busy
+}
+
 func (w *wire) isDraining() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

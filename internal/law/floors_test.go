@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"internal/users":      0,
 	"internal/proxy":      0,
 	"internal/quarantine": 0,
+	"internal/systemd":    0,
 	"filter":              1,
 	"filter/auth":         1,
 	"filter/authres":      1,

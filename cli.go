@@ -203,10 +203,13 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 	verb, _, _ := strings.Cut(name, " <")
 	switch verb {
 	case "serve":
-		signals := make(chan os.Signal, 4)
-		signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
-		defer signal.Stop(signals)
-		return a.Serve(ctx, signals)
+		// One HUP that waits stands for all: the files are read when it is its turn.
+		reloads, ends := make(chan os.Signal, 1), make(chan os.Signal, 2)
+		signal.Notify(reloads, syscall.SIGHUP)
+		signal.Notify(ends, syscall.SIGTERM, os.Interrupt)
+		defer signal.Stop(reloads)
+		defer signal.Stop(ends)
+		return a.Serve(ctx, reloads, ends)
 	case "demo":
 		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 		defer stop()

@@ -101,7 +101,7 @@ filters: []
 	go func() { g.close(); close(ended) }()
 	select {
 	case <-ended:
-	case <-time.After(drainTime / 2):
+	case <-time.After(g.cfg.Load().Drain / 2):
 		t.Error("the gateway waits for a listener that is gone")
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"time"
 )
 
@@ -101,21 +100,4 @@ func reachable(address string) string {
 		host = "localhost"
 	}
 	return net.JoinHostPort(host, port)
-}
-
-// notify tells the service manager how the gateway is (sd_notify(3)); without one it does nothing.
-func notify(state string) {
-	socket := os.Getenv("NOTIFY_SOCKET")
-	if socket == "" {
-		return
-	}
-	if socket[0] == '@' {
-		socket = "\x00" + socket[1:]
-	}
-	c, err := net.Dial("unixgram", socket)
-	if err != nil {
-		return // nobody listens: nothing depends on it
-	}
-	defer c.Close()
-	_, _ = c.Write([]byte(state))
 }

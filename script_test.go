@@ -14,7 +14,7 @@ import (
 
 // TestMain lets scripts run the command line as the program "postern".
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"postern": func() { Main() }})
+	testscript.Main(tidy{m}, map[string]func(){"postern": func() { Main() }})
 }
 
 // exits runs a command and compares its exit code: `exits CODE PROGRAM ARG…`.

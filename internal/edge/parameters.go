@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/emersion/go-smtp"
+
+	"github.com/postern-mail/postern/mail"
 )
 
 // offer is what a client may ask for with MAIL and RCPT.
@@ -78,15 +80,7 @@ func mailParameters(s string, offered offer) (*smtp.MailOptions, string) {
 			if !offered.auth {
 				break
 			}
-			identity, ok := decodeXtext(value)
-			if !ok || value == "" {
-				return "501 5.5.4 Malformed AUTH parameter"
-			}
-			if identity == "<>" {
-				identity = ""
-			}
-			o.Auth = &identity
-			return ""
+			return mailIdentity(o, value)
 		case "RET", "ENVID":
 			if offered.dsn {
 				return mailDSN(o, keyword, value)
@@ -98,6 +92,21 @@ func mailParameters(s string, offered offer) (*smtp.MailOptions, string) {
 		return nil, no
 	}
 	return o, ""
+}
+
+// mailIdentity reads AUTH= (RFC 4954 5): a mailbox, or "<>", as xtext.
+func mailIdentity(o *smtp.MailOptions, value string) string {
+	identity, ok := decodeXtext(value)
+	if identity == "<>" {
+		identity = ""
+	} else if a, err := mail.ParseAddress(identity); err != nil || a.Domain() == "" {
+		ok = false
+	}
+	if !ok {
+		return "501 5.5.4 Malformed AUTH parameter"
+	}
+	o.Auth = &identity
+	return ""
 }
 
 // mailSize reads SIZE= (RFC 1870 3).

@@ -180,6 +180,7 @@ func listenerConfig(l config.Listener) edge.ListenerConfig {
 		Implicit: l.TLS != nil && l.TLS.Mode == "implicit",
 		Proxies:  l.ProxyProtocol,
 		Fronts:   l.XClient,
+		Early:    edge.EarlyTalkers{Wait: l.EarlyTalkers.Wait, Remember: l.EarlyTalkers.Remember, Silent: !l.EarlyTalkers.Teaser},
 		Limits: edge.Limits{
 			Connections: l.Limits.Connections, PerClient: l.Limits.PerClient, PerNetwork: l.Limits.PerNetwork,
 			Rate: l.Limits.Rate, TotalRate: l.Limits.TotalRate, Message: l.Limits.Message,

@@ -21,7 +21,7 @@ func TestBehindHAProxy(t *testing.T) {
 	g := startGateway(t, fmt.Sprintf(`
 hostname: mx.example.org
 listeners:
-  smtp: {address: %q, proxy_protocol: [127.0.0.1], limits: {per_client: 2}}
+  smtp: {address: %q, proxy_protocol: [127.0.0.1], early_talkers: 300ms, limits: {per_client: 2}}
   smtps: {address: %q, proxy_protocol: [127.0.0.1], tls: {certificate: %q, key: %q, mode: implicit}}
 routes: [{to: [example.org], upstream: local}]
 upstreams: {local: {maildir: "{{dir}}/mail"}}

@@ -201,6 +201,7 @@ func (k *checker) listeners() {
 		}
 		k.proxies(path+".proxy_protocol", l.ProxyProtocol)
 		k.proxies(path+".xclient", l.XClient)
+		k.early(path, l)
 		k.limits(path+".limits", l.Limits)
 		k.relay(path+".relay", l)
 	}

@@ -52,6 +52,7 @@ type Listener struct {
 
 	ProxyProtocol []netip.Prefix `yaml:"proxy_protocol"` // who must send a PROXY header; masked, unmapped
 	XClient       []netip.Prefix `yaml:"xclient"`        // who may say by XCLIENT for whom it speaks; masked, unmapped
+	EarlyTalkers  EarlyTalkers   `yaml:"early_talkers,scalar=wait"`
 }
 
 // TLS is the server side of TLS on a listener.

@@ -75,7 +75,7 @@ func TestGood(t *testing.T) {
 func TestFourKeys(t *testing.T) {
 	c := load(t, "four-keys.yaml")
 	limits := Limits{1000, 20, 100, 60, 6000, 50 << 20, 100, 256 << 10, 5 * time.Minute, 10 * time.Minute, 10}
-	if diff := cmp.Diff([]Listener{{Name: "public", Address: ":25", BareNewlines: "normalize", Engine: "postern", Limits: limits}}, c.Listeners); diff != "" {
+	if diff := cmp.Diff([]Listener{{Name: "public", Address: ":25", BareNewlines: "normalize", Engine: "postern", Limits: limits, EarlyTalkers: EarlyTalkers{3 * time.Second, 7 * day, true}}}, c.Listeners); diff != "" {
 		t.Error(diff)
 	}
 	if c.Hostname != "mx.example.org" || c.Node != mail.NodeName("mx.example.org") || c.Postmaster != "postmaster@example.org" {

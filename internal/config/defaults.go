@@ -31,6 +31,7 @@ func (c *Config) defaults() {
 }
 
 func (l *Listener) defaults() {
+	l.EarlyTalkers.defaults()
 	l.BareNewlines = "normalize"
 	l.Engine = "postern"
 	l.Limits = Limits{

@@ -107,6 +107,12 @@ func TestRateCountsRefusedWork(t *testing.T) {
 			setup: func(_ *door, cfg *ListenerConfig) { cfg.Limits.TotalRate = 100 },
 		},
 		{
+			name: "a front", talk: func(*slow) {}, most: 2000,
+			setup: func(_ *door, cfg *ListenerConfig) {
+				cfg.Fronts = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
+			},
+		},
+		{
 			name: "exempt", talk: func(*slow) {}, most: 2000,
 			setup: func(d *door, _ *ListenerConfig) {
 				d.gw.ExemptNetworks = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}

@@ -28,6 +28,8 @@ type guest struct {
 	proxied  bool // the connection comes from a proxy: its header is read first, and client and local are those it names
 	unnamed  bool // but it names nobody: the ends are the proxy's and ours
 	fronted  bool // a host in front has named the client by XCLIENT: TLS is the host's
+	early    bool // it spoke before the greeting, now or a short while ago
+	known    bool // good mail is to be expected of it
 	visit    limits.Visit
 	accepted int // messages that were taken without reserve
 	unwanted int // messages that were refused or held for what they are
@@ -53,15 +55,17 @@ func (s *Server) take(c net.Conn) {
 func (s *Server) deny(w *wire, no denial) {
 	gw := s.gateway()
 	gw.metrics().ConnectionRejected(w.cfg.Name, no.reason)
-	log := gw.Log.With(KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyBecause, no.reason)
-	if no.err != nil {
-		log = log.With(gw.fault(no.err))
-	}
 	level := slog.LevelInfo
 	if no.quiet {
 		level = slog.LevelDebug
 	}
-	log.Log(w.ctx, level, "connection refused")
+	if gw.Log.Enabled(w.ctx, level) { // a flood is not to be written down for nobody
+		log := gw.Log.With(KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyBecause, no.reason)
+		if no.err != nil {
+			log = log.With(gw.fault(no.err))
+		}
+		log.Log(w.ctx, level, "connection refused")
+	}
 	if no.reply == "" || w.cfg.Implicit { // in clear a TLS client would only be confused by it
 		return
 	}
@@ -122,23 +126,28 @@ var crowds = map[limits.Reason]denial{
 // count counts a connection as one of its client's, or says why not.
 func (s *Server) count(w *wire) denial {
 	client := w.client.Addr()
-	if w.unnamed || s.gateway().exempt(client) {
+	if w.unnamed || s.gateway().exempt(client) || w.isFront() {
 		return denial{}
 	}
-	v, why, news := s.clients.Enter(w.began, client, w.cfg.Limits.rules(), w.known())
+	w.known = s.knows(w)
+	v, why, news := s.clients.Enter(w.began, client, w.cfg.Limits.rules(), w.known)
 	w.visit = v
 	no := crowds[why]
 	no.quiet = !news
 	return no
 }
 
-// known reports whether the client is one of whom good mail is to be expected: a big sender, or one that may relay.
-func (w *wire) known() bool {
+// isFront reports whether the connection is that of a host that speaks for others by XCLIENT, and has not yet said for whom.
+func (w *wire) isFront() bool { return !w.fronted && within(w.cfg.Fronts, w.client.Addr()) }
+
+// knows reports whether the client is one of whom good mail is to be expected: a big sender, one that may relay, or one that
+// has brought good mail for days.
+func (s *Server) knows(w *wire) bool {
 	client := w.client.Addr()
-	if w.gateway().big(client) != "" {
+	if s.gateway().big(client) != "" {
 		return true
 	}
-	return within(w.cfg.Relay.Networks, client)
+	return within(w.cfg.Relay.Networks, client) || s.memory().good(client)
 }
 
 // rules gives the limits on connections. Those of an IPv6 /32 have no key of their own: nobody is to have more than a
@@ -153,7 +162,17 @@ func (l *Limits) rules() limits.Rules {
 // leave counts a connection out. What it has cost its client goes by what it brought.
 func (s *Server) leave(w *wire) {
 	s.vacate(w)
-	s.clients.Leave(time.Now(), w.visit, w.cfg.Limits.rules(), limits.Cost(w.accepted, w.errors+w.unwanted))
+	s.settle(w)
+}
+
+// settle counts a connection out of its client's, and remembers what it brought.
+func (s *Server) settle(w *wire) {
+	if w.visit == (limits.Visit{}) {
+		return
+	}
+	refused := w.errors + w.unwanted
+	s.clients.Leave(time.Now(), w.visit, w.cfg.Limits.rules(), limits.Cost(w.accepted, refused))
+	s.memory().note(w.client.Addr(), w.accepted, refused)
 }
 
 // tally takes note of what became of a message.
@@ -189,7 +208,8 @@ func (s *Server) introduce(w *wire) bool {
 		gw.Log.Debug("proxy said nothing", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), gw.fault(err))
 		return false
 	}
-	if w.unnamed = h.Local; !h.Local {
+	// 2.1: the header of a proxy's own health check has the ends of the very connection.
+	if w.unnamed = h.Local || h.Source == w.client; !h.Local {
 		w.client, w.local = h.Source, h.Destination
 	}
 	if no := s.count(w); no.reason != "" {

@@ -50,6 +50,7 @@ func TestProxyNamesTheClient(t *testing.T) {
 		"mapped":      {"PROXY TCP6 ::ffff:203.0.113.5 ::ffff:192.0.2.25 40000 25\r\n", "203.0.113.5"},
 		"LOCAL":       {"\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00", "127.0.0.1"},
 		"UNKNOWN":     {"PROXY UNKNOWN\r\n", "127.0.0.1"},
+		"itself":      {"PROXY TCP4 127.0.0.1 192.0.2.25 40000 25\r\n", "127.0.0.1"},
 		"UNIX socket": {"\r\n\r\n\x00\r\nQUIT\n\x21\x31\x00\xd8" + strings.Repeat("\x00", 216), "127.0.0.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -137,9 +138,13 @@ func TestProxyDoesNotCount(t *testing.T) {
 			first = c
 		}
 	}
-	for range 2 {
+	for i := range 4 {
 		c := dialDoor(t, d)
-		c.send("PROXY UNKNOWN\r\n")
+		if i%2 == 0 {
+			c.send("PROXY UNKNOWN\r\n")
+		} else { // a check that names its own ends
+			c.send(fmt.Sprintf("PROXY TCP4 127.0.0.1 127.0.0.1 %d 25\r\n", c.conn.LocalAddr().(*net.TCPAddr).Port))
+		}
 		c.steps("S: 220\nC: QUIT\nS: 221\nEOF:")
 	}
 	c := dialDoor(t, d)

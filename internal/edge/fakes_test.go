@@ -149,6 +149,17 @@ type fakeMetrics struct {
 
 	handshakes []string
 	auths      map[string]int
+	talks      map[string]int
+}
+
+func (m *fakeMetrics) EarlyTalk(_, result string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.label(EarlyResults(), result)
+	if m.talks == nil {
+		m.talks = map[string]int{}
+	}
+	m.talks[result]++
 }
 
 func (m *fakeMetrics) TLSHandshake(_, version, result string) {

@@ -141,6 +141,8 @@ type ListenerConfig struct {
 
 	// Fronts may say by XCLIENT for whom they speak; not with EngineGoSMTP.
 	Fronts []netip.Prefix
+
+	Early EarlyTalkers // who is tested before the greeting, and how
 }
 
 // Limits bound what one listener and one client may use. A zero field means its default.

@@ -35,13 +35,23 @@ func (in *input) await() error {
 	if in.socket == nil {
 		return nil
 	}
-	return in.socket.Read(func(fd uintptr) bool {
+	_, err := in.peek()
+	return err
+}
+
+// peek waits until the socket is readable, and tells whether there is something in it: 0 is its end. It takes nothing.
+func (in *input) peek() (n int, err error) {
+	failed := in.socket.Read(func(fd uintptr) bool {
 		var octet [1]byte
 		for {
-			_, _, err := unix.Recvfrom(int(fd), octet[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			n, _, err = unix.Recvfrom(int(fd), octet[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
 			if !errors.Is(err, unix.EINTR) {
 				return !errors.Is(err, unix.EAGAIN)
 			}
 		}
 	})
+	if failed != nil {
+		return 0, failed
+	}
+	return n, err
 }

@@ -15,6 +15,8 @@ type Metrics interface {
 	ConnectionClosed(listener, tls string, lasted time.Duration)
 	// ConnectionRejected counts a connection that was refused before its greeting; it was never opened.
 	ConnectionRejected(listener, reason string)
+	// EarlyTalk counts a client that was waited for before its greeting, by what it did (EarlyResults).
+	EarlyTalk(listener, result string)
 	// Command counts one command (Verbs) by the code of its reply, 0 when none was given.
 	Command(listener, verb string, code int)
 	// Reject counts a 4yz or 5yz of the session's own (not the syntax errors of the engine).
@@ -141,6 +143,7 @@ type noMetrics struct{}
 func (noMetrics) ConnectionOpened(string)                            {}
 func (noMetrics) ConnectionClosed(string, string, time.Duration)     {}
 func (noMetrics) ConnectionRejected(string, string)                  {}
+func (noMetrics) EarlyTalk(string, string)                           {}
 func (noMetrics) Command(string, string, int)                        {}
 func (noMetrics) Reject(string, string, mail.Reply, string)          {}
 func (noMetrics) TLSHandshake(string, string, string)                {}

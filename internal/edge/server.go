@@ -20,6 +20,8 @@ type Server struct {
 	wg      sync.WaitGroup // one for each connection
 	clients *limits.Table  // what they take of us
 
+	remembered atomic.Pointer[memory]
+
 	mu        sync.Mutex
 	listeners map[net.Listener]*acceptLoop
 	wires     map[*wire]struct{}
@@ -73,6 +75,9 @@ func (s *Server) serve(w *wire) {
 			s.gateway().Log.Debug("tls", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyError, err)
 			return
 		}
+	}
+	if !s.overhear(w) {
+		return
 	}
 	if w.cfg.Engine != EngineGoSMTP {
 		newDialog(w).run()

@@ -56,6 +56,7 @@ func (s *session) greet() mail.Reply {
 		User:     s.w.userName(),
 		Exempt:   !s.w.unnamed && gw.exempt(s.w.client.Addr()),
 		Big:      gw.big(s.w.client.Addr()),
+		Early:    s.w.early,
 		Began:    s.w.began,
 	}
 	budget := dns.MessageBudget()

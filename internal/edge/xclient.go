@@ -5,9 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
-
-	"github.com/postern-mail/postern/internal/limits"
 )
 
 // XCLIENT (Postfix's XCLIENT_README): a host in front of us that we trust says for whom it speaks. From then on that
@@ -94,7 +91,7 @@ func spokenFor(arg string, client, local netip.AddrPort) (_, _ netip.AddrPort, n
 // exchange makes another client the connection's, and counts the connection as his. One that is not named is nobody, and has
 // not the rights of the host in front.
 func (s *Server) exchange(w *wire, client, local netip.AddrPort, named bool) denial {
-	s.clients.Leave(time.Now(), w.visit, w.cfg.Limits.rules(), limits.Cost(w.accepted, w.errors+w.unwanted))
+	s.settle(w)
 	w.guest = guest{fronted: true, unnamed: !named}
 	w.user, w.failures = nil, 0 // the other client's
 	w.client, w.local = client, local

@@ -18,6 +18,7 @@ type smtpSeries struct {
 	connections     *prometheus.CounterVec
 	active          *prometheus.GaugeVec
 	rejected        *prometheus.CounterVec
+	earlyTalks      *prometheus.CounterVec
 	commands        *prometheus.CounterVec
 	commandsFound   found[[3]string, prometheus.Counter]
 	rejects         *prometheus.CounterVec
@@ -48,6 +49,7 @@ var (
 
 	tlsSet       = wordsOf(tlsWords)
 	refusalSet   = wordsOf(refusalWords)
+	earlySet     = wordsOf(edge.EarlyResults())
 	changedSet   = wordsOf(changedWords)
 	resultSet    = wordsOf(resultWords)
 	sourceSet    = wordsOf(sourceWords)
@@ -63,6 +65,7 @@ func (m *Metrics) smtp() {
 	m.connections = m.counterVec("smtp_connections_total", "Connections that have ended, by what protected them.", "listener", "tls")
 	m.active = m.gaugeVec("smtp_connections_active", "Connections that are open.", "listener")
 	m.rejected = m.counterVec("smtp_connections_rejected_total", "Connections that were refused before the greeting.", "listener", "reason")
+	m.earlyTalks = m.counterVec("smtp_early_talks_total", "Clients that were waited for before the greeting, by what they did.", "listener", "result")
 	m.commands = m.counterVec("smtp_commands_total", "Commands, by the class of their reply.", "listener", "verb", "code")
 	m.rejects = m.counterVec("smtp_rejects_total", "Replies 4yz and 5yz of our own, by where and why.", "stage", "code", "ecode", "reason")
 	m.sessionDuration = m.histogramVec("smtp_session_duration_seconds", "How long connections lasted.", sessionBuckets, "listener")
@@ -81,6 +84,7 @@ func (m *Metrics) listenerSeries(name string) {
 	each(func(v ...string) { m.connections.WithLabelValues(v...) }, l, tlsWords)
 	m.active.WithLabelValues(name)
 	each(func(v ...string) { m.rejected.WithLabelValues(v...) }, l, refusalWords)
+	each(func(v ...string) { m.earlyTalks.WithLabelValues(v...) }, l, edge.EarlyResults())
 	each(func(v ...string) { m.commands.WithLabelValues(v...) }, l, edge.Verbs(), classes)
 	m.sessionDuration.WithLabelValues(name)
 	m.dataDuration.WithLabelValues(name)
@@ -114,6 +118,11 @@ func (m *Metrics) ConnectionClosed(listener, tls string, lasted time.Duration) {
 // ConnectionRejected implements edge.Metrics.
 func (m *Metrics) ConnectionRejected(listener, reason string) {
 	m.rejected.WithLabelValues(m.name(&m.listeners, listener), m.word(refusalSet, reason)).Inc()
+}
+
+// EarlyTalk implements edge.Metrics.
+func (m *Metrics) EarlyTalk(listener, result string) {
+	m.earlyTalks.WithLabelValues(m.name(&m.listeners, listener), m.word(earlySet, result)).Inc()
 }
 
 // Command implements edge.Metrics.

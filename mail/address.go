@@ -62,21 +62,22 @@ func ParsePath(s string) (Address, error) {
 	return ParseAddress(s)
 }
 
+var errRoute = errors.New("mail: address: malformed source route")
+
 // dropRoute cuts off an A-d-l: "@" domain, more of them behind commas, and a colon.
 func dropRoute(s string) (string, error) {
-	bad := errors.New("mail: address: malformed source route")
 	for more := strings.HasPrefix(s, "@"); more; {
 		if s == "" || s[0] != '@' {
-			return "", bad
+			return "", errRoute
 		}
 		end := strings.IndexAny(s, ",:")
 		if strings.HasPrefix(s, "@[") { // the literal may hold colons
 			if end = strings.IndexByte(s, ']') + 1; end == len(s) {
-				return "", bad
+				return "", errRoute
 			}
 		}
 		if end <= 0 || s[end] != ',' && s[end] != ':' {
-			return "", bad
+			return "", errRoute
 		}
 		if _, err := parseDomain(s[1:end]); err != nil {
 			return "", err

@@ -32,7 +32,10 @@ import (
 // With rebuild set every part that stays and that two readers may read differently (see Part.Ambiguity) is serialised
 // anew. It is the tree after the edits that is serialised: what goes is not rebuilt, and takes nothing along.
 func Rewrite(c *Content, edits []Edit, rebuild bool) (*Message, error) {
-	r := rewriter{c: c, rebuild: rebuild, fields: map[int]*string{}, parts: map[*Part]*ReplacePart{}, outside: map[*Part]bool{}, appends: map[*Part][]AppendPart{}}
+	r := rewriter{c: c, rebuild: rebuild}
+	if rebuild || slices.ContainsFunc(edits, ofPart) {
+		r.parts, r.outside, r.appends = map[*Part]*ReplacePart{}, map[*Part]bool{}, map[*Part][]AppendPart{}
+	}
 	m, err := r.rewrite(edits)
 	if err != nil {
 		for _, b := range r.blobs {
@@ -117,7 +120,7 @@ func (r *rewriter) gather(e Edit) error {
 		if e.Index < 0 || e.Index >= len(r.c.Header().Fields()) {
 			return errors.New("no such field")
 		}
-		r.fields[e.Index] = nil
+		r.changeField(e.Index, nil)
 	case ReplaceField:
 		if e.Index < 0 || e.Index >= len(r.c.Header().Fields()) || r.c.Header().Fields()[e.Index].Name == "" {
 			return errors.New("no such field")
@@ -126,7 +129,7 @@ func (r *rewriter) gather(e Edit) error {
 			return err
 		}
 		if _, ok := r.fields[e.Index]; !ok {
-			r.fields[e.Index] = &e.Body
+			r.changeField(e.Index, &e.Body)
 		}
 	case RemovePart:
 		return r.gatherPart(e.Path, nil)
@@ -144,6 +147,13 @@ func (r *rewriter) gather(e Edit) error {
 		return errors.New("unknown edit")
 	}
 	return nil
+}
+
+func (r *rewriter) changeField(index int, body *string) {
+	if r.fields == nil {
+		r.fields = map[int]*string{}
+	}
+	r.fields[index] = body
 }
 
 func (r *rewriter) gatherPart(path string, e *ReplacePart) error {

@@ -102,21 +102,23 @@ func isAtom(s string) bool {
 
 // notifications gives what the client asked about notifications, nil for nothing.
 func (t *transaction) notifications() *mail.DSN {
-	d := t.dsn
-	asked := d.Return != "" || d.EnvelopeID != ""
+	asked := t.dsn.Return != "" || t.dsn.EnvelopeID != ""
 	for _, r := range t.to {
-		d.Notify = append(d.Notify, r.notify)
 		asked = asked || r.notify != mail.Notify{}
 	}
 	if !asked {
 		return nil
 	}
-	return &d
+	d := &mail.DSN{Return: t.dsn.Return, EnvelopeID: t.dsn.EnvelopeID}
+	for _, r := range t.to {
+		d.Notify = append(d.Notify, r.notify)
+	}
+	return d
 }
 
 // notifyOf gives what is asked for one recipient.
 func notifyOf(o *smtp.RcptOptions) mail.Notify {
-	if o == nil {
+	if o == nil || len(o.Notify) == 0 && o.OriginalRecipientType == "" {
 		return mail.Notify{}
 	}
 	words := make([]string, len(o.Notify))

@@ -88,11 +88,14 @@ func engineError(r mail.Reply) error {
 	if r.Enhanced[0] != r.Code/100 {
 		r.Enhanced = mail.Enhanced{r.Code / 100, 0, 0}
 	}
+	prefix := r.Enhanced.String() + " "
+	if !strings.Contains(r.Text, "\n") {
+		return &smtp.SMTPError{Code: r.Code, EnhancedCode: smtp.NoEnhancedCode, Message: prefix + replyText(r.Text)}
+	}
 	lines := strings.Split(r.Text, "\n")
 	if len(lines) > maxReplyLines {
 		lines = lines[:maxReplyLines]
 	}
-	prefix := r.Enhanced.String() + " "
 	for i, l := range lines {
 		lines[i] = prefix + replyText(l)
 	}

@@ -42,11 +42,12 @@ func TestMTAs(t *testing.T) {
 					hand(t, mta.Addr, e, m.name, w)
 				}
 				hand(t, mta.Addr, insideRefusal, m.name, w)
+				hand(t, mta.Addr, parted, m.name, w)
 			}
 			mta.Settle(t, time.Minute)
 			arrived, bounces := d.arrivals(t), returned(mta.Stored(t))
 			for _, w := range ways() {
-				for _, e := range append(errands(), insideRefusal) {
+				for _, e := range append(errands(), insideRefusal, parted) {
 					if e.again || e.utf8 && !m.utf8 {
 						continue
 					}
@@ -63,6 +64,10 @@ func TestMTAs(t *testing.T) {
 // insideRefusal has a recipient that the server inside refuses when the gateway hands the message on: nothing is sent,
 // everybody is put off, and the retry is told at RCPT.
 var insideRefusal = errand{name: "refused inside", to: []string{"alice", "closed"}, body: "\r\nfor two, one of whom is gone\r\n"}
+
+// parted has recipients that cannot share a transaction: no score counts for the postmaster. Of two the second is asked
+// to come by itself.
+var parted = errand{name: "parted", to: []string{"postmaster", "bob"}, body: "\r\nfor two who are judged by other rules\r\n"}
 
 // hand gives an errand to a mail server.
 func hand(t *testing.T, addr string, e errand, sender string, w way) {

@@ -13,6 +13,7 @@ import (
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/peertest"
+	"github.com/postern-mail/postern/internal/users"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -44,6 +45,7 @@ type way struct {
 	engine string
 	tls    string // none, starttls, implicit
 	bdat   bool
+	auth   bool // clients log in, and send to a domain that is none of ours
 }
 
 func (w way) domain() string { return w.name + ".test" }
@@ -53,6 +55,8 @@ func ways() (all []way) {
 		for _, tls := range []string{"none", "starttls", "implicit"} {
 			all = append(all, way{name: engine + "-" + tls, engine: engine, tls: tls})
 		}
+		all = append(all, way{name: engine + "-submission", engine: engine, tls: "starttls", auth: true},
+			way{name: engine + "-smtps", engine: engine, tls: "implicit", auth: true})
 	}
 	return append(all, way{name: "chunking", engine: edge.EnginePostern, tls: "starttls", bdat: true})
 }
@@ -71,13 +75,21 @@ func openDoors(t *testing.T) *doors {
 	t.Helper()
 	dir := t.TempDir()
 	cert, key := writeCertificate(t, dir, "mx.example.org")
+	users := writeUser(t, dir)
 	d := &doors{sink: peertest.StartSink(t), addr: map[string]string{}}
 	// Each door has an address of its own: OpenSMTPD pauses between connections to one.
 	var listeners, domains, mailboxes strings.Builder
 	for i, w := range ways() {
 		mode := map[string]string{"none": "starttls", "starttls": "starttls", "implicit": "implicit"}[w.tls]
-		fmt.Fprintf(&listeners, "  %s: {address: \"127.0.0.%d:0\", engine: %s, chunking: %v, tls: {certificate: %q, key: %q, mode: %s}, limits: {errors: 50}}\n",
-			w.name, 11+i, w.engine, w.bdat, cert, key, mode)
+		relay := ""
+		if w.auth {
+			relay = fmt.Sprintf("relay: {users: %q}, ", users)
+		}
+		fmt.Fprintf(&listeners, "  %s: {address: \"127.0.0.%d:0\", engine: %s, chunking: %v, %stls: {certificate: %q, key: %q, mode: %s}, limits: {errors: 50}}\n",
+			w.name, 11+i, w.engine, w.bdat, relay, cert, key, mode)
+		if w.auth {
+			continue
+		}
 		fmt.Fprintf(&domains, "%s, ", w.domain())
 		for _, local := range known {
 			fmt.Fprintf(&mailboxes, "%s@%s\n", local, w.domain())
@@ -97,7 +109,7 @@ func openDoors(t *testing.T) *doors {
 hostname: mx.example.org
 listeners:
 %s
-routes: [{to: [%s], upstream: sink, recipients: {verify: file, file: %q}}]
+routes: [{to: [%s], upstream: sink, recipients: {verify: file, file: %q}}, {to: ["*"], upstream: sink}]
 upstreams: {sink: {servers: [%q], tls: none}}
 state: {directory: "{{dir}}/state"}
 dns: {servers: ["127.0.0.1:9"]}
@@ -109,6 +121,18 @@ filters:
 		d.addr[l.cfg.Name] = l.net.Addr().String()
 	}
 	return d
+}
+
+// The user of all clients.
+const user, password = "ann@client.test", "a long enough secret"
+
+func writeUser(t *testing.T, dir string) string {
+	t.Helper()
+	file := filepath.Join(dir, "users")
+	if err := users.Add(file, users.New{Name: user, Password: password, Send: []string{"client.test"}}); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // errand is a message that every client is to send, and what is to become of it.
@@ -129,7 +153,10 @@ const (
 
 var refusedRecipients = map[string]string{"nobody": unknownReply, "later": laterReply, "later-alone": laterReply}
 
-func errands() []errand {
+func errands(w way) []errand {
+	if w.auth {
+		return []errand{{name: "elsewhere", to: []string{"bob"}, body: "\r\nhello\r\n.\r\nend\r\n"}, {name: "from others", to: []string{"bob", "alice"}, body: "\r\nagain\r\n"}}
+	}
 	text := "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
 	return []errand{
 		{name: "plain", to: []string{"bob"}, body: "\r\nhello\r\n"},
@@ -197,8 +224,8 @@ func (d *doors) arrivals(t *testing.T) map[string]map[string]peertest.Taken {
 // be fields that relays put there.
 func compareArrival(t *testing.T, name string, w way, m peertest.Taken, sent string) {
 	t.Helper()
-	if protocol := regexp.MustCompile(`by mx\.example\.org with (?:ESMTP|UTF8SMTP)(S?) `).FindStringSubmatch(m.Content); protocol == nil ||
-		(protocol[1] == "S") != (w.tls != "none") {
+	if protocol := regexp.MustCompile(`by mx\.example\.org with (?:ESMTP|UTF8SMTP)(S?)(A?) `).FindStringSubmatch(m.Content); protocol == nil ||
+		(protocol[1] == "S") != (w.tls != "none") || (protocol[2] == "A") != w.auth {
 		t.Errorf("%s: came by %q", name, protocol)
 	}
 	head, ok := strings.CutSuffix(m.Content, sent)
@@ -219,14 +246,35 @@ func compareArrival(t *testing.T, name string, w way, m peertest.Taken, sent str
 // TestClients has programs without a queue send each errand each way. What was taken arrives as it was sent, and what
 // was not is told to the one who sent it, in the gateway's own words.
 func TestClients(t *testing.T) {
+	t.Parallel()
 	d := openDoors(t)
 	for _, c := range peertest.Clients() {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			for _, w := range ways() {
-				d.run(t, c, w)
+				if !c.Slow || w.engine == edge.EnginePostern || w.tls == "starttls" {
+					d.run(t, c, w)
+				}
 			}
+			d.guess(t, c)
 		})
+	}
+}
+
+// guess has a client log in with a password that is wrong: it is told so, and nothing is sent.
+func (d *doors) guess(t *testing.T, c peertest.Client) {
+	t.Helper()
+	w := way{name: edge.EnginePostern + "-submission", tls: "starttls", auth: true}
+	e := errand{name: "wrong password", to: []string{"bob"}, body: "\r\nhello\r\n"}
+	answers := c.Send(t, peertest.Session{
+		Addr: d.addr[w.name], TLS: w.tls, User: user, Password: "a guess",
+		Submission: []peertest.Submission{{From: e.from(c.Name), To: e.recipients(w), Content: e.content(c.Name, w)}},
+	})
+	if said := strings.Join(strings.Fields(answers[0].Said), " "); answers[0].Sent || !strings.Contains(said, "535") || !strings.Contains(said, "5.7.8") {
+		t.Errorf("%s with a wrong password: sent %v\n%.3000s", c.Name, answers[0].Sent, answers[0].Said)
+	}
+	if len(d.arrivals(t)[e.mark(c.Name, w)]) > 0 {
+		t.Errorf("%s sent with a wrong password", c.Name)
 	}
 }
 
@@ -234,8 +282,11 @@ func (d *doors) run(t *testing.T, c peertest.Client, w way) {
 	t.Helper()
 	sender := strings.ReplaceAll(c.Name, " ", "-")
 	s := peertest.Session{Addr: d.addr[w.name], TLS: w.tls, Chunking: w.bdat}
+	if w.auth {
+		s.User, s.Password = user, password
+	}
 	var sent []errand
-	for _, e := range errands() {
+	for _, e := range errands(w) {
 		if e.utf8 && !c.UTF8 {
 			continue
 		}

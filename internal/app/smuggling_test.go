@@ -26,6 +26,7 @@ import (
 // OpenSMTPD, which is by nature. Each must store one message for each that the gateway acknowledged, with the content
 // that it should have.
 func TestSmuggling(t *testing.T) {
+	t.Parallel()
 	payloads := endsOfData(t)
 	backends := map[string]*peertest.MTA{}
 	for name, start := range map[string]func(testing.TB, peertest.MTAOptions) *peertest.MTA{

@@ -15,6 +15,7 @@ type Client struct {
 	Name    string
 	Partial bool // sends to those recipients that were accepted where others were not
 	UTF8    bool // knows SMTPUTF8
+	Slow    bool // a heavy process for each message
 	Chunks  bool // knows CHUNKING, and doubles in chunks, too, the dots that lead lines (Jakarta Mail 2.0.0)
 
 	send func(testing.TB, Session) []Answer
@@ -47,7 +48,7 @@ type Answer struct {
 // Clients gives all.
 func Clients() []Client {
 	return []Client{
-		{Name: "swaks", Partial: true, send: swaks},
+		{Name: "swaks", Partial: true, Slow: true, send: swaks},
 		{Name: "msmtp", send: msmtp},
 		{Name: "smtplib", Partial: true, UTF8: true, send: smtplib},
 		{Name: "Jakarta Mail", Partial: true, UTF8: true, Chunks: true, send: jakartaMail},
@@ -106,7 +107,7 @@ func msmtp(t testing.TB, s Session) (all []Answer) {
 			args = append(args, "--tls=on", "--tls-certcheck=off", "--tls-starttls="+map[bool]string{true: "on", false: "off"}[s.TLS == "starttls"])
 		}
 		if s.User != "" {
-			args = append(args, "--auth=plain", "--user="+s.User, "--passwordeval=echo "+s.Password)
+			args = append(args, "--auth=login", "--user="+s.User, "--passwordeval=echo "+s.Password)
 		}
 		cmd := Command(t, "msmtp", append(append(args, "--"), m.To...)...)
 		cmd.Stdin = strings.NewReader(strings.ReplaceAll(m.Content, "\r\n", "\n"))

@@ -64,17 +64,26 @@ starttls:
   port = 25
   hosts_require_tls = *
   tls_tempfail_tryclear = false
+  hosts_try_auth = {authenticated}
+  hosts_require_auth = {authenticated}
 implicit:
   driver = smtp
   allow_localhost
   port = 25
   protocol = smtps
+  hosts_try_auth = {authenticated}
+  hosts_require_auth = {authenticated}
 
 begin retry
 * * F,1h,1s
 
 begin rewrite
+
 begin authenticators
+plain:
+  driver = plaintext
+  public_name = PLAIN
+  client_send = ^{user}^{password}
 `
 
 // StartExim starts an Exim that ends with the test. It needs root.
@@ -99,7 +108,8 @@ func StartExim(t testing.TB, o MTAOptions) *MTA {
 	if o.Lenient {
 		main += "smtp_enforce_sync = false\n"
 	}
-	j.write("/etc/exim4/exim4.conf", fill(eximConfig, "host", hostName(o), "port", port(m.Addr), "domain", o.Domain,
+	hosts, user, password := authenticated(o.Paths)
+	j.write("/etc/exim4/exim4.conf", fill(eximConfig, "authenticated", hosts, "user", user, "password", password, "host", hostName(o), "port", port(m.Addr), "domain", o.Domain,
 		"relayed", strings.Join(domains(o.Paths), " : "), "main", main, "routers", eximRouters(t, o.Paths)))
 
 	said := j.start("/usr/sbin/exim4", "-bdf", "-q1s")
@@ -127,6 +137,18 @@ func eximRouters(t testing.TB, paths []Path) string {
 			"name", strings.NewReplacer(".", "_", "-", "_").Replace(p.Domain), "domain", p.Domain, "transport", transport, "host", strings.Split(p.Addr, ":")[0], "port", port(p.Addr)))
 	}
 	return b.String()
+}
+
+// authenticated gives the hosts that want a user, in Exim's notation, and who that is: there can be one.
+func authenticated(paths []Path) (hosts, user, password string) {
+	var all []string
+	for _, p := range paths {
+		if p.User != "" {
+			all = append(all, strings.Split(p.Addr, ":")[0])
+			user, password = p.User, p.Password
+		}
+	}
+	return strings.Join(all, " : "), user, password
 }
 
 // secret copies a file into the jail for one user alone.

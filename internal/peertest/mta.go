@@ -34,9 +34,11 @@ type MTAOptions struct {
 
 // Path is the way of mail for one domain.
 type Path struct {
-	Domain string
-	Addr   string
-	TLS    string // none, starttls, implicit: just this is used
+	Domain   string
+	Addr     string
+	TLS      string // none, starttls, implicit: just this is used
+	User     string // "": without AUTH
+	Password string
 }
 
 func (o MTAOptions) withDefaults() MTAOptions {

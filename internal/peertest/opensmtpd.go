@@ -1,6 +1,7 @@
 package peertest
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ func StartOpenSMTPD(t testing.TB, o MTAOptions) *MTA {
 	m := &MTA{Name: "OpenSMTPD", Addr: FreeAddr(t), box: j.path("/box"), queue: []string{j.path("/var/spool/smtpd/queue/*/*/message")}}
 
 	var b strings.Builder
-	tls := ""
+	secrets, tls := "user nobody:nothing\n", ""
 	if o.CertFile != "" {
 		j.secret(o.CertFile, "/etc/cert.pem", 0)
 		j.secret(o.KeyFile, "/etc/key.pem", 0)
@@ -38,7 +39,7 @@ func StartOpenSMTPD(t testing.TB, o MTAOptions) *MTA {
 		}
 	}
 	b.WriteString(fill("mta limit conn-delay-host 0 conn-delay-route 0 conn-delay-source 0 conn-delay-connector 0 conn-delay-relay 0 conn-delay-domain 0\n"+
-		"smtp max-message-size \"100M\"\nqueue ttl 1h\ntable everyone { \"@\" = box }\n"+
+		"smtp max-message-size \"100M\"\nqueue ttl 1h\ntable everyone { \"@\" = box }\ntable secrets file:/etc/secrets\n"+
 		"action store maildir \"/box\" virtual <everyone>\nmatch from any for domain \"{domain}\" action store\n"+
 		"listen on 127.0.0.1 port {port} hostname {host}{tls}\n", "domain", o.Domain, "port", port(m.Addr), "host", hostName(o), "tls", tls))
 	for _, p := range o.Paths {
@@ -46,14 +47,21 @@ func StartOpenSMTPD(t testing.TB, o MTAOptions) *MTA {
 		if scheme == "" {
 			t.Fatal(modeError(p))
 		}
-		unverified := ""
+		options, host := "", p.Addr
 		if p.TLS != "none" {
-			unverified = " tls no-verify"
+			options = " tls no-verify"
 		}
-		b.WriteString(fill("action {name} relay host {scheme}://{addr}{unverified} helo {host}\nmatch from local for domain \"{domain}\" action {name}\n",
-			"name", "to_"+strings.ReplaceAll(p.Domain, ".", "_"), "scheme", scheme, "addr", p.Addr, "unverified", unverified,
+		if p.User != "" {
+			options += " auth <secrets>"
+			host = "user@" + host
+			secrets = fmt.Sprintf("user %s:%s\n", p.User, p.Password)
+		}
+		b.WriteString(fill("action {name} relay host {scheme}://{addr}{options} helo {host}\nmatch from local for domain \"{domain}\" action {name}\n",
+			"name", "to_"+strings.ReplaceAll(p.Domain, ".", "_"), "scheme", scheme, "addr", host, "options", options,
 			"host", hostName(o), "domain", p.Domain))
 	}
+	j.write("/etc/secrets", secrets)
+	must(t, os.Chown(j.path("/etc/secrets"), 0, smtpdID), os.Chmod(j.path("/etc/secrets"), 0o640))
 	j.write("/etc/smtpd.conf", b.String())
 
 	m.log = j.start("/usr/sbin/smtpd", "-d")

@@ -128,8 +128,8 @@ func (p *postfix) configure(t testing.TB, o MTAOptions) {
 		"smtpd_client_connection_count_limit": "0",
 		"maillog_file":                        filepath.Join(p.dir, "log"),
 		"maillog_file_prefixes":               filepath.Dir(p.dir),
-		"import_environment":                  "MAIL_CONFIG LD_LIBRARY_PATH",
-		"export_environment":                  "LD_LIBRARY_PATH",
+		"import_environment":                  "MAIL_CONFIG LD_LIBRARY_PATH SASL_PATH",
+		"export_environment":                  "LD_LIBRARY_PATH SASL_PATH",
 		"queue_run_delay":                     "1s",
 		"minimal_backoff_time":                "1s",
 		"maximal_backoff_time":                "2s",
@@ -147,7 +147,8 @@ func (p *postfix) configure(t testing.TB, o MTAOptions) {
 	}
 	if len(o.Paths) > 0 {
 		main["smtpd_relay_restrictions"] = "permit_mynetworks, reject"
-		main["transport_maps"] = postfixTransports(o.Paths)
+		main["transport_maps"], main["smtp_sasl_password_maps"] = postfixTransports(o.Paths)
+		main["smtp_sasl_security_options"] = "noanonymous"
 		main["relay_domains"] = strings.Join(domains(o.Paths), " ")
 	}
 	var b strings.Builder
@@ -161,17 +162,24 @@ func (p *postfix) configure(t testing.TB, o MTAOptions) {
 	}
 }
 
-func postfixTransports(paths []Path) string {
-	var b strings.Builder
+func postfixTransports(paths []Path) (transports, passwords string) {
 	for _, p := range paths {
 		host, port, _ := net.SplitHostPort(p.Addr)
-		fmt.Fprintf(&b, " {%s = %s:[%s]:%s}", p.Domain, p.TLS, host, port)
+		service := p.TLS
+		if p.User != "" {
+			service += "-auth"
+			passwords += fmt.Sprintf(" {[%s]:%s = %s:%s}", host, port, p.User, p.Password)
+		}
+		transports += fmt.Sprintf(" {%s = %s:[%s]:%s}", p.Domain, service, host, port)
 	}
-	return "inline:{" + b.String() + " }"
+	if passwords != "" {
+		passwords = "inline:{" + passwords + " }"
+	}
+	return "inline:{" + transports + " }", passwords
 }
 
 const postfixServices = `cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
+qmgr unix n - n 1 1 qmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
@@ -181,9 +189,13 @@ retry unix - - n - - error
 virtual unix - n n - - virtual
 anvil unix - - n - 1 anvil
 proxymap unix - - n - - proxymap
+flush unix n - n 1000 0 flush
+scache unix - - n - 1 scache
 tlsmgr unix - - n 1000 1 tlsmgr
 none unix - - n - - smtp -o smtp_tls_security_level=none
 starttls unix - - n - - smtp -o smtp_tls_security_level=encrypt
 implicit unix - - n - - smtp -o smtp_tls_security_level=encrypt -o smtp_tls_wrappermode=yes
+starttls-auth unix - - n - - smtp -o smtp_tls_security_level=encrypt -o smtp_sasl_auth_enable=yes
+implicit-auth unix - - n - - smtp -o smtp_tls_security_level=encrypt -o smtp_tls_wrappermode=yes -o smtp_sasl_auth_enable=yes
 postlog unix-dgram n - n - 1 postlogd
 `

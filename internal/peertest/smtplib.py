@@ -28,7 +28,12 @@ def told(e):
     return type(e).__name__ + ": " + "; ".join(ascii(" ".join(p.decode() if isinstance(p, bytes) else str(p) for p in r)) for r in replies)
 
 
-s = connect()
+try:
+    s = connect()
+except smtplib.SMTPAuthenticationError as e:
+    for m in order["Submission"]:
+        print("not", told(e))
+    sys.exit()
 for m in order["Submission"]:
     options = ["SMTPUTF8", "BODY=8BITMIME"] if m["UTF8"] else []
     try:

@@ -172,8 +172,33 @@ func TestRests(t *testing.T) {
 	}
 }
 
-// TestManyFailAtOnce: clients that wait at the same time make no longer rest than one after another, and one that fails
-// late ends no rest.
+// TestFailsLate: a client that began to wait before the rest makes it no longer.
+func TestFailsLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, one, "*.bl.example=SILENT")
+		late := make(chan error)
+		go func() {
+			_, err := l.f.Check(t.Context(), &filter.Input{Phase: filter.Connect, Session: client("203.0.113.8")})
+			late <- err
+		}()
+		synctest.Wait()
+		l.dns.set("*.bl.example", "SERVFAIL")
+		for range maxFailures {
+			l.client("203.0.113.7")
+		}
+		if err := <-late; err != nil {
+			t.Error(err)
+		}
+		time.Sleep(firstRest - defaultBudget)
+		l.dns.questions()
+		l.client("203.0.113.7")
+		if len(l.dns.questions()) == 0 {
+			t.Error("nobody tries")
+		}
+	})
+}
+
+// TestManyFailAtOnce: clients that wait at the same time make no longer rest than one after another.
 func TestManyFailAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, one, "*.bl.example=SILENT")

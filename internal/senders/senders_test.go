@@ -227,6 +227,9 @@ func TestTable(t *testing.T) {
 		if got := l.of("192.0.2.1"); got != "" {
 			t.Errorf("is of %q, switched off", got)
 		}
+		if u := l.Usage(); u != (Usage{}) {
+			t.Errorf("%+v, switched off", u)
+		}
 	})
 }
 

@@ -91,17 +91,16 @@ func (s *session) takeContent(t *transaction) (b *mail.Blob, faults mail.LineFau
 	return nil, faults, storageReply(failed), ReasonStorage
 }
 
-// readContent reads the content that follows DATA, or finds that which has come by BDAT. failed is the ingest's error,
-// lost the connection's.
+// readContent finds the content that the dialog has read, or reads it where the engine is go-smtp. failed is the
+// ingest's error, lost the connection's.
 func (s *session) readContent(t *transaction) (ingest *mail.Ingest, failed, lost error) {
-	if c := s.w.chunks; c != nil {
-		s.w.chunks = nil
-		return c.ingest, c.failed, nil
+	a := s.w.arrival
+	s.w.arrival = nil
+	if a == nil {
+		a = newArrival(s.w, t.in.Size, true)
+		a.lost = s.w.copyContent(a, &a.state)
 	}
-	s.w.bodyEnds = time.Now().Add(s.w.cfg.Limits.Data)
-	ingest = mail.NewIngest(mail.IngestOptions{Dir: t.gw.TempDir, Limit: s.w.cfg.Limits.Message, Size: t.in.Size, Unstuff: true})
-	failed, lost = s.w.copyContent(ingest)
-	return ingest, failed, lost
+	return a.ingest, a.failed, a.lost
 }
 
 // storageReply answers for our own disk.

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/netip"
 	"slices"
@@ -30,21 +31,109 @@ type dialog struct {
 	session smtp.Session // nil before EHLO
 	open    bool         // MAIL was accepted
 	rcpts   int          // accepted
-	chunks  *chunks      // content that comes by BDAT, nil while there is none
+	size    int64        // that MAIL has declared
+	arrival *arrival     // content that is coming, nil while there is none
+	reads   reads
+	chunk   int64 // its octets
+	left    int64 // those that have not come
+	last    bool  // it is the last one
 }
 
-func newDialog(w *wire) *dialog { return &dialog{w: w, host: w.client.Addr()} }
+// reads is what a dialog reads next.
+type reads uint8
 
-// run greets the client, and serves it until the connection is ended by either side.
-func (d *dialog) run() {
-	defer d.logout()
-	d.w.say("220 " + d.w.gateway().Hostname + " ESMTP ready")
-	for {
-		line, err := d.w.readLine()
-		if err != nil {
-			return
+const (
+	readsLine    reads = iota // a command
+	readsContent              // content up to the dot
+	readsChunk                // a chunk
+	skipsChunk                // one that nobody wants
+	readsHello                // what TLS begins with
+)
+
+// newDialog begins with the greeting, or with TLS where that comes first.
+func newDialog(w *wire) *dialog {
+	d := &dialog{w: w, host: w.client.Addr()}
+	if w.hello {
+		d.reads = readsHello
+	} else {
+		d.greet()
+	}
+	return d
+}
+
+func (d *dialog) greet() { d.w.say("220 " + d.w.gateway().Hostname + " ESMTP ready") }
+
+// run serves the client until the connection is ended by either side, or until the client is silent for a moment: then
+// it is to be run again when there is something to read.
+func (d *dialog) run() (dozes bool) {
+	defer func() {
+		if !dozes {
+			d.logout()
 		}
+	}()
+	for {
+		if err := d.step(); err != nil {
+			return errors.Is(err, errDoze)
+		}
+	}
+}
+
+// step reads what comes next, and serves it.
+func (d *dialog) step() error {
+	w := d.w
+	w.mayDoze = true
+	line, err := d.read()
+	w.mayDoze = false
+	if errors.Is(err, errDoze) {
+		return err
+	}
+	was := d.reads
+	d.reads = readsLine
+	switch {
+	case was == readsContent:
+		d.arrived(err)
+	case was == readsHello:
+		d.handshake(err)
+	case err != nil:
+		if was != readsLine {
+			w.sayGoodbye(err)
+		}
+		return err
+	case was == readsLine:
 		d.command(line)
+	default:
+		d.chunkRead(was)
+	}
+	return nil
+}
+
+func (d *dialog) read() (line []byte, err error) {
+	w := d.w
+	switch d.reads {
+	case readsContent:
+		return nil, w.copyContent(d.arrival, &d.arrival.state)
+	case readsChunk:
+		return nil, w.copyChunk(d.arrival, &d.left)
+	case skipsChunk:
+		return nil, w.copyChunk(io.Discard, &d.left)
+	case readsHello:
+		return nil, w.wait(w.helloEnds)
+	case readsLine:
+	}
+	return w.readLine()
+}
+
+// handshake makes the TLS handshake whose beginning is there, or lost. Then nothing that was said in clear counts any
+// more (RFC 3207 4.2).
+func (d *dialog) handshake(lost error) {
+	w := d.w
+	switch {
+	case w.secure(lost) != nil:
+	case w.cfg.Implicit:
+		d.greet()
+	default:
+		d.logout()
+		w.helo, w.esmtp = "", false
 	}
 }
 
@@ -58,8 +147,8 @@ func (d *dialog) logout() {
 
 // reset ends the transaction.
 func (d *dialog) reset() {
-	d.chunks.abort()
-	d.open, d.rcpts, d.chunks = false, 0, nil
+	d.arrival.abort()
+	d.open, d.rcpts, d.arrival = false, 0, nil
 	if d.session != nil {
 		d.session.Reset()
 	}
@@ -118,9 +207,8 @@ func (d *dialog) dispatch(verb string, text, arg []byte) {
 	case "VRFY":
 		d.verify(arg)
 	case "STARTTLS":
-		if d.w.startTLS(string(arg)) {
-			d.logout()
-			d.w.helo, d.w.esmtp = "", false
+		if d.w.offerTLS(string(arg)) {
+			d.reads = readsHello
 		}
 	case "AUTH":
 		d.auth(string(arg))
@@ -242,7 +330,7 @@ func (d *dialog) mail(text []byte) {
 		d.answer(err, "")
 		return
 	}
-	d.open = true
+	d.open, d.size = true, o.Size
 	w.say("250 2.1.0 Sender ok")
 }
 
@@ -253,7 +341,7 @@ func (d *dialog) rcpt(text []byte) {
 	case !d.open:
 		w.say("503 5.5.1 MAIL first")
 		return
-	case d.chunks != nil:
+	case d.arrival != nil:
 		w.say("503 5.5.1 Content has begun")
 		return
 	}
@@ -282,7 +370,7 @@ func (d *dialog) data(arg []byte) {
 	switch {
 	case !d.bare(arg):
 		return
-	case d.chunks != nil: // RFC 3030 2
+	case d.arrival != nil: // RFC 3030 2
 		w.say("503 5.5.1 Content has begun by BDAT")
 		return
 	case !d.open:
@@ -295,12 +383,19 @@ func (d *dialog) data(arg []byte) {
 		return
 	}
 	w.say("354 End data with <CR><LF>.<CR><LF>")
-	d.deliver()
+	d.arrival = newArrival(w, d.size, true)
+	d.reads, w.body = readsContent, true
 }
 
-// deliver lets the session take the content, and answers for the message.
-func (d *dialog) deliver() {
+// arrived lets the session take the content, or learn that it was lost, and answers for the message.
+func (d *dialog) arrived(lost error) {
+	w := d.w
+	w.body = false
+	w.arrival, d.arrival = d.arrival, nil
+	w.arrival.lost = lost
 	err := d.session.Data(eof{})
+	w.arrival.abort() // where a panic kept the session from it
+	w.arrival = nil
 	d.reset()
 	d.answer(err, "250 2.0.0 Ok")
 }

@@ -23,26 +23,24 @@ const (
 // neither LF.LF, nor CR.CR, nor a mixture), takes the leading dot off each line (RFC 5321 4.5.2) and
 // writes everything else to dst as it came. What follows the end stays in the buffer.
 //
-// An error of dst is kept and given back at the end of the content, which is read to its end in any case:
-// else its rest would be read as commands. An error of the connection ends the connection for the same
-// reason; it is the second result.
-func (w *wire) copyContent(dst io.Writer) (failed, lost error) {
+// The content is read to its end whatever becomes of it, else its rest would be read as commands: dst never fails. An
+// error is the connection's, and ends it for the same reason, or errDoze, after which state is where to go on.
+func (w *wire) copyContent(dst io.Writer, state *dotState) error {
 	put := func(b []byte) {
-		if failed == nil && len(b) > 0 {
-			_, failed = dst.Write(b)
+		if len(b) > 0 {
+			_, _ = dst.Write(b)
 		}
 	}
-	state := atLineStart
 	for {
-		n, next, end := scanDots(w.buf[w.r:w.w], state, put)
+		n, next, end := scanDots(w.buf[w.r:w.w], *state, put)
 		w.r += n
+		*state = next
 		if end {
 			w.lower()
-			return failed, nil
+			return nil
 		}
-		state = next
 		if err := w.fill(earlier(time.Now().Add(w.cfg.Limits.Idle), w.bodyEnds)); err != nil {
-			return failed, err
+			return err
 		}
 	}
 }

@@ -45,10 +45,7 @@ func (s *Server) take(c net.Conn) {
 		_ = c.Close()
 		return
 	}
-	go func() {
-		defer s.wg.Done()
-		s.serve(w)
-	}()
+	go s.serve(w, nil)
 }
 
 // deny refuses a connection before its greeting.

@@ -37,6 +37,7 @@ type fakeRelay struct {
 	answer func(mail.Envelope) upstream.Outcome // nil: Delivered
 	cached map[string]mail.Reply
 	before func() // called at the beginning of Deliver
+	forget bool   // what it was given is not kept
 }
 
 type delivered struct {
@@ -56,7 +57,7 @@ func (f *fakeRelay) Deliver(_ context.Context, env mail.Envelope, m *mail.Messag
 	if f.answer != nil {
 		out = f.answer(env)
 	}
-	if out.Kind == upstream.Delivered {
+	if out.Kind == upstream.Delivered && !f.forget {
 		f.mu.Lock()
 		f.got = append(f.got, delivered{env, b.String()})
 		f.mu.Unlock()

@@ -143,7 +143,7 @@ func (g *guard) command(line []byte) []byte {
 		w.path = linePath(line)
 		line = domainPostmaster(line, w.gateway().Hostname)
 	case "STARTTLS":
-		w.upgrade = w.startTLS(arg)
+		w.upgrade = w.offerTLS(arg) && w.secure(w.wait(w.helloEnds)) == nil
 		return nil
 	case "BDAT":
 		w.say("502 5.5.1 BDAT is not offered")

@@ -11,17 +11,18 @@ import (
 // input is what has come from the client and was not handed over yet.
 //
 // Memory for it is held only while there is something in it: a connection that waits for its client has none, so that
-// thousands of idle clients, and of clients that send an octet now and then, cost next to nothing. For that, the
-// read of a plain socket takes its block when the socket is readable. TLS can't be asked so: a connection with TLS holds
-// a small block while it waits.
+// thousands of idle clients, and of clients that send an octet now and then, cost next to nothing. For that, a read takes
+// its block when the socket is readable; through TLS, when TLS has nothing left and the socket is readable, see records.
 type input struct {
 	buf   []byte // buf[r:w] is not handed over; lies in small or big, nil where there is neither
 	r, w  int
 	small *lineBlock
 	big   *contentBlock
 	wide  bool // the last read through TLS brought much
+	empty bool // and all that TLS had
 
-	socket  syscall.RawConn // nil where reads go through TLS, and where there is no socket
+	socket  syscall.RawConn // nil where there is no socket
+	secured bool            // reads go through TLS
 	content bool            // of the read that is going on
 	result  int
 	failed  error
@@ -54,8 +55,8 @@ func (in *input) attach(c net.Conn) {
 	}
 }
 
-// detach lets reads go through the connection that receive is given.
-func (in *input) detach() { in.socket, in.try = nil, nil }
+// behindTLS lets reads go through the connection that receive is given.
+func (in *input) behindTLS() { in.secured, in.empty, in.try = true, true, nil }
 
 func (in *input) buffered() int { return in.w - in.r }
 
@@ -76,7 +77,7 @@ func (in *input) receive(c io.Reader, content bool) error {
 	if in.r == in.w {
 		in.discard()
 	}
-	if in.socket != nil {
+	if in.socket != nil && !in.secured {
 		if err := in.socket.Read(in.try); err != nil {
 			return err
 		}
@@ -89,12 +90,21 @@ func (in *input) receive(c io.Reader, content bool) error {
 		in.w += in.result
 		return nil
 	}
+	if in.secured && in.empty {
+		if err := in.await(); err != nil {
+			return err
+		}
+	}
 	in.borrow(content && in.wide)
-	n, err := c.Read(in.buf[in.w:])
+	room := in.buf[in.w:]
+	n, err := c.Read(room)
 	in.w += n
-	in.wide = n >= maxLine
+	in.wide, in.empty = n >= maxLine, n < len(room)
 	if n > 0 || err == nil {
 		return nil
+	}
+	if in.r == in.w {
+		in.discard()
 	}
 	return err
 }

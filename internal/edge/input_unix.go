@@ -43,15 +43,45 @@ func (in *input) await() error {
 func (in *input) peek() (n int, err error) {
 	failed := in.socket.Read(func(fd uintptr) bool {
 		var octet [1]byte
-		for {
-			n, _, err = unix.Recvfrom(int(fd), octet[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-			if !errors.Is(err, unix.EINTR) {
-				return !errors.Is(err, unix.EAGAIN)
-			}
-		}
+		var there bool
+		n, there, err = lookAt(fd, octet[:])
+		return there
 	})
 	if failed != nil {
 		return 0, failed
 	}
 	return n, err
+}
+
+// awaitRecord waits until the first record of TLS is there from its beginning to its end, and takes nothing of it: what TLS
+// needs of memory is not there before. A record that can be none it leaves to TLS.
+func (in *input) awaitRecord() error {
+	if in.socket == nil {
+		return nil
+	}
+	return in.socket.Read(func(fd uintptr) bool {
+		b := lineBlocks.Get().(*lineBlock)
+		defer lineBlocks.Put(b)
+		n, there, _ := lookAt(fd, b[:])
+		switch {
+		case !there:
+			return false
+		case n <= 0 || b[0] != recordHandshake:
+			return true
+		case n < recordHead:
+			return false
+		}
+		return n >= min(recordHead+int(b[3])<<8+int(b[4]), len(b))
+	})
+}
+
+// lookAt takes nothing of what the socket has either. It reports whether there is something to read, which may be an end
+// or an error.
+func lookAt(fd uintptr, p []byte) (n int, there bool, err error) {
+	for {
+		n, _, err = unix.Recvfrom(int(fd), p, unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		if !errors.Is(err, unix.EINTR) {
+			return n, !errors.Is(err, unix.EAGAIN), err
+		}
+	}
 }

@@ -55,8 +55,57 @@ func (s *Server) isStopped() bool {
 	return s.stopped
 }
 
-// serve is the life of one connection. go-smtp runs once, and once more after STARTTLS.
-func (s *Server) serve(w *wire) {
+// serve is the life of one connection, or what of it lies between two pauses of its client, see doze.go: then d is the
+// dialog to go on with.
+func (s *Server) serve(w *wire, d *dialog) {
+	dozes := false
+	defer func() {
+		if v := recover(); v != nil {
+			w.crashed(v)
+		} else if dozes {
+			go s.serve(w, d)
+			return
+		}
+		s.end(w)
+	}()
+	if d != nil {
+		w.wake()
+	} else if d = s.begin(w); d == nil {
+		return
+	}
+	dozes = d.run()
+}
+
+// begin lets a connection's client in, and gives the dialog to have with it. It gives none where the client is sent away,
+// and when go-smtp has had its dialog, which runs once, and once more after STARTTLS.
+func (s *Server) begin(w *wire) *dialog {
+	if w.proxied && !s.introduce(w) {
+		return nil
+	}
+	s.gateway().metrics().ConnectionOpened(w.cfg.Name)
+	w.opened = true
+	if w.cfg.Implicit {
+		w.expectHello()
+	}
+	if !s.overhear(w) {
+		return nil
+	}
+	if w.cfg.Engine != EngineGoSMTP {
+		return newDialog(w)
+	}
+	if w.cfg.Implicit && w.secure(w.wait(w.helloEnds)) != nil {
+		return nil
+	}
+	for first := true; first || w.upgrade; first = false {
+		w.upgrade = false
+		runGoSMTP(w, newGuard(w, !first))
+	}
+	return nil
+}
+
+// end ends a connection.
+func (s *Server) end(w *wire) {
+	defer s.wg.Done()
 	defer func() {
 		if v := recover(); v != nil {
 			w.crashed(v)
@@ -64,28 +113,8 @@ func (s *Server) serve(w *wire) {
 		w.close()
 		s.leave(w)
 	}()
-	if w.proxied && !s.introduce(w) {
-		return
-	}
-	m := s.gateway().metrics()
-	m.ConnectionOpened(w.cfg.Name)
-	defer func() { m.ConnectionClosed(w.cfg.Name, w.tlsMode, time.Since(w.began)) }()
-	if w.cfg.Implicit {
-		if err := w.secure(TLSImplicit); err != nil {
-			s.gateway().Log.Debug("tls", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyError, err)
-			return
-		}
-	}
-	if !s.overhear(w) {
-		return
-	}
-	if w.cfg.Engine != EngineGoSMTP {
-		newDialog(w).run()
-		return
-	}
-	for first := true; first || w.upgrade; first = false {
-		w.upgrade = false
-		runGoSMTP(w, newGuard(w, !first))
+	if w.opened {
+		s.gateway().metrics().ConnectionClosed(w.cfg.Name, w.tlsMode, time.Since(w.began))
 	}
 }
 

@@ -42,6 +42,7 @@ type wire struct {
 	local   netip.AddrPort
 	guest
 	began   time.Time
+	opened  bool // it counts in the metrics
 	tls     *tls.ConnectionState
 	tlsMode string
 
@@ -66,8 +67,11 @@ type wire struct {
 	lineEnds  time.Time
 	writeEnds time.Time // of writes that began lately
 	bodyEnds  time.Time
-	body      bool    // content is being read; what is left of it must not be read as commands
-	chunks    *chunks // content that came by BDAT, whole, for the session to take
+	helloEnds time.Time
+	hello     bool     // TLS is to begin
+	body      bool     // content is being read; what is left of it must not be read as commands
+	arrival   *arrival // content that the dialog has read, for the session to take
+	nap
 
 	mu       sync.Mutex
 	readEnds time.Time // the socket's deadline, zero where it has passed
@@ -126,10 +130,10 @@ func (w *wire) fill(deadline time.Time) error {
 	if err := w.flush(); err != nil {
 		return w.end(fmt.Errorf("%w: write: %v", errEnded, err)) // no time-out of reading, which would be answered
 	}
-	if err := w.setReadDeadline(deadline); err != nil {
-		return w.end(err)
-	}
-	if err := w.receive(w.conn, w.body); err != nil {
+	if err := w.wait(deadline); err != nil {
+		if errors.Is(err, errDoze) {
+			return err
+		}
 		return w.end(err)
 	}
 	return nil
@@ -196,12 +200,15 @@ func (w *wire) put(s []byte) {
 // readLine gives the next command line with its line end; it is valid until the next read. A line that
 // never ended is never given: what a time-out or a lost connection cut off is no command.
 func (w *wire) readLine() ([]byte, error) {
-	w.lineEnds = earlier(time.Now().Add(w.cfg.Limits.Idle), w.began.Add(sessionLife+w.cfg.Limits.Idle))
+	if w.lineEnds.IsZero() {
+		w.lineEnds = earlier(time.Now().Add(w.cfg.Limits.Idle), w.began.Add(sessionLife+w.cfg.Limits.Idle))
+	}
 	for {
 		if w.ended != nil {
 			return nil, w.ended
 		}
 		if line := w.line(); line != nil {
+			w.lineEnds = time.Time{}
 			return line, nil
 		}
 		if w.buffered() >= maxLine {
@@ -253,9 +260,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// startTLS answers STARTTLS (RFC 3207 4), and makes the handshake where it may be made. It reports whether a dialog
-// begins anew: then nothing that was said in clear counts any more (RFC 3207 4.2).
-func (w *wire) startTLS(arg string) (anew bool) {
+// offerTLS answers STARTTLS (RFC 3207 4). It reports whether the handshake is to follow.
+func (w *wire) offerTLS(arg string) bool {
 	switch {
 	case arg != "":
 		w.say("501 5.5.4 STARTTLS takes no parameters")
@@ -273,41 +279,47 @@ func (w *wire) startTLS(arg string) (anew bool) {
 		_ = w.end(err)
 		return false
 	}
-	if err := w.secure(TLSStart); err != nil {
-		w.hungUp = true
-		w.gateway().Log.Debug("tls", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyError, err)
-		return false
-	}
+	w.expectHello()
 	return true
 }
 
-// secure makes the TLS handshake. What it needs of memory is not there before the client begins.
-func (w *wire) secure(mode string) error {
-	deadline := time.Now().Add(tlsTimeout)
-	err := w.setReadDeadline(deadline)
+// expectHello lets the next thing to wait for be what TLS begins with.
+func (w *wire) expectHello() { w.hello, w.helloEnds = true, time.Now().Add(tlsTimeout) }
+
+// secure makes the TLS handshake. err is what waiting for its beginning came to; what TLS needs of memory is not there
+// before.
+func (w *wire) secure(err error) error {
+	w.hello = false
 	if err == nil {
-		w.writeEnds = deadline
-		err = w.raw.SetWriteDeadline(deadline)
+		err = w.setReadDeadline(w.helloEnds)
 	}
 	if err == nil {
-		err = w.await()
+		w.writeEnds = w.helloEnds
+		err = w.raw.SetWriteDeadline(w.helloEnds)
 	}
 	cfg := w.cfg.TLS()
-	c := tls.Server(w.raw, cfg)
+	c := tls.Server(&records{Conn: w.raw}, cfg)
 	if err == nil {
-		err = c.HandshakeContext(w.ctx)
+		// Close closes the socket too; a context that ends would take a goroutine for each handshake.
+		err = c.HandshakeContext(context.WithoutCancel(w.ctx))
 	}
 	m := w.gateway().metrics()
 	if err != nil {
 		m.TLSHandshake(w.cfg.Name, "none", "failed")
-		return w.end(fmt.Errorf("edge: tls: %w", err))
+		err = fmt.Errorf("edge: tls: %w", err)
+		w.gateway().Log.Debug("tls", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyError, err)
+		w.hungUp = !w.cfg.Implicit
+		return w.end(err)
 	}
 	state := c.ConnectionState()
 	state.VerifiedChains = clientChains(state.PeerCertificates, cfg.ClientCAs, time.Now())
 	m.TLSHandshake(w.cfg.Name, tlsVersion(state.Version), "ok")
-	w.conn, w.tls, w.tlsMode = c, &state, mode
-	w.user = nil // RFC 3207 4.2: what was said in clear does not count
-	w.detach()   // from here on TLS reads the socket
+	w.conn, w.tls, w.tlsMode = c, &state, TLSStart
+	if w.cfg.Implicit {
+		w.tlsMode = TLSImplicit
+	}
+	w.user = nil  // RFC 3207 4.2: what was said in clear does not count
+	w.behindTLS() // from here on TLS reads the socket
 	return nil
 }
 

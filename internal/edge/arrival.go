@@ -1,0 +1,38 @@
+package edge
+
+import (
+	"time"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// arrival is content on its way in: behind DATA, or in the chunks of BDAT (RFC 3030).
+type arrival struct {
+	ingest *mail.Ingest
+	failed error    // of the ingest: too big, or our disk
+	lost   error    // of the connection
+	state  dotState // where in a line of DATA's it stands
+}
+
+// newArrival begins to take content in, of about so many octets; dots says that it comes by DATA.
+func newArrival(w *wire, size int64, dots bool) *arrival {
+	w.bodyEnds = time.Now().Add(w.cfg.Limits.Data)
+	return &arrival{ingest: mail.NewIngest(mail.IngestOptions{
+		Dir: w.gateway().TempDir, Limit: w.cfg.Limits.Message, Size: size, Unstuff: dots,
+	})}
+}
+
+// Write takes octets in. It never fails: content is read to its end in any case.
+func (a *arrival) Write(p []byte) (int, error) {
+	if a.failed == nil {
+		_, a.failed = a.ingest.Write(p)
+	}
+	return len(p), nil
+}
+
+// abort throws away what has come; there may be nothing.
+func (a *arrival) abort() {
+	if a != nil {
+		a.ingest.Abort()
+	}
+}

@@ -50,6 +50,18 @@ func (s *Session) With(change func(*Session)) *Session {
 	return c
 }
 
+// Network gives the IPv4 /24 or IPv6 /64 that the client's address is in: the least that a site has. It is not valid where
+// the address is not known.
+func (s *Session) Network() netip.Prefix {
+	client := s.Client.Addr().Unmap().WithZone("")
+	bits := 64
+	if client.Is4() {
+		bits = 24
+	}
+	n, _ := client.Prefix(bits)
+	return n
+}
+
 // Transaction is one mail transaction (RFC 5321 3.3), from MAIL to its end.
 type Transaction struct {
 	Scope

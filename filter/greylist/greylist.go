@@ -167,6 +167,9 @@ func (t *try) known() string {
 			return fmt.Sprintf("%s, this sender and this recipient are known", o)
 		}
 	}
+	if t.has(t.memory.passed, t.key(origin{})) {
+		return "this sender, who comes from many networks, and this recipient are known"
+	}
 	return ""
 }
 
@@ -190,7 +193,7 @@ func (t *try) greylist() filter.Result {
 		// own: a retry that comes a little early counts.
 		if left <= delay/10 {
 			age := t.now.Sub(seen)
-			return passed(fmt.Sprintf("came again after %s (%s)", age.Round(time.Second), o), t.learn)
+			return passed(fmt.Sprintf("came again after %s (%s)", age.Round(time.Second), o), func() { t.learn(o) })
 		}
 		wait = min(wait, left)
 	}
@@ -229,8 +232,12 @@ func (t *try) refresh() {
 	}
 }
 
-// learn remembers a client that has come again.
-func (t *try) learn() {
+// learn remembers a client that has come again; by is what it was known by. One that was known by nothing but sender and
+// recipient is one that comes from many networks, and will do so with its next message.
+func (t *try) learn(by origin) {
+	if by.kind == "" {
+		t.memory.remember(t.memory.passed, t.key(by), t.Keep)
+	}
 	for _, o := range t.origins {
 		t.memory.remember(t.memory.passed, t.key(o), t.Keep)
 		switch {

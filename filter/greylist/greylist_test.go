@@ -231,6 +231,14 @@ func TestPools(t *testing.T) {
 				l.deferred(c.client(2))
 				time.Sleep(2 * time.Minute)
 				l.passes(c.client(3), c.why)
+				l.passes(c.client(3), " ")
+				if next := c.client(4); strings.Contains(c.why, "anywhere") {
+					l.passes(next, "this sender, who comes from many networks, and this recipient are known")
+					next.from = "other@x.example"
+					l.deferred(next)
+				} else {
+					l.passes(next, " ")
+				}
 			})
 		})
 	}

@@ -48,10 +48,10 @@ func (o origin) String() string {
 func origins(in *filter.Input) []origin {
 	all := make([]origin, 0, 3)
 	client := in.Session.Client.Addr().Unmap().WithZone("")
-	if n := network(client); n.IsValid() {
+	if n := in.Session.Network(); n.IsValid() {
 		all = append(all, origin{ofNetwork, n.String()})
 	}
-	if d := sendsFor(in); d != "" {
+	if d := auth.SendsFor(in); d != "" {
 		all = append(all, origin{ofSPF, d})
 	}
 	if d := organization(in, client); d != "" {
@@ -60,51 +60,13 @@ func origins(in *filter.Input) []origin {
 	return all
 }
 
-// network gives the /24 or /64 of an address.
-func network(a netip.Addr) netip.Prefix {
-	bits := 64
-	if a.Is4() {
-		bits = 24
-	}
-	n, _ := a.Prefix(bits)
-	return n
-}
-
-// sendsFor gives the domain of the reverse-path, or the HELO name in place of a null one, where SPF passes for it. That
-// of a record which lets everybody pass is none.
-func sendsFor(in *filter.Input) string {
-	r, ok := auth.SPF.From(in)
-	if !ok || r.Result != auth.Pass || everybody(r.Mechanism) {
-		return ""
-	}
-	if from := in.Transaction.From; r.Identity == "mailfrom" && r.Domain != from.Domain() || r.Identity == "helo" && !from.IsZero() {
-		return ""
-	}
-	return r.Domain
-}
-
-// everybody reports whether a term of an SPF record matches every client, or near to it: all (RFC 7208 5.1), and prefixes
-// of seven bits and less.
-func everybody(term string) bool {
-	term = mail.LowerASCII(strings.TrimPrefix(term, "+"))
-	if term == "all" {
-		return true
-	}
-	for part := range strings.SplitSeq(term, "/") {
-		if n, err := strconv.Atoi(part); err == nil && n < 8 {
-			return true
-		}
-	}
-	return false
-}
-
 // organization gives the registered domain of the client's confirmed name, or of a HELO name that SPF passes for. Names
 // that say nothing but the address are those of dial-up pools, whose hosts have nothing in common.
 func organization(in *filter.Input, client netip.Addr) string {
 	name, err := mail.Domain(in.Session.PTR)
 	if err != nil || generated(name, client) {
 		r, ok := auth.HeloSPF.From(in)
-		if !ok || r.Result != auth.Pass || everybody(r.Mechanism) {
+		if !ok || r.Result != auth.Pass || r.Everybody() {
 			return ""
 		}
 		name = r.Domain

@@ -80,7 +80,8 @@ func greylistGateway(t *testing.T, more string) *testGateway {
 	return startGateway(t, fmt.Sprintf(`
 hostname: mx.postern.example
 exempt_networks: []
-listeners: {public: {address: "127.0.0.1:0", relay: {networks: [127.0.9.0/24]}}}
+listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s, relay: {networks: [127.0.9.0/24]}}}
+big_senders: []
 routes: [{to: [postern.example], upstream: local}, {to: ["*"], upstream: local}]
 upstreams: {local: {maildir: "{{dir}}/mail"}}
 state: {directory: "{{dir}}/state"}

@@ -33,6 +33,7 @@ var floors = map[string]int{
 	"internal/proxy":      0,
 	"internal/quarantine": 0,
 	"internal/systemd":    0,
+	"internal/rates":      1,
 	"filter":              1,
 	"filter/auth":         1,
 	"filter/authres":      1,

@@ -220,17 +220,22 @@ func (s *script) talk(t *testing.T, d *door, engine string, parts []part, dial f
 	return ""
 }
 
-// TestDialogNames has every dialog about a rule name it in the way of the others.
+// TestDialogNames has every dialog about a rule name it in the way of the others, and counts them.
 func TestDialogNames(t *testing.T) {
+	rules := 0
 	for _, s := range scripts(t) {
 		if !strings.HasPrefix(s.name, "rfc") {
 			continue
 		}
+		rules++
 		rfc, rest, _ := strings.Cut(strings.TrimPrefix(s.name, "rfc"), "-")
 		section, _, _ := strings.Cut(rest, "-")
 		if want := fmt.Sprintf("RFC %s %s: ", rfc, section); !strings.HasPrefix(s.why, want) {
 			t.Errorf("%s begins with %q, not %q", s.name, s.why[:min(len(s.why), 30)], want)
 		}
+	}
+	if rules < 200 {
+		t.Errorf("only %d dialogs", rules)
 	}
 }
 

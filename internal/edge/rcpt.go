@@ -100,11 +100,13 @@ func (s *session) judge(t *transaction, r *recipient) refusal {
 	if !no.none() {
 		return no
 	}
-	if len(t.to) > 0 && !together(t.to[0], r) {
-		return split("needs another upstream or policy than the first recipient")
-	}
+	// The filters come first: one that asks clients to come again counts this try of a recipient, too, who would have
+	// to come a third time else.
 	if no := s.judgeFilters(t, r); !no.none() {
 		return no
+	}
+	if len(t.to) > 0 && !together(t.to[0], r) {
+		return split("needs another upstream or policy than the first recipient")
 	}
 	t.to = append(t.to, r)
 	return refusal{source: source}

@@ -170,6 +170,7 @@ func (s *Server) settle(w *wire) {
 	refused := w.errors + w.unwanted
 	s.clients.Leave(time.Now(), w.visit, w.cfg.Limits.rules(), limits.Cost(w.accepted, refused))
 	s.memory().note(w.client.Addr(), w.accepted, refused)
+	w.visit = limits.Visit{}
 }
 
 // tally takes note of what became of a message.

@@ -110,6 +110,10 @@ func (s *Server) end(w *wire) {
 		if v := recover(); v != nil {
 			w.crashed(v)
 		}
+		// Whoever has said good-bye may come again at once: his next connection can be here before this one is closed.
+		if !w.hungUp {
+			s.settle(w)
+		}
 		w.close()
 		s.leave(w)
 	}()

@@ -70,6 +70,18 @@ func TestConnectionLimits(t *testing.T) {
 			t.Errorf("%d connections counted as refused", d.metrics.refused)
 		}
 	})
+	t.Run("client that comes again as soon as it is told good-bye", func(t *testing.T) {
+		for _, engine := range Engines() {
+			d := newDoor(t, nil, func(d *door, cfg *ListenerConfig) {
+				cfg.Engine, cfg.Limits.PerClient, cfg.Limits.Rate, d.gw.ExemptNetworks = engine, 1, 100_000, nil
+			})
+			for range 100 {
+				c := dialDoor(t, d)
+				c.steps("S: 220\nC: QUIT\nS: 221")
+				defer c.close()
+			}
+		}
+	})
 	t.Run("exempt", func(t *testing.T) {
 		d := newDoor(t, nil, func(_ *door, cfg *ListenerConfig) { cfg.Limits.PerClient = 1 })
 		begin(t, d)

@@ -69,7 +69,7 @@ func (g *testGateway) metric(t *testing.T, series string) string {
 }
 
 const listGateway = `hostname: mx.example.org
-listeners: {public: {address: "127.0.0.1:0", limits: {per_client: 100}}}
+listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s, limits: {per_client: 100}}}
 routes: [{to: [example.org], upstream: local}]
 upstreams: {local: {maildir: "{{dir}}/mail"}}
 state: {directory: "{{dir}}/state"}

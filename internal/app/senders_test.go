@@ -31,7 +31,7 @@ func TestBigSenders(t *testing.T) {
 			return filter.Result{}, nil
 		}), decode(&struct{}{})
 	}}
-	text := fmt.Sprintf("hostname: mx.example.org\nlisteners: {public: {address: \"127.0.0.1:0\"}}\n"+
+	text := fmt.Sprintf("hostname: mx.example.org\nlisteners: {public: {address: \"127.0.0.1:0\", early_talkers: 0s}}\n"+
 		"routes: [{to: [example.org], upstream: local}]\nupstreams: {local: {maildir: \"{{dir}}/mail\"}}\nstate: {directory: \"{{dir}}/state\"}\n"+
 		"dns: {servers: [%q]}\nfilters: [see]\nbig_senders: [silent.example, big.example]\n", server.Addr())
 	g := startGatewayWith(t, text, see)

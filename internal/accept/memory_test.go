@@ -22,16 +22,16 @@ func TestCrowds(t *testing.T) {
 	for _, c := range []struct {
 		crowd
 		name string
-		most int64 // octets of memory for each; 0: only told
+		most int64 // octets of memory for each
 	}{
 		{crowd{N: 15000, Do: crowdIdle}, "idle since EHLO", 10 << 10},
 		{crowd{N: 15000, Do: crowdMessage}, "idle, each after a message of 100 KB", 10 << 10},
-		{crowd{N: 5000, Do: crowdSlow}, "sending an octet of content each second", 16 << 10},
+		{crowd{N: 5000, Do: crowdSlow}, "sending an octet of content each second", 10 << 10},
 		{crowd{N: 2000, Do: crowdSilent}, "silent since STARTTLS", 10 << 10},
-		{crowd{N: 2000, Do: crowdHalfHello}, "silent after half a ClientHello", 0},
-		{crowd{N: 2000, Do: crowdHello}, "silent after a whole ClientHello", 0},
-		{crowd{N: 5000, Do: crowdIdle, TLS: true}, "idle since EHLO, TLS", 0},
-		{crowd{N: 5000, Do: crowdMessage, TLS: true}, "idle, each after a message of 100 KB, TLS", 0},
+		{crowd{N: 2000, Do: crowdHalfHello}, "silent after half a ClientHello", 10 << 10},
+		{crowd{N: 2000, Do: crowdHello}, "silent after a whole ClientHello", 48 << 10},
+		{crowd{N: 5000, Do: crowdIdle, TLS: true}, "idle since EHLO, TLS", 24 << 10},
+		{crowd{N: 5000, Do: crowdMessage, TLS: true}, "idle, each after a message of 100 KB, TLS", 72 << 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := startListener(t, s.addr, limits, "filters: []\n")
@@ -40,8 +40,9 @@ func TestCrowds(t *testing.T) {
 			before := resident(t, p)
 			end := gather(t, c.crowd)
 			cpu, begin := processorTime(t, p), time.Now()
+			// A busy machine makes others wait now and then; a crowd would always.
 			others, control := patience(t, bin, p), patience(t, bin, alone)
-			for range 2 {
+			for turn := 1; turn < 3 || turn < 10 && others > 2*control; turn++ {
 				others, control = min(others, patience(t, bin, p)), min(control, patience(t, bin, alone))
 			}
 			share := (processorTime(t, p) - cpu).Seconds() / time.Since(begin).Seconds()
@@ -50,10 +51,10 @@ func TestCrowds(t *testing.T) {
 			if left != c.N {
 				t.Errorf("%d of %d are left", left, c.N)
 			}
-			if c.most > 0 && each > c.most {
+			if each > c.most {
 				t.Errorf("%d octets for each, more than %d", each, c.most)
 			}
-			if others > 2*control+5 {
+			if others > 2*control {
 				t.Errorf("others wait for %.1f ms, %.1f where there is no crowd", others, control)
 			}
 			rows = append(rows, []string{
@@ -63,7 +64,7 @@ func TestCrowds(t *testing.T) {
 		})
 	}
 	table("Crowds that do next to nothing, `filters: []`", "go test -tags accept -run TestCrowds ./internal/accept",
-		[]string{"clients", "each", "resident memory for each, KiB", "without them, MiB", "processors in use", "others' p99, ms", "p99 without a crowd, ms"}, rows)
+		[]string{"clients", "each", "resident memory for each, KiB", "without them, MiB", "processors in use", "others' p99, ms (best of 3 to 10 turns)", "p99 without a crowd, ms"}, rows)
 }
 
 // warm lets gateways serve some mail, so that what they keep for good is there.
@@ -74,12 +75,12 @@ func warm(t *testing.T, bin string, gateways ...*postern) {
 	}
 }
 
-// patience gives the p99 of others' messages, in milliseconds: 200 a second for two seconds.
+// patience gives the p99 of others' messages, in milliseconds: 200 a second for a second and a half.
 func patience(t *testing.T, bin string, p *postern) float64 {
 	t.Helper()
-	l := runLoad(t, bin, p.addr, "-s", "20", "-m", "400", "-rate", "200", "-perconn", "10")
-	if l.OK != 400 {
-		t.Errorf("%d of 400 messages: %s", l.OK, l)
+	l := runLoad(t, bin, p.addr, "-s", "20", "-m", "300", "-rate", "200", "-perconn", "10")
+	if l.OK != 300 {
+		t.Errorf("%d of 300 messages: %s", l.OK, l)
 	}
 	return l.Latency.P99
 }

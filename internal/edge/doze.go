@@ -14,12 +14,16 @@ import (
 // moment is how long a client is silent before that.
 const moment = 250 * time.Millisecond
 
+// drop is less than what a client sends at a time that sends content as it can.
+const drop = 512
+
 // errDoze says that the client is silent, and that the dialog is to stop here and go on when it speaks.
 var errDoze = errors.New("edge: the client is silent")
 
 // nap is what a wire knows of its pauses.
 type nap struct {
 	mayDoze bool      // the dialog can stop where it is
+	drips   bool      // content comes in drops: there is no moment to wait for the next one
 	until   time.Time // the deadline of a read that was left to a new goroutine
 	woken   error     // the error that it came to
 }
@@ -31,7 +35,11 @@ func (w *wire) wait(deadline time.Time) error {
 		return err
 	}
 	first := deadline
-	if w.mayDoze {
+	switch {
+	case w.mayDoze && w.drips:
+		w.until = deadline
+		return errDoze
+	case w.mayDoze:
 		first = earlier(deadline, time.Now().Add(moment))
 	}
 	err := w.setReadDeadline(first)
@@ -51,7 +59,7 @@ func (w *wire) wake() {
 	if err == nil {
 		err = w.next()
 	}
-	w.woken = err
+	w.woken, w.drips = err, w.body && w.buffered() < drop
 }
 
 func (w *wire) next() error {

@@ -221,7 +221,7 @@ func (c *client) holds(line string) (ok bool) {
 //
 //	C: TEXT        send the line
 //	raw: "…"       send the octets of a Go string, which may hold ${…}: "a${3x10}" is a followed by "10" three times
-//	cut: "…"       the same, octet by octet, each in a packet of its own
+//	cut: "…"       the same, octet by octet, each read by itself with clock: bubble
 //	S: RE          one whole reply, lines joined by "\n", must match the expression at its beginning
 //	S!: RE         and no line of the last reply may match
 //	write: RE      what the server sends in one write must match; clock: bubble only

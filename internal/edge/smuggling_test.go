@@ -146,7 +146,7 @@ func endsOfData() []string {
 		}
 	}
 	for _, s := range []string{"\v", "\f", "\u0085", "\u2028", " ", "\t", "\r\n\t", "\b", "\x1a"} {
-		all = append(all, s+"."+s, s+".\r\n", "\r\n."+s)
+		all = append(all, s+"."+s, s+".\r\n", "\r\n."+s, "\r\n"+s+".\r\n", "\r\n."+s+"\r\n")
 	}
 	return append(all, "\r\n..\r\n", "\n..\n", "\r\n. \r\n", "\n.\n.\n", "\r.\r.\r", "\n.\n\r\n.\r", "\r\n.\r\r\n.\r")
 }

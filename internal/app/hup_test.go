@@ -232,7 +232,10 @@ func (m *mailers) run(lasting bool) {
 	}
 }
 
-// hupConfig are configurations between which reloads change: filters, the upstream's relay, limits, a second door.
+// someUser is a file of users.
+const someUser = "ann@example.org $argon2id$v=19$m=19456,t=2,p=1$c29tZSBzYWx0c29tZSBzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA send=ann@example.org\n"
+
+// hupConfigs are configurations between which reloads change: filters, the upstream's relay, limits, a second door.
 func hupConfigs(dir, certs, sink, second string) []string {
 	head := fmt.Sprintf("hostname: mx.example.org\nstate: {directory: %q}\ndns: {servers: [\"127.0.0.1:9\"]}\n"+
 		"routes: [{to: [example.org], upstream: sink}]\n", filepath.Join(dir, "state"))
@@ -245,8 +248,8 @@ func hupConfigs(dir, certs, sink, second string) []string {
 	}
 	return []string{
 		head + "listeners: {public: " + door("") + "}\nfilters: []\n" + upstream("own"),
-		head + "listeners: {public: " + door("") + "}\n" + upstream("own"),
-		head + "listeners: {public: " + door(", limits: {message: 1MiB}") + "}\nfilters: [heuristics]\n" + upstream("verbatim"),
+		head + "listeners: {public: " + door(fmt.Sprintf(", relay: {users: %q}", filepath.Join(certs, "users"))) + "}\n" + upstream("own"),
+		head + "listeners: {public: " + door(", limits: {message: 1MiB}") + "}\nfilters: [iprev, pregreet, spf, heuristics, greylist]\n" + upstream("verbatim"),
 		head + "listeners: {public: " + door("") + fmt.Sprintf(", second: {address: %q}", second) + "}\nfilters: [attachments]\n" + upstream("verbatim"),
 	}
 }
@@ -274,6 +277,7 @@ func TestNothingIsLostOverReloads(t *testing.T) {
 		put(t, filepath.Join(dir, "key.pem"), key)
 	}
 	swap(1)
+	put(t, filepath.Join(dir, "users"), []byte(someUser))
 	second, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -353,6 +357,7 @@ func TestReloadsLeakNothing(t *testing.T) {
 	cert, key := pemPair(t, 1, month, "mx.example.org")
 	put(t, filepath.Join(dir, "cert.pem"), cert)
 	put(t, filepath.Join(dir, "key.pem"), key)
+	put(t, filepath.Join(dir, "users"), []byte(someUser))
 	second, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

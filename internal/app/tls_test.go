@@ -342,9 +342,10 @@ func TestCheckTellsOfCertificates(t *testing.T) {
 func TestFaultsOfReloads(t *testing.T) {
 	text := strings.Replace(tlsGateway, "upstream: local}", `upstream: local, recipients: {verify: file, file: "{{certs}}/recipients"}}`, 1) +
 		"signing: {keys: [{domain: example.org, selector: s1, key: \"{{certs}}/dkim.pem\"}]}\n"
-	text = strings.Replace(text, `key.pem"}`, `key.pem", client_ca: "{{certs}}/clients.pem"}`, 1)
+	text = strings.Replace(text, `key.pem"}`, `key.pem", client_ca: "{{certs}}/clients.pem"}, relay: {users: "{{certs}}/users"}`, 1)
 	dir := t.TempDir()
 	makeKeyFile(t, dir, "dkim.pem")
+	put(t, filepath.Join(dir, "users"), []byte(someUser))
 	authority, _ := pemPair(t, 3, month, "authority")
 	put(t, filepath.Join(dir, "recipients"), []byte("u@example.org\n"))
 	put(t, filepath.Join(dir, "clients.pem"), authority)
@@ -387,6 +388,9 @@ func TestFaultsOfReloads(t *testing.T) {
 		{"authorities are none", filepath.Join(dir, "clients.pem"), overwrite(filepath.Join(dir, "clients.pem"), []byte("x")), "holds no certificate"},
 		{"no recipients", filepath.Join(dir, "recipients"), remove(filepath.Join(dir, "recipients")), "there is no file"},
 		{"recipients are a folder", filepath.Join(dir, "recipients"), folder(filepath.Join(dir, "recipients")), "is a directory"},
+		{"no users", filepath.Join(dir, "users"), remove(filepath.Join(dir, "users")), "users"},
+		{"users are a folder", filepath.Join(dir, "users"), folder(filepath.Join(dir, "users")), "is a directory"},
+		{"users are none", filepath.Join(dir, "users"), overwrite(filepath.Join(dir, "users"), []byte("ann\n")), "users:1"},
 		{"signing key is none", filepath.Join(dir, "dkim.pem"), overwrite(filepath.Join(dir, "dkim.pem"), []byte("x")), "dkim.pem"},
 		{"no configuration", g.app.o.Config, remove(g.app.o.Config), "no such file"},
 		{"configuration is no YAML", g.app.o.Config, overwrite(g.app.o.Config, []byte("hostname: [")), ":1:"},

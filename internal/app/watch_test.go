@@ -115,7 +115,7 @@ filters: []
 func TestWatchdog(t *testing.T) {
 	m := listenAsManager(t)
 	t.Setenv("NOTIFY_SOCKET", m.path())
-	t.Setenv("WATCHDOG_USEC", "400000")
+	t.Setenv("WATCHDOG_USEC", "1600000") // it is told every 400 ms
 	g := startGateway(t, plainGateway)
 	m.expect(`^READY=1\nSTATUS=taking mail: 0 connections, 0 with a transaction; configuration of 2[0-9-]+ [0-9:]+$`)
 	m.expect("^WATCHDOG=1\nSTATUS=taking mail")
@@ -124,19 +124,19 @@ func TestWatchdog(t *testing.T) {
 	c.say("MAIL FROM:<a@client.test>", "250")
 	m.expect("^WATCHDOG=1\nSTATUS=taking mail: 1 connections, 1 with a transaction")
 	g.relays.mu.Lock()
-	for m.hear(300*time.Millisecond) != "" { // what was on its way
+	for m.hear(900*time.Millisecond) != "" { // what was on its way
 	}
-	if s := m.hear(400 * time.Millisecond); s != "" {
+	if s := m.hear(900 * time.Millisecond); s != "" {
 		t.Errorf("while a lock is held: %q", s)
 	}
 	g.relays.mu.Unlock()
 	m.expect("^WATCHDOG=1\n")
 	ill := g.log.lines(t, "not alive: the watchdog is not told otherwise, and ends the gateway")
-	if len(ill) != 1 || !strings.Contains(ill[0]["error"].(string), "the relays") {
+	if len(ill) == 0 || !strings.Contains(ill[len(ill)-1]["error"].(string), "the relays") {
 		t.Errorf("told %v", ill)
 	}
-	if n := len(g.log.lines(t, "alive again: the watchdog is told so")); n != 1 {
-		t.Errorf("%d times alive again", n)
+	if n := len(g.log.lines(t, "alive again: the watchdog is told so")); n != len(ill) {
+		t.Errorf("%d times alive again, after %d", n, len(ill))
 	}
 }
 

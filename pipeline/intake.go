@@ -21,6 +21,8 @@ type IntakeOptions struct {
 	RejectBare  bool  // refuse a message that came with a bare CR or LF; else both have been made harmless
 	HeaderLimit int64 // octets of the header; 0: only the limits of the content's own index
 	MaxReceived int   // Received fields; 0 is MaxReceived
+	// MaySend tells as whom the user who sends the message may send; nil: as anybody.
+	MaySend func(mail.Address) bool
 }
 
 // Intake reports on what is refused before any filter, as the stage "intake" of the data phase. Its
@@ -43,6 +45,7 @@ func Intake(c *mail.Content, o IntakeOptions) Report {
 		refuse(&r.Result, "HOPS", fmt.Sprintf("%d Received fields", n),
 			mail.NewReply(554, 5, 4, 6, "too many hops: this message is in a loop"))
 	}
+	ownSender(&r.Result, h, o.MaySend)
 	r.Outcome = outcomeOf(&r.Result)
 	if err := c.Err(); err != nil {
 		r.fail(Errored, fmt.Errorf("%w: %w", ErrContent, err))

@@ -45,6 +45,10 @@ func TestIntake(t *testing.T) {
 		{name: "more fields than the index", text: hops(40), limits: mail.Limits{Fields: 10}, outcome: Match, reply: "554 5.6.0 message header too large", findings: "HEADER_SIZE"},
 		{name: "the first refusal answers, and comes first", text: hops(60), faults: mail.LineFaults{BareLF: 1, NUL: 1}, outcome: Match, reply: "554 5.6.0 message contains NUL octets", findings: "NUL BARE_LF HOPS"},
 		{name: "the refusal comes before mentions", text: hops(60), faults: mail.LineFaults{BareLF: 1}, outcome: Match, reply: "554 5.4.6 too many hops: this message is in a loop", findings: "HOPS BARE_LF"},
+		{
+			name: "sent as somebody else", text: "From: a@b.example\r\n\r\n", options: IntakeOptions{MaySend: func(mail.Address) bool { return false }}, outcome: Match,
+			reply: senderReply.String(), findings: "SENDER",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			content := mail.NewContent(mail.NewBlob([]byte(c.text)), c.faults, c.limits)

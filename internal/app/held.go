@@ -293,7 +293,7 @@ func releaseOne(ctx context.Context, cfg *config.Config, table *upstream.Table, 
 		if err != nil {
 			return err
 		}
-		route, err := table.Route(upstream.Query{Recipient: a, From: env.From})
+		route, err := table.Route(upstream.Query{Recipient: a, From: env.From, Relay: e.Relay})
 		if err != nil {
 			return fmt.Errorf("no route takes mail for %s", a)
 		}
@@ -314,6 +314,9 @@ func releaseOne(ctx context.Context, cfg *config.Config, table *upstream.Table, 
 	// RFC 5321 4.4: whoever passes a message on adds a Received field; this one's client was ourselves.
 	received := fmt.Sprintf("from quarantine by %s\r\n\twith LOCAL id %s; %s", cfg.Hostname, e.ID, time.Now().Format(time.RFC1123Z))
 	edits := append(pipeline.Untrusted(content.Header(), cfg.AuthRes.ID, cfg.AuthRes.Keep), mail.AddField{Name: "Received", Body: received})
+	if e.Relay {
+		edits = append(edits, edge.Missing(content.Header(), cfg.Hostname, e.ID, e.Time)...)
+	}
 	m, err := mail.Rewrite(content, edits, false)
 	if err != nil {
 		return err

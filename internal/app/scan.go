@@ -296,6 +296,9 @@ func (s *scan) write(ctx context.Context, path string, trace bool) error {
 	if trace {
 		edits = append(pipeline.Stamp(s.verdict, s.input(), s.stampOptions()), edits...)
 		edits = append(edits, edge.Received(s.cfg.Hostname, s.session, s.transaction, s.transaction.Recipients, time.Now()))
+		if s.session.Relay {
+			edits = append(edits, edge.Missing(s.content.Header(), s.cfg.Hostname, s.transaction.ID, time.Now())...)
+		}
 		var err error
 		if signer, err = newSigner(s.cfg, slog.New(slog.DiscardHandler)); err != nil {
 			return err

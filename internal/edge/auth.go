@@ -215,3 +215,12 @@ func (s *session) mayYetRelay() bool {
 // completesAtOnce reports whether a mechanism with an initial response needs no more of the client, so that its AUTH may
 // stand anywhere in a group of commands (RFC 4954 4).
 func completesAtOnce(mechanism string) bool { return mechanism == mechanismPlain }
+
+// maySend tells as whom the user may send; nil: as anybody, for there is no user, or no bounds for him.
+func (s *session) maySend() func(mail.Address) bool {
+	u := s.w.user
+	if u == nil || u.MaySendAsAnybody() {
+		return nil
+	}
+	return u.MaySend
+}

@@ -121,8 +121,11 @@ func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, j *judged
 	}()
 	content, first := j.content, t.to[0]
 	j.messageID = brief(content.Header().Get("Message-ID"))
+	if s.in.Relay && content.Header().Count("Message-ID") == 0 {
+		j.messageID = ownMessageID(t.gw.Hostname, t.in.ID)
+	}
 	intake := pipeline.Intake(content, pipeline.IntakeOptions{
-		RejectBare: s.w.cfg.RejectBare, HeaderLimit: s.w.cfg.Limits.Header, MaxReceived: pipeline.MaxReceived,
+		RejectBare: s.w.cfg.RejectBare, HeaderLimit: s.w.cfg.Limits.Header, MaxReceived: pipeline.MaxReceived, MaySend: s.maySend(),
 	})
 	j.reports = join(s.reports, t.reports, first.reports, pipeline.Reports{intake})
 	// What no message may be (a loop, NUL) is refused also where the policy only observes.

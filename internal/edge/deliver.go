@@ -136,7 +136,11 @@ func (s *session) edits(t *transaction, j *judged) []mail.Edit {
 		AuthservID: t.gw.authservID(), Keep: t.gw.KeepResults, Plan: j.to.policy.Plan, Policy: j.to.judge, Score: true,
 	})
 	edits = append(edits, j.verdict.Edits...)
-	return append(edits, Received(t.gw.Hostname, s.in, t.in, t.addresses(), time.Now()))
+	edits = append(edits, Received(t.gw.Hostname, s.in, t.in, t.addresses(), time.Now()))
+	if s.in.Relay {
+		edits = append(edits, Missing(j.content.Header(), t.gw.Hostname, t.in.ID, t.began)...)
+	}
+	return edits
 }
 
 // strips reports whether an edit takes something out of the message.

@@ -78,3 +78,19 @@ func helloName(s string) string {
 	}
 	return s
 }
+
+// Missing makes the fields that a message of a client that may relay lacks (RFC 6409 8.2, 8.3), which nobody behind us could
+// make without breaking our signature: Date, and a Message-ID of the transaction's id. They belong below our Received field.
+// Who wrote the message is for the client to say: no From is made up.
+func Missing(h *mail.Header, hostname, id string, now time.Time) (all []mail.Edit) {
+	if h.Count("Date") == 0 {
+		all = append(all, mail.AddField{Name: "Date", Body: now.Format("Mon, 2 Jan 2006 15:04:05 -0700")})
+	}
+	if h.Count("Message-ID") == 0 {
+		all = append(all, mail.AddField{Name: "Message-ID", Body: ownMessageID(hostname, id)})
+	}
+	return all
+}
+
+// ownMessageID is the Message-ID of a message that came without one.
+func ownMessageID(hostname, id string) string { return "<" + id + "@" + hostname + ">" }

@@ -24,7 +24,7 @@ func (d *dialog) auth(arg string) {
 	case d.session == nil:
 		w.say("503 5.5.1 EHLO first")
 		return
-	case !ok:
+	case !ok || w.cfg.Relay.Users == nil:
 		w.say("502 5.5.1 AUTH is not offered")
 		return
 	case name == "":

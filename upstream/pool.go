@@ -66,6 +66,22 @@ func (p *Pool) cached(r mail.Reply, ok bool) (mail.Reply, bool) {
 	return refusal(r, "this recipient", "", p.cfg.Verbatim), true
 }
 
+// MaxSize gives the octets of the largest message that one of the servers takes, by what they said lately (RFC 1870). It
+// is 0 where one of them has no limit, and where none has said.
+func (p *Pool) MaxSize() int64 {
+	most, now := int64(0), time.Now()
+	for _, s := range p.servers {
+		n, known := s.size(now)
+		if known && n == 0 {
+			return 0
+		}
+		if known {
+			most = max(most, n)
+		}
+	}
+	return most
+}
+
 // Deliver makes one transaction with the first server that will have it. A transaction whose final dot
 // was sent is never tried again, whatever became of it.
 func (p *Pool) Deliver(ctx context.Context, env mail.Envelope, m *mail.Message) Outcome {
@@ -128,7 +144,7 @@ func (p *Pool) try(ctx context.Context, s *server, env mail.Envelope, m *mail.Me
 	if c == nil {
 		return o
 	}
-	s.opened()
+	s.opened(c.ext)
 	return p.transact(ctx, s, c, env, m)
 }
 

@@ -178,6 +178,33 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
+// TestMaxSize: the most that a server has said lately; nothing where one takes anything, or none has said.
+func TestMaxSize(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(t, Config{Servers: []string{"s1.test:25", "s2.test:25"}})
+		check := func(what string, want int64) {
+			t.Helper()
+			if got := p.MaxSize(); got != want {
+				t.Errorf("%s: %d, want %d", what, got, want)
+			}
+		}
+		check("at first", 0)
+		p.servers[0].opened(extensions{size: true, maxSize: 1000})
+		check("one has said", 1000)
+		time.Sleep(sizeFor / 2)
+		p.servers[1].opened(extensions{size: true, maxSize: 3000})
+		check("both have said", 3000)
+		time.Sleep(sizeFor / 2)
+		check("one has not said lately", 3000)
+		p.servers[0].opened(extensions{size: true})
+		check("one takes anything", 0)
+		p.servers[0].opened(extensions{})
+		check("one does not say", 0)
+		time.Sleep(sizeFor)
+		check("none has said lately", 0)
+	})
+}
+
 // TestConnectionsAreCounted: the numbers that two pools of one server tell add up to those there are, and to none
 // when both are closed.
 func TestConnectionsAreCounted(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -113,6 +114,7 @@ func printable(text []byte) string {
 // extensions are what a server offers in its reply to EHLO.
 type extensions struct {
 	pipelining, eightBit, utf8, startTLS, size, dsn bool
+	maxSize                                         int64 // RFC 1870 4: octets of the largest message; 0: no limit is said
 }
 
 // parseExtensions reads the reply to EHLO; keywords are compared without case (RFC 5321 4.1.1.1).
@@ -120,7 +122,7 @@ func parseExtensions(r mail.Reply) extensions {
 	var e extensions
 	_, lines, _ := strings.Cut(r.Text, "\n") // the first line is the greeting
 	for line := range strings.SplitSeq(lines, "\n") {
-		keyword, _, _ := strings.Cut(line, " ")
+		keyword, value, _ := strings.Cut(line, " ")
 		switch strings.ToUpper(keyword) {
 		case "PIPELINING":
 			e.pipelining = true
@@ -134,6 +136,9 @@ func parseExtensions(r mail.Reply) extensions {
 			e.startTLS = true
 		case "SIZE":
 			e.size = true
+			if n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64); err == nil && n > 0 {
+				e.maxSize = n
+			}
 		}
 	}
 	return e

@@ -76,8 +76,17 @@ func TestParseExtensions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := parseExtensions(r), (extensions{size: true, eightBit: true, startTLS: true}); got != want {
+	if got, want := parseExtensions(r), (extensions{size: true, maxSize: 100, eightBit: true, startTLS: true}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+	for line, want := range map[string]extensions{
+		"SIZE": {size: true}, "SIZE 0": {size: true}, "SIZE  52428800 ": {size: true, maxSize: 52428800}, "SIZE x": {size: true},
+		"SIZE -5": {size: true}, "SIZE 99999999999999999999": {size: true},
+	} {
+		r := mail.Reply{Code: 250, Text: "greeting\n" + line}
+		if got := parseExtensions(r); got != want {
+			t.Errorf("%q: %+v", line, got)
+		}
 	}
 }
 

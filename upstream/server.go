@@ -30,6 +30,8 @@ type server struct {
 	closed  bool
 	evict   *time.Timer // runs while connections are idle
 	evictAt time.Time
+	sized   time.Time // when it said last which size of messages it takes; zero: never
+	maxSize int64     // and that; 0: any
 	until   time.Time // end of the back-off; zero while the server is well
 	backoff time.Duration
 }
@@ -62,12 +64,23 @@ func (s *server) acquire(ctx context.Context) error {
 
 func (s *server) release() { <-s.slots }
 
-// opened counts a connection that was made.
-func (s *server) opened() {
+// opened counts a connection that was made, and notes what the server said there.
+func (s *server) opened(e extensions) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open++
+	s.sized, s.maxSize = time.Now(), e.maxSize
 	s.count()
+}
+
+// sizeFor is how long a server is believed that takes no message above some size: it may have been told otherwise since.
+const sizeFor = time.Hour
+
+// size gives the octets of the largest message that the server takes, 0 for any; false if it has not said lately.
+func (s *server) size(now time.Time) (int64, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.maxSize, !s.sized.IsZero() && now.Sub(s.sized) < sizeFor
 }
 
 // count tells the hook how the numbers of connections have changed; s.mu is held.

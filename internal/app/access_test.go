@@ -26,7 +26,7 @@ func TestExceptionsNeedProof(t *testing.T) {
 	g := startGateway(t, fmt.Sprintf(`
 hostname: mx.postern.example
 exempt_networks: []
-listeners: {public: {address: "127.0.0.1:0"}}
+listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s}}
 routes: [{to: [postern.example], upstream: local}]
 upstreams: {local: {maildir: "{{dir}}/mail"}}
 state: {directory: "{{dir}}/state"}

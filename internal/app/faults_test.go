@@ -177,7 +177,7 @@ func TestOurFaultsRefuseNobody(t *testing.T) {
 			if c.upstream != nil {
 				up = c.upstream
 			}
-			text := fmt.Sprintf("hostname: mx.example.org\nlisteners: {public: {address: \"127.0.0.1:0\"}}\n"+
+			text := fmt.Sprintf("hostname: mx.example.org\nlisteners: {public: {address: \"127.0.0.1:0\", early_talkers: 0s}}\n"+
 				"routes: [{to: [example.org], upstream: up, recipients: {verify: file, file: \"{{dir}}/recipients\"}}]\n"+
 				"upstreams: {up: {servers: [%q]}}\nstate: {directory: \"{{dir}}/state\"}\ndns: {servers: [\"127.0.0.1:1\"]}\n%s\n", up(t), c.config)
 			g := startGatewayWith(t, text, trouble)

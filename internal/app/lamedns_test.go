@@ -67,7 +67,7 @@ func TestLameDNS(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := startGatewayWith(t, fmt.Sprintf("hostname: mx.example.org\nexempt_networks: []\n"+
-		"listeners: {public: {address: \"127.0.0.1:0\", limits: {per_client: 100}}}\n"+
+		"listeners: {public: {address: \"127.0.0.1:0\", early_talkers: 0s, limits: {per_client: 100}}}\n"+
 		"routes: [{to: [example.org], upstream: local}]\nupstreams: {local: {maildir: \"{{dir}}/mail\"}}\n"+
 		"state: {directory: \"{{dir}}/state\"}\ndns: {servers: [%q]}\n", server.Addr()))
 	var all sync.WaitGroup

@@ -14,6 +14,7 @@ import (
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/ledger"
+	"github.com/postern-mail/postern/internal/limits"
 	"github.com/postern-mail/postern/internal/metrics"
 	"github.com/postern-mail/postern/internal/quarantine"
 	"github.com/postern-mail/postern/internal/senders"
@@ -37,6 +38,8 @@ type gateway struct {
 
 	resolvers resolvers
 	senders   *senders.Table
+	load      *limits.Load
+	content   *limits.Budget
 
 	cfg       atomic.Pointer[config.Config]
 	current   atomic.Pointer[edge.Gateway]
@@ -115,6 +118,9 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger, g
 	g.metrics.StateDirectory(cfg.State.Directory)
 	g.resolvers.observer = g.metrics
 	g.senders = senders.New(log)
+	g.content = limits.NewBudget(cfg.ContentBudget)
+	g.load = limits.NewLoad(placesFor(), nil)
+	g.metrics.Content(g.content.Used)
 	g.metrics.BigSenders(g.senders.Usage)
 	if err := g.install(cfg); err != nil {
 		g.closeLedger()
@@ -152,6 +158,8 @@ func (g *gateway) install(cfg *config.Config) error {
 	g.metrics.Certificates(g.tls.states())
 	g.users = p.users
 	g.cfg.Store(cfg)
+	g.content.Resize(cfg.ContentBudget)
+	g.warnOfPlaces(cfg)
 	g.current.Store(&edge.Gateway{
 		Hostname: cfg.Hostname, Node: cfg.Node, Postmaster: cfg.Postmaster,
 		AuthservID: cfg.AuthRes.ID, KeepResults: cfg.AuthRes.Keep,
@@ -159,7 +167,8 @@ func (g *gateway) install(cfg *config.Config) error {
 		Plan: p.judge.base, Policy: p.judge.policies[config.DefaultPolicy].policy, Policies: newPolicies(cfg, p.judge),
 		Router: p.table, Relays: p.relays, Recipients: p.recipients,
 		ExemptRecipients: exemptRecipients(cfg), ExemptNetworks: cfg.ExemptNetworks, Big: g.senders.Of,
-		Signer:     p.signer,
+		Signer: p.signer,
+		Load:   g.load, Content: g.content,
 		Quarantine: keeper{store: g.held, node: cfg.Node}, TempDir: g.tmp, State: g.ledger,
 		Log: g.log, Privacy: privacy(cfg.Log.Privacy), Metrics: g.metrics,
 	})

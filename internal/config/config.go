@@ -27,7 +27,8 @@ type Config struct {
 	Filters          []*Filter      `yaml:"filters,filters"` // in the order of the file
 	Policies         []Policy       `yaml:"policies,named"`  // "default" is always among them
 	AuthRes          AuthRes        `yaml:"authres"`
-	Signing          *Signing       `yaml:"signing"` // nil: nothing is signed
+	Signing          *Signing       `yaml:"signing"`        // nil: nothing is signed
+	ContentBudget    int64          `yaml:"content_budget"` // octets of content at once, of all sessions
 	State            State          `yaml:"state"`
 	Quarantine       Quarantine     `yaml:"quarantine"`
 	Metrics          Metrics        `yaml:"metrics"`

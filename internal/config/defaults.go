@@ -26,6 +26,7 @@ func (c *Config) defaults() {
 	// Senders wait ten minutes for the reply to their final dot (RFC 5321 4.5.3.2.6), service managers rarely more
 	// than one or two for a service.
 	c.Drain = time.Minute
+	c.ContentBudget = 2 << 30
 	c.Quarantine = Quarantine{Keep: 30 * day, Size: 10 << 30}
 	c.Log = Log{Format: "json", Level: "info", Privacy: "full"}
 }

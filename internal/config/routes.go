@@ -208,6 +208,9 @@ func (k *checker) rest() {
 	if c.Drain < 0 || c.Drain > time.Hour {
 		k.fail("drain", "must be a duration from 0s to 1h")
 	}
+	if c.ContentBudget <= 0 {
+		k.fail("content_budget", "must be greater than 0")
+	}
 	if c.State.Directory == "" {
 		k.fail("state.directory", "must name a folder")
 	}

@@ -1,15 +1,18 @@
 package edge
 
 import (
+	"errors"
 	"time"
 
+	"github.com/postern-mail/postern/internal/limits"
 	"github.com/postern-mail/postern/mail"
 )
 
 // arrival is content on its way in: behind DATA, or in the chunks of BDAT (RFC 3030).
 type arrival struct {
 	ingest *mail.Ingest
-	failed error    // of the ingest: too big, or our disk
+	share  limits.Share
+	failed error    // of the ingest: too big, or our disk; or errBusy
 	lost   error    // of the connection
 	state  dotState // where in a line of DATA's it stands
 }
@@ -17,13 +20,24 @@ type arrival struct {
 // newArrival begins to take content in, of about so many octets; dots says that it comes by DATA.
 func newArrival(w *wire, size int64, dots bool) *arrival {
 	w.bodyEnds = time.Now().Add(w.cfg.Limits.Data)
-	return &arrival{ingest: mail.NewIngest(mail.IngestOptions{
-		Dir: w.gateway().TempDir, Limit: w.cfg.Limits.Message, Size: size, Unstuff: dots,
+	gw := w.gateway()
+	a := &arrival{share: gw.Content.Share(), ingest: mail.NewIngest(mail.IngestOptions{
+		Dir: gw.TempDir, Limit: w.maxSize(), Size: size, Unstuff: dots,
 	})}
+	if !a.share.Reserve(size) {
+		a.failed = errBusy
+	}
+	return a
 }
+
+// errBusy says that the budget for content is used up.
+var errBusy = errors.New("edge: too much content at once")
 
 // Write takes octets in. It never fails: content is read to its end in any case.
 func (a *arrival) Write(p []byte) (int, error) {
+	if a.failed == nil && !a.share.Use(len(p)) {
+		a.failed = errBusy
+	}
 	if a.failed == nil {
 		_, a.failed = a.ingest.Write(p)
 	}
@@ -34,5 +48,6 @@ func (a *arrival) Write(p []byte) (int, error) {
 func (a *arrival) abort() {
 	if a != nil {
 		a.ingest.Abort()
+		a.share.Release()
 	}
 }

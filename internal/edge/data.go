@@ -47,6 +47,7 @@ func (s *session) Data(io.Reader) (err error) {
 	if t == nil || len(t.to) == 0 {
 		return engineError(replyPanicEnd) // only a fault of ours or of the engine's leads here
 	}
+	defer func() { t.share.Release() }()
 	s.w.body = true
 	blob, faults, reply, reason := s.takeContent(t)
 	arrived := time.Now()
@@ -84,8 +85,11 @@ func (s *session) takeContent(t *transaction) (b *mail.Blob, faults mail.LineFau
 	if failed == nil {
 		return b, faults, mail.Reply{}, ""
 	}
-	if errors.Is(failed, mail.ErrTooBig) {
+	switch {
+	case errors.Is(failed, mail.ErrTooBig):
 		return nil, faults, replyTooBig, ReasonSize
+	case errors.Is(failed, errBusy):
+		return nil, faults, replyBusy, ReasonBusy
 	}
 	t.gw.Log.Error("content can not be stored", KeyID, t.in.ID, t.gw.fault(failed))
 	return nil, faults, storageReply(failed), ReasonStorage
@@ -100,6 +104,7 @@ func (s *session) readContent(t *transaction) (ingest *mail.Ingest, failed, lost
 		a = newArrival(s.w, t.in.Size, true)
 		a.lost = s.w.copyContent(a, &a.state)
 	}
+	t.share = a.share
 	return a.ingest, a.failed, a.lost
 }
 

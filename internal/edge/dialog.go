@@ -284,7 +284,7 @@ func (d *dialog) keywords() []string {
 	w := d.w
 	all := []string{
 		"PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES",
-		"SIZE " + strconv.FormatInt(w.cfg.Limits.Message, 10),
+		"SIZE " + strconv.FormatInt(w.maxSize(), 10),
 		"LIMITS RCPTMAX=" + strconv.Itoa(w.cfg.Limits.Recipients), // RFC 9422
 	}
 	if w.tls == nil && w.cfg.TLS != nil {
@@ -320,7 +320,7 @@ func (d *dialog) mail(text []byte) {
 		w.say("501 5.5.4 Syntax: MAIL FROM:<address>")
 		return
 	}
-	o, no := mailParameters(rest, offer{limit: w.cfg.Limits.Message, auth: len(d.mechanisms()) > 0, dsn: w.cfg.DSN})
+	o, no := mailParameters(rest, offer{limit: w.maxSize(), auth: len(d.mechanisms()) > 0, dsn: w.cfg.DSN})
 	if no != "" {
 		w.say(no)
 		return

@@ -27,8 +27,8 @@ func runGoSMTP(w *wire, g *guard) {
 	gw := w.gateway()
 	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return newSession(w, g.contentRead) }))
 	srv.Domain = gw.Hostname
-	srv.MaxMessageBytes = w.cfg.Limits.Message // RFC 1870: said at EHLO, compared with SIZE= of MAIL
-	srv.MaxLineLength = 0                      // it would end connections over long lines of content; readLine has a limit
+	srv.MaxMessageBytes = w.maxSize() // RFC 1870: said at EHLO, compared with SIZE= of MAIL
+	srv.MaxLineLength = 0             // it would end connections over long lines of content; readLine has a limit
 	srv.EnableSMTPUTF8 = true
 	srv.EnableDSN = w.cfg.DSN
 	srv.AllowInsecureAuth = true // it sees no TLS; the session offers AUTH or not

@@ -94,21 +94,52 @@ func (s *Server) occupy(w *wire) denial {
 	case s.stopped:
 		return denial{reason: RejectedDraining, reply: "421 4.3.2 Service shutting down"}
 	case len(s.wires) >= w.cfg.Limits.Connections:
-		quiet := w.began.Sub(s.fullTold) < time.Minute
-		if !quiet {
-			s.fullTold = w.began
-		}
-		return denial{reason: RejectedConnections, reply: "421 4.3.2 Too many connections, please try again later", quiet: quiet}
+		return denial{reason: RejectedConnections, reply: "421 4.3.2 Too many connections, please try again later", quiet: s.told(w.began)}
 	}
-	s.wires[w] = struct{}{}
+	load := s.gateway().Load
+	if !load.Enter() {
+		return denial{reason: RejectedOverload, reply: tooBusy, quiet: s.told(w.began)}
+	}
+	s.wires[w] = load
 	s.wg.Add(1)
 	return denial{}
 }
 
+const tooBusy = "421 4.3.2 Too busy for new clients, please try again later"
+
+// told reports whether it was said within the last minute that we are full. The lock is held.
+func (s *Server) told(now time.Time) bool {
+	if now.Sub(s.fullTold) < time.Minute {
+		return true
+	}
+	s.fullTold = now
+	return false
+}
+
+// shed refuses a client where we come near the end of our means, so that those who are there can finish: strangers first.
+// Exempt clients are not asked here.
+func (s *Server) shed(w *wire) denial {
+	pressure := s.gateway().Load.Pressure(w.began)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	most := w.cfg.Limits.Connections
+	crowded := pressure == limits.Tight || len(s.wires) > most-most/reserve
+	if pressure == limits.Spent || crowded && !w.known {
+		return denial{reason: RejectedOverload, reply: tooBusy, quiet: s.told(w.began)}
+	}
+	return denial{}
+}
+
+// reserve is the part of a listener's places that strangers do not get: a tenth.
+const reserve = 10
+
 func (s *Server) vacate(w *wire) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.wires, w)
+	if load, ok := s.wires[w]; ok {
+		load.Leave()
+		delete(s.wires, w)
+	}
 }
 
 // crowds are the denials of those who come too often or with too many.
@@ -127,6 +158,9 @@ func (s *Server) count(w *wire) denial {
 		return denial{}
 	}
 	w.known = s.knows(w)
+	if no := s.shed(w); no.reason != "" {
+		return no
+	}
 	v, why, news := s.clients.Enter(w.began, client, w.cfg.Limits.rules(), w.known)
 	w.visit = v
 	no := crowds[why]

@@ -11,6 +11,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/limits"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
@@ -39,10 +40,12 @@ type Gateway struct {
 	ExemptNetworks   []netip.Prefix          // clients that no list, rate or per-client limit applies to
 	Big              func(netip.Addr) string // the domain of the big sender whom a client belongs to, "" for none; nil: there are none
 
-	Signer     Signer       // signs and seals what is delivered; nil: nothing is signed
-	Quarantine Quarantine   // nil: nothing can be kept, so that what should be is deferred
-	TempDir    string       // where content that outgrows memory lies; in the state's file system
-	State      filter.State // what the gateway remembers; nil: nothing
+	Signer     Signer         // signs and seals what is delivered; nil: nothing is signed
+	Quarantine Quarantine     // nil: nothing can be kept, so that what should be is deferred
+	Load       *limits.Load   // what all listeners take of the process; nil: they may take anything
+	Content    *limits.Budget // of content that is being taken in or handed on, of all sessions; nil: no limit
+	TempDir    string         // where content that outgrows memory lies; in the state's file system
+	State      filter.State   // what the gateway remembers; nil: nothing
 	Log        *slog.Logger
 	Privacy    Privacy
 	Metrics    Metrics // nil: none

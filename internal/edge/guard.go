@@ -135,7 +135,7 @@ func (g *guard) command(line []byte) []byte {
 			return nil
 		}
 		w.path = linePath(line)
-		if declaresTooMuch(line[bytes.Index(line, []byte(w.path))+len(w.path):], w.cfg.Limits.Message) {
+		if declaresTooMuch(line[bytes.Index(line, []byte(w.path))+len(w.path):], w.maxSize()) {
 			w.say("552 5.3.4 Message size exceeds the limit")
 			return nil
 		}

@@ -99,6 +99,7 @@ const (
 	ReasonSplit      = "split"      // a recipient whose mail may come to another end than the first one's
 	ReasonConfig     = "config"     // our configuration does not hold together
 	ReasonStorage    = "storage"    // our disk
+	ReasonBusy       = "busy"       // too much content at once
 	ReasonQuarantine = "quarantine" // held
 	ReasonUpstream   = "upstream"   // the next server's answer, or none
 	ReasonTimeout    = "timeout"    // the client stopped amid the content
@@ -112,7 +113,7 @@ const (
 func Reasons() []string {
 	return []string{
 		ReasonFilter, ReasonAddress, ReasonUTF8, ReasonSequence, ReasonSize, ReasonRelay, ReasonSender, ReasonLogin, ReasonUnknown, ReasonDirectory,
-		ReasonRecipients, ReasonSplit, ReasonConfig, ReasonStorage, ReasonQuarantine, ReasonUpstream, ReasonTimeout, ReasonLost, ReasonPanic, ReasonRewrite, ReasonSigning,
+		ReasonRecipients, ReasonSplit, ReasonConfig, ReasonStorage, ReasonBusy, ReasonQuarantine, ReasonUpstream, ReasonTimeout, ReasonLost, ReasonPanic, ReasonRewrite, ReasonSigning,
 	}
 }
 

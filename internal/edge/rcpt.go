@@ -100,6 +100,9 @@ func (s *session) judge(t *transaction, r *recipient) refusal {
 	if !no.none() {
 		return no
 	}
+	if most := sizeFor(r.relay); most > 0 && t.in.Size > most {
+		return refusal{replyTooBigHere, ReasonSize, RecipientRefused, source, "too big for the next server", nil}
+	}
 	// The filters come first: one that asks clients to come again counts this try of a recipient, too, who would have
 	// to come a third time else.
 	if no := s.judgeFilters(t, r); !no.none() {

@@ -13,6 +13,8 @@ var (
 	replyLocal      = mail.NewReply(451, 4, 3, 0, "Local error, please try again later")
 	replyConfig     = mail.NewReply(451, 4, 3, 5, "System not configured for this, please try again later")
 	replyFull       = mail.NewReply(452, 4, 3, 1, "Insufficient system storage, please try again later")
+	replyBusy       = mail.NewReply(452, 4, 3, 1, "Too much mail is coming in at the moment, please try again later")
+	replyTooBigHere = mail.NewReply(550, 5, 2, 3, "Message size exceeds the limit of this recipient")
 	replyTooBig     = mail.NewReply(552, 5, 3, 4, "Message size exceeds the limit")
 	replySequence   = mail.NewReply(503, 5, 5, 1, "A transaction is open already")
 	replySender     = mail.NewReply(501, 5, 1, 7, "Malformed sender address")

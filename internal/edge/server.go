@@ -24,7 +24,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	listeners map[net.Listener]*acceptLoop
-	wires     map[*wire]struct{}
+	wires     map[*wire]*limits.Load
 	stopped   bool      // nothing more is accepted
 	fullTold  time.Time // when it was said last that all places are taken
 }
@@ -36,7 +36,7 @@ func NewServer(cfg ListenerConfig, gateway func() *Gateway) *Server {
 	s := &Server{
 		gateway: gateway, ctx: ctx, cancel: cancel,
 		listeners: map[net.Listener]*acceptLoop{},
-		wires:     map[*wire]struct{}{},
+		wires:     map[*wire]*limits.Load{},
 		clients:   limits.NewTable(),
 	}
 	s.Configure(cfg)

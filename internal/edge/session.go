@@ -12,6 +12,7 @@ import (
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/internal/dns"
+	"github.com/postern-mail/postern/internal/limits"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 )
@@ -146,6 +147,7 @@ type transaction struct {
 	settled bool             // the filters know how it ended
 	held    string           // why recipients were refused by a held verdict that has its line in the log
 	dns     *dns.Budget      // of all its phases
+	share   limits.Share     // of the budget for content
 	dsn     mail.DSN         // without what is asked for single recipients
 	began   time.Time
 }
@@ -201,6 +203,9 @@ func (s *session) mail(t *transaction, o *smtp.MailOptions) (r mail.Reply, reaso
 		return replyMailUTF8, ReasonUTF8, "reverse-path is not ASCII"
 	}
 	t.in.From = from
+	if !t.gw.Content.Fits(t.in.Size) {
+		return replyBusy, ReasonBusy, "too much content at once"
+	}
 	if u := s.w.user; u != nil && !u.MaySend(from) {
 		return replyNotYours, ReasonSender, "not an address of user " + u.Name
 	}

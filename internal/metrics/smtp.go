@@ -3,6 +3,7 @@ package metrics
 import (
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,6 +29,7 @@ type smtpSeries struct {
 	sessionDuration *prometheus.HistogramVec
 	dataDuration    *prometheus.HistogramVec
 	handshakes      *prometheus.CounterVec
+	content         atomic.Pointer[func() int64]
 	recipients      *prometheus.CounterVec
 	sizes           *prometheus.HistogramVec
 	messagesTotal   *prometheus.CounterVec
@@ -72,12 +74,21 @@ func (m *Metrics) smtp() {
 	m.dataDuration = m.histogramVec("smtp_data_duration_seconds", "From the end of the content to its reply.", sessionBuckets, "listener")
 	m.handshakes = m.counterVec("smtp_tls_handshakes_total", "TLS handshakes of clients.", "listener", "version", "result")
 	m.auth = m.counterVec("smtp_auth_total", "Logins that were tried, by what came of them.", "listener", "result")
+	m.gaugeFunc("smtp_content_bytes", "Octets of content that is being taken in or handed on.", func() float64 {
+		if used := m.content.Load(); used != nil {
+			return float64((*used)())
+		}
+		return 0
+	})
 	m.recipients = m.counterVec("recipients_total", "What became of RCPT commands, and who knew.", "result", "source")
 	each(func(v ...string) { m.recipients.WithLabelValues(v...) }, resultWords, sourceWords)
 	m.sizes = m.histogramVec("message_size_bytes", "Octets of messages whose content was judged.", sizeBuckets, "direction")
 	m.sizes.WithLabelValues("in")
 	m.messagesTotal = m.counterVec("messages_total", "Messages whose content was judged.", "route", "action", "changed", "mode")
 }
+
+// Content gives the function that is asked, at each scrape, how many octets of content are at hand.
+func (m *Metrics) Content(used func() int64) { m.content.Store(&used) }
 
 func (m *Metrics) listenerSeries(name string) {
 	l := []string{name}

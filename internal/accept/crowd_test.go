@@ -34,6 +34,8 @@ type crowd struct {
 	N    int
 	Do   string // see the words below
 	TLS  bool   // STARTTLS first
+
+	Certificate, Key string // of "serve"
 }
 
 // What a crowd does.
@@ -44,6 +46,9 @@ const (
 	crowdSilent    = "silent"     // says STARTTLS, and is silent
 	crowdHalfHello = "half-hello" // sends half a ClientHello
 	crowdHello     = "hello"      // sends a ClientHello, and does not go on
+	crowdShake     = "shake"      // makes TLS handshakes for a second, one after another
+	crowdMail      = "mail"       // the same over STARTTLS, each with a message
+	crowdServe     = "serve"      // is the server of "shake"
 )
 
 const crowdVariable = "POSTERN_ACCEPT_CROWD"
@@ -59,6 +64,12 @@ func runCrowd(spec string) error {
 	var c crowd
 	if err := json.Unmarshal([]byte(spec), &c); err != nil {
 		return err
+	}
+	switch c.Do {
+	case crowdServe:
+		return serveHandshakes(c)
+	case crowdShake, crowdMail:
+		return c.shake()
 	}
 	g := gathered{Failed: map[string]int{}}
 	open := make([]net.Conn, 0, c.N)
@@ -228,8 +239,8 @@ func beginHandshake(conn net.Conn, how string) error {
 	return err
 }
 
-// gather starts a crowd and waits until all of it is there. Its end tells who still was.
-func gather(t *testing.T, c crowd) (end func() gathered) {
+// command makes the process.
+func (c *crowd) command(t *testing.T) *exec.Cmd {
 	t.Helper()
 	spec, err := json.Marshal(c)
 	if err != nil {
@@ -238,6 +249,13 @@ func gather(t *testing.T, c crowd) (end func() gathered) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), crowdVariable+"="+string(spec))
 	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// gather starts a crowd and waits until all of it is there. Its end tells who still was.
+func gather(t *testing.T, c crowd) (end func() gathered) {
+	t.Helper()
+	cmd := c.command(t)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -266,8 +284,15 @@ func gather(t *testing.T, c crowd) (end func() gathered) {
 	}
 }
 
-// certificate writes a certificate with an ECDSA key, and gives the listener's key "tls".
-func certificate(t *testing.T) string {
+// listenerTLS gives the listener's key "tls" with a new certificate.
+func listenerTLS(t *testing.T) string {
+	t.Helper()
+	cert, key := certificate(t)
+	return fmt.Sprintf("tls: {certificate: %q, key: %q}", cert, key)
+}
+
+// certificate writes a certificate with an ECDSA key.
+func certificate(t *testing.T) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -293,5 +318,5 @@ func certificate(t *testing.T) string {
 		}
 		return path
 	}
-	return fmt.Sprintf("tls: {certificate: %q, key: %q}", write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", secret))
+	return write("cert.pem", "CERTIFICATE", der), write("key.pem", "PRIVATE KEY", secret)
 }

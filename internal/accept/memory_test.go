@@ -16,7 +16,7 @@ import (
 func TestCrowds(t *testing.T) {
 	bin := loadkit(t)
 	s := startSink(t, bin)
-	limits := "limits: {connections: 16000}, " + certificate(t)
+	limits := "limits: {connections: 16000}, " + listenerTLS(t)
 	alone := startListener(t, s.addr, limits, "filters: []\n")
 	var rows [][]string
 	for _, c := range []struct {
@@ -39,13 +39,13 @@ func TestCrowds(t *testing.T) {
 			c.Addr = p.addr
 			before := resident(t, p)
 			end := gather(t, c.crowd)
-			cpu, begin := processorTime(t, p), time.Now()
+			cpu, begin := processorTime(t, p.cmd.Process.Pid), time.Now()
 			// A busy machine makes others wait now and then; a crowd would always.
 			others, control := patience(t, bin, p), patience(t, bin, alone)
 			for turn := 1; turn < 3 || turn < 10 && others > 2*control; turn++ {
 				others, control = min(others, patience(t, bin, p)), min(control, patience(t, bin, alone))
 			}
-			share := (processorTime(t, p) - cpu).Seconds() / time.Since(begin).Seconds()
+			share := (processorTime(t, p.cmd.Process.Pid) - cpu).Seconds() / time.Since(begin).Seconds()
 			each := (resident(t, p) - before) / int64(c.N)
 			left := end().Open
 			if left != c.N {
@@ -103,9 +103,9 @@ func resident(t *testing.T, p *postern) int64 {
 }
 
 // processorTime gives what a process has used.
-func processorTime(t *testing.T, p *postern) time.Duration {
+func processorTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/emersion/go-smtp"
@@ -56,7 +57,13 @@ func rcptOriginal(o *smtp.RcptOptions, value string) string {
 		address, ok = decodeUTF8Address(text)
 	} else {
 		address, ok = decodeXtext(text)
-		ok = ok && printableASCII(address)
+		if ok && kind == string(smtp.DSNAddressTypeRFC822) && !isASCII([]byte(address)) && utf8.ValidString(address) {
+			// Postfix writes rfc822 and xtext where RFC 6533 3 asks for utf-8, for each recipient who is not ASCII.
+			kind = string(smtp.DSNAddressTypeUTF8)
+			ok = !strings.ContainsFunc(address, unicode.IsControl)
+		} else {
+			ok = ok && printableASCII(address)
+		}
 	}
 	if !ok || address == "" || !isAtom(kind) || len(value) > 500 {
 		return "501 5.5.4 Malformed ORCPT parameter"

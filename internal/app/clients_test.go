@@ -44,8 +44,8 @@ type way struct {
 	name   string // also the first label of the domain to which mail comes this way
 	engine string
 	tls    string // none, starttls, implicit
-	bdat   bool
-	auth   bool // clients log in, and send to a domain that is none of ours
+	more   bool   // CHUNKING and DSN are offered
+	auth   bool   // clients log in, and send to a domain that is none of ours
 }
 
 func (w way) domain() string { return w.name + ".test" }
@@ -58,7 +58,7 @@ func ways() (all []way) {
 		all = append(all, way{name: engine + "-submission", engine: engine, tls: "starttls", auth: true},
 			way{name: engine + "-smtps", engine: engine, tls: "implicit", auth: true})
 	}
-	return append(all, way{name: "chunking", engine: edge.EnginePostern, tls: "starttls", bdat: true})
+	return append(all, way{name: "extended", engine: edge.EnginePostern, tls: "starttls", more: true})
 }
 
 // doors is a gateway with a door for each way, in front of a sink.
@@ -85,8 +85,8 @@ func openDoors(t *testing.T) *doors {
 		if w.auth {
 			relay = fmt.Sprintf("relay: {users: %q}, ", users)
 		}
-		fmt.Fprintf(&listeners, "  %s: {address: \"127.0.0.%d:0\", engine: %s, chunking: %v, %stls: {certificate: %q, key: %q, mode: %s}, limits: {errors: 50}}\n",
-			w.name, 11+i, w.engine, w.bdat, relay, cert, key, mode)
+		fmt.Fprintf(&listeners, "  %s: {address: \"127.0.0.%d:0\", engine: %s, chunking: %v, dsn: %v, %stls: {certificate: %q, key: %q, mode: %s}, limits: {errors: 50}}\n",
+			w.name, 11+i, w.engine, w.more, w.more, relay, cert, key, mode)
 		if w.auth {
 			continue
 		}
@@ -142,6 +142,7 @@ type errand struct {
 	utf8    bool
 	body    string // with the fields that describe it
 	refused string // the reply to its content; "" for none
+	notify  bool   // its sender wants to be told of its arrival, too
 	again   bool   // for recipients that were put off a moment ago; servers with a queue do that by themselves
 }
 
@@ -281,7 +282,7 @@ func (d *doors) guess(t *testing.T, c peertest.Client) {
 func (d *doors) run(t *testing.T, c peertest.Client, w way) {
 	t.Helper()
 	sender := strings.ReplaceAll(c.Name, " ", "-")
-	s := peertest.Session{Addr: d.addr[w.name], TLS: w.tls, Chunking: w.bdat}
+	s := peertest.Session{Addr: d.addr[w.name], TLS: w.tls, Chunking: w.more}
 	if w.auth {
 		s.User, s.Password = user, password
 	}
@@ -321,7 +322,7 @@ func (d *doors) run(t *testing.T, c peertest.Client, w way) {
 				t.Errorf("%s: the client does not tell of %q:\n%.3000s", mark, reply, answers[i].Said)
 			}
 			content := e.content(sender, w)
-			if w.bdat && c.Chunks {
+			if w.more && c.Chunks {
 				content = strings.ReplaceAll(content, "\r\n.", "\r\n..")
 			}
 			if here {

@@ -51,7 +51,7 @@ func TestMTAs(t *testing.T) {
 					d.settled(t, e, m.name, w, arrived, bounces)
 				}
 			}
-			if m.name == "Exim" && !regexp.MustCompile(`=> bob@chunking\.test .* L K C="250`).MatchString(mta.Log()) {
+			if m.name == "Exim" && !regexp.MustCompile(`=> bob@extended\.test .* L K C="250`).MatchString(mta.Log()) {
 				t.Error("Exim used no CHUNKING, or no pipelining")
 			}
 		})
@@ -64,6 +64,9 @@ func queued(w way, utf8 bool) (all []errand) {
 		if !e.again && (utf8 || !e.utf8) {
 			all = append(all, e)
 		}
+	}
+	if w.more {
+		all = append(all, notified)
 	}
 	if !w.auth {
 		all = append(all, insideRefusal, parted)
@@ -79,6 +82,10 @@ var insideRefusal = errand{name: "refused inside", to: []string{"alice", "closed
 // to come by itself.
 var parted = errand{name: "parted", to: []string{"postmaster", "bob"}, body: "\r\nfor two who are judged by other rules\r\n"}
 
+// notified is one whose sender wants to be told when it arrives (RFC 3461). Where everybody on the way has DSN, that is for
+// the last server to do.
+var notified = errand{name: "notified", to: []string{"bob"}, notify: true, body: "\r\nis it there?\r\n"}
+
 // hand gives an errand to a mail server.
 func hand(t *testing.T, addr string, e errand, sender string, w way) {
 	t.Helper()
@@ -93,9 +100,13 @@ func hand(t *testing.T, addr string, e errand, sender string, w way) {
 	if e.utf8 {
 		options += " SMTPUTF8"
 	}
+	wishes := ""
+	if e.notify {
+		options, wishes = options+" RET=HDRS ENVID=QQ314159", " NOTIFY=SUCCESS,FAILURE"
+	}
 	lines := []string{"", "EHLO client.test\r\n", "MAIL FROM:<" + e.from(sender) + ">" + options + "\r\n"}
 	for _, to := range e.recipients(w) {
-		lines = append(lines, "RCPT TO:<"+to+">\r\n")
+		lines = append(lines, "RCPT TO:<"+to+">"+wishes+"\r\n")
 	}
 	stuffed := strings.ReplaceAll("\r\n"+e.content(sender, w), "\r\n.", "\r\n..")[2:]
 	for _, line := range append(lines, "DATA\r\n", stuffed+".\r\n") {
@@ -140,6 +151,9 @@ func (d *doors) settled(t *testing.T, e errand, sender string, w way, arrived ma
 		}
 		if here {
 			compareArrival(t, mark, w, m, e.content(sender, w))
+			if asked := strings.Contains(m.Options, "ENVID=QQ314159") && strings.Contains(m.Wishes, "NOTIFY=SUCCESS,FAILURE"); asked != e.notify {
+				t.Errorf("%s: asked for notifications: %q, %q", mark, m.Options, m.Wishes)
+			}
 		}
 		if reply != "" {
 			back = append(back, to, reply)

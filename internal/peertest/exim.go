@@ -22,6 +22,7 @@ keep_environment =
 add_environment = PATH=/usr/sbin:/usr/bin:/bin
 message_size_limit = 100M
 smtputf8_advertise_hosts = *
+dsn_advertise_hosts = *
 smtp_accept_max = 100
 queue_run_max = 20
 smtp_accept_queue_per_connection = 0

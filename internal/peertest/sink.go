@@ -28,6 +28,7 @@ type Taken struct {
 	From    string // without angle brackets
 	To      []string
 	Options string // what stood behind the path of MAIL
+	Wishes  string // what stood behind the paths of RCPT
 	Content string // without the dots of the dialog
 	Time    time.Time
 }
@@ -96,7 +97,7 @@ func (s *Sink) serve(c net.Conn) error {
 		path, rest := pathOf(line)
 		switch verb := strings.ToUpper(line[:min(4, len(line))]); verb {
 		case "EHLO":
-			say("250-sink.test\r\n250-PIPELINING\r\n250-SIZE 104857600\r\n250-8BITMIME\r\n250 SMTPUTF8")
+			say("250-sink.test\r\n250-PIPELINING\r\n250-SIZE 104857600\r\n250-DSN\r\n250-8BITMIME\r\n250 SMTPUTF8")
 		case "MAIL":
 			m = Taken{From: path, Options: rest}
 			say("250 2.1.0 Ok")
@@ -107,6 +108,7 @@ func (s *Sink) serve(c net.Conn) error {
 			}
 			if reply == "" {
 				m.To = append(m.To, path)
+				m.Wishes += " " + rest
 				reply = "250 2.1.5 Ok"
 			}
 			say(reply)

@@ -13,6 +13,17 @@ import (
 	"github.com/postern-mail/postern/internal/peertest"
 )
 
+// mtas are the mail servers.
+var mtas = []struct {
+	name  string
+	start func(testing.TB, peertest.MTAOptions) *peertest.MTA
+	utf8  bool
+}{
+	{"Postfix", peertest.StartPostfix, true},
+	{"Exim", peertest.StartExim, true},
+	{"OpenSMTPD", peertest.StartOpenSMTPD, false},
+}
+
 // TestMTAs gives each errand to real mail servers, one for each way, has them send all to the gateway, and waits until
 // they have done with them. What was taken has arrived once and as it was sent, what was put off came by itself, and
 // what was refused was given back to its sender with the gateway's words.
@@ -27,15 +38,7 @@ func TestMTAs(t *testing.T) {
 		}
 		paths = append(paths, p)
 	}
-	for _, m := range []struct {
-		name  string
-		start func(testing.TB, peertest.MTAOptions) *peertest.MTA
-		utf8  bool
-	}{
-		{"Postfix", peertest.StartPostfix, true},
-		{"Exim", peertest.StartExim, true},
-		{"OpenSMTPD", peertest.StartOpenSMTPD, false},
-	} {
+	for _, m := range mtas {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
 			mta := m.start(t, peertest.MTAOptions{Domain: "client.test", Paths: paths})

@@ -29,10 +29,9 @@ func TestSmuggling(t *testing.T) {
 	t.Parallel()
 	payloads := endsOfData(t)
 	backends := map[string]*peertest.MTA{}
-	for name, start := range map[string]func(testing.TB, peertest.MTAOptions) *peertest.MTA{
-		"postfix": peertest.StartPostfix, "exim": peertest.StartExim, "opensmtpd": peertest.StartOpenSMTPD,
-	} {
-		backends[name] = start(t, peertest.MTAOptions{Domain: name + ".test", Lenient: true})
+	for _, m := range mtas {
+		name := strings.ToLower(m.name)
+		backends[name] = m.start(t, peertest.MTAOptions{Domain: name + ".test", Lenient: true})
 	}
 	g := startGateway(t, fmt.Sprintf(`
 hostname: mx.example.org

@@ -28,6 +28,7 @@ import (
 func TestSmuggling(t *testing.T) {
 	t.Parallel()
 	payloads := endsOfData(t)
+	t.Logf("%d ways to end a message", len(payloads))
 	backends := map[string]*peertest.MTA{}
 	for _, m := range mtas {
 		name := strings.ToLower(m.name)

@@ -2,7 +2,6 @@ package edge
 
 import (
 	"errors"
-	"time"
 
 	"github.com/postern-mail/postern/internal/limits"
 	"github.com/postern-mail/postern/mail"
@@ -19,7 +18,7 @@ type arrival struct {
 
 // newArrival begins to take content in, of about so many octets; dots says that it comes by DATA.
 func newArrival(w *wire, size int64, dots bool) *arrival {
-	w.bodyEnds = time.Now().Add(w.cfg.Limits.Data)
+	w.pace.begin()
 	gw := w.gateway()
 	a := &arrival{share: gw.Content.Share(), ingest: mail.NewIngest(mail.IngestOptions{
 		Dir: gw.TempDir, Limit: w.maxSize(), Size: size, Unstuff: dots,

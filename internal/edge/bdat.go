@@ -4,7 +4,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // bdat serves BDAT (RFC 3030 2). The chunk follows the command at once, whatever we think of it: it is read to its
@@ -25,14 +24,13 @@ func (d *dialog) bdat(arg string) {
 	case !d.open || d.rcpts == 0:
 		// RFC 3030 4.2: of commands in a group, those in front may have failed.
 		d.reads = skipsChunk
+		w.pace.begin()
 	default:
 		d.reads = readsChunk
 		if d.arrival == nil {
 			d.arrival = newArrival(w, d.size, false)
 		}
-	}
-	if w.bodyEnds.Before(time.Now()) {
-		w.bodyEnds = time.Now().Add(w.cfg.Limits.Data)
+		w.pace.goOn()
 	}
 	d.chunk, d.left, d.last, w.body = size, size, last, true
 }
@@ -41,6 +39,7 @@ func (d *dialog) bdat(arg string) {
 func (d *dialog) chunkRead(was reads) {
 	w := d.w
 	w.body = false
+	w.pace.stop()
 	switch {
 	case was == skipsChunk:
 		w.say("503 5.5.1 No valid recipients")
@@ -66,13 +65,14 @@ func chunkSize(arg string) (size int64, last, ok bool) {
 func (w *wire) copyChunk(dst io.Writer, left *int64) error {
 	for *left > 0 {
 		if w.buffered() == 0 {
-			if err := w.fill(earlier(time.Now().Add(w.cfg.Limits.Idle), w.bodyEnds)); err != nil {
+			if err := w.fill(w.contentDeadline()); err != nil {
 				return err
 			}
 		}
 		n := min(*left, int64(w.buffered()))
 		_, _ = dst.Write(w.buf[w.r : w.r+int(n)])
 		w.r += int(n)
+		w.pace.came += n
 		*left -= n
 	}
 	w.lower()

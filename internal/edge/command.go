@@ -9,9 +9,10 @@ import (
 
 // enough ends the connection of a client that has made too many errors. QUIT is still answered.
 func (w *wire) enough(verb string) bool {
-	if w.errors < w.cfg.Limits.Errors || verb == "QUIT" {
+	if w.errors < w.mostErrors() || verb == "QUIT" {
 		return false
 	}
+	w.gateway().Log.Info("too many errors", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyHelo, cut(w.helo, maxHello))
 	w.say("421 4.7.0 Too many errors")
 	w.hangUp()
 	return true

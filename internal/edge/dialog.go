@@ -81,6 +81,9 @@ func (d *dialog) run() (dozes bool) {
 // step reads what comes next, and serves it.
 func (d *dialog) step() error {
 	w := d.w
+	if d.reads == readsLine && w.lieDown() {
+		return errDoze
+	}
 	w.mayDoze = true
 	line, err := d.read()
 	w.mayDoze = false

@@ -3,7 +3,6 @@ package edge
 import (
 	"bytes"
 	"io"
-	"time"
 
 	"github.com/postern-mail/postern/mail"
 )
@@ -34,12 +33,13 @@ func (w *wire) copyContent(dst io.Writer, state *dotState) error {
 	for {
 		n, next, end := scanDots(w.buf[w.r:w.w], *state, put)
 		w.r += n
+		w.pace.came += int64(n)
 		*state = next
 		if end {
 			w.lower()
 			return nil
 		}
-		if err := w.fill(earlier(time.Now().Add(w.cfg.Limits.Idle), w.bodyEnds)); err != nil {
+		if err := w.fill(w.contentDeadline()); err != nil {
 			return err
 		}
 	}

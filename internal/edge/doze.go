@@ -37,7 +37,7 @@ func (w *wire) wait(deadline time.Time) error {
 	first := deadline
 	switch {
 	case w.mayDoze && w.drips:
-		w.until = deadline
+		w.nap.until = deadline
 		return errDoze
 	case w.mayDoze:
 		first = earlier(deadline, time.Now().Add(moment))
@@ -47,7 +47,7 @@ func (w *wire) wait(deadline time.Time) error {
 		err = w.next()
 	}
 	if err != nil && first.Before(deadline) && errors.Is(err, os.ErrDeadlineExceeded) {
-		w.until = deadline
+		w.nap.until = deadline
 		return errDoze
 	}
 	return err
@@ -55,7 +55,11 @@ func (w *wire) wait(deadline time.Time) error {
 
 // wake ends a pause, when there is something to read or the client's time is over.
 func (w *wire) wake() {
-	err := w.setReadDeadline(w.until)
+	if !w.tarpit.until.IsZero() {
+		w.rested()
+		return
+	}
+	err := w.setReadDeadline(w.nap.until)
 	if err == nil {
 		err = w.next()
 	}

@@ -29,7 +29,7 @@ type guest struct {
 	unnamed  bool // but it names nobody: the ends are the proxy's and ours
 	fronted  bool // a host in front has named the client by XCLIENT: TLS is the host's
 	early    bool // it spoke before the greeting, now or a short while ago
-	known    bool // good mail is to be expected of it
+	known    bool // good mail is to be expected of it, or it is none of our business
 	visit    limits.Visit
 	accepted int // messages that were taken without reserve
 	unwanted int // messages that were refused or held for what they are
@@ -101,6 +101,7 @@ func (s *Server) occupy(w *wire) denial {
 		return denial{reason: RejectedOverload, reply: tooBusy, quiet: s.told(w.began)}
 	}
 	s.wires[w] = load
+	s.recount(w.cfg)
 	s.wg.Add(1)
 	return denial{}
 }
@@ -122,8 +123,7 @@ func (s *Server) shed(w *wire) denial {
 	pressure := s.gateway().Load.Pressure(w.began)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	most := w.cfg.Limits.Connections
-	crowded := pressure == limits.Tight || len(s.wires) > most-most/reserve
+	crowded := pressure == limits.Tight || s.crowded.Load()
 	if pressure == limits.Spent || crowded && !w.known {
 		return denial{reason: RejectedOverload, reply: tooBusy, quiet: s.told(w.began)}
 	}
@@ -139,7 +139,14 @@ func (s *Server) vacate(w *wire) {
 	if load, ok := s.wires[w]; ok {
 		load.Leave()
 		delete(s.wires, w)
+		s.recount(w.cfg)
 	}
+}
+
+// recount sees whether places are short. The lock is held.
+func (s *Server) recount(cfg *ListenerConfig) {
+	most := cfg.Limits.Connections
+	s.crowded.Store(len(s.wires) > most-most/reserve)
 }
 
 // crowds are the denials of those who come too often or with too many.
@@ -155,12 +162,14 @@ var crowds = map[limits.Reason]denial{
 func (s *Server) count(w *wire) denial {
 	client := w.client.Addr()
 	if w.unnamed || s.gateway().exempt(client) || w.isFront() {
+		w.known = true
 		return denial{}
 	}
 	w.known = s.knows(w)
 	if no := s.shed(w); no.reason != "" {
 		return no
 	}
+	w.suspect = !w.known && s.memory().guesses(client)
 	v, why, news := s.clients.Enter(w.began, client, w.cfg.Limits.rules(), w.known)
 	w.visit = v
 	no := crowds[why]
@@ -203,7 +212,11 @@ func (s *Server) settle(w *wire) {
 	}
 	refused := w.errors + w.unwanted
 	s.clients.Leave(time.Now(), w.visit, w.cfg.Limits.rules(), limits.Cost(w.accepted, refused))
-	s.memory().note(w.client.Addr(), w.accepted, refused)
+	memory, client := s.memory(), w.client.Addr()
+	memory.note(client, w.accepted, refused)
+	if !w.known {
+		memory.noteGuesses(client, w.unknown-goodForGuess*w.accepted)
+	}
 	w.visit = limits.Visit{}
 }
 

@@ -151,7 +151,10 @@ type fakeMetrics struct {
 	handshakes []string
 	auths      map[string]int
 	talks      map[string]int
+	waits      int
 }
+
+func (m *fakeMetrics) Tarpit(string) { m.mu.Lock(); m.waits++; m.mu.Unlock() }
 
 func (m *fakeMetrics) EarlyTalk(_, result string) {
 	m.mu.Lock()

@@ -49,6 +49,9 @@ func (g *guard) Read(p []byte) (n int, err error) {
 		}
 	}()
 	for len(g.pending) == 0 {
+		if g.w.lieDown() {
+			g.w.rested()
+		}
 		line, err := g.w.readLine()
 		if err != nil {
 			return 0, errEnded

@@ -14,6 +14,7 @@ type memory struct {
 	state   filter.State
 	early   filter.Table
 	history filter.Table
+	guessed filter.Table
 }
 
 // memory gives the one of the gateway at hand.
@@ -26,6 +27,7 @@ func (s *Server) memory() *memory {
 	if state != nil {
 		m.early = state.Table("door/early", filter.TableOptions{Lazy: true})
 		m.history = state.Table("door/clients", filter.TableOptions{Lazy: true})
+		m.guessed = state.Table("door/guesses", filter.TableOptions{Lazy: true})
 	}
 	s.remembered.Store(m)
 	return m
@@ -130,4 +132,51 @@ func (m *memory) good(client netip.Addr) bool {
 	r, ok := m.history.Get(digest(client))
 	c := unpack(r.Count)
 	return ok && c.days >= knownDays && c.good >= goodForBad*c.bad
+}
+
+// A network from which many mailboxes were asked for that do not exist is suspected of guessing. What is remembered is a number
+// of guesses, of which half is forgotten every hour.
+const (
+	manyGuesses   = 30
+	guessesHalved = time.Hour
+	guessesGone   = 8 * time.Hour
+	mostGuesses   = 1 << 10
+	goodForGuess  = 10 // guesses that one accepted message makes up for
+)
+
+func network(client netip.Addr) filter.Digest {
+	return filter.DigestOf(limits.Network(client).String())
+}
+
+// fade halves a number of guesses once for each hour that has gone by.
+func fade(r filter.Record, now time.Time) filter.Record {
+	hours := min(max(now.Sub(r.Last)/guessesHalved, 0), 63)
+	r.Count >>= uint(hours)
+	r.Last = r.Last.Add(hours * guessesHalved)
+	return r
+}
+
+// noteGuesses adds guesses to those of a client's network.
+func (m *memory) noteGuesses(client netip.Addr, n int) {
+	if m.state == nil || n <= 0 || !client.IsValid() {
+		return
+	}
+	now := time.Now()
+	_, _ = m.guessed.Update(network(client), func(r filter.Record, known bool) filter.Record {
+		if !known {
+			r = filter.Record{First: now, Last: now}
+		}
+		r = fade(r, now)
+		r.Count, r.Expires = min(r.Count+int64(n), mostGuesses), now.Add(guessesGone)
+		return r
+	})
+}
+
+// guesses tells whether a client's network is suspected.
+func (m *memory) guesses(client netip.Addr) bool {
+	if m.state == nil || !client.IsValid() {
+		return false
+	}
+	r, ok := m.guessed.Get(network(client))
+	return ok && fade(r, time.Now()).Count >= manyGuesses
 }

@@ -17,6 +17,8 @@ type Metrics interface {
 	ConnectionRejected(listener, reason string)
 	// EarlyTalk counts a client that was waited for before its greeting, by what it did (EarlyResults).
 	EarlyTalk(listener, result string)
+	// Tarpit counts a wait that a client was made to have for its errors.
+	Tarpit(listener string)
 	// Command counts one command (Verbs) by the code of its reply, 0 when none was given.
 	Command(listener, verb string, code int)
 	// Reject counts a 4yz or 5yz of the session's own (not the syntax errors of the engine).
@@ -145,6 +147,7 @@ func (noMetrics) ConnectionOpened(string)                            {}
 func (noMetrics) ConnectionClosed(string, string, time.Duration)     {}
 func (noMetrics) ConnectionRejected(string, string)                  {}
 func (noMetrics) EarlyTalk(string, string)                           {}
+func (noMetrics) Tarpit(string)                                      {}
 func (noMetrics) Command(string, string, int)                        {}
 func (noMetrics) Reject(string, string, mail.Reply, string)          {}
 func (noMetrics) TLSHandshake(string, string, string)                {}

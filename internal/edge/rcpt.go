@@ -70,6 +70,9 @@ func (s *session) Rcpt(_ string, o *smtp.RcptOptions) (err error) {
 	no.reply = named(s.soften(t.gw, no.reply), t.in.ID)
 	s.tell(r.reports, no.reply)
 	m.Recipient(no.result, no.source)
+	if no.result == RecipientUnknown {
+		s.w.unknown++
+	}
 	s.record(t, r.address, fate{
 		stage: StageRcpt, action: actionOf(no.reply), because: no.because, reply: no.reply,
 		route: r.route.Name, upstream: r.route.Upstream, err: no.err,

@@ -145,7 +145,7 @@ func (w *wire) answered(code int) {
 	}
 	w.gateway().metrics().Command(w.cfg.Name, w.verb, code)
 	if (code/100 == 5 || w.refused) && w.verb != VerbEOD {
-		w.errors++
+		w.offended()
 	}
 	w.refused = false
 	w.verb = ""

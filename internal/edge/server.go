@@ -21,6 +21,7 @@ type Server struct {
 	clients *limits.Table  // what they take of us
 
 	remembered atomic.Pointer[memory]
+	crowded    atomic.Bool // few places are left
 
 	mu        sync.Mutex
 	listeners map[net.Listener]*acceptLoop

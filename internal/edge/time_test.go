@@ -91,7 +91,7 @@ func TestTimeOfContent(t *testing.T) {
 		s.say("MAIL FROM:<a@s.example>\r\n", "250")
 		s.say("RCPT TO:<b@ours.example>\r\n", "250")
 		s.say("DATA\r\n", "354")
-		about(t, "content that never ends", s.drip(time.Minute), 10*time.Minute)
+		about(t, "content that never ends", s.drip(time.Second), 5*time.Minute)
 		if n := len(d.relay.all()); n != 0 {
 			t.Errorf("%d messages delivered", n)
 		}
@@ -116,12 +116,16 @@ func TestTimeOfASlowSender(t *testing.T) {
 			s.say(line, "250")
 		}
 		s.say("DATA\r\n", "354")
-		for range 2 {
-			time.Sleep(4 * time.Minute)
-			if _, err := io.WriteString(s.conn, "\r\nx"); err != nil {
+		if _, err := io.WriteString(s.conn, "\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 * 60 { // 2 KiB/s, for four minutes, as over a bad line
+			time.Sleep(2 * time.Second)
+			if _, err := io.WriteString(s.conn, strings.Repeat(strings.Repeat("x", 1022)+"\r\n", 4)); err != nil {
 				t.Fatal(err)
 			}
 		}
+		time.Sleep(4*time.Minute + 50*time.Second) // and then it is silent for a while
 		s.say("\r\n.\r\n", "250 2.0.0 Ok")
 		if n := len(d.relay.all()); n != 1 {
 			t.Errorf("%d messages delivered", n)

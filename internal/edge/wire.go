@@ -66,12 +66,13 @@ type wire struct {
 	hungUp    bool        // we ended it
 	lineEnds  time.Time
 	writeEnds time.Time // of writes that began lately
-	bodyEnds  time.Time
 	helloEnds time.Time
 	hello     bool     // TLS is to begin
 	body      bool     // content is being read; what is left of it must not be read as commands
 	arrival   *arrival // content that the dialog has read, for the session to take
 	nap
+	tarpit
+	pace pace
 
 	mu       sync.Mutex
 	readEnds time.Time // the socket's deadline, zero where it has passed
@@ -201,7 +202,7 @@ func (w *wire) put(s []byte) {
 // never ended is never given: what a time-out or a lost connection cut off is no command.
 func (w *wire) readLine() ([]byte, error) {
 	if w.lineEnds.IsZero() {
-		w.lineEnds = earlier(time.Now().Add(w.cfg.Limits.Idle), w.began.Add(sessionLife+w.cfg.Limits.Idle))
+		w.lineEnds = earlier(time.Now().Add(w.idle()), w.began.Add(sessionLife+w.cfg.Limits.Idle))
 	}
 	for {
 		if w.ended != nil {
@@ -372,6 +373,7 @@ func (w *wire) drain() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.draining = true
+	w.rouse()
 	if !w.busy {
 		w.readEnds = time.Time{}
 		_ = w.raw.SetReadDeadline(time.Unix(1, 0))
@@ -383,6 +385,7 @@ func (w *wire) kill() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.killed = true
+	w.rouse()
 	_ = w.raw.Close()
 }
 

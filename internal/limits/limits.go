@@ -85,6 +85,17 @@ func Client(a netip.Addr) netip.Prefix {
 	return p
 }
 
+// Network gives the prefix of a client's network; the zero Prefix for what is no address.
+func Network(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := 24
+	if a.Is6() {
+		bits = 48
+	}
+	p, _ := a.Prefix(bits)
+	return p
+}
+
 // The size of a table. A shard that is full has room kept for the wider levels: whoever comes from ever new narrow ones is
 // then counted by the wide one alone, with its limits.
 const (

@@ -20,6 +20,7 @@ type smtpSeries struct {
 	active          *prometheus.GaugeVec
 	rejected        *prometheus.CounterVec
 	earlyTalks      *prometheus.CounterVec
+	tarpit          *prometheus.CounterVec
 	commands        *prometheus.CounterVec
 	commandsFound   found[[3]string, prometheus.Counter]
 	rejects         *prometheus.CounterVec
@@ -68,6 +69,7 @@ func (m *Metrics) smtp() {
 	m.active = m.gaugeVec("smtp_connections_active", "Connections that are open.", "listener")
 	m.rejected = m.counterVec("smtp_connections_rejected_total", "Connections that were refused before the greeting.", "listener", "reason")
 	m.earlyTalks = m.counterVec("smtp_early_talks_total", "Clients that were waited for before the greeting, by what they did.", "listener", "result")
+	m.tarpit = m.counterVec("smtp_tarpit_waits_total", "Waits that clients were made to have for their errors.", "listener")
 	m.commands = m.counterVec("smtp_commands_total", "Commands, by the class of their reply.", "listener", "verb", "code")
 	m.rejects = m.counterVec("smtp_rejects_total", "Replies 4yz and 5yz of our own, by where and why.", "stage", "code", "ecode", "reason")
 	m.sessionDuration = m.histogramVec("smtp_session_duration_seconds", "How long connections lasted.", sessionBuckets, "listener")
@@ -94,6 +96,7 @@ func (m *Metrics) listenerSeries(name string) {
 	l := []string{name}
 	each(func(v ...string) { m.connections.WithLabelValues(v...) }, l, tlsWords)
 	m.active.WithLabelValues(name)
+	m.tarpit.WithLabelValues(name)
 	each(func(v ...string) { m.rejected.WithLabelValues(v...) }, l, refusalWords)
 	each(func(v ...string) { m.earlyTalks.WithLabelValues(v...) }, l, edge.EarlyResults())
 	each(func(v ...string) { m.commands.WithLabelValues(v...) }, l, edge.Verbs(), classes)
@@ -134,6 +137,11 @@ func (m *Metrics) ConnectionRejected(listener, reason string) {
 // EarlyTalk implements edge.Metrics.
 func (m *Metrics) EarlyTalk(listener, result string) {
 	m.earlyTalks.WithLabelValues(m.name(&m.listeners, listener), m.word(earlySet, result)).Inc()
+}
+
+// Tarpit implements edge.Metrics.
+func (m *Metrics) Tarpit(listener string) {
+	m.tarpit.WithLabelValues(m.name(&m.listeners, listener)).Inc()
 }
 
 // Command implements edge.Metrics.

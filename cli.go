@@ -113,7 +113,7 @@ type userCmd struct {
 		userName
 		newPassword
 		Send []string `placeholder:"WHOM" help:"As whom he may send: an address, a domain, '*.DOMAIN' for the domains below it, '*' for anybody. May be repeated. Default: NAME, if it is an address."`
-		Rate []string `placeholder:"N/TIME" help:"How many messages he may send in a time, such as 200/1h or 1000/1d. May be repeated."`
+		Rate []string `placeholder:"N/TIME" help:"How many recipients he may have in a time, such as 200/1h or 1000/1d, where the filter ratelimit runs. May be repeated."`
 	} `cmd:"" help:"Add a user; the file is made where there is none. The password is asked for at a terminal, else it is the first line of standard input; it is never an argument."`
 	Passwd struct {
 		userFile

@@ -21,6 +21,9 @@ const (
 	// KeepOriginal is false where a filter's configuration says that a message whose parts it has
 	// removed need not be kept as it came.
 	KeepOriginal filter.Key[bool] = "keep_original"
+	// UserLimits is how many recipients the user who has logged in may have in a time, where that is said of him and not
+	// of users at large. It is a fact of the session, recorded at the login.
+	UserLimits filter.Key[[]UserLimit] = "user_limits"
 )
 
 // Result is a result word of RFC 8601 2.7.
@@ -37,6 +40,12 @@ const (
 	TempError Result = "temperror"
 	PermError Result = "permerror"
 )
+
+// UserLimit is so many recipients in a time.
+type UserLimit struct {
+	Recipients int64
+	Per        time.Duration
+}
 
 // SPFResult is the outcome of one SPF check (RFC 7208).
 type SPFResult struct {

@@ -106,6 +106,11 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	if spec.Phases == 0 {
 		return filter.Spec{}, nil, errors.New("ratelimit: no limit is set; allowed: client, sender, recipient, relay, user, each with messages, recipients or octets, such as client: {messages: 1000/1h}")
 	}
+	// A user may have limits of his own.
+	spec.Phases |= filter.In(filter.Rcpt)
+	if c.tables[ofUser] == nil {
+		c.tables[ofUser] = env.State.Table(env.Name+"/"+ofUser, filter.TableOptions{Most: maxSubjects, Lazy: true})
+	}
 	return spec, c, nil
 }
 

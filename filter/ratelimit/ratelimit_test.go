@@ -327,6 +327,31 @@ func TestRelayAndUser(t *testing.T) {
 }
 
 // TestSeveralRates: each of them holds, and one that refuses takes nothing of the others.
+// What is said of one user is in the place of what is said of all, also where nothing is said of them.
+func TestUsersOwnLimits(t *testing.T) {
+	for name, all := range map[string]list{"all have some": {rate(t, "2/1h")}, "nobody else has": nil} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLimiter(t, func(c *config) {
+					c.User, c.Client.Messages = limits{Recipients: all}, list{rate(t, "1000/1h")}
+				})
+				as := func(user string, own ...auth.UserLimit) message {
+					return with(func(m *message) {
+						m.session = func(s *filter.Session) {
+							s.User, s.Relay = user, true
+							s.Record(auth.UserLimits.Of(own))
+						}
+					})
+				}
+				l.takes(5, as("app", auth.UserLimit{Recipients: 5, Per: time.Hour}), "Limit of 5 recipients in 1h for your account")
+				if all != nil {
+					l.takes(2, as("ann"), "Limit of 2 recipients in 1h for your account")
+				}
+			})
+		})
+	}
+}
+
 func TestSeveralRates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(t, func(c *config) { c.Client.Messages = list{rate(t, "10/1d"), rate(t, "2/1m")} })

@@ -57,7 +57,7 @@ func (c *check) subjects(in *filter.Input) []subject {
 	s := in.Session
 	switch {
 	case s.User != "":
-		return c.one(nil, subject{about: ofUser, name: s.User, shown: "your account", limits: c.User, times: 1})
+		return c.one(nil, subject{about: ofUser, name: s.User, shown: "your account", limits: c.ofUser(in), times: 1})
 	case s.Relay:
 		return c.one(nil, subject{about: ofRelay, name: s.Client.Addr().Unmap().WithZone("").String(), shown: "your address", limits: c.Relay, times: 1})
 	}
@@ -80,6 +80,20 @@ func (c *check) subjects(in *filter.Input) []subject {
 		all = c.one(all, subject{about: ofSender, name: name, shown: shown, limits: c.Sender, times: factor})
 	}
 	return all
+}
+
+// ofUser gives the limits of a user: where he has some of his own, they are in the place of those on the recipients of all.
+func (c *check) ofUser(in *filter.Input) limits {
+	l := c.User
+	own, ok := auth.UserLimits.From(in)
+	if !ok || len(own) == 0 {
+		return l
+	}
+	l.Recipients = nil
+	for _, o := range own {
+		l.Recipients = append(l.Recipients, rates.Rate{Most: o.Recipients, Per: o.Per})
+	}
+	return l
 }
 
 // one adds a subject that there are limits for.

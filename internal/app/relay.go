@@ -51,8 +51,12 @@ func openUsers(cfg *config.Config, log *slog.Logger) (map[string]*users.File, er
 }
 
 // warnOfUsers tells what of the files of users should be better.
-func warnOfUsers(all map[string]*users.File, log *slog.Logger) {
+func warnOfUsers(cfg *config.Config, all map[string]*users.File, log *slog.Logger) {
+	limits := slices.ContainsFunc(cfg.Filters, func(f *config.Filter) bool { return f.Kind == "ratelimit" })
 	for path, f := range all {
+		if !limits && slices.ContainsFunc(f.List().All(), func(u *users.User) bool { return len(u.Rates) > 0 }) {
+			log.Warn("users have a rate= of their own, and it is without effect: the filter ratelimit does not run", "file", path)
+		}
 		for _, w := range users.Weaknesses(path, f.List()) {
 			log.Warn("users: "+w, "file", path)
 		}

@@ -155,7 +155,7 @@ func (s *session) login(a attempt) error {
 
 // become makes the session that of a user: it may relay, and what was said against a stranger is forgotten.
 func (s *session) become(u *users.User) {
-	s.in = s.in.With(func(in *filter.Session) { in.User, in.Relay = u.Name, true })
+	s.in = s.in.With(func(in *filter.Session) { asUser(in, u) })
 	s.reports, s.refusal = nil, nil
 }
 

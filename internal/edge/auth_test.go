@@ -1,10 +1,16 @@
 package edge
 
 import (
+	"context"
 	"encoding/base64"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/pipeline"
 )
 
 // loggedIn is a client that has logged in as ann, who may send as ours.example.
@@ -136,5 +142,34 @@ func TestLoginMetrics(t *testing.T) {
 	defer d.metrics.mu.Unlock()
 	if a := d.metrics.auths; len(a) != 3 || a[AuthOK] != 1 || a[AuthWrong] != 1 || a[AuthMalformed] != 1 {
 		t.Errorf("counted: %v", a)
+	}
+}
+
+// A user's own limits are a fact of his session, from the login on and behind another EHLO.
+func TestLoginTellsLimits(t *testing.T) {
+	var told [][]auth.UserLimit
+	d := newDoor(t, nil, func(d *door, cfg *ListenerConfig) {
+		d.users = userLine("app", "secret", "* rate=5/1h,20/1d")
+		configureRelay(t, d, cfg, "user", "ann secret *")
+		configureRelay(t, d, cfg, "require_tls", "false")
+		plan, err := pipeline.Compile([]pipeline.Stage{{
+			Spec: filter.Spec{Name: "s", Phases: filter.In(filter.Mail)},
+			Filter: filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
+				l, _ := auth.UserLimits.From(in)
+				told = append(told, l)
+				return filter.Result{}, nil
+			}),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.gw.Plan = plan
+	})
+	for _, user := range []string{"app", "ann"} {
+		c := begin(t, d)
+		c.steps("C: AUTH PLAIN " + plainResponse("", user, "secret") + "\nS: 235\nC: MAIL FROM:<>\nS: 250\nC: EHLO x.example\nS: 250\nC: MAIL FROM:<>\nS: 250")
+	}
+	if want := "[[{5 1h0m0s} {20 24h0m0s}] [{5 1h0m0s} {20 24h0m0s}] [] []]"; fmt.Sprint(told) != want {
+		t.Errorf("told %v, want %s", told, want)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/internal/users"
 	"github.com/postern-mail/postern/pipeline"
 )
@@ -37,10 +38,14 @@ func (r *Relay) allows(client netip.Addr, t *tls.ConnectionState) bool {
 		slices.ContainsFunc(r.Certificates, func(c users.Certificate) bool { return c.Shown(t) })
 }
 
-// userName gives the name of who has logged in, "" for nobody.
-func (w *wire) userName() string {
-	if w.user == nil {
-		return ""
+// asUser notes in a session whose it is.
+func asUser(in *filter.Session, u *users.User) {
+	in.User, in.Relay = u.Name, true
+	var limits []auth.UserLimit
+	for _, r := range u.Rates {
+		limits = append(limits, auth.UserLimit{Recipients: int64(r.Recipients), Per: r.Per})
 	}
-	return w.user.Name
+	if len(limits) > 0 {
+		in.Record(auth.UserLimits.Of(limits))
+	}
 }

@@ -53,12 +53,14 @@ func (s *session) greet() mail.Reply {
 		Helo:     cut(s.w.helo, maxHello),
 		ESMTP:    s.w.esmtp,
 		TLS:      s.w.proof(),
-		Relay:    s.w.user != nil || s.w.mayRelay(),
-		User:     s.w.userName(),
+		Relay:    s.w.mayRelay(),
 		Exempt:   !s.w.unnamed && gw.exempt(s.w.client.Addr()),
 		Big:      gw.big(s.w.client.Addr()),
 		Early:    s.w.early,
 		Began:    s.w.began,
+	}
+	if s.w.user != nil {
+		asUser(s.in, s.w.user)
 	}
 	budget := dns.MessageBudget()
 	s.reports = s.consult(budget, gw.Plan, filter.Connect, &filter.Input{Session: s.in})

@@ -17,7 +17,7 @@ import (
 // User is one who may log in. It is immutable.
 type User struct {
 	Name  string // as the file has it
-	Rates []Rate // what he may send in a time; none: no limits of his own
+	Rates []Rate // how many recipients he may have in a time; none: as everybody
 
 	key  string // the name in the form in which names are compared
 	line int
@@ -25,14 +25,14 @@ type User struct {
 	send []sender
 }
 
-// Rate is a limit on messages in a time.
+// Rate is a limit on recipients in a time.
 type Rate struct {
-	Messages int
-	Per      time.Duration
+	Recipients int
+	Per        time.Duration
 }
 
 // String writes r as the file has it.
-func (r Rate) String() string { return fmt.Sprintf("%d/%s", r.Messages, shortDuration(r.Per)) }
+func (r Rate) String() string { return fmt.Sprintf("%d/%s", r.Recipients, shortDuration(r.Per)) }
 
 // sender is one pattern of what a user may send as: a mailbox, a domain, "*.domain" for those below it, "*".
 type sender struct {
@@ -182,11 +182,11 @@ func shortDuration(d time.Duration) string {
 	return d.String()
 }
 
-// parseRate reads MESSAGES/TIME.
+// parseRate reads RECIPIENTS/TIME.
 func parseRate(text string) (r Rate, err error) {
 	count, per, _ := strings.Cut(text, "/")
-	r.Messages, err = strconv.Atoi(count)
-	if err == nil && r.Messages > 0 && len(per) > 1 {
+	r.Recipients, err = strconv.Atoi(count)
+	if err == nil && r.Recipients > 0 && len(per) > 1 {
 		for _, u := range units {
 			digits, ok := strings.CutSuffix(per, u.letter)
 			if n, err := strconv.Atoi(digits); ok && err == nil && n > 0 && n <= 1000 {
@@ -195,5 +195,5 @@ func parseRate(text string) (r Rate, err error) {
 			}
 		}
 	}
-	return Rate{}, fmt.Errorf("rate=%s: must be messages in a time, such as 200/1h or 1000/1d", text)
+	return Rate{}, fmt.Errorf("rate=%s: must be recipients in a time, such as 200/1h or 1000/1d", text)
 }

@@ -154,7 +154,9 @@ type Spec struct {
 	Wants    []string // facts that are used where a stage provides them: order only
 	Provides []string // facts that this filter gives
 	Symbols  []Symbol // every symbol that it may report
-	Lists    []string // names of the DNS lists that it asks, by which auth.Lists are counted
+	// Certificates says that it goes by certificates of clients: they are asked for one.
+	Certificates bool
+	Lists        []string // names of the DNS lists that it asks, by which auth.Lists are counted
 }
 
 // Factory makes filters of one kind from their configuration.

@@ -73,15 +73,22 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	c := &checker{now: time.Now}
 	names := waivable(env)
 	if err := openAll(&c.allow, cfg.Allow, "allow_entries", cfg.AllowEntries, env.Log, func(name string, r io.Reader) (*allowList, error) {
-		return parseAllow(name, r, names)
+		l, err := parseAllow(name, r, names)
+		if err == nil && c.opened && !c.asked && l.byCertificate() {
+			env.Log.Warn("an entry goes by a certificate, and clients are not asked for one before a reload", "file", name)
+		}
+		return l, err
 	}); err != nil {
 		return filter.Spec{}, nil, err
 	}
 	if err := openAll(&c.block, cfg.Block, "block_entries", cfg.BlockEntries, env.Log, parseBlock); err != nil {
 		return filter.Spec{}, nil, err
 	}
+	c.asked = slices.ContainsFunc(c.allow, func(list func() *allowList) bool { return list().byCertificate() })
+	c.opened = true
 	spec := filter.Spec{
-		Name: env.Name, Phases: filter.In(filter.Mail, filter.Data),
+		Certificates: c.asked,
+		Name:         env.Name, Phases: filter.In(filter.Mail, filter.Data),
 		Wants:    []string{string(auth.SPF), string(auth.DKIM)},
 		Provides: []string{string(auth.Waivers), string(blockedAtMail)},
 		Symbols:  slices.Clone(symbols),
@@ -176,9 +183,11 @@ const blockedAtMail filter.Key[[]string] = "access_blocked"
 
 // checker is the filter.
 type checker struct {
-	allow []func() *allowList
-	block []func() *blockList
-	now   func() time.Time
+	opened bool // its files were read for the first time
+	asked  bool // clients are asked for certificates
+	allow  []func() *allowList
+	block  []func() *blockList
+	now    func() time.Time
 }
 
 // Check looks at what the client, its name and the reverse-path match in the mail phase, and at the author in the data

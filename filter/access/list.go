@@ -57,6 +57,13 @@ func parseAllow(name string, r io.Reader, waivable []string) (*allowList, error)
 	return l, nil
 }
 
+// byCertificate reports whether an entry goes by certificates of clients.
+func (l *allowList) byCertificate() bool {
+	return slices.ContainsFunc(l.entries, func(e *allowEntry) bool {
+		return slices.ContainsFunc(e.proofs, func(p proof) bool { return p.kind == proofCertificate })
+	})
+}
+
 // blockList is what a block file says; it is immutable.
 type blockList struct {
 	roll[*blockEntry]

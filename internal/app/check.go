@@ -68,7 +68,7 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	if p.recipients, err = newRecipients(cfg, log); err != nil {
 		return nil, err
 	}
-	if p.certs, err = readCertificates(cfg); err != nil {
+	if p.certs, err = readCertificates(cfg, p.judge.certs); err != nil {
 		return nil, err
 	}
 	if p.signer, err = newSigner(cfg, log); err != nil {

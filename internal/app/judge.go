@@ -17,6 +17,7 @@ import (
 // for each policy its own plan and its thresholds. Serving and scanning use the same.
 type judge struct {
 	base     *pipeline.Plan
+	certs    bool     // a filter goes by certificates of clients
 	lists    []string // names of the DNS lists that are asked
 	policies map[string]judgePolicy
 }
@@ -24,6 +25,7 @@ type judge struct {
 type judgePolicy struct {
 	plan   *pipeline.Plan
 	policy *pipeline.Policy
+	certs  bool // one of its filters goes by certificates of clients
 }
 
 // surroundings are what filters may use of the gateway.
@@ -53,6 +55,7 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 		}
 		base[i] = stage
 		j.lists = append(j.lists, stage.Lists...)
+		j.certs = j.certs || stage.Certificates
 	}
 	if len(faults) > 0 {
 		return nil, faults
@@ -69,6 +72,7 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 			continue
 		}
 		j.policies[p.Name] = jp
+		j.certs = j.certs || jp.certs
 	}
 	if len(faults) > 0 {
 		return nil, faults
@@ -203,7 +207,8 @@ func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipel
 		}
 		out.Weights[name] = weight
 	}
-	return judgePolicy{plan: plan, policy: out}, nil
+	certs := slices.ContainsFunc(stages, func(s pipeline.Stage) bool { return s.Certificates })
+	return judgePolicy{plan: plan, policy: out, certs: certs}, nil
 }
 
 // kinds lists the filters that this program has.

@@ -25,6 +25,19 @@ func relayRight(r *config.Relay) edge.Relay {
 	return right
 }
 
+// partners says whose mail must come within TLS.
+func partners(cfg *config.Config) []edge.Partner {
+	all := make([]edge.Partner, len(cfg.RequireTLSFrom))
+	for i, p := range cfg.RequireTLSFrom {
+		all[i].Network = p.Network
+		all[i].Domain, all[i].Below = strings.CutPrefix(p.Domain, "*.")
+		if c, err := users.ParseCertificate(p.Certificate); err == nil { // checked with the configuration
+			all[i].Certificate = &c
+		}
+	}
+	return all
+}
+
 // openUsers opens the files of users that listeners name, each once.
 func openUsers(cfg *config.Config, log *slog.Logger) (map[string]*users.File, error) {
 	all := map[string]*users.File{}

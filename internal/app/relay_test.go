@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"net/http"
@@ -191,4 +192,85 @@ func TestReleaseOfSubmitted(t *testing.T) {
 		t.Fatalf("%d messages went out", len(out))
 	}
 	verifySubmitted(t, out[0], record, "with LOCAL id "+all[0].ID)
+}
+
+// What goes by certificates of clients asks for them, wherever it stands: a partner, an entry of access, a client that may
+// relay.
+func TestClientCertificates(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := writeCertificate(t, dir, "mx.example.org")
+	partnerDir := filepath.Join(dir, "partner")
+	if err := os.Mkdir(partnerDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	partnerCert, partnerKey := writeCertificate(t, partnerDir, "mx.partner.example")
+	pair, err := tls.LoadX509KeyPair(partnerCert, partnerKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := fmt.Sprintf("sha256:%x", sha256.Sum256(pair.Certificate[0]))
+	const head = `
+hostname: mx.example.org
+exempt_networks: []
+routes: [{to: [example.org], upstream: inside}, {to: ["*"], upstream: inside}]
+upstreams: {inside: {maildir: "{{dir}}/inside"}}
+state: {directory: "{{dir}}/state"}
+dns: {servers: ["127.0.0.1:1"]}
+`
+	listener := fmt.Sprintf("listeners: {public: {address: \"127.0.0.1:0\", tls: {certificate: %q, key: %q}RELAY}}\n", cert, key)
+	for name, tt := range map[string]struct{ text, to, without string }{
+		"partner": {
+			strings.Replace(listener, "RELAY", "", 1) + "filters: []\nrequire_tls_from: [{domain: partner.example, certificate: \"" + sum + "\"}]\n",
+			"bob@example.org", "550 5.7.1",
+		},
+		"relay": {
+			strings.Replace(listener, "RELAY", ", relay: {certificates: [\""+sum+"\"]}", 1) + "filters: []\n",
+			"bob@elsewhere.example", "554 5.7.1",
+		},
+		"access": {
+			strings.Replace(listener, "RELAY", "", 1) + "filters:\n  - access: {allow_entries: [\"partner.example proof=certificate:" + sum + " waive=attachments/script until=never\"]}\n" +
+				"  - attachments: {classes: {script: reject}}\n",
+			"bob@example.org", "550 5.7.1",
+		},
+		"access, in a policy": {
+			strings.Replace(listener, "RELAY", "", 1) + "filters:\n  - access: {}\n  - attachments: {classes: {script: reject}}\n" +
+				"policies: {default: {filters: {access: {allow_entries: [\"partner.example proof=certificate:" + sum + " waive=attachments/script until=never\"]}}}}\n",
+			"bob@example.org", "550 5.7.1",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := startGateway(t, head+tt.text)
+			for _, certs := range [][]tls.Certificate{{pair}, nil} {
+				err := withCertificate(t, g.addr, certs, tt.to)
+				if certs != nil && err != nil || certs == nil && !replied(err, tt.without) {
+					t.Errorf("%d certificates: %v", len(certs), err)
+				}
+			}
+		})
+	}
+}
+
+// withCertificate sends a message with a script from partner.example, within TLS.
+func withCertificate(t *testing.T, addr string, certs []tls.Certificate, to string) error {
+	t.Helper()
+	c, err := smtp.Dial(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()                                                                                //nolint:errcheck // it is over
+	if err := c.StartTLS(&tls.Config{InsecureSkipVerify: true, Certificates: certs}); err != nil { //nolint:gosec // our own certificate
+		t.Fatal(err)
+	}
+	if err := c.Mail("ann@partner.example"); err != nil {
+		return err
+	}
+	if err := c.Rcpt(to); err != nil {
+		return err
+	}
+	w, err := c.Data()
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(w, "From: ann@partner.example\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream; name=x.vbs\r\n\r\nMsgBox 1\r\n")
+	return w.Close()
 }

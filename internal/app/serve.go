@@ -166,7 +166,7 @@ func (g *gateway) install(cfg *config.Config) error {
 		SoftBounce: cfg.SoftBounce, Observe: cfg.Observe,
 		Plan: p.judge.base, Policy: p.judge.policies[config.DefaultPolicy].policy, Policies: newPolicies(cfg, p.judge),
 		Router: p.table, Relays: p.relays, Recipients: p.recipients,
-		ExemptRecipients: exemptRecipients(cfg), ExemptNetworks: cfg.ExemptNetworks, Big: g.senders.Of,
+		Partners: partners(cfg), ExemptRecipients: exemptRecipients(cfg), ExemptNetworks: cfg.ExemptNetworks, Big: g.senders.Of,
 		Signer: p.signer,
 		Load:   g.load, Content: g.content,
 		Quarantine: keeper{store: g.held, node: cfg.Node}, TempDir: g.tmp, State: g.ledger,

@@ -67,11 +67,12 @@ var tlsVersions = map[string]uint16{
 	"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13,
 }
 
-// tlsSpec says what is to be read for a listener. The places of its certificates stand in log and metrics.
-func tlsSpec(l config.Listener) certs.Spec {
+// tlsSpec says what is to be read for a listener, and whether clients are asked for certificates. The places of its own
+// stand in log and metrics.
+func tlsSpec(l config.Listener, ask bool) certs.Spec {
 	s := certs.Spec{
 		Min: tlsVersions[l.TLS.Min], ClientCA: l.TLS.ClientCA, ClientPlace: l.Name + ".client_ca",
-		Ask: l.Relay != nil && len(l.Relay.Certificates) > 0,
+		Ask: l.Relay != nil && len(l.Relay.Certificates) > 0 || ask,
 	}
 	for place, p := range l.TLS.KeyPairs(l.Name) {
 		s.Pairs = append(s.Pairs, certs.Pair{Place: place, Certificate: p.Certificate, Key: p.Key})
@@ -79,14 +80,15 @@ func tlsSpec(l config.Listener) certs.Spec {
 	return s
 }
 
-// readCertificates reads what the listeners' TLS is made of.
-func readCertificates(cfg *config.Config) (map[string]*certs.Set, error) {
+// readCertificates reads what the listeners' TLS is made of. ask says that filters go by certificates of clients.
+func readCertificates(cfg *config.Config, ask bool) (map[string]*certs.Set, error) {
+	ask = ask || slices.ContainsFunc(cfg.RequireTLSFrom, func(p config.Partner) bool { return p.Certificate != "" })
 	sets := map[string]*certs.Set{}
 	for _, l := range cfg.Listeners {
 		if l.TLS == nil {
 			continue
 		}
-		s, err := certs.ReadSet(tlsSpec(l))
+		s, err := certs.ReadSet(tlsSpec(l, ask))
 		if err != nil {
 			return nil, config.Errors{cfg.Errorf("listeners."+l.Name+".tls", "%s", strings.TrimPrefix(err.Error(), "certs: "))}
 		}

@@ -69,6 +69,7 @@ func (k *checker) all() {
 	k.bigSenders()
 	k.authres()
 	k.listeners()
+	k.partners()
 	k.upstreams()
 	k.filters()
 	k.policies()

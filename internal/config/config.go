@@ -19,8 +19,9 @@ type Config struct {
 	Observe          bool           `yaml:"observe"`           // the whole gateway decides, and changes nothing
 	ExemptNetworks   []netip.Prefix `yaml:"exempt_networks"`   // masked, unmapped
 	ExemptRecipients []string       `yaml:"exempt_recipients"` // patterns, lower case domains
-	BigSenders       []string       `yaml:"big_senders"`       // domains, A-labels, lower case
-	Drain            time.Duration  `yaml:"drain"`             // for transactions that go on after the order to stop
+	RequireTLSFrom   []Partner      `yaml:"require_tls_from,scalar=domain"`
+	BigSenders       []string       `yaml:"big_senders"` // domains, A-labels, lower case
+	Drain            time.Duration  `yaml:"drain"`       // for transactions that go on after the order to stop
 	Listeners        []Listener     `yaml:"listeners,named"`
 	Routes           []Route        `yaml:"routes"`
 	Upstreams        []Upstream     `yaml:"upstreams,named"`

@@ -48,7 +48,7 @@ func (d *decoder) mark(n *node) {
 // field is what a struct's tag says of one key.
 type field struct {
 	key     string
-	option  string // named, filters, overlays, scalar=KEY
+	option  string // named, filters, overlays, scalar=KEY (also of a list: of each of its items)
 	allowed []string
 	later   []string
 	index   []int
@@ -259,7 +259,7 @@ func (d *decoder) list(n *node, v reflect.Value, f field) {
 		if df, ok := out.Index(i).Addr().Interface().(defaulter); ok {
 			df.defaults()
 		}
-		d.decode(item, out.Index(i), field{allowed: f.allowed, later: f.later})
+		d.decode(item, out.Index(i), field{allowed: f.allowed, later: f.later, option: f.option})
 	}
 	v.Set(out)
 }

@@ -40,7 +40,7 @@ func TestKeysDocumented(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|").FindAllStringSubmatch(string(doc), -1) {
 		rows = append(rows, m[1])
 	}
-	sections := regexp.MustCompile(`(?m)^## ([a-z]+)$`).FindAllStringSubmatch(string(doc), -1)
+	sections := regexp.MustCompile(`(?m)^## ([a-z_]+)$`).FindAllStringSubmatch(string(doc), -1)
 	for _, m := range sections {
 		rows = append(rows, m[1])
 	}

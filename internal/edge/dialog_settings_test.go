@@ -25,6 +25,7 @@ func selectEngine(cfg *ListenerConfig, engine string) { cfg.Engine = engine }
 //	cached: ADDRESS REPLY    what it said lately to a recipient
 //	directory: down          the source of recipients fails
 //	quarantine: full, broken or none
+//	partner: DOMAIN or NETWORK  whose mail must come within TLS
 //	user: NAME PASSWORD SEND  one who may log in, and send as the third word says
 func configure(t *testing.T, d *door, cfg *ListenerConfig, key, v string) {
 	number := func() int {

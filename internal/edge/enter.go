@@ -267,11 +267,15 @@ func (s *Server) introduce(w *wire) bool {
 // mayRelay reports whether what the client's connection shows gives it the right to relay. An address that is the proxy's
 // own gives none: who is behind it is not known.
 func (w *wire) mayRelay() bool {
-	client := w.client.Addr()
+	return w.cfg.Relay.allows(w.address(), w.proof())
+}
+
+// address gives the client's address, and none where it is only that of a proxy.
+func (w *wire) address() netip.Addr {
 	if w.unnamed {
-		client = netip.Addr{}
+		return netip.Addr{}
 	}
-	return w.cfg.Relay.allows(client, w.proof())
+	return w.client.Addr()
 }
 
 // strayHeader reports whether a command is the header of a proxy that is not one of ours, and then ends the connection:

@@ -36,6 +36,7 @@ type Gateway struct {
 	Relays     map[string]upstream.Relay      // by upstream name
 	Recipients map[string]upstream.Recipients // by route name; none: every mailbox may exist
 
+	Partners         []Partner               // whose mail must come within TLS
 	ExemptRecipients func(mail.Address) bool // who is always accepted: postmaster, abuse, and configured ones; nil: nobody
 	ExemptNetworks   []netip.Prefix          // clients that no list, rate or per-client limit applies to
 	Big              func(netip.Addr) string // the domain of the big sender whom a client belongs to, "" for none; nil: there are none

@@ -94,6 +94,7 @@ const (
 	ReasonSize       = "size"       // content too big
 	ReasonRelay      = "relay"      // no route
 	ReasonSender     = "sender"     // not the user's own
+	ReasonTLS        = "tls"        // it should have come within TLS, or with a certificate
 	ReasonLogin      = "login"      // it does not hold any more
 	ReasonUnknown    = "unknown"    // no such mailbox
 	ReasonDirectory  = "directory"  // could not tell whether there is such a mailbox
@@ -114,7 +115,7 @@ const (
 // Reasons lists the values of the reason label of rejects.
 func Reasons() []string {
 	return []string{
-		ReasonFilter, ReasonAddress, ReasonUTF8, ReasonSequence, ReasonSize, ReasonRelay, ReasonSender, ReasonLogin, ReasonUnknown, ReasonDirectory,
+		ReasonFilter, ReasonAddress, ReasonUTF8, ReasonSequence, ReasonSize, ReasonRelay, ReasonSender, ReasonLogin, ReasonTLS, ReasonUnknown, ReasonDirectory,
 		ReasonRecipients, ReasonSplit, ReasonConfig, ReasonStorage, ReasonBusy, ReasonQuarantine, ReasonUpstream, ReasonTimeout, ReasonLost, ReasonPanic, ReasonRewrite, ReasonSigning,
 	}
 }

@@ -33,6 +33,15 @@ func configureRelay(t *testing.T, d *door, cfg *ListenerConfig, key, v string) b
 		r.RequireTLS = !d.clearAuth
 	case "networks":
 		r.Networks = append(r.Networks, netip.MustParsePrefix(v))
+	case "partner":
+		p := Partner{}
+		if n, err := netip.ParsePrefix(v); err == nil {
+			p.Network = n
+		} else {
+			p.Domain, p.Below = strings.CutPrefix(v, "*.")
+		}
+		d.gw.Partners = append(d.gw.Partners, p)
+		return true
 	default:
 		return false
 	}

@@ -328,3 +328,35 @@ func TestFiltersKnowWhoMayRelay(t *testing.T) {
 		}
 	}
 }
+
+// A partner with a certificate has to show it, and not only TLS.
+func TestPartnerWithCertificate(t *testing.T) {
+	ours, others := newAuthority(t, "ours"), newAuthority(t, "others")
+	for _, tt := range []struct {
+		name, reply string
+		show        []tls.Certificate
+	}{
+		{"its own", "250", []tls.Certificate{ours.named(t, "mx.partner.example")}},
+		{"another name", "550 5\\.7\\.1", []tls.Certificate{ours.named(t, "mx.other.example")}},
+		{"another authority", "550 5\\.7\\.1", []tls.Certificate{others.named(t, "mx.partner.example")}},
+		{"none", "550 5\\.7\\.1", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDoor(t, nil, func(d *door, cfg *ListenerConfig) {
+				one, err := users.ParseCertificate("mx.partner.example")
+				if err != nil {
+					t.Fatal(err)
+				}
+				d.gw.Partners = []Partner{{Domain: "partner.example", Certificate: &one}}
+				asking(t, cfg, ours)
+			})
+			c := begin(t, d)
+			c.steps("C: MAIL FROM:<a@partner.example>\nS: 530 5\\.7\\.0\nC: STARTTLS\nS: 220")
+			c.tlsWith(tt.show...)
+			c.steps("C: EHLO client.example\nS: 250\nC: MAIL FROM:<a@partner.example>\nS: " + tt.reply)
+			if d.metrics.rejects["mail 530 tls"] != 1 {
+				t.Errorf("rejects %v", d.metrics.rejects)
+			}
+		})
+	}
+}

@@ -42,12 +42,16 @@ var (
 	replyPanicEnd   = mail.NewReply(421, 4, 3, 0, "Internal error, closing the connection")
 )
 
-// Replies to guessing: after too many failures before, and after too many on one connection.
+// Replies to guessing, after too many failures before and after too many on one connection, and to senders who are not
+// as they should be.
 var (
 	replyAuthThrottled = mail.NewReply(454, 4, 7, 0, "Too many failed logins, please try again later")
 	replyAuthEnough    = mail.NewReply(421, 4, 7, 0, "Too many failed logins, closing the connection")
 	replyAuthGone      = mail.NewReply(421, 4, 7, 0, "Your login does not hold any more, please log in again")
-	replyNotYours      = mail.NewReply(553, 5, 7, 1, "You may not send as this sender")
+	replyNeedsTLS      = mail.NewReply(530, 5, 7, 0, "Must issue a STARTTLS command first")
+
+	replyNeedsCertificate = mail.NewReply(550, 5, 7, 1, "Mail of this sender must come with the certificate that was agreed on")
+	replyNotYours         = mail.NewReply(553, 5, 7, 1, "You may not send as this sender")
 )
 
 // The bounds of a reply text. RFC 5321 4.5.3.1.5: a reply line has at most 512 octets.

@@ -208,6 +208,9 @@ func (s *session) mail(t *transaction, o *smtp.MailOptions) (r mail.Reply, reaso
 	if !t.gw.Content.Fits(t.in.Size) {
 		return replyBusy, ReasonBusy, "too much content at once"
 	}
+	if r := t.gw.insecure(s.w.address(), from, s.w.proof()); !s.in.Relay && !r.IsZero() {
+		return r, ReasonTLS, "should have come within TLS, or with a certificate"
+	}
 	if u := s.w.user; u != nil && !u.MaySend(from) {
 		return replyNotYours, ReasonSender, "not an address of user " + u.Name
 	}

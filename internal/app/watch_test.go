@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"net/http"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -159,5 +161,35 @@ func TestStatus(t *testing.T) {
 	m.expect("^STOPPING=1\nEXTEND_TIMEOUT_USEC=30000000\nSTATUS=draining: 0 connections")
 	if !strings.Contains(systemd.Status("%s", "x"), "STATUS=x") {
 		t.Error("no status")
+	}
+}
+
+// TestHealth: /healthz says that the gateway is alive while it is, and what hangs while it does.
+func TestHealth(t *testing.T) {
+	g := startGateway(t, plainGateway+"metrics: {address: \"127.0.0.1:0\"}\n")
+	get := func() (int, string) {
+		t.Helper()
+		res, err := http.Get("http://" + g.web.addr.String() + "/healthz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res.StatusCode, string(body)
+	}
+	if code, body := get(); code != 200 || body != "ok\n" {
+		t.Errorf("%d %q", code, body)
+	}
+	g.relays.mu.Lock()
+	code, body := get()
+	g.relays.mu.Unlock()
+	if code != 503 || !strings.Contains(body, "the relays") {
+		t.Errorf("%d %q", code, body)
+	}
+	if code, _ := get(); code != 200 {
+		t.Errorf("well again: %d", code)
 	}
 }

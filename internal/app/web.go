@@ -7,8 +7,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
+
+// healthPatience is how long the gateway may take to show that it is alive: less than those who ask wait.
+const healthPatience = 2 * time.Second
 
 // web serves /metrics, /healthz and /readyz.
 type web struct {
@@ -25,7 +29,17 @@ func openWeb(ctx context.Context, address string, g *gateway) (*web, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", g.metrics.Handler())
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	health := pulse{check: g.alive}
+	var one sync.Mutex // held while health is used
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
+		one.Lock()
+		defer one.Unlock()
+		if err := health.beat(r.Context(), healthPatience); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !g.ready.Load() {
 			http.Error(w, "not ready", http.StatusServiceUnavailable)

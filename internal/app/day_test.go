@@ -307,6 +307,11 @@ func (d *day) compare(t *testing.T) {
 		for _, to := range m.To {
 			arrived[id+" "+to]++
 		}
+		for _, field := range []string{"Date", "Message-ID"} { // RFC 6409 8.1, 8.3: the printer's are put in
+			if n := strings.Count(m.Content, "\r\n"+field+": "); n != 1 {
+				t.Errorf("%s arrived with %d of %s", id, n, field)
+			}
+		}
 	}
 	delays := map[string][2]int{} // by sender: how many came at once, and the longest delay
 	for name, p := range d.sent {

@@ -167,7 +167,8 @@ func TestDay(t *testing.T) {
 				if slots[s.hosts[0]] == nil {
 					slots[s.hosts[0]] = make(chan struct{}, 20) // default_destination_concurrency_limit (postconf(5))
 				}
-				all.Go(func() { d.send(t, s, slots[s.hosts[0]]) })
+				own := slots[s.hosts[0]]
+				all.Go(func() { d.send(t, s, own) })
 			}
 			all.Wait()
 			d.compare(t)

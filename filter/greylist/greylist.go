@@ -183,7 +183,7 @@ func (t *try) greylist() filter.Result {
 		}
 		seen, err := t.memory.firstSeen(t.key(o), t.now, t.Retry)
 		if err != nil {
-			return passed("nothing new can be remembered: "+err.Error(), func() {})
+			return passed("nothing new can be remembered", func() {}) // filter.ErrTableFull
 		}
 		if first.IsZero() || seen.Before(first) {
 			first, where = seen, o

@@ -148,7 +148,9 @@ func TestComeAgain(t *testing.T) {
 		time.Sleep(time.Second) // half a minute before the five are over
 		near, other := bob, bob
 		near.ip, other.ip = "192.0.2.77", "198.51.100.1"
-		l.deferred(other)
+		if _, detail := l.try(other, 0); detail != "first seen 4m30s ago (anywhere), waits 5m0s" {
+			t.Error(detail)
+		}
 		l.passes(near, "came again after 4m30s (192.0.2.0/24)")
 		l.passes(bob, "192.0.2.0/24, this sender and this recipient are known")
 		time.Sleep(30 * 24 * time.Hour)

@@ -25,8 +25,12 @@ func openLedger(cfg *config.Config, log *slog.Logger) (*ledger.Ledger, error) {
 		}
 		return nil, &Exit{Code: code, Err: fmt.Errorf("postern: %w", err)}
 	}
+	u := l.Usage()
+	if !u.Durable {
+		return l, nil // why stands in the log
+	}
 	var n int64
-	for _, t := range l.Usage().Tables {
+	for _, t := range u.Tables {
 		n += t.Records
 	}
 	log.Info("ledger read", "file", file.Name(), "records", n, "ms", time.Since(began).Milliseconds())

@@ -188,11 +188,11 @@ func TestRecords(t *testing.T) {
 // TestBounds: the oldest gives way, and where it is too young the new one is not taken.
 func TestBounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const most = 1000
+		const most = 10_000
 		l := New()
 		tab := l.Table("x", filter.TableOptions{Most: most})
 		_, _ = tab.Update(key(0), count(time.Hour))
-		for i := range 20 * most {
+		for i := range 4 * most {
 			if _, err := tab.Update(key(i+1), count(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
@@ -200,19 +200,19 @@ func TestBounds(t *testing.T) {
 			_, _ = tab.Update(key(0), count(time.Hour)) // never the oldest
 		}
 		u := l.Usage().Tables[0]
-		if u.Records < most || u.Records > most+shards || u.Evicted != 20*most+1-u.Records {
+		if u.Records < most || u.Records > most+shards || u.Evicted != 4*most+1-u.Records {
 			t.Errorf("%+v", u)
 		}
-		if r, ok := tab.Get(key(0)); !ok || r.Count != 20*most+1 {
+		if r, ok := tab.Get(key(0)); !ok || r.Count != 4*most+1 {
 			t.Errorf("what was in use gave way: %+v", r)
 		}
-		for i := range most / 2 { // what is newest is there but for some, since the parts are not of one size
-			if _, ok := tab.Get(key(20*most - i)); !ok && i < most/4 {
+		for i := range most / 4 { // the parts are not of one size: of the older ones some are gone
+			if _, ok := tab.Get(key(4*most - i)); !ok {
 				t.Errorf("record %d from the end gave way", i)
 			}
 		}
-		l.Table("x", filter.TableOptions{Most: 100})
-		if u := l.Usage().Tables[0]; u.Records > 100+shards {
+		l.Table("x", filter.TableOptions{Most: 1000})
+		if u := l.Usage().Tables[0]; u.Records > 1000+shards {
 			t.Errorf("after a lower bound: %+v", u)
 		}
 

@@ -53,6 +53,7 @@ type script struct {
 	settings map[string][]string
 	parts    []part
 	differs  []difference
+	paused   bool // every wait of our engine is a pause, see doze.go
 }
 
 // part is one dialog.
@@ -163,6 +164,7 @@ func (s *script) run(t *testing.T, engine string) {
 func (s *script) play(t *testing.T, engine string, parts []part) (failure string) {
 	change := func(d *door, cfg *ListenerConfig) {
 		selectEngine(cfg, engine)
+		cfg.dozesAtOnce = s.paused
 		for key, values := range s.settings {
 			for _, v := range values {
 				configure(t, d, cfg, key, v)

@@ -36,7 +36,7 @@ func (w *wire) wait(deadline time.Time) error {
 	}
 	first := deadline
 	switch {
-	case w.mayDoze && w.drips:
+	case w.mayDoze && !w.hello && (w.drips || w.cfg.dozesAtOnce):
 		w.nap.until = deadline
 		return errDoze
 	case w.mayDoze:

@@ -102,6 +102,23 @@ func (h *halved) Write(b []byte) (int, error) {
 	return n + k, err
 }
 
+// TestDialogsWithPauses: a pause at each wait makes no difference.
+func TestDialogsWithPauses(t *testing.T) {
+	for _, s := range scripts(t) {
+		if s.differing(EnginePostern) {
+			continue
+		}
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.paused = true
+			parts, _ := s.chosen(EnginePostern, "")
+			if failure := s.play(t, EnginePostern, parts); failure != "" {
+				t.Fatal(failure)
+			}
+		})
+	}
+}
+
 // TestPausesHoldNoStack: nothing of the dialog is on the stack while its client is silent.
 func TestPausesHoldNoStack(t *testing.T) {
 	for name, script := range map[string]string{

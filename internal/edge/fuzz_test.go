@@ -1,16 +1,18 @@
 package edge
 
 import (
-	"errors"
 	"io"
-	"math/rand/v2"
-	"net"
-	"regexp"
+	"net/netip"
+	"runtime"
+	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
+	"github.com/postern-mail/postern/internal/limits"
+	"github.com/postern-mail/postern/internal/users"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -21,19 +23,52 @@ var words = []string{
 	"DATA\r\n", "\r\n.\r\n", ".\r\n", "RSET\r\n", "NOOP\r\n", "\r\n", "\n", ".", "\r", "\n.\n", "\r\n..", "Subject: x\r\n\r\n",
 	"BDAT 3\r\nabc", "BDAT 2 LAST\r\nab", "STARTTLS\r\n", "AUTH PLAIN\r\n", "VRFY x\r\n", "QUIT\r\n", "\x00", "\xff", "MAIL FROM:<a@s.example>\n",
 	"some text that is a little longer than the rest ", "RCPT TO:<\"q r\"@ours.example>\r\n", "mail from:<a@s.example> smtputf8\r\n",
+	"AUTH PLAIN AHUAcA==\r\n", "AUTH PLAIN AHUAeA==\r\n", "AUTH LOGIN\r\n", "AUTH LOGIN dQ==\r\n", "AHUAcA==\r\n", "dQ==\r\n", "cA==\r\n", "*\r\n",
+	"XCLIENT ADDR=192.0.2.1 PORT=25\r\n", "XCLIENT NAME=x\r\n", "BDAT 0 LAST\r\n", "BDAT 1\r\n", "BDAT 4000 LAST\r\n", "BDAT x\r\n", "BDAT 5 LAST\r\n", "HELP\r\n",
+	"MAIL FROM:<a@s.example> RET=HDRS ENVID=x SIZE=1999\r\n", "RCPT TO:<b@ours.example> NOTIFY=NEVER ORCPT=rfc822;b@ours.example\r\n",
+	"RCPT TO:<d@ours.example>\r\n", strings.Repeat("x", 998) + "\r\n",
 }
 
-// FuzzSession has random dialogs, cut at random, with a door, and follows each with a model of SMTP of its
-// own: nothing is acknowledged that was not delivered just so, and nothing is delivered that was not sent.
+// fuzzDoors are the doors of FuzzSession: our engine, ours with a pause at each wait, and go-smtp.
+func fuzzDoors(f *testing.F) (doors []*door, cfg []ListenerConfig) {
+	for i := range 3 {
+		d := newDoor(f, nil, func(d *door, c *ListenerConfig) {
+			c.Limits.Message, c.Limits.Recipients, c.Limits.Errors = 2000, 3, 20
+			c.Fronts = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+			d.gw.ExemptNetworks = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
+			d.gw.Big = func(netip.Addr) string { return "x" } // nobody is made to wait for his errors
+			d.gw.Router, d.gw.Content = outward(f), limits.NewBudget(1500)
+			c.Chunking, c.DSN, c.dozesAtOnce = i < 2, i < 2, i == 1
+			if i == 2 {
+				c.Engine = EngineGoSMTP
+			}
+			addUser(f, d, &c.Relay, userLine("u", "p", "*"))
+			cfg = append(cfg, *c)
+		})
+		doors = append(doors, d)
+	}
+	return doors, cfg
+}
+
+// FuzzSession has random dialogs with a door, and follows each with a model of SMTP of its own: nothing is acknowledged
+// that was not delivered just so, nothing is delivered that was not sent, nobody relays who has not logged in, and
+// nothing is left behind.
 func FuzzSession(f *testing.F) {
 	f.Add([]byte{0, 2, 4, 8, 19, 29, 9, 25}, uint64(1))
 	f.Add([]byte{0, 2, 4, 8, 17, 2, 4, 8, 29, 9, 2, 4, 8, 9, 25}, uint64(2))
 	f.Add([]byte{0, 2, 4, 20, 11, 2, 4, 21, 25}, uint64(3))
-	f.Add([]byte{0, 22, 2, 4, 8, 19, 9}, uint64(4))
+	f.Add([]byte{0, 22, 0, 2, 4, 8, 19, 9}, uint64(4))
 	f.Add([]byte{0, 2, 4, 8, 19, 16, 16, 14, 15, 16, 14, 29, 13, 10, 11}, uint64(5))
 	f.Add([]byte{1, 3, 6, 6, 8, 18, 29, 26, 9, 3, 6, 8, 18, 29, 9, 12}, uint64(6))
-	d := newDoor(f, nil, func(_ *door, cfg *ListenerConfig) { cfg.Limits.Message = 2000 })
-	f.Fuzz(func(t *testing.T, script []byte, cuts uint64) {
+	f.Add([]byte{0, 32, 2, 7, 8, 19, 9, 0, 34, 37, 38, 3, 5, 20, 42}, uint64(10))
+	f.Add([]byte{0, 40, 0, 41, 0, 48, 49, 50, 20, 20, 21, 45}, uint64(11))
+	f.Add([]byte{0, 2, 4, 5, 8, 51, 51, 51, 9, 2, 4, 44, 0}, uint64(97*2+1))
+	f.Add([]byte{0, 32, 22, 0, 2, 7, 4, 8, 19, 9}, uint64(12)) // the right to relay ends with the client that had it
+	f.Add([]byte{0, 32, 40, 0, 2, 7, 4, 8, 19, 9}, uint64(13))
+	f.Add([]byte{0, 2, 4, 20, 11, 2, 4, 8, 19, 9, 2, 4, 20, 0, 2, 4, 42}, uint64(15))
+	doors, cfgs := fuzzDoors(f)
+	goroutines := 0
+	f.Fuzz(func(t *testing.T, script []byte, choices uint64) {
 		if len(script) > 300 {
 			return // long dialogs find nothing that short ones do not
 		}
@@ -45,112 +80,110 @@ func FuzzSession(f *testing.F) {
 				in.WriteByte(b)
 			}
 		}
-		d.relay.mu.Lock()
-		d.relay.got = nil
-		d.relay.mu.Unlock()
-		d.second.got = nil
-		replies, whole := converse(t, d, in.String(), cuts)
-		waitFor(t, func() bool { d.srv.mu.Lock(); defer d.srv.mu.Unlock(); return len(d.srv.wires) == 0 })
-		if p := d.metrics.panics; p != 0 {
-			t.Fatalf("%d panics:\n%s", p, strings.Join(d.log.lines(), "\n"))
-		}
-		sent := follow(in.String(), replies)
-		got := append(d.relay.all(), d.second.all()...)
-		if whole && len(got) != len(sent) {
-			t.Fatalf("%d messages acknowledged, %d delivered\nin %q\nreplies %q", len(sent), len(got), in.String(), replies)
-		}
-		for _, m := range got {
-			_, content := splitTop(m.content)
-			want, ok := sent[m.env.ID]
-			if !ok && whole || ok && want != content {
-				t.Fatalf("delivered %q as %s, acknowledged %q\nin %q\nreplies %q", content, m.env.ID, want, in.String(), replies)
+		which := []int{0, 1, 0, 1, 2}[choices%5]
+		d, cfg := doors[which], cfgs[which]
+		cfg.Relay.Checker = users.NewChecker()
+		d.srv.Configure(cfg)
+		d.forget()
+		talks, whole := converse(t, d.addr, in.String(), choices/5)
+		d.empty(t)
+		examine(t, d, talks, whole)
+		if n := runtime.NumGoroutine(); goroutines == 0 || n < goroutines {
+			goroutines = n
+		} else if n > goroutines+20 {
+			if err := goleak.Find(); err != nil {
+				t.Fatal(err)
 			}
-			delete(sent, m.env.ID)
-		}
-		if len(sent) > 0 {
-			t.Fatalf("acknowledged and not delivered: %q", sent)
 		}
 	})
 }
 
-// converse sends a dialog in pieces and reads all replies. whole is false if the last ones may be missing.
-func converse(t *testing.T, d *door, in string, cuts uint64) (replies []string, whole bool) {
-	conn, err := net.Dial("tcp", d.addr)
-	if err != nil {
-		t.Fatal(err)
+// forget lets a door be as new.
+func (d *door) forget() {
+	for _, r := range []*fakeRelay{d.relay, d.second} {
+		r.mu.Lock()
+		r.got = nil
+		r.mu.Unlock()
 	}
-	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	type result struct {
-		text string
-		err  error
-	}
-	read := make(chan result, 1)
-	go func() {
-		b, err := io.ReadAll(conn)
-		read <- result{string(b), err}
-	}()
-	rng := rand.New(rand.NewPCG(cuts, 1))
-	for in != "" {
-		n := min(len(in), 1+rng.IntN(1+int(cuts%97)*3))
-		if _, err := io.WriteString(conn, in[:n]); err != nil {
+	d.log.mu.Lock()
+	d.log.b.Reset()
+	d.log.mu.Unlock()
+	d.metrics.mu.Lock()
+	d.metrics.handshakes = nil
+	d.metrics.mu.Unlock()
+}
+
+// empty waits until nobody is in.
+func (d *door) empty(t *testing.T) {
+	end := time.Now().Add(10 * time.Second)
+	for {
+		d.srv.mu.Lock()
+		n := len(d.srv.wires)
+		d.srv.mu.Unlock()
+		if n == 0 {
 			break
 		}
-		in = in[n:]
-	}
-	_ = conn.(*net.TCPConn).CloseWrite()
-	r := <-read
-	if r.err != nil && !errors.Is(r.err, syscall.ECONNRESET) {
-		t.Fatalf("reading replies: %v", r.err)
-	}
-	for _, line := range strings.SplitAfter(r.text, "\r\n") {
-		if len(line) > 3 && line[3] == ' ' {
-			replies = append(replies, line)
+		if time.Now().After(end) {
+			t.Fatal("a connection does not end")
 		}
+		time.Sleep(20 * time.Microsecond)
 	}
-	return replies, r.err == nil
+	if n := d.gw.Content.Used(); n != 0 {
+		t.Fatalf("%d octets of the content budget are not given back", n)
+	}
 }
 
-var queued = regexp.MustCompile(`^250 2\.0\.0 Ok: queued as (\S+)`)
-
-// follow reads a dialog with the replies it got, and gives the content of each message that was
-// acknowledged, by the id in its reply.
-func follow(in string, replies []string) map[string]string {
-	sent := map[string]string{}
-	next := func() string {
-		if len(replies) == 0 {
-			return ""
+// examine compares what was delivered with what the model says.
+func examine(t *testing.T, d *door, talks []*spoken, whole bool) {
+	tell := func() string {
+		var b strings.Builder
+		for _, k := range talks {
+			b.WriteString("\nsaid    " + quoted(k.said.String()) + "\nreplies " + quoted(strings.Join(k.replies, "")))
 		}
-		r := replies[0]
-		replies = replies[1:]
-		return r
+		return b.String()
 	}
-	next() // the greeting
-	for {
-		_, rest, ok := strings.Cut(in, "\n")
+	if d.metrics.panics != 0 {
+		t.Fatalf("%d panics:\n%s", d.metrics.panics, strings.Join(d.log.lines(), "\n"))
+	}
+	m := follow(talks)
+	if len(m.strange) > 0 {
+		t.Fatalf("replies %q%s", m.strange, tell())
+	}
+	for _, got := range slices.Concat(d.relay.all(), d.second.all()) {
+		_, content := splitTop(got.content)
+		want, ok := m.sent[got.env.ID]
+		delete(m.sent, got.env.ID)
 		if !ok {
-			return sent
-		}
-		in = rest
-		switch r := next(); {
-		case r == "", strings.HasPrefix(r, "421"), strings.HasPrefix(r, "220"):
-			return sent
-		case strings.HasPrefix(r, "354"):
-			content, rest, ended := slowDots(in)
-			if !ended {
-				return sent
+			if whole {
+				t.Fatalf("delivered %q as %s, not acknowledged%s", content, got.env.ID, tell())
 			}
-			in = rest
-			if m := queued.FindStringSubmatch(next()); m != nil {
-				sent[m[1]] = canonical(content)
+			continue
+		}
+		var to []string
+		for _, a := range got.env.To {
+			to = append(to, a.String())
+			if !want.relay && a.Domain() != "ours.example" && a.Domain() != "file.example" {
+				t.Fatalf("relayed to %s%s", a, tell())
 			}
 		}
+		if want.content != content && !(want.relay && strings.HasSuffix(content, want.content)) {
+			t.Fatalf("delivered %q as %s, acknowledged %q%s", content, got.env.ID, want.content, tell())
+		}
+		if want.readable && (got.env.From.String() != want.from || !slices.Equal(to, want.to)) {
+			t.Fatalf("delivered from %s to %q, acknowledged from %s to %q%s", got.env.From, to, want.from, want.to, tell())
+		}
+	}
+	if len(m.sent) > 0 {
+		t.Fatalf("acknowledged and not delivered: %v%s", m.sent, tell())
 	}
 }
 
-// canonical gives the content as it is delivered below a field of ours: package mail alone says how.
-func canonical(content string) string {
-	g := mail.NewIngest(mail.IngestOptions{Unstuff: true})
+func quoted(s string) string { return strings.ReplaceAll(strings.TrimSpace(s), "\r\n", "⏎") }
+
+// canonical gives the content as it is delivered below a field of ours: package mail alone says how. dots says that it
+// came by DATA.
+func canonical(content string, dots bool) string {
+	g := mail.NewIngest(mail.IngestOptions{Unstuff: dots})
 	if _, err := io.WriteString(g, content); err != nil {
 		return err.Error()
 	}

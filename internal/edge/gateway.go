@@ -147,6 +147,8 @@ type ListenerConfig struct {
 	Fronts []netip.Prefix
 
 	Early EarlyTalkers // who is tested before the greeting, and how
+
+	dozesAtOnce bool // for tests: every wait of the dialog is a pause, see doze.go
 }
 
 // Limits bound what one listener and one client may use. A zero field means its default.

@@ -246,6 +246,66 @@ func TestPools(t *testing.T) {
 	}
 }
 
+// TestSchedules: with the times at which real servers try again, no message waits for more than a quarter of an hour, and a
+// pool's message to several recipients reaches all of them at the same time.
+func TestSchedules(t *testing.T) {
+	host := func(spf, domain string) func(int) client {
+		return func(i int) client {
+			return client{
+				ip: fmt.Sprintf("192.0.%d.%d", i, 7*i+1), ptr: fmt.Sprintf("mail-%c%d.%s", 'a'+i, i, domain), from: "a@" + spf, spf: spf, to: "u@ours.example",
+			}
+		}
+	}
+	one := func(int) client { return bob }
+	for _, c := range []struct {
+		name  string
+		tries []float64 // minutes
+		from  func(i int) client
+		want  float64
+	}{
+		{"Postfix", []float64{0, 5.2, 10.4, 20}, one, 5.2},
+		{"Postfix, in a hurry", []float64{0, 4.6, 9, 18}, one, 4.6},
+		{"Exim", []float64{0, 15, 30}, one, 15},
+		{"qmail", []float64{0, 6.7, 26.7}, one, 6.7},
+		{"Exchange", []float64{0, 1, 5, 10}, one, 5},
+		{"Exchange Online's pool", []float64{0, 1, 5, 10, 20}, host("client.example", "outbound.protection.outlook.com"), 5},
+		{"Google's pool", []float64{0, 2.5, 7, 15}, host("client.example", "google.com"), 7},
+		{"a pool with names and no SPF", []float64{0, 2, 5, 9}, func(i int) client {
+			c := host("client.example", "mailer.example")(i)
+			c.spf = ""
+			return c
+		}, 5},
+		{"a pool without anything", []float64{0, 3, 6, 9, 12}, func(i int) client {
+			return client{ip: fmt.Sprintf("192.0.%d.1", i), from: "a@client.example", to: "u@ours.example"}
+		}, 9},
+		{"a list with a tag for each message", []float64{0, 5, 10}, func(int) client {
+			return client{ip: "192.0.2.1", from: "list-bounces+u=ours.example@lists.example", to: "u@ours.example"}
+		}, 5},
+		{"a printer that tries each minute", []float64{0, 1, 2, 3, 4, 5, 6}, one, 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newList(t, nil, nil)
+				began := time.Now()
+				for i, at := range c.tries {
+					time.Sleep(time.Until(began.Add(time.Duration(at * float64(time.Minute)))))
+					again := c.from(i)
+					for _, to := range []string{"u", "v", "w"} {
+						again.to = to + "@ours.example"
+						reply, detail := l.try(again, filter.Taken)
+						if (reply == "") != (at >= c.want) || c.want > 15 {
+							t.Errorf("%s after %g minutes: %s, %s", again.to, at, reply, detail)
+						}
+					}
+					if at >= c.want {
+						break
+					}
+				}
+			})
+		})
+	}
+}
+
 // TestBots: who comes from everywhere with the same sender does not profit from others.
 func TestBots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

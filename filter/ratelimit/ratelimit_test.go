@@ -326,8 +326,7 @@ func TestRelayAndUser(t *testing.T) {
 	l.takes(3, user("ben"), "for your account")
 }
 
-// TestSeveralRates: each of them holds, and one that refuses takes nothing of the others.
-// What is said of one user is in the place of what is said of all, also where nothing is said of them.
+// TestUsersOwnLimits: what is said of one user is in the place of what is said of all, also where nothing is said of them.
 func TestUsersOwnLimits(t *testing.T) {
 	for name, all := range map[string]list{"all have some": {rate(t, "2/1h")}, "nobody else has": nil} {
 		t.Run(name, func(t *testing.T) {
@@ -352,6 +351,7 @@ func TestUsersOwnLimits(t *testing.T) {
 	}
 }
 
+// TestSeveralRates: each of them holds, and one that refuses takes nothing of the others.
 func TestSeveralRates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLimiter(t, func(c *config) { c.Client.Messages = list{rate(t, "10/1d"), rate(t, "2/1m")} })

@@ -38,6 +38,7 @@ func TestSmuggling(t *testing.T) {
 hostname: mx.example.org
 listeners:
   normalize: {address: "127.0.0.1:0"}
+  chunks: {address: "127.0.0.1:0", chunking: true}
   normalize-go: {address: "127.0.0.1:0", engine: go-smtp}
   reject: {address: "127.0.0.1:0", bare_newlines: reject}
   reject-go: {address: "127.0.0.1:0", bare_newlines: reject, engine: go-smtp}
@@ -52,7 +53,7 @@ filters: []
 			t.Parallel()
 			doors := g.listeners
 			if name != "postfix" {
-				doors = doors[:2] // the others refuse most: nothing to see behind them
+				doors = doors[:2] // what they get through the others is the same
 			}
 			sent := smuggleAll(t, doors, payloads, name+".test")
 			want := map[string]carried{} // by the id that the gateway gave
@@ -180,6 +181,9 @@ func smuggle(t *testing.T, door *listener, name, payload, domain string) smuggle
 		carrier = strings.ReplaceAll(carrier, "\r\n", "\n")
 	}
 	text := carrier + payload + fmt.Sprintf("MAIL FROM:<admin@%s>\r\nRCPT TO:<victim@%s>\r\nDATA\r\n", domain, domain) + second
+	if door.cfg.Chunking {
+		return smuggleInChunk(t, door, name, text+".\r\n", domain)
+	}
 	replies, err := converse(door.net.Addr().String(), fmt.Sprintf("MAIL FROM:<a@client.test>\r\nRCPT TO:<u@%s>\r\n", domain), text+".\r\n", "QUIT\r\n")
 	if err != nil {
 		t.Errorf("%s at %s: %v", name, door.cfg.Name, err)
@@ -209,6 +213,39 @@ func smuggle(t *testing.T, door *listener, name, payload, domain string) smuggle
 	if len(s.acknowledged) != len(s.contents) {
 		t.Errorf("%s: %d messages acknowledged, not %d:\n%s", s.name, len(s.acknowledged), len(s.contents), replies)
 		s.acknowledged = nil
+	}
+	return s
+}
+
+// smuggleInChunk is the attempt by BDAT, where nothing ends the content but its length, and no dots are put before lines: to
+// the server inside it goes by DATA, with every dot that is there.
+func smuggleInChunk(t *testing.T, door *listener, name, text, domain string) smuggled {
+	lines := strings.NewReplacer("\r\n", "\r\n", "\n", "\r\n", "\r", " ").Replace(text)
+	s := smuggled{name: name + " in a chunk"}
+	c, err := net.Dial("tcp", door.net.Addr().String())
+	if err != nil {
+		t.Error(err)
+		return s
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	r := bufio.NewReader(c)
+	reply := ""
+	commands := []string{"EHLO client.test\r\n", "MAIL FROM:<a@client.test>\r\n", "RCPT TO:<u@" + domain + ">\r\n", fmt.Sprintf("BDAT %d LAST\r\n%s", len(text), text), ""}
+	for _, command := range commands {
+		if reply, err = readReply(r); err == nil {
+			_, err = io.WriteString(c, command)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", s.name, err)
+			return s
+		}
+	}
+	if m := queuedAs.FindStringSubmatch(reply + "\r\n"); m != nil {
+		s.acknowledged, s.contents = m[1:], []string{lines}
+	}
+	if (len(s.acknowledged) == 0) != strings.Contains(text, "\x00") {
+		t.Errorf("%s: %s", s.name, reply)
 	}
 	return s
 }

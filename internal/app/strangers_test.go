@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +41,7 @@ filters: [{pregreet: {action: reject}}]
 `, engine, sink.Addr))
 	w := way{name: "stranger", tls: "none"}
 	e := errand{name: "first", to: []string{"bob"}, body: "\r\nhello\r\n"}
+	var sent atomic.Int64 // by those that can run here
 	t.Run("all", func(t *testing.T) {
 		n := 0
 		from := func() string { n++; return inFront(t, g.addr, fmt.Sprintf("198.51.100.%d", n)) }
@@ -53,6 +55,7 @@ filters: [{pregreet: {action: reject}}]
 				if !answers[0].Sent {
 					t.Error(answers[0].Said)
 				}
+				sent.Add(1)
 			})
 		}
 		for _, m := range mtas {
@@ -65,11 +68,12 @@ filters: [{pregreet: {action: reject}}]
 				if bounces := mta.Stored(t); len(bounces) > 0 {
 					t.Errorf("given back:\n%s", bounces[0])
 				}
+				sent.Add(1)
 			})
 		}
 	})
-	if n := len(sink.Taken()); n != len(mtas)+len(peertest.Clients()) {
-		t.Errorf("%d messages arrived", n)
+	if n := len(sink.Taken()); n != int(sent.Load()) {
+		t.Errorf("%d messages arrived, %d were sent", n, sent.Load())
 	}
 	if strings.Contains(g.log.String(), "EARLY_TALKER") {
 		t.Error("somebody spoke early")

@@ -170,11 +170,17 @@ func (s sender) content(d *dayDialog, id, from, to string) (string, error) {
 	}
 	text := fmt.Sprintf("From: <%s>\r\nTo: <%s>\r\nSubject: for today\r\nX-Day: %s\r\n%s\r\nGood morning\r\n", from, to, id, head)
 	if s.bdat && strings.Contains(d.offered, "CHUNKING") {
-		replies, err := d.say(fmt.Sprintf("BDAT %d LAST\r\n%s", len(text), strings.TrimSuffix(text, "\r\n")))
-		if err != nil {
+		first, last := text[:20], text[20:]
+		if _, err := fmt.Fprintf(d.c, "BDAT %d\r\n%s", len(first), first); err != nil {
 			return "", err
 		}
-		return replies[0], nil
+		if reply, err := d.read(); err != nil || reply[0] != '2' {
+			return reply, err
+		}
+		if _, err := fmt.Fprintf(d.c, "BDAT %d LAST\r\n%s", len(last), last); err != nil {
+			return "", err
+		}
+		return d.read()
 	}
 	if err := d.want("354", "DATA"); err != nil {
 		return "", err

@@ -223,6 +223,7 @@ func (s *Server) settle(w *wire) {
 // tally takes note of what became of a message.
 func (w *wire) tally(o *outcome) {
 	switch {
+	case o.changed == ChangedStripped: // nobody's merit, and perhaps nobody's fault
 	case o.reply.Positive() && o.action == filter.Continue:
 		w.accepted++
 	case o.action >= filter.Quarantine && o.action != filter.Defer:

@@ -135,8 +135,8 @@ func TestLoginIsOfOneConnection(t *testing.T) {
 
 // Logins are counted with their results, which are of a closed set.
 func TestLoginMetrics(t *testing.T) {
-	d, c, _ := loggedIn(t, EnginePostern, nil)
-	c = begin(t, d)
+	d, _, _ := loggedIn(t, EnginePostern, nil)
+	c := begin(t, d)
 	c.steps("C: AUTH PLAIN " + plainResponse("", "ann", "wrong") + "\nS: 535\nC: AUTH PLAIN =\nS: 501")
 	d.metrics.mu.Lock()
 	defer d.metrics.mu.Unlock()

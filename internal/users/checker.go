@@ -39,6 +39,7 @@ func (r Result) String() string {
 const (
 	workers   = 2                // hashes made at once; each takes the memory that it says
 	queue     = 64               // logins that wait for that
+	queueHome = 16               // of them, places that are kept for users at home
 	queueTime = 20 * time.Second // and for how long
 	remember  = time.Hour        // a password that was right is not hashed again for so long
 	maxProofs = 1 << 12          // passwords that are remembered
@@ -92,7 +93,7 @@ func (c *Checker) Check(ctx context.Context, l *List, a Attempt) (*User, Result)
 		return nil, Busy
 	}
 	u := l.byKey[key]
-	right, ok := c.verify(ctx, l, u, key, a.Password)
+	right, ok := c.verify(ctx, l, u, key, a.Password, begun.home)
 	switch {
 	case !ok:
 		return nil, Busy
@@ -116,7 +117,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 }
 
 // verify compares a password with that of u, or of nobody where u is nil; ok is false where it could not.
-func (c *Checker) verify(ctx context.Context, l *List, u *User, key, password string) (right, ok bool) {
+func (c *Checker) verify(ctx context.Context, l *List, u *User, key, password string, home bool) (right, ok bool) {
 	prepared, err := prepare(password)
 	if err != nil {
 		u, prepared = nil, []byte("none") // nobody has it
@@ -124,7 +125,7 @@ func (c *Checker) verify(ctx context.Context, l *List, u *User, key, password st
 	if u != nil && c.known(u, prepared) {
 		return true, true
 	}
-	if !c.enter(ctx) {
+	if !c.enter(ctx, home) {
 		return false, false
 	}
 	defer func() { <-c.slots }()
@@ -139,14 +140,19 @@ func (c *Checker) verify(ctx context.Context, l *List, u *User, key, password st
 	return true, true
 }
 
-// enter takes a slot for a hash, and reports whether it got one.
-func (c *Checker) enter(ctx context.Context) bool {
+// enter takes a slot for a hash, and reports whether it got one. Strangers leave room in the queue for users who are at
+// home.
+func (c *Checker) enter(ctx context.Context, home bool) bool {
 	select {
 	case c.slots <- struct{}{}:
 		return true
 	default:
 	}
-	if c.waiting.Add(1) > queue {
+	most := int32(queue)
+	if !home {
+		most -= queueHome
+	}
+	if c.waiting.Add(1) > most {
 		c.waiting.Add(-1)
 		return false
 	}

@@ -103,17 +103,22 @@ func TestCheckIsBounded(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range queue + 10 {
 			all.Go(func() {
-				_, r := c.Check(t.Context(), l, login("ann", "secret", fmt.Sprintf("192.0.2.%d", i)))
+				a := login("ann", "secret", fmt.Sprintf("192.0.2.%d", i))
+				a.Home = i < queueHome
+				if a.Home {
+					time.Sleep(time.Millisecond) // behind the others
+				}
+				_, r := c.Check(t.Context(), l, a)
 				mu.Lock()
 				results[r]++
 				mu.Unlock()
 			})
 		}
-		synctest.Wait()
-		if results[Busy] != 10 {
-			t.Errorf("at once: %v", results)
+		time.Sleep(10 * time.Millisecond)
+		if results[Busy] != 10 || c.waiting.Load() != queue {
+			t.Errorf("at once: %v, and %d wait", results, c.waiting.Load())
 		}
-		time.Sleep(time.Second)
+		time.Sleep(time.Second - 10*time.Millisecond)
 		<-c.slots
 		synctest.Wait()
 		if results[Right] != queue {
@@ -168,7 +173,7 @@ func TestCheckThrottles(t *testing.T) {
 // A name that there is not takes as long as one that there is: both make one hash.
 func TestDecoy(t *testing.T) {
 	l := list(t, "ann "+cheap+" send=*\nbob "+cheap+" send=*\n")
-	if l.decoy("x") != l.decoy("x") || l.decoy("x").memory != 8 {
+	if one, two := l.decoy("x"), l.decoy("x"); one != two || one.memory != 8 {
 		t.Errorf("%+v", l.decoy("x"))
 	}
 	if d := list(t, "").decoy("x"); d.memory != newMemory || d.time != newTime {

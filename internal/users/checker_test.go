@@ -99,6 +99,11 @@ func TestCheckIsBounded(t *testing.T) {
 		}
 		var mu sync.Mutex
 		results := map[Result]int{}
+		count := func(r Result) int {
+			mu.Lock()
+			defer mu.Unlock()
+			return results[r]
+		}
 		began := time.Now()
 		var all sync.WaitGroup
 		for i := range queue + 10 {
@@ -115,13 +120,13 @@ func TestCheckIsBounded(t *testing.T) {
 			})
 		}
 		time.Sleep(10 * time.Millisecond)
-		if results[Busy] != 10 || c.waiting.Load() != queue {
+		if count(Busy) != 10 || c.waiting.Load() != queue {
 			t.Errorf("at once: %v, and %d wait", results, c.waiting.Load())
 		}
 		time.Sleep(time.Second - 10*time.Millisecond)
 		<-c.slots
 		synctest.Wait()
-		if results[Right] != queue {
+		if count(Right) != queue {
 			t.Errorf("when a slot is free: %v", results)
 		}
 		c.slots <- struct{}{}

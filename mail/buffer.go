@@ -7,7 +7,7 @@ const blockSize = 64 << 10
 
 // bufferSizes are the capacities of pooled buffers, ascending. Content in memory outgrows one for the
 // next, so that a short message does not hold the memory of a long one.
-var bufferSizes = [...]int{1 << 10, 4 << 10, 16 << 10, blockSize, 256 << 10}
+var bufferSizes = [...]int{512, 4 << 10, 16 << 10, blockSize, 256 << 10}
 
 // bufferPools hold buffers that nobody refers to any more, one pool for each size.
 var bufferPools [len(bufferSizes)]sync.Pool

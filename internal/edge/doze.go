@@ -61,7 +61,9 @@ func (w *wire) wake() {
 	}
 	err := w.setReadDeadline(w.nap.until)
 	if err == nil {
+		w.patient = true
 		err = w.next()
+		w.patient = false
 	}
 	w.woken, w.drips = err, w.body && w.buffered() < drop
 }

@@ -12,7 +12,7 @@ import (
 //
 // Memory for it is held only while there is something in it: a connection that waits for its client has none, so that
 // thousands of idle clients, and of clients that send an octet now and then, cost next to nothing. For that, a read takes
-// its block when the socket is readable; through TLS, when TLS has nothing left and the socket is readable, see records.
+// its block when the socket is readable; through TLS so does one that may take long, see records and doze.go.
 type input struct {
 	buf   []byte // buf[r:w] is not handed over; lies in small or big, nil where there is neither
 	r, w  int
@@ -20,6 +20,8 @@ type input struct {
 	big   *contentBlock
 	wide  bool // the last read through TLS brought much
 	empty bool // and all that TLS had
+
+	patient bool // the read may take long: no block is held while it waits
 
 	socket  syscall.RawConn // nil where there is no socket
 	secured bool            // reads go through TLS
@@ -90,7 +92,7 @@ func (in *input) receive(c io.Reader, content bool) error {
 		in.w += in.result
 		return nil
 	}
-	if in.secured && in.empty {
+	if in.secured && in.empty && in.patient {
 		if err := in.await(); err != nil {
 			return err
 		}

@@ -80,6 +80,7 @@ func (a *App) Serve(ctx context.Context, reloads, ends <-chan os.Signal) error {
 		return err
 	}
 	defer g.close()
+	tendCollector()
 	g.level = level
 	for {
 		select {

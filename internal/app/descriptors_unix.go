@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// placesFor gives how many connections of clients the system's limit on open files allows, 0 for any number. A quarter is for
+// placesFor gives how many connections of clients the system's limit on open files allows, 0 for any number. A fifth is for
 // connections to servers, files of content and the rest.
 func placesFor() int {
 	var limit syscall.Rlimit
@@ -22,5 +22,5 @@ func placesOf(files uint64) int {
 	if files > math.MaxInt32 {
 		return 0
 	}
-	return max(int(files)-others, 4) * 3 / 4
+	return max(int(files)-others, 4) * 4 / 5
 }

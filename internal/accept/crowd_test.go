@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -112,14 +113,25 @@ func runCrowd(spec string) error {
 		case <-time.After(time.Millisecond):
 		}
 	}
-	g.Open = 0
-	for _, conn := range open {
-		_ = conn.SetReadDeadline(time.Now().Add(100 * time.Microsecond))
-		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) { // at the end of the connection there is none
-			g.Open++
-		}
-	}
+	g.Open = stillThere(open)
 	return out.Encode(g)
+}
+
+// stillThere counts the connections that have not ended.
+func stillThere(open []net.Conn) int {
+	var n atomic.Int64
+	var all sync.WaitGroup
+	end := time.Now().Add(time.Second)
+	for _, conn := range open {
+		all.Go(func() {
+			_ = conn.SetReadDeadline(end)
+			if _, err := io.Copy(io.Discard, struct{ io.Reader }{conn}); errors.Is(err, os.ErrDeadlineExceeded) {
+				n.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	return int(n.Load())
 }
 
 // dribble sends one octet on each connection, over one second.
@@ -190,24 +202,25 @@ func (c *crowd) join(i int) (_ net.Conn, err error) {
 	return conn, err
 }
 
-// exchange sends a line and reads the reply, which must have the code.
-func exchange(conn net.Conn, code, line string) error {
-	if _, err := io.WriteString(conn, line); err != nil {
+// exchange sends what is to be said and reads the replies, which must have the codes, in their order.
+func exchange(conn net.Conn, codes, said string) error {
+	if _, err := io.WriteString(conn, said); err != nil {
 		return err
 	}
 	r := bufio.NewReaderSize(conn, 512)
-	for {
-		l, err := r.ReadString('\n')
-		if err != nil {
-			return err
-		}
-		if !strings.HasPrefix(l, code) {
-			return fmt.Errorf("%.40q where %s was due", l, code)
-		}
-		if l[3] == ' ' {
-			return nil
+	for code := range strings.FieldsSeq(codes) {
+		for more := true; more; {
+			l, err := r.ReadString('\n')
+			if err != nil {
+				return err
+			}
+			if !strings.HasPrefix(l, code) {
+				return fmt.Errorf("%.40q where %s was due", l, code)
+			}
+			more = l[3] == '-'
 		}
 	}
+	return nil
 }
 
 // firstFlight takes what a TLS client sends first.

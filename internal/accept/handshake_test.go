@@ -29,7 +29,7 @@ func TestStartTLS(t *testing.T) {
 	peertest.Start(t, server)
 	peertest.Await(t, bare.Addr)
 	var rates, costs, bareRates, bareCosts, ofRates, ofCosts []float64
-	for range 7 {
+	for range 9 {
 		rate, cost := shake(t, crowd{Addr: p.addr, N: 8, Do: crowdMail}, p.cmd.Process.Pid)
 		bareRate, bareCost := shake(t, crowd{Addr: bare.Addr, N: 8, Do: crowdShake}, server.Process.Pid)
 		rates, costs, ofRates = append(rates, rate), append(costs, cost), append(ofRates, rate/bareRate)
@@ -38,7 +38,7 @@ func TestStartTLS(t *testing.T) {
 	if r := median(ofRates); r < 0.7 {
 		t.Errorf("%.2f of the rate of bare handshakes, less than 0.7", r)
 	}
-	table("STARTTLS and a message of 4 KB for each connection, ECDSA", "go test -tags accept -run TestStartTLS ./internal/accept: 8 clients, 7 turns of a second each, medians",
+	table("STARTTLS and a message of 4 KB for each connection, ECDSA", "go test -tags accept -run TestStartTLS ./internal/accept: 8 clients, 9 turns of a second each, medians",
 		[]string{"server", "a second", "of the bare rate", "processor time of the server for 1000, s", "of the bare server's"},
 		[][]string{
 			{"handshakes and nothing else", fmt.Sprintf("%.0f", median(bareRates)), "1.00", fmt.Sprintf("%.2f", median(bareCosts)), "1.00"},
@@ -115,11 +115,8 @@ func (c *crowd) shakeOnce() error {
 	}
 	conn = secure
 	talk("250", "EHLO crowd.test\r\n")
-	talk("250", "MAIL FROM:<a@crowd.test>\r\n")
-	talk("250", "RCPT TO:<b@bench.test>\r\n")
-	talk("354", "DATA\r\n")
-	talk("250", fourKB)
-	talk("221", "QUIT\r\n")
+	talk("250 250 354", "MAIL FROM:<a@crowd.test>\r\nRCPT TO:<b@bench.test>\r\nDATA\r\n") // as Postfix and Exim do
+	talk("250 221", fourKB+"QUIT\r\n")
 	return err
 }
 

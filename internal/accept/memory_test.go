@@ -16,7 +16,7 @@ import (
 func TestCrowds(t *testing.T) {
 	bin := loadkit(t)
 	s := startSink(t, bin)
-	limits := "limits: {connections: 16000}, " + listenerTLS(t)
+	limits := "limits: {connections: 18000}, " + listenerTLS(t)
 	alone := startListener(t, s.addr, limits, "filters: []\n")
 	var rows [][]string
 	for _, c := range []struct {
@@ -27,8 +27,8 @@ func TestCrowds(t *testing.T) {
 		{crowd{N: 15000, Do: crowdIdle}, "idle since EHLO", 10 << 10},
 		{crowd{N: 15000, Do: crowdMessage}, "idle, each after a message of 100 KB", 10 << 10},
 		{crowd{N: 5000, Do: crowdSlow}, "sending an octet of content each second", 10 << 10},
-		{crowd{N: 2000, Do: crowdSilent}, "silent since STARTTLS", 10 << 10},
-		{crowd{N: 2000, Do: crowdHalfHello}, "silent after half a ClientHello", 10 << 10},
+		{crowd{N: 8000, Do: crowdSilent}, "silent since STARTTLS", 10 << 10},
+		{crowd{N: 8000, Do: crowdHalfHello}, "silent after half a ClientHello", 10 << 10},
 		{crowd{N: 2000, Do: crowdHello}, "silent after a whole ClientHello", 48 << 10},
 		{crowd{N: 5000, Do: crowdIdle, TLS: true}, "idle since EHLO, TLS", 24 << 10},
 		{crowd{N: 5000, Do: crowdMessage, TLS: true}, "idle, each after a message of 100 KB, TLS", 72 << 10},
@@ -72,6 +72,7 @@ func warm(t *testing.T, bin string, gateways ...*postern) {
 	t.Helper()
 	for _, p := range gateways {
 		runLoad(t, bin, p.addr, "-s", "20", "-m", "500", "-perconn", "10", "-len", "102400")
+		patience(t, bin, p)
 	}
 }
 

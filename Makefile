@@ -27,7 +27,7 @@ test:
 	$(GO) test $(RACE) -timeout 15m ./...
 	scripts/fuzz $(TESTFUZZTIME) '^internal/archive/|^mail/charset |^mail Fuzz(Decode|Index|Rebuild)$$'
 
-## accept: the long comparisons with real peers and corpora; writes docs/accept.md
+## accept: the long comparisons with real peers and corpora; writes docs/accept.md, with what was missed marked
 accept: build
 	@scripts/peers
 	$(GO) test -tags accept -count 1 -timeout 60m -v ./internal/accept

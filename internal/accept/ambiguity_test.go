@@ -217,7 +217,7 @@ func TestAmbiguity(t *testing.T) {
 			t.Logf("%s: %s", suite.name, strings.Join(r, " | "))
 		}
 		command := "go test -tags accept -run TestAmbiguity ./internal/accept"
-		table("Hidden content: "+suite.name, command, []string{
+		table(t, "Hidden content: "+suite.name, command, []string{
 			"class", "messages", "some parser gets the payload out of what came", "found and removed", "held or refused",
 			"serialised anew", "untouched", "some parser gets it out of what is delivered",
 		}, rows)
@@ -285,7 +285,7 @@ func TestWebmailAttacks(t *testing.T) {
 		}
 		counts[fate(res)]++
 	}
-	table("Mail against webmail (Wooyun)", "go test -tags accept -run TestWebmailAttacks ./internal/accept",
+	table(t, "Mail against webmail (Wooyun)", "go test -tags accept -run TestWebmailAttacks ./internal/accept",
 		[]string{"messages", "untouched", "serialised anew", "a part removed", "held or refused"},
 		[][]string{{fmt.Sprint(len(all)), fmt.Sprint(counts["untouched"]), fmt.Sprint(counts["rebuilt"]), fmt.Sprint(counts["stripped"]), fmt.Sprint(counts["held"])}})
 	t.Logf("%d: %v", len(all), counts)

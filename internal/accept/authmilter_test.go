@@ -92,7 +92,7 @@ func TestAuthenticationMilter(t *testing.T) {
 	if compared < 30 {
 		t.Errorf("only %d examples were compared", compared)
 	}
-	table("Authentication-Results of authentication_milter's set", "make accept", []string{"method", "compared", "same result", "other result, explained"}, rows)
+	table(t, "Authentication-Results of authentication_milter's set", "make accept", []string{"method", "compared", "same result", "other result, explained"}, rows)
 }
 
 // example is what the set expects of one message.

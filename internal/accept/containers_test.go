@@ -302,7 +302,7 @@ func TestAttachmentSuites(t *testing.T) {
 		rows = append(rows, append(r, strings.Join(classes, ", ")))
 		t.Log(strings.Join(rows[len(rows)-1], " | "))
 	}
-	table("The suites of attachments, each file attached to a message (those in base64 or uuencoded twice: so, and decoded)",
+	table(t, "The suites of attachments, each file attached to a message (those in base64 or uuencoded twice: so, and decoded)",
 		"go test -tags accept -run TestAttachmentSuites ./internal/accept",
 		[]string{"suite", "files", "removed", "held or refused", "tagged", "clean", "classes"}, rows)
 }
@@ -382,6 +382,6 @@ func TestClamAVFiles(t *testing.T) {
 		}
 		rows = append(rows, []string{name, opened + closed, fate(res), strings.ToLower(class), cell(detail)})
 	}
-	table("ClamAV's test files, without their names", "go test -tags accept -run TestClamAVFiles ./internal/accept",
+	table(t, "ClamAV's test files, without their names", "go test -tags accept -run TestClamAVFiles ./internal/accept",
 		[]string{"file", "container", "", "class", "finding"}, rows)
 }

@@ -232,6 +232,6 @@ func TestCorpora(t *testing.T) {
 			fmt.Sprintf("%.0f", slowest.Seconds()*1000), fmt.Sprint(largest >> 20),
 		})
 	}
-	table("Every message of the corpora through `postern scan`", "postern scan --json --ip 192.0.2.1 --from a@client.test --out OUT MSG",
+	table(t, "Every message of the corpora through `postern scan`", "postern scan --json --ip 192.0.2.1 --from a@client.test --out OUT MSG",
 		[]string{"corpus", "messages", "standard filters, no DNS", "unchanged with `filters: []`", "slowest, ms", "peak memory, MiB"}, rows)
 }

@@ -233,7 +233,7 @@ func TestDefectOutputs(t *testing.T) {
 			t.Errorf("%s-%s: delivered, and %s get the payload", c.kind, c.what, strings.Join(with[i], ", "))
 		}
 	}
-	table("The cases of docs/mime-defects.md", "go test -tags accept -run TestDefectOutputs ./internal/accept",
+	table(t, "The cases of docs/mime-defects.md", "go test -tags accept -run TestDefectOutputs ./internal/accept",
 		[]string{"messages", "held or refused", "delivered", "some parser gets the payload out of what is delivered"},
 		[][]string{{fmt.Sprint(held + len(delivered)), fmt.Sprint(held), fmt.Sprint(len(delivered)), fmt.Sprint(leaks)}})
 }

@@ -19,7 +19,7 @@ func TestDKIM(t *testing.T) {
 			strconv.Itoa(c.TheirsPass), strconv.Itoa(c.TheirsBad), strconv.Itoa(c.Broken), strconv.Itoa(c.BrokenAgreed),
 		})
 	}
-	table("DKIM signatures, each way", "go test -tags accept -run TestDKIM$ ./internal/accept", []string{
+	table(t, "DKIM signatures, each way", "go test -tags accept -run TestDKIM$ ./internal/accept", []string{
 		"peer", "algorithm", "canonicalisation", "signed here", "verified there", "signed there", "verified here",
 		"verified neither here nor there", "changed by an octet", "same word on them",
 	}, rows)
@@ -32,7 +32,7 @@ func TestDKIMChanged(t *testing.T) {
 	for _, a := range dkimpeers.Changed(t, 1400) {
 		rows = append(rows, []string{a.Peer, a.Change, strconv.Itoa(a.Changed), strconv.Itoa(a.Pass), strconv.Itoa(a.Fail), strconv.Itoa(a.Explained)})
 	}
-	table("DKIM signatures of changed messages", "go test -tags accept -run TestDKIMChanged ./internal/accept", []string{
+	table(t, "DKIM signatures of changed messages", "go test -tags accept -run TestDKIMChanged ./internal/accept", []string{
 		"peer", "change", "messages", "pass with both", "pass with neither", "another word, for a known reason",
 	}, rows)
 }

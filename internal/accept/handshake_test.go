@@ -35,14 +35,13 @@ func TestStartTLS(t *testing.T) {
 		rates, costs, ofRates = append(rates, rate), append(costs, cost), append(ofRates, rate/bareRate)
 		bareRates, bareCosts, ofCosts = append(bareRates, bareRate), append(bareCosts, bareCost), append(ofCosts, cost/bareCost)
 	}
-	if r := median(ofRates); r < 0.7 {
-		t.Errorf("%.2f of the rate of bare handshakes, less than 0.7", r)
-	}
-	table("STARTTLS and a message of 4 KB for each connection, ECDSA", "go test -tags accept -run TestStartTLS ./internal/accept: 8 clients, 9 turns of a second each, medians",
-		[]string{"server", "a second", "of the bare rate", "processor time of the server for 1000, s", "of the bare server's"},
+	var g goals
+	g.want(t, median(ofRates) >= 0.7, "0.7 of the bare rate", "%.2f of the rate of bare handshakes, less than 0.7", median(ofRates))
+	table(t, "STARTTLS and a message of 4 KB for each connection, ECDSA", "go test -tags accept -run TestStartTLS ./internal/accept: 8 clients, 9 turns of a second each, medians",
+		[]string{"server", "a second", "of the bare rate", "processor time of the server for 1000, s", "of the bare server's", "goals"},
 		[][]string{
-			{"handshakes and nothing else", fmt.Sprintf("%.0f", median(bareRates)), "1.00", fmt.Sprintf("%.2f", median(bareCosts)), "1.00"},
-			{"postern", fmt.Sprintf("%.0f", median(rates)), fmt.Sprintf("%.2f", median(ofRates)), fmt.Sprintf("%.2f", median(costs)), fmt.Sprintf("%.2f", median(ofCosts))},
+			{"handshakes and nothing else", fmt.Sprintf("%.0f", median(bareRates)), "1.00", fmt.Sprintf("%.2f", median(bareCosts)), "1.00", ""},
+			{"postern", fmt.Sprintf("%.0f", median(rates)), fmt.Sprintf("%.2f", median(ofRates)), fmt.Sprintf("%.2f", median(costs)), fmt.Sprintf("%.2f", median(ofCosts)), g.String()},
 		})
 }
 

@@ -134,9 +134,9 @@ func TestHonestMail(t *testing.T) {
 		}
 		rows = append(rows, []string{corpus, fmt.Sprint(total), fmt.Sprint(untouched), fmt.Sprint(rebuilds), fmt.Sprint(stripped), fmt.Sprint(held), strings.Join(symbols, ", ")})
 	}
-	table("Honest mail", "go test -tags accept -run TestHonestMail ./internal/accept",
+	table(t, "Honest mail", "go test -tags accept -run TestHonestMail ./internal/accept",
 		[]string{"corpus", "messages", "left octet for octet", "rebuilt", "a part removed", "quarantined or refused", "findings"}, rows)
-	table("Honest mail that was rebuilt, and why", "go test -tags accept -run TestHonestMail ./internal/accept", []string{"message", "defect"}, rebuilt)
+	table(t, "Honest mail that was rebuilt, and why", "go test -tags accept -run TestHonestMail ./internal/accept", []string{"message", "defect"}, rebuilt)
 	for _, r := range slices.Concat(rows, rebuilt) {
 		t.Log(strings.Join(r, " | "))
 	}

@@ -95,7 +95,7 @@ func TestMIMESuites(t *testing.T) {
 		changed = append(changed, n.changed...)
 	}
 	command := "go test -tags accept -run TestMIMESuites ./internal/accept"
-	table("The suites of MIME parsers", command, append([]string{"suite"}, fateHead...), rows)
+	table(t, "The suites of MIME parsers", command, append([]string{"suite"}, fateHead...), rows)
 	const most = 150
 	title := "Messages of the suites that were serialised anew or held, and why"
 	if len(changed) > most {
@@ -104,7 +104,7 @@ func TestMIMESuites(t *testing.T) {
 	for _, r := range slices.Concat(rows, changed) {
 		t.Log(strings.Join(r, " | "))
 	}
-	table(title, command, []string{"message", "", "defects and findings"}, changed[:min(most, len(changed))])
+	table(t, title, command, []string{"message", "", "defects and findings"}, changed[:min(most, len(changed))])
 }
 
 // noMail tells the files of a suite that say what a parser should make of its messages, licences and the like.
@@ -141,5 +141,5 @@ func TestUnwantedMail(t *testing.T) {
 	for _, r := range rows {
 		t.Log(strings.Join(r, " | "))
 	}
-	table("Spam and phishing", "go test -tags accept -run TestUnwantedMail ./internal/accept", append([]string{"corpus"}, fateHead...), rows)
+	table(t, "Spam and phishing", "go test -tags accept -run TestUnwantedMail ./internal/accept", append([]string{"corpus"}, fateHead...), rows)
 }

@@ -155,7 +155,7 @@ func TestMimekit(t *testing.T) {
 		}
 		rows = append(rows, row("all", total))
 		t.Log(strings.Join(rows[len(rows)-1], " | "))
-		table("mimekit, the classes of the filter: "+run.name, "check --cmd 'postern scan --config C --out {out} {in}' --reject-status 10,12 --set shared",
+		table(t, "mimekit, the classes of the filter: "+run.name, "check --cmd 'postern scan --config C --out {out} {in}' --reject-status 10,12 --set shared",
 			[]string{"class", "cases", "delivered clean", "held or refused", "evasions", "wanted parts lost", "honest mail changed", "errors"}, rows)
 	}
 }

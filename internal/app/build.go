@@ -198,14 +198,15 @@ func logLevel(l config.Log) slog.Level {
 	return level
 }
 
-// newLogger makes the logger that the configuration describes; its level is that of the variable.
+// newLogger makes the logger that the configuration describes; its level is that of the variable. w takes lines from several
+// goroutines.
 func newLogger(w io.Writer, l config.Log, level *slog.LevelVar) *slog.Logger {
 	level.Set(logLevel(l))
 	o := &slog.HandlerOptions{Level: level}
 	if l.Format == "text" {
 		return slog.New(slog.NewTextHandler(w, o))
 	}
-	return slog.New(slog.NewJSONHandler(w, o))
+	return slog.New(newLineHandler(w, o))
 }
 
 // stateFolders makes the folders below the state directory.

@@ -9,19 +9,20 @@ import (
 	"sync/atomic"
 )
 
-// Go's collector lets the heap grow by as much again as lives, stacks counted, before it runs. That is right for the little
-// that lives in a gateway without clients. Where thousands of them are silent, what lives is theirs and makes no garbage, and the
-// room beside it is wasted: more than 6 of 16 KB for each that sends its content slowly. So of what lives beyond some
-// megabytes half is kept free. See ADR 22.
+// Go's collector lets the heap grow by as much again as lives, stacks counted, before it runs. Of a gateway with few clients
+// only some megabytes live, so that it would run many times a second under load, for nothing: it is given some room in any
+// case. Where thousands of clients are silent, what lives is theirs and makes no garbage, and as much room beside it is
+// wasted, more than 6 of 16 KB for each that sends its content slowly: then half of it is enough. See ADR 22.
 
 const (
-	wholeRoom = 24 << 20 // octets that live, for which there is as much room again
-	leastRoom = 50       // percent, where twice as many live
+	leastRoom  = 24 << 20 // octets that may be garbage
+	leastShare = 50       // percent of what lives
+	mostShare  = 1600     // while next to nothing lives
 )
 
 // roomFor gives the percentage for so many octets that live.
 func roomFor(live uint64) int {
-	return int(max(100*min(live, wholeRoom)/max(live, 1), leastRoom))
+	return int(min(max(100*leastRoom/max(live, 1), leastShare), mostShare))
 }
 
 // tendCollector adapts the collector after each of its runs, for the rest of the process's life. Who sets GOGC knows better.
@@ -46,7 +47,7 @@ func (c *collector) tend() {
 	if c.stopped.Load() {
 		return
 	}
-	if want := roomFor(c.living()); want < c.percent-10 || want > c.percent+10 || want == 100 && c.percent != 100 {
+	if want := roomFor(c.living()); want < c.percent*9/10 || want > c.percent*11/10 {
 		c.percent = want
 		c.set(want)
 	}

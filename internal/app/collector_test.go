@@ -12,8 +12,10 @@ func TestRoomFor(t *testing.T) {
 		live uint64
 		want int
 	}{
-		{1, 100},
-		{8 << 20, 100},
+		{0, 1600},
+		{1, 1600},
+		{2 << 20, 1200},
+		{8 << 20, 300},
 		{24 << 20, 100},
 		{32 << 20, 75},
 		{48 << 20, 50},
@@ -50,7 +52,7 @@ func TestTendCollector(t *testing.T) {
 	c.stopped.Store(true)
 	close(lives)
 	var got []int
-	for range 3 {
+	for range 4 {
 		select {
 		case percent := <-sets:
 			got = append(got, percent)
@@ -58,7 +60,7 @@ func TestTendCollector(t *testing.T) {
 			t.Fatalf("set %v, and no more", got)
 		}
 	}
-	if want := []int{50, 80, 100}; !slices.Equal(got, want) {
+	if want := []int{1600, 50, 80, 1600}; !slices.Equal(got, want) {
 		t.Errorf("set %v, want %v", got, want)
 	}
 }

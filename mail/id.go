@@ -28,7 +28,21 @@ func NewID(node string) string {
 	var b [16]byte
 	binary.BigEndian.PutUint64(b[:8], uint64(ms)<<16|low>>24)
 	binary.BigEndian.PutUint32(b[8:], uint32(low<<8))
-	return NodeName(node) + "-" + idDigits.EncodeToString(b[:11])
+	if !isNodeName(node) {
+		node = NodeName(node)
+	}
+	id := append(append(make([]byte, 0, 64), node...), '-')
+	return string(idDigits.AppendEncode(id, b[:11]))
+}
+
+// isNodeName reports whether a name is as NodeName makes them, so that it need not be made anew.
+func isNodeName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || 'z' < c) && (c < '0' || '9' < c) && c != '-' {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 32 && s[0] != '-' && s[len(s)-1] != '-'
 }
 
 // nextID gives the time and the lower bits of the next id. The first id of a millisecond draws its lower

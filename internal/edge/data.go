@@ -58,9 +58,9 @@ func (s *session) Data(io.Reader) (err error) {
 	defer func() { t.gw.metrics().DataDuration(s.w.cfg.Name, time.Since(arrived)) }()
 	content := mail.NewContent(blob, faults, mail.Limits{HeaderOctets: s.w.cfg.Limits.Header})
 	defer content.Release()
-	ctx, cancel := judging(s.w.ctx, t.dns)
-	defer cancel()
 	j := &judged{content: content, to: t.to[0], input: &filter.Input{Session: s.in, Transaction: t.complete(), Content: content}}
+	ctx, cancel := context.WithDeadline(s.w.ctx, arrived.Add(judgeTime))
+	defer cancel()
 	return s.finish(t, j, s.judgeAndDeliver(ctx, t, j))
 }
 
@@ -135,7 +135,7 @@ func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, j *judged
 	j.reports = join(s.reports, t.reports, first.reports, pipeline.Reports{intake})
 	// What no message may be (a loop, NUL) is refused also where the policy only observes.
 	if j.verdict = (&pipeline.Policy{}).Decide(pipeline.Reports{intake}); j.verdict.Action < filter.Defer {
-		t.last = s.run(ctx, first.policy.Plan, filter.Data, j.input)
+		t.last = s.consult(t.dns, first.policy.Plan, filter.Data, j.input)
 		j.reports = append(j.reports, t.last...)
 		j.verdict = first.judge.Decide(j.reports)
 	}

@@ -104,10 +104,10 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 	if !gw.Log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
-	attrs := []slog.Attr{
+	attrs := append(make([]slog.Attr, 0, 21),
 		slog.String(KeyID, t.in.ID),
 		slog.String(KeyListener, s.w.cfg.Name),
-		slog.String(KeyClient, s.in.Client.Addr().String()),
+		slog.String(KeyClient, s.clientName()),
 		slog.String(KeyHelo, s.in.Helo),
 		slog.String(KeyFrom, gw.Privacy.Show(t.in.From)),
 		slog.String(KeyTo, gw.Privacy.Show(to)),
@@ -123,7 +123,7 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 		slog.String(KeyUpstream, f.upstream),
 		slog.String(KeyUpstreamReply, gw.Privacy.words(f.upstreamReply)),
 		slog.Int64(KeyMS, time.Since(t.began).Milliseconds()),
-	}
+	)
 	if s.in.User != "" {
 		attrs = append(attrs, slog.String(KeyUser, gw.Privacy.name(s.in.User)))
 	}
@@ -133,7 +133,17 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 	if f.err != nil {
 		attrs = append(attrs, gw.fault(f.err))
 	}
-	gw.Log.LogAttrs(context.Background(), slog.LevelInfo, MsgDelivery, attrs...)
+	r := slog.NewRecord(time.Now(), slog.LevelInfo, MsgDelivery, 0)
+	r.AddAttrs(slog.Attr{Value: slog.GroupValue(attrs...)}) // without a name: as if they were the record's own
+	_ = gw.Log.Handler().Handle(context.Background(), r)
+}
+
+// clientName gives the client's address as the log has it.
+func (s *session) clientName() string {
+	if a := s.in.Client.Addr(); a != s.shown.addr {
+		s.shown.addr, s.shown.as = a, a.String()
+	}
+	return s.shown.as
 }
 
 // judgement is what a verdict line explains.

@@ -11,25 +11,24 @@ import (
 
 // Received makes the trace field that we put on top of what we take (RFC 5321 4.4).
 func Received(hostname string, s *filter.Session, t *filter.Transaction, to []mail.Address, now time.Time) mail.AddField {
-	var b strings.Builder
-	b.Grow(400)
-	write := func(words ...string) {
-		for _, w := range words {
-			b.WriteString(w)
-		}
-	}
-	write("from ", helloName(s.Helo), " (", tcpInfo(s), ")")
+	b := append(make([]byte, 0, 512), "from "...)
+	b = append(append(append(append(b, helloName(s.Helo)...), " ("...), tcpInfo(s)...), ')')
 	if s.TLS != nil {
-		write("\r\n\t(using ", tls.VersionName(s.TLS.Version), " with cipher ", tls.CipherSuiteName(s.TLS.CipherSuite), ")")
+		b = append(append(b, "\r\n\t(using "...), tls.VersionName(s.TLS.Version)...)
+		b = append(append(append(b, " with cipher "...), tls.CipherSuiteName(s.TLS.CipherSuite)...), ')')
 	}
-	write("\r\n\tby ", hostname, " with ", protocol(s, t), " id ", t.ID)
+	b = append(append(append(b, "\r\n\tby "...), hostname...), " with "...)
+	b = append(append(append(b, protocol(s, t)...), " id "...), t.ID...)
 	// RFC 5321 7.2: naming one of several recipients would show the others' copies to each other.
 	if len(to) == 1 {
-		write("\r\n\tfor <", to[0].String(), ">")
+		b = append(append(append(b, "\r\n\tfor <"...), to[0].String()...), '>')
 	}
-	write(";\r\n\t", now.Format("Mon, 2 Jan 2006 15:04:05 -0700"))
-	return mail.AddField{Name: "Received", Body: b.String()}
+	b = now.AppendFormat(append(b, ";\r\n\t"...), dateTime)
+	return mail.AddField{Name: "Received", Body: string(b)}
 }
+
+// dateTime is RFC 5322's date-time (3.3), for package time.
+const dateTime = "Mon, 2 Jan 2006 15:04:05 -0700"
 
 // tcpInfo names the client by what the connection shows: a confirmed name if there is one, and the
 // address as a literal.
@@ -66,6 +65,9 @@ func protocol(s *filter.Session, t *filter.Transaction) string {
 // helloName makes the argument of EHLO, or another name from outside, fit for a field: what could end a
 // comment, a word or the field becomes "?".
 func helloName(s string) string {
+	if isPlainName(s) {
+		return s
+	}
 	s = strings.Map(func(c rune) rune {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.ContainsRune("-._:[]", c):
@@ -79,12 +81,22 @@ func helloName(s string) string {
 	return s
 }
 
+// isPlainName reports whether helloName would leave a name as it is, as it does with nearly all.
+func isPlainName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || 'z' < c) && (c < 'A' || 'Z' < c) && (c < '0' || '9' < c) && strings.IndexByte("-._:[]", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // Missing makes the fields that a message of a client that may relay lacks (RFC 6409 8.2, 8.3), which nobody behind us could
 // make without breaking our signature: Date, and a Message-ID of the transaction's id. They belong below our Received field.
 // Who wrote the message is for the client to say: no From is made up.
 func Missing(h *mail.Header, hostname, id string, now time.Time) (all []mail.Edit) {
 	if h.Count("Date") == 0 {
-		all = append(all, mail.AddField{Name: "Date", Body: now.Format("Mon, 2 Jan 2006 15:04:05 -0700")})
+		all = append(all, mail.AddField{Name: "Date", Body: now.Format(dateTime)})
 	}
 	if h.Count("Message-ID") == 0 {
 		all = append(all, mail.AddField{Name: "Message-ID", Body: ownMessageID(hostname, id)})

@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -29,6 +30,11 @@ type session struct {
 	reports pipeline.Reports  // of the connect and helo phases
 	refusal *pipeline.Verdict // of these phases, kept for MAIL, since the client may log in before
 	tx      *transaction      // nil between transactions
+
+	shown struct { // the client, in the log
+		addr netip.Addr
+		as   string
+	}
 }
 
 // newSession answers the first EHLO of a run of the engine.

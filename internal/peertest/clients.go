@@ -149,11 +149,22 @@ func jakartaMail(t testing.TB, s Session) []Answer {
 	}
 	var path []string
 	for _, jar := range []string{"bsh.jar", "jakarta-mail.jar", "jakarta-activation.jar"} {
-		for _, folder := range []string{filepath.Join(Root(t), "usr/share/java"), "/usr/share/java"} {
-			path = append(path, filepath.Join(folder, jar))
-		}
+		path = append(path, javaArchive(t, jar))
 	}
 	return answers(t, java(t, append([]string{"-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Dfile.encoding=UTF-8", "-cp", strings.Join(path, ":")}, args...)...))
+}
+
+// javaArchive gives the path of an archive of classes, from the unpacked packages first, else from the machine.
+func javaArchive(t testing.TB, name string) string {
+	t.Helper()
+	for _, root := range []string{Root(t), "/"} {
+		path := filepath.Join(root, "usr/share/java", name)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	Missing(t, "POSTERN_PEERS", "no "+name+" of Java: run scripts/peers")
+	return ""
 }
 
 // java makes a command of the machine's Java, or of the unpacked one.

@@ -2,6 +2,8 @@ package peertest
 
 import (
 	"net/smtp"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -23,5 +25,51 @@ func TestServersStoreMail(t *testing.T) {
 				t.Error("mail for a foreign domain was taken")
 			}
 		})
+	}
+}
+
+// TestPartlyUnpacked: who has unpacked some of the peers only, or none, is told what is missing, and nothing fails.
+func TestPartlyUnpacked(t *testing.T) {
+	for _, folder := range []string{"root", "elsewhere"} {
+		t.Run(folder, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.Mkdir(filepath.Join(dir, folder), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("POSTERN_PEERS_DIR", dir)
+			t.Setenv("POSTERN_PEERS", "")
+			t.Setenv("CI", "")
+			starts := map[string]func(testing.TB){
+				"Postfix":   func(t testing.TB) { StartPostfix(t, MTAOptions{}) },
+				"Exim":      func(t testing.TB) { StartExim(t, MTAOptions{}) },
+				"OpenSMTPD": func(t testing.TB) { StartOpenSMTPD(t, MTAOptions{}) },
+				"jars":      func(t testing.TB) { javaArchive(t, "no-such.jar") },
+				"a program": func(t testing.TB) { Command(t, "no-such-program") },
+				"a module":  func(t testing.TB) { File(t, "usr/lib/no-such-module") },
+			}
+			for name, start := range starts {
+				skipped := false
+				t.Run(name, func(t *testing.T) {
+					defer func() { skipped = t.Skipped() }()
+					if name == "Exim" || name == "OpenSMTPD" {
+						installed(t)
+					}
+					start(t)
+				})
+				if !skipped {
+					t.Errorf("%s: is not skipped", name)
+				}
+			}
+		})
+	}
+}
+
+// installed skips where the machine has mail servers of its own, which stand in for unpacked ones.
+func installed(t *testing.T) {
+	t.Helper()
+	for _, path := range []string{"/usr/sbin/exim4", "/usr/sbin/smtpd"} {
+		if executable(path) {
+			t.Skipf("the machine has %s", path)
+		}
 	}
 }

@@ -29,6 +29,7 @@ func StartPostfix(t testing.TB, o MTAOptions) *MTA {
 	if os.Geteuid() != 0 {
 		Missing(t, "POSTERN_PEERS", ErrNotRoot.Error())
 	}
+	master := File(t, "usr/lib/postfix/sbin/master")
 	o = o.withDefaults()
 	// Postfix's daemons run as another user, who must be able to reach the folder.
 	dir, err := os.MkdirTemp("", "postfix")
@@ -45,7 +46,7 @@ func StartPostfix(t testing.TB, o MTAOptions) *MTA {
 	p.layOut(t)
 	p.configure(t, o)
 
-	cmd := exec.Command(filepath.Join(root, "usr/lib/postfix/sbin/master"), "-c", filepath.Join(dir, "etc"), "-d")
+	cmd := exec.Command(master, "-c", filepath.Join(dir, "etc"), "-d")
 	cmd.Env = append([]string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "MAIL_CONFIG=" + filepath.Join(dir, "etc")}, environment(root)...)
 	// A process group of its own: master ends its children by a signal to the group.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

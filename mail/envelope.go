@@ -14,13 +14,12 @@ type Envelope struct {
 // DSN is what a client asks about delivery status notifications (RFC 3461 4). It is for the next server to obey.
 type DSN struct {
 	Return     string   // RET: "FULL", "HDRS" or ""
-	EnvelopeID string   // ENVID, decoded; "" for none
+	EnvelopeID string   // ENVID, as the client wrote it, in xtext; "" for none
 	Notify     []Notify // of each of Envelope.To, in that order
 }
 
 // Notify is what is asked for one recipient. The zero value asks nothing.
 type Notify struct {
-	When         string // NOTIFY: "NEVER", or some of "SUCCESS", "FAILURE", "DELAY" with commas between; "" for none
-	OriginalType string // ORCPT: the type of the address, such as "rfc822"; "" for none
-	Original     string // ORCPT: the address, decoded
+	When     string // NOTIFY: "NEVER", or some of "SUCCESS", "FAILURE", "DELAY" with commas between; "" for none
+	Original string // ORCPT, as the client wrote it: type, ";" and encoded address, such as "rfc822;a+2Bb@c.example"; "" for none
 }

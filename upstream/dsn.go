@@ -1,6 +1,9 @@
 package upstream
 
-import "fmt"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
 // notify appends the parameters about notifications of one recipient (RFC 3461 4.1, 4.2), by its place in the envelope. A
 // server without DSN gets none: RFC 3461 5.2.2 has them left out.
@@ -12,32 +15,22 @@ func (t *transaction) notify(buf []byte, at int) []byte {
 	if n.When != "" {
 		buf = append(append(buf, " NOTIFY="...), n.When...)
 	}
-	if n.OriginalType == "" {
+	if n.Original == "" {
 		return buf
 	}
-	buf = append(append(append(buf, " ORCPT="...), n.OriginalType...), ';')
-	if n.OriginalType == "utf-8" {
-		return appendUTF8Address(buf, n.Original)
+	// RFC 3461 5.2.1 d: the original recipient is handed on as it came.
+	buf = append(buf, " ORCPT="...)
+	if t.international() {
+		return append(buf, n.Original...)
 	}
-	return appendXtext(buf, n.Original)
+	return appendASCII(buf, n.Original)
 }
 
-// appendXtext appends s as xtext (RFC 3461 4).
-func appendXtext(buf []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; '!' <= c && c <= '~' && c != '+' && c != '=' {
-			buf = append(buf, c)
-		} else {
-			buf = fmt.Appendf(buf, "+%02X", c)
-		}
-	}
-	return buf
-}
-
-// appendUTF8Address appends s as utf-8-addr-xtext (RFC 6533 3), which servers without SMTPUTF8 can read too.
-func appendUTF8Address(buf []byte, s string) []byte {
+// appendASCII appends s, with what is not ASCII in it as RFC 6533 3 writes it where SMTPUTF8 is not said
+// (utf-8-addr-xtext).
+func appendASCII(buf []byte, s string) []byte {
 	for _, c := range s {
-		if '!' <= c && c <= '~' && c != '+' && c != '=' && c != '\\' {
+		if c < utf8.RuneSelf {
 			buf = append(buf, byte(c))
 		} else {
 			buf = fmt.Appendf(buf, "\\x{%02X}", c)

@@ -173,7 +173,7 @@ func (t *transaction) mailFrom(buf []byte) []byte {
 	if t.c.ext.eightBit && t.env.Body8Bit {
 		buf = append(buf, " BODY=8BITMIME"...)
 	}
-	if t.c.ext.utf8 && (t.env.SMTPUTF8 || !t.asciiPaths()) {
+	if t.international() {
 		buf = append(buf, " SMTPUTF8"...)
 	}
 	if d := t.env.DSN; d != nil && t.c.ext.dsn {
@@ -181,10 +181,15 @@ func (t *transaction) mailFrom(buf []byte) []byte {
 			buf = append(append(buf, " RET="...), d.Return...)
 		}
 		if d.EnvelopeID != "" {
-			buf = appendXtext(append(buf, " ENVID="...), d.EnvelopeID)
+			buf = append(append(buf, " ENVID="...), d.EnvelopeID...)
 		}
 	}
 	return append(buf, "\r\n"...)
+}
+
+// international reports whether the transaction says SMTPUTF8 (RFC 6531 3.4).
+func (t *transaction) international() bool {
+	return t.c.ext.utf8 && (t.env.SMTPUTF8 || !t.asciiPaths())
 }
 
 // replies reads what one batch is answered. A reply to MAIL that is not 250 ends the transaction, once

@@ -328,7 +328,7 @@ func (d *dialog) mail(text []byte) {
 		w.say(no)
 		return
 	}
-	w.path = path
+	w.path, w.params = path, rest
 	if err := d.session.Mail(path, o); err != nil {
 		d.answer(err, "")
 		return
@@ -358,7 +358,7 @@ func (d *dialog) rcpt(text []byte) {
 		w.say(no)
 		return
 	}
-	w.path = path
+	w.path, w.params = path, rest
 	if err := d.session.Rcpt(path, o); err != nil {
 		d.answer(err, "")
 		return

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -123,17 +124,54 @@ func (t *transaction) notifications() *mail.DSN {
 	return d
 }
 
+// parameter gives the value of a parameter of the last MAIL or RCPT as it came, which the engine has read and taken.
+func (w *wire) parameter(keyword string) (value string) {
+	for word := range strings.FieldsSeq(w.params) {
+		if k, v, _ := strings.Cut(word, "="); strings.EqualFold(k, keyword) {
+			value = v // of several the engine go-smtp takes the last
+		}
+	}
+	return value
+}
+
+// dsnOf gives what is asked for the whole message. RFC 3461 5.2.1 a, b: the values are handed on as they came.
+func (w *wire) dsnOf(o *smtp.MailOptions) mail.DSN {
+	d := mail.DSN{Return: string(o.Return)}
+	if o.EnvelopeID != "" {
+		d.EnvelopeID = w.parameter("ENVID")
+	}
+	return d
+}
+
 // notifyOf gives what is asked for one recipient.
-func notifyOf(o *smtp.RcptOptions) mail.Notify {
+func (w *wire) notifyOf(o *smtp.RcptOptions) (n mail.Notify) {
 	if o == nil || len(o.Notify) == 0 && o.OriginalRecipientType == "" {
-		return mail.Notify{}
+		return n
 	}
 	words := make([]string, len(o.Notify))
-	for i, w := range o.Notify {
-		words[i] = string(w)
+	for i, word := range o.Notify {
+		words[i] = string(word)
 	}
-	return mail.Notify{
-		When:         strings.Join(words, ","),
-		OriginalType: strings.ToLower(string(o.OriginalRecipientType)), Original: o.OriginalRecipient,
+	n.When = strings.Join(words, ",")
+	if o.OriginalRecipientType == "" {
+		return n
 	}
+	n.Original = w.parameter("ORCPT") // RFC 3461 5.2.1 d: identical
+	if o.OriginalRecipientType == smtp.DSNAddressTypeUTF8 && !strings.EqualFold(n.Original[:min(6, len(n.Original))], "utf-8;") {
+		n.Original = "utf-8;" + encodeUTF8Address(o.OriginalRecipient) // of Postfix, see rcptOriginal: others would refuse it
+	}
+	return n
+}
+
+// encodeUTF8Address writes an address as utf-8-addr-xtext (RFC 6533 3).
+func encodeUTF8Address(s string) string {
+	var buf []byte
+	for _, c := range s {
+		if '!' <= c && c <= '~' && !strings.ContainsRune(`+=\`, c) {
+			buf = append(buf, byte(c))
+		} else {
+			buf = fmt.Appendf(buf, "\\x{%02X}", c)
+		}
+	}
+	return string(buf)
 }

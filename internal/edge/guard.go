@@ -137,13 +137,13 @@ func (g *guard) command(line []byte) []byte {
 		if w.noMore() {
 			return nil
 		}
-		w.path = linePath(line)
-		if declaresTooMuch(line[bytes.Index(line, []byte(w.path))+len(w.path):], w.maxSize()) {
+		w.path, w.params = linePath(line)
+		if declaresTooMuch(w.params, w.maxSize()) {
 			w.say("552 5.3.4 Message size exceeds the limit")
 			return nil
 		}
 	case "RCPT":
-		w.path = linePath(line)
+		w.path, w.params = linePath(line)
 		line = domainPostmaster(line, w.gateway().Hostname)
 	case "STARTTLS":
 		w.upgrade = w.offerTLS(arg) && w.secure(w.wait(w.helloEnds)) == nil
@@ -196,16 +196,19 @@ func splitCommand(line []byte) (verb, arg string) {
 	return verb, strings.TrimSpace(rest)
 }
 
-// linePath gives the path in a line of MAIL or RCPT.
-func linePath(line []byte) string {
+// linePath gives the path in a line of MAIL or RCPT, and what stands behind it.
+func linePath(line []byte) (path, parameters string) {
 	_, s, _ := strings.Cut(string(line), ":")
-	return commandPath(strings.TrimLeft(s, " \t"))
+	s = strings.TrimLeft(s, " \t")
+	path = commandPath(s)
+	_, parameters, _ = strings.Cut(s, path)
+	return path, parameters
 }
 
 // declaresTooMuch reports whether the parameters of a MAIL have a SIZE (RFC 1870 6.1) above the limit. The engine reads
 // no more than 32 bits of it, and calls what is larger a syntax error.
-func declaresTooMuch(parameters []byte, limit int64) bool {
-	for _, word := range strings.Fields(string(parameters)) {
+func declaresTooMuch(parameters string, limit int64) bool {
+	for _, word := range strings.Fields(parameters) {
 		name, value, ok := strings.Cut(word, "=")
 		if !ok || !strings.EqualFold(name, "SIZE") || strings.Trim(value, "0123456789") != "" {
 			continue

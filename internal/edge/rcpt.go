@@ -57,7 +57,7 @@ func (s *session) Rcpt(_ string, o *smtp.RcptOptions) (err error) {
 	if t == nil {
 		return s.refuse(s.gw, StageRcpt, replyLocal, ReasonSequence)
 	}
-	r := &recipient{notify: notifyOf(o)}
+	r := &recipient{notify: s.w.notifyOf(o)}
 	no := s.judge(t, r)
 	if no.source == "" {
 		no.source = SourceNone

@@ -180,7 +180,7 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) (err error) {
 	}
 	t := &transaction{
 		gw: s.w.gateway(), began: time.Now(), dns: dns.MessageBudget(),
-		dsn: mail.DSN{Return: string(o.Return), EnvelopeID: o.EnvelopeID},
+		dsn: s.w.dsnOf(o),
 	}
 	s.gw = t.gw
 	t.in = &filter.Transaction{

@@ -53,6 +53,7 @@ type wire struct {
 
 	verb      string      // the command that the next reply answers
 	path      string      // of the last MAIL or RCPT
+	params    string      // what stood behind that path
 	hellos    int         // EHLO and HELO commands seen
 	esmtp     bool        // the last one was EHLO
 	helo      string      // its argument

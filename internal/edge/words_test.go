@@ -38,20 +38,21 @@ func TestSplitCommand(t *testing.T) {
 }
 
 func TestCommandPath(t *testing.T) {
-	for _, c := range []struct{ line, want string }{
-		{"MAIL FROM:<a@b.example> SIZE=1\r\n", "<a@b.example>"},
-		{"MAIL FROM: <a@b.example>\r\n", "<a@b.example>"},
-		{"MAIL FROM:<>\r\n", "<>"},
-		{"MAIL FROM:a@b.example BODY=7BIT\r\n", "a@b.example"},
-		{`RCPT TO:<"a> b"@c.example> X` + "\n", `<"a> b"@c.example>`},
-		{`RCPT TO:<"a\"> b"@c.example>` + "\n", `<"a\"> b"@c.example>`},
-		{`RCPT TO:<"a` + "\r\n", `<"a`},
-		{`RCPT TO:<"a\`, `<"a\`},
-		{"RCPT TO:<@x,@y:a@b.example>\r\n", "<@x,@y:a@b.example>"},
-		{"RCPT\r\n", ""},
+	for _, c := range []struct{ line, want, parameters string }{
+		{"MAIL FROM:<a@b.example> SIZE=1\r\n", "<a@b.example>", "SIZE=1"},
+		{"MAIL FROM: <a@b.example>\r\n", "<a@b.example>", ""},
+		{"MAIL FROM:<>\r\n", "<>", ""},
+		{"MAIL FROM:a@b.example BODY=7BIT\r\n", "a@b.example", "BODY=7BIT"},
+		{`RCPT TO:<"a> b"@c.example> X` + "\n", `<"a> b"@c.example>`, "X"},
+		{`RCPT TO:<"a\"> b"@c.example>` + "\n", `<"a\"> b"@c.example>`, ""},
+		{`RCPT TO:<"a` + "\r\n", `<"a`, ""},
+		{`RCPT TO:<"a\`, `<"a\`, ""},
+		{"RCPT TO:<@x,@y:a@b.example>\r\n", "<@x,@y:a@b.example>", ""},
+		{"RCPT\r\n", "", ""},
 	} {
-		if got := linePath([]byte(c.line)); got != c.want {
-			t.Errorf("%q: got %q, want %q", c.line, got, c.want)
+		got, behind := linePath([]byte(c.line))
+		if behind = strings.TrimSpace(behind); got != c.want || behind != c.parameters {
+			t.Errorf("%q: got %q and %q, want %q and %q", c.line, got, behind, c.want, c.parameters)
 		}
 	}
 }

@@ -81,6 +81,7 @@ func (a *App) Serve(ctx context.Context, reloads, ends <-chan os.Signal) error {
 	}
 	defer g.close()
 	tendCollector()
+	limitMemory(g.log)
 	g.level = level
 	for {
 		select {

@@ -125,6 +125,7 @@ type Report struct {
 	Observe bool
 	Wave    int // within its phase, from 0
 	Elapsed time.Duration
+	Again   bool // what it found has been reported before, see Again
 }
 
 // Reports is what the stages said, in plan order within a phase. Those of several phases are put one

@@ -26,6 +26,7 @@ func (p *Plan) Run(ctx context.Context, ph filter.Phase, in *filter.Input) Repor
 	}
 	sched := &p.phases[ph]
 	reports := make(Reports, len(sched.stages))
+	again := ph <= filter.Helo && ctx.Value(againKey{}) != nil
 	refused := false
 	p.hideWaivers(ph, in)
 	for w, wave := range sched.waves {
@@ -33,6 +34,7 @@ func (p *Plan) Run(ctx context.Context, ph filter.Phase, in *filter.Input) Repor
 		distrust(ph, in, reports, w)
 		for _, at := range wave {
 			r := &reports[at]
+			r.Again = again
 			p.record(&p.stages[sched.stages[at]], r, in)
 			if p.hook != nil {
 				p.hook(*r)
@@ -42,6 +44,12 @@ func (p *Plan) Run(ctx context.Context, ph filter.Phase, in *filter.Input) Repor
 	}
 	return reports
 }
+
+type againKey struct{}
+
+// Again gives the context in which the connect or helo phase runs once more on what it has run on before: a client says
+// EHLO behind STARTTLS, too. The reports say so to the hook, so that what is found of a client is counted once.
+func Again(ctx context.Context) context.Context { return context.WithValue(ctx, againKey{}, true) }
 
 // runWave fills in the reports of one wave.
 func (p *Plan) runWave(ctx context.Context, ph filter.Phase, in *filter.Input, w int, refused bool, reports Reports) {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/dns/zone"
+	"github.com/postern-mail/postern/internal/edge"
 )
 
 // pretended is a listener whose clients have the address that it says.
@@ -199,5 +200,51 @@ func TestDocumentedLists(t *testing.T) {
 	}
 	if !strings.Contains(string(cfg.Show()), "127.0.0.[4..7]") {
 		t.Errorf("config show has no codes:\n%s", cfg.Show())
+	}
+}
+
+// TestListedClientCountsOnce: what lists say of a client is counted once, though he says EHLO behind STARTTLS, too. A
+// name that he changes counts anew.
+func TestListedClientCountsOnce(t *testing.T) {
+	server, err := zone.Serve(`
+bl.example SOA ns.example. h.example. 1 2 3 4 60
+2.0.0.127.bl.example A 127.0.0.2
+7.113.0.203.bl.example A 127.0.0.2
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	for _, engine := range edge.Engines() {
+		t.Run(engine, func(t *testing.T) {
+			g, _, _ := startTLSGateway(t, fmt.Sprintf(`
+hostname: mx.example.org
+listeners: {public: {address: "127.0.0.1:0", engine: %s, early_talkers: 0s, tls: {certificate: "{{dir}}/cert.pem", key: "{{dir}}/key.pem"}}}
+routes: [{to: [example.org], upstream: local}]
+upstreams: {local: {maildir: "{{dir}}/mail"}}
+state: {directory: "{{dir}}/state"}
+dns: {servers: [%q]}
+filters: [{dnsbl: {lists: {bl.example: {weight: 1}, names.example: {of: [helo], weight: 1}}}}]
+`, engine, server.Addr()))
+			c := connect(t, g.from(t, "203.0.113.7"))
+			c.startTLS()
+			c.message()
+			counts := func(listed, clean string) {
+				t.Helper()
+				if got := g.metric(t, `postern_dnsbl_queries_total{result="listed",zone="bl.example"}`); got != listed {
+					t.Errorf("listed %s times, not %s", got, listed)
+				}
+				if got := g.metric(t, `postern_dnsbl_queries_total{result="clean",zone="names.example"}`); got != clean {
+					t.Errorf("names clean %s times, not %s", got, clean)
+				}
+			}
+			counts("1", "1")
+			c.say("EHLO other.test", "250")
+			c.message()
+			counts("1", "2")
+			c = connect(t, g.from(t, "203.0.113.7"))
+			c.say("EHLO client.test", "250")
+			counts("2", "3")
+		})
 	}
 }

@@ -69,9 +69,10 @@ func (s *session) greet() mail.Reply {
 		asUser(s.in, s.w.user)
 	}
 	budget := dns.MessageBudget()
-	s.reports = s.consult(budget, gw.Plan, filter.Connect, &filter.Input{Session: s.in})
+	connect, helo := s.w.met.contexts(s.w.ctx, s.in)
+	s.reports = s.consultIn(connect, budget, gw.Plan, filter.Connect, &filter.Input{Session: s.in})
 	s.in = Confirmed(s.in)
-	s.reports = append(s.reports, s.consult(budget, gw.Plan, filter.Helo, &filter.Input{Session: s.in})...)
+	s.reports = append(s.reports, s.consultIn(helo, budget, gw.Plan, filter.Helo, &filter.Input{Session: s.in})...)
 	if s.in.Relay {
 		s.reports = nil // what speaks against strangers does not count for our own
 		return mail.Reply{}
@@ -112,12 +113,37 @@ func Confirmed(s *filter.Session) *filter.Session {
 	return s.With(func(c *filter.Session) { c.PTR = r.Name })
 }
 
+// met is whom the phases of EHLO have run on in this connection.
+type met struct {
+	client netip.Addr
+	helo   string
+}
+
+// contexts gives those of the connect and of the helo phase, which tell that they have run on the same before, and takes
+// note of whom they run on.
+func (m *met) contexts(ctx context.Context, in *filter.Session) (connect, helo context.Context) {
+	was := *m
+	*m = met{in.Client.Addr(), in.Helo}
+	if !was.client.IsValid() || was.client != m.client {
+		return ctx, ctx
+	}
+	connect, helo = pipeline.Again(ctx), ctx
+	if was.helo == m.helo {
+		helo = connect
+	}
+	return connect, helo
+}
+
 // consult runs one phase of a plan in a time of its own.
 func (s *session) consult(b *dns.Budget, p *pipeline.Plan, ph filter.Phase, in *filter.Input) pipeline.Reports {
+	return s.consultIn(s.w.ctx, b, p, ph, in)
+}
+
+func (s *session) consultIn(ctx context.Context, b *dns.Budget, p *pipeline.Plan, ph filter.Phase, in *filter.Input) pipeline.Reports {
 	if !p.Has(ph) {
 		return nil
 	}
-	ctx, cancel := judging(s.w.ctx, b)
+	ctx, cancel := judging(ctx, b)
 	defer cancel()
 	return s.run(ctx, p, ph, in)
 }

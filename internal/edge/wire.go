@@ -57,6 +57,7 @@ type wire struct {
 	hellos    int         // EHLO and HELO commands seen
 	esmtp     bool        // the last one was EHLO
 	helo      string      // its argument
+	met       met         // by the filters of EHLO
 	refused   bool        // the session's answer to it is a 5yz, whatever soft_bounce made of that
 	user      *users.User // who has logged in; nil: nobody
 	failures  int         // failed logins

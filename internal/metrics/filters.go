@@ -63,7 +63,8 @@ func (m *Metrics) listSeries(name string) {
 // Score implements edge.Metrics.
 func (m *Metrics) Score(score float64) { m.scores.Observe(score) }
 
-// FilterRun counts one run of one stage and the facts that it gave; it is a pipeline.Hook.
+// FilterRun counts one run of one stage and the facts that it gave, unless they have been counted before; it is a
+// pipeline.Hook.
 func (m *Metrics) FilterRun(r pipeline.Report) {
 	name := m.name(&m.filters, r.Stage)
 	m.runs.WithLabelValues(name, r.Outcome.String(), mode(r.Observe)).Inc()
@@ -72,6 +73,9 @@ func (m *Metrics) FilterRun(r pipeline.Report) {
 	}
 	if r.Outcome == pipeline.Panicked {
 		m.panics.Inc()
+	}
+	if r.Again {
+		return
 	}
 	m.authFacts(r.Result.Facts)
 	lists, _ := auth.Lists.Among(r.Result.Facts)

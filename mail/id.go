@@ -13,8 +13,10 @@ import (
 // and ascend in the order in which they were made, also within a millisecond.
 var idClock struct {
 	sync.Mutex
-	ms  int64  // time of the last id
-	low uint64 // its 40 lower bits
+	ms     int64  // time of the last id
+	low    uint64 // its 40 lower bits
+	random [512]byte
+	unused []byte // of random
 }
 
 // idDigits keeps the order of what it encodes (RFC 4648 7), in lower case.
@@ -50,13 +52,15 @@ func isNodeName(s string) bool {
 // least 32768 ids fit in and none can be guessed from another. When the clock is set back a little the last
 // time stays; when by more than that, it is followed, and the random bits keep ids apart.
 func nextID(now int64) (ms int64, low uint64) {
-	var random [8]byte
-	rand.Read(random[:]) // never fails (crypto/rand)
-	r := binary.LittleEndian.Uint64(random[:])
-
 	const jump = 5000 // milliseconds
 	idClock.Lock()
 	defer idClock.Unlock()
+	if len(idClock.unused) == 0 {
+		rand.Read(idClock.random[:]) // never fails (crypto/rand)
+		idClock.unused = idClock.random[:]
+	}
+	r := binary.LittleEndian.Uint64(idClock.unused)
+	idClock.unused = idClock.unused[8:]
 	if now > idClock.ms || now < idClock.ms-jump {
 		idClock.ms, idClock.low = now, r>>25
 	} else if idClock.low += 1 + r>>40; idClock.low >= 1<<40 {

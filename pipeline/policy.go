@@ -53,6 +53,13 @@ func (p *Policy) Decide(rs Reports) Verdict {
 	if p == nil {
 		p = new(Policy)
 	}
+	if p.nothingIn(rs) {
+		return Verdict{}
+	}
+	return p.decideAll(rs)
+}
+
+func (p *Policy) decideAll(rs Reports) Verdict {
 	let := p.waivers(rs, false)
 	v := Verdict{Findings: p.findings(rs, let), Waivers: let}
 	tried, found := p.waivers(rs, true), v.Findings
@@ -70,6 +77,19 @@ func (p *Policy) Decide(rs Reports) Verdict {
 	v.Action, v.Reply, v.Because, v.Hold = r.action, r.reply, r.because, r.held
 	v.Edits, v.Rebuild = p.edits(rs, let, false)
 	return v
+}
+
+// nothingIn reports whether nothing was found and nobody wants anything, as in the phases in which no filter runs.
+func (p *Policy) nothingIn(rs Reports) bool {
+	for i := range rs {
+		r, res := &rs[i], &rs[i].Result
+		if r.Outcome != Pass || res.Propose != filter.Continue || res.Aggravated != filter.Continue || res.Rebuild ||
+			len(res.Findings) > 0 || len(res.Edits) > 0 || len(res.Facts) > 0 {
+			return false
+		}
+	}
+	t := lowest(p)
+	return t == nil || *t > 0
 }
 
 // edits gathers the changes that stages ask for, of observed ones only if all is set. What is serialised anew is no

@@ -19,9 +19,12 @@ type arrival struct {
 // newArrival begins to take content in, of about so many octets; dots says that it comes by DATA.
 func newArrival(w *wire, size int64, dots bool) *arrival {
 	w.pace.begin()
-	gw := w.gateway()
+	gw, most := w.gateway(), w.most
+	if most == 0 {
+		most = w.maxSize()
+	}
 	a := &arrival{share: gw.Content.Share(), ingest: mail.NewIngest(mail.IngestOptions{
-		Dir: gw.TempDir, Limit: w.maxSize(), Size: size, Unstuff: dots,
+		Dir: gw.TempDir, Limit: most, Size: size, Unstuff: dots,
 	})}
 	if !a.share.Reserve(size) {
 		a.failed = errBusy

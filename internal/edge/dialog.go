@@ -323,7 +323,8 @@ func (d *dialog) mail(text []byte) {
 		w.say("501 5.5.4 Syntax: MAIL FROM:<address>")
 		return
 	}
-	o, no := mailParameters(rest, offer{limit: w.maxSize(), auth: len(d.mechanisms()) > 0, dsn: w.cfg.DSN})
+	w.most = w.maxSize()
+	o, no := mailParameters(rest, offer{limit: w.most, auth: len(d.mechanisms()) > 0, dsn: w.cfg.DSN})
 	if no != "" {
 		w.say(no)
 		return

@@ -3,6 +3,7 @@ package edge
 import (
 	"crypto/tls"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
@@ -23,12 +24,33 @@ func Received(hostname string, s *filter.Session, t *filter.Transaction, to []ma
 	if len(to) == 1 {
 		b = append(append(append(b, "\r\n\tfor <"...), to[0].String()...), '>')
 	}
-	b = now.AppendFormat(append(b, ";\r\n\t"...), dateTime)
+	b = append(append(b, ";\r\n\t"...), date(now)...)
 	return mail.AddField{Name: "Received", Body: string(b)}
 }
 
 // dateTime is RFC 5322's date-time (3.3), for package time.
 const dateTime = "Mon, 2 Jan 2006 15:04:05 -0700"
+
+// lastDate is the date-time of the second at hand, which many messages share.
+var lastDate atomic.Pointer[struct {
+	second int64
+	zone   *time.Location
+	text   string
+}]
+
+// date writes a time as a date-time.
+func date(t time.Time) string {
+	last := lastDate.Load()
+	if last == nil || last.second != t.Unix() || last.zone != t.Location() {
+		last = &struct {
+			second int64
+			zone   *time.Location
+			text   string
+		}{t.Unix(), t.Location(), t.Format(dateTime)}
+		lastDate.Store(last)
+	}
+	return last.text
+}
 
 // tcpInfo names the client by what the connection shows: a confirmed name if there is one, and the
 // address as a literal.
@@ -96,7 +118,7 @@ func isPlainName(s string) bool {
 // Who wrote the message is for the client to say: no From is made up.
 func Missing(h *mail.Header, hostname, id string, now time.Time) (all []mail.Edit) {
 	if h.Count("Date") == 0 {
-		all = append(all, mail.AddField{Name: "Date", Body: now.Format(dateTime)})
+		all = append(all, mail.AddField{Name: "Date", Body: date(now)})
 	}
 	if h.Count("Message-ID") == 0 {
 		all = append(all, mail.AddField{Name: "Message-ID", Body: ownMessageID(hostname, id)})

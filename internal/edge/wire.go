@@ -54,6 +54,7 @@ type wire struct {
 	verb      string      // the command that the next reply answers
 	path      string      // of the last MAIL or RCPT
 	params    string      // what stood behind that path
+	most      int64       // octets that the message may have, as the last MAIL was judged; 0 where the engine is go-smtp
 	hellos    int         // EHLO and HELO commands seen
 	esmtp     bool        // the last one was EHLO
 	helo      string      // its argument

@@ -10,13 +10,17 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/filter/greylist"
+	"github.com/postern-mail/postern/filter/ratelimit"
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/internal/edge"
+	"github.com/postern-mail/postern/internal/senders"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
@@ -49,6 +53,7 @@ type scan struct {
 	listener config.Listener
 	table    *upstream.Table // nil: of no domain is known whether it is ours
 	judge    *judge
+	resolver senders.Resolver
 
 	session     *filter.Session
 	transaction *filter.Transaction
@@ -78,6 +83,7 @@ func (a *App) Scan(ctx context.Context, o ScanOptions) error {
 		return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
 	}
 	defer content.Release()
+	s.findBig(ctx)
 	s.run(ctx, content)
 
 	if o.Out != "" {
@@ -130,7 +136,7 @@ func (a *App) newScan(cfg *config.Config, o ScanOptions, isStandard bool) (*scan
 	if err != nil {
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
-	s := &scan{cfg: cfg, listener: cfg.Listeners[0], judge: j}
+	s := &scan{cfg: cfg, listener: cfg.Listeners[0], judge: j, resolver: resolver}
 	if !isStandard {
 		s.table = table
 	}
@@ -190,6 +196,25 @@ func (s *scan) surround(o ScanOptions) error {
 		}
 	}
 	return nil
+}
+
+// bigTime is how long may be looked for the big sender that the client is of. A gateway has long known.
+const bigTime = 5 * time.Second
+
+// findBig finds out to which big sender the client belongs, where a filter may want to know. That takes a question or
+// more for each domain of big_senders; what can't be found out is no fault.
+func (s *scan) findBig(ctx context.Context) {
+	if a := s.session.Client.Addr(); a.IsValid() && slices.ContainsFunc(s.cfg.Filters, asksForBig) {
+		ctx, cancel := context.WithTimeout(ctx, bigTime)
+		defer cancel()
+		s.session.Big = senders.Find(ctx, s.resolver, s.cfg.BigSenders, a)
+	}
+}
+
+// asksForBig reports whether a filter may look at the big sender: those of users may, of ours these do.
+func asksForBig(f *config.Filter) bool {
+	return f.Kind == greylist.Factory.Kind || f.Kind == ratelimit.Factory.Kind ||
+		!slices.ContainsFunc(BuiltIn(), func(own filter.Factory) bool { return own.Kind == f.Kind })
 }
 
 // parseReversePath reads an address, or "<>" or "" for the null reverse-path.

@@ -233,6 +233,33 @@ func TestTable(t *testing.T) {
 	})
 }
 
+// TestFind: of one address is found what the table would know, and nothing where nobody answers.
+func TestFind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := newDNS("a.example TXT v=spf1 ip4:192.0.2.0/24", "b.example TXT v=spf1 ip4:192.0.2.0/23 ip6:2001:db8::/32",
+			"bad.example TXT SERVFAIL", "silent.example TXT SILENT")
+		find := func(addr string, domains ...string) string {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			return Find(ctx, names, domains, netip.MustParseAddr(addr))
+		}
+		for _, c := range []struct{ addr, want string }{
+			{"192.0.2.1", "a.example"}, {"::ffff:192.0.3.1", "b.example"}, {"2001:db8::1", "b.example"}, {"192.0.4.0", ""},
+		} {
+			began := time.Now()
+			if got := find(c.addr, "bad.example", "silent.example", "a.example", "b.example"); got != c.want {
+				t.Errorf("%s is of %q, want %q", c.addr, got, c.want)
+			}
+			if took := time.Since(began); took > time.Second {
+				t.Errorf("%s took %s", c.addr, took)
+			}
+		}
+		if got := find("192.0.2.1"); got != "" {
+			t.Errorf("of no domains %q", got)
+		}
+	})
+}
+
 // TestRefresh: what changes is seen when the TTL says so, and no sooner than the floor.
 func TestRefresh(t *testing.T) {
 	for _, c := range []struct{ life, after time.Duration }{

@@ -18,7 +18,9 @@ const (
 	// keepAccepted is how long a 250 to an RCPT lets DATA go out with the RCPTs. A wrong guess costs a RSET,
 	// or a connection.
 	keepAccepted = 10 * time.Minute
-	maxAnswers   = 16384 // in each of two generations
+	// renewAccepted is how much of that must have passed before it is noted anew.
+	renewAccepted = time.Minute
+	maxAnswers    = 16384 // of refusals, and of acceptances, in each of two generations
 )
 
 // answers remembers what the servers of one upstream said to RCPTs: refusals, so that a client that was
@@ -27,33 +29,34 @@ const (
 // A refusal holds for every sender only if it says that the mailbox is the reason. All others hold for
 // the sender to whom they were given: "sender address rejected" comes in reply to RCPT as well, and must
 // not become a refusal of everybody's mail.
-//
-// It is bounded by two generations: when the younger is full, it becomes the elder, which is forgotten;
-// what is still asked for moves back into the younger.
 type answers struct {
-	mu           sync.Mutex
-	young, elder map[answerKey]answer
+	mu  sync.Mutex
+	no  generations[refusalKey, refusalOf]
+	yes generations[mail.Address, time.Time] // until when
 }
 
-type answerKey struct {
-	from   mail.Address
-	any    bool // for every sender; from is zero
-	to     mail.Address
-	accept bool
+type refusalKey struct {
+	from mail.Address
+	any  bool // for every sender; from is zero
+	to   mail.Address
 }
 
-type answer struct {
+type refusalOf struct {
 	reply mail.Reply
 	until time.Time
 }
 
-func newAnswers() *answers { return &answers{young: map[answerKey]answer{}} }
+func newAnswers() *answers {
+	a := &answers{}
+	a.no.young, a.yes.young = map[refusalKey]refusalOf{}, map[mail.Address]time.Time{}
+	return a
+}
 
 // refused remembers that to was refused to from.
 func (a *answers) refused(from, to mail.Address, r mail.Reply, now time.Time) {
-	key := answerKey{from: from, to: to}
+	key := refusalKey{from: from, to: to}
 	if aboutMailbox(r) {
-		key = answerKey{any: true, to: to}
+		key = refusalKey{any: true, to: to}
 	}
 	keep := keepDeferred
 	if r.Permanent() {
@@ -61,28 +64,41 @@ func (a *answers) refused(from, to mail.Address, r mail.Reply, now time.Time) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.put(key, answer{reply: r, until: now.Add(keep)})
-	a.drop(answerKey{to: to, accept: true})
+	a.no.put(key, refusalOf{reply: r, until: now.Add(keep)})
+	a.yes.drop(to)
 }
 
-// accepted remembers that to was accepted from from.
-func (a *answers) accepted(from, to mail.Address, now time.Time) {
+// accepted remembers that all of to were accepted from from.
+func (a *answers) accepted(from mail.Address, to []mail.Address, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.put(answerKey{to: to, accept: true}, answer{until: now.Add(keepAccepted)})
-	a.drop(answerKey{any: true, to: to})
-	a.drop(answerKey{from: from, to: to})
+	until := now.Add(keepAccepted)
+	for _, t := range to {
+		if known, ok := a.yes.get(t); !ok || until.Sub(known) > renewAccepted {
+			a.yes.put(t, until)
+		}
+		if !a.no.empty() {
+			a.no.drop(refusalKey{any: true, to: t})
+			a.no.drop(refusalKey{from: from, to: t})
+		}
+	}
 }
 
 // refusal gives the refusal of to that holds for every sender, or, with a sender, for this one.
 func (a *answers) refusal(from *mail.Address, to mail.Address, now time.Time) (mail.Reply, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r, ok := a.get(answerKey{any: true, to: to}, now)
-	if !ok && from != nil {
-		r, ok = a.get(answerKey{from: *from, to: to}, now)
+	if a.no.empty() {
+		return mail.Reply{}, false
 	}
-	return r.reply, ok
+	r, ok := a.no.get(refusalKey{any: true, to: to})
+	if (!ok || !now.Before(r.until)) && from != nil {
+		r, ok = a.no.get(refusalKey{from: *from, to: to})
+	}
+	if !ok || !now.Before(r.until) {
+		return mail.Reply{}, false
+	}
+	return r.reply, true
 }
 
 // good reports whether each of to was accepted lately.
@@ -90,34 +106,40 @@ func (a *answers) good(to []mail.Address, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, t := range to {
-		if _, ok := a.get(answerKey{to: t, accept: true}, now); !ok {
+		if until, ok := a.yes.get(t); !ok || !now.Before(until) {
 			return false
 		}
 	}
 	return true
 }
 
-func (a *answers) put(k answerKey, v answer) {
-	if len(a.young) >= maxAnswers {
-		a.elder, a.young = a.young, make(map[answerKey]answer, maxAnswers)
+// generations is a bounded map: when the younger is full, it becomes the elder, which is forgotten; what is still asked for
+// moves back into the younger.
+type generations[K comparable, V any] struct{ young, elder map[K]V }
+
+func (g *generations[K, V]) empty() bool { return len(g.young) == 0 && len(g.elder) == 0 }
+
+func (g *generations[K, V]) put(k K, v V) {
+	if len(g.young) >= maxAnswers {
+		g.elder, g.young = g.young, make(map[K]V, maxAnswers)
 	}
-	a.young[k] = v
+	g.young[k] = v
 }
 
-func (a *answers) get(k answerKey, now time.Time) (answer, bool) {
-	v, ok := a.young[k]
+func (g *generations[K, V]) get(k K) (V, bool) {
+	v, ok := g.young[k]
 	if !ok {
-		if v, ok = a.elder[k]; ok {
-			delete(a.elder, k)
-			a.put(k, v)
+		if v, ok = g.elder[k]; ok {
+			delete(g.elder, k)
+			g.put(k, v)
 		}
 	}
-	return v, ok && now.Before(v.until)
+	return v, ok
 }
 
-func (a *answers) drop(k answerKey) {
-	delete(a.young, k)
-	delete(a.elder, k)
+func (g *generations[K, V]) drop(k K) {
+	delete(g.young, k)
+	delete(g.elder, k)
 }
 
 // aboutMailbox reports whether a refused RCPT says that the mailbox itself is the reason, so that it

@@ -15,19 +15,22 @@ import (
 	"github.com/postern-mail/postern/mail"
 )
 
-// conn is an SMTP connection with a server, in one transaction at a time. Each read and each write has a
-// deadline of its own; the context of the Deliver that uses the connection bounds them all, by its
-// deadline and by interrupt.
+// conn is an SMTP connection with a server, in one transaction at a time. Each reply and each write that does not get out
+// at once has a deadline of its own; the context of the Deliver that uses the connection bounds them all, by its deadline
+// and by interrupt.
 type conn struct {
 	raw      net.Conn
-	nc       net.Conn // raw, or TLS over it
-	br       *bufio.Reader
+	nc       net.Conn      // raw, or TLS over it
+	br       *bufio.Reader // over Read
+	sock     *socket       // of raw; nil where it has none
 	server   string
 	hello    string // the name that we gave last
 	timeouts *Timeouts
 	ext      extensions
 	tls      *tls.ConnectionState
-	commands []byte // the batch that is being put together; kept for its memory
+	commands []byte         // the batch that is being put together; kept for its memory
+	accepted []mail.Address // by the server, in this transaction; kept for its memory
+	took     []Took         // the stages of this transaction; kept for its memory
 
 	born   time.Time
 	idle   time.Time // since when; of those in the pool
@@ -35,28 +38,51 @@ type conn struct {
 	broken bool      // of no more use: an error, a 421, or out of step
 	spent  bool      // in step, but the server takes no more over it
 
-	mu    sync.Mutex
-	limit time.Time // the deadline of the context in use, zero for none
-	cut   bool      // interrupted: no deadline may be moved any more
+	now   time.Time // when something was written or read last: the clock is not read again for what costs no time
+	due   time.Time // when the reply that is being read must have come
+	armed bool      // and a deadline has been set for it
+
+	ctx   context.Context //nolint:containedctx // of the Deliver that uses the connection, nil for none
+	limit time.Time       // its deadline, zero for none
+	stop  func() bool     // ends the watch over it, nil while there is none
+
+	mu  sync.Mutex
+	cut bool // interrupted: no deadline may be moved any more
 }
 
 func newConn(nc net.Conn, server string, t *Timeouts) *conn {
-	return &conn{
-		raw: nc, nc: nc, br: bufio.NewReaderSize(nc, maxReplyLine), server: server, timeouts: t, born: time.Now(),
+	now := time.Now()
+	c := &conn{raw: nc, nc: nc, sock: socketOf(nc), server: server, timeouts: t, born: now, now: now}
+	c.br = bufio.NewReaderSize(c, maxReplyLine)
+	return c
+}
+
+// unwatched is how long a server may make us wait before the context is watched. That costs more than a command does, and
+// most servers answer before.
+const unwatched = 100 * time.Millisecond
+
+// attach puts the connection under a context until detach. Its deadline holds as it is; its end otherwise is noticed where
+// the server makes us wait, within unwatched.
+func (c *conn) attach(ctx context.Context) {
+	c.ctx = ctx
+	c.limit, _ = ctx.Deadline()
+	if ctx.Err() != nil {
+		c.interrupt()
 	}
 }
 
-// attach puts the connection under a context until the returned func is called.
-func (c *conn) attach(ctx context.Context) (detach func()) {
-	limit, _ := ctx.Deadline()
-	c.mu.Lock()
-	c.limit = limit
-	c.mu.Unlock()
-	stop := context.AfterFunc(ctx, c.interrupt)
-	return func() {
-		if !stop() {
-			c.broken = true // interrupt has run, or is about to
-		}
+// detach ends what attach began.
+func (c *conn) detach() {
+	if c.stop != nil && !c.stop() || c.cut {
+		c.broken = true // interrupt has run, or is about to
+	}
+	c.ctx, c.limit, c.stop = nil, time.Time{}, nil
+}
+
+// watch lets the end of the context interrupt the connection from now on.
+func (c *conn) watch() {
+	if c.ctx != nil && c.stop == nil {
+		c.stop = context.AfterFunc(c.ctx, c.interrupt)
 	}
 }
 
@@ -68,40 +94,78 @@ func (c *conn) interrupt() {
 	_ = c.nc.SetDeadline(time.Unix(1, 0)) // fails only on a closed connection
 }
 
-// arm gives the reads and writes to come d from now.
-func (c *conn) arm(d time.Duration) error {
+// arm lets the reads and writes to come take until t, of an unwatched connection the reads only.
+func (c *conn) arm(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cut {
 		return nil // the deadline in the past stays
 	}
-	t := time.Now().Add(d)
 	if !c.limit.IsZero() && c.limit.Before(t) {
 		t = c.limit
+	}
+	if c.ctx != nil && c.stop == nil {
+		return c.nc.SetReadDeadline(t)
 	}
 	return c.nc.SetDeadline(t)
 }
 
 // write puts out p within d. On an error the server can't have seen the whole of p.
-func (c *conn) write(p []byte, d time.Duration) error {
-	if err := c.arm(d); err != nil {
-		c.broken = true
-		return fmt.Errorf("upstream: write to %s: %w", c.server, err)
+func (c *conn) write(p []byte, d time.Duration) (err error) {
+	n := 0
+	if c.sock != nil && c.sock.bare && c.tls == nil {
+		n = c.sock.write(p)
 	}
-	if _, err := c.nc.Write(p); err != nil {
+	if n < len(p) {
+		c.watch()
+		if err = c.arm(time.Now().Add(d)); err == nil {
+			_, err = c.nc.Write(p[n:])
+		}
+	}
+	c.now = time.Now()
+	if err != nil {
 		c.broken = true
 		return fmt.Errorf("upstream: write to %s: %w", c.server, err)
 	}
 	return nil
 }
 
-// reply reads one reply within d. With a 421 the server says that it closes (RFC 5321 3.8).
-func (c *conn) reply(d time.Duration) (mail.Reply, error) {
-	err := c.arm(d)
-	var r mail.Reply
-	if err == nil {
-		r, err = readReply(c.br)
+// Read is what replies are read from. It sets the deadline of the reply when there is something to wait for.
+func (c *conn) Read(p []byte) (int, error) {
+	if !c.armed {
+		c.armed = true
+		until := c.due
+		if first := c.now.Add(unwatched); c.ctx != nil && c.stop == nil && first.Before(until) {
+			until = first
+		}
+		if err := c.arm(until); err != nil {
+			return 0, err
+		}
 	}
+	n, err := c.nc.Read(p)
+	if n == 0 && late(err) && c.ctx != nil && c.stop == nil {
+		c.watch()
+		if err = c.arm(c.due); err == nil {
+			n, err = c.nc.Read(p)
+		}
+	}
+	c.now = time.Now()
+	return n, err
+}
+
+// late reports whether err says that a deadline has passed.
+func late(err error) bool {
+	var e net.Error
+	return err != nil && errors.As(err, &e) && e.Timeout()
+}
+
+// reply reads one reply within d. With a 421 the server says that it closes (RFC 5321 3.8).
+func (c *conn) reply(d time.Duration) (mail.Reply, error) { return c.expect(0, d) }
+
+// expect is reply, without the text of a reply that is hoped for: one line with this code.
+func (c *conn) expect(hoped int, d time.Duration) (mail.Reply, error) {
+	c.due, c.armed = c.now.Add(d), false
+	r, err := readReply(c.br, hoped)
 	if err != nil {
 		c.broken = true
 		return mail.Reply{}, fmt.Errorf("upstream: reply of %s: %w", c.server, err)
@@ -111,6 +175,9 @@ func (c *conn) reply(d time.Duration) (mail.Reply, error) {
 	}
 	return r, nil
 }
+
+// mark notes how long a stage took that began at start.
+func (c *conn) mark(s Stage, start time.Time) { c.took = append(c.took, Took{s, c.now.Sub(start)}) }
 
 // localAddr gives the address of our end, which the server knows us by unless it is translated on the way.
 // It is the zero Addr where the connection has none.
@@ -154,8 +221,8 @@ func (c *conn) undisturbed() bool {
 		return false
 	}
 	wait := glance
-	if quiet, ok := peek(c.raw); ok {
-		if !quiet || c.tls == nil {
+	if c.sock != nil {
+		if quiet := c.sock.peek(); !quiet || c.tls == nil {
 			return quiet
 		}
 		// TLS may hold a record that it has read already. A passed deadline keeps it off the socket.
@@ -164,9 +231,9 @@ func (c *conn) undisturbed() bool {
 	if err := c.nc.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		return false
 	}
+	c.armed = true
 	_, err := c.br.Peek(1)
-	var late net.Error
-	return errors.As(err, &late) && late.Timeout()
+	return late(err)
 }
 
 // quit says good bye where that costs nothing, and closes. The reply is not awaited: nothing hangs on it.

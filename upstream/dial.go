@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -43,11 +42,11 @@ func (d *dialer) attempt(ctx context.Context, withTLS bool) (*conn, Outcome) {
 		o.Kind, o.Err = Unreachable, fmt.Errorf("upstream: dial %s: %w", d.server, err)
 		return nil, o
 	}
-	d.cfg.Hooks.phase(d.server, StageDial, start)
+	d.cfg.Hooks.phase(d.server, StageDial, time.Since(start))
 	c := newConn(nc, d.server, &d.cfg.Timeouts)
-	detach := c.attach(ctx)
+	c.attach(ctx)
 	o = d.open(ctx, c, withTLS)
-	detach()
+	c.detach()
 	if o.Kind != Delivered || c.broken {
 		if o.Kind == Delivered {
 			o.Kind, o.Err = Unreachable, fmt.Errorf("upstream: dial %s: %w", d.server, context.Cause(ctx))
@@ -60,12 +59,12 @@ func (d *dialer) attempt(ctx context.Context, withTLS bool) (*conn, Outcome) {
 
 // open takes a new connection to where MAIL may be said. Kind is Delivered if it got there.
 func (d *dialer) open(ctx context.Context, c *conn, withTLS bool) Outcome {
-	start := time.Now()
+	start := c.now
 	r, err := c.reply(d.cfg.Timeouts.Greeting)
 	if err != nil || r.Code != 220 {
 		return c.failed(StageGreeting, r, err)
 	}
-	d.cfg.Hooks.phase(c.server, StageGreeting, start)
+	d.cfg.Hooks.phase(c.server, StageGreeting, c.now.Sub(start))
 	if o := d.hello(c); o.Kind != Delivered {
 		return o
 	}
@@ -73,13 +72,13 @@ func (d *dialer) open(ctx context.Context, c *conn, withTLS bool) Outcome {
 		return Outcome{Kind: Delivered}
 	}
 	if c.ext.startTLS {
-		start = time.Now()
+		start = c.now
 		began, o := d.startTLS(ctx, c)
 		if o.Kind != Delivered {
 			return o
 		}
 		if began {
-			d.cfg.Hooks.phase(c.server, StageTLS, start)
+			d.cfg.Hooks.phase(c.server, StageTLS, c.now.Sub(start))
 			// RFC 3207 4.2: what was learnt before TLS is forgotten.
 			return d.hello(c)
 		}
@@ -91,7 +90,7 @@ func (d *dialer) open(ctx context.Context, c *conn, withTLS bool) Outcome {
 
 // hello says EHLO, and HELO to a server that does not know it (RFC 5321 4.1.4).
 func (d *dialer) hello(c *conn) Outcome {
-	start := time.Now()
+	start := c.now
 	r, err := c.ask("EHLO " + d.cfg.Hello)
 	if err == nil && r.Permanent() {
 		if r, err = c.ask("HELO " + d.cfg.Hello); err == nil && r.Code == 250 {
@@ -102,7 +101,7 @@ func (d *dialer) hello(c *conn) Outcome {
 		return c.failed(StageHello, r, err)
 	}
 	c.ext = parseExtensions(r)
-	d.cfg.Hooks.phase(c.server, StageHello, start)
+	d.cfg.Hooks.phase(c.server, StageHello, c.now.Sub(start))
 	return Outcome{Kind: Delivered}
 }
 
@@ -124,11 +123,13 @@ func (d *dialer) startTLS(ctx context.Context, c *conn) (began bool, o Outcome) 
 		return false, c.failed(StageTLS, r,
 			fmt.Errorf("upstream: %s: %w: octets after the reply to STARTTLS", c.server, errProtocol))
 	}
-	if err := c.arm(d.cfg.Timeouts.TLS); err != nil {
+	c.watch()
+	if err := c.arm(time.Now().Add(d.cfg.Timeouts.TLS)); err != nil {
 		return false, c.failed(StageTLS, mail.Reply{}, err)
 	}
 	secure := tls.Client(c.nc, d.tls)
 	err = secure.HandshakeContext(ctx)
+	c.now = time.Now()
 	state := secure.ConnectionState()
 	d.cfg.Hooks.handshake(c.server, state, err)
 	if err != nil {
@@ -137,7 +138,6 @@ func (d *dialer) startTLS(ctx context.Context, c *conn) (began bool, o Outcome) 
 	c.mu.Lock()
 	c.nc = secure // interrupt may be looking at it
 	c.mu.Unlock()
-	c.br = bufio.NewReaderSize(secure, maxReplyLine)
 	c.tls = &state
 	return true, Outcome{Kind: Delivered}
 }

@@ -10,8 +10,9 @@ import (
 // Hooks are told what a relay does, for metrics and alarms. A nil func is not called. They are called
 // from many goroutines, some with a lock held: they must be quick and must not call the relay.
 type Hooks struct {
-	// Phase is told how long a stage of a transaction or of making a connection took.
-	Phase func(server string, stage Stage, d time.Duration)
+	// Phases is told how long stages took: those of a transaction when it has ended, each of making a connection when it
+	// is over. took is no longer to be looked at when it has returned.
+	Phases func(server string, took []Took)
 	// Result is told what became of each Deliver; class is the first digit of the next server's reply,
 	// 0 if it gave none.
 	Result func(server string, kind Kind, class int)
@@ -29,9 +30,21 @@ type Hooks struct {
 	Handshake func(server string, state tls.ConnectionState, err error)
 }
 
-func (h *Hooks) phase(server string, stage Stage, start time.Time) {
-	if h.Phase != nil {
-		h.Phase(server, stage, time.Since(start))
+// Took is how long one stage took.
+type Took struct {
+	Stage Stage
+	For   time.Duration
+}
+
+func (h *Hooks) phase(server string, stage Stage, d time.Duration) {
+	if h.Phases != nil {
+		h.Phases(server, []Took{{stage, d}})
+	}
+}
+
+func (h *Hooks) phases(server string, took []Took) {
+	if h.Phases != nil && len(took) > 0 {
+		h.Phases(server, took)
 	}
 }
 

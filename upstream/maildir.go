@@ -82,7 +82,7 @@ func (d *Maildir) Deliver(ctx context.Context, env mail.Envelope, m *mail.Messag
 		o.Reply = mail.NewReply(250, 2, 0, 0, "stored")
 	}
 	o.Elapsed = time.Since(start)
-	d.Hooks.phase(o.Server, o.Stage, start)
+	d.Hooks.phase(o.Server, o.Stage, o.Elapsed)
 	d.Hooks.result(o)
 	return o
 }

@@ -86,24 +86,29 @@ func (p *Pool) MaxSize() int64 {
 // was sent is never tried again, whatever became of it.
 func (p *Pool) Deliver(ctx context.Context, env mail.Envelope, m *mail.Message) Outcome {
 	start := time.Now()
-	o := p.deliver(ctx, env, m)
+	o := p.deliver(ctx, start, env, m)
 	o.Elapsed, o.Verbatim = time.Since(start), p.cfg.Verbatim
 	p.cfg.Hooks.result(o)
 	return o
 }
 
-func (p *Pool) deliver(ctx context.Context, env mail.Envelope, m *mail.Message) Outcome {
+func (p *Pool) deliver(ctx context.Context, now time.Time, env mail.Envelope, m *mail.Message) Outcome {
 	if len(env.To) == 0 {
 		return Outcome{Stage: StageMail, Server: p.cfg.Servers[0], Err: errors.New("upstream: no recipients")}
 	}
 	var o Outcome
-	for _, s := range p.order(time.Now()) {
-		o = p.try(ctx, s, env, m)
+	for _, s := range p.order(now) {
+		o = p.try(ctx, s, now, env, m)
+		if o.Kind == Delivered {
+			s.mark(true)
+			return o
+		}
 		p.learn(env, o)
 		s.judge(o, over(ctx))
 		if !elsewhere(o) || over(ctx) {
 			return o
 		}
+		now = time.Now()
 	}
 	return o
 }
@@ -126,45 +131,59 @@ func (p *Pool) order(now time.Time) []*server {
 
 // try makes the transaction with one server: over a pooled connection, and once more over a fresh one if
 // that was found dead before the final dot.
-func (p *Pool) try(ctx context.Context, s *server, env mail.Envelope, m *mail.Message) Outcome {
-	start := time.Now()
-	if err := s.acquire(ctx); err != nil {
+func (p *Pool) try(ctx context.Context, s *server, now time.Time, env mail.Envelope, m *mail.Message) Outcome {
+	waited, err := s.acquire(ctx)
+	if err != nil {
 		return Outcome{Kind: Unreachable, Stage: StageWait, Server: s.address, Err: err}
 	}
 	defer s.release()
-	p.cfg.Hooks.phase(s.address, StageWait, start)
-	if c := s.take(time.Now()); c != nil {
-		o := p.transact(ctx, s, c, env, m)
+	took := Took{Stage: StageWait}
+	if waited {
+		start := now
+		now = time.Now()
+		took.For = now.Sub(start)
+	}
+	if c := s.take(now); c != nil {
+		c.now = now
+		o := p.transact(ctx, s, c, took, env, m)
 		if !dead(o) || over(ctx) {
 			return o
 		}
 		p.cfg.Hooks.retried(s.address, o.Stage)
+	} else {
+		p.cfg.Hooks.phase(s.address, took.Stage, took.For)
 	}
 	c, o := s.dialer.dial(ctx)
 	if c == nil {
 		return o
 	}
-	s.opened(c.ext)
-	return p.transact(ctx, s, c, env, m)
+	s.opened(c.ext, c.now)
+	return p.transact(ctx, s, c, Took{}, env, m)
 }
 
-// transact makes the transaction over c, and gives c back.
-func (p *Pool) transact(ctx context.Context, s *server, c *conn, env mail.Envelope, m *mail.Message) Outcome {
-	detach := c.attach(ctx)
-	t := transaction{c: c, env: env, m: m, hooks: &p.cfg.Hooks, eager: p.answers.good(env.To, time.Now())}
-	o := t.run()
-	detach()
-	c.spent = c.uses > 1 && enough(o)
-	now := time.Now()
-	for _, a := range t.accepted {
-		p.answers.accepted(env.From, a, now)
+// transact makes the transaction over c, whose clock is right, and gives c back. It tells the stages, and the one before
+// if there was one.
+func (p *Pool) transact(ctx context.Context, s *server, c *conn, before Took, env mail.Envelope, m *mail.Message) Outcome {
+	c.accepted, c.took = c.accepted[:0], c.took[:0]
+	if before.Stage != "" {
+		c.took = append(c.took, before)
 	}
-	s.put(c, now)
+	c.attach(ctx)
+	t := transaction{c: c, env: env, m: m, eager: p.answers.good(env.To, c.now)}
+	o := t.run()
+	c.detach()
+	c.spent = c.uses > 1 && enough(o)
+	p.answers.accepted(env.From, c.accepted, c.now)
+	p.cfg.Hooks.phases(s.address, c.took)
+	s.put(c, c.now)
 	return o
 }
 
 // learn remembers the refusals of an outcome.
 func (p *Pool) learn(env mail.Envelope, o Outcome) {
+	if len(o.Refused) == 0 {
+		return
+	}
 	now := time.Now()
 	for a, r := range o.Refused {
 		p.answers.refused(env.From, a, r, now)

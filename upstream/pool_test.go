@@ -134,14 +134,14 @@ func TestInterrupted(t *testing.T) {
 		defer c.quit()
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		detach := c.attach(ctx)
+		c.attach(ctx)
 		synctest.Wait()
 		start := time.Now()
 		if _, err := c.ask("EHLO gw.test"); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != 0 {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		c.broken = false
-		if detach(); !c.broken {
+		if c.detach(); !c.broken {
 			t.Error("an interrupted connection is fit for more")
 		}
 	})
@@ -189,16 +189,16 @@ func TestMaxSize(t *testing.T) {
 			}
 		}
 		check("at first", 0)
-		p.servers[0].opened(extensions{size: true, maxSize: 1000})
+		p.servers[0].opened(extensions{size: true, maxSize: 1000}, time.Now())
 		check("one has said", 1000)
 		time.Sleep(sizeFor / 2)
-		p.servers[1].opened(extensions{size: true, maxSize: 3000})
+		p.servers[1].opened(extensions{size: true, maxSize: 3000}, time.Now())
 		check("both have said", 3000)
 		time.Sleep(sizeFor / 2)
 		check("one has not said lately", 3000)
-		p.servers[0].opened(extensions{size: true})
+		p.servers[0].opened(extensions{size: true}, time.Now())
 		check("one takes anything", 0)
-		p.servers[0].opened(extensions{})
+		p.servers[0].opened(extensions{}, time.Now())
 		check("one does not say", 0)
 		time.Sleep(sizeFor)
 		check("none has said lately", 0)

@@ -81,20 +81,21 @@ func TestAnswersAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.accepted(from, other, now)
+		a.accepted(from, []mail.Address{other}, now)
+		a.refused(other, from, mail.NewReply(450, 4, 7, 1, "later"), now)
 		if i%1000 == 0 {
 			if _, ok := a.refusal(nil, to, now); !ok {
 				t.Fatalf("what is asked for is forgotten after %d", i)
 			}
 		}
-		if n := len(a.young) + len(a.elder); n > 2*maxAnswers {
-			t.Fatalf("%d answers", n)
+		if yes, no := len(a.yes.young)+len(a.yes.elder), len(a.no.young)+len(a.no.elder); yes > 2*maxAnswers || no > 2*maxAnswers {
+			t.Fatalf("%d acceptances, %d refusals", yes, no)
 		}
 	}
 	if _, ok := a.refusal(nil, to, now.Add(keepRefused)); ok {
 		t.Error("remembered for ever")
 	}
-	a.accepted(from, to, now)
+	a.accepted(from, []mail.Address{to}, now)
 	if _, ok := a.refusal(&from, to, now); ok || !a.good([]mail.Address{to}, now) {
 		t.Error("an acceptance does not end a refusal")
 	}

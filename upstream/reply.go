@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -22,16 +23,20 @@ const (
 // there. What it says afterwards can't be matched with what we ask: the connection is of no more use.
 var errProtocol = errors.New("protocol error")
 
+var crlf = []byte("\r\n")
+
 // readReply reads one reply of one or several lines (RFC 5321 4.2). br must have a buffer of
 // maxReplyLine octets. The enhanced code (RFC 2034) is taken off each line where its class agrees with
-// the reply's. Errors are errProtocol or what reading the connection gave.
-func readReply(br *bufio.Reader) (mail.Reply, error) {
+// the reply's. Of a reply of one line with the code hoped nothing but that is kept. Errors are errProtocol or what reading
+// the connection gave.
+func readReply(br *bufio.Reader, hoped int) (mail.Reply, error) {
 	var r mail.Reply
 	for n := 0; n < maxReplyLines; n++ {
 		line, err := br.ReadSlice('\n')
-		if errors.Is(err, bufio.ErrBufferFull) {
-			return mail.Reply{}, fmt.Errorf("%w: reply line longer than %d octets", errProtocol, maxReplyLine)
-		} else if err != nil {
+		if err != nil {
+			if errors.Is(err, bufio.ErrBufferFull) {
+				err = fmt.Errorf("%w: reply line longer than %d octets", errProtocol, maxReplyLine)
+			}
 			return mail.Reply{}, err
 		}
 		code, text, more, ok := splitLine(line)
@@ -40,6 +45,8 @@ func readReply(br *bufio.Reader) (mail.Reply, error) {
 			return mail.Reply{}, fmt.Errorf("%w: not a reply line: %.80q", errProtocol, line)
 		case n > 0 && code != r.Code:
 			return mail.Reply{}, fmt.Errorf("%w: code %d within a reply with code %d", errProtocol, code, r.Code)
+		case n == 0 && !more && code == hoped:
+			return mail.Reply{Code: code}, nil
 		}
 		enhanced, text := splitEnhanced(text, code)
 		if n == 0 {
@@ -56,7 +63,7 @@ func readReply(br *bufio.Reader) (mail.Reply, error) {
 
 // splitLine takes a reply line apart: code, text, and whether more lines follow.
 func splitLine(line []byte) (code int, text []byte, more, ok bool) {
-	line, ok = bytes.CutSuffix(line, []byte("\r\n"))
+	line, ok = bytes.CutSuffix(line, crlf)
 	if !ok || len(line) < 3 || line[0] < '2' || line[0] > '5' || !isDigit(line[1]) || !isDigit(line[2]) {
 		return 0, nil, false, false
 	}
@@ -103,6 +110,9 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 // printable makes text of a reply fit for a log and for a reply of ours: whatever is not printable
 // becomes a question mark.
 func printable(text []byte) string {
+	if !slices.ContainsFunc(text, func(c byte) bool { return c < ' ' || c > '~' }) {
+		return string(text)
+	}
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '?'

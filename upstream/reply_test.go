@@ -14,7 +14,7 @@ import (
 )
 
 func parseReply(s string) (mail.Reply, error) {
-	return readReply(bufio.NewReaderSize(strings.NewReader(s), maxReplyLine))
+	return readReply(bufio.NewReaderSize(strings.NewReader(s), maxReplyLine), 0)
 }
 
 func TestReadReply(t *testing.T) {
@@ -71,6 +71,27 @@ func TestReadReply(t *testing.T) {
 	}
 }
 
+// TestHopedReply: only a reply of one line with the code that is hoped for loses its text, and every other is as it is.
+func TestHopedReply(t *testing.T) {
+	for in, want := range map[string]mail.Reply{
+		"250 2.1.0 Ok\r\n":         {Code: 250},
+		"250\r\n":                  {Code: 250},
+		"251 2.1.5 Ok\r\n":         mail.NewReply(251, 2, 1, 5, "Ok"),
+		"550 5.1.1 no\r\n":         mail.NewReply(550, 5, 1, 1, "no"),
+		"250-2.1.0 a\r\n250 b\r\n": mail.NewReply(250, 2, 1, 0, "a\nb"),
+	} {
+		got, err := readReply(bufio.NewReaderSize(strings.NewReader(in), maxReplyLine), 250)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%q: %v, %s", in, err, diff)
+		}
+	}
+	for _, in := range []string{"250 a\n", "2500 a\r\n", "250-a\r\n550 b\r\n", "250+a\r\n"} {
+		if got, err := readReply(bufio.NewReaderSize(strings.NewReader(in), maxReplyLine), 250); !errors.Is(err, errProtocol) {
+			t.Errorf("%q: %+v, %v", in, got, err)
+		}
+	}
+}
+
 func TestParseExtensions(t *testing.T) {
 	r, err := parseReply("250-PIPELINING is only a greeting here\r\n250-size 100\r\n250-8BitMime\r\n250-AUTH=LOGIN\r\n250 STARTTLS\r\n")
 	if err != nil {
@@ -97,7 +118,7 @@ func FuzzReply(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		br := bufio.NewReaderSize(bytes.NewReader(in), maxReplyLine)
-		r, err := readReply(br)
+		r, err := readReply(br, 0)
 		if err != nil {
 			return
 		}
@@ -112,6 +133,10 @@ func FuzzReply(f *testing.F) {
 		if lines := bytes.Count(taken, []byte("\n")); err != nil || !bytes.HasSuffix(taken, []byte("\r\n")) ||
 			lines != 1+strings.Count(r.Text, "\n") {
 			t.Errorf("%v, took %q for %q", err, taken, r)
+		}
+		again := bufio.NewReaderSize(bytes.NewReader(in), maxReplyLine)
+		if hoped, err := readReply(again, 250); err != nil || hoped.Code != r.Code || hoped != r && (r.Code != 250 || hoped != (mail.Reply{Code: 250})) {
+			t.Errorf("%+v, hoped for %+v, %v", r, hoped, err)
 		}
 		parseExtensions(r)
 		for _, o := range []Outcome{{Kind: Refused, Reply: r}, {Kind: RecipientRefused, Reply: r}, {Reply: r}} {

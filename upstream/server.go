@@ -29,10 +29,10 @@ type server struct {
 	told    struct{ open, idle int } // the numbers that the hook knows
 	closed  bool
 	evict   *time.Timer // runs while connections are idle
-	evictAt time.Time
-	sized   time.Time // when it said last which size of messages it takes; zero: never
-	maxSize int64     // and that; 0: any
-	until   time.Time // end of the back-off; zero while the server is well
+	evictAt time.Time   // none of them is due before
+	sized   time.Time   // when it said last which size of messages it takes; zero: never
+	maxSize int64       // and that; 0: any
+	until   time.Time   // end of the back-off; zero while the server is well
 	backoff time.Duration
 }
 
@@ -43,33 +43,33 @@ func newServer(cfg *Config, address string, secure *tls.Config) *server {
 	}
 }
 
-// acquire waits for a slot.
-func (s *server) acquire(ctx context.Context) error {
+// acquire takes a slot, and waits for one if it has to.
+func (s *server) acquire(ctx context.Context) (waited bool, err error) {
 	select {
 	case s.slots <- struct{}{}:
-		return nil
+		return false, nil
 	default:
 	}
 	wait := time.NewTimer(s.cfg.Timeouts.Wait)
 	defer wait.Stop()
 	select {
 	case s.slots <- struct{}{}:
-		return nil
+		return true, nil
 	case <-wait.C:
-		return fmt.Errorf("%w: %s, %d in use", errWait, s.address, cap(s.slots))
+		return true, fmt.Errorf("%w: %s, %d in use", errWait, s.address, cap(s.slots))
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %s: %w", errWait, s.address, context.Cause(ctx))
+		return true, fmt.Errorf("%w: %s: %w", errWait, s.address, context.Cause(ctx))
 	}
 }
 
 func (s *server) release() { <-s.slots }
 
 // opened counts a connection that was made, and notes what the server said there.
-func (s *server) opened(e extensions) {
+func (s *server) opened(e extensions, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open++
-	s.sized, s.maxSize = time.Now(), e.maxSize
+	s.sized, s.maxSize = now, e.maxSize
 	s.count()
 }
 
@@ -108,7 +108,10 @@ func (s *server) take(now time.Time) *conn {
 // that are too old.
 func (s *server) pop(now time.Time) *conn {
 	s.mu.Lock()
-	old := s.expire(now)
+	var old []*conn
+	if !now.Before(s.evictAt) {
+		old = s.expire(now) // the timer is late
+	}
 	var c *conn
 	if n := len(s.idle); n > 0 {
 		c = s.idle[n-1]
@@ -133,7 +136,9 @@ func (s *server) put(c *conn, now time.Time) {
 	if keep {
 		c.idle = now
 		s.idle = append(s.idle, c)
-		s.schedule(now)
+		if s.evict == nil || s.due(c).Before(s.evictAt) {
+			s.schedule(now)
+		}
 	} else {
 		s.open--
 	}
@@ -181,9 +186,6 @@ func (s *server) schedule(now time.Time) {
 		}
 	}
 	if s.evict != nil {
-		if !next.Before(s.evictAt) {
-			return
-		}
 		s.evict.Stop()
 	}
 	s.evictAt, s.evict = next, time.AfterFunc(next.Sub(now), s.sweep)
@@ -250,10 +252,13 @@ func (s *server) judge(o Outcome, givenUp bool) {
 // mark takes down whether the server is well. The back-off grows only when it fails again after one:
 // twenty transactions that fail at once are one failure.
 func (s *server) mark(well bool) {
-	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wasWell := s.backoff == 0
+	if well && wasWell {
+		return
+	}
+	now := time.Now()
 	switch {
 	case well:
 		s.until, s.backoff = time.Time{}, 0

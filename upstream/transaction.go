@@ -31,12 +31,10 @@ type transaction struct {
 	env   mail.Envelope
 	m     *mail.Message
 	eager bool // all recipients are known good here: DATA goes out with them
-	hooks *Hooks
 
-	refused  map[mail.Address]mail.Reply
-	accepted []mail.Address
-	fault    *mail.Reply // the first reply to an RCPT that speaks about us
-	data     *mail.Reply // the reply to a DATA that went out with the RCPTs
+	refused map[mail.Address]mail.Reply
+	fault   *mail.Reply // the first reply to an RCPT that speaks about us
+	data    mail.Reply  // the reply to a DATA that went out with the RCPTs; zero if none did
 }
 
 // run carries the transaction through. Afterwards the connection is fit for another one, unless it is
@@ -57,12 +55,15 @@ func (t *transaction) run() Outcome {
 	if o := t.begin(); o.Kind != Delivered {
 		return t.abandon(o)
 	}
-	if o := t.content(); o.Kind != Delivered {
+	start := t.c.now
+	o := t.content()
+	t.c.mark(StageBody, start)
+	if o.Kind != Delivered {
 		return o
 	}
-	start := time.Now()
+	start = t.c.now
 	r, err := t.c.reply(t.c.timeouts.Dot)
-	t.hooks.phase(t.c.server, StageDot, start)
+	t.c.mark(StageDot, start)
 	return t.verdict(r, err)
 }
 
@@ -95,7 +96,7 @@ func (t *transaction) unreadable(err error) Outcome {
 // abandon leaves a transaction of which no content was sent. After a 354 there is no other way than to
 // close: whatever were said next would be taken for content, and its end for an empty message.
 func (t *transaction) abandon(o Outcome) Outcome {
-	if t.data != nil && t.data.Code == 354 {
+	if t.data.Code == 354 {
 		t.c.broken = true
 	}
 	t.c.reset()
@@ -110,7 +111,7 @@ func (t *transaction) envelope() Outcome {
 	if t.c.ext.pipelining {
 		batch = batchSize
 	}
-	start := time.Now()
+	start := t.c.now
 	to := t.env.To
 	for first := true; first || len(to) > 0; first = false {
 		buf, n := t.c.commands[:0], min(batch, len(to))
@@ -197,8 +198,8 @@ func (t *transaction) international() bool {
 func (t *transaction) replies(first bool, to []mail.Address, withData bool, start time.Time) Outcome {
 	o := Outcome{Kind: Delivered}
 	if first {
-		r, err := t.c.reply(t.c.timeouts.Command)
-		t.hooks.phase(t.c.server, StageMail, start)
+		r, err := t.c.expect(250, t.c.timeouts.Command)
+		t.c.mark(StageMail, start)
 		if err != nil || t.c.broken {
 			return t.c.failed(StageMail, r, err)
 		}
@@ -207,7 +208,7 @@ func (t *transaction) replies(first bool, to []mail.Address, withData bool, star
 		}
 	}
 	for _, a := range to {
-		r, err := t.c.reply(t.c.timeouts.Command)
+		r, err := t.c.expect(250, t.c.timeouts.Command)
 		if err != nil || t.c.broken {
 			return t.c.failed(StageRcpt, r, err)
 		}
@@ -216,14 +217,14 @@ func (t *transaction) replies(first bool, to []mail.Address, withData bool, star
 		}
 	}
 	if len(to) > 0 {
-		t.hooks.phase(t.c.server, StageRcpt, start)
+		t.c.mark(StageRcpt, start)
 	}
 	if withData {
-		r, err := t.c.reply(t.c.timeouts.Data)
+		r, err := t.c.expect(354, t.c.timeouts.Data)
 		if err != nil || t.c.broken {
 			return t.c.failed(StageData, r, err)
 		}
-		t.data = &r
+		t.data = r
 	}
 	return o
 }
@@ -244,12 +245,13 @@ func (t *transaction) mailRefused(r mail.Reply) Outcome {
 func (t *transaction) answered(a mail.Address, r mail.Reply) bool {
 	switch {
 	case r.Positive():
-		t.accepted = append(t.accepted, a)
+		t.c.accepted = append(t.c.accepted, a)
 	case !r.Temporary() && !r.Permanent():
 		return false
 	case t.aboutUs(r):
 		if t.fault == nil {
-			t.fault = &r
+			first := r
+			t.fault = &first
 		}
 	default:
 		if t.refused == nil {
@@ -263,28 +265,28 @@ func (t *transaction) answered(a mail.Address, r mail.Reply) bool {
 // begin says DATA, unless it was said with the RCPTs, and takes the 354.
 func (t *transaction) begin() Outcome {
 	r := t.data
-	if r == nil {
-		start := time.Now()
+	if r.IsZero() {
+		start := t.c.now
 		if err := t.c.write([]byte("DATA\r\n"), t.c.timeouts.Command); err != nil {
 			return t.c.failed(StageData, mail.Reply{}, err)
 		}
-		answer, err := t.c.reply(t.c.timeouts.Data)
-		t.hooks.phase(t.c.server, StageData, start)
+		var err error
+		r, err = t.c.expect(354, t.c.timeouts.Data)
+		t.c.mark(StageData, start)
 		if err != nil || t.c.broken {
-			return t.c.failed(StageData, answer, err)
+			return t.c.failed(StageData, r, err)
 		}
-		r = &answer
 	}
 	switch {
 	case r.Code == 354:
 		return Outcome{Kind: Delivered}
 	case !r.Temporary() && !r.Permanent():
-		return t.c.failed(StageData, *r, nil)
-	case t.aboutUs(*r):
-		return t.outcome(OurFault, StageData, *r, nil)
+		return t.c.failed(StageData, r, nil)
+	case t.aboutUs(r):
+		return t.outcome(OurFault, StageData, r, nil)
 	}
 	// The server does not know the content yet: it speaks about sender and recipients.
-	return t.outcome(Refused, StageData, *r, nil)
+	return t.outcome(Refused, StageData, r, nil)
 }
 
 // blocks are the buffers that content passes through.
@@ -299,8 +301,6 @@ type block struct {
 // The message is read anew for each attempt. Whatever goes wrong here comes before the final dot: it is
 // the last that is written, and a failed write was not whole.
 func (t *transaction) content() Outcome {
-	start := time.Now()
-	defer t.hooks.phase(t.c.server, StageBody, start)
 	r := t.m.Open()
 	defer r.Close() //nolint:errcheck // read only
 	b := blocks.Get().(*block)
@@ -309,7 +309,7 @@ func (t *transaction) content() Outcome {
 	for left := t.m.Size(); ; {
 		n := int(min(left, blockSize))
 		if _, err := io.ReadFull(r, b.in[:n]); err != nil {
-			t.c.broken = true // what was sent so far must not become a message
+			t.c.broken, t.c.now = true, time.Now() // what was sent so far must not become a message
 			return t.unreadable(err)
 		}
 		left -= int64(n)

@@ -6,26 +6,23 @@ var _ dns.Observer = (*Metrics)(nil)
 
 var (
 	dnsTypeSet   = wordsOf(dns.Types())
-	dnsRcodeSet  = wordsOf(dns.Rcodes())
 	dnsBudgetSet = wordsOf(dns.BudgetLimits())
 )
 
 func (m *Metrics) dns() {
-	m.dnsQueries = m.counterVec("dns_queries_total", "Questions to the DNS, by type and outcome.", "type", "rcode")
+	m.dnsQueries = pairsOf(m.counterVec("dns_queries_total", "Questions to the DNS, by type and outcome.", "type", "rcode"), dns.Types(), dns.Rcodes())
 	m.dnsDuration = m.histogramVec("dns_query_duration_seconds", "How long questions to the DNS took, over all servers asked.", stepBuckets, "type")
 	m.dnsCache = m.counterVec("dns_cache_lookups_total", "What was asked of the resolver, by whether its cache knew.", "result")
 	m.dnsHit, m.dnsMiss = m.dnsCache.WithLabelValues("hit"), m.dnsCache.WithLabelValues("miss")
 	m.dnsBudget = m.counterVec("dns_budget_exceeded_total", "Messages whose look-ups were cut off, by what they had too much of.", "limit")
-	each(func(v ...string) { m.dnsQueries.WithLabelValues(v...) }, dns.Types(), dns.Rcodes())
 	each(func(v ...string) { m.dnsDuration.WithLabelValues(v...) }, dns.Types())
 	each(func(v ...string) { m.dnsBudget.WithLabelValues(v...) }, dns.BudgetLimits())
 }
 
 // DNSQuery implements dns.Observer.
 func (m *Metrics) DNSQuery(q dns.Query) {
-	t := m.word(dnsTypeSet, q.Type)
-	m.dnsQueries.WithLabelValues(t, m.word(dnsRcodeSet, q.Rcode)).Inc()
-	m.dnsDuration.WithLabelValues(t).Observe(q.Elapsed.Seconds())
+	m.dnsQueries.inc(m, q.Type, q.Rcode)
+	m.dnsDuration.WithLabelValues(m.word(dnsTypeSet, q.Type)).Observe(q.Elapsed.Seconds())
 }
 
 // DNSCache implements dns.Observer.

@@ -11,11 +11,24 @@ import (
 type messageSeries struct {
 	runs           *prometheus.CounterVec
 	filterDuration *prometheus.HistogramVec
-	authResults    *prometheus.CounterVec
-	attachments    *prometheus.CounterVec
+	authResults    pairs
+	attachments    pairs
 	listAnswers    *prometheus.CounterVec // of DNS lists
 	scores         prometheus.Histogram
 }
+
+// filterSeries are the series of one stage, and listSeries those of one DNS list.
+type (
+	filterSeries struct {
+		name string
+		runs []byMode // by outcome
+		took prometheus.Observer
+	}
+	listSeries struct {
+		name    string
+		answers map[string]prometheus.Counter
+	}
+)
 
 // The closed sets of the filters' labels.
 var (
@@ -30,34 +43,30 @@ var (
 	}
 	partActionWords = []string{"pass", "tag", "strip", "quarantine", "reject"}
 
-	authResultSet = wordsOf(authResultWords)
-	classSet      = wordsOf(classWords)
-	partActionSet = wordsOf(partActionWords)
-	listSet       = wordsOf(auth.ListWords())
+	listSet = wordsOf(auth.ListWords())
 )
 
 func (m *Metrics) messages() {
 	m.runs = m.counterVec("filter_runs_total", "Runs of filters, by how they ended.", "filter", "outcome", "mode")
 	m.filterDuration = m.histogramVec("filter_duration_seconds", "How long filters ran.", stepBuckets, "filter")
-	m.authResults = m.counterVec("auth_results_total", "Results of sender authentication; of DKIM, one for each signature.", "method", "result")
-	each(func(v ...string) { m.authResults.WithLabelValues(v...) }, methodWords, authResultWords)
-	m.attachments = m.counterVec("attachments_total", "Parts of messages that are of a class, and what was to become of them.", "kind", "action")
-	each(func(v ...string) { m.attachments.WithLabelValues(v...) }, classWords, partActionWords)
+	m.authResults = pairsOf(m.counterVec("auth_results_total", "Results of sender authentication; of DKIM, one for each signature.", "method", "result"),
+		methodWords, authResultWords)
+	m.attachments = pairsOf(m.counterVec("attachments_total", "Parts of messages that are of a class, and what was to become of them.", "kind", "action"),
+		classWords, partActionWords)
 	m.listAnswers = m.counterVec("dnsbl_queries_total", "What DNS lists had to say, by list.", "zone", "result")
 	m.scores = m.histogram("spam_score", "Scores of messages whose content was judged.", scoreBuckets)
 }
 
-func (m *Metrics) filterSeries(name string) {
-	var outcomes []string
+func (m *Metrics) filterSeries(name string) *filterSeries {
+	s := &filterSeries{name: name, took: m.filterDuration.WithLabelValues(name)}
 	for _, o := range pipeline.AllOutcomes() {
-		outcomes = append(outcomes, o.String())
+		s.runs = append(s.runs, byModeOf(m.runs, name, o.String()))
 	}
-	each(func(v ...string) { m.runs.WithLabelValues(v...) }, []string{name}, outcomes, modeWords)
-	m.filterDuration.WithLabelValues(name)
+	return s
 }
 
-func (m *Metrics) listSeries(name string) {
-	each(func(v ...string) { m.listAnswers.WithLabelValues(v...) }, []string{name}, auth.ListWords())
+func (m *Metrics) listSeries(name string) *listSeries {
+	return &listSeries{name: name, answers: countersOf(m.listAnswers, auth.ListWords(), name)}
 }
 
 // Score implements edge.Metrics.
@@ -66,10 +75,14 @@ func (m *Metrics) Score(score float64) { m.scores.Observe(score) }
 // FilterRun counts one run of one stage and the facts that it gave, unless they have been counted before; it is a
 // pipeline.Hook.
 func (m *Metrics) FilterRun(r pipeline.Report) {
-	name := m.name(&m.filters, r.Stage)
-	m.runs.WithLabelValues(name, r.Outcome.String(), mode(r.Observe)).Inc()
+	s := m.filters.get(m, r.Stage)
+	if int(r.Outcome) < len(s.runs) {
+		s.runs[r.Outcome].of(r.Observe).Inc()
+	} else {
+		m.runs.WithLabelValues(s.name, r.Outcome.String(), mode(r.Observe)).Inc()
+	}
 	if r.Outcome != pipeline.Skipped {
-		m.filterDuration.WithLabelValues(name).Observe(r.Elapsed.Seconds())
+		s.took.Observe(r.Elapsed.Seconds())
 	}
 	if r.Outcome == pipeline.Panicked {
 		m.panics.Inc()
@@ -80,12 +93,17 @@ func (m *Metrics) FilterRun(r pipeline.Report) {
 	m.authFacts(r.Result.Facts)
 	lists, _ := auth.Lists.Among(r.Result.Facts)
 	for _, l := range lists {
-		m.listAnswers.WithLabelValues(m.name(&m.lists, l.List), m.word(listSet, l.Result)).Inc()
+		of := m.lists.get(m, l.List)
+		if c := of.answers[l.Result]; c != nil {
+			c.Inc()
+		} else {
+			m.listAnswers.WithLabelValues(of.name, m.word(listSet, l.Result)).Inc()
+		}
 	}
 	parts, _ := auth.Parts.Among(r.Result.Facts)
 	for _, p := range parts {
 		if p.Class != "" {
-			m.attachments.WithLabelValues(m.word(classSet, p.Class), m.word(partActionSet, p.Action)).Inc()
+			m.attachments.inc(m, p.Class, p.Action)
 		}
 	}
 }
@@ -93,7 +111,7 @@ func (m *Metrics) FilterRun(r pipeline.Report) {
 // authFacts counts the results of sender authentication.
 func (m *Metrics) authFacts(facts []filter.Fact) {
 	count := func(method string, r auth.Result) {
-		m.authResults.WithLabelValues(method, m.word(authResultSet, string(r))).Inc()
+		m.authResults.inc(m, method, string(r))
 	}
 	if r, ok := auth.SPF.Among(facts); ok {
 		count("spf", r.Result)

@@ -60,7 +60,12 @@ type Metrics struct {
 	registry *prometheus.Registry
 	dropped  prometheus.Counter // postern_metrics_dropped_labels_total
 
-	listeners, filters, routes, servers, certs, lists names
+	listeners named[listenerSeries]
+	filters   named[filterSeries]
+	routes    named[routeSeries]
+	servers   named[serverSeries]
+	lists     named[listSeries]
+	certs     named[string]
 
 	usage     atomic.Pointer[func() quarantine.Usage]
 	memory    atomic.Pointer[func() ledger.Usage]
@@ -72,7 +77,7 @@ type Metrics struct {
 	certsNow             []string // labels that have a value
 	certsMu              sync.Mutex
 	panics               prometheus.Counter
-	dnsQueries           *prometheus.CounterVec
+	dnsQueries           pairs
 	dnsDuration          *prometheus.HistogramVec
 	dnsCache             *prometheus.CounterVec
 	dnsHit, dnsMiss      prometheus.Counter // of dnsCache
@@ -85,11 +90,13 @@ type Metrics struct {
 
 // New makes the registry with every metric, and the series of the first configuration.
 func New(o Options) *Metrics {
-	m := &Metrics{
-		registry:  prometheus.NewRegistry(),
-		listeners: names{max: maxListeners}, filters: names{max: maxFilters},
-		routes: names{max: maxRoutes}, servers: names{max: maxServers}, certs: names{max: maxCerts}, lists: names{max: maxLists},
-	}
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	m.listeners.init(maxListeners, m.listenerSeries)
+	m.filters.init(maxFilters, m.filterSeries)
+	m.routes.init(maxRoutes, m.routeSeries)
+	m.servers.init(maxServers, m.serverSeries)
+	m.lists.init(maxLists, m.listSeries)
+	m.certs.init(maxCerts, func(place string) *string { return &place })
 	m.dropped = m.counter("metrics_dropped_labels_total", "Label values that were not known and became \"other\".")
 	m.program(o)
 	m.files()
@@ -106,23 +113,13 @@ func New(o Options) *Metrics {
 // Configured makes the series of a configuration's names. What was counted under names of an earlier one
 // stays, for a series that ends looks like a fault; the states of servers that are no longer named end.
 func (m *Metrics) Configured(l Labels) {
-	for _, name := range m.listeners.add(l.Listeners) {
-		m.listenerSeries(name)
-	}
-	for _, name := range m.filters.add(l.Filters) {
-		m.filterSeries(name)
-	}
-	for _, name := range m.routes.add(l.Routes) {
-		m.routeSeries(name)
-	}
-	for _, name := range m.servers.add(l.Servers) {
-		m.serverSeries(name)
-	}
+	m.listeners.add(l.Listeners)
+	m.filters.add(l.Filters)
+	m.routes.add(l.Routes)
+	m.servers.add(l.Servers)
 	m.serversInUse(l.Servers)
 	m.certs.add(l.Certificates)
-	for _, name := range m.lists.add(l.Lists) {
-		m.listSeries(name)
-	}
+	m.lists.add(l.Lists)
 }
 
 // Handler serves the metrics as text or OpenMetrics, as the client asks.
@@ -158,7 +155,7 @@ func (m *Metrics) Certificates(all []certs.State) {
 	defer m.certsMu.Unlock()
 	var now []string
 	for _, s := range all {
-		place := m.name(&m.certs, s.Place)
+		place := *m.certs.get(m, s.Place)
 		now = append(now, place)
 		if !s.NotAfter.IsZero() {
 			m.certExpiry.WithLabelValues(place).Set(float64(s.NotAfter.Unix()))
@@ -241,66 +238,4 @@ func (m *Metrics) files() {
 	}
 	m.gaugeFunc("spool_disk_free_bytes", "Room on the file system of the state directory.", func() float64 { return m.disk(true) })
 	m.gaugeFunc("spool_disk_size_bytes", "Size of the file system of the state directory.", func() float64 { return m.disk(false) })
-}
-
-// names is a set of label values that only grows, up to a bound.
-type names struct {
-	mu    sync.RWMutex
-	known map[string]bool
-	max   int
-}
-
-// add adds names and gives those that are new.
-func (n *names) add(all []string) []string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.known == nil {
-		n.known = map[string]bool{}
-	}
-	var fresh []string
-	for _, name := range all {
-		if !n.known[name] && len(n.known) < n.max {
-			n.known[name] = true
-			fresh = append(fresh, name)
-		}
-	}
-	return fresh
-}
-
-func (n *names) has(name string) bool {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	return n.known[name]
-}
-
-const other = "other"
-
-// name gives a configured name as a label value.
-func (m *Metrics) name(n *names, v string) string {
-	if n.has(v) {
-		return v
-	}
-	m.dropped.Inc()
-	return other
-}
-
-// words is a closed set of label values that the program itself has.
-type words map[string]bool
-
-func wordsOf(lists ...[]string) words {
-	w := words{}
-	for _, l := range lists {
-		for _, s := range l {
-			w[s] = true
-		}
-	}
-	return w
-}
-
-func (m *Metrics) word(w words, v string) string {
-	if w[v] {
-		return v
-	}
-	m.dropped.Inc()
-	return other
 }

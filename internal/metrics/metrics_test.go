@@ -76,7 +76,7 @@ func everything(m *Metrics) {
 	}}})
 	m.FilterRun(pipeline.Report{Stage: "attachments", Outcome: pipeline.Panicked, Observe: true})
 	h := m.Hooks()
-	h.Phase("mail:25", upstream.StageDot, time.Second)
+	h.Phases("mail:25", []upstream.Took{{Stage: upstream.StageDot, For: time.Second}})
 	h.Result("mail:25", upstream.Delivered, 2)
 	h.Up("mail:25", false)
 	h.Fault("mail:25", upstream.StageMail, mail.Reply{}, errors.New("x"))
@@ -249,7 +249,7 @@ func TestUnknownLabels(t *testing.T) {
 		}}})
 		m.Certificates([]certs.State{{Place: x, NotAfter: time.Unix(1, 0)}})
 		h := m.Hooks()
-		h.Phase(x, upstream.Stage(x), 0)
+		h.Phases(x, []upstream.Took{{Stage: upstream.Stage(x)}, {Stage: upstream.StageDot}})
 		h.Result(x, upstream.Kind(i), i)
 		h.Up(x, true)
 		h.Fault(x, upstream.Stage(x), mail.Reply{}, nil)
@@ -319,8 +319,8 @@ func TestConfigured(t *testing.T) {
 		many = append(many, fmt.Sprintf("r%d", i))
 	}
 	m.Configured(Labels{Listeners: many, Filters: many, Routes: many, Servers: many})
-	if len(m.routes.known) != maxRoutes || len(m.listeners.known) != maxListeners {
-		t.Errorf("%d routes, %d listeners", len(m.routes.known), len(m.listeners.known))
+	if routes, listeners := len(*m.routes.known.Load()), len(*m.listeners.known.Load()); routes != maxRoutes || listeners != maxListeners {
+		t.Errorf("%d routes, %d listeners", routes, listeners)
 	}
 	m.Message("r999", filter.Continue, edge.ChangedNo, false, 1)
 	if got := value(t, m, `postern_messages_total{action="continue",changed="no",mode="enforce",route="other"}`); got != "1" {

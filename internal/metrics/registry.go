@@ -71,16 +71,6 @@ func each(make func(values ...string), sets ...[]string) {
 	walk(0, nil)
 }
 
-// class gives the class of a reply code, "none" where there was no reply.
-func class(firstDigit int) string {
-	if firstDigit >= 2 && firstDigit <= 5 {
-		return classes[firstDigit-2]
-	}
-	return "none"
-}
-
-var classes = []string{"2xx", "3xx", "4xx", "5xx", "none"}
-
 // disk tells the room of the state's file system or its size, NaN where that can't be known.
 func (m *Metrics) disk(free bool) float64 {
 	dir := m.directory.Load()

@@ -22,7 +22,6 @@ type smtpSeries struct {
 	earlyTalks      *prometheus.CounterVec
 	tarpit          *prometheus.CounterVec
 	commands        *prometheus.CounterVec
-	commandsFound   found[[3]string, prometheus.Counter]
 	rejects         *prometheus.CounterVec
 	rejectsSeen     sync.Map // combination → struct{}
 	rejectsCount    int
@@ -31,10 +30,26 @@ type smtpSeries struct {
 	dataDuration    *prometheus.HistogramVec
 	handshakes      *prometheus.CounterVec
 	content         atomic.Pointer[func() int64]
-	recipients      *prometheus.CounterVec
-	sizes           *prometheus.HistogramVec
+	recipients      pairs
+	sizeIn          prometheus.Observer
 	messagesTotal   *prometheus.CounterVec
 	auth            *prometheus.CounterVec
+}
+
+// listenerSeries are the series of one listener.
+type listenerSeries struct {
+	name     string
+	active   prometheus.Gauge
+	ended    map[string]prometheus.Counter // connections, by what protected them
+	lasted   prometheus.Observer
+	commands map[string]*byClass // by verb
+	data     prometheus.Observer
+}
+
+// routeSeries are the series of one route.
+type routeSeries struct {
+	name     string
+	messages map[string][]byMode // by what was changed, and by action
 }
 
 // The closed sets of the door's labels.
@@ -42,7 +57,6 @@ var (
 	tlsWords     = []string{edge.TLSNone, edge.TLSStart, edge.TLSImplicit}
 	refusalWords = edge.Rejections()
 	changedWords = []string{edge.ChangedNo, edge.ChangedStripped, edge.ChangedRebuilt}
-	modeWords    = []string{"enforce", "observe"}
 	resultWords  = []string{
 		edge.RecipientAccepted, edge.RecipientUnknown, edge.RecipientRelay,
 		edge.RecipientDeferred, edge.RecipientOverLimit, edge.RecipientRefused,
@@ -54,12 +68,9 @@ var (
 	refusalSet   = wordsOf(refusalWords)
 	earlySet     = wordsOf(edge.EarlyResults())
 	changedSet   = wordsOf(changedWords)
-	resultSet    = wordsOf(resultWords)
-	sourceSet    = wordsOf(sourceWords)
 	versionSet   = wordsOf(versionWords)
 	authSet      = wordsOf(edge.AuthResults())
 	handshakeSet = wordsOf([]string{"ok", "failed"})
-	verbSet      = wordsOf(edge.Verbs())
 	stageSet     = wordsOf(edge.Stages())
 	reasonSet    = wordsOf(edge.Reasons())
 )
@@ -82,78 +93,84 @@ func (m *Metrics) smtp() {
 		}
 		return 0
 	})
-	m.recipients = m.counterVec("recipients_total", "What became of RCPT commands, and who knew.", "result", "source")
-	each(func(v ...string) { m.recipients.WithLabelValues(v...) }, resultWords, sourceWords)
-	m.sizes = m.histogramVec("message_size_bytes", "Octets of messages whose content was judged.", sizeBuckets, "direction")
-	m.sizes.WithLabelValues("in")
+	m.recipients = pairsOf(m.counterVec("recipients_total", "What became of RCPT commands, and who knew.", "result", "source"), resultWords, sourceWords)
+	m.sizeIn = m.histogramVec("message_size_bytes", "Octets of messages whose content was judged.", sizeBuckets, "direction").WithLabelValues("in")
 	m.messagesTotal = m.counterVec("messages_total", "Messages whose content was judged.", "route", "action", "changed", "mode")
 }
 
 // Content gives the function that is asked, at each scrape, how many octets of content are at hand.
 func (m *Metrics) Content(used func() int64) { m.content.Store(&used) }
 
-func (m *Metrics) listenerSeries(name string) {
+func (m *Metrics) listenerSeries(name string) *listenerSeries {
 	l := []string{name}
-	each(func(v ...string) { m.connections.WithLabelValues(v...) }, l, tlsWords)
-	m.active.WithLabelValues(name)
 	m.tarpit.WithLabelValues(name)
 	each(func(v ...string) { m.rejected.WithLabelValues(v...) }, l, refusalWords)
 	each(func(v ...string) { m.earlyTalks.WithLabelValues(v...) }, l, edge.EarlyResults())
-	each(func(v ...string) { m.commands.WithLabelValues(v...) }, l, edge.Verbs(), classes)
-	m.sessionDuration.WithLabelValues(name)
-	m.dataDuration.WithLabelValues(name)
 	m.handshakes.WithLabelValues(name, "1.2", "ok")
 	m.handshakes.WithLabelValues(name, "1.3", "ok")
 	m.handshakes.WithLabelValues(name, "none", "failed")
 	each(func(v ...string) { m.auth.WithLabelValues(v...) }, l, edge.AuthResults())
+	s := &listenerSeries{
+		name: name, active: m.active.WithLabelValues(name), ended: countersOf(m.connections, tlsWords, name),
+		lasted: m.sessionDuration.WithLabelValues(name), data: m.dataDuration.WithLabelValues(name), commands: map[string]*byClass{},
+	}
+	for _, verb := range edge.Verbs() {
+		all := byClassOf(m.commands, name, verb)
+		s.commands[verb] = &all
+	}
+	return s
 }
 
-func (m *Metrics) routeSeries(name string) {
-	var actions []string
-	for _, a := range filter.AllActions() {
-		actions = append(actions, a.String())
+func (m *Metrics) routeSeries(name string) *routeSeries {
+	s := &routeSeries{name: name, messages: map[string][]byMode{}}
+	for _, changed := range changedWords {
+		var all []byMode
+		for _, a := range filter.AllActions() {
+			all = append(all, byModeOf(m.messagesTotal, name, a.String(), changed))
+		}
+		s.messages[changed] = all
 	}
-	each(func(v ...string) { m.messagesTotal.WithLabelValues(v...) }, []string{name}, actions, changedWords, modeWords)
+	return s
 }
 
 // ConnectionOpened implements edge.Metrics.
-func (m *Metrics) ConnectionOpened(listener string) {
-	m.active.WithLabelValues(m.name(&m.listeners, listener)).Inc()
-}
+func (m *Metrics) ConnectionOpened(listener string) { m.listeners.get(m, listener).active.Inc() }
 
 // ConnectionClosed implements edge.Metrics.
 func (m *Metrics) ConnectionClosed(listener, tls string, lasted time.Duration) {
-	l := m.name(&m.listeners, listener)
-	m.active.WithLabelValues(l).Dec()
-	m.connections.WithLabelValues(l, m.word(tlsSet, tls)).Inc()
-	m.sessionDuration.WithLabelValues(l).Observe(lasted.Seconds())
+	l := m.listeners.get(m, listener)
+	l.active.Dec()
+	if c := l.ended[tls]; c != nil {
+		c.Inc()
+	} else {
+		m.connections.WithLabelValues(l.name, m.word(tlsSet, tls)).Inc()
+	}
+	l.lasted.Observe(lasted.Seconds())
 }
 
 // ConnectionRejected implements edge.Metrics.
 func (m *Metrics) ConnectionRejected(listener, reason string) {
-	m.rejected.WithLabelValues(m.name(&m.listeners, listener), m.word(refusalSet, reason)).Inc()
+	m.rejected.WithLabelValues(m.listeners.get(m, listener).name, m.word(refusalSet, reason)).Inc()
 }
 
 // EarlyTalk implements edge.Metrics.
 func (m *Metrics) EarlyTalk(listener, result string) {
-	m.earlyTalks.WithLabelValues(m.name(&m.listeners, listener), m.word(earlySet, result)).Inc()
+	m.earlyTalks.WithLabelValues(m.listeners.get(m, listener).name, m.word(earlySet, result)).Inc()
 }
 
 // Tarpit implements edge.Metrics.
 func (m *Metrics) Tarpit(listener string) {
-	m.tarpit.WithLabelValues(m.name(&m.listeners, listener)).Inc()
+	m.tarpit.WithLabelValues(m.listeners.get(m, listener).name).Inc()
 }
 
 // Command implements edge.Metrics.
 func (m *Metrics) Command(listener, verb string, code int) {
-	if !verbSet[verb] {
-		verb = edge.VerbOther
+	l := m.listeners.get(m, listener)
+	all := l.commands[verb]
+	if all == nil {
+		all = l.commands[edge.VerbOther]
 	}
-	listener = m.name(&m.listeners, listener)
-	answer := class(code / 100)
-	m.commandsFound.get([3]string{listener, verb, answer}, func() prometheus.Counter {
-		return m.commands.WithLabelValues(listener, verb, answer)
-	}).Inc()
+	all[classAt(code/100)].Inc()
 }
 
 // Reject implements edge.Metrics. Of the combinations that come, the first maxSeries get series of their
@@ -189,36 +206,32 @@ func (m *Metrics) roomFor(v [4]string) bool {
 
 // TLSHandshake implements edge.Metrics.
 func (m *Metrics) TLSHandshake(listener, version, result string) {
-	m.handshakes.WithLabelValues(m.name(&m.listeners, listener), m.word(versionSet, version), m.word(handshakeSet, result)).Inc()
+	m.handshakes.WithLabelValues(m.listeners.get(m, listener).name, m.word(versionSet, version), m.word(handshakeSet, result)).Inc()
 }
 
 // DataDuration implements edge.Metrics.
 func (m *Metrics) DataDuration(listener string, d time.Duration) {
-	m.dataDuration.WithLabelValues(m.name(&m.listeners, listener)).Observe(d.Seconds())
+	m.listeners.get(m, listener).data.Observe(d.Seconds())
 }
 
 // Message implements edge.Metrics.
 func (m *Metrics) Message(route string, action filter.Action, changed string, observed bool, size int64) {
-	m.messagesTotal.WithLabelValues(m.name(&m.routes, route), action.String(), m.word(changedSet, changed), mode(observed)).Inc()
-	m.sizes.WithLabelValues("in").Observe(float64(size))
+	r := m.routes.get(m, route)
+	if all := r.messages[changed]; int(action) < len(all) {
+		all[action].of(observed).Inc()
+	} else {
+		m.messagesTotal.WithLabelValues(r.name, action.String(), m.word(changedSet, changed), mode(observed)).Inc()
+	}
+	m.sizeIn.Observe(float64(size))
 }
 
 // Recipient implements edge.Metrics.
-func (m *Metrics) Recipient(result, source string) {
-	m.recipients.WithLabelValues(m.word(resultSet, result), m.word(sourceSet, source)).Inc()
-}
+func (m *Metrics) Recipient(result, source string) { m.recipients.inc(m, result, source) }
 
 // Auth implements edge.Metrics.
 func (m *Metrics) Auth(listener, result string) {
-	m.auth.WithLabelValues(m.name(&m.listeners, listener), m.word(authSet, result)).Inc()
+	m.auth.WithLabelValues(m.listeners.get(m, listener).name, m.word(authSet, result)).Inc()
 }
 
 // Panic implements edge.Metrics.
 func (m *Metrics) Panic() { m.panics.Inc() }
-
-func mode(observed bool) string {
-	if observed {
-		return "observe"
-	}
-	return "enforce"
-}

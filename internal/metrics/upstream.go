@@ -2,8 +2,8 @@ package metrics
 
 import (
 	"crypto/tls"
-	"sync"
-	"time"
+	"slices"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -15,25 +15,23 @@ import (
 const maildir = "maildir"
 
 type upstreamSeries struct {
-	deliveries            *prometheus.CounterVec
-	upstreamDuration      *prometheus.HistogramVec
-	upstreamDurationFound found[[2]string, prometheus.Observer]
-	up                    *prometheus.GaugeVec
-	upstreamConns         *prometheus.GaugeVec
-	faults                *prometheus.CounterVec
-	retries               *prometheus.CounterVec
-	upstreamHandshakes    *prometheus.CounterVec
-
-	liveMu sync.Mutex
-	live   map[string]*liveServer // by server: those that are configured, or were
+	deliveries         *prometheus.CounterVec
+	upstreamDuration   *prometheus.HistogramVec
+	faults             *prometheus.CounterVec
+	retries            *prometheus.CounterVec
+	upstreamHandshakes *prometheus.CounterVec
 }
 
-// liveServer is the present state of a server. It is kept for servers that are no longer configured as well: a
-// pool that was replaced still has connections, and the server may come back before they end.
-type liveServer struct {
-	configured bool
-	up         bool
-	open, idle int // connections of all pools
+// serverSeries are the series of one server, and its present state. That is kept for servers that are no longer
+// configured as well: a pool that was replaced still has connections, and the server may come back before they end.
+type serverSeries struct {
+	name       string
+	deliveries []byClass // by kind
+	phases     map[upstream.Stage]prometheus.Observer
+
+	configured  atomic.Bool
+	down        atomic.Bool
+	connections atomic.Int64 // of all pools: the open ones << 32, plus the idle ones
 }
 
 var (
@@ -55,114 +53,133 @@ func textsOf[T upstream.Kind | upstream.Stage](all []T) ([]string, words) {
 }
 
 func (m *Metrics) upstreams() {
-	m.live = map[string]*liveServer{}
 	m.deliveries = m.counterVec("upstream_deliveries_total", "Deliveries to the next servers, by what became of them and the class of the reply.", "backend", "result", "code")
 	m.upstreamDuration = m.histogramVec("upstream_duration_seconds", "How long the phases of deliveries took.", stepBuckets, "backend", "phase")
-	m.up = m.gaugeVec("upstream_up", "Whether a server is used (1) or marked down (0).", "backend")
-	m.upstreamConns = m.gaugeVec("upstream_connections", "Connections to a server.", "backend", "state")
 	m.faults = m.counterVec("upstream_faults_total", "Failures that are ours to mend: the server does not take mail from us.", "backend", "phase")
 	m.retries = m.counterVec("upstream_retries_total", "Pooled connections that were found dead, so that the transaction was tried on a fresh one.", "backend")
 	m.upstreamHandshakes = m.counterVec("upstream_tls_handshakes_total", "TLS handshakes with the next servers.", "backend", "result")
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(namespace+"_upstream_"+name, help, labels, nil)
+	}
+	m.registry.MustRegister(&serverStates{
+		m:           m,
+		up:          desc("up", "Whether a server is used (1) or marked down (0).", "backend"),
+		connections: desc("connections", "Connections to a server.", "backend", "state"),
+	})
 }
 
-func (m *Metrics) serverSeries(name string) {
-	b, phases := []string{name}, phaseWords
+func (m *Metrics) serverSeries(name string) *serverSeries {
+	s := &serverSeries{name: name, phases: map[upstream.Stage]prometheus.Observer{}}
+	phases := phaseWords
 	if name == maildir {
 		phases = []string{string(upstream.StageStore)}
 	}
-	each(func(v ...string) { m.deliveries.WithLabelValues(v...) }, b, kindWords, []string{"2xx", "4xx", "5xx", "none"})
-	each(func(v ...string) { m.upstreamDuration.WithLabelValues(v...) }, b, phases)
-	each(func(v ...string) { m.faults.WithLabelValues(v...) }, b, phases)
-	if name == maildir {
-		return
+	for _, kind := range kindWords {
+		s.deliveries = append(s.deliveries, byClassOf(m.deliveries, name, kind))
 	}
-	m.retries.WithLabelValues(name)
-	m.upstreamHandshakes.WithLabelValues(name, "ok")
-	m.upstreamHandshakes.WithLabelValues(name, "failed")
+	for _, phase := range phases {
+		s.phases[upstream.Stage(phase)] = m.upstreamDuration.WithLabelValues(name, phase)
+		m.faults.WithLabelValues(name, phase)
+	}
+	if name != maildir {
+		m.retries.WithLabelValues(name)
+		m.upstreamHandshakes.WithLabelValues(name, "ok")
+		m.upstreamHandshakes.WithLabelValues(name, "failed")
+	}
+	return s
 }
 
-// serversInUse makes the gauges of the servers that are configured, and ends those of all others: an alert on
-// a server that is no more would never end.
+// serversInUse begins the states of the servers that are configured, and ends those of all others: an alert on a server
+// that is no more would never end.
 func (m *Metrics) serversInUse(servers []string) {
-	m.liveMu.Lock()
-	defer m.liveMu.Unlock()
-	for _, s := range m.live {
-		s.configured = false
+	for name, s := range *m.servers.known.Load() {
+		s.configured.Store(name != maildir && slices.Contains(servers, name))
 	}
-	for _, name := range servers {
-		if name == maildir || !m.servers.has(name) {
+}
+
+// serverStates reads the states of servers when it is asked.
+type serverStates struct {
+	m               *Metrics
+	up, connections *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (c *serverStates) Describe(to chan<- *prometheus.Desc) {
+	to <- c.up
+	to <- c.connections
+}
+
+// Collect implements prometheus.Collector.
+func (c *serverStates) Collect(to chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v int64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+	}
+	for name, s := range *c.m.servers.known.Load() {
+		if !s.configured.Load() {
 			continue
 		}
-		if m.live[name] == nil {
-			m.live[name] = &liveServer{up: true}
+		up := int64(1)
+		if s.down.Load() {
+			up = 0
 		}
-		m.live[name].configured = true
+		both := s.connections.Load()
+		idle := int64(int32(both)) //nolint:gosec // the lower half
+		gauge(c.up, up, name)
+		gauge(c.connections, (both-idle)>>32-idle, name, "active")
+		gauge(c.connections, idle, name, "idle")
 	}
-	for name, s := range m.live {
-		m.show(name, s)
-	}
-}
-
-// changeServer changes the state of a server. Of one that no configuration has named so far nothing is kept:
-// whatever a new pool tells of it is how every server begins.
-func (m *Metrics) changeServer(name string, change func(*liveServer)) {
-	m.liveMu.Lock()
-	defer m.liveMu.Unlock()
-	if s := m.live[name]; s != nil {
-		change(s)
-		m.show(name, s)
-	}
-}
-
-// show sets the gauges of a server; m.liveMu is held.
-func (m *Metrics) show(name string, s *liveServer) {
-	if !s.configured {
-		m.up.DeleteLabelValues(name)
-		m.upstreamConns.DeleteLabelValues(name, "active")
-		m.upstreamConns.DeleteLabelValues(name, "idle")
-		return
-	}
-	up := 0.0
-	if s.up {
-		up = 1
-	}
-	m.up.WithLabelValues(name).Set(up)
-	m.upstreamConns.WithLabelValues(name, "active").Set(float64(s.open - s.idle))
-	m.upstreamConns.WithLabelValues(name, "idle").Set(float64(s.idle))
 }
 
 // Hooks gives what relays tell their doings to.
 func (m *Metrics) Hooks() upstream.Hooks {
-	server := func(s string) string { return m.name(&m.servers, s) }
 	phase := func(s upstream.Stage) string { return m.word(phaseSet, string(s)) }
+	// Of a server that no configuration has named so far no state is kept: whatever a new pool tells of it is how every
+	// server begins.
 	return upstream.Hooks{
-		Phase: func(s string, stage upstream.Stage, d time.Duration) {
-			s, word := server(s), phase(stage)
-			m.upstreamDurationFound.get([2]string{s, word}, func() prometheus.Observer {
-				return m.upstreamDuration.WithLabelValues(s, word)
-			}).Observe(d.Seconds())
-		},
-		Result: func(s string, kind upstream.Kind, digit int) {
-			m.deliveries.WithLabelValues(server(s), m.word(kindSet, kind.String()), class(digit)).Inc()
-			if kind == upstream.Delivered {
-				// The pool that delivers may know nothing of another one that has marked the server down.
-				m.changeServer(s, func(l *liveServer) { l.up = true })
+		Phases: func(server string, took []upstream.Took) {
+			s := m.servers.get(m, server)
+			for _, t := range took {
+				o := s.phases[t.Stage]
+				if o == nil {
+					o = m.upstreamDuration.WithLabelValues(s.name, phase(t.Stage))
+				}
+				o.Observe(t.For.Seconds())
 			}
 		},
-		Up: func(s string, up bool) { m.changeServer(s, func(l *liveServer) { l.up = up }) },
-		Fault: func(s string, stage upstream.Stage, _ mail.Reply, _ error) {
-			m.faults.WithLabelValues(server(s), phase(stage)).Inc()
+		Result: func(server string, kind upstream.Kind, digit int) {
+			s := m.servers.get(m, server)
+			if int(kind) < len(s.deliveries) {
+				s.deliveries[kind][classAt(digit)].Inc()
+			} else {
+				m.deliveries.WithLabelValues(s.name, m.word(kindSet, kind.String()), classes[classAt(digit)]).Inc()
+			}
+			if kind == upstream.Delivered && s.down.Load() {
+				// The pool that delivers may know nothing of another one that has marked the server down.
+				s.down.Store(false)
+			}
 		},
-		Retried: func(s string, _ upstream.Stage) { m.retries.WithLabelValues(server(s)).Inc() },
-		Connections: func(s string, open, idle int) {
-			m.changeServer(s, func(l *liveServer) { l.open, l.idle = l.open+open, l.idle+idle })
+		Up: func(server string, up bool) {
+			if s := m.servers.find(server); s != nil {
+				s.down.Store(!up)
+			}
 		},
-		Handshake: func(s string, _ tls.ConnectionState, err error) {
+		Fault: func(server string, stage upstream.Stage, _ mail.Reply, _ error) {
+			m.faults.WithLabelValues(m.servers.get(m, server).name, phase(stage)).Inc()
+		},
+		Retried: func(server string, _ upstream.Stage) {
+			m.retries.WithLabelValues(m.servers.get(m, server).name).Inc()
+		},
+		Connections: func(server string, open, idle int) {
+			if s := m.servers.find(server); s != nil {
+				s.connections.Add(int64(open)<<32 + int64(idle))
+			}
+		},
+		Handshake: func(server string, _ tls.ConnectionState, err error) {
 			result := "ok"
 			if err != nil {
 				result = "failed"
 			}
-			m.upstreamHandshakes.WithLabelValues(server(s), result).Inc()
+			m.upstreamHandshakes.WithLabelValues(m.servers.get(m, server).name, result).Inc()
 		},
 	}
 }

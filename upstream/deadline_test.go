@@ -1,0 +1,100 @@
+package upstream
+
+import (
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// unanswered are the beginnings of dialogs that a server does not carry on.
+var unanswered = map[string]struct {
+	script string
+	stage  Stage
+	after  time.Duration // of waiting, with time-outs of 30 s for commands and 120 s for the dot
+}{
+	"silent":                  {script: "STALL", stage: StageMail, after: 30 * time.Second},
+	"an octet every 20 s":     {script: "S \"2\"\nPAUSE 20s\nS \"5\"\nPAUSE 20s\nS? \"0\"\nSTALL", stage: StageMail, after: 30 * time.Second},
+	"a line every 20 s":       {script: "S 250-a\nPAUSE 20s\nS 250-b\nPAUSE 20s\nS? 250 c\nSTALL", stage: StageMail, after: 30 * time.Second},
+	"an octet, soon":          {script: "S \"2\"\nSTALL", stage: StageMail, after: 30 * time.Second},
+	"a slow reply, then none": {script: "PAUSE 29s\nS 250 Ok\nSTALL", stage: StageRcpt, after: 59 * time.Second},
+	"half of two replies":     {script: "S \"250 Ok\\r\\n2\"\nSTALL", stage: StageRcpt, after: 30 * time.Second},
+	"no reply to the dot":     {script: "S 250 Ok\nS 250 Ok\nC DATA\nS 354 go\nBODY\nSTALL", stage: StageDot, after: 120 * time.Second},
+}
+
+// TestDeadlines: no reply outlives its time by a moment, however it comes.
+func TestDeadlines(t *testing.T) {
+	for name, c := range unanswered {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				greet := "S 220 s1\nC EHLO gw.test\nS 250-s1\nS 250 PIPELINING\nC MAIL FROM:<a@x.test>\nC+ RCPT TO:<b@y.test>\n"
+				b := &backend{name: "s1", done: make(chan struct{}), scripts: [][]string{strings.Split(greet+c.script, "\n")}}
+				took := map[Stage]time.Duration{}
+				p := pool(t, Config{Servers: []string{"s1.test:25"}, Dial: pipeNet{"s1.test:25": b}.dial, Hooks: Hooks{
+					Phases: func(_ string, all []Took) {
+						for _, one := range all {
+							took[one.Stage] += one.For
+						}
+					},
+				}})
+				start := time.Now()
+				o := p.Deliver(t.Context(), envelope(t, "b@y.test"), message(t, "x\r\n"))
+				if waited := time.Since(start); o.Stage != c.stage || waited != c.after || o.Elapsed != c.after || !late(o.Err) {
+					t.Errorf("%+v after %v", o, waited)
+				}
+				// A stage is told where it has ended.
+				if last := took[c.stage]; c.stage != StageRcpt && last != c.after {
+					t.Errorf("told %v", took)
+				}
+				if err := b.stop(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// TestInterruptedSocket: over TCP, too, the end of the context is noticed while a server makes us wait, be it soon or late,
+// and in a write as well.
+func TestInterruptedSocket(t *testing.T) {
+	mail := "S 220 s1\nC EHLO gw.test\nS 250 s1\nC MAIL FROM:<a@x.test>\n"
+	data := mail + "S 250 Ok\nC RCPT TO:<b@y.test>\nS 250 Ok\nC DATA\nS 354 go\n"
+	for name, c := range map[string]struct {
+		script  string
+		after   time.Duration
+		content int
+		stage   Stage
+	}{
+		"soon, in a read":  {script: mail + "STALL", after: unwatched / 10, stage: StageMail},
+		"late, in a read":  {script: mail + "STALL", after: 2 * unwatched, stage: StageMail},
+		"soon, in a write": {script: data + "STALL", after: unwatched / 10, content: 16 << 20, stage: StageBody},
+		"before":           {script: "STALL", stage: StageGreeting},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &backend{name: "s1", done: make(chan struct{}), scripts: [][]string{strings.Split(c.script, "\n")}}
+			p := pool(t, Config{Servers: []string{listen(t, b)}})
+			m := message(t, strings.Repeat("0123456789abc\r\n", c.content/15+1))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			start := time.Now()
+			if c.after > 0 {
+				time.AfterFunc(c.after, cancel)
+			} else {
+				dial := p.servers[0].cfg.Dial
+				p.servers[0].cfg.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+					defer cancel()
+					return dial(ctx, network, address)
+				}
+			}
+			o := p.Deliver(ctx, envelope(t, "b@y.test"), m)
+			if waited := time.Since(start); o.Kind != Unreachable || o.Stage != c.stage || waited < c.after || waited > c.after+10*time.Second {
+				t.Errorf("%+v after %v", o, waited)
+			}
+			if err := b.stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,14 @@
+//go:build !linux && !darwin && !freebsd
+
+package upstream
+
+import "net"
+
+// socket would be what a connection stands on; here it can't be asked without waiting.
+type socket struct{ bare bool }
+
+func socketOf(net.Conn) *socket { return nil }
+
+func (*socket) peek() (quiet bool) { return false }
+
+func (*socket) write([]byte) int { return 0 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	listfile "github.com/postern-mail/postern/internal/lines"
 	"github.com/postern-mail/postern/internal/systemd"
 )
 
@@ -62,6 +63,9 @@ func (g *gateway) drainOne(ctx context.Context, l *listener) {
 	_ = l.server.Close()
 }
 
+// readingEnds is how long the end waits for lists that are being read anew.
+const readingEnds = 2 * time.Second
+
 // close ends what is left. Begun transactions that were not drained are cut off without a reply, so that their
 // senders come again.
 func (g *gateway) close() {
@@ -78,6 +82,9 @@ func (g *gateway) close() {
 	}
 	g.senders.Close()
 	g.background.Wait()
+	if !listfile.Idle(readingEnds) {
+		g.log.Warn("a file of recipients, users or entries is still being read: its disk does not answer")
+	}
 	g.closeLedger()
 	g.relays.mu.Lock()
 	defer g.relays.mu.Unlock()

@@ -48,8 +48,7 @@ type File[T any] struct {
 	value   atomic.Pointer[T]
 	checked atomic.Int64 // time of the last check, unix nanoseconds
 
-	mu      sync.Mutex // held by whoever reads the file
-	reading sync.WaitGroup
+	mu      sync.Mutex  // held by whoever reads the file
 	seen    fs.FileInfo // the file as it was read last, well or not; nil: to be read again in any case
 	lastErr atomic.Pointer[error]
 }
@@ -89,8 +88,19 @@ func (f *File[T]) Reload() error {
 	return f.read(now, true)
 }
 
-// Wait waits until nothing that Get has begun is being read any more.
-func (f *File[T]) Wait() { f.reading.Wait() }
+// readings counts what is being read in the background, of all Files of the process.
+var readings atomic.Int64
+
+// Idle waits until nothing is being read in the background of any File of the process, for so long at most: a disk that hangs
+// must not keep the process from its end. It reports whether nothing is.
+func Idle(most time.Duration) bool {
+	for end := time.Now().Add(most); readings.Load() > 0; time.Sleep(time.Millisecond) {
+		if !time.Now().Before(end) {
+			return false
+		}
+	}
+	return true
+}
 
 // refresh reads the file again if it changed and the last look at it is a while ago. One caller begins that; the others go on
 // with what they have, and so does the one where it takes long.
@@ -103,11 +113,13 @@ func (f *File[T]) refresh(now time.Time) {
 		return // it is being read
 	}
 	done := make(chan struct{})
-	f.reading.Go(func() {
+	readings.Add(1)
+	go func() {
+		defer readings.Add(-1)
 		defer close(done)
 		defer f.mu.Unlock()
 		f.look(now)
-	})
+	}()
 	patience := time.NewTimer(Patience)
 	defer patience.Stop()
 	select {

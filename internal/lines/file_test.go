@@ -70,7 +70,9 @@ func TestLongRead(t *testing.T) {
 			check("others", "two\n", 0)
 			time.Sleep(CheckEvery)
 		}
-		f.Wait()
+		if !Idle(time.Minute) {
+			t.Error("it is still being read")
+		}
 		check("when it has been read", "three\n", 0)
 		if parses != 3 {
 			t.Errorf("parsed %d times", parses)
@@ -91,5 +93,50 @@ func TestLongRead(t *testing.T) {
 		if err := f.Err(); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// TestIdle: the end of the process waits for what is being read, and not for ever.
+func TestIdle(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "list")
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		elapsed := func(want time.Duration) {
+			t.Helper()
+			if took := time.Since(began).Truncate(10 * time.Millisecond); took != want { // it looks every millisecond
+				t.Errorf("%s, not %s", took, want)
+			}
+		}
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		takes := time.Duration(0)
+		f, err := Open(path, Source[int]{Parse: func(string, io.Reader) (int, error) { time.Sleep(takes); return 0, nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !Idle(0) {
+			t.Error("nothing is being read")
+		}
+		elapsed(0)
+		if err := os.WriteFile(path, []byte("x\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, began.Add(-time.Hour), began.Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(CheckEvery)
+		began = time.Now()
+		takes = 10 * time.Second
+		f.Get()
+		elapsed(Patience)
+		if Idle(time.Second) {
+			t.Error("it is being read")
+		}
+		elapsed(Patience + time.Second)
+		if !Idle(time.Minute) {
+			t.Error("it should have been read")
+		}
+		elapsed(takes)
 	})
 }

@@ -131,7 +131,8 @@ func (g *gateway) newListener(ctx context.Context, l config.Listener, given []ne
 		x.net, x.more, x.given = given[0], given[1:], true
 		return x, nil
 	}
-	var lc net.ListenConfig
+	// Clients that are gone without a word are found by their time limits: probes would be four system calls for each.
+	lc := net.ListenConfig{KeepAlive: -1}
 	var err error
 	if x.net, err = lc.Listen(ctx, "tcp", l.Address); errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("listener %s: %w (a port below 1024 takes CAP_NET_BIND_SERVICE, or a socket of the service manager)", l.Name, err)

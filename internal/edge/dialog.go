@@ -37,6 +37,7 @@ type dialog struct {
 	chunk   int64 // its octets
 	left    int64 // those that have not come
 	last    bool  // it is the last one
+	deep    bool  // the stack has been made as large as serving a message needs it
 }
 
 // reads is what a dialog reads next.
@@ -71,6 +72,7 @@ func (d *dialog) run() (dozes bool) {
 			d.logout()
 		}
 	}()
+	d.deep = false // this goroutine's stack is new
 	for {
 		if err := d.step(); err != nil {
 			return errors.Is(err, errDoze)
@@ -89,6 +91,10 @@ func (d *dialog) step() error {
 	w.mayDoze = false
 	if errors.Is(err, errDoze) {
 		return err
+	}
+	if !d.deep {
+		d.deep = true
+		deepen(0)
 	}
 	was := d.reads
 	d.reads = readsLine
@@ -109,6 +115,17 @@ func (d *dialog) step() error {
 	}
 	return nil
 }
+
+// deepen makes the stack as large as a message needs it, in one step while there is little on it: to grow it three times with
+// ever more on it takes a fifth of the time of a short connection.
+//
+//go:noinline
+func deepen(i int) byte {
+	var room [stackRoom]byte
+	return room[i]
+}
+
+const stackRoom = 8 << 10
 
 func (d *dialog) read() (line []byte, err error) {
 	w := d.w

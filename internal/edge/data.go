@@ -59,8 +59,8 @@ func (s *session) Data(io.Reader) (err error) {
 	content := mail.NewContent(blob, faults, mail.Limits{HeaderOctets: s.w.cfg.Limits.Header})
 	defer content.Release()
 	j := &judged{content: content, to: t.to[0], input: &filter.Input{Session: s.in, Transaction: t.complete(), Content: content}}
-	ctx, cancel := context.WithDeadline(s.w.ctx, arrived.Add(judgeTime))
-	defer cancel()
+	ctx := newTerm(s.w.ctx, arrived.Add(judgeTime))
+	defer ctx.end()
 	return s.finish(t, j, s.judgeAndDeliver(ctx, t, j))
 }
 

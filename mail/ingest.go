@@ -44,8 +44,8 @@ type LineFaults struct {
 // # How it scans
 //
 // Nearly all mail is clean, so a block is first asked whether each CR and LF in it belongs to a CRLF:
-// the LFs are found one by one, each with a CR before it, and the CRs are counted, both at the speed
-// of memory. A clean block is stored in one piece. Only a block with a fault is taken apart, line by line.
+// the LFs are found one by one, each with a CR before it, and the CRs are counted. A clean block is stored
+// in one piece. Only a block with a fault is taken apart, line by line.
 // What a block can not know of its end is kept in cr, bare and dot, so that it makes no difference where
 // the writes are cut.
 type Ingest struct {
@@ -67,6 +67,7 @@ type Ingest struct {
 var (
 	lineEnd = []byte("\r\n")
 	onlyCR  = lineEnd[:1]
+	onlyLF  = lineEnd[1:]
 	onlyDot = []byte(".")
 	space   = []byte(" ")
 	nul     = []byte{0}
@@ -97,45 +98,18 @@ func (g *Ingest) Write(p []byte) (int, error) {
 		// Blocks of 32 KiB are still in the processor's cache when they are read again.
 		b := p[:min(len(p), 32<<10)]
 		p = p[len(b):]
-		if bytes.IndexByte(b, 0) >= 0 {
-			g.faults.NUL += int64(bytes.Count(b, nul))
-		}
-		if g.clean(b) {
-			g.keep(b)
-		} else {
-			g.mend(b)
+		g.faults.NUL += int64(bytes.Count(b, nul))
+		for len(b) > 0 && g.err == nil {
+			n, ok := plainLines(b, g.cr)
+			if !ok || g.bare || g.dot {
+				g.mend(b)
+				break
+			}
+			g.keep(b[:n])
+			b = b[n:]
 		}
 	}
 	return n, g.err
-}
-
-// clean reports whether b, behind what came before, holds no line end but CRLF, and no dot is in question.
-func (g *Ingest) clean(b []byte) bool {
-	if g.bare || g.dot {
-		return false
-	}
-	lfs := 0
-	for i := 0; ; {
-		j := bytes.IndexByte(b[i:], '\n')
-		if j < 0 {
-			break
-		}
-		i += j
-		if i == 0 && !g.cr || i > 0 && b[i-1] != '\r' {
-			return false
-		}
-		lfs++
-		i++
-	}
-	// Each LF has a CR of its own. If there are no more CRs than LFs, each CR has its LF, too.
-	crs := bytes.Count(b, onlyCR)
-	if g.cr {
-		crs++
-	}
-	if b[len(b)-1] == '\r' {
-		crs-- // the next block tells
-	}
-	return crs == lfs
 }
 
 // keep stores a clean block; a CR at its end waits for the next one.

@@ -24,6 +24,7 @@ type Blob struct {
 	file    *os.File // else the content
 	unnamed bool     // file was made so that it can be given a name (O_TMPFILE)
 	pooled  bool     // mem came from the buffer pool
+	dotless bool     // no dot stands behind a CRLF
 	lent    atomic.Bool
 	refs    atomic.Int64
 }

@@ -25,6 +25,16 @@ func getBuffer(n int) []byte {
 	return make([]byte, 0, n)
 }
 
+// bufferSize gives the capacity that getBuffer gives to a buffer for n octets.
+func bufferSize(n int) int {
+	for _, size := range bufferSizes {
+		if n <= size {
+			return size
+		}
+	}
+	return n
+}
+
 // putBuffer takes a buffer of getBuffer back; nothing may refer to it any more.
 func putBuffer(b []byte) {
 	for i, size := range bufferSizes {

@@ -39,7 +39,7 @@ type LineFaults struct {
 // the end of data was found by the server before us, and this was not it.
 //
 // Content stays in memory up to IngestOptions.Memory; when it outgrows that, all of it goes to an unnamed
-// file in blocks of 64 KiB. An Ingest is not safe for concurrent use. It must be ended by Blob or Abort.
+// file in blocks of up to 64 KiB. An Ingest is not safe for concurrent use. It must be ended by Blob or Abort.
 //
 // # How it scans
 //
@@ -62,6 +62,10 @@ type Ingest struct {
 	buf     []byte // all of them, or those that are not in the file yet
 	file    *os.File
 	unnamed bool
+	dots    bool // a line may begin with a dot
+
+	room []byte // of Room
+	lent []byte // where it lies, if not in buf
 }
 
 var (
@@ -100,13 +104,14 @@ func (g *Ingest) Write(p []byte) (int, error) {
 		p = p[len(b):]
 		g.faults.NUL += int64(bytes.Count(b, nul))
 		for len(b) > 0 && g.err == nil {
-			n, ok := plainLines(b, g.cr)
+			clean, ok := plainLines(b, g.cr)
+			g.dots = g.dots || !ok || clean < len(b) || b[0] == '.'
 			if !ok || g.bare || g.dot {
 				g.mend(b)
 				break
 			}
-			g.keep(b[:n])
-			b = b[n:]
+			g.keep(b[:clean])
+			b = b[clean:]
 		}
 	}
 	return n, g.err
@@ -226,16 +231,21 @@ func (g *Ingest) grow(need int) {
 	if need <= cap(g.buf) {
 		return
 	}
+	buf := getBuffer(g.capacity(need))
+	buf = append(buf, g.buf...)
+	putBuffer(g.buf)
+	g.buf = buf
+}
+
+// capacity gives how much memory is taken where need octets are needed.
+func (g *Ingest) capacity(need int) int {
 	// Beyond the pooled sizes room grows by half, up to Memory; at once to what is expected where a good part of
 	// it has come: what a client says costs nothing.
 	room := cap(g.buf) + cap(g.buf)/2
 	if expected := int(min(g.opts.Size, int64(g.opts.Memory))); need > expected/16 {
 		room = max(room, expected)
 	}
-	buf := getBuffer(max(need, min(g.opts.Memory, room)))
-	buf = append(buf, g.buf...)
-	putBuffer(g.buf)
-	g.buf = buf
+	return max(need, min(g.opts.Memory, room))
 }
 
 // spill moves the content from memory to a file.
@@ -271,6 +281,7 @@ func (g *Ingest) fail(err error) {
 }
 
 func (g *Ingest) free() {
+	g.Leave()
 	putBuffer(g.buf)
 	g.buf = nil
 	if g.file != nil {
@@ -297,11 +308,11 @@ func (g *Ingest) Blob() (*Blob, LineFaults, error) {
 		return nil, g.faults, g.err
 	}
 	if g.file == nil {
-		b := hold(&Blob{size: g.size, mem: g.buf, pooled: true})
+		b := hold(&Blob{size: g.size, mem: g.buf, pooled: true, dotless: !g.dots})
 		g.buf = nil
 		return b, g.faults, nil
 	}
-	b := hold(&Blob{size: g.size, file: g.file, unnamed: g.unnamed})
+	b := hold(&Blob{size: g.size, file: g.file, unnamed: g.unnamed, dotless: !g.dots})
 	g.file = nil
 	g.free()
 	return b, g.faults, nil

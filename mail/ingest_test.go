@@ -124,6 +124,18 @@ func TestIngest(t *testing.T) {
 	}
 }
 
+// read gives what there is room for of c as the reader of a socket does, and tells how much that was. Dots are left as they are.
+func read(g *Ingest, c []byte, lend, begins bool) int {
+	n := copy(g.Room(lend), c)
+	rest := bytes.Clone(g.Filled(n, begins))
+	g.Leave()
+	_, _ = g.Write(rest)
+	if n == 0 {
+		n, _ = g.Write(c)
+	}
+	return n
+}
+
 // Any cut of any input, in memory or not, gives what the reference gives.
 func TestIngestAnyChunks(t *testing.T) {
 	dir := t.TempDir()
@@ -142,7 +154,9 @@ func TestIngestAnyChunks(t *testing.T) {
 		g := NewIngest(o)
 		for rest := in; len(rest) > 0; {
 			n := min(len(rest), rapid.SampledFrom([]int{1, 2, 3, 7, 1000, 40000}).Draw(t, "chunk"))
-			if k, err := g.Write(rest[:n]); k != n || err != nil {
+			if rapid.Bool().Draw(t, "by room") {
+				n = read(g, rest[:n], rapid.Bool().Draw(t, "lend"), len(in) == len(rest))
+			} else if k, err := g.Write(rest[:n]); k != n || err != nil {
 				t.Fatalf("Write = %d, %v", k, err)
 			}
 			rest = rest[n:]
@@ -155,6 +169,9 @@ func TestIngestAnyChunks(t *testing.T) {
 		got, err := io.ReadAll(b.Section(0, b.Size()))
 		if err != nil || !bytes.Equal(got, want) || faults != wantFaults {
 			t.Fatalf("got %q, %+v, %v; want %q, %+v", got, faults, err, want, wantFaults)
+		}
+		if b.dotless && (bytes.HasPrefix(got, onlyDot) || bytes.Contains(got, crlfDot)) {
+			t.Errorf("%q is called dotless", got)
 		}
 		if _, mem := b.Bytes(); mem != (len(want) <= max(0, o.Memory) || o.Memory == 0 && len(want) <= 256<<10) {
 			t.Errorf("in memory: %v, for %d octets with Memory %d", mem, len(want), o.Memory)
@@ -170,18 +187,30 @@ func TestIngestAnyChunks(t *testing.T) {
 func FuzzIngest(f *testing.F) {
 	for _, s := range []string{"", "a\r\nb", "\n.\r\n", "\n..x\r\r\n\x00", "\r", "\n.\r"} {
 		f.Add([]byte(s), uint16(1), int16(0), true)
+		f.Add([]byte(s), uint16(1), int16(0), false)
 	}
 	f.Fuzz(func(t *testing.T, in []byte, chunk uint16, memory int16, unstuff bool) {
 		o := IngestOptions{Memory: int(memory), Unstuff: unstuff}
 		want, wantFaults := canonical(in, unstuff)
 		var chunks [][]byte
+		g := NewIngest(o)
 		for rest := in; len(rest) > 0; {
 			n := min(len(rest), int(chunk)+1)
-			chunks, rest = append(chunks, rest[:n]), rest[n:]
+			chunks = append(chunks, rest[:n])
+			rest = rest[read(g, rest[:n], true, len(in) == len(rest)):]
 		}
 		got, faults := ingest(t, o, chunks...)
 		if !bytes.Equal(got, want) || faults != wantFaults {
 			t.Fatalf("got %q, %+v; want %q, %+v", got, faults, want, wantFaults)
+		}
+		b, faults, err := g.Blob()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Release()
+		got, err = io.ReadAll(b.Section(0, b.Size()))
+		if err != nil || !bytes.Equal(got, want) || faults != wantFaults {
+			t.Fatalf("by room: got %q, %+v, %v; want %q, %+v", got, faults, err, want, wantFaults)
 		}
 	})
 }

@@ -44,6 +44,34 @@ func TestPlainLines(t *testing.T) {
 	})
 }
 
+func TestPlainLinesAfterSteadyOnes(t *testing.T) {
+	steady := strings.Repeat("0123456\r\n", 6)
+	tests := []struct {
+		name, next string
+		n          int // behind the steady ones
+		ok         bool
+	}{
+		{"one more", "0123456\r\n", 9, true},
+		{"shorter, then as long", "01\r\n456\r\n", 9, true},
+		{"two in place of one", "01\r\n456\r\n", 9, true},
+		{"a bare LF passed over", "0\n23456\r\n", 0, false},
+		{"a bare CR passed over", "0\r23456\r\n", 0, false},
+		{"a dot passed over", "01\r\n.56\r\n", 4, true},
+		{"a dot", ".123456\r\n", 0, true},
+		{"a dot behind one more", "0123456\r\n.", 9, true},
+		{"LF without CR at its place", "01234567\n", 0, false},
+		{"CR at the end", "0123456\r", 8, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			n, ok := plainLines([]byte(steady+tt.next), false)
+			if ok != tt.ok || ok && n != len(steady)+tt.n {
+				t.Errorf("got %d, %v; want %d, %v", n-len(steady), ok, tt.n, tt.ok)
+			}
+		})
+	}
+}
+
 func BenchmarkPlainLines(b *testing.B) {
 	words := strings.Fields(strings.Repeat("It was said of him that he read every letter twice, and that he answered none. ", 2000))
 	var prose strings.Builder

@@ -46,6 +46,38 @@ func (a *arrival) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// put is Write for what may be nothing.
+func (a *arrival) put(p []byte) {
+	if len(p) > 0 {
+		_, _ = a.Write(p)
+	}
+}
+
+// reads tells whether content can be read into the memory of the message: no octet is held back that belongs before it.
+func (a *arrival) reads() bool {
+	return a.failed == nil && a.state != afterDot && a.state != afterDotCR
+}
+
+// take takes in content that was read into the memory of the message, as far as no line begins with a dot in it.
+func (a *arrival) take(b []byte) (rest []byte) {
+	next := stateAfter(b)
+	if a.state == afterCR && len(b) == 1 && b[0] == '\n' {
+		next = atLineStart
+	}
+	rest = a.ingest.Filled(len(b), a.state == atLineStart)
+	if len(rest) == len(b) {
+		return rest
+	}
+	if len(rest) > 0 {
+		next = atLineStart // of a line that begins with a dot
+	}
+	a.state = next
+	if !a.share.Use(len(b) - len(rest)) {
+		a.failed = errBusy
+	}
+	return rest
+}
+
 // abort throws away what has come; there may be nothing.
 func (a *arrival) abort() {
 	if a != nil {

@@ -102,7 +102,7 @@ func (s *session) readContent(t *transaction) (ingest *mail.Ingest, failed, lost
 	s.w.arrival = nil
 	if a == nil {
 		a = newArrival(s.w, t.in.Size, true)
-		a.lost = s.w.copyContent(a, &a.state)
+		a.lost = s.w.copyContent(a)
 	}
 	t.share = a.share
 	return a.ingest, a.failed, a.lost

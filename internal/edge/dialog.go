@@ -131,7 +131,7 @@ func (d *dialog) read() (line []byte, err error) {
 	w := d.w
 	switch d.reads {
 	case readsContent:
-		return nil, w.copyContent(d.arrival, &d.arrival.state)
+		return nil, w.copyContent(d.arrival)
 	case readsChunk:
 		return nil, w.copyChunk(d.arrival, &d.left)
 	case skipsChunk:

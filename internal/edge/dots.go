@@ -2,7 +2,6 @@ package edge
 
 import (
 	"bytes"
-	"io"
 
 	"github.com/postern-mail/postern/mail"
 )
@@ -20,24 +19,29 @@ const (
 
 // copyContent reads content up to its end, which is <CRLF>.<CRLF> and nothing else (RFC 5321 4.1.1.4:
 // neither LF.LF, nor CR.CR, nor a mixture), takes the leading dot off each line (RFC 5321 4.5.2) and
-// writes everything else to dst as it came. What follows the end stays in the buffer.
+// gives everything else to a as it came. What follows the end stays in the buffer.
 //
-// The content is read to its end whatever becomes of it, else its rest would be read as commands: dst never fails. An
-// error is the connection's, and ends it for the same reason, or errDoze, after which state is where to go on.
-func (w *wire) copyContent(dst io.Writer, state *dotState) error {
-	put := func(b []byte) {
-		if len(b) > 0 {
-			_, _ = dst.Write(b)
-		}
-	}
+// The content is read to its end whatever becomes of it, else its rest would be read as commands: a never fails. An
+// error is the connection's, and ends it for the same reason, or errDoze, after which a knows where to go on.
+func (w *wire) copyContent(a *arrival) error {
 	for {
-		n, next, end := scanDots(w.buf[w.r:w.w], *state, put)
+		if len(w.placed) > 0 {
+			w.hold(a.take(w.placed))
+			w.pace.came += int64(len(w.placed) - w.buffered())
+			w.placed = nil
+			a.ingest.Leave()
+		}
+		n, next, end := scanDots(w.buf[w.r:w.w], a.state, a.put)
 		w.r += n
 		w.pace.came += int64(n)
-		*state = next
+		a.state = next
+		w.into = nil
 		if end {
 			w.lower()
 			return nil
+		}
+		if a.reads() {
+			w.into = a.ingest
 		}
 		if err := w.fill(w.contentDeadline()); err != nil {
 			return err

@@ -65,7 +65,7 @@ func (w *wire) wake() {
 		err = w.next()
 		w.patient = false
 	}
-	w.woken, w.drips = err, w.body && w.buffered() < drop
+	w.woken, w.drips = err, w.body && w.buffered()+len(w.placed) < drop
 }
 
 func (w *wire) next() error {

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"syscall"
+
+	"github.com/postern-mail/postern/mail"
 )
 
 // input is what has come from the client and was not handed over yet.
@@ -20,6 +22,10 @@ type input struct {
 	big   *contentBlock
 	wide  bool // the last read through TLS brought much
 	empty bool // and all that TLS had
+
+	into   *mail.Ingest // what is read may go to its memory; nil for none
+	placed []byte       // what has gone there and was not looked at
+	direct bool         // the read that is going on goes there
 
 	patient bool // the read may take long: no block is held while it waits
 
@@ -89,7 +95,6 @@ func (in *input) receive(c io.Reader, content bool) error {
 		if in.result == 0 {
 			return io.EOF
 		}
-		in.w += in.result
 		return nil
 	}
 	if in.secured && in.empty && in.patient {
@@ -97,10 +102,9 @@ func (in *input) receive(c io.Reader, content bool) error {
 			return err
 		}
 	}
-	in.borrow(content && in.wide)
-	room := in.buf[in.w:]
+	room := in.room(content && in.wide, false)
 	n, err := c.Read(room)
-	in.w += n
+	in.read(room, n)
 	in.wide, in.empty = n >= maxLine, n < len(room)
 	if n > 0 || err == nil {
 		return nil
@@ -109,6 +113,37 @@ func (in *input) receive(c io.Reader, content bool) error {
 		in.discard()
 	}
 	return err
+}
+
+// room gives memory to read into: of the message whose content is read, or of a block of its own.
+func (in *input) room(big, lend bool) []byte {
+	if in.into != nil && in.r == in.w {
+		if room := in.into.Room(lend); room != nil {
+			in.direct = true
+			return room
+		}
+	}
+	in.direct = false
+	in.borrow(big)
+	return in.buf[in.w:]
+}
+
+// read takes note of n octets in the room.
+func (in *input) read(room []byte, n int) {
+	if in.direct {
+		in.placed = room[:n]
+		return
+	}
+	in.w += n
+}
+
+// hold takes octets into the buffer, which is empty, as if they had just come.
+func (in *input) hold(b []byte) {
+	in.discard()
+	if len(b) > 0 {
+		in.borrow(len(b) > maxLine)
+		in.w = copy(in.buf, b)
+	}
 }
 
 // borrow sees to it that there is room to read into.

@@ -13,17 +13,21 @@ const socketReads = true
 
 // readable reads what the socket has, if it has anything; else it gives its memory back and asks to be called again.
 func (in *input) readable(fd uintptr) bool {
-	in.borrow(in.content)
+	room := in.room(in.content, true)
 	for {
-		n, err := unix.Read(int(fd), in.buf[in.w:])
+		n, err := unix.Read(int(fd), room)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
+			if in.direct {
+				in.into.Leave()
+			}
 			if in.r == in.w {
 				in.discard()
 			}
 			return false
 		default:
+			in.read(room, max(n, 0))
 			in.result, in.failed = n, err
 			return true
 		}

@@ -7,8 +7,15 @@ import (
 
 // What both engines do with a command line before they know what it means, or where they do not.
 
-// enough ends the connection of a client that has made too many errors. QUIT is still answered.
+// enough ends the connection of a client that has made too many errors, or that only keeps its place. QUIT is still
+// answered.
 func (w *wire) enough(verb string) bool {
+	if w.lingers(verb) {
+		w.gateway().Log.Info("client only keeps its place", KeyListener, w.cfg.Name, KeyClient, w.client.Addr().String(), KeyHelo, cut(w.helo, maxHello))
+		w.say("421 4.4.2 No mail for too long")
+		w.hangUp()
+		return true
+	}
 	if w.errors < w.mostErrors() || verb == "QUIT" {
 		return false
 	}
@@ -16,6 +23,21 @@ func (w *wire) enough(verb string) bool {
 	w.say("421 4.7.0 Too many errors")
 	w.hangUp()
 	return true
+}
+
+// lingers reports whether a client has said nothing for long but what brings no mail. Silence is not all that keeps a
+// place: NOOP now and then would do so for the session's whole life. What counts is that a recipient was accepted, or
+// content came; MAIL does not, as RSET undoes it. Who is known, or has logged in, may keep a connection for later.
+func (w *wire) lingers(verb string) bool {
+	switch verb {
+	case "MAIL", "RCPT", "DATA", "BDAT", "STARTTLS", "AUTH", "QUIT":
+		return false
+	}
+	now, most := time.Now(), 2*w.cfg.Limits.Idle
+	if w.moved {
+		w.moved, w.movedAt = false, now
+	}
+	return !w.known && w.user == nil && now.Sub(w.began) > most && now.Sub(w.movedAt) > most
 }
 
 // noMore ends the connection at a MAIL that we will not take.

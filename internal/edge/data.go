@@ -48,7 +48,7 @@ func (s *session) Data(io.Reader) (err error) {
 		return engineError(replyPanicEnd) // only a fault of ours or of the engine's leads here
 	}
 	defer func() { t.share.Release() }()
-	s.w.body = true
+	s.w.body, s.w.moved = true, true
 	blob, faults, reply, reason := s.takeContent(t)
 	arrived := time.Now()
 	if !reply.IsZero() {

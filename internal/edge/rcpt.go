@@ -65,6 +65,7 @@ func (s *session) Rcpt(_ string, o *smtp.RcptOptions) (err error) {
 	m := t.gw.metrics()
 	if no.none() {
 		m.Recipient(RecipientAccepted, no.source)
+		s.w.moved = true
 		return nil
 	}
 	no.reply = named(s.soften(t.gw, no.reply), t.in.ID)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/postern-mail/postern/internal/users"
 )
 
 // slow is a client in a bubble where waiting takes no time.
@@ -139,8 +141,10 @@ func TestTimeOfASession(t *testing.T) {
 		s.say("EHLO x\r\n", "250")
 		for time.Since(s.began) <= sessionLife {
 			s.say("MAIL FROM:<a@s.example>\r\n", "250")
+			s.say("RCPT TO:<b@ours.example>\r\n", "250")
 			s.say("RSET\r\n", "250")
-			time.Sleep(time.Minute)
+			time.Sleep(4 * time.Minute)
+			s.say("NOOP\r\n", "250")
 		}
 		s.say("MAIL FROM:<a@s.example>\r\n", "421 4.3.2")
 		if _, err := s.r.ReadByte(); err == nil {
@@ -159,19 +163,93 @@ func TestTimeOfAClientThatDoesNotRead(t *testing.T) {
 	})
 }
 
+// chatter says one thing after another, with pauses, until it is told to go.
+func (s *slow) chatter(pause time.Duration, lines ...string) {
+	s.t.Helper()
+	for i := 0; ; i++ {
+		if _, err := io.WriteString(s.conn, lines[i%len(lines)]+"\r\n"); err != nil {
+			s.t.Fatal(err)
+		}
+		for {
+			line, err := s.r.ReadString('\n')
+			if err != nil || strings.HasPrefix(line, "421 ") && !strings.HasPrefix(line, "421 4.4.2 No mail") {
+				s.t.Fatalf("%q, %v after %s", line, err, time.Since(s.began))
+			}
+			if strings.HasPrefix(line, "421") {
+				return
+			}
+			if line[3] == ' ' {
+				break
+			}
+		}
+		time.Sleep(pause)
+	}
+}
+
 func TestTimeOfChatter(t *testing.T) {
+	for name, lines := range map[string][]string{
+		"NOOP": {"NOOP"}, "RSET": {"RSET"}, "EHLO": {"EHLO x"}, "VRFY": {"VRFY <b@ours.example>"},
+		"MAIL that comes to nothing": {"EHLO x", "MAIL FROM:<a@s.example>", "RSET"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(d *door, s *slow) {
+				s.expect("220")
+				s.chatter(time.Minute, lines...)
+				about(t, "chatter", time.Since(s.began), 10*time.Minute)
+				if _, err := s.r.ReadByte(); err == nil {
+					t.Error("still connected")
+				}
+				if !strings.Contains(strings.Join(d.log.lines(), ""), "client only keeps its place") {
+					t.Error("the log does not tell")
+				}
+			})
+		})
+	}
+}
+
+// TestTimeOfChatterBetweenMail: who gets mail in has as long again, and none of the commands that bring mail is ever refused for it.
+func TestTimeOfChatterBetweenMail(t *testing.T) {
 	inBubble(t, func(_ *door, s *slow) {
 		s.expect("220")
-		for {
-			if _, err := io.WriteString(s.conn, "NOOP\r\n"); err != nil {
-				break
-			}
-			line, err := s.r.ReadString('\n')
-			if err != nil || strings.HasPrefix(line, "421") {
-				break
-			}
-			time.Sleep(time.Minute)
+		s.say("EHLO x\r\n", "250")
+		for range 2 {
+			time.Sleep(4 * time.Minute)
+			s.say("NOOP\r\n", "250")
 		}
-		about(t, "a session of NOOPs", time.Since(s.began), sessionLife+5*time.Minute)
+		time.Sleep(4 * time.Minute)
+		s.say("MAIL FROM:<a@s.example>\r\n", "250") // after 12 minutes
+		time.Sleep(4 * time.Minute)
+		s.say("RCPT TO:<b@ours.example>\r\n", "250")
+		time.Sleep(4 * time.Minute)
+		s.say("NOOP\r\n", "250")
+		s.say("DATA\r\n", "354")
+		s.say("\r\nx\r\n.\r\n", "250")
+		mail := time.Now()
+		s.chatter(time.Minute, "NOOP")
+		about(t, "chatter behind a message", time.Since(mail), 10*time.Minute)
 	})
+}
+
+func TestLingering(t *testing.T) {
+	long := time.Now().Add(-11 * time.Minute)
+	for _, c := range []struct {
+		name string
+		w    *wire
+		verb string
+		want bool
+	}{
+		{"a stranger", &wire{began: long}, "NOOP", true},
+		{"one who asks for more", &wire{began: long}, VerbOther, true},
+		{"one who leaves", &wire{began: long}, "QUIT", false},
+		{"one who has come now", &wire{began: time.Now()}, "NOOP", false},
+		{"one who has sent mail now", &wire{began: long, moved: true}, "NOOP", false},
+		{"one who has sent mail before", &wire{began: long, movedAt: time.Now().Add(-time.Minute)}, "NOOP", false},
+		{"one who is known", &wire{began: long, guest: guest{known: true}}, "NOOP", false},
+		{"a user", &wire{began: long, user: &users.User{}}, "NOOP", false},
+	} {
+		c.w.cfg = &ListenerConfig{Limits: Limits{Idle: 5 * time.Minute}}
+		if got := c.w.lingers(c.verb); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
 }

@@ -67,6 +67,8 @@ type wire struct {
 	upgrade   bool        // TLS has begun: the engine starts anew
 	ended     error       // nothing more is read
 	hungUp    bool        // we ended it
+	moved     bool        // mail has moved on since movedAt, see lingers
+	movedAt   time.Time
 	lineEnds  time.Time
 	writeEnds time.Time // of writes that began lately
 	helloEnds time.Time

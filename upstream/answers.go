@@ -85,12 +85,13 @@ func (a *answers) accepted(from mail.Address, to []mail.Address, now time.Time) 
 }
 
 // refusal gives the refusal of to that holds for every sender, or, with a sender, for this one.
-func (a *answers) refusal(from *mail.Address, to mail.Address, now time.Time) (mail.Reply, bool) {
+func (a *answers) refusal(from *mail.Address, to mail.Address) (mail.Reply, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.no.empty() {
 		return mail.Reply{}, false
 	}
+	now := time.Now()
 	r, ok := a.no.get(refusalKey{any: true, to: to})
 	if (!ok || !now.Before(r.until)) && from != nil {
 		r, ok = a.no.get(refusalKey{from: *from, to: to})

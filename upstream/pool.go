@@ -51,12 +51,12 @@ func (p *Pool) Close() {
 // Cached gives the refusal that the servers gave to a lately, if the mailbox itself was the reason, in
 // our own words unless Config.Verbatim says otherwise. It is for the reply to the client's RCPT.
 func (p *Pool) Cached(a mail.Address) (mail.Reply, bool) {
-	return p.cached(p.answers.refusal(nil, a, time.Now()))
+	return p.cached(p.answers.refusal(nil, a))
 }
 
 // CachedFrom is Cached with the refusals that hold for mail from this reverse-path only.
 func (p *Pool) CachedFrom(from, a mail.Address) (mail.Reply, bool) {
-	return p.cached(p.answers.refusal(&from, a, time.Now()))
+	return p.cached(p.answers.refusal(&from, a))
 }
 
 func (p *Pool) cached(r mail.Reply, ok bool) (mail.Reply, bool) {
@@ -69,14 +69,20 @@ func (p *Pool) cached(r mail.Reply, ok bool) (mail.Reply, bool) {
 // MaxSize gives the octets of the largest message that one of the servers takes, by what they said lately (RFC 1870). It
 // is 0 where one of them has no limit, and where none has said.
 func (p *Pool) MaxSize() int64 {
-	most, now := int64(0), time.Now()
+	most, now := int64(0), time.Time{}
 	for _, s := range p.servers {
-		n, known := s.size(now)
-		if known && n == 0 {
-			return 0
+		said := s.said.Load()
+		if said == nil || said.octets == 0 && len(p.servers) == 1 {
+			continue
 		}
-		if known {
-			most = max(most, n)
+		if now.IsZero() {
+			now = time.Now()
+		}
+		switch lately := now.Sub(said.at) < sizeFor; {
+		case lately && said.octets == 0:
+			return 0
+		case lately:
+			most = max(most, said.octets)
 		}
 	}
 	return most
@@ -86,13 +92,13 @@ func (p *Pool) MaxSize() int64 {
 // was sent is never tried again, whatever became of it.
 func (p *Pool) Deliver(ctx context.Context, env mail.Envelope, m *mail.Message) Outcome {
 	start := time.Now()
-	o := p.deliver(ctx, start, env, m)
+	o := p.deliver(ctx, start, &env, m)
 	o.Elapsed, o.Verbatim = time.Since(start), p.cfg.Verbatim
 	p.cfg.Hooks.result(o)
 	return o
 }
 
-func (p *Pool) deliver(ctx context.Context, now time.Time, env mail.Envelope, m *mail.Message) Outcome {
+func (p *Pool) deliver(ctx context.Context, now time.Time, env *mail.Envelope, m *mail.Message) Outcome {
 	if len(env.To) == 0 {
 		return Outcome{Stage: StageMail, Server: p.cfg.Servers[0], Err: errors.New("upstream: no recipients")}
 	}
@@ -131,7 +137,7 @@ func (p *Pool) order(now time.Time) []*server {
 
 // try makes the transaction with one server: over a pooled connection, and once more over a fresh one if
 // that was found dead before the final dot.
-func (p *Pool) try(ctx context.Context, s *server, now time.Time, env mail.Envelope, m *mail.Message) Outcome {
+func (p *Pool) try(ctx context.Context, s *server, now time.Time, env *mail.Envelope, m *mail.Message) Outcome {
 	waited, err := s.acquire(ctx)
 	if err != nil {
 		return Outcome{Kind: Unreachable, Stage: StageWait, Server: s.address, Err: err}
@@ -146,7 +152,7 @@ func (p *Pool) try(ctx context.Context, s *server, now time.Time, env mail.Envel
 	if c := s.take(now); c != nil {
 		c.now = now
 		o := p.transact(ctx, s, c, took, env, m)
-		if !dead(o) || over(ctx) {
+		if o.Kind == Delivered || !dead(o) || over(ctx) {
 			return o
 		}
 		p.cfg.Hooks.retried(s.address, o.Stage)
@@ -163,7 +169,7 @@ func (p *Pool) try(ctx context.Context, s *server, now time.Time, env mail.Envel
 
 // transact makes the transaction over c, whose clock is right, and gives c back. It tells the stages, and the one before
 // if there was one.
-func (p *Pool) transact(ctx context.Context, s *server, c *conn, before Took, env mail.Envelope, m *mail.Message) Outcome {
+func (p *Pool) transact(ctx context.Context, s *server, c *conn, before Took, env *mail.Envelope, m *mail.Message) Outcome {
 	c.accepted, c.took = c.accepted[:0], c.took[:0]
 	if before.Stage != "" {
 		c.took = append(c.took, before)
@@ -172,7 +178,7 @@ func (p *Pool) transact(ctx context.Context, s *server, c *conn, before Took, en
 	t := transaction{c: c, env: env, m: m, eager: p.answers.good(env.To, c.now)}
 	o := t.run()
 	c.detach()
-	c.spent = c.uses > 1 && enough(o)
+	c.spent = o.Kind != Delivered && c.uses > 1 && enough(o)
 	p.answers.accepted(env.From, c.accepted, c.now)
 	p.cfg.Hooks.phases(s.address, c.took)
 	s.put(c, c.now)
@@ -180,7 +186,7 @@ func (p *Pool) transact(ctx context.Context, s *server, c *conn, before Took, en
 }
 
 // learn remembers the refusals of an outcome.
-func (p *Pool) learn(env mail.Envelope, o Outcome) {
+func (p *Pool) learn(env *mail.Envelope, o Outcome) {
 	if len(o.Refused) == 0 {
 		return
 	}

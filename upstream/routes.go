@@ -117,8 +117,10 @@ func first(m map[string]int, key string, rule int) {
 func (t *Table) Route(q Query) (Route, error) {
 	domain := q.Recipient.Domain()
 	best := t.domain(domain)
-	if i, ok := t.addresses[q.Recipient.Mailbox()]; ok && (best < 0 || i < best) {
-		best = i
+	if len(t.addresses) > 0 { // the key costs more than the look-up
+		if i, ok := t.addresses[q.Recipient.Mailbox()]; ok && (best < 0 || i < best) {
+			best = i
+		}
 	}
 	ours := best >= 0
 	if q.Relay && t.star >= 0 && domain != "" && (best < 0 || t.star < best) {

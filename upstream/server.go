@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,23 +17,23 @@ const (
 
 // server is one server of a pool: its connections, and whether it is well.
 //
-// A slot is the right to use one connection. A new one is made only while a slot is held and no idle one
-// is left, so that open connections never exceed the slots.
+// A slot is the right to use one connection; there are Config.MaxConnections. A new one is made only while a slot is held
+// and no idle one is left, so that open connections never exceed the slots.
 type server struct {
 	cfg     *Config
 	address string
 	dialer  *dialer
-	slots   chan struct{}
+	said    atomic.Pointer[sizeLimit] // which size of messages it takes, by its last EHLO; nil: it never said
 
 	mu      sync.Mutex
-	idle    []*conn // the one used last at the end: it is taken first, so that the others may grow old
+	used    int             // slots
+	waiting []chan struct{} // those who wait for a slot, which is theirs when their channel is closed
+	idle    []*conn         // the one used last at the end: it is taken first, so that the others may grow old
 	open    int
 	told    struct{ open, idle int } // the numbers that the hook knows
 	closed  bool
 	evict   *time.Timer // runs while connections are idle
 	evictAt time.Time   // none of them is due before
-	sized   time.Time   // when it said last which size of messages it takes; zero: never
-	maxSize int64       // and that; 0: any
 	until   time.Time   // end of the back-off; zero while the server is well
 	backoff time.Duration
 }
@@ -39,49 +41,68 @@ type server struct {
 func newServer(cfg *Config, address string, secure *tls.Config) *server {
 	return &server{
 		cfg: cfg, address: address, dialer: &dialer{cfg: cfg, server: address, tls: secure},
-		slots: make(chan struct{}, cfg.MaxConnections),
 	}
 }
 
 // acquire takes a slot, and waits for one if it has to.
 func (s *server) acquire(ctx context.Context) (waited bool, err error) {
-	select {
-	case s.slots <- struct{}{}:
+	s.mu.Lock()
+	if s.used < s.cfg.MaxConnections {
+		s.used++
+		s.mu.Unlock()
 		return false, nil
-	default:
 	}
+	mine := make(chan struct{})
+	s.waiting = append(s.waiting, mine)
+	s.mu.Unlock()
 	wait := time.NewTimer(s.cfg.Timeouts.Wait)
 	defer wait.Stop()
 	select {
-	case s.slots <- struct{}{}:
+	case <-mine:
 		return true, nil
 	case <-wait.C:
-		return true, fmt.Errorf("%w: %s, %d in use", errWait, s.address, cap(s.slots))
+		err = fmt.Errorf("%w: %s, %d in use", errWait, s.address, s.cfg.MaxConnections)
 	case <-ctx.Done():
-		return true, fmt.Errorf("%w: %s: %w", errWait, s.address, context.Cause(ctx))
+		err = fmt.Errorf("%w: %s: %w", errWait, s.address, context.Cause(ctx))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := slices.Index(s.waiting, mine); i >= 0 {
+		s.waiting = slices.Delete(s.waiting, i, i+1)
+		return true, err
+	}
+	return true, nil // it came at the same moment
 }
 
-func (s *server) release() { <-s.slots }
+// release gives a slot to the one who has waited longest, if there is one.
+func (s *server) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) > 0 {
+		close(s.waiting[0])
+		s.waiting = slices.Delete(s.waiting, 0, 1)
+		return
+	}
+	s.used--
+}
 
 // opened counts a connection that was made, and notes what the server said there.
 func (s *server) opened(e extensions, now time.Time) {
+	s.said.Store(&sizeLimit{octets: e.maxSize, at: now})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open++
-	s.sized, s.maxSize = now, e.maxSize
 	s.count()
+}
+
+// sizeLimit is which size of messages a server takes, 0 for any, and when it said so.
+type sizeLimit struct {
+	octets int64
+	at     time.Time
 }
 
 // sizeFor is how long a server is believed that takes no message above some size: it may have been told otherwise since.
 const sizeFor = time.Hour
-
-// size gives the octets of the largest message that the server takes, 0 for any; false if it has not said lately.
-func (s *server) size(now time.Time) (int64, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.maxSize, !s.sized.IsZero() && now.Sub(s.sized) < sizeFor
-}
 
 // count tells the hook how the numbers of connections have changed; s.mu is held.
 func (s *server) count() {

@@ -28,7 +28,7 @@ var errContent = errors.New("content cut short")
 // transaction is one message on its way over one connection.
 type transaction struct {
 	c     *conn
-	env   mail.Envelope
+	env   *mail.Envelope
 	m     *mail.Message
 	eager bool // all recipients are known good here: DATA goes out with them
 
@@ -42,12 +42,14 @@ type transaction struct {
 // for all of them.
 func (t *transaction) run() Outcome {
 	t.c.uses++
-	if need, err := t.needsUTF8(); err != nil {
-		return t.unreadable(err)
-	} else if need && !t.c.ext.utf8 {
-		// RFC 6531 3.5: what needs SMTPUTF8 must not be sent without. Evidence about the message.
-		return t.outcome(Refused, StageMail,
-			mail.NewReply(550, 5, 6, 7, "internationalized mail is not supported by the next server"), nil)
+	if !t.c.ext.utf8 {
+		if need, err := t.needsUTF8(); err != nil {
+			return t.unreadable(err)
+		} else if need {
+			// RFC 6531 3.5: what needs SMTPUTF8 must not be sent without. Evidence about the message.
+			return t.outcome(Refused, StageMail,
+				mail.NewReply(550, 5, 6, 7, "internationalized mail is not supported by the next server"), nil)
+		}
 	}
 	if o := t.envelope(); o.Kind != Delivered {
 		return t.abandon(o)
@@ -122,7 +124,7 @@ func (t *transaction) envelope() Outcome {
 			}
 		}
 		for i, a := range to[:n] {
-			buf = append(append(append(buf, "RCPT TO:<"...), a.String()...), '>')
+			buf = append(appendAddress(append(buf, "RCPT TO:<"...), a), '>')
 			buf = append(t.notify(buf, len(t.env.To)-len(to)+i), "\r\n"...)
 		}
 		withData := t.eager && n == len(to) && t.c.ext.pipelining && len(t.refused) == 0
@@ -167,7 +169,7 @@ func (t *transaction) firstRefused() mail.Address {
 // it is: to recode it would change what was scanned and break its signatures, and there is no such server
 // any more that would mind.
 func (t *transaction) mailFrom(buf []byte) []byte {
-	buf = append(append(append(buf, "MAIL FROM:<"...), t.env.From.String()...), '>')
+	buf = append(appendAddress(append(buf, "MAIL FROM:<"...), t.env.From), '>')
 	if t.c.ext.size {
 		buf = strconv.AppendInt(append(buf, " SIZE="...), t.m.Size(), 10)
 	}
@@ -191,6 +193,15 @@ func (t *transaction) mailFrom(buf []byte) []byte {
 // international reports whether the transaction says SMTPUTF8 (RFC 6531 3.4).
 func (t *transaction) international() bool {
 	return t.c.ext.utf8 && (t.env.SMTPUTF8 || !t.asciiPaths())
+}
+
+// appendAddress appends the wire form of a; the null reverse-path has none.
+func appendAddress(buf []byte, a mail.Address) []byte {
+	buf = append(buf, a.Local()...)
+	if a.Domain() != "" {
+		buf = append(append(buf, '@'), a.Domain()...)
+	}
+	return buf
 }
 
 // replies reads what one batch is answered. A reply to MAIL that is not 250 ends the transaction, once
@@ -344,7 +355,7 @@ func (t *transaction) needsUTF8() (bool, error) {
 	switch {
 	case !t.asciiPaths():
 		return true, nil
-	case !t.env.SMTPUTF8 || t.c.ext.utf8:
+	case !t.env.SMTPUTF8:
 		return false, nil
 	}
 	r := t.m.Open()

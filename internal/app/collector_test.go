@@ -12,9 +12,9 @@ func TestRoomFor(t *testing.T) {
 		live uint64
 		want int
 	}{
-		{0, 1600},
-		{1, 1600},
-		{2 << 20, 1200},
+		{0, 600},
+		{1, 600},
+		{4 << 20, 600},
 		{8 << 20, 300},
 		{24 << 20, 100},
 		{32 << 20, 75},
@@ -60,7 +60,7 @@ func TestTendCollector(t *testing.T) {
 			t.Fatalf("set %v, and no more", got)
 		}
 	}
-	if want := []int{1600, 50, 80, 1600}; !slices.Equal(got, want) {
+	if want := []int{600, 50, 80, 600}; !slices.Equal(got, want) {
 		t.Errorf("set %v, want %v", got, want)
 	}
 }

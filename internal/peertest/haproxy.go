@@ -38,7 +38,7 @@ func StartHAProxy(t testing.TB, all ...Forward) *HAProxy {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	h := &HAProxy{addrs: map[string]string{}, socket: filepath.Join(dir, "socket")}
 	var cfg bytes.Buffer
-	fmt.Fprintf(&cfg, "global\n  stats socket %s\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n", h.socket)
+	fmt.Fprintf(&cfg, "global\n  stats socket %s\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout check 10s\n  timeout client 60s\n  timeout server 60s\n", h.socket)
 	for _, f := range all {
 		h.addrs[f.Name] = FreeAddr(t)
 		fmt.Fprintf(&cfg, "listen %s\n  bind %s\n", f.Name, h.addrs[f.Name])
@@ -75,6 +75,28 @@ func (h *HAProxy) Addr(name string) string { return h.addrs[name] }
 // Status tells what haproxy thinks of a way's server: "UP", "DOWN", "no check"; "" when it does not answer.
 func (h *HAProxy) Status(t testing.TB, name string) string {
 	t.Helper()
+	return h.column(t, name, "status")
+}
+
+// Healthy waits until a check of a way's server has ended well, and fails the test where none does. haproxy takes a server
+// for healthy before it has checked it.
+func (h *HAProxy) Healthy(t testing.TB, name string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		status, check := h.Status(t, name), h.column(t, name, "check_status")
+		if status == "UP" && (check == "L4OK" || check == "L7OK") {
+			return
+		}
+		if time.Now().After(end) {
+			t.Errorf("haproxy calls us %q by %s, and its last check %q", status, name, check)
+			return
+		}
+	}
+}
+
+// column gives one of the statistics of a way's server.
+func (h *HAProxy) column(t testing.TB, name, want string) string {
+	t.Helper()
 	c, err := net.Dial("unix", h.socket)
 	if err != nil {
 		return ""
@@ -95,7 +117,7 @@ func (h *HAProxy) Status(t testing.TB, name string) string {
 	}
 	for _, r := range all[1:] {
 		for i, column := range all[0] {
-			if column == "status" && r[0] == name && r[1] == "one" {
+			if column == want && r[0] == name && r[1] == "one" {
 				return r[i]
 			}
 		}

@@ -141,6 +141,38 @@ func (m *Message) writeFrom(pos int64, w io.Writer) (int64, error) {
 	return pos - start, nil
 }
 
+// Span is a run of octets of a Message, which must not be changed.
+type Span struct {
+	Octets  []byte
+	Lasting bool // they are valid until Spans returns, and not only until the func that it calls does
+	Dotless bool // no dot stands behind a CRLF in them (RFC 5321 4.5.2)
+}
+
+// Spans hands the message to f from its first octet on, without a copy where it is in memory. The error is the one of f, or
+// that of WriteTo; then f has not seen all.
+func (m *Message) Spans(f func(Span) error) error {
+	if m.released.Load() || !m.blob.acquire() {
+		return ErrReleased
+	}
+	defer m.blob.Release()
+	for _, e := range m.extents {
+		b := m.of(e)
+		var err error
+		switch {
+		case e.data != nil:
+			err = f(Span{Octets: e.data, Lasting: true})
+		case b == m.blob && b.file == nil && e.off+e.n <= b.size:
+			err = f(Span{Octets: b.mem[e.off : e.off+e.n], Lasting: true, Dotless: b.dotless})
+		default:
+			err = b.view(e.off, e.n, func(p []byte) error { return f(Span{Octets: p, Dotless: b.dotless}) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // of gives the Blob that an extent lies in.
 func (m *Message) of(e extent) *Blob {
 	if e.blob != nil {

@@ -122,6 +122,11 @@ func (c *conn) write(p []byte, d time.Duration) (err error) {
 			_, err = c.nc.Write(p[n:])
 		}
 	}
+	return c.wrote(err)
+}
+
+// wrote takes note of a write.
+func (c *conn) wrote(err error) error {
 	c.now = time.Now()
 	if err != nil {
 		c.broken = true

@@ -12,3 +12,5 @@ func socketOf(net.Conn) *socket { return nil }
 func (*socket) peek() (quiet bool) { return false }
 
 func (*socket) write([]byte) int { return 0 }
+
+func (*socket) writeParts(parts [][]byte) [][]byte { return parts }

@@ -20,6 +20,9 @@ type socket struct {
 	quiet  bool   // what look saw
 	out    []byte // what put is to write
 	n      int    // and how much it did
+
+	gather func(fd uintptr) bool
+	parts  [][]byte // what gather is to write
 }
 
 // socketOf gives the socket of nc, nil where it has none.
@@ -59,6 +62,19 @@ func socketOf(nc net.Conn) *socket {
 		}
 		return true
 	}
+	s.gather = func(fd uintptr) bool {
+		for len(s.parts) > 0 {
+			n, err := writev(int(fd), s.parts)
+			if err == unix.EINTR { //nolint:errorlint // the system call's own
+				continue
+			}
+			if err != nil || n <= 0 {
+				break
+			}
+			s.parts = skip(s.parts, n)
+		}
+		return true
+	}
 	return s
 }
 
@@ -78,4 +94,12 @@ func (s *socket) write(p []byte) int {
 	_ = s.raw.Write(s.putAll) // also where a deadline has passed
 	s.out = nil
 	return s.n
+}
+
+// writeParts is write for octets that lie apart. It gives what is left of parts, which it changes.
+func (s *socket) writeParts(parts [][]byte) (rest [][]byte) {
+	s.parts = parts
+	_ = s.raw.Write(s.gather) // also where a deadline has passed
+	rest, s.parts = s.parts, nil
+	return rest
 }

@@ -22,14 +22,7 @@ func (s *stuffer) stuff(out, p []byte) []byte {
 	if len(p) == 0 {
 		return p
 	}
-	// The one place where a dot may lead a line of which the CRLF is not in this block, or not whole.
-	lead := -1
-	switch {
-	case s.state == atStart && p[0] == '.':
-		lead = 0
-	case s.state == afterCR && len(p) > 1 && p[0] == '\n' && p[1] == '.':
-		lead = 1
-	}
+	lead := s.lead(p)
 	s.advance(p)
 	next := mail.IndexDot(p)
 	if lead < 0 && next < 0 {
@@ -51,6 +44,18 @@ func (s *stuffer) stuff(out, p []byte) []byte {
 	return append(out, p...)
 }
 
+// lead finds the one dot in p, which is not empty, that may begin a line of which the CRLF is not in p, or not whole; -1 if
+// there is none.
+func (s *stuffer) lead(p []byte) int {
+	switch {
+	case s.state == atStart && p[0] == '.':
+		return 0
+	case s.state == afterCR && len(p) > 1 && p[0] == '\n' && p[1] == '.':
+		return 1
+	}
+	return -1
+}
+
 // advance moves the state over p, which is not empty.
 func (s *stuffer) advance(p []byte) {
 	switch last := p[len(p)-1]; {
@@ -66,9 +71,11 @@ func (s *stuffer) advance(p []byte) {
 }
 
 // end gives what ends the content: the final dot, on a line of its own.
-func (s *stuffer) end() string {
+func (s *stuffer) end() []byte {
 	if s.state == atStart {
-		return ".\r\n"
+		return finalDot[len("\r\n"):]
 	}
-	return "\r\n.\r\n"
+	return finalDot
 }
+
+var finalDot = []byte("\r\n.\r\n")

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/postern-mail/postern/mail"
 )
 
 const (
-	blockSize = 64 << 10 // octets of content read and written at once
 	// batchSize is how many RCPTs go out before their replies are read. RFC 2920 3.1 warns of a client
 	// that writes on while the server, whose replies nobody reads, reads no more: the replies of a batch
 	// fit any socket buffer.
@@ -298,47 +296,6 @@ func (t *transaction) begin() Outcome {
 	}
 	// The server does not know the content yet: it speaks about sender and recipients.
 	return t.outcome(Refused, StageData, r, nil)
-}
-
-// blocks are the buffers that content passes through.
-var blocks = sync.Pool{New: func() any { return new(block) }}
-
-type block struct {
-	in  [blockSize + len("\r\n.\r\n")]byte
-	out []byte // used, and made, only where a block needs dots
-}
-
-// content sends the octets of the message and the final dot, the last block and the dot in one write.
-// The message is read anew for each attempt. Whatever goes wrong here comes before the final dot: it is
-// the last that is written, and a failed write was not whole.
-func (t *transaction) content() Outcome {
-	r := t.m.Open()
-	defer r.Close() //nolint:errcheck // read only
-	b := blocks.Get().(*block)
-	defer blocks.Put(b)
-	var s stuffer
-	for left := t.m.Size(); ; {
-		n := int(min(left, blockSize))
-		if _, err := io.ReadFull(r, b.in[:n]); err != nil {
-			t.c.broken, t.c.now = true, time.Now() // what was sent so far must not become a message
-			return t.unreadable(err)
-		}
-		left -= int64(n)
-		p := s.stuff(b.out, b.in[:n])
-		if len(p) != n {
-			b.out = p
-		}
-		if left == 0 {
-			// In place where p is b.in, which has room; else b.out may grow.
-			p = append(p, s.end()...)
-		}
-		if err := t.c.write(p, t.c.timeouts.Block); err != nil {
-			return t.c.failed(StageBody, mail.Reply{}, err)
-		}
-		if left == 0 {
-			return Outcome{Kind: Delivered}
-		}
-	}
 }
 
 func (t *transaction) asciiPaths() bool {

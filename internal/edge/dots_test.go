@@ -82,7 +82,7 @@ func TestScanDotsUndoesStuffing(t *testing.T) {
 func readContent(t testing.TB, blocks []string, direct func(int) bool) (content string, faults mail.LineFaults, rest string, ended bool) {
 	w := &wire{cfg: &ListenerConfig{}}
 	_ = w.end(io.EOF) // there is nothing more than what it is given
-	a := &arrival{ingest: mail.NewIngest(mail.IngestOptions{Unstuff: true, Dir: t.TempDir()})}
+	a := &arrival{ingest: mail.NewIngest(mail.IngestOptions{Unstuff: true})}
 	for i, block := range blocks {
 		for left := block; left != "" && !ended; {
 			n := min(len(left), 64<<10)

@@ -1,0 +1,164 @@
+package upstream
+
+import (
+	"sync"
+	"time"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+const (
+	partsAtOnce  = 16        // runs of octets in one write
+	octetsAtOnce = 128 << 10 // octets of content that wait to be written, and up to twice as many
+	blockSize    = 64 << 10  // octets of content that a server takes in Timeouts.Block
+)
+
+// content sends the octets of the message and the final dot, the last block and the dot in one write.
+// The message is read anew for each attempt. Whatever goes wrong here comes before the final dot: it is
+// the last that is written, and a failed write was not whole.
+func (t *transaction) content() Outcome {
+	w := contentWriters.Get().(*contentWriter)
+	defer w.free()
+	w.c, w.left = t.c, t.m.Size()
+	err := t.m.Spans(w.span)
+	if err == nil && w.left == 0 && t.m.Size() == 0 {
+		w.add(w.stuffer.end())
+		err = w.flush()
+	}
+	switch {
+	case w.failed != nil:
+		return t.c.failed(StageBody, mail.Reply{}, w.failed)
+	case err != nil:
+		t.c.broken, t.c.now = true, time.Now() // what was sent so far must not become a message
+		return t.unreadable(err)
+	}
+	return Outcome{Kind: Delivered}
+}
+
+// contentWriter writes content to a server, from where it lies as far as that can be.
+type contentWriter struct {
+	c       *conn
+	left    int64 // octets of the message that are still to come
+	stuffer stuffer
+	parts   [partsAtOnce][]byte // what waits to be written
+	n       int                 // and how many of them
+	octets  int                 // in them
+	out     []byte              // a run of octets with its dots
+	block   []byte              // made only where octets have to lie side by side
+	failed  error               // of a write
+}
+
+var contentWriters = sync.Pool{New: func() any { return new(contentWriter) }}
+
+// free gives w back, without what it was written from.
+func (w *contentWriter) free() {
+	*w = contentWriter{out: w.out, block: w.block}
+	contentWriters.Put(w)
+}
+
+var dot = []byte(".")
+
+// span takes the next octets of the message. What waits is written when they do not stay where they are, when it is much,
+// and with the final dot.
+func (w *contentWriter) span(s mail.Span) error {
+	p, lasting := s.Octets, s.Lasting
+	w.left -= int64(len(p))
+	if s.Dotless {
+		lead := w.stuffer.lead(p)
+		w.stuffer.advance(p)
+		if lead >= 0 {
+			w.add(p[:lead])
+			w.add(dot)
+			p = p[lead:]
+		}
+	} else if q := w.stuffer.stuff(w.out, p); len(q) != len(p) {
+		p, w.out, lasting = q, q, false
+	}
+	for len(p) > octetsAtOnce {
+		w.add(p[:octetsAtOnce])
+		if err := w.flush(); err != nil {
+			return err
+		}
+		p = p[octetsAtOnce:]
+	}
+	w.add(p)
+	if w.left == 0 {
+		w.add(w.stuffer.end())
+	}
+	if w.left > 0 && lasting && w.octets < octetsAtOnce && w.n <= partsAtOnce-4 {
+		return nil
+	}
+	return w.flush()
+}
+
+func (w *contentWriter) add(p []byte) {
+	if len(p) > 0 {
+		w.parts[w.n] = p
+		w.n++
+		w.octets += len(p)
+	}
+}
+
+// flush writes what waits.
+func (w *contentWriter) flush() error {
+	if w.failed == nil {
+		w.failed = w.write(w.parts[:w.n])
+	}
+	w.n, w.octets = 0, 0
+	return w.failed
+}
+
+// write puts out parts: at once as much as the server's socket has room for, the rest in blocks, each of which has its time.
+func (w *contentWriter) write(parts [][]byte) error {
+	if w.c.gathers() {
+		if parts = w.c.sock.writeParts(parts); len(parts) == 0 {
+			return w.c.wrote(nil)
+		}
+	}
+	if w.block == nil {
+		w.block = make([]byte, blockSize+len(finalDot))
+	}
+	n := 0
+	for _, p := range parts {
+		for len(p) > 0 {
+			end := blockSize
+			if len(p) <= len(finalDot) {
+				end = len(w.block)
+			}
+			if n == 0 && len(p) >= blockSize {
+				if err := w.c.write(p[:blockSize], w.c.timeouts.Block); err != nil {
+					return err
+				}
+				p = p[blockSize:]
+				continue
+			}
+			if n >= end {
+				if err := w.c.write(w.block[:n], w.c.timeouts.Block); err != nil {
+					return err
+				}
+				n = 0
+			}
+			k := copy(w.block[n:end], p)
+			n, p = n+k, p[k:]
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	return w.c.write(w.block[:n], w.c.timeouts.Block)
+}
+
+// gathers tells whether octets need not lie side by side to be written at once; TLS would make a record of each run.
+func (c *conn) gathers() bool { return c.sock != nil && c.sock.bare && c.tls == nil }
+
+// skip takes the first n octets off parts.
+func skip(parts [][]byte, n int) [][]byte {
+	for len(parts) > 0 && n >= len(parts[0]) {
+		n -= len(parts[0])
+		parts = parts[1:]
+	}
+	if n > 0 {
+		parts[0] = parts[0][n:]
+	}
+	return parts
+}

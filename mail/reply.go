@@ -2,7 +2,6 @@ package mail
 
 import (
 	"strconv"
-	"strings"
 )
 
 // Enhanced is an enhanced mail system status code (RFC 3463): class, subject, detail. The zero value
@@ -72,5 +71,10 @@ func (r Reply) String() string {
 	if r.Text != "" {
 		b = append(append(b, ' '), r.Text...)
 	}
-	return strings.ReplaceAll(string(b), "\n", " ")
+	for i, c := range b {
+		if c == '\n' {
+			b[i] = ' '
+		}
+	}
+	return string(b)
 }

@@ -136,11 +136,19 @@ func (s *session) edits(t *transaction, j *judged) []mail.Edit {
 		AuthservID: t.gw.authservID(), Keep: t.gw.KeepResults, Plan: j.to.policy.Plan, Policy: j.to.judge, Score: true,
 	})
 	edits = append(edits, j.verdict.Edits...)
-	edits = append(edits, Received(t.gw.Hostname, s.in, t.in, t.addresses(), time.Now()))
+	edits = append(edits, received(s.from(), t.gw.Hostname, s.in, t.in, t.addresses(), time.Now()))
 	if s.in.Relay {
 		edits = append(edits, Missing(j.content.Header(), t.gw.Hostname, t.in.ID, t.began)...)
 	}
 	return edits
+}
+
+// from gives the fromClause of the client as it is known by now.
+func (s *session) from() string {
+	if s.traced.as != s.in {
+		s.traced.as, s.traced.from = s.in, fromClause(s.in)
+	}
+	return s.traced.from
 }
 
 // strips reports whether an edit takes something out of the message.

@@ -12,12 +12,21 @@ import (
 
 // Received makes the trace field that we put on top of what we take (RFC 5321 4.4).
 func Received(hostname string, s *filter.Session, t *filter.Transaction, to []mail.Address, now time.Time) mail.AddField {
-	b := append(make([]byte, 0, 512), "from "...)
-	b = append(append(append(append(b, helloName(s.Helo)...), " ("...), tcpInfo(s)...), ')')
+	return received(fromClause(s), hostname, s, t, to, now)
+}
+
+// fromClause names the client in a trace field, and how it is connected.
+func fromClause(s *filter.Session) string {
+	from := "from " + helloName(s.Helo) + " (" + tcpInfo(s) + ")"
 	if s.TLS != nil {
-		b = append(append(b, "\r\n\t(using "...), tls.VersionName(s.TLS.Version)...)
-		b = append(append(append(b, " with cipher "...), tls.CipherSuiteName(s.TLS.CipherSuite)...), ')')
+		from += "\r\n\t(using " + tls.VersionName(s.TLS.Version) + " with cipher " + tls.CipherSuiteName(s.TLS.CipherSuite) + ")"
 	}
+	return from
+}
+
+// received makes a trace field of which all that is the same for each message of a client is there.
+func received(from, hostname string, s *filter.Session, t *filter.Transaction, to []mail.Address, now time.Time) mail.AddField {
+	b := append(make([]byte, 0, 512), from...)
 	b = append(append(append(b, "\r\n\tby "...), hostname...), " with "...)
 	b = append(append(append(b, protocol(s, t)...), " id "...), t.ID...)
 	// RFC 5321 7.2: naming one of several recipients would show the others' copies to each other.

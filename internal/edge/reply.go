@@ -113,6 +113,9 @@ func replyText(s string) string {
 	if len(s) > maxReplyLine {
 		s = s[:maxReplyLine]
 	}
+	if isPrintable(s) {
+		return s
+	}
 	return strings.Map(func(c rune) rune {
 		switch {
 		case c == '\r':
@@ -122,6 +125,15 @@ func replyText(s string) string {
 		}
 		return '?'
 	}, s)
+}
+
+func isPrintable(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // settle softens a reply line where soft_bounce wants that, and takes note of the last line of a reply.

@@ -31,7 +31,11 @@ type session struct {
 	refusal *pipeline.Verdict // of these phases, kept for MAIL, since the client may log in before
 	tx      *transaction      // nil between transactions
 
-	shown struct { // the client, in the log
+	traced struct { // the client, in trace fields
+		as   *filter.Session
+		from string
+	}
+	shown struct { // and in the log
 		addr netip.Addr
 		as   string
 	}

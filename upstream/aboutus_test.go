@@ -41,7 +41,7 @@ func TestNamesUs(t *testing.T) {
 		{"nobody in gw.test", "gw.test", "b@gw.test", false},
 		{"mail refused", "mail", "b@y.test", false},
 	} {
-		tr := transaction{c: &conn{hello: c.hello}, env: &mail.Envelope{To: []mail.Address{address(t, c.to)}}}
+		tr := transaction{c: &conn{hello: c.hello}, env: mail.Envelope{To: []mail.Address{address(t, c.to)}}}
 		if got := tr.namesUs(c.text); got != c.want {
 			t.Errorf("%q: %v", c.text, got)
 		}
@@ -68,7 +68,7 @@ func TestAboutHost(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	defer theirs.Close()
-	tr := transaction{c: &conn{raw: ours, hello: "mx.example.org"}, env: &mail.Envelope{To: []mail.Address{address(t, "b@y.test")}}}
+	tr := transaction{c: &conn{raw: ours, hello: "mx.example.org"}, env: mail.Envelope{To: []mail.Address{address(t, "b@y.test")}}}
 	for _, c := range []struct {
 		text      string
 		e         mail.Enhanced

@@ -28,9 +28,11 @@ type conn struct {
 	timeouts *Timeouts
 	ext      extensions
 	tls      *tls.ConnectionState
-	commands []byte         // the batch that is being put together; kept for its memory
-	accepted []mail.Address // by the server, in this transaction; kept for its memory
-	took     []Took         // the stages of this transaction; kept for its memory
+
+	transaction transaction    // the one under way; here for its memory, as what follows
+	commands    []byte         // the batch that is being put together
+	accepted    []mail.Address // by the server, in this transaction
+	took        []Took         // the stages of this transaction
 
 	born   time.Time
 	idle   time.Time // since when; of those in the pool

@@ -13,7 +13,7 @@ func TestNotify(t *testing.T) {
 			{When: "SUCCESS,DELAY", Original: "RFC822;+62+20+2B@Y.test"}, {Original: `utf-8;grün\x{2b}@y.test`},
 		}},
 	}
-	tr := transaction{c: &conn{ext: extensions{dsn: true}}, env: &env}
+	tr := transaction{c: &conn{ext: extensions{dsn: true}}, env: env}
 	if got, want := string(tr.mailFrom(nil)), "MAIL FROM:<a@x.test> RET=FULL ENVID=a+2B+62\r\n"; got != want {
 		t.Errorf("MAIL %q, want %q", got, want)
 	}

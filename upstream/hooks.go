@@ -48,7 +48,7 @@ func (h *Hooks) phases(server string, took []Took) {
 	}
 }
 
-func (h *Hooks) result(o Outcome) {
+func (h *Hooks) result(o *Outcome) {
 	if h.Result != nil {
 		h.Result(o.Server, o.Kind, o.Reply.Code/100)
 	}
@@ -60,7 +60,7 @@ func (h *Hooks) up(server string, up bool) {
 	}
 }
 
-func (h *Hooks) fault(o Outcome) {
+func (h *Hooks) fault(o *Outcome) {
 	if h.Fault != nil {
 		h.Fault(o.Server, o.Stage, o.Reply, o.Err)
 	}

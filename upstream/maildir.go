@@ -77,13 +77,13 @@ func (d *Maildir) Deliver(ctx context.Context, env mail.Envelope, m *mail.Messag
 	o := Outcome{Kind: Delivered, Stage: StageStore, Server: maildirServer}
 	if err := d.deliver(ctx, env, m); err != nil {
 		o.Kind, o.Err = OurFault, fmt.Errorf("upstream: maildir: %w", err)
-		d.Hooks.fault(o)
+		d.Hooks.fault(&o)
 	} else {
 		o.Reply = mail.NewReply(250, 2, 0, 0, "stored")
 	}
 	o.Elapsed = time.Since(start)
 	d.Hooks.phase(o.Server, o.Stage, o.Elapsed)
-	d.Hooks.result(o)
+	d.Hooks.result(&o)
 	return o
 }
 

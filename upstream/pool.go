@@ -92,31 +92,32 @@ func (p *Pool) MaxSize() int64 {
 // was sent is never tried again, whatever became of it.
 func (p *Pool) Deliver(ctx context.Context, env mail.Envelope, m *mail.Message) Outcome {
 	start := time.Now()
-	o := p.deliver(ctx, start, &env, m)
+	var o Outcome
+	p.deliver(ctx, start, &env, m, &o)
 	o.Elapsed, o.Verbatim = time.Since(start), p.cfg.Verbatim
-	p.cfg.Hooks.result(o)
+	p.cfg.Hooks.result(&o)
 	return o
 }
 
-func (p *Pool) deliver(ctx context.Context, now time.Time, env *mail.Envelope, m *mail.Message) Outcome {
+// deliver is Deliver without what is the same of all outcomes.
+func (p *Pool) deliver(ctx context.Context, now time.Time, env *mail.Envelope, m *mail.Message, o *Outcome) {
 	if len(env.To) == 0 {
-		return Outcome{Stage: StageMail, Server: p.cfg.Servers[0], Err: errors.New("upstream: no recipients")}
+		*o = Outcome{Stage: StageMail, Server: p.cfg.Servers[0], Err: errors.New("upstream: no recipients")}
+		return
 	}
-	var o Outcome
 	for _, s := range p.order(now) {
-		o = p.try(ctx, s, now, env, m)
+		p.try(ctx, s, now, env, m, o)
 		if o.Kind == Delivered {
 			s.mark(true)
-			return o
+			return
 		}
 		p.learn(env, o)
 		s.judge(o, over(ctx))
 		if !elsewhere(o) || over(ctx) {
-			return o
+			return
 		}
 		now = time.Now()
 	}
-	return o
 }
 
 // order gives the servers in their order, those in their back-off last.
@@ -137,10 +138,11 @@ func (p *Pool) order(now time.Time) []*server {
 
 // try makes the transaction with one server: over a pooled connection, and once more over a fresh one if
 // that was found dead before the final dot.
-func (p *Pool) try(ctx context.Context, s *server, now time.Time, env *mail.Envelope, m *mail.Message) Outcome {
+func (p *Pool) try(ctx context.Context, s *server, now time.Time, env *mail.Envelope, m *mail.Message, o *Outcome) {
 	waited, err := s.acquire(ctx)
 	if err != nil {
-		return Outcome{Kind: Unreachable, Stage: StageWait, Server: s.address, Err: err}
+		*o = Outcome{Kind: Unreachable, Stage: StageWait, Server: s.address, Err: err}
+		return
 	}
 	defer s.release()
 	took := Took{Stage: StageWait}
@@ -151,42 +153,43 @@ func (p *Pool) try(ctx context.Context, s *server, now time.Time, env *mail.Enve
 	}
 	if c := s.take(now); c != nil {
 		c.now = now
-		o := p.transact(ctx, s, c, took, env, m)
+		p.transact(ctx, s, c, took, env, m, o)
 		if o.Kind == Delivered || !dead(o) || over(ctx) {
-			return o
+			return
 		}
 		p.cfg.Hooks.retried(s.address, o.Stage)
 	} else {
 		p.cfg.Hooks.phase(s.address, took.Stage, took.For)
 	}
-	c, o := s.dialer.dial(ctx)
-	if c == nil {
-		return o
+	var c *conn
+	if c, *o = s.dialer.dial(ctx); c != nil {
+		s.opened(c.ext, c.now)
+		p.transact(ctx, s, c, Took{}, env, m, o)
 	}
-	s.opened(c.ext, c.now)
-	return p.transact(ctx, s, c, Took{}, env, m)
 }
 
 // transact makes the transaction over c, whose clock is right, and gives c back. It tells the stages, and the one before
 // if there was one.
-func (p *Pool) transact(ctx context.Context, s *server, c *conn, before Took, env *mail.Envelope, m *mail.Message) Outcome {
+func (p *Pool) transact(ctx context.Context, s *server, c *conn, before Took, env *mail.Envelope, m *mail.Message, o *Outcome) {
 	c.accepted, c.took = c.accepted[:0], c.took[:0]
 	if before.Stage != "" {
 		c.took = append(c.took, before)
 	}
 	c.attach(ctx)
-	t := transaction{c: c, env: env, m: m, eager: p.answers.good(env.To, c.now)}
-	o := t.run()
+	t := &c.transaction
+	t.c, t.env, t.m, t.eager = c, *env, m, p.answers.good(env.To, c.now)
+	t.run()
+	*o = t.out
+	*t = transaction{}
 	c.detach()
 	c.spent = o.Kind != Delivered && c.uses > 1 && enough(o)
 	p.answers.accepted(env.From, c.accepted, c.now)
 	p.cfg.Hooks.phases(s.address, c.took)
 	s.put(c, c.now)
-	return o
 }
 
 // learn remembers the refusals of an outcome.
-func (p *Pool) learn(env *mail.Envelope, o Outcome) {
+func (p *Pool) learn(env *mail.Envelope, o *Outcome) {
 	if len(o.Refused) == 0 {
 		return
 	}
@@ -198,13 +201,13 @@ func (p *Pool) learn(env *mail.Envelope, o Outcome) {
 
 // enough reports whether an outcome on a pooled connection may mean no more than that the server takes no more messages
 // over it: OpenSMTPD answers the MAIL of the hundred and first with 452 4.5.3, and every further one.
-func enough(o Outcome) bool {
+func enough(o *Outcome) bool {
 	return o.Kind == OurFault && o.Stage == StageMail && o.Reply.Temporary()
 }
 
 // dead reports whether an outcome on a pooled connection may mean no more than that the server had closed
 // it meanwhile, or was about to. After the final dot it never does.
-func dead(o Outcome) bool {
+func dead(o *Outcome) bool {
 	if o.Stage == StageDot {
 		return false
 	}
@@ -215,7 +218,7 @@ func dead(o Outcome) bool {
 }
 
 // elsewhere reports whether another server may take what this one did not.
-func elsewhere(o Outcome) bool {
+func elsewhere(o *Outcome) bool {
 	return o.Kind == Unreachable || o.Kind == OurFault && o.Stage != StageDot && o.Stage != StageContent
 }
 

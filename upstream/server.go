@@ -257,7 +257,7 @@ func (s *server) isDown(now time.Time) bool {
 
 // judge marks the server down after a failure that is not the message's, and well again after a
 // transaction that it carried out or refused. A delivery that the client gave up says nothing.
-func (s *server) judge(o Outcome, givenUp bool) {
+func (s *server) judge(o *Outcome, givenUp bool) {
 	switch {
 	case o.Kind == Delivered, o.Kind == Refused && o.Reply.Code != 0 && o.Stage != StageMail, o.Kind == RecipientRefused:
 		s.mark(true)

@@ -26,62 +26,83 @@ var errContent = errors.New("content cut short")
 // transaction is one message on its way over one connection.
 type transaction struct {
 	c     *conn
-	env   *mail.Envelope
+	env   mail.Envelope
 	m     *mail.Message
 	eager bool // all recipients are known good here: DATA goes out with them
 
 	refused map[mail.Address]mail.Reply
 	fault   *mail.Reply // the first reply to an RCPT that speaks about us
 	data    mail.Reply  // the reply to a DATA that went out with the RCPTs; zero if none did
+
+	out Outcome // how it has ended
 }
 
-// run carries the transaction through. Afterwards the connection is fit for another one, unless it is
+// run carries the transaction through, to its outcome. Afterwards the connection is fit for another one, unless it is
 // broken. Nothing of the content is sent unless every recipient was accepted, so that one reply speaks
 // for all of them.
-func (t *transaction) run() Outcome {
+func (t *transaction) run() {
 	t.c.uses++
 	if !t.c.ext.utf8 {
 		if need, err := t.needsUTF8(); err != nil {
-			return t.unreadable(err)
+			t.out = t.unreadable(err)
+			return
 		} else if need {
 			// RFC 6531 3.5: what needs SMTPUTF8 must not be sent without. Evidence about the message.
-			return t.outcome(Refused, StageMail,
+			t.end(Refused, StageMail,
 				mail.NewReply(550, 5, 6, 7, "internationalized mail is not supported by the next server"), nil)
+			return
 		}
 	}
-	if o := t.envelope(); o.Kind != Delivered {
-		return t.abandon(o)
-	}
-	if o := t.begin(); o.Kind != Delivered {
-		return t.abandon(o)
+	if !t.envelope() || !t.begin() {
+		t.abandon()
+		return
 	}
 	start := t.c.now
 	o := t.content()
 	t.c.mark(StageBody, start)
 	if o.Kind != Delivered {
-		return o
+		t.out = o
+		return
 	}
 	start = t.c.now
 	r, err := t.c.reply(t.c.timeouts.Dot)
 	t.c.mark(StageDot, start)
-	return t.verdict(r, err)
+	t.verdict(r, err)
 }
 
 // verdict says what the reply to the final dot means.
-func (t *transaction) verdict(r mail.Reply, err error) Outcome {
+func (t *transaction) verdict(r mail.Reply, err error) {
 	switch {
 	case err != nil:
 		// RFC 1047: it may have been taken. To try again would double it, so that is the client's to decide.
-		return t.outcome(Unknown, StageDot, mail.Reply{}, err)
+		t.end(Unknown, StageDot, mail.Reply{}, err)
 	case r.Positive():
-		return t.outcome(Delivered, StageDot, r, nil)
+		t.end(Delivered, StageDot, r, nil)
 	case r.Code == 421, (r.Temporary() || r.Permanent()) && t.aboutHost(r, true):
-		return t.outcome(OurFault, StageDot, r, nil) // not taken, and not for a reason of the message's
+		t.end(OurFault, StageDot, r, nil) // not taken, and not for a reason of the message's
 	case r.Temporary(), r.Permanent():
-		return t.outcome(Refused, StageDot, r, nil)
+		t.end(Refused, StageDot, r, nil)
+	default:
+		t.c.broken = true
+		t.end(Unknown, StageDot, r, fmt.Errorf("upstream: %s: %w: reply %d to the final dot", t.c.server, errProtocol, r.Code))
 	}
-	t.c.broken = true
-	return t.outcome(Unknown, StageDot, r, fmt.Errorf("upstream: %s: %w: reply %d to the final dot", t.c.server, errProtocol, r.Code))
+}
+
+// end sets the outcome. It gives false, which tells those who called that there is one. It is kept out of them: with it,
+// each would need the room of many outcomes for every message.
+//
+//go:noinline
+func (t *transaction) end(k Kind, stage Stage, r mail.Reply, err error) bool {
+	t.out = t.outcome(k, stage, r, err)
+	return false
+}
+
+// fail is end for what breaks the connection.
+//
+//go:noinline
+func (t *transaction) fail(stage Stage, r mail.Reply, err error) bool {
+	t.out = t.c.failed(stage, r, err)
+	return false
 }
 
 func (t *transaction) outcome(k Kind, stage Stage, r mail.Reply, err error) Outcome {
@@ -95,18 +116,17 @@ func (t *transaction) unreadable(err error) Outcome {
 
 // abandon leaves a transaction of which no content was sent. After a 354 there is no other way than to
 // close: whatever were said next would be taken for content, and its end for an empty message.
-func (t *transaction) abandon(o Outcome) Outcome {
+func (t *transaction) abandon() {
 	if t.data.Code == 354 {
 		t.c.broken = true
 	}
 	t.c.reset()
-	return o
 }
 
 // envelope says MAIL and the RCPTs, in as few writes as the server can take, and reads all replies. The
 // RCPTs after one that was refused are still asked, so that all answers are known when the client comes
-// again.
-func (t *transaction) envelope() Outcome {
+// again. It reports whether all were accepted.
+func (t *transaction) envelope() bool {
 	batch := 1
 	if t.c.ext.pipelining {
 		batch = batchSize
@@ -131,20 +151,20 @@ func (t *transaction) envelope() Outcome {
 		}
 		t.c.commands = buf
 		if err := t.c.write(buf, t.c.timeouts.Command); err != nil {
-			return t.c.failed(t.stage(first), mail.Reply{}, err)
+			return t.fail(t.stage(first), mail.Reply{}, err)
 		}
-		if o := t.replies(first, to[:n], withData, start); o.Kind != Delivered {
-			return o
+		if !t.replies(first, to[:n], withData, start) {
+			return false
 		}
 		to = to[n:]
 	}
 	switch {
 	case t.fault != nil:
-		return t.outcome(OurFault, StageRcpt, *t.fault, nil)
+		return t.end(OurFault, StageRcpt, *t.fault, nil)
 	case len(t.refused) > 0:
-		return t.outcome(RecipientRefused, StageRcpt, t.refused[t.firstRefused()], nil)
+		return t.end(RecipientRefused, StageRcpt, t.refused[t.firstRefused()], nil)
 	}
-	return Outcome{Kind: Delivered}
+	return true
 }
 
 func (t *transaction) stage(first bool) Stage {
@@ -204,25 +224,25 @@ func appendAddress(buf []byte, a mail.Address) []byte {
 
 // replies reads what one batch is answered. A reply to MAIL that is not 250 ends the transaction, once
 // the replies behind it are read: the connection has to stay in step.
-func (t *transaction) replies(first bool, to []mail.Address, withData bool, start time.Time) Outcome {
-	o := Outcome{Kind: Delivered}
+func (t *transaction) replies(first bool, to []mail.Address, withData bool, start time.Time) bool {
+	goesOn := true
 	if first {
 		r, err := t.c.expect(250, t.c.timeouts.Command)
 		t.c.mark(StageMail, start)
 		if err != nil || t.c.broken {
-			return t.c.failed(StageMail, r, err)
+			return t.fail(StageMail, r, err)
 		}
 		if !r.Positive() {
-			o = t.mailRefused(r)
+			goesOn = t.mailRefused(r)
 		}
 	}
 	for _, a := range to {
 		r, err := t.c.expect(250, t.c.timeouts.Command)
 		if err != nil || t.c.broken {
-			return t.c.failed(StageRcpt, r, err)
+			return t.fail(StageRcpt, r, err)
 		}
-		if o.Kind == Delivered && !t.answered(a, r) {
-			return t.c.failed(StageRcpt, r, nil)
+		if goesOn && !t.answered(a, r) {
+			return t.fail(StageRcpt, r, nil)
 		}
 	}
 	if len(to) > 0 {
@@ -231,23 +251,23 @@ func (t *transaction) replies(first bool, to []mail.Address, withData bool, star
 	if withData {
 		r, err := t.c.expect(354, t.c.timeouts.Data)
 		if err != nil || t.c.broken {
-			return t.c.failed(StageData, r, err)
+			return t.fail(StageData, r, err)
 		}
 		t.data = r
 	}
-	return o
+	return goesOn
 }
 
 // mailRefused says what a refused MAIL means. The one refusal there that speaks about the message is that
 // it is too big (RFC 1870 6.1); everything else is the server's view of us.
-func (t *transaction) mailRefused(r mail.Reply) Outcome {
+func (t *transaction) mailRefused(r mail.Reply) bool {
 	if r.Permanent() && (r.Code == 552 || r.Enhanced[1] == 3 && r.Enhanced[2] == 4) {
-		return t.outcome(Refused, StageMail, r, nil)
+		return t.end(Refused, StageMail, r, nil)
 	}
 	if !r.Temporary() && !r.Permanent() {
-		return t.c.failed(StageMail, r, nil)
+		return t.fail(StageMail, r, nil)
 	}
-	return t.outcome(OurFault, StageMail, r, nil)
+	return t.end(OurFault, StageMail, r, nil)
 }
 
 // answered notes the reply to an RCPT; false means that no such reply may stand there.
@@ -272,30 +292,30 @@ func (t *transaction) answered(a mail.Address, r mail.Reply) bool {
 }
 
 // begin says DATA, unless it was said with the RCPTs, and takes the 354.
-func (t *transaction) begin() Outcome {
+func (t *transaction) begin() bool {
 	r := t.data
 	if r.IsZero() {
 		start := t.c.now
 		if err := t.c.write([]byte("DATA\r\n"), t.c.timeouts.Command); err != nil {
-			return t.c.failed(StageData, mail.Reply{}, err)
+			return t.fail(StageData, mail.Reply{}, err)
 		}
 		var err error
 		r, err = t.c.expect(354, t.c.timeouts.Data)
 		t.c.mark(StageData, start)
 		if err != nil || t.c.broken {
-			return t.c.failed(StageData, r, err)
+			return t.fail(StageData, r, err)
 		}
 	}
 	switch {
 	case r.Code == 354:
-		return Outcome{Kind: Delivered}
+		return true
 	case !r.Temporary() && !r.Permanent():
-		return t.c.failed(StageData, r, nil)
+		return t.fail(StageData, r, nil)
 	case t.aboutUs(r):
-		return t.outcome(OurFault, StageData, r, nil)
+		return t.end(OurFault, StageData, r, nil)
 	}
 	// The server does not know the content yet: it speaks about sender and recipients.
-	return t.outcome(Refused, StageData, r, nil)
+	return t.end(Refused, StageData, r, nil)
 }
 
 func (t *transaction) asciiPaths() bool {

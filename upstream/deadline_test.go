@@ -58,28 +58,32 @@ func TestDeadlines(t *testing.T) {
 // TestInterruptedSocket: over TCP, too, the end of the context is noticed while a server makes us wait, be it soon or late,
 // and in a write as well.
 func TestInterruptedSocket(t *testing.T) {
-	mail := "S 220 s1\nC EHLO gw.test\nS 250 s1\nC MAIL FROM:<a@x.test>\n"
-	data := mail + "S 250 Ok\nC RCPT TO:<b@y.test>\nS 250 Ok\nC DATA\nS 354 go\n"
+	hello := "S 220 s1\nC EHLO gw.test\nS 250 s1\n"
+	data := hello + "C MAIL FROM:<a@x.test>\nS 250 Ok\nC RCPT TO:<b@y.test>\nS 250 Ok\nC DATA\nS 354 go\n"
 	for name, c := range map[string]struct {
 		script  string
-		after   time.Duration
+		after   time.Duration // of the reply to EHLO
 		content int
 		stage   Stage
 	}{
-		"soon, in a read":  {script: mail + "STALL", after: unwatched / 10, stage: StageMail},
-		"late, in a read":  {script: mail + "STALL", after: 2 * unwatched, stage: StageMail},
-		"soon, in a write": {script: data + "STALL", after: unwatched / 10, content: 16 << 20, stage: StageBody},
+		"soon, in a read": {script: hello + "DRAIN", after: unwatched / 10, stage: StageMail},
+		"late, in a read": {script: hello + "DRAIN", after: 2 * unwatched, stage: StageMail},
+		"in a write":      {script: data + "STALL", after: 10 * unwatched, content: 16 << 20, stage: StageBody},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := &backend{name: "s1", done: make(chan struct{}), scripts: [][]string{strings.Split(c.script, "\n")}}
-			p := pool(t, Config{Servers: []string{listen(t, b)}})
 			m := message(t, strings.Repeat("0123456789abc\r\n", c.content/15+1))
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			start := time.Now()
-			time.AfterFunc(c.after, cancel)
+			var begun time.Time
+			p := pool(t, Config{Servers: []string{listen(t, b)}, Hooks: Hooks{Phases: func(_ string, took []Took) {
+				if took[0].Stage == StageHello {
+					begun = time.Now()
+					time.AfterFunc(c.after, cancel)
+				}
+			}}})
 			o := p.Deliver(ctx, envelope(t, "b@y.test"), m)
-			if waited := time.Since(start); o.Kind != Unreachable || o.Stage != c.stage || waited < c.after || waited > c.after+10*time.Second {
+			if waited := time.Since(begun); o.Kind != Unreachable || o.Stage != c.stage || waited < c.after || waited > c.after+10*time.Second {
 				t.Errorf("%+v after %v", o, waited)
 			}
 			if err := b.stop(); err != nil {

@@ -47,28 +47,27 @@ type Content struct {
 	faults LineFaults
 	limits Limits // defaults filled in
 
-	head func() parsedHeader
-	root func() *Part
+	head parsedHeader
+	root atomic.Pointer[Part] // nil until it is known
 	err  atomic.Pointer[error]
 
 	mu   sync.Mutex
 	memo map[any]any // memoKey[T] to func() T
 }
 
+// parsedHeader is the header of a Content, once it was read.
 type parsedHeader struct {
+	known  atomic.Bool // the fields below mu are there, and do not change any more
+	mu     sync.Mutex
 	header *Header
 	body   int64
+	broken any // what the parser has panicked with
 }
 
 // NewContent makes a Content of b, whose reference it takes over from the caller; faults is what the
 // Ingest reported.
 func NewContent(b *Blob, faults LineFaults, lim Limits) *Content {
-	c := &Content{blob: b, faults: faults, limits: lim.withDefaults()}
-	// The Once functions hand a panic of the parser on to each caller: nobody is left with a half-built
-	// structure that looks like a whole one.
-	c.head = sync.OnceValue(c.readHead)
-	c.root = sync.OnceValue(c.readRoot)
-	return c
+	return &Content{blob: b, faults: faults, limits: lim.withDefaults()}
 }
 
 // Blob gives the octets. The reference is the Content's: Retain it to keep it.
@@ -78,14 +77,27 @@ func (c *Content) Blob() *Blob { return c.blob }
 func (c *Content) LineFaults() LineFaults { return c.faults }
 
 // Header gives the message's header; never nil. See Err.
-func (c *Content) Header() *Header { return c.head().header }
+func (c *Content) Header() *Header {
+	if !c.head.known.Load() {
+		c.readHead()
+	}
+	return c.head.header
+}
 
 // bodyOffset is where the body begins: behind the blank line that ends the header, or the end of the
 // message where there is none.
-func (c *Content) bodyOffset() int64 { return c.head().body }
+func (c *Content) bodyOffset() int64 {
+	c.Header()
+	return c.head.body
+}
 
 // Root gives the MIME structure; never nil. See Err.
-func (c *Content) Root() *Part { return c.root() }
+func (c *Content) Root() *Part {
+	if p := c.root.Load(); p != nil {
+		return p
+	}
+	return Memo(c, "mail: structure", c.readRoot)
+}
 
 // Part finds a part by its Path; nil if there is none such.
 func (c *Content) Part(path string) *Part {
@@ -110,7 +122,24 @@ func (c *Content) Err() error {
 
 func (c *Content) fail(err error) { c.err.CompareAndSwap(nil, &err) }
 
-func (c *Content) readHead() parsedHeader {
+// readHead reads the header, once. A panic of the parser is handed on to each caller: nobody is left with a half-built
+// structure that looks like a whole one.
+func (c *Content) readHead() {
+	p := &c.head
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known.Load() {
+		return
+	}
+	if p.broken != nil {
+		panic(p.broken)
+	}
+	defer func() {
+		if !p.known.Load() {
+			p.broken = recover()
+			panic(p.broken)
+		}
+	}()
 	h, body, err := readHeader(c.blob, 0, c.blob.Size(), c.limits.HeaderOctets, c.limits.Fields)
 	if err != nil {
 		c.fail(fmt.Errorf("mail: read header: %w", err))
@@ -118,9 +147,11 @@ func (c *Content) readHead() parsedHeader {
 	if h == nil {
 		h = &Header{}
 	}
-	return parsedHeader{header: h, body: body}
+	p.header, p.body = h, body
+	p.known.Store(true)
 }
 
+// readRoot reads the structure; Memo hands a panic on, as readHead does.
 func (c *Content) readRoot() *Part {
 	p, err := index(c)
 	if err != nil {
@@ -130,6 +161,7 @@ func (c *Content) readRoot() *Part {
 		// One opaque part that covers everything; Err says why.
 		p = &Part{Path: "0", Header: c.Header(), BodyOffset: c.bodyOffset(), End: c.blob.Size(), Type: "application/octet-stream"}
 	}
+	c.root.Store(p)
 	return p
 }
 

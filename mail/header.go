@@ -143,8 +143,13 @@ func (h *Header) Truncated() bool { return h != nil && h.truncated }
 // of it, and gives the offset at which the body begins. A header that a limit cuts is marked truncated;
 // its body begins behind the next blank line all the same. The error is of r.
 func readHeader(r io.ReaderAt, off, end, maxOctets int64, maxFields int) (h *Header, body int64, err error) {
-	s := newScanner(r, end)
-	defer s.close()
+	s := scanners.Get().(*scanner)
+	s.open(r, end)
+	defer func() {
+		if s.close(); cap(s.lines) <= mostLines {
+			scanners.Put(s)
+		}
+	}()
 	h, cut, err := s.header(off, end, maxOctets, maxFields, nil)
 	if err != nil {
 		return h, off, err

@@ -102,7 +102,7 @@ func checkIndex(msg []byte, lim Limits) error {
 	if err != nil {
 		return err
 	}
-	blocks.root = func() *Part { return root }
+	blocks.root.Store(root)
 	if diff := cmp.Diff(outline(c), outline(blocks)); diff != "" {
 		return fmt.Errorf("in memory and in blocks differ:\n%s", diff)
 	}

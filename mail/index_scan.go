@@ -3,6 +3,7 @@ package mail
 import (
 	"bytes"
 	"io"
+	"sync"
 )
 
 const (
@@ -33,21 +34,32 @@ func (s *scanner) fieldLines() []fieldLine {
 }
 
 func newScanner(r io.ReaderAt, size int64) *scanner {
-	s := &scanner{r: r, size: size, step: scanBlock}
+	s := &scanner{}
+	s.open(r, size)
+	return s
+}
+
+// scanners are those that read a header, and are closed. One that has met more than mostLines is not kept.
+var scanners = sync.Pool{New: func() any { return &scanner{} }}
+
+const mostLines = 256
+
+// open begins to read what r has, of that size.
+func (s *scanner) open(r io.ReaderAt, size int64) {
+	*s = scanner{r: r, size: size, step: scanBlock, lines: s.lines}
 	// Not by Bytes: what it lends is lost for the buffer pool. A Blob that was released is read by ReadAt, which
 	// says so.
 	if b, ok := r.(*Blob); ok && b.file == nil && size <= b.size && b.acquire() {
 		s.held, s.mem = b, b.mem[:b.size:b.size]
 	}
-	return s
 }
 
 // close ends the use of the content's memory.
 func (s *scanner) close() {
 	if s.held != nil {
 		s.held.Release()
-		s.held, s.mem = nil, nil
 	}
+	s.r, s.held, s.mem, s.buf = nil, nil, nil, nil
 }
 
 // peek gives the n octets at off, or those up to the end of the content. They are valid until the next

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"sync/atomic"
 )
@@ -13,6 +14,7 @@ type extent struct {
 	off, n int64  // of the Blob
 	data   []byte // or these octets, when not nil
 	blob   *Blob  // another Blob than the Message's, when not nil
+	end    int64  // offset in the message at which it ends
 }
 
 // Message is what goes to the next server: runs of octets of a Blob, and inserted octets between them. It
@@ -22,7 +24,6 @@ type Message struct {
 	blob     *Blob
 	others   []*Blob  // that extents lie in, each with a reference
 	extents  []extent // none is empty
-	ends     []int64  // offset in the message at which each extent ends
 	released atomic.Bool
 }
 
@@ -31,9 +32,9 @@ func NewMessage(b *Blob) *Message {
 	return newMessage(b.Retain(), []extent{{n: b.Size()}})
 }
 
-// newMessage makes a Message of extents, and takes over the caller's reference on b.
+// newMessage makes a Message of extents, and takes them and the caller's reference on b over.
 func newMessage(b *Blob, ext []extent) *Message {
-	m := &Message{blob: b, extents: make([]extent, 0, len(ext)), ends: make([]int64, 0, len(ext))}
+	m := &Message{blob: b, extents: ext[:0]}
 	var end int64
 	for _, e := range ext {
 		if e.data != nil {
@@ -41,8 +42,8 @@ func newMessage(b *Blob, ext []extent) *Message {
 		}
 		if e.n > 0 {
 			end += e.n
+			e.end = end
 			m.extents = append(m.extents, e)
-			m.ends = append(m.ends, end)
 		}
 	}
 	return m
@@ -55,7 +56,7 @@ func (m *Message) Prepend(top []byte) *Message {
 	if m.released.Load() {
 		panic("mail: Prepend to a released Message")
 	}
-	n := newMessage(m.blob.Retain(), append([]extent{{data: top}}, m.extents...))
+	n := newMessage(m.blob.Retain(), slices.Concat([]extent{{data: top}}, m.extents))
 	for _, b := range m.others {
 		n.others = append(n.others, b.Retain())
 	}
@@ -88,10 +89,10 @@ func (t tail) WriteTo(w io.Writer) (int64, error) {
 
 // Size gives the number of octets.
 func (m *Message) Size() int64 {
-	if len(m.ends) == 0 {
+	if len(m.extents) == 0 {
 		return 0
 	}
-	return m.ends[len(m.ends)-1]
+	return m.extents[len(m.extents)-1].end
 }
 
 // Release gives the reference on the Blob back. It is safe to call it twice.
@@ -183,11 +184,11 @@ func (m *Message) of(e extent) *Blob {
 
 // find gives the index of the extent that holds offset pos, and len(m.extents) at the end.
 func (m *Message) find(pos int64) int {
-	return sort.Search(len(m.ends), func(i int) bool { return m.ends[i] > pos })
+	return sort.Search(len(m.extents), func(i int) bool { return m.extents[i].end > pos })
 }
 
 // start is the offset at which extent i begins.
-func (m *Message) start(i int) int64 { return m.ends[i] - m.extents[i].n }
+func (m *Message) start(i int) int64 { return m.extents[i].end - m.extents[i].n }
 
 // ReadAt implements io.ReaderAt. The error is io.EOF at the end of the message, ErrReleased after Release,
 // io.ErrUnexpectedEOF where the octets of an extent are not there.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -30,7 +31,7 @@ func TestMessage(t *testing.T) {
 	for _, tt := range tests {
 		for kind, b := range blobs(t, text) {
 			t.Run(tt.name+", "+kind, func(t *testing.T) {
-				m := newMessage(b, tt.ext)
+				m := newMessage(b, slices.Clone(tt.ext))
 				if m.Size() != int64(len(tt.want)) {
 					t.Errorf("size %d, want %d", m.Size(), len(tt.want))
 				}

@@ -203,7 +203,13 @@ func contentField(name string) bool { return len(name) > 8 && equalFold(name[:8]
 
 // checkField refuses names and bodies that would be read as anything but the one field.
 func checkField(name, body string) error {
-	if strings.ContainsAny(name, " \t") || name == "" || nameLength([]byte(name+":")) != len(name) {
+	ok := name != ""
+	for i := range len(name) {
+		// RFC 5322 3.6.8: ftext is printable US-ASCII but the colon.
+		c := name[i]
+		ok = ok && c > ' ' && c < 0x7f && c != ':'
+	}
+	if !ok {
 		return fmt.Errorf("bad field name %q", name)
 	}
 	return checkBody(body)
@@ -216,18 +222,19 @@ func checkBody(body string) error {
 	if strings.IndexByte(body, 0) >= 0 {
 		return errors.New("NUL in a field body")
 	}
-	if !strings.ContainsAny(body, "\r\n") {
-		return nil
-	}
-	for i, line := range strings.Split(body, "\r\n") {
-		if strings.ContainsAny(line, "\r\n") {
+	for first := true; ; first = false {
+		line, rest, more := strings.Cut(body, "\r\n")
+		if strings.IndexByte(line, '\r') >= 0 || strings.IndexByte(line, '\n') >= 0 {
 			return errors.New("bare line end in a field body")
 		}
-		if i > 0 && (line == "" || line[0] != ' ' && line[0] != '\t' || trimLine(line) == "") {
+		if !first && (line == "" || line[0] != ' ' && line[0] != '\t' || trimLine(line) == "") {
 			return errors.New("a line in a field body that continues nothing")
 		}
+		if !more {
+			return nil
+		}
+		body = rest
 	}
-	return nil
 }
 
 // checkLines refuses a body that is not canonical: a line end that is no CRLF, or a NUL.
@@ -306,6 +313,11 @@ func (r *rewriter) endHeader() {
 // gets a field of its own.
 func (r *rewriter) addFields(whole bool) {
 	var s splice
+	n := 0
+	for _, f := range r.added {
+		n += len(f.Name) + len(f.Body) + len(": \r\n")
+	}
+	s.data = make([]byte, 0, n)
 	for _, f := range r.added {
 		if whole && contentField(f.Name) {
 			continue // an edit of the part that goes
@@ -349,7 +361,7 @@ func appendField(b []byte, name, body string) []byte {
 // extents sorts the splices and cuts the content along them.
 func (r *rewriter) extents() ([]extent, error) {
 	slices.SortStableFunc(r.splices, func(a, b splice) int { return cmp.Or(cmp.Compare(a.off, b.off), cmp.Compare(a.end, b.end)) })
-	var all []extent
+	all := make([]extent, 0, 2*len(r.splices)+1)
 	var at int64
 	for _, s := range r.splices {
 		if s.off < at {

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/dns/zone"
 	"github.com/postern-mail/postern/internal/edge"
@@ -89,7 +87,8 @@ filters:
 // TestDNSLists sends mail through a gateway that asks DNS lists which are as lists are: with entries, with errors, without
 // answers, and with an entry for everybody. Only entries count, and no mail waits longer than the budget.
 func TestDNSLists(t *testing.T) {
-	running := goleak.IgnoreCurrent()
+	t.Parallel()
+	ended := watchGoroutines(t)
 	server, err := zone.Serve(`
 bl.example SOA ns.example. h.example. 1 2 3 4 60
 2.0.0.127.bl.example A 127.0.0.2
@@ -112,56 +111,59 @@ bad.example.names.example A 127.0.1.2
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, second := range []struct{ zone, result, code string }{
-		{"honest.example", "listed", "550"}, // together with bl.example
-		{"world.example", "off", "250"},
-		{"errors.example", "error_code", "250"},
-		{"hijacked.example", "error_code", "250"},
-		{"servfail.example", "failed", "250"},
-		{"silent.example", "timeout", "250"},
-		{"garbage.example", "failed", "250"},
-	} {
-		t.Run(second.zone, func(t *testing.T) {
-			g := startGatewayWith(t, fmt.Sprintf(listGateway, server.Addr(), second.zone))
-			for _, c := range []struct{ client, from, code string }{
-				{"203.0.113.7", "a@good.example", second.code},
-				{"203.0.113.8", "a@good.example", "250"}, // listed, and good by another
-				{"203.0.113.9", "a@good.example", "250"}, // an error code
-				{"2001:db8::8", "a@good.example", "250"},
-				{"2001:db8::8", "a@bad.example", "550"}, // the sender is listed too
-				{"127.0.0.1", "a@bad.example", "250"},   // exempt
-			} {
-				began := time.Now()
-				reply, err := sample{from: c.from, to: "bob@example.org", content: []byte(invoice)}.send(context.Background(), g.from(t, c.client))
-				if err != nil || !strings.HasPrefix(reply, c.code) {
-					t.Errorf("%s: reply %q, %v; want %s", c.client, reply, err, c.code)
+	t.Run("second list", func(t *testing.T) {
+		for _, second := range []struct{ zone, result, code string }{
+			{"honest.example", "listed", "550"}, // together with bl.example
+			{"world.example", "off", "250"},
+			{"errors.example", "error_code", "250"},
+			{"hijacked.example", "error_code", "250"},
+			{"servfail.example", "failed", "250"},
+			{"silent.example", "timeout", "250"},
+			{"garbage.example", "failed", "250"},
+		} {
+			t.Run(second.zone, func(t *testing.T) {
+				t.Parallel()
+				g := startGatewayWith(t, fmt.Sprintf(listGateway, server.Addr(), second.zone))
+				for _, c := range []struct{ client, from, code string }{
+					{"203.0.113.7", "a@good.example", second.code},
+					{"203.0.113.8", "a@good.example", "250"}, // listed, and good by another
+					{"203.0.113.9", "a@good.example", "250"}, // an error code
+					{"2001:db8::8", "a@good.example", "250"},
+					{"2001:db8::8", "a@bad.example", "550"}, // the sender is listed too
+					{"127.0.0.1", "a@bad.example", "250"},   // exempt
+				} {
+					began := time.Now()
+					reply, err := sample{from: c.from, to: "bob@example.org", content: []byte(invoice)}.send(context.Background(), g.from(t, c.client))
+					if err != nil || !strings.HasPrefix(reply, c.code) {
+						t.Errorf("%s: reply %q, %v; want %s", c.client, reply, err, c.code)
+					}
+					// Two phases may use the budget up; the rest is what a machine under load takes.
+					if took := time.Since(began); took > 2*2*time.Second+5*time.Second {
+						t.Errorf("%s waited %s", c.client, took)
+					}
 				}
-				// Two phases may use the budget up; the rest is what a machine under load takes.
-				if took := time.Since(began); took > 2*2*time.Second+5*time.Second {
-					t.Errorf("%s waited %s", c.client, took)
+				if got := g.metric(t, `postern_dnsbl_queries_total{result="`+second.result+`",zone="`+second.zone+`"}`); got == "0" || got == "absent" {
+					t.Errorf("%s is counted %s times", second.result, got)
 				}
-			}
-			if got := g.metric(t, `postern_dnsbl_queries_total{result="`+second.result+`",zone="`+second.zone+`"}`); got == "0" || got == "absent" {
-				t.Errorf("%s is counted %s times", second.result, got)
-			}
-			if got := g.metric(t, `postern_dnsbl_queries_total{result="error_code",zone="bl.example"}`); got != "1" {
-				t.Errorf("error codes of bl.example: %s", got)
-			}
-			for _, want := range []string{`"symbol":"DNSBL_BL_EXAMPLE"`, `203.0.113.7: bl.example 127.0.0.2 (see https://bl.example/203.0.113.7)`, `"code":"127.255.255.254"`} {
-				if !strings.Contains(g.log.String(), want) {
-					t.Errorf("no %s in the log", want)
+				if got := g.metric(t, `postern_dnsbl_queries_total{result="error_code",zone="bl.example"}`); got != "1" {
+					t.Errorf("error codes of bl.example: %s", got)
 				}
-			}
-			if told := strings.Contains(g.log.String(), "lists what no list may"); told != (second.result == "off") {
-				t.Errorf("told of a list that has an entry for everybody: %v", told)
-			}
-			g.close()
-		})
-	}
+				for _, want := range []string{`"symbol":"DNSBL_BL_EXAMPLE"`, `203.0.113.7: bl.example 127.0.0.2 (see https://bl.example/203.0.113.7)`, `"code":"127.255.255.254"`} {
+					if !strings.Contains(g.log.String(), want) {
+						t.Errorf("no %s in the log", want)
+					}
+				}
+				if told := strings.Contains(g.log.String(), "lists what no list may"); told != (second.result == "off") {
+					t.Errorf("told of a list that has an entry for everybody: %v", told)
+				}
+				g.close()
+			})
+		}
+	})
 	if err := server.Close(); err != nil {
 		t.Error(err)
 	}
-	goleak.VerifyNone(t, running)
+	ended()
 }
 
 // faulty makes the names below a zone that the test asks for fail.

@@ -15,13 +15,15 @@ import (
 // TestDrainWaitsForTransactionsOnly stops a gateway with clients in every state in which nothing is owed to them: it does not
 // wait for them, and tells those that can hear it.
 func TestDrainWaitsForTransactionsOnly(t *testing.T) {
+	t.Parallel()
 	for _, engine := range edge.Engines() {
 		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
 			g, _, _ := startTLSGateway(t, fmt.Sprintf(`
 hostname: mx.example.org
 exempt_networks: []
 listeners:
-  public: {address: "127.0.0.1:0", engine: %[1]s, tls: {certificate: "{{dir}}/cert.pem", key: "{{dir}}/key.pem"}}
+  public: {address: "127.0.0.1:0", engine: %[1]s, early_talkers: 0s, tls: {certificate: "{{dir}}/cert.pem", key: "{{dir}}/key.pem"}}
   implicit: {address: "127.0.0.4:0", engine: %[1]s, tls: {certificate: "{{dir}}/cert.pem", key: "{{dir}}/key.pem", mode: implicit}}
   early: {address: "127.0.0.2:0", engine: %[1]s, early_talkers: 20s}
   proxied: {address: "127.0.0.3:0", engine: %[1]s, proxy_protocol: [127.0.0.0/8]}

@@ -104,6 +104,7 @@ const hello = "DATA Subject: x\r\n\r\nx"
 
 // TestGreylist sends a message until it is taken, over a restart between the first try and the second.
 func TestGreylist(t *testing.T) {
+	t.Parallel()
 	g := greylistGateway(t, "greylist: {delay: 2s}")
 	try := []string{"MAIL FROM:<prvs=1234abcdef=bob@client.example>", "RCPT TO:<u@postern.example>", hello}
 	began := time.Now()
@@ -139,6 +140,7 @@ func TestGreylist(t *testing.T) {
 // TestGreylistOfPools sends from another network with each try: by SPF the second is taken, without it the first after
 // twice the delay.
 func TestGreylistOfPools(t *testing.T) {
+	t.Parallel()
 	g := greylistGateway(t, "greylist: {delay: 2s}")
 	message := func(from string) []string {
 		return []string{"MAIL FROM:<" + from + ">", "RCPT TO:<u@postern.example>", hello}
@@ -169,6 +171,7 @@ func TestGreylistOfPools(t *testing.T) {
 // TestGreylistOfMixedRecipients has one who is known and two who are not: what is taken is taken once, what is sent away
 // comes again in whatever company, and nobody is told to come alone.
 func TestGreylistOfMixedRecipients(t *testing.T) {
+	t.Parallel()
 	g := greylistGateway(t, "greylist: {delay: 2s}")
 	rcpt := func(to ...string) []string {
 		lines := []string{"MAIL FROM:<bob@client.example>"}

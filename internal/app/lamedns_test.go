@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/internal/dns/zone"
 )
@@ -22,7 +20,8 @@ import (
 // had the message refused, is the sender asked to come back. Nothing takes longer than a message's budget, and nothing
 // is left running.
 func TestLameDNS(t *testing.T) {
-	running := goleak.IgnoreCurrent()
+	t.Parallel()
+	ended := watchGoroutines(t)
 	keyFile, record := makeKeyFile(t, t.TempDir(), "key.pem")
 	key := mustRead(t, keyFile).Signer
 	cases := []struct{ name, spf, dkim, dmarc, reply string }{
@@ -102,7 +101,7 @@ func TestLameDNS(t *testing.T) {
 	if err := server.Close(); err != nil {
 		t.Error(err)
 	}
-	goleak.VerifyNone(t, running)
+	ended()
 }
 
 func letters(r rune) rune {

@@ -48,6 +48,7 @@ func TestNamesInEHLO(t *testing.T) {
 // TestEarlyTalkers: a client that does not wait for the greeting is scored or, if so configured, refused at RCPT, where
 // postmaster can still be reached; one that waits is not.
 func TestEarlyTalkers(t *testing.T) {
+	t.Parallel()
 	server, err := zone.Serve("client.example A 203.0.113.7\nclient.test A 203.0.113.7\n")
 	if err != nil {
 		t.Fatal(err)

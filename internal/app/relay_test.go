@@ -217,7 +217,7 @@ upstreams: {inside: {maildir: "{{dir}}/inside"}}
 state: {directory: "{{dir}}/state"}
 dns: {servers: ["127.0.0.1:1"]}
 `
-	listener := fmt.Sprintf("listeners: {public: {address: \"127.0.0.1:0\", tls: {certificate: %q, key: %q}RELAY}}\n", cert, key)
+	listener := fmt.Sprintf("listeners: {public: {address: \"127.0.0.1:0\", early_talkers: 0s, tls: {certificate: %q, key: %q}RELAY}}\n", cert, key)
 	for name, tt := range map[string]struct{ text, to, without string }{
 		"partner": {
 			strings.Replace(listener, "RELAY", "", 1) + "filters: []\nrequire_tls_from: [{domain: partner.example, certificate: \"" + sum + "\"}]\n",

@@ -166,6 +166,7 @@ func TestStatus(t *testing.T) {
 
 // TestHealth: /healthz says that the gateway is alive while it is, and what hangs while it does.
 func TestHealth(t *testing.T) {
+	t.Parallel()
 	g := startGateway(t, plainGateway+"metrics: {address: \"127.0.0.1:0\"}\n")
 	get := func() (int, string) {
 		t.Helper()

@@ -86,11 +86,16 @@ func (m *MTA) Messages(t testing.TB, n int) [][]byte {
 // is tried again meanwhile, without the pauses that it would make.
 func (m *MTA) Settle(t testing.TB, limit time.Duration) {
 	t.Helper()
+	empty := 0 // how often in a row: between a message and what tells its sender of it, there may be neither for a moment
 	for end := time.Now().Add(limit); ; time.Sleep(200 * time.Millisecond) {
 		left := m.queued()
 		if len(left) == 0 {
-			return
+			if empty++; empty == 4 {
+				return
+			}
+			continue
 		}
+		empty = 0
 		if time.Now().After(end) {
 			t.Fatalf("%s is not done with %s\n%s", m.Name, strings.Join(left, " "), tail(m.Log()))
 		}

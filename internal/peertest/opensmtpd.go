@@ -26,7 +26,7 @@ func StartOpenSMTPD(t testing.TB, o MTAOptions) *MTA {
 	j.folder("/box", 0o755, smtpdBoxID)
 	// smtpctl looks for just this.
 	must(t, os.Chown(j.path("/usr/sbin/smtpctl"), 0, smtpqID), os.Chmod(j.path("/usr/sbin/smtpctl"), 0o755|os.ModeSetgid))
-	m := &MTA{Name: "OpenSMTPD", Addr: FreeAddr(t), box: j.path("/box"), queue: []string{j.path("/var/spool/smtpd/queue/*/*/message")}}
+	m := &MTA{Name: "OpenSMTPD", Addr: FreeAddr(t), box: j.path("/box"), queue: []string{j.path("/var/spool/smtpd/queue/*/*/message"), j.path("/var/spool/smtpd/incoming/*/message")}}
 
 	var b strings.Builder
 	secrets, tls := "user nobody:nothing\n", ""

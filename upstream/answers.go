@@ -68,19 +68,22 @@ func (a *answers) refused(from, to mail.Address, r mail.Reply, now time.Time) {
 	a.yes.drop(to)
 }
 
-// accepted remembers that all of to were accepted from from.
-func (a *answers) accepted(from mail.Address, to []mail.Address, now time.Time) {
+// accepted remembers that all of to were accepted from from; known says that it was noted lately.
+func (a *answers) accepted(from mail.Address, to []mail.Address, now time.Time, known bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	until := now.Add(keepAccepted)
-	for _, t := range to {
-		if known, ok := a.yes.get(t); !ok || until.Sub(known) > renewAccepted {
+	if !known {
+		until := now.Add(keepAccepted)
+		for _, t := range to {
 			a.yes.put(t, until)
 		}
-		if !a.no.empty() {
-			a.no.drop(refusalKey{any: true, to: t})
-			a.no.drop(refusalKey{from: from, to: t})
-		}
+	}
+	if a.no.empty() {
+		return
+	}
+	for _, t := range to {
+		a.no.drop(refusalKey{any: true, to: t})
+		a.no.drop(refusalKey{from: from, to: t})
 	}
 }
 
@@ -102,16 +105,20 @@ func (a *answers) refusal(from *mail.Address, to mail.Address) (mail.Reply, bool
 	return r.reply, true
 }
 
-// good reports whether each of to was accepted lately.
-func (a *answers) good(to []mail.Address, now time.Time) bool {
+// good reports whether each of to was accepted lately, and whether that was so lately that it need not be noted anew.
+func (a *answers) good(to []mail.Address, now time.Time) (good, fresh bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	fresh = true
 	for _, t := range to {
-		if until, ok := a.yes.get(t); !ok || !now.Before(until) {
-			return false
+		until, ok := a.yes.get(t)
+		if left := until.Sub(now); !ok || left <= 0 {
+			return false, false
+		} else if left < keepAccepted-renewAccepted {
+			fresh = false
 		}
 	}
-	return true
+	return true, fresh
 }
 
 // generations is a bounded map: when the younger is full, it becomes the elder, which is forgotten; what is still asked for

@@ -43,6 +43,7 @@ type conn struct {
 	now   time.Time // when something was written or read last: the clock is not read again for what costs no time
 	due   time.Time // when the reply that is being read must have come
 	armed bool      // and a deadline has been set for it
+	soon  time.Time // the deadline of reads while it is one of an unwatched connection, else zero
 
 	ctx   context.Context //nolint:containedctx // of the Deliver that uses the connection, nil for none
 	limit time.Time       // its deadline, zero for none
@@ -96,8 +97,32 @@ func (c *conn) interrupt() {
 	_ = c.nc.SetDeadline(time.Unix(1, 0)) // fails only on a closed connection
 }
 
+// await sets the deadline of the reply that is to be read. As long as the context is not watched, that is no more than
+// when to begin with it: one that was set for a reply before will do. It costs more than to read what is there.
+func (c *conn) await() error {
+	if c.ctx == nil || c.stop != nil {
+		return c.arm(c.due)
+	}
+	until := c.due
+	if !c.limit.IsZero() && c.limit.Before(until) {
+		until = c.limit
+	}
+	if !c.soon.After(until) && c.soon.Sub(c.now) >= unwatched/2 {
+		return nil
+	}
+	if first := c.now.Add(unwatched); first.Before(until) {
+		until = first
+	}
+	if err := c.arm(until); err != nil {
+		return err
+	}
+	c.soon = until
+	return nil
+}
+
 // arm lets the reads and writes to come take until t, of an unwatched connection the reads only.
 func (c *conn) arm(t time.Time) error {
+	c.soon = time.Time{}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.cut {
@@ -141,11 +166,7 @@ func (c *conn) wrote(err error) error {
 func (c *conn) Read(p []byte) (int, error) {
 	if !c.armed {
 		c.armed = true
-		until := c.due
-		if first := c.now.Add(unwatched); c.ctx != nil && c.stop == nil && first.Before(until) {
-			until = first
-		}
-		if err := c.arm(until); err != nil {
+		if err := c.await(); err != nil {
 			return 0, err
 		}
 	}
@@ -238,7 +259,7 @@ func (c *conn) undisturbed() bool {
 	if err := c.nc.SetReadDeadline(time.Now().Add(wait)); err != nil {
 		return false
 	}
-	c.armed = true
+	c.armed, c.soon = true, time.Time{}
 	_, err := c.br.Peek(1)
 	return late(err)
 }

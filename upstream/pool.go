@@ -177,13 +177,14 @@ func (p *Pool) transact(ctx context.Context, s *server, c *conn, before Took, en
 	}
 	c.attach(ctx)
 	t := &c.transaction
-	t.c, t.env, t.m, t.eager = c, *env, m, p.answers.good(env.To, c.now)
+	known, fresh := p.answers.good(env.To, c.now)
+	t.c, t.env, t.m, t.eager = c, *env, m, known
 	t.run()
 	*o = t.out
 	*t = transaction{}
 	c.detach()
 	c.spent = o.Kind != Delivered && c.uses > 1 && enough(o)
-	p.answers.accepted(env.From, c.accepted, c.now)
+	p.answers.accepted(env.From, c.accepted, c.now, fresh)
 	p.cfg.Hooks.phases(s.address, c.took)
 	s.put(c, c.now)
 }

@@ -86,7 +86,7 @@ func testAnswersAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.accepted(from, []mail.Address{other}, now)
+		a.accepted(from, []mail.Address{other}, now, false)
 		a.refused(other, from, mail.NewReply(450, 4, 7, 1, "later"), now)
 		if i%1000 == 0 {
 			if _, ok := a.refusal(nil, to); !ok {
@@ -103,12 +103,19 @@ func testAnswersAreBounded(t *testing.T) {
 	}
 	now = time.Now()
 	a.refused(from, to, mail.NewReply(550, 5, 1, 1, "no"), now)
-	a.accepted(from, []mail.Address{to}, now)
-	if _, ok := a.refusal(&from, to); ok || !a.good([]mail.Address{to}, now) {
-		t.Error("an acceptance does not end a refusal")
+	good := func(after time.Duration) bool {
+		good, fresh := a.good([]mail.Address{to}, now.Add(after))
+		if fresh != (good && after <= renewAccepted) {
+			t.Errorf("after %v fresh: %v", after, fresh)
+		}
+		return good
+	}
+	a.accepted(from, []mail.Address{to}, now, false)
+	if _, ok := a.refusal(&from, to); ok || !good(0) || !good(renewAccepted) || !good(renewAccepted+1) || !good(keepAccepted-1) || good(keepAccepted) {
+		t.Error("an acceptance does not end a refusal, or not hold")
 	}
 	a.refused(from, to, mail.NewReply(450, 4, 7, 1, "later"), now)
-	if a.good([]mail.Address{to}, now) {
+	if good(0) {
 		t.Error("a refusal does not end an acceptance")
 	}
 }

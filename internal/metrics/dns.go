@@ -11,7 +11,7 @@ var (
 
 func (m *Metrics) dns() {
 	m.dnsQueries = pairsOf(m.counterVec("dns_queries_total", "Questions to the DNS, by type and outcome.", "type", "rcode"), dns.Types(), dns.Rcodes())
-	m.dnsDuration = m.histogramVec("dns_query_duration_seconds", "How long questions to the DNS took, over all servers asked.", stepBuckets, "type")
+	m.dnsDuration = m.histogramVec("dns_query_duration_seconds", "How long questions to the DNS took, over all servers asked.", stepBuckets[:], "type")
 	m.dnsCache = m.counterVec("dns_cache_lookups_total", "What was asked of the resolver, by whether its cache knew.", "result")
 	m.dnsHit, m.dnsMiss = m.dnsCache.WithLabelValues("hit"), m.dnsCache.WithLabelValues("miss")
 	m.dnsBudget = m.counterVec("dns_budget_exceeded_total", "Messages whose look-ups were cut off, by what they had too much of.", "limit")

@@ -48,7 +48,7 @@ var (
 
 func (m *Metrics) messages() {
 	m.runs = m.counterVec("filter_runs_total", "Runs of filters, by how they ended.", "filter", "outcome", "mode")
-	m.filterDuration = m.histogramVec("filter_duration_seconds", "How long filters ran.", stepBuckets, "filter")
+	m.filterDuration = m.histogramVec("filter_duration_seconds", "How long filters ran.", stepBuckets[:], "filter")
 	m.authResults = pairsOf(m.counterVec("auth_results_total", "Results of sender authentication; of DKIM, one for each signature.", "method", "result"),
 		methodWords, authResultWords)
 	m.attachments = pairsOf(m.counterVec("attachments_total", "Parts of messages that are of a class, and what was to become of them.", "kind", "action"),

@@ -11,7 +11,7 @@ const namespace = "postern"
 // Buckets: of what a client waits for, of what a filter or a DNS server takes, and of sizes.
 var (
 	sessionBuckets = []float64{.01, .05, .1, .5, 1, 5, 10, 30, 60, 120, 300, 600}
-	stepBuckets    = []float64{.001, .005, .01, .05, .1, .5, 1, 5, 20, 60}
+	stepBuckets    = [...]float64{.001, .005, .01, .05, .1, .5, 1, 5, 20, 60}
 	sizeBuckets    = []float64{1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20}
 	scoreBuckets   = []float64{-10, -5, -2, 0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30}
 )

@@ -13,17 +13,16 @@ import (
 
 // named keeps the series of the configured names of one kind. It only grows, up to a bound.
 type named[S any] struct {
-	max   int
-	make  func(name string) *S
-	known atomic.Pointer[map[string]*S]
-	mu    sync.Mutex // of those who add to it
-	rest  func() *S  // the series of all names beyond; made when they are needed
+	max    int
+	make   func(name string) *S
+	known  atomic.Pointer[map[string]*S]
+	mu     sync.Mutex        // of those who add to it
+	beyond atomic.Pointer[S] // the series of all other names; made when they are needed
 }
 
 func (n *named[S]) init(max int, make func(name string) *S) {
 	n.max, n.make = max, make
 	n.known.Store(&map[string]*S{})
-	n.rest = sync.OnceValue(func() *S { return make(other) })
 }
 
 // add makes the series of the names that are new, as far as there is room.
@@ -48,7 +47,15 @@ func (n *named[S]) get(m *Metrics, name string) *S {
 		return s
 	}
 	m.dropped.Inc()
-	return n.rest()
+	if s := n.beyond.Load(); s != nil {
+		return s
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.beyond.Load() == nil {
+		n.beyond.Store(n.make(other))
+	}
+	return n.beyond.Load()
 }
 
 const other = "other"

@@ -16,7 +16,6 @@ const maildir = "maildir"
 
 type upstreamSeries struct {
 	deliveries         *prometheus.CounterVec
-	upstreamDuration   *prometheus.HistogramVec
 	faults             *prometheus.CounterVec
 	retries            *prometheus.CounterVec
 	upstreamHandshakes *prometheus.CounterVec
@@ -27,7 +26,7 @@ type upstreamSeries struct {
 type serverSeries struct {
 	name       string
 	deliveries []byClass // by kind
-	phases     map[upstream.Stage]prometheus.Observer
+	took       *stageTimes
 
 	configured  atomic.Bool
 	down        atomic.Bool
@@ -35,12 +34,12 @@ type serverSeries struct {
 }
 
 var (
-	kindWords, kindSet   = textsOf(upstream.Kinds())
-	phaseWords, phaseSet = textsOf(upstream.Stages())
+	kindSet  = wordsOf(textsOf(upstream.Kinds()))
+	phaseSet = wordsOf(textsOf(upstream.Stages()))
 )
 
-func textsOf[T upstream.Kind | upstream.Stage](all []T) ([]string, words) {
-	var list []string
+// textsOf gives the label values of kinds or stages.
+func textsOf[T upstream.Kind | upstream.Stage](all []T) (list []string) {
 	for _, v := range all {
 		switch v := any(v).(type) {
 		case upstream.Kind:
@@ -49,12 +48,11 @@ func textsOf[T upstream.Kind | upstream.Stage](all []T) ([]string, words) {
 			list = append(list, string(v))
 		}
 	}
-	return list, wordsOf(list)
+	return list
 }
 
 func (m *Metrics) upstreams() {
 	m.deliveries = m.counterVec("upstream_deliveries_total", "Deliveries to the next servers, by what became of them and the class of the reply.", "backend", "result", "code")
-	m.upstreamDuration = m.histogramVec("upstream_duration_seconds", "How long the phases of deliveries took.", stepBuckets, "backend", "phase")
 	m.faults = m.counterVec("upstream_faults_total", "Failures that are ours to mend: the server does not take mail from us.", "backend", "phase")
 	m.retries = m.counterVec("upstream_retries_total", "Pooled connections that were found dead, so that the transaction was tried on a fresh one.", "backend")
 	m.upstreamHandshakes = m.counterVec("upstream_tls_handshakes_total", "TLS handshakes with the next servers.", "backend", "result")
@@ -63,23 +61,23 @@ func (m *Metrics) upstreams() {
 	}
 	m.registry.MustRegister(&serverStates{
 		m:           m,
+		took:        desc("duration_seconds", "How long the phases of deliveries took.", "backend", "phase"),
 		up:          desc("up", "Whether a server is used (1) or marked down (0).", "backend"),
 		connections: desc("connections", "Connections to a server.", "backend", "state"),
 	})
 }
 
 func (m *Metrics) serverSeries(name string) *serverSeries {
-	s := &serverSeries{name: name, phases: map[upstream.Stage]prometheus.Observer{}}
-	phases := phaseWords
+	stages := upstream.Stages()
 	if name == maildir {
-		phases = []string{string(upstream.StageStore)}
+		stages = []upstream.Stage{upstream.StageStore}
 	}
-	for _, kind := range kindWords {
+	s := &serverSeries{name: name, took: stageTimesOf(stages)}
+	for _, kind := range textsOf(upstream.Kinds()) {
 		s.deliveries = append(s.deliveries, byClassOf(m.deliveries, name, kind))
 	}
-	for _, phase := range phases {
-		s.phases[upstream.Stage(phase)] = m.upstreamDuration.WithLabelValues(name, phase)
-		m.faults.WithLabelValues(name, phase)
+	for _, stage := range stages {
+		m.faults.WithLabelValues(name, string(stage))
 	}
 	if name != maildir {
 		m.retries.WithLabelValues(name)
@@ -97,14 +95,15 @@ func (m *Metrics) serversInUse(servers []string) {
 	}
 }
 
-// serverStates reads the states of servers when it is asked.
+// serverStates reads the states of servers, and how long they took, when it is asked.
 type serverStates struct {
-	m               *Metrics
-	up, connections *prometheus.Desc
+	m                     *Metrics
+	took, up, connections *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (c *serverStates) Describe(to chan<- *prometheus.Desc) {
+	to <- c.took
 	to <- c.up
 	to <- c.connections
 }
@@ -114,7 +113,11 @@ func (c *serverStates) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v int64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
 	}
+	if s := c.m.servers.beyond.Load(); s != nil {
+		s.took.collect(to, c.took, s.name)
+	}
 	for name, s := range *c.m.servers.known.Load() {
+		s.took.collect(to, c.took, name)
 		if !s.configured.Load() {
 			continue
 		}
@@ -137,13 +140,8 @@ func (m *Metrics) Hooks() upstream.Hooks {
 	// server begins.
 	return upstream.Hooks{
 		Phases: func(server string, took []upstream.Took) {
-			s := m.servers.get(m, server)
-			for _, t := range took {
-				o := s.phases[t.Stage]
-				if o == nil {
-					o = m.upstreamDuration.WithLabelValues(s.name, phase(t.Stage))
-				}
-				o.Observe(t.For.Seconds())
+			if unknown := m.servers.get(m, server).took.observe(took); unknown > 0 {
+				m.dropped.Add(float64(unknown))
 			}
 		},
 		Result: func(server string, kind upstream.Kind, digit int) {

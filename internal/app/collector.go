@@ -15,9 +15,9 @@ import (
 // wasted, more than 6 of 16 KB for each that sends its content slowly: then half of it is enough. See ADR 22.
 
 const (
-	leastRoom  = 24 << 20 // octets that may be garbage
+	leastRoom  = 12 << 20 // octets that may be garbage
 	leastShare = 50       // percent of what lives
-	mostShare  = 600      // while next to nothing lives: the least heap of Go is 4 MB at 100 %
+	mostShare  = 300      // while next to nothing lives: the least heap of Go is 4 MB at 100 %
 )
 
 // roomFor gives the percentage for so many octets that live.

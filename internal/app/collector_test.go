@@ -12,13 +12,12 @@ func TestRoomFor(t *testing.T) {
 		live uint64
 		want int
 	}{
-		{0, 600},
-		{1, 600},
-		{4 << 20, 600},
-		{8 << 20, 300},
-		{24 << 20, 100},
-		{32 << 20, 75},
-		{48 << 20, 50},
+		{0, 300},
+		{1, 300},
+		{4 << 20, 300},
+		{8 << 20, 150},
+		{12 << 20, 100},
+		{24 << 20, 50},
 		{1 << 40, 50},
 	} {
 		if got := roomFor(c.live); got != c.want {
@@ -46,7 +45,7 @@ func TestTendCollector(t *testing.T) {
 			}
 		}
 	}
-	for _, live := range []uint64{1 << 20, 100 << 20, 101 << 20, 30 << 20, 1 << 20} {
+	for _, live := range []uint64{1 << 20, 100 << 20, 101 << 20, 15 << 20, 1 << 20} {
 		looks(live)
 	}
 	c.stopped.Store(true)
@@ -60,7 +59,7 @@ func TestTendCollector(t *testing.T) {
 			t.Fatalf("set %v, and no more", got)
 		}
 	}
-	if want := []int{600, 50, 80, 600}; !slices.Equal(got, want) {
+	if want := []int{300, 50, 80, 300}; !slices.Equal(got, want) {
 		t.Errorf("set %v, want %v", got, want)
 	}
 }

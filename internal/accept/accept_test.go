@@ -73,7 +73,7 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	// A part of the tables in the place of all would say that the others were not run.
-	if whole := flag.Lookup("test.run").Value.String() == ""; whole && len(report.tables) > 0 {
+	if whole := flag.Lookup("test.run").Value.String()+flag.Lookup("test.skip").Value.String() == ""; whole && len(report.tables) > 0 {
 		if err := writeReport(code == 0); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"io"
 	"sync"
 	"time"
 
@@ -21,14 +22,17 @@ func (t *transaction) content() Outcome {
 	defer w.free()
 	w.c, w.left = t.c, t.m.Size()
 	err := t.m.Spans(w.span)
-	if err == nil && w.left == 0 && t.m.Size() == 0 {
-		w.add(w.stuffer.end())
-		err = w.flush()
+	if err == nil && w.left > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	if err == nil && !w.ended { // there are no octets
+		w.end()
+		_ = w.flush()
 	}
 	switch {
 	case w.failed != nil:
 		return t.c.failed(StageBody, mail.Reply{}, w.failed)
-	case err != nil:
+	case !w.ended: // else the dot is out, and only its answer counts
 		t.c.broken, t.c.now = true, time.Now() // what was sent so far must not become a message
 		return t.unreadable(err)
 	}
@@ -45,6 +49,7 @@ type contentWriter struct {
 	octets  int                 // in them
 	out     []byte              // a run of octets with its dots
 	block   []byte              // made only where octets have to lie side by side
+	ended   bool                // the final dot is among what was to be written
 	failed  error               // of a write
 }
 
@@ -83,12 +88,18 @@ func (w *contentWriter) span(s mail.Span) error {
 	}
 	w.add(p)
 	if w.left == 0 {
-		w.add(w.stuffer.end())
+		w.end()
 	}
 	if w.left > 0 && lasting && w.octets < octetsAtOnce && w.n <= partsAtOnce-4 {
 		return nil
 	}
 	return w.flush()
+}
+
+// end adds the final dot.
+func (w *contentWriter) end() {
+	w.add(w.stuffer.end())
+	w.ended = true
 }
 
 func (w *contentWriter) add(p []byte) {

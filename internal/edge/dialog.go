@@ -190,14 +190,21 @@ func (d *dialog) command(line []byte) {
 	case !ok && w.cfg.RejectBare:
 		w.say("500 5.5.2 Lines end in CRLF")
 		return
-	case verb != VerbOther && bytes.ContainsFunc(text, isControl): // RFC 5321 4.1.2
+	case verb != VerbOther && hasControl(text): // RFC 5321 4.1.2
 		w.say("501 5.5.2 Control characters in a command")
 		return
 	}
 	d.dispatch(verb, text, bytes.Trim(arg, " \t"))
 }
 
-func isControl(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }
+func hasControl(line []byte) bool {
+	for _, c := range line {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
+}
 
 // dispatch serves a command. text is its line without the line end, arg what stands behind the verb.
 func (d *dialog) dispatch(verb string, text, arg []byte) {

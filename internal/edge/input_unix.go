@@ -16,9 +16,9 @@ func (in *input) readable(fd uintptr) bool {
 	room := in.room(in.content, true)
 	for {
 		n, err := unix.Read(int(fd), room)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN):
+		switch err { //nolint:errorlint // the system call's own
+		case unix.EINTR:
+		case unix.EAGAIN:
 			if in.direct {
 				in.into.Leave()
 			}

@@ -206,9 +206,6 @@ func (w *wire) put(s []byte) {
 // readLine gives the next command line with its line end; it is valid until the next read. A line that
 // never ended is never given: what a time-out or a lost connection cut off is no command.
 func (w *wire) readLine() ([]byte, error) {
-	if w.lineEnds.IsZero() {
-		w.lineEnds = earlier(time.Now().Add(w.idle()), w.began.Add(sessionLife+w.cfg.Limits.Idle))
-	}
 	for {
 		if w.ended != nil {
 			return nil, w.ended
@@ -216,6 +213,9 @@ func (w *wire) readLine() ([]byte, error) {
 		if line := w.line(); line != nil {
 			w.lineEnds = time.Time{}
 			return line, nil
+		}
+		if w.lineEnds.IsZero() {
+			w.lineEnds = earlier(time.Now().Add(w.idle()), w.began.Add(sessionLife+w.cfg.Limits.Idle))
 		}
 		if w.buffered() >= maxLine {
 			w.say(w.tooLong())

@@ -116,8 +116,11 @@ func binary(t *testing.T) string {
 
 func start(t *testing.T, upstream, more string) *postern {
 	t.Helper()
-	return startListener(t, upstream, "early_talkers: 0s, limits: {per_client: 1000, per_network: 1000, rate: 1000000, total_rate: 1000000}", more)
+	return startListener(t, upstream, "early_talkers: 0s, "+manyClients, more)
 }
+
+// manyClients are the limits of a listener to which a load comes from one address.
+const manyClients = "limits: {per_client: 1000, per_network: 1000, rate: 1000000, total_rate: 1000000}"
 
 // startListener starts a gateway; keys are those of its listener but the address, more are keys of the top.
 func startListener(t *testing.T, upstream, keys, more string) *postern {

@@ -32,7 +32,7 @@ type kind struct {
 
 // TestLeanRelay runs the gateway without filters beside relays that do nothing but relay, in turn, and compares the
 // processor time that each takes. The lean relay shows what Go's standard library can do at its best, the naive one is
-// go-smtp as it comes, and haproxy does not even look at what it passes on.
+// go-smtp as it comes, and haproxy does not even look at what it passes on. The gateway is there with go-smtp as its engine, too.
 func TestLeanRelay(t *testing.T) {
 	bin := loadkit(t)
 	s := startSink(t, bin)
@@ -40,7 +40,8 @@ func TestLeanRelay(t *testing.T) {
 		startLoadkitRelay(t, bin, "leanrelay", s.addr), startLoadkitRelay(t, bin, "naiverelay", s.addr), startHAProxy(t, s.addr),
 	}
 	p := start(t, s.addr, "filters: []\n")
-	peers = append(peers, relayed{"postern", p.addr, p.cmd.Process.Pid})
+	library := startListener(t, s.addr, "engine: go-smtp, early_talkers: 0s, "+manyClients, "filters: []\n")
+	peers = append(peers, relayed{"postern, engine: go-smtp", library.addr, library.cmd.Process.Pid}, relayed{"postern", p.addr, p.cmd.Process.Pid})
 	kinds := []kind{
 		{name: "4 KB, connections used again", args: []string{"-len", "4096", "-perconn", "0"}, most: 1.35},
 		{name: "4 KB, a connection each", args: []string{"-len", "4096", "-perconn", "1"}, most: 1.5},

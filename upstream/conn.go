@@ -31,6 +31,7 @@ type conn struct {
 
 	transaction transaction    // the one under way; here for its memory, as what follows
 	commands    []byte         // the batch that is being put together
+	parts       [1][]byte      // that, as say takes it
 	accepted    []mail.Address // by the server, in this transaction
 	took        []Took         // the stages of this transaction
 
@@ -44,6 +45,10 @@ type conn struct {
 	due   time.Time // when the reply that is being read must have come
 	armed bool      // and a deadline has been set for it
 	soon  time.Time // the deadline of reads while it is one of an unwatched connection, else zero
+
+	answer     []byte // what say has read; it comes before what Read reads
+	answerErr  error  // and what comes after it
+	answeredAt time.Time
 
 	ctx   context.Context //nolint:containedctx // of the Deliver that uses the connection, nil for none
 	limit time.Time       // its deadline, zero for none
@@ -152,6 +157,45 @@ func (c *conn) write(p []byte, d time.Duration) (err error) {
 	return c.wrote(err)
 }
 
+// say is write for what is to be answered within wait, and of octets that may lie apart; it changes parts. Where it can, it
+// waits for the answer as well, which saves looking for it before it can be there. It gives what it has not written.
+func (c *conn) say(parts [][]byte, wait time.Duration) (rest [][]byte, err error) {
+	if c.ctx == nil || c.stop != nil || c.unread() {
+		rest = c.sock.writeParts(parts)
+		c.now = time.Now()
+		return rest, nil
+	}
+	c.due = c.now.Add(wait)
+	if err := c.await(); err != nil {
+		return nil, c.wrote(err)
+	}
+	rest, sentAt, answer, err := c.sock.swap(parts)
+	if len(rest) > 0 {
+		return rest, nil
+	}
+	c.now = sentAt
+	c.answer, c.answerErr = answer, err
+	if len(answer) == 0 && err == nil {
+		c.watch()
+	} else {
+		c.answeredAt = time.Now()
+	}
+	return nil, nil
+}
+
+// command is write for commands that are to be answered.
+func (c *conn) command(p []byte) error {
+	if c.gathers() {
+		c.parts[0] = p
+		rest, err := c.say(c.parts[:], c.timeouts.Command)
+		if len(rest) == 0 || err != nil {
+			return err
+		}
+		p = rest[0]
+	}
+	return c.write(p, c.timeouts.Command)
+}
+
 // wrote takes note of a write.
 func (c *conn) wrote(err error) error {
 	c.now = time.Now()
@@ -164,6 +208,9 @@ func (c *conn) wrote(err error) error {
 
 // Read is what replies are read from. It sets the deadline of the reply when there is something to wait for.
 func (c *conn) Read(p []byte) (int, error) {
+	if len(c.answer) > 0 || c.answerErr != nil {
+		return c.answered(p)
+	}
 	if !c.armed {
 		c.armed = true
 		if err := c.await(); err != nil {
@@ -180,6 +227,21 @@ func (c *conn) Read(p []byte) (int, error) {
 	c.now = time.Now()
 	return n, err
 }
+
+// answered is Read of what say has read.
+func (c *conn) answered(p []byte) (n int, err error) {
+	c.now = c.answeredAt
+	if len(c.answer) > 0 {
+		n = copy(p, c.answer)
+		c.answer = c.answer[n:]
+		return n, nil
+	}
+	err, c.answerErr = c.answerErr, nil
+	return 0, err
+}
+
+// unread reports whether something came that has not been read as a reply.
+func (c *conn) unread() bool { return c.br.Buffered() > 0 || len(c.answer) > 0 || c.answerErr != nil }
 
 // late reports whether err says that a deadline has passed.
 func late(err error) bool {
@@ -245,7 +307,7 @@ const glance = time.Millisecond
 // for: a server that gives up says 421 or closes, and a reply too many would be taken for the answer to
 // the next command, with which the honest mail of somebody else would be refused. It is not attached.
 func (c *conn) undisturbed() bool {
-	if c.br.Buffered() > 0 {
+	if c.unread() {
 		return false
 	}
 	wait := glance

@@ -122,8 +122,15 @@ func (w *contentWriter) flush() error {
 // write puts out parts: at once as much as the server's socket has room for, the rest in blocks, each of which has its time.
 func (w *contentWriter) write(parts [][]byte) error {
 	if w.c.gathers() {
-		if parts = w.c.sock.writeParts(parts); len(parts) == 0 {
-			return w.c.wrote(nil)
+		var err error
+		if w.ended {
+			parts, err = w.c.say(parts, w.c.timeouts.Dot)
+		} else {
+			parts = w.c.sock.writeParts(parts)
+			w.c.now = time.Now()
+		}
+		if len(parts) == 0 || err != nil {
+			return err
 		}
 	}
 	if w.block == nil {

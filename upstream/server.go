@@ -148,7 +148,7 @@ func (s *server) pop(now time.Time) *conn {
 // put keeps the connection for the next transaction if it is fit for that, else it ends it.
 func (s *server) put(c *conn, now time.Time) {
 	// Octets that nobody asked for: what is read next would be taken for the answer to something else.
-	if c.br.Buffered() > 0 {
+	if c.unread() {
 		c.broken = true
 	}
 	s.mu.Lock()

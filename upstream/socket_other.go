@@ -2,7 +2,10 @@
 
 package upstream
 
-import "net"
+import (
+	"net"
+	"time"
+)
 
 // socket would be what a connection stands on; here it can't be asked without waiting.
 type socket struct{ bare bool }
@@ -14,3 +17,7 @@ func (*socket) peek() (quiet bool) { return false }
 func (*socket) write([]byte) int { return 0 }
 
 func (*socket) writeParts(parts [][]byte) [][]byte { return parts }
+
+func (*socket) swap(parts [][]byte) (rest [][]byte, sentAt time.Time, answer []byte, err error) {
+	return parts, time.Time{}, nil, nil
+}

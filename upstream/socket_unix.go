@@ -3,8 +3,11 @@
 package upstream
 
 import (
+	"io"
 	"net"
+	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,7 +26,17 @@ type socket struct {
 
 	gather func(fd uintptr) bool
 	parts  [][]byte // what gather is to write
+
+	swapAll func(fd uintptr) bool
+	sent    bool             // swapAll has written
+	sentAt  time.Time        // then
+	answer  [answerSize]byte // what it read
+	got     int              // octets of that
+	failed  error            // of its read
 }
+
+// answerSize is how much of an answer swap reads. What is behind it is read where all else is.
+const answerSize = 512
 
 // socketOf gives the socket of nc, nil where it has none.
 func socketOf(nc net.Conn) *socket {
@@ -64,7 +77,12 @@ func socketOf(nc net.Conn) *socket {
 	}
 	s.gather = func(fd uintptr) bool {
 		for len(s.parts) > 0 {
-			n, err := writev(int(fd), s.parts)
+			n, err := 0, error(nil)
+			if len(s.parts) == 1 {
+				n, err = unix.Write(int(fd), s.parts[0])
+			} else {
+				n, err = writev(int(fd), s.parts)
+			}
 			if err == unix.EINTR { //nolint:errorlint // the system call's own
 				continue
 			}
@@ -74,6 +92,30 @@ func socketOf(nc net.Conn) *socket {
 			s.parts = skip(s.parts, n)
 		}
 		return true
+	}
+	s.swapAll = func(fd uintptr) bool {
+		if !s.sent {
+			s.sent = true
+			s.gather(fd)
+			s.sentAt = time.Now()
+			return len(s.parts) > 0
+		}
+		for {
+			n, err := unix.Read(int(fd), s.answer[:])
+			switch err { //nolint:errorlint // the system call's own
+			case unix.EINTR:
+				continue
+			case unix.EAGAIN:
+				return false
+			case nil:
+				if s.got = n; n == 0 {
+					s.failed = io.EOF
+				}
+			default:
+				s.failed = os.NewSyscallError("read", err)
+			}
+			return true
+		}
 	}
 	return s
 }
@@ -102,4 +144,15 @@ func (s *socket) writeParts(parts [][]byte) (rest [][]byte) {
 	_ = s.raw.Write(s.gather) // also where a deadline has passed
 	rest, s.parts = s.parts, nil
 	return rest
+}
+
+// swap writes parts, which it changes, and waits for the answer until the deadline of reads. It does not look for it before it
+// has waited: nothing can be there yet. (What was there before, against all rules, may wake nobody, and is found when the
+// deadline has passed: there has to be one.) Where it could not write all, rest is what is left, and nothing was read; where
+// nothing came in time, answer and err are empty.
+func (s *socket) swap(parts [][]byte) (rest [][]byte, sentAt time.Time, answer []byte, err error) {
+	s.parts, s.sent, s.got, s.failed = parts, false, 0, nil
+	_ = s.raw.Read(s.swapAll) // also where a deadline has passed
+	rest, s.parts = s.parts, nil
+	return rest, s.sentAt, s.answer[:s.got], s.failed
 }

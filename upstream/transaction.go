@@ -150,7 +150,7 @@ func (t *transaction) envelope() bool {
 			buf = append(buf, "DATA\r\n"...)
 		}
 		t.c.commands = buf
-		if err := t.c.write(buf, t.c.timeouts.Command); err != nil {
+		if err := t.c.command(buf); err != nil {
 			return t.fail(t.stage(first), mail.Reply{}, err)
 		}
 		if !t.replies(first, to[:n], withData, start) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/postern-mail/postern/internal/lines"
@@ -22,8 +24,13 @@ const fileShrink = 5
 // The file is read again when it changed, which Lookup finds out, at most every 2 s. A file that is
 // missing, broken or empty then leaves the last good list in force, and so does one that looks like a part
 // of a list: its last line has no end and was written within the last minute, or it has over 20 % fewer
-// entries than the list in force. Err says so. Reload takes such a part, too.
+// entries than the list in force. Err says so. One with fewer entries is taken when there is a file of its name with
+// TakeSuffix beside it that was touched after it was written: that speaks for this state of the file and for no other.
 type File struct{ list *lines.File[*list] }
+
+// TakeSuffix makes the name of the file with which an administrator says that a list of recipients which lacks many of the
+// entries in force is right.
+const TakeSuffix = ".take"
 
 // list is what a file says; it is immutable.
 type list struct {
@@ -38,7 +45,8 @@ func (l *list) size() int { return len(l.mailboxes) + len(l.domains) }
 // change of Err: an error when a changed file cannot be used, nil when it is in force again or anew. It may be nil.
 func NewFile(path string, report func(error)) (*File, error) {
 	f, err := lines.Open(path, lines.Source[*list]{
-		Parse: parseList, Doubt: tooFew, Report: report, Prefix: "upstream: recipients: ",
+		Parse: parseList, Report: report, Prefix: "upstream: recipients: ", Vouched: mayTake,
+		Doubt: func(before, l *list) error { return tooFew(path, before, l) },
 	})
 	if err != nil {
 		return nil, err
@@ -47,11 +55,17 @@ func NewFile(path string, report func(error)) (*File, error) {
 }
 
 // tooFew is the doubt about a list that lacks much of the one in force.
-func tooFew(before, l *list) error {
+func tooFew(path string, before, l *list) error {
 	if (before.size()-l.size())*fileShrink <= before.size() {
 		return nil
 	}
-	return fmt.Errorf("%d entries, %d are in force: so many fewer are taken at a reload only", l.size(), before.size())
+	return fmt.Errorf("%d entries, %d are in force: over 20 %% fewer; if that is right: touch %s%s", l.size(), before.size(), path, TakeSuffix)
+}
+
+// mayTake reports whether an administrator has said so of the list since it was written.
+func mayTake(path string, list fs.FileInfo) bool {
+	word, err := os.Stat(path + TakeSuffix)
+	return err == nil && !word.ModTime().Before(list.ModTime())
 }
 
 // Lookup says whether a is listed. A local part that is Suspicious must be listed itself: "@domain" does
@@ -70,9 +84,11 @@ func (f *File) Lookup(_ context.Context, a mail.Address) (Known, error) {
 // Err says why the file as it is now is not in force, nil if it is.
 func (f *File) Err() error { return f.list.Err() }
 
-// Reload reads the file now, and takes it on the caller's word that it is whole. On an error the last good
-// list stays in force.
-func (f *File) Reload() error { return f.list.Reload() }
+// Entries gives the number of entries in force. Like Lookup it finds out whether the file changed.
+func (f *File) Entries() int { return f.list.Get().size() }
+
+// Renew reads the file now, and takes its last line for whole. On an error the last good list stays in force.
+func (f *File) Renew() error { return f.list.Renew() }
 
 // parseList reads the lines of a list; name is for errors.
 func parseList(name string, r io.Reader) (*list, error) {

@@ -136,11 +136,11 @@ func TestFileChanges(t *testing.T) {
 		time.Sleep(lines.CheckEvery)
 		check("another file of the same time and size", No, Yes, true, 4)
 
-		writeList(t, path, "carl@x.test\n", time.Now())
-		if err := f.Reload(); err != nil {
+		writeList(t, path, "carl@x.test\nrob@x.test", time.Now())
+		if err := f.Renew(); err != nil {
 			t.Error(err)
 		}
-		check("reloaded", No, Yes, true, 4)
+		check("renewed", No, Yes, true, 4)
 	})
 }
 
@@ -198,11 +198,28 @@ func TestFileInParts(t *testing.T) {
 		writeList(t, path, users(40), time.Now().Add(-lines.Rest))
 		time.Sleep(lines.CheckEvery)
 		check("a fifth fewer", 40, "", 6)
-		writeList(t, path, strings.TrimSpace(users(1)), time.Now())
-		if err := f.Reload(); err != nil {
-			t.Error(err)
+		few := time.Now().Add(-lines.Rest)
+		writeList(t, path, users(1), few)
+		if err := f.Renew(); err == nil {
+			t.Error("a renewal took too few")
 		}
-		check("forced", 1, "", 6)
+		check("renewed", 40, "1 entries, 40 are in force: over 20 % fewer; if that is right: touch "+path+TakeSuffix, 7)
+		writeList(t, path+TakeSuffix, "", few.Add(-time.Second))
+		time.Sleep(lines.CheckEvery)
+		check("the word is older than the list", 40, "1 entries", 7)
+		writeList(t, path+TakeSuffix, "", few)
+		time.Sleep(lines.CheckEvery)
+		check("the word was given", 1, "", 8)
+		writeList(t, path, users(20), few.Add(time.Second))
+		time.Sleep(lines.CheckEvery)
+		check("more", 20, "", 8)
+		writeList(t, path, users(2), few.Add(2*time.Second))
+		time.Sleep(lines.CheckEvery)
+		check("the word was about another state", 20, "2 entries", 9)
+		writeList(t, path, users(0), few.Add(3*time.Second))
+		writeList(t, path+TakeSuffix, "", few.Add(time.Minute))
+		time.Sleep(lines.CheckEvery)
+		check("empty is never taken", 20, "no address", 10)
 	})
 }
 
@@ -229,7 +246,7 @@ func BenchmarkFile(b *testing.B) {
 	b.Run("reload100k", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			_ = f.Reload()
+			_ = f.Renew()
 		}
 	})
 }

@@ -40,6 +40,7 @@ func routeName(r config.Route) string { return r.To[0] }
 type relays struct {
 	mu    sync.Mutex
 	known map[string]knownRelay
+	lists recipientFiles
 }
 
 // closer is a relay that holds connections.
@@ -122,30 +123,6 @@ func newRelay(cfg *config.Config, u config.Upstream, hooks upstream.Hooks) (upst
 		Name: u.Name, Servers: u.Servers, TLS: mode, CAFile: u.CAFile, Hello: cfg.Hostname,
 		Verbatim: u.Replies == "verbatim", Hooks: hooks,
 	})
-}
-
-// newRecipients opens the sources of those routes that have one.
-func newRecipients(cfg *config.Config, log *slog.Logger) (map[string]upstream.Recipients, error) {
-	all := map[string]upstream.Recipients{}
-	for i, r := range cfg.Routes {
-		if r.Recipients.Verify != "file" {
-			continue
-		}
-		path := r.Recipients.File
-		source, err := upstream.NewFile(path, func(err error) {
-			if err != nil {
-				log.Error("recipients file can't be used: the last good one is in force", "file", path,
-					"error", privacy(cfg.Log.Privacy).Mask(err.Error()))
-			} else {
-				log.Info("recipients file taken anew", "file", path)
-			}
-		})
-		if err != nil {
-			return nil, config.Errors{cfg.Errorf(fmt.Sprintf("routes[%d].recipients", i), "%s", err)}
-		}
-		all[routeName(r)] = source
-	}
-	return all, nil
 }
 
 // newPolicies gives the edge what it needs of each policy.

@@ -65,9 +65,11 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	if err != nil {
 		return nil, err
 	}
-	if p.recipients, err = newRecipients(cfg, log); err != nil {
+	files, adoptFiles, err := r.files().forConfig(cfg, log)
+	if err != nil {
 		return nil, err
 	}
+	p.recipients = newRecipients(cfg, files)
 	if p.certs, err = readCertificates(cfg, p.judge.certs); err != nil {
 		return nil, err
 	}
@@ -84,6 +86,7 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 		}
 		p.adopt = func() []closer {
 			adopt()
+			adoptFiles()
 			return known()
 		}
 	}

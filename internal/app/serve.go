@@ -118,6 +118,8 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger, g
 	g.metrics.Quarantine(g.held.Usage)
 	g.metrics.Ledger(g.ledger.Usage)
 	g.metrics.StateDirectory(cfg.State.Directory)
+	g.metrics.RecipientFiles(g.relays.lists.states)
+	g.relays.lists.show = g.privacy
 	g.resolvers.observer = g.metrics
 	g.senders = senders.New(log)
 	g.content = limits.NewBudget(cfg.ContentBudget)

@@ -31,6 +31,9 @@ type Source[T any] struct {
 	// Doubt gives an error where a file that changed is not to be taken up in the place of what is in force, though
 	// it can be read: it looks like a part of itself. nil: no such doubt. Reload takes the file all the same.
 	Doubt func(inForce, found T) error
+	// Vouched reports whether somebody says of the file, as this look at it saw it, that it is to be taken in spite of
+	// Doubt. It is asked at every look as long as the file is doubted. nil: only Reload takes it.
+	Vouched func(path string, seen fs.FileInfo) bool
 	// Report is told of each change of Err after Open: an error when a changed file can't be used, nil when it is in
 	// force again or anew. It may be nil.
 	Report func(error)
@@ -50,6 +53,7 @@ type File[T any] struct {
 
 	mu      sync.Mutex  // held by whoever reads the file
 	seen    fs.FileInfo // the file as it was read last, well or not; nil: to be read again in any case
+	doubted bool        // it was doubted then
 	lastErr atomic.Pointer[error]
 }
 
@@ -85,7 +89,16 @@ func (f *File[T]) Reload() error {
 	defer f.mu.Unlock()
 	now := time.Now()
 	f.checked.Store(now.UnixNano())
-	return f.read(now, true)
+	return f.read(now, 0, true)
+}
+
+// Renew is Reload, but for a file that the Source doubts, which needs to be vouched for.
+func (f *File[T]) Renew() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	f.checked.Store(now.UnixNano())
+	return f.read(now, 0, false)
 }
 
 // readings counts what is being read in the background, of all Files of the process.
@@ -141,25 +154,29 @@ func (f *File[T]) look(now time.Time) {
 		f.setErr(fmt.Errorf("%s%w", f.source.Prefix, err))
 		return
 	}
-	if !unchanged(f.seen, info) {
+	if !unchanged(f.seen, info) || f.doubted && f.vouched(info) {
 		if age := now.Sub(info.ModTime()); age >= 0 && age < Settle {
 			return
 		}
-		_ = f.read(now, false) // it is in Err
+		_ = f.read(now, Rest, false) // it is in Err
 	}
 }
 
-// read takes up the file; f.mu is held. Without force, what looks like a part of it is an error.
-func (f *File[T]) read(now time.Time, force bool) error {
-	rest := Rest
-	if force {
-		rest = 0
-	}
+// vouched reports whether a doubted file is to be taken.
+func (f *File[T]) vouched(seen fs.FileInfo) bool {
+	return f.source.Vouched != nil && f.source.Vouched(f.path, seen)
+}
+
+// read takes up the file; f.mu is held. rest is load's. Without force, what looks like a part of the file is an error.
+func (f *File[T]) read(now time.Time, rest time.Duration, force bool) error {
 	v, info, err := f.load(now, rest)
-	f.seen = info
+	f.seen, f.doubted = info, false
 	if err == nil && !force && f.source.Doubt != nil {
-		if err = f.source.Doubt(*f.value.Load(), v); err != nil {
-			err = fmt.Errorf("%s: %w", f.path, err)
+		if err = f.source.Doubt(*f.value.Load(), v); err != nil && f.vouched(info) {
+			err = nil
+		}
+		if err != nil {
+			f.doubted, err = true, fmt.Errorf("%s: %w", f.path, err)
 		}
 	}
 	if err != nil {

@@ -67,10 +67,11 @@ type Metrics struct {
 	lists     named[listSeries]
 	certs     named[string]
 
-	usage     atomic.Pointer[func() quarantine.Usage]
-	memory    atomic.Pointer[func() ledger.Usage]
-	big       atomic.Pointer[func() senders.Usage]
-	directory atomic.Pointer[string]
+	usage         atomic.Pointer[func() quarantine.Usage]
+	memory        atomic.Pointer[func() ledger.Usage]
+	big           atomic.Pointer[func() senders.Usage]
+	recipientsNow atomic.Pointer[func() []RecipientFile]
+	directory     atomic.Pointer[string]
 
 	reloadOK, reloadTime prometheus.Gauge
 	certExpiry, certRead *prometheus.GaugeVec
@@ -106,6 +107,7 @@ func New(o Options) *Metrics {
 	m.smtp()
 	m.messages()
 	m.upstreams()
+	m.recipientFiles()
 	m.Configured(o.Labels)
 	return m
 }

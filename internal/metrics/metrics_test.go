@@ -42,6 +42,9 @@ func testMetrics(t *testing.T) *Metrics {
 		{Place: "public.sni[0]", NotAfter: time.Unix(2100000000, 0)},
 		{Place: "public.client_ca", Taken: true},
 	})
+	m.RecipientFiles(func() []RecipientFile {
+		return []RecipientFile{{Path: "/etc/recipients", Entries: 50, Taken: true}, {Path: "/etc/others", Entries: 7}}
+	})
 	m.Ledger(func() ledger.Usage {
 		return ledger.Usage{Durable: true, Written: 9, Failed: 8, SetAside: 7, Tables: []ledger.TableUsage{
 			{Name: "greylist/passed", Records: 6, Hits: 5, Misses: 4, Evicted: 3, Refused: 2, Expired: 1},
@@ -180,6 +183,9 @@ func TestCounts(t *testing.T) {
 		`postern_config_last_reload_successful`:                                                  "0",
 		`postern_tls_cert_expiry_timestamp_seconds{cert="public"}`:                               "2e+09",
 		`postern_tls_cert_expiry_timestamp_seconds{cert="public.sni[0]"}`:                        "2.1e+09",
+		`postern_recipient_snapshot_entries{source="/etc/recipients"}`:                           "50",
+		`postern_recipient_snapshot_last_read_successful{source="/etc/recipients"}`:              "1",
+		`postern_recipient_snapshot_last_read_successful{source="/etc/others"}`:                  "0",
 		`postern_tls_cert_last_read_successful{cert="public"}`:                                   "1",
 		`postern_tls_cert_last_read_successful{cert="public.sni[0]"}`:                            "0",
 		`postern_tls_cert_last_read_successful{cert="public.client_ca"}`:                         "1",

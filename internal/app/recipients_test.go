@@ -1,0 +1,85 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	entries "github.com/postern-mail/postern/internal/lines"
+)
+
+// writeRecipients writes a file of recipients as if it were a minute old: u0, u1 and so on of example.org.
+func writeRecipients(t *testing.T, path string, n int, modified time.Time) {
+	t.Helper()
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "u%d@example.org\n", i)
+	}
+	if err := os.WriteFile(path, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(path, modified, modified); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestShrunkRecipients: a list with many fewer entries is not taken, neither by itself nor by a HUP, which takes the rest of
+// the configuration; one word of an administrator's takes it.
+func TestShrunkRecipients(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "recipients")
+	at := time.Now().Add(-time.Hour)
+	writeRecipients(t, path, 10, at)
+	g := startGateway(t, fmt.Sprintf(`
+hostname: mx.example.org
+listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s}}
+routes: [{to: [example.org], upstream: local, recipients: {verify: file, file: %q}}]
+upstreams: {local: {maildir: "{{dir}}/mail"}}
+state: {directory: "{{dir}}/state"}
+filters: []
+`, path))
+	check := func(what, want string, entries int, taken bool) {
+		t.Helper()
+		reply, err := sample{from: "a@client.test", to: "u9@example.org", content: []byte("Subject: x\r\n\r\nx\r\n")}.send(context.Background(), g.addr)
+		if err != nil {
+			reply = err.Error()
+		}
+		states := g.relays.lists.states()
+		if !strings.HasPrefix(reply, want) || len(states) != 1 || states[0].Entries != entries || states[0].Taken != taken {
+			t.Errorf("%s: %q, %+v", what, reply, states)
+		}
+	}
+	told := func() []map[string]any {
+		return g.log.lines(t, "recipients file can't be used: the last good one is in force")
+	}
+	check("at first", "250", 10, true)
+	writeRecipients(t, path, 5, at.Add(time.Minute))
+	g.reload(t.Context())
+	check("after a HUP", "250", 10, false)
+	if n := len(g.log.lines(t, "configuration taken")); n != 1 {
+		t.Errorf("configurations taken: %d", n)
+	}
+	if all := told(); len(all) != 1 || !strings.Contains(fmt.Sprint(all[0]["error"]), "5 entries, 10 are in force") ||
+		!strings.Contains(fmt.Sprint(all[0]["error"]), "touch "+path+".take") {
+		t.Errorf("told: %v", all)
+	}
+	g.reload(t.Context())
+	if n := len(told()); n != 2 {
+		t.Errorf("a second HUP: told %d times", n)
+	}
+	if err := os.WriteFile(path+".take", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(entries.CheckEvery + 10*time.Millisecond)
+	check("after the word", "550", 5, true)
+
+	writeRecipients(t, path, 0, at.Add(2*time.Minute))
+	g.reload(t.Context())
+	if n := len(g.log.lines(t, "configuration not taken: the old one is in force")); n != 1 {
+		t.Errorf("a HUP with an empty list: %d", n)
+	}
+}

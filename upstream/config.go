@@ -53,7 +53,7 @@ type Timeouts struct {
 	Wait     time.Duration // for one of the pool's connections: 30 s
 	Dial     time.Duration // 10 s
 	Greeting time.Duration // 30 s
-	Command  time.Duration // each write and each reply of EHLO, STARTTLS, MAIL, RCPT, RSET: 30 s
+	Command  time.Duration // each write and each reply of EHLO, STARTTLS, AUTH, MAIL, RCPT, RSET: 30 s
 	TLS      time.Duration // the handshake: 30 s
 	Data     time.Duration // the reply to DATA: 30 s
 	Block    time.Duration // the writing of each block of 64 KiB: 60 s
@@ -66,6 +66,7 @@ type Config struct {
 	Servers        []string // host:port, in the order of preference; at least one
 	TLS            TLSMode
 	CAFile         string        // PEM certificates to trust in place of the system's, for TLSVerify
+	Auth           *Auth         // for TLSRequired and TLSVerify; nil: we do not authenticate ourselves
 	Hello          string        // our name in EHLO; default: the host's
 	MaxConnections int           // per server: 20, as many as Exchange takes of one source
 	MaxIdle        int           // per server: MaxConnections; negative: none are kept
@@ -88,6 +89,14 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("upstream: %s: server %q: %w", c.Name, s, err)
 		} else if host == "" || port == "" {
 			return c, fmt.Errorf("upstream: %s: server %q: host:port is needed", c.Name, s)
+		}
+	}
+	if c.Auth != nil {
+		if c.TLS != TLSRequired && c.TLS != TLSVerify {
+			return c, fmt.Errorf("upstream: %s: auth with tls %s: required or verify", c.Name, c.TLS)
+		}
+		if err := c.Auth.check(); err != nil {
+			return c, fmt.Errorf("upstream: %s: %w", c.Name, err)
 		}
 	}
 	if c.Hello == "" {

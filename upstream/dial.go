@@ -20,7 +20,7 @@ type dialer struct {
 	tls    *tls.Config // nil: never
 }
 
-// dial connects, greets, and begins TLS as the mode says. Where that fails, the Outcome says how, and the
+// dial connects, greets, begins TLS as the mode says, and authenticates us if we are to. Where that fails, the Outcome says how, and the
 // connection is nil. The connection is not attached to ctx any more.
 func (d *dialer) dial(ctx context.Context) (*conn, Outcome) {
 	c, o := d.attempt(ctx, d.tls != nil)
@@ -59,6 +59,15 @@ func (d *dialer) attempt(ctx context.Context, withTLS bool) (*conn, Outcome) {
 
 // open takes a new connection to where MAIL may be said. Kind is Delivered if it got there.
 func (d *dialer) open(ctx context.Context, c *conn, withTLS bool) Outcome {
+	o := d.greet(ctx, c, withTLS)
+	if o.Kind == Delivered && d.cfg.Auth != nil {
+		return d.authenticate(c)
+	}
+	return o
+}
+
+// greet is open without AUTH.
+func (d *dialer) greet(ctx context.Context, c *conn, withTLS bool) Outcome {
 	start := c.now
 	r, err := c.reply(d.cfg.Timeouts.Greeting)
 	if err != nil || r.Code != 220 {
@@ -147,7 +156,7 @@ func (d *dialer) startTLS(ctx context.Context, c *conn) (began bool, o Outcome) 
 func (c *conn) failed(stage Stage, r mail.Reply, err error) Outcome {
 	c.broken = true
 	o := Outcome{Kind: OurFault, Stage: stage, Server: c.server, Reply: r, TLS: c.tls, Err: err}
-	if err != nil && !errors.Is(err, errTLS) && !errors.Is(err, errProtocol) {
+	if err != nil && !errors.Is(err, errTLS) && !errors.Is(err, errAuth) && !errors.Is(err, errProtocol) {
 		o.Kind = Unreachable
 	}
 	if err == nil && !r.Temporary() && !r.Permanent() {

@@ -94,7 +94,7 @@ func settings(text string) map[string]string {
 	return m
 }
 
-// newDialog makes the pool and the servers. Keys of config: servers (number, 1), tls, ca (yes: the
+// newDialog makes the pool and the servers. Keys of config: servers (number, 1), auth (user and password), tls, ca (yes: the
 // servers' certificate is trusted), cert (its names), max, maxuses, verbatim, network.
 func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 	t.Helper()
@@ -114,6 +114,9 @@ func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 	cfg := Config{
 		Name: "test", Hello: "gw.test", TLS: mode, MaxConnections: number("max", 0),
 		MaxUses: number("maxuses", 0), Verbatim: config["verbatim"] != "",
+	}
+	if user, password, ok := strings.Cut(config["auth"], " "); ok {
+		cfg.Auth = &Auth{User: user, Password: password}
 	}
 	names := []string{"s1.test", "127.0.0.1"}
 	if config["cert"] != "" {

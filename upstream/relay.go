@@ -24,7 +24,7 @@ type Relay interface {
 type Kind uint8
 
 const (
-	OurFault         Kind = iota // connect, EHLO, TLS, MAIL, "relay denied": about us, not about the mail
+	OurFault         Kind = iota // connect, EHLO, TLS, AUTH, MAIL, "relay denied": about us, not about the mail
 	Delivered                    // the next server has taken the responsibility (RFC 5321 6.1)
 	Refused                      // the whole message was refused, on evidence about it
 	RecipientRefused             // at least one RCPT was refused; nothing was sent
@@ -57,6 +57,7 @@ const (
 	StageGreeting Stage = "greeting"
 	StageHello    Stage = "ehlo"
 	StageTLS      Stage = "starttls"
+	StageAuth     Stage = "auth"
 	StageMail     Stage = "mail"
 	StageRcpt     Stage = "rcpt"
 	StageData     Stage = "data"
@@ -69,8 +70,8 @@ const (
 // Stages gives all stages, for those who prepare a metric's series.
 func Stages() []Stage {
 	return []Stage{
-		StageWait, StageDial, StageGreeting, StageHello, StageTLS, StageMail, StageRcpt,
-		StageData, StageBody, StageDot, StageContent, StageStore,
+		StageWait, StageDial, StageGreeting, StageHello, StageTLS, StageAuth, StageMail,
+		StageRcpt, StageData, StageBody, StageDot, StageContent, StageStore,
 	}
 }
 

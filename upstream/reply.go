@@ -125,6 +125,7 @@ func printable(text []byte) string {
 type extensions struct {
 	pipelining, eightBit, utf8, startTLS, size, dsn bool
 	maxSize                                         int64 // RFC 1870 4: octets of the largest message; 0: no limit is said
+	auth                                            mechanisms
 }
 
 // parseExtensions reads the reply to EHLO; keywords are compared without case (RFC 5321 4.1.1.1).
@@ -140,6 +141,8 @@ func parseExtensions(r mail.Reply) extensions {
 			e.eightBit = true
 		case "SMTPUTF8":
 			e.utf8 = true
+		case "AUTH":
+			e.auth = parseMechanisms(value)
 		case "DSN":
 			e.dsn = true
 		case "STARTTLS":

@@ -49,6 +49,7 @@ type closer interface{ Close() }
 type knownRelay struct {
 	cfg   config.Upstream
 	ca    [sha256.Size]byte // of the octets of its ca_file
+	auth  *upstream.Auth    // what its password_file said
 	hello string
 	relay upstream.Relay
 }
@@ -66,12 +67,16 @@ func (r *relays) forConfig(cfg *config.Config, hooks upstream.Hooks) (all map[st
 		if err != nil {
 			return nil, nil, cfg.Errorf("upstreams."+u.Name+".ca_file", "%s", err)
 		}
-		if !ok || !sameUpstream(k.cfg, u) || k.ca != ca || k.hello != cfg.Hostname {
-			relay, err := newRelay(cfg, u, hooks)
+		auth, err := authOf(u)
+		if err != nil {
+			return nil, nil, cfg.Errorf("upstreams."+u.Name+".auth.password_file", "%s", err)
+		}
+		if !ok || !sameUpstream(k.cfg, u) || k.ca != ca || !same(k.auth, auth) || k.hello != cfg.Hostname {
+			relay, err := newRelay(cfg, u, auth, hooks)
 			if err != nil {
 				return nil, nil, config.Errors{cfg.Errorf("upstreams."+u.Name, "%s", err)}
 			}
-			k = knownRelay{cfg: u, ca: ca, hello: cfg.Hostname, relay: relay}
+			k = knownRelay{cfg: u, ca: ca, auth: auth, hello: cfg.Hostname, relay: relay}
 		}
 		next[u.Name], all[u.Name] = k, k.relay
 	}
@@ -103,10 +108,40 @@ func digest(path string) (sum [sha256.Size]byte, err error) {
 
 func sameUpstream(a, b config.Upstream) bool {
 	return a.Name == b.Name && slices.Equal(a.Servers, b.Servers) && a.TLS == b.TLS && a.CAFile == b.CAFile &&
-		a.Replies == b.Replies && a.Maildir == b.Maildir
+		same(a.Auth, b.Auth) && a.Replies == b.Replies && a.Maildir == b.Maildir
 }
 
-func newRelay(cfg *config.Config, u config.Upstream, hooks upstream.Hooks) (upstream.Relay, error) {
+// same reports whether two are equal, or both are not there.
+func same[T comparable](a, b *T) bool { return a == b || a != nil && b != nil && *a == *b }
+
+// authOf reads what we authenticate ourselves with to the servers of an upstream, nil for nothing.
+func authOf(u config.Upstream) (*upstream.Auth, error) {
+	if u.Auth == nil {
+		return nil, nil
+	}
+	password, err := u.Auth.Password()
+	if err != nil {
+		return nil, err
+	}
+	return &upstream.Auth{User: u.Auth.User, Password: password}, nil
+}
+
+// warnOfAuth names passwords that are less secret than they could be.
+func warnOfAuth(cfg *config.Config, log *slog.Logger) {
+	for _, u := range cfg.Upstreams {
+		if u.Auth == nil {
+			continue
+		}
+		if info, err := os.Stat(u.Auth.PasswordFile); err == nil && info.Mode().Perm()&0o004 != 0 {
+			log.Warn("everybody on this host may read a password: chmod o-r", "file", u.Auth.PasswordFile)
+		}
+		if u.TLS == "required" {
+			log.Warn("whoever answers in a server's place gets the password: tls: verify asks who it is", "upstream", u.Name)
+		}
+	}
+}
+
+func newRelay(cfg *config.Config, u config.Upstream, auth *upstream.Auth, hooks upstream.Hooks) (upstream.Relay, error) {
 	if u.Maildir != "" {
 		m, err := upstream.NewMaildir(u.Maildir)
 		if err != nil {
@@ -120,7 +155,7 @@ func newRelay(cfg *config.Config, u config.Upstream, hooks upstream.Hooks) (upst
 		return nil, err
 	}
 	return upstream.NewPool(upstream.Config{
-		Name: u.Name, Servers: u.Servers, TLS: mode, CAFile: u.CAFile, Hello: cfg.Hostname,
+		Name: u.Name, Servers: u.Servers, TLS: mode, CAFile: u.CAFile, Auth: auth, Hello: cfg.Hostname,
 		Verbatim: u.Replies == "verbatim", Hooks: hooks,
 	})
 }

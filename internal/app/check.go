@@ -93,6 +93,7 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	warnOfPostmaster(cfg, p.table, log)
 	warnOfEngine(cfg, log)
 	warnOfRelay(cfg, log)
+	warnOfAuth(cfg, log)
 	warnOfUsers(cfg, p.users, log)
 	warnOfCertificates(cfg, p.certs, log)
 	return p, nil

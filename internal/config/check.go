@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/postern-mail/postern/internal/senders"
 	"github.com/postern-mail/postern/mail"
@@ -257,7 +258,7 @@ func (k *checker) upstreams() {
 		}
 		if maildir && !servers {
 			u.TLS, u.Replies = "", ""
-			for _, key := range []string{"tls", "ca_file", "replies"} {
+			for _, key := range []string{"tls", "ca_file", "auth", "replies"} {
 				if k.wrote(path + "." + key) {
 					k.fail(path+"."+key, "%s has no meaning for a maildir", key)
 				}
@@ -266,6 +267,28 @@ func (k *checker) upstreams() {
 		if u.CAFile != "" && u.TLS != "verify" {
 			k.fail(path+".ca_file", "certificates are verified with tls: verify only")
 		}
+		if u.Auth != nil && u.Maildir == "" {
+			k.auth(path, u)
+		}
+	}
+}
+
+// auth checks what we authenticate ourselves with to servers.
+func (k *checker) auth(path string, u *Upstream) {
+	if k.require(path+".auth", "user", "user: gateway@example.org") {
+		if u.Auth.User == "" || len(u.Auth.User) > maxCredential || strings.ContainsFunc(u.Auth.User, unicode.IsControl) {
+			k.fail(path+".auth.user", "must be a name of at most %d octets without control characters, and is %s", maxCredential, show(u.Auth.User))
+		}
+	}
+	if k.require(path+".auth", "password_file", "password_file: /etc/postern/password") && u.Auth.PasswordFile == "" {
+		k.fail(path+".auth.password_file", "must name a file")
+	}
+	if u.TLS == "none" || u.TLS == "opportunistic" {
+		at := path + ".tls"
+		if !k.wrote(at) {
+			at = path + ".auth"
+		}
+		k.failAllowed(at, []string{"required", "verify"}, "with auth, tls: %s would show the password to whoever listens or answers in the server's place", u.TLS)
 	}
 }
 

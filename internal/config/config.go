@@ -107,8 +107,15 @@ type Upstream struct {
 	Servers []string `yaml:"servers"` // host:port, tried in order
 	TLS     string   `yaml:"tls" allowed:"none|opportunistic|required|verify"`
 	CAFile  string   `yaml:"ca_file"` // PEM; "" is the system's
+	Auth    *Auth    `yaml:"auth"`    // nil: we do not authenticate ourselves
 	Replies string   `yaml:"replies" allowed:"own|verbatim"`
 	Maildir string   `yaml:"maildir"` // folder; excludes servers
+}
+
+// Auth is what we authenticate ourselves with to the servers of an upstream.
+type Auth struct {
+	User         string `yaml:"user"`
+	PasswordFile string `yaml:"password_file"` // see Password
 }
 
 // Policy judges reports. Nil thresholds do not exist.

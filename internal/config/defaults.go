@@ -87,5 +87,5 @@ var laterKeys = map[reflect.Type][]string{
 	reflect.TypeFor[Recipients](): {
 		"ldap", "callout", "cache", "url", "base", "filter", "bind",
 	},
-	reflect.TypeFor[Upstream](): {"identity", "protocol", "auth"},
+	reflect.TypeFor[Upstream](): {"identity", "protocol"},
 }

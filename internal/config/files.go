@@ -10,6 +10,7 @@ import (
 	"iter"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/postern-mail/postern/internal/certs"
 )
@@ -50,10 +51,14 @@ func (c *Config) CheckFiles() error {
 		}
 	}
 	for _, u := range c.Upstreams {
-		if u.CAFile == "" {
-			continue
+		if u.CAFile != "" {
+			checkAuthorities("upstreams."+u.Name+".ca_file", u.CAFile, fail)
 		}
-		checkAuthorities("upstreams."+u.Name+".ca_file", u.CAFile, fail)
+		if u.Auth != nil {
+			if _, err := u.Auth.Password(); err != nil {
+				fail("upstreams."+u.Name+".auth.password_file", "%s", err)
+			}
+		}
 	}
 	for path, file := range c.keyFiles() {
 		if err := readable(file); err != nil {
@@ -103,6 +108,33 @@ func checkAuthorities(path, file string, fail func(path, format string, args ...
 	} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
 		fail(path, "%s holds no certificate in PEM form", file)
 	}
+}
+
+// maxCredential is how many octets a user's name and a password for a server may have.
+const maxCredential = 1024
+
+// Password reads the password: the one line of its file, with or without an end, and whatever blanks it has. Errors quote
+// nothing of it.
+func (a *Auth) Password() (string, error) {
+	data, err := readFile(a.PasswordFile)
+	if err != nil {
+		return "", err
+	}
+	line, ended := bytes.CutSuffix(data, []byte("\n"))
+	if ended {
+		line = bytes.TrimSuffix(line, []byte("\r"))
+	}
+	switch {
+	case len(line) == 0:
+		return "", fmt.Errorf("%s holds no password", a.PasswordFile)
+	case bytes.ContainsAny(line, "\r\n"):
+		return "", fmt.Errorf("%s must be one line, the password", a.PasswordFile)
+	case len(line) > maxCredential:
+		return "", fmt.Errorf("%s: the password has more than %d octets", a.PasswordFile, maxCredential)
+	case !utf8.Valid(line) || bytes.IndexByte(line, 0) >= 0:
+		return "", fmt.Errorf("%s: the password must be UTF-8 without NUL", a.PasswordFile) // RFC 4616 2
+	}
+	return string(line), nil
 }
 
 // keyFiles gives the files of the keys that sign, by the place of each in the configuration.

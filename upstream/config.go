@@ -63,11 +63,12 @@ type Timeouts struct {
 // Config describes a Pool. Zero fields mean the defaults.
 type Config struct {
 	Name           string   // of the upstream, for errors
-	Servers        []string // host:port, in the order of preference; at least one
+	Servers        []string // host:port, in the order of preference; at least one. With LMTP also unix:/path
+	LMTP           bool     // the servers speak LMTP (RFC 2033), not SMTP
 	TLS            TLSMode
 	CAFile         string        // PEM certificates to trust in place of the system's, for TLSVerify
 	Auth           *Auth         // for TLSRequired and TLSVerify; nil: we do not authenticate ourselves
-	Hello          string        // our name in EHLO; default: the host's
+	Hello          string        // our name in EHLO or LHLO; default: the host's
 	MaxConnections int           // per server: 20, as many as Exchange takes of one source
 	MaxIdle        int           // per server: MaxConnections; negative: none are kept
 	IdleTimeout    time.Duration // 3 min: Exchange closes at 5, Edge servers may sooner
@@ -85,6 +86,17 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("upstream: %s: no servers", c.Name)
 	}
 	for _, s := range c.Servers {
+		if path, ok := socketPath(s); ok {
+			switch {
+			case path == "":
+				return c, fmt.Errorf("upstream: %s: server %q: the socket's path is needed", c.Name, s)
+			case !c.LMTP:
+				return c, fmt.Errorf("upstream: %s: server %q: a socket is for LMTP", c.Name, s)
+			case c.TLS == TLSRequired || c.TLS == TLSVerify:
+				return c, fmt.Errorf("upstream: %s: server %q: there is no TLS on a socket of this machine", c.Name, s)
+			}
+			continue
+		}
 		if host, port, err := net.SplitHostPort(s); err != nil {
 			return c, fmt.Errorf("upstream: %s: server %q: %w", c.Name, s, err)
 		} else if host == "" || port == "" {
@@ -132,9 +144,9 @@ func setDefault[T int | time.Duration](v *T, d T) {
 	}
 }
 
-// tlsConfig makes the configuration of the handshakes with server, nil for TLSNone.
+// tlsConfig makes the configuration of the handshakes with server, nil for TLSNone and where nobody could listen.
 func (c *Config) tlsConfig(server string) (*tls.Config, error) {
-	if c.TLS == TLSNone {
+	if _, local := socketPath(server); local || c.TLS == TLSNone {
 		return nil, nil
 	}
 	host, _, err := net.SplitHostPort(server)

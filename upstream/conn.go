@@ -15,7 +15,7 @@ import (
 	"github.com/postern-mail/postern/mail"
 )
 
-// conn is an SMTP connection with a server, in one transaction at a time. Each reply and each write that does not get out
+// conn is a connection with a server, by SMTP or LMTP, in one transaction at a time. Each reply and each write that does not get out
 // at once has a deadline of its own; the context of the Deliver that uses the connection bounds them all, by its deadline
 // and by interrupt.
 type conn struct {
@@ -25,6 +25,7 @@ type conn struct {
 	sock     *socket       // of raw; nil where it has none
 	server   string
 	hello    string // the name that we gave last
+	lmtp     bool   // RFC 2033: there is a reply for each recipient after the final dot
 	timeouts *Timeouts
 	ext      extensions
 	tls      *tls.ConnectionState
@@ -279,9 +280,9 @@ func (c *conn) localAddr() netip.Addr {
 	return local.Addr().Unmap().WithZone("")
 }
 
-// ask sends one command and reads its reply. It notes the name that an EHLO or HELO gives.
+// ask sends one command and reads its reply. It notes the name that an EHLO, HELO or LHLO gives.
 func (c *conn) ask(command string) (mail.Reply, error) {
-	if verb, name, _ := strings.Cut(command, " "); verb == "EHLO" || verb == "HELO" {
+	if verb, name, _ := strings.Cut(command, " "); verb == "EHLO" || verb == "HELO" || verb == "LHLO" {
 		c.hello = name
 	}
 	if err := c.write([]byte(command+"\r\n"), c.timeouts.Command); err != nil {

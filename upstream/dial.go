@@ -37,13 +37,15 @@ func (d *dialer) attempt(ctx context.Context, withTLS bool) (*conn, Outcome) {
 	start := time.Now()
 	dialCtx, cancel := context.WithTimeout(ctx, d.cfg.Timeouts.Dial)
 	defer cancel()
-	nc, err := d.cfg.Dial(dialCtx, "tcp", d.server)
+	network, address := endpoint(d.server)
+	nc, err := d.cfg.Dial(dialCtx, network, address)
 	if err != nil {
 		o.Kind, o.Err = Unreachable, fmt.Errorf("upstream: dial %s: %w", d.server, err)
 		return nil, o
 	}
 	d.cfg.Hooks.phase(d.server, StageDial, time.Since(start))
 	c := newConn(nc, d.server, &d.cfg.Timeouts)
+	c.lmtp = d.cfg.LMTP
 	c.attach(ctx)
 	o = d.open(ctx, c, withTLS)
 	c.detach()
@@ -97,21 +99,37 @@ func (d *dialer) greet(ctx context.Context, c *conn, withTLS bool) Outcome {
 	return Outcome{Kind: Delivered}
 }
 
-// hello says EHLO, and HELO to a server that does not know it (RFC 5321 4.1.4).
+// hello says who we are, and takes what the server offers.
 func (d *dialer) hello(c *conn) Outcome {
 	start := c.now
-	r, err := c.ask("EHLO " + d.cfg.Hello)
-	if err == nil && r.Permanent() {
-		if r, err = c.ask("HELO " + d.cfg.Hello); err == nil && r.Code == 250 {
-			r.Text = "" // whatever it says, it offers no extensions
-		}
+	greet := d.ehlo
+	if d.cfg.LMTP {
+		greet = d.lhlo
 	}
+	r, err := greet(c)
 	if err != nil || r.Code != 250 {
 		return c.failed(StageHello, r, err)
 	}
 	c.ext = parseExtensions(r)
 	d.cfg.Hooks.phase(c.server, StageHello, c.now.Sub(start))
 	return Outcome{Kind: Delivered}
+}
+
+// ehlo says EHLO, and HELO to a server that does not know it (RFC 5321 4.1.4).
+func (d *dialer) ehlo(c *conn) (mail.Reply, error) {
+	r, err := c.ask("EHLO " + d.cfg.Hello)
+	if err != nil || !r.Permanent() {
+		return r, err
+	}
+	r, err = c.ask("HELO " + d.cfg.Hello)
+	switch {
+	case err != nil:
+	case r.Code == 250:
+		r.Text = "" // whatever it says, it offers no extensions
+	case unknownCommand(r):
+		err = fmt.Errorf("upstream: %s: %w: it knows neither EHLO nor HELO: if it speaks LMTP, say protocol: lmtp", c.server, errProtocol)
+	}
+	return r, err
 }
 
 // startTLS asks for TLS and makes the handshake. Where the server refuses, an opportunistic connection

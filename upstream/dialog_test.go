@@ -94,7 +94,7 @@ func settings(text string) map[string]string {
 	return m
 }
 
-// newDialog makes the pool and the servers. Keys of config: servers (number, 1), auth (user and password), tls, ca (yes: the
+// newDialog makes the pool and the servers. Keys of config: servers (number, 1), protocol, auth (user and password), tls, ca (yes: the
 // servers' certificate is trusted), cert (its names), max, maxuses, verbatim, network.
 func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 	t.Helper()
@@ -113,7 +113,7 @@ func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 	}
 	cfg := Config{
 		Name: "test", Hello: "gw.test", TLS: mode, MaxConnections: number("max", 0),
-		MaxUses: number("maxuses", 0), Verbatim: config["verbatim"] != "",
+		MaxUses: number("maxuses", 0), Verbatim: config["verbatim"] != "", LMTP: config["protocol"] == "lmtp",
 	}
 	if user, password, ok := strings.Cut(config["auth"], " "); ok {
 		cfg.Auth = &Auth{User: user, Password: password}

@@ -8,7 +8,7 @@ import (
 	"github.com/postern-mail/postern/mail"
 )
 
-// Pool is the Relay that speaks SMTP: it hands messages to one of several servers, over connections that
+// Pool is the Relay that speaks SMTP or LMTP: it hands messages to one of several servers, over connections that
 // it keeps for the next message. It has no goroutines of its own.
 //
 // Where a server does not take mail from us, or can't be reached, the next is tried; one that failed is

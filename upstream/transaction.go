@@ -65,7 +65,7 @@ func (t *transaction) run() {
 		return
 	}
 	start = t.c.now
-	r, err := t.c.reply(t.c.timeouts.Dot)
+	r, err := t.final()
 	t.c.mark(StageDot, start)
 	t.verdict(r, err)
 }

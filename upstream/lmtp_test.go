@@ -1,0 +1,69 @@
+package upstream
+
+import (
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// TestSocket: a server of LMTP that is a UNIX socket gets what was sent, without TLS though it offers it.
+func TestSocket(t *testing.T) {
+	b := &backend{name: "server1", done: make(chan struct{}), tcp: true, scripts: [][]string{{
+		"S 220 s1 LMTP", "C LHLO gw.test", "S 250-s1", "S 250-STARTTLS", "S 250 PIPELINING",
+		"C MAIL FROM:<a@x.test>", "C+ RCPT TO:<b@y.test>", "S 250 OK", "S 250 OK", "C DATA", "S 354 OK", "BODY", "S 250 2.0.0 Saved", "WAIT",
+	}}}
+	path := filepath.Join(t.TempDir(), "lmtp")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var accepting sync.WaitGroup
+	accepting.Go(func() {
+		if nc, err := l.Accept(); err == nil {
+			b.serve(nc)
+		}
+	})
+	relay := pool(t, Config{Servers: []string{"unix:" + path}, LMTP: true, Hello: "gw.test"})
+	o := relay.Deliver(t.Context(), envelope(t, "b@y.test"), message(t, "Subject: x\r\n\r\n.dot\r\n"))
+	if o.Kind != Delivered || o.Server != "unix:"+path || o.TLS != nil || !relay.OneRecipient() {
+		t.Errorf("%+v", o)
+	}
+	relay.Close()
+	_ = l.Close()
+	accepting.Wait()
+	if err := b.stop(); err != nil {
+		t.Error(err)
+	}
+	if len(b.bodies) != 1 || b.bodies[0] != "Subject: x\r\n\r\n.dot\r\n" {
+		t.Errorf("%q", b.bodies)
+	}
+}
+
+// TestSocketGone: without its server a socket is a server that cannot be reached.
+func TestSocketGone(t *testing.T) {
+	relay := pool(t, Config{Servers: []string{"unix:" + filepath.Join(t.TempDir(), "none")}, LMTP: true})
+	if o := relay.Deliver(t.Context(), envelope(t, "b@y.test"), message(t, "x\r\n")); o.Kind != Unreachable || o.Stage != StageDial {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestSocketConfig(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		cfg  Config
+		want string
+	}{
+		{"without LMTP", Config{Servers: []string{"unix:/run/x"}}, "a socket is for LMTP"},
+		{"no path", Config{Servers: []string{"unix:"}, LMTP: true}, "path is needed"},
+		{"TLS required", Config{Servers: []string{"unix:/run/x"}, LMTP: true, TLS: TLSRequired}, "no TLS on a socket"},
+		{"TLS verified", Config{Servers: []string{"unix:/run/x"}, LMTP: true, TLS: TLSVerify}, "no TLS on a socket"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := NewPool(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}

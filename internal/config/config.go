@@ -103,13 +103,14 @@ type Recipients struct {
 
 // Upstream is a place where mail is taken to: servers, or a maildir.
 type Upstream struct {
-	Name    string   `yaml:"-"`
-	Servers []string `yaml:"servers"` // host:port, tried in order
-	TLS     string   `yaml:"tls" allowed:"none|opportunistic|required|verify"`
-	CAFile  string   `yaml:"ca_file"` // PEM; "" is the system's
-	Auth    *Auth    `yaml:"auth"`    // nil: we do not authenticate ourselves
-	Replies string   `yaml:"replies" allowed:"own|verbatim"`
-	Maildir string   `yaml:"maildir"` // folder; excludes servers
+	Name     string   `yaml:"-"`
+	Servers  []string `yaml:"servers"` // host:port, tried in order; unix:/path for LMTP
+	Protocol string   `yaml:"protocol" allowed:"smtp|lmtp"`
+	TLS      string   `yaml:"tls" allowed:"none|opportunistic|required|verify"`
+	CAFile   string   `yaml:"ca_file"` // PEM; "" is the system's
+	Auth     *Auth    `yaml:"auth"`    // nil: we do not authenticate ourselves
+	Replies  string   `yaml:"replies" allowed:"own|verbatim"`
+	Maildir  string   `yaml:"maildir"` // folder; excludes servers
 }
 
 // Auth is what we authenticate ourselves with to the servers of an upstream.

@@ -57,7 +57,7 @@ func (r *Route) defaults() {
 	r.Recipients.Verify = "none"
 }
 
-func (u *Upstream) defaults() { u.TLS, u.Replies = "opportunistic", "own" }
+func (u *Upstream) defaults() { u.Protocol, u.TLS, u.Replies = "smtp", "opportunistic", "own" }
 
 func (p *Policy) defaults() { p.QuarantineReply = "reject" }
 
@@ -87,5 +87,5 @@ var laterKeys = map[reflect.Type][]string{
 	reflect.TypeFor[Recipients](): {
 		"ldap", "callout", "cache", "url", "base", "filter", "bind",
 	},
-	reflect.TypeFor[Upstream](): {"identity", "protocol"},
+	reflect.TypeFor[Upstream](): {"identity"},
 }

@@ -22,6 +22,7 @@ func selectEngine(cfg *ListenerConfig, engine string) { cfg.Engine = engine }
 //	filter: LINE             a filter that does as it is told, see scripted
 //	clock: bubble            the time is the test's, and passes only where everything waits; the connection is a pipe
 //	relay: OUTCOME REPLY     what the next server says to every message
+//	protocol: lmtp           the next server takes one recipient at a time
 //	cached: ADDRESS REPLY    what it said lately to a recipient
 //	directory: down          the source of recipients fails
 //	quarantine: full, broken or none
@@ -102,6 +103,8 @@ func configure(t *testing.T, d *door, cfg *ListenerConfig, key, v string) {
 	case "cached":
 		addr, rest, _ := strings.Cut(v, " ")
 		d.relay.cached = map[string]mail.Reply{addr: parseReply(rest)}
+	case "protocol":
+		d.relay.one = v == "lmtp"
 	case "relay":
 		d.relay.answer = relayAnswer(t, v)
 	default:

@@ -37,6 +37,7 @@ type fakeRelay struct {
 	answer func(mail.Envelope) upstream.Outcome // nil: Delivered
 	cached map[string]mail.Reply
 	before func() // called at the beginning of Deliver
+	one    bool   // OneRecipient
 	forget bool   // what it was given is not kept
 }
 
@@ -69,6 +70,8 @@ func (f *fakeRelay) Cached(a mail.Address) (mail.Reply, bool) {
 	r, ok := f.cached[a.String()]
 	return r, ok
 }
+
+func (f *fakeRelay) OneRecipient() bool { return f.one }
 
 func (f *fakeRelay) all() []delivered {
 	f.mu.Lock()

@@ -49,6 +49,10 @@ type cachedFromRelay interface {
 	CachedFrom(from, to mail.Address) (mail.Reply, bool)
 }
 
+// oneRelay is one whose servers may answer for each recipient by itself when they have the message (LMTP). To its client
+// the gateway has one reply to give: it can be true of one recipient only.
+type oneRelay interface{ OneRecipient() bool }
+
 // Rcpt judges one recipient. A recipient that is refused leaves nothing behind: neither facts nor reports
 // of it reach the message.
 func (s *session) Rcpt(_ string, o *smtp.RcptOptions) (err error) {
@@ -114,6 +118,9 @@ func (s *session) judge(t *transaction, r *recipient) refusal {
 	}
 	if len(t.to) > 0 && !together(t.to[0], r) {
 		return split("needs another upstream or policy than the first recipient")
+	}
+	if one, ok := r.relay.(oneRelay); ok && len(t.to) > 0 && one.OneRecipient() {
+		return refusal{replyAlone, ReasonSplit, RecipientDeferred, SourceNone, "the next server speaks LMTP: one recipient at a time", nil}
 	}
 	t.to = append(t.to, r)
 	return refusal{source: source}

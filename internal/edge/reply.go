@@ -27,6 +27,7 @@ var (
 	replyDirectory  = mail.NewReply(451, 4, 4, 3, "Recipient can not be verified now, please try again later")
 	replyRecipients = mail.NewReply(452, 4, 5, 3, "Too many recipients")
 	replySplit      = mail.NewReply(452, 4, 5, 3, "Please send to this recipient in a transaction of its own")
+	replyAlone      = mail.NewReply(452, 4, 5, 3, "One recipient at a time here, please send to this one in a transaction of its own")
 	replyTimeout    = mail.NewReply(421, 4, 4, 2, "Content did not arrive in time")
 	replyLost       = mail.NewReply(421, 4, 4, 2, "Connection lost")
 	replyNoAuth     = mail.NewReply(502, 5, 5, 1, "AUTH is not offered")

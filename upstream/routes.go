@@ -3,6 +3,7 @@ package upstream
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/postern-mail/postern/mail"
@@ -42,6 +43,7 @@ type Rule struct {
 // Table is a Router of rules of which the first match wins. It is immutable.
 type Table struct {
 	rules     []Route
+	patterns  [][]pattern    // of each rule
 	domains   map[string]int // domain -> index of the first rule that names it
 	suffixes  map[string]int // "*.domain", by domain
 	addresses map[string]int // by Mailbox
@@ -59,11 +61,15 @@ func NewTable(rules []Rule) (*Table, error) {
 		if len(r.To) == 0 {
 			return nil, fmt.Errorf("upstream: routes[%d]: no pattern", i)
 		}
-		for _, pattern := range r.To {
-			if err := t.add(pattern, i); err != nil {
-				return nil, fmt.Errorf("upstream: routes[%d]: pattern %q: %w", i, pattern, err)
+		patterns := make([]pattern, len(r.To))
+		for j, to := range r.To {
+			var err error
+			if patterns[j], err = parsePattern(to); err != nil {
+				return nil, fmt.Errorf("upstream: routes[%d]: pattern %q: %w", i, to, err)
 			}
+			t.add(patterns[j], i)
 		}
+		t.patterns = append(t.patterns, patterns)
 		route := r.Route
 		if route.Name == "" {
 			route.Name = r.To[0]
@@ -73,37 +79,76 @@ func NewTable(rules []Rule) (*Table, error) {
 	return t, nil
 }
 
-func (t *Table) add(pattern string, rule int) error {
+// pattern is one entry of a Rule's To.
+type pattern struct {
+	kind patternKind
+	key  string // a domain, or the Mailbox of an address
+	at   string // the domain of an address
+}
+
+type patternKind uint8
+
+const (
+	isDomain patternKind = iota
+	isSuffix
+	isAddress
+	isStar
+)
+
+func parsePattern(s string) (pattern, error) {
 	switch {
-	case pattern == "":
-		return errors.New("empty")
-	case pattern == "*":
-		if t.star < 0 {
-			t.star = rule
-		}
-		return nil
-	case strings.ContainsRune(pattern, '@'):
-		a, err := mail.ParseAddress(pattern)
+	case s == "":
+		return pattern{}, errors.New("empty")
+	case s == "*":
+		return pattern{kind: isStar}, nil
+	case strings.ContainsRune(s, '@'):
+		a, err := mail.ParseAddress(s)
 		if err != nil {
-			return fmt.Errorf("not an address: %w", err)
+			return pattern{}, fmt.Errorf("not an address: %w", err)
 		}
-		first(t.addresses, a.Mailbox(), rule)
-		t.mailboxOf[a.Domain()] = true
-		return nil
+		return pattern{isAddress, a.Mailbox(), a.Domain()}, nil
 	}
-	into, name := t.domains, pattern
-	if rest, ok := strings.CutPrefix(pattern, "*."); ok {
-		into, name = t.suffixes, rest
+	kind, name := isDomain, s
+	if rest, ok := strings.CutPrefix(s, "*."); ok {
+		kind, name = isSuffix, rest
 	}
 	if strings.ContainsRune(name, '*') {
-		return errors.New(`"*" stands alone or as the first label only`)
+		return pattern{}, errors.New(`"*" stands alone or as the first label only`)
 	}
 	domain, err := mail.Domain(name)
 	if err != nil {
-		return fmt.Errorf("not a domain: %w", err)
+		return pattern{}, fmt.Errorf("not a domain: %w", err)
 	}
-	first(into, domain, rule)
-	return nil
+	return pattern{kind: kind, key: domain}, nil
+}
+
+// fits reports whether the pattern takes a, whoever the client is.
+func (p pattern) fits(a mail.Address) bool {
+	switch p.kind {
+	case isAddress:
+		return p.key == a.Mailbox()
+	case isSuffix:
+		return strings.HasSuffix(a.Domain(), "."+p.key)
+	case isStar:
+		return a.Domain() != ""
+	}
+	return p.key == a.Domain()
+}
+
+func (t *Table) add(p pattern, rule int) {
+	switch p.kind {
+	case isStar:
+		if t.star < 0 {
+			t.star = rule
+		}
+	case isAddress:
+		first(t.addresses, p.key, rule)
+		t.mailboxOf[p.at] = true
+	case isSuffix:
+		first(t.suffixes, p.key, rule)
+	default:
+		first(t.domains, p.key, rule)
+	}
 }
 
 // first enters a pattern unless an earlier rule has it already.
@@ -115,23 +160,41 @@ func first(m map[string]int, key string, rule int) {
 
 // Route gives the route of the first rule that matches the query's recipient.
 func (t *Table) Route(q Query) (Route, error) {
-	domain := q.Recipient.Domain()
-	best := t.domain(domain)
-	if len(t.addresses) > 0 { // the key costs more than the look-up
-		if i, ok := t.addresses[q.Recipient.Mailbox()]; ok && (best < 0 || i < best) {
-			best = i
-		}
-	}
-	ours := best >= 0
-	if q.Relay && t.star >= 0 && domain != "" && (best < 0 || t.star < best) {
-		best, ours = t.star, false
-	}
+	best, ours := t.find(q)
 	if best < 0 {
 		return Route{}, ErrNoRoute
 	}
 	route := t.rules[best]
 	route.Ours = ours
 	return route, nil
+}
+
+// Match gives the number of the rule that Route goes by, and of that entry of its To which matches: of several, one
+// that is not "*", and the first of those. It is for people who ask why. The error is ErrNoRoute where there is none.
+func (t *Table) Match(q Query) (rule, to int, err error) {
+	rule, ours := t.find(q)
+	if rule < 0 {
+		return 0, 0, ErrNoRoute
+	}
+	return rule, slices.IndexFunc(t.patterns[rule], func(p pattern) bool {
+		return (p.kind == isStar) != ours && p.fits(q.Recipient)
+	}), nil
+}
+
+// find gives the index of the first rule that matches, or -1, and whether by something other than "*".
+func (t *Table) find(q Query) (best int, ours bool) {
+	domain := q.Recipient.Domain()
+	best = t.domain(domain)
+	if len(t.addresses) > 0 { // the key costs more than the look-up
+		if i, ok := t.addresses[q.Recipient.Mailbox()]; ok && (best < 0 || i < best) {
+			best = i
+		}
+	}
+	ours = best >= 0
+	if q.Relay && t.star >= 0 && domain != "" && (best < 0 || t.star < best) {
+		best, ours = t.star, false
+	}
+	return best, ours
 }
 
 // domain gives the index of the first rule that names the domain, itself or as a subdomain, or -1.

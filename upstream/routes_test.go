@@ -103,3 +103,40 @@ func TestSuspicious(t *testing.T) {
 		}
 	}
 }
+
+// TestTableMatch asks for the very entry that a route goes by.
+func TestTableMatch(t *testing.T) {
+	table, err := NewTable([]Rule{
+		{To: []string{"boss@example.org", "*", "vip.test"}},
+		{To: []string{"*.example.org", "Ann@sub.example.org", "EXAMPLE.org"}},
+		{To: []string{"*.test", "deep.x.test"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		to       string
+		relay    bool
+		rule, at int // at < 0: no route
+	}{
+		{"BOSS@example.org", false, 0, 0},
+		{"a@vip.test", false, 0, 2},
+		{"a@vip.test", true, 0, 2}, // not "*", which stands before it
+		{"a@elsewhere.net", true, 0, 1},
+		{"a@elsewhere.net", false, 0, -1},
+		{"a@example.org", false, 1, 2},
+		{"a@example.org", true, 0, 1},
+		{"ann@sub.example.org", false, 1, 0},
+		{"a@deep.x.test", false, 2, 0},
+		{"a@test", false, 0, -1},
+		{"postmaster", true, 0, -1},
+	} {
+		rule, at, err := table.Match(Query{Recipient: address(t, c.to), Relay: c.relay})
+		switch {
+		case c.at < 0 && !errors.Is(err, ErrNoRoute):
+			t.Errorf("%s (relay %v): %d, %d, %v; want no route", c.to, c.relay, rule, at, err)
+		case c.at >= 0 && (err != nil || rule != c.rule || at != c.at):
+			t.Errorf("%s (relay %v): %d, %d, %v; want %d, %d", c.to, c.relay, rule, at, err, c.rule, c.at)
+		}
+	}
+}

@@ -390,7 +390,7 @@ func (d *dialog) rcpt(text []byte) {
 		return
 	}
 	d.rcpts++
-	w.say("250 2.1.5 Recipient ok")
+	w.say(recipientOk)
 }
 
 // data serves DATA (RFC 5321 4.1.1.4).

@@ -65,7 +65,7 @@ func (w *wire) corrected(line []byte) (string, bool) {
 	case line[0] == '2' && w.verb == "MAIL":
 		return "250 2.1.0 Sender ok\r\n", true
 	case line[0] == '2' && w.verb == "RCPT":
-		return "250 2.1.5 Recipient ok\r\n", true
+		return recipientOk + "\r\n", true
 	case w.verb == "AUTH" && line[0] == '2':
 		return "235 2.7.0 Authentication succeeded\r\n", true
 	case w.verb == "AUTH" && bytes.HasPrefix(line, []byte("454 4.7.0 Invalid base64")): // RFC 4954 4

@@ -22,6 +22,7 @@ type recipient struct {
 	policyName string
 	judge      *pipeline.Policy // policy.Policy, made to exempt and to observe where that is due
 	exempt     bool
+	known      upstream.Known // what the recipient source said, where it was asked
 	notify     mail.Notify
 	reports    pipeline.Reports // of the rcpt phase
 	print      string           // of the rcpt phase: what could make the message's outcome another one
@@ -219,7 +220,7 @@ func (s *session) known(t *transaction, r *recipient) (source string, no refusal
 		if is, err = directory.Lookup(ctx, r.address); err != nil {
 			return SourceStatic, refusal{replyDirectory, ReasonDirectory, RecipientDeferred, SourceStatic, "recipients can not be looked up", err}
 		}
-		if is != upstream.NoSource {
+		if r.known = is; is != upstream.NoSource {
 			source = SourceStatic
 		}
 	}

@@ -39,9 +39,13 @@ var (
 	replyAuthSyntax = mail.NewReply(501, 5, 5, 2, "Malformed response")
 	replyAuthWrong  = mail.NewReply(535, 5, 7, 8, "Authentication credentials invalid")
 	replyAuthBusy   = mail.NewReply(454, 4, 7, 0, "Temporary authentication failure, please try again later")
+	replyRcptOk     = mail.NewReply(250, 2, 1, 5, "Recipient ok")
 	replyPanic      = mail.NewReply(451, 4, 3, 0, "Internal error, please try again later")
 	replyPanicEnd   = mail.NewReply(421, 4, 3, 0, "Internal error, closing the connection")
 )
+
+// recipientOk is replyRcptOk on the wire.
+var recipientOk = replyRcptOk.String()
 
 // Replies to guessing, after too many failures before and after too many on one connection, and to senders who are not
 // as they should be.

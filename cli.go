@@ -34,6 +34,7 @@ type commands struct {
 	Explain    explainCmd    `cmd:"" help:"Show the decision about one message: each filter, what it found and what was changed."`
 	Quarantine quarantineCmd `cmd:"" help:"List, show, release or remove held mail."`
 	ConfigShow configCmd     `cmd:"" name:"config" help:"Show the effective configuration."`
+	Route      routeCmd      `cmd:"" help:"Explain where mail for recipients goes, and what a client that names them is told."`
 	Demo       demoCmd       `cmd:"" help:"A complete gateway on loopback with sample mail: see what it does in ten seconds."`
 	User       userCmd       `cmd:"" help:"Keep a file of users who may log in and send: add them, change passwords, list and check."`
 	DKIMKey    dkimKeyCmd    `cmd:"" name:"dkim-key" help:"Make a key that signs mail, print its record for the DNS, or check what is published there."`
@@ -87,6 +88,15 @@ type quarantineCmd struct {
 
 type configCmd struct {
 	Show struct{} `cmd:"" help:"Print the configuration as it is understood, with its defaults."`
+}
+
+type routeCmd struct {
+	From      string   `placeholder:"ADDR" help:"Reverse-path (default: the null one)."`
+	Listener  string   `placeholder:"NAME" help:"The listener that is asked (default: the first; with --relay the first where clients may relay)."`
+	Relay     bool     `help:"The client may relay."`
+	JSON      bool     `name:"json" help:"Print JSON, one object a line."`
+	Verbose   bool     `short:"v" help:"Tell also which routes were passed over, and why."`
+	Addresses []string `arg:"" name:"ADDRESS" help:"Recipients, as in RCPT, with or without angle brackets; '-' reads them from standard input, one a line."`
 }
 
 type demoCmd struct {
@@ -235,6 +245,11 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 		return a.QuarantineRemove(c.Quarantine.Rm.ID)
 	case "config show":
 		return a.ConfigShow()
+	case "route":
+		r := c.Route
+		return a.Route(ctx, app.RouteOptions{
+			Addresses: r.Addresses, From: r.From, Listener: r.Listener, Relay: r.Relay, JSON: r.JSON, Verbose: r.Verbose,
+		})
 	case "user add":
 		u := c.User.Add
 		return a.UserAdd(app.UserOptions{File: u.File, Name: u.Name, Send: u.Send, Rate: u.Rate, Generate: u.Generate})

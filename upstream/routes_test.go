@@ -140,3 +140,44 @@ func TestTableMatch(t *testing.T) {
 		}
 	}
 }
+
+// FuzzTableMatch holds Match against Route: the same rule, and an entry of it that fits.
+func FuzzTableMatch(f *testing.F) {
+	f.Add("boss@example.org\n*", "*.example.org example.org\n*.org", "BOSS@example.org", true)
+	f.Add("*.test *", "deep.x.test", "a@deep.x.test", false)
+	f.Add(`"a b"@example.org`, "bücher.example", `"a\ b"@example.org`, false)
+	f.Add("[192.0.2.1]", "*.2.1", "a@[192.0.2.1]", true)
+	f.Fuzz(func(t *testing.T, one, two, to string, relay bool) {
+		var rules []Rule
+		for i, to := range []string{one, two} {
+			rules = append(rules, Rule{To: strings.Fields(to), Route: Route{Name: "r", Upstream: string(rune('0' + i))}})
+		}
+		table, err := NewTable(rules)
+		if err != nil {
+			return
+		}
+		a, err := mail.ParseAddress(to)
+		if err != nil {
+			return
+		}
+		q := Query{Recipient: a, Relay: relay}
+		route, err := table.Route(q)
+		rule, entry, err2 := table.Match(q)
+		if !errors.Is(err, err2) {
+			t.Fatalf("%v, and %v", err, err2)
+		}
+		if err != nil {
+			return
+		}
+		if rules[rule].Upstream != route.Upstream || entry < 0 || (rules[rule].To[entry] != "*") != route.Ours {
+			t.Fatalf("%+v; rule %d, entry %d", route, rule, entry)
+		}
+		alone, err := NewTable([]Rule{{To: []string{rules[rule].To[entry]}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := alone.Route(q); err != nil {
+			t.Errorf("%s does not take %s", rules[rule].To[entry], a)
+		}
+	})
+}

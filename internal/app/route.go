@@ -228,10 +228,10 @@ func (r *router) took(w *routeAnswer, rule, entry int, a edge.RecipientAnswer) {
 		w.Source += " " + route.Recipients.File
 	}
 	switch {
-	case a.Known == upstream.NoSource && route.Recipients.Verify != "none" && a.Exempt:
-		w.Known = "not asked"
 	case a.Known == upstream.NoSource && a.Err != nil:
 		w.Known = "can not tell"
+	case a.Known == upstream.NoSource && route.Recipients.Verify != "none": // an exempt one, or a source that asks a server
+		w.Known = "not asked"
 	default:
 		w.Known = a.Known.String()
 	}

@@ -8,6 +8,7 @@ type Envelope struct {
 	To       []Address // forward-paths, at least one, in the order of the client's RCPT commands
 	SMTPUTF8 bool      // the client said SMTPUTF8 (RFC 6531)
 	Body8Bit bool      // the client said BODY=8BITMIME (RFC 6152)
+	Client   *Client   // whom it came from, for a next server that is told; nil where none is, or it is not known
 	DSN      *DSN      // what the client asked about notifications, nil for nothing
 }
 

@@ -68,6 +68,7 @@ type Config struct {
 	TLS            TLSMode
 	CAFile         string        // PEM certificates to trust in place of the system's, for TLSVerify
 	Auth           *Auth         // for TLSRequired and TLSVerify; nil: we do not authenticate ourselves
+	Identity       Identity      // how the servers are told of the client
 	Hello          string        // our name in EHLO or LHLO; default: the host's
 	MaxConnections int           // per server: 20, as many as Exchange takes of one source
 	MaxIdle        int           // per server: MaxConnections; negative: none are kept

@@ -29,6 +29,7 @@ type conn struct {
 	timeouts *Timeouts
 	ext      extensions
 	tls      *tls.ConnectionState
+	tells    attributes // of the client, said in each transaction
 
 	transaction transaction    // the one under way; here for its memory, as what follows
 	commands    []byte         // the batch that is being put together

@@ -63,7 +63,12 @@ func (d *dialer) attempt(ctx context.Context, withTLS bool) (*conn, Outcome) {
 func (d *dialer) open(ctx context.Context, c *conn, withTLS bool) Outcome {
 	o := d.greet(ctx, c, withTLS)
 	if o.Kind == Delivered && d.cfg.Auth != nil {
-		return d.authenticate(c)
+		o = d.authenticate(c)
+	}
+	if o.Kind == Delivered && d.cfg.Identity == IdentityXForward {
+		if c.tells = c.ext.xforward; c.tells == 0 {
+			return c.failed(StageIdentity, mail.Reply{}, fmt.Errorf("upstream: %s: %w: XFORWARD is not offered", c.server, errIdentity))
+		}
 	}
 	return o
 }
@@ -174,7 +179,7 @@ func (d *dialer) startTLS(ctx context.Context, c *conn) (began bool, o Outcome) 
 func (c *conn) failed(stage Stage, r mail.Reply, err error) Outcome {
 	c.broken = true
 	o := Outcome{Kind: OurFault, Stage: stage, Server: c.server, Reply: r, TLS: c.tls, Err: err}
-	if err != nil && !errors.Is(err, errTLS) && !errors.Is(err, errAuth) && !errors.Is(err, errProtocol) {
+	if err != nil && !errors.Is(err, errTLS) && !errors.Is(err, errAuth) && !errors.Is(err, errIdentity) && !errors.Is(err, errProtocol) {
 		o.Kind = Unreachable
 	}
 	if err == nil && !r.Temporary() && !r.Permanent() {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -94,7 +95,7 @@ func settings(text string) map[string]string {
 	return m
 }
 
-// newDialog makes the pool and the servers. Keys of config: servers (number, 1), protocol, auth (user and password), tls, ca (yes: the
+// newDialog makes the pool and the servers. Keys of config: servers (number, 1), protocol, auth (user and password), identity, tls, ca (yes: the
 // servers' certificate is trusted), cert (its names), max, maxuses, verbatim, network.
 func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 	t.Helper()
@@ -117,6 +118,9 @@ func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 	}
 	if user, password, ok := strings.Cut(config["auth"], " "); ok {
 		cfg.Auth = &Auth{User: user, Password: password}
+	}
+	if cfg.Identity, err = ParseIdentity(config["identity"]); err != nil {
+		t.Fatal(err)
 	}
 	names := []string{"s1.test", "127.0.0.1"}
 	if config["cert"] != "" {
@@ -172,7 +176,7 @@ func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 
 // step does one thing:
 //
-//	deliver [from=A] [to=A,A] [content=SECTION|octets:N] [utf8] [8bit] [timeout=D]
+//	deliver [from=A] [to=A,A] [content=SECTION|octets:N] [utf8] [8bit] [timeout=D] [client=ADDR,HELO,NAME]
 //	sleep D             let time pass
 //	close               close the pool
 //
@@ -305,6 +309,12 @@ func (d *dialog) deliver(args []string) error {
 			}
 		case "to":
 			to = value
+		case "client":
+			words := strings.Split(value, ",")
+			env.Client = &mail.Client{
+				Addr: netip.MustParseAddrPort(words[0]), Server: netip.MustParseAddrPort("192.0.2.25:25"),
+				Helo: words[1], Name: words[2], ESMTP: true,
+			}
 		case "utf8":
 			env.SMTPUTF8 = true
 		case "8bit":

@@ -66,6 +66,9 @@ func (p *Pool) cached(r mail.Reply, ok bool) (mail.Reply, bool) {
 	return refusal(r, "this recipient", "", p.cfg.Verbatim), true
 }
 
+// Identifies reports whether the servers are told who the client of a message is: the envelope should say so.
+func (p *Pool) Identifies() bool { return p.cfg.Identity != IdentityNone }
+
 // MaxSize gives the octets of the largest message that one of the servers takes, by what they said lately (RFC 1870). It
 // is 0 where one of them has no limit, and where none has said.
 func (p *Pool) MaxSize() int64 {

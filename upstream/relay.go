@@ -58,6 +58,7 @@ const (
 	StageHello    Stage = "ehlo"
 	StageTLS      Stage = "starttls"
 	StageAuth     Stage = "auth"
+	StageIdentity Stage = "identity" // what tells the server of the client
 	StageMail     Stage = "mail"
 	StageRcpt     Stage = "rcpt"
 	StageData     Stage = "data"
@@ -70,7 +71,7 @@ const (
 // Stages gives all stages, for those who prepare a metric's series.
 func Stages() []Stage {
 	return []Stage{
-		StageWait, StageDial, StageGreeting, StageHello, StageTLS, StageAuth, StageMail,
+		StageWait, StageDial, StageGreeting, StageHello, StageTLS, StageAuth, StageIdentity, StageMail,
 		StageRcpt, StageData, StageBody, StageDot, StageContent, StageStore,
 	}
 }

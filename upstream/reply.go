@@ -125,6 +125,7 @@ func printable(text []byte) string {
 type extensions struct {
 	pipelining, eightBit, utf8, startTLS, size, dsn bool
 	maxSize                                         int64 // RFC 1870 4: octets of the largest message; 0: no limit is said
+	xforward                                        attributes
 	auth                                            mechanisms
 }
 
@@ -143,6 +144,8 @@ func parseExtensions(r mail.Reply) extensions {
 			e.utf8 = true
 		case "AUTH":
 			e.auth = parseMechanisms(value)
+		case "XFORWARD":
+			e.xforward = parseAttributes(value)
 		case "DSN":
 			e.dsn = true
 		case "STARTTLS":

@@ -131,11 +131,18 @@ func (t *transaction) envelope() bool {
 	if t.c.ext.pipelining {
 		batch = batchSize
 	}
+	if t.c.tells != 0 && batch == 1 && !t.introduce() {
+		return false
+	}
 	start := t.c.now
 	to := t.env.To
 	for first := true; first || len(to) > 0; first = false {
-		buf, n := t.c.commands[:0], min(batch, len(to))
+		buf, n, told := t.c.commands[:0], min(batch, len(to)), 0
 		if first {
+			if t.c.tells != 0 && batch > 1 {
+				// XFORWARD may be in a group of commands, as RSET may.
+				buf, told = appendXForward(buf, t.c.tells, t.env.Client, t.env.ID)
+			}
 			buf = t.mailFrom(buf)
 			if batch == 1 {
 				n = 0 // MAIL stands alone
@@ -153,7 +160,7 @@ func (t *transaction) envelope() bool {
 		if err := t.c.command(buf); err != nil {
 			return t.fail(t.stage(first), mail.Reply{}, err)
 		}
-		if !t.replies(first, to[:n], withData, start) {
+		if !t.replies(first, told, to[:n], withData, start) {
 			return false
 		}
 		to = to[n:]
@@ -222,17 +229,26 @@ func appendAddress(buf []byte, a mail.Address) []byte {
 	return buf
 }
 
-// replies reads what one batch is answered. A reply to MAIL that is not 250 ends the transaction, once
+// replies reads what one batch is answered, which began with told commands that told of the client. A reply to MAIL that is not 250 ends the transaction, once
 // the replies behind it are read: the connection has to stay in step.
-func (t *transaction) replies(first bool, to []mail.Address, withData bool, start time.Time) bool {
+func (t *transaction) replies(first bool, told int, to []mail.Address, withData bool, start time.Time) bool {
 	goesOn := true
+	for range told {
+		r, err := t.c.expect(250, t.c.timeouts.Command)
+		if err != nil || t.c.broken {
+			return t.fail(StageIdentity, r, err)
+		}
+		if goesOn && !r.Positive() {
+			goesOn = t.untold(r)
+		}
+	}
 	if first {
 		r, err := t.c.expect(250, t.c.timeouts.Command)
 		t.c.mark(StageMail, start)
 		if err != nil || t.c.broken {
 			return t.fail(StageMail, r, err)
 		}
-		if !r.Positive() {
+		if goesOn && !r.Positive() {
 			goesOn = t.mailRefused(r)
 		}
 	}

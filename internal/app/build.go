@@ -108,7 +108,7 @@ func digest(path string) (sum [sha256.Size]byte, err error) {
 
 func sameUpstream(a, b config.Upstream) bool {
 	return a.Name == b.Name && slices.Equal(a.Servers, b.Servers) && a.TLS == b.TLS && a.CAFile == b.CAFile &&
-		a.Protocol == b.Protocol && same(a.Auth, b.Auth) && a.Replies == b.Replies && a.Maildir == b.Maildir
+		a.Protocol == b.Protocol && same(a.Auth, b.Auth) && a.Identity == b.Identity && a.Replies == b.Replies && a.Maildir == b.Maildir
 }
 
 // same reports whether two are equal, or both are not there.
@@ -154,8 +154,12 @@ func newRelay(cfg *config.Config, u config.Upstream, auth *upstream.Auth, hooks 
 	if err != nil {
 		return nil, err
 	}
+	identity, err := upstream.ParseIdentity(u.Identity)
+	if err != nil {
+		return nil, err
+	}
 	return upstream.NewPool(upstream.Config{
-		Name: u.Name, Servers: u.Servers, LMTP: u.Protocol == "lmtp", TLS: mode, CAFile: u.CAFile, Auth: auth, Hello: cfg.Hostname,
+		Name: u.Name, Servers: u.Servers, LMTP: u.Protocol == "lmtp", TLS: mode, CAFile: u.CAFile, Auth: auth, Identity: identity, Hello: cfg.Hostname,
 		Verbatim: u.Replies == "verbatim", Hooks: hooks,
 	})
 }

@@ -257,8 +257,8 @@ func (k *checker) upstreams() {
 			}
 		}
 		if maildir && !servers {
-			u.Protocol, u.TLS, u.Replies = "", "", ""
-			for _, key := range []string{"protocol", "tls", "ca_file", "auth", "replies"} {
+			u.Protocol, u.TLS, u.Identity, u.Replies = "", "", "", ""
+			for _, key := range []string{"protocol", "tls", "ca_file", "auth", "identity", "replies"} {
 				if k.wrote(path + "." + key) {
 					k.fail(path+"."+key, "%s has no meaning for a maildir", key)
 				}

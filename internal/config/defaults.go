@@ -57,7 +57,9 @@ func (r *Route) defaults() {
 	r.Recipients.Verify = "none"
 }
 
-func (u *Upstream) defaults() { u.Protocol, u.TLS, u.Replies = "smtp", "opportunistic", "own" }
+func (u *Upstream) defaults() {
+	u.Protocol, u.TLS, u.Identity, u.Replies = "smtp", "opportunistic", "none", "own"
+}
 
 func (p *Policy) defaults() { p.QuarantineReply = "reject" }
 
@@ -87,5 +89,4 @@ var laterKeys = map[reflect.Type][]string{
 	reflect.TypeFor[Recipients](): {
 		"ldap", "callout", "cache", "url", "base", "filter", "bind",
 	},
-	reflect.TypeFor[Upstream](): {"identity"},
 }

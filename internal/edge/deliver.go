@@ -187,7 +187,16 @@ func (s *session) handOn(ctx context.Context, t *transaction, j *judged, m *mail
 	}()
 	return j.to.relay.Deliver(ctx, mail.Envelope{
 		ID: t.in.ID, From: t.in.From, To: t.addresses(), SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit, DSN: t.notifications(),
+		Client: s.identity(j.to.relay),
 	}, m)
+}
+
+// identity gives what we know of the client to a relay that tells its servers.
+func (s *session) identity(r upstream.Relay) *mail.Client {
+	if teller, ok := r.(interface{ Identifies() bool }); !ok || !teller.Identifies() {
+		return nil
+	}
+	return &mail.Client{Addr: s.in.Client, Server: s.in.Server, Name: s.in.PTR, Helo: s.in.Helo, ESMTP: s.in.ESMTP}
 }
 
 var (

@@ -29,6 +29,7 @@ type MTAOptions struct {
 	KeyFile    string
 	RequireTLS bool
 	Lenient    bool   // takes bare line ends for line ends, and commands out of turn, as far as its make can be brought to
+	XForward   bool   // Postfix: XFORWARD is offered
 	Paths      []Path // with one, the server relays for clients on loopback, and for their addresses as senders
 }
 

@@ -146,6 +146,9 @@ func (p *postfix) configure(t testing.TB, o MTAOptions) {
 	if o.Lenient {
 		main["smtpd_forbid_bare_newline"], main["smtpd_forbid_unauth_pipelining"] = "no", "no"
 	}
+	if o.XForward {
+		main["smtpd_authorized_xforward_hosts"] = "127.0.0.0/8"
+	}
 	if len(o.Paths) > 0 {
 		main["smtpd_relay_restrictions"] = "permit_mynetworks, reject"
 		main["transport_maps"], main["smtp_sasl_password_maps"] = postfixTransports(o.Paths)

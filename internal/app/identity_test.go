@@ -1,0 +1,73 @@
+package app
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postern-mail/postern/internal/peertest"
+)
+
+// TestIdentity sends mail from an address of its own through the gateway to a real Postfix, whose log says who the client
+// was.
+func TestIdentity(t *testing.T) {
+	t.Parallel()
+	for identity, want := range map[string]string{
+		"none":     `client=\S+\[127\.0\.0\.1\]\n`,
+		"xforward": `client=\S+\[127\.0\.0\.1\], orig_queue_id=\S+, orig_client=unknown\[127\.0\.0\.7\]`,
+	} {
+		t.Run(identity, func(t *testing.T) {
+			t.Parallel()
+			p := peertest.StartPostfix(t, peertest.MTAOptions{Domain: "example.org", XForward: true})
+			g := startGateway(t, fmt.Sprintf(`
+hostname: mx.example.org
+listeners: {public: {address: 127.0.0.1:0}}
+routes: [{to: [example.org], upstream: postfix}]
+upstreams: {postfix: {servers: [%q], identity: %s}}
+filters: []
+state: {directory: "{{dir}}/state"}
+dns: {servers: ["127.0.0.1:9"]}
+`, p.Addr, identity))
+			for _, helo := range []string{"client.test", "[127.0.0.7]", "odd+helo="} {
+				sendFrom(t, "127.0.0.7", g.addr, helo)
+			}
+			p.Messages(t, 3)
+			if n := len(regexp.MustCompile(want).FindAllString(p.Log(), -1)); n != 3 {
+				t.Errorf("%d of 3 such clients\n%s", n, p.Log())
+			}
+			if faults := g.log.lines(t, "upstream server does not take mail from us: mend this"); len(faults) > 0 {
+				t.Errorf("faults: %v", faults)
+			}
+		})
+	}
+}
+
+// sendFrom sends a message from an address of this host.
+func sendFrom(t *testing.T, from, to, helo string) {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
+	c, err := d.DialContext(t.Context(), "tcp", to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	r := bufio.NewReader(c)
+	for _, line := range []string{
+		"", "EHLO " + helo, "MAIL FROM:<a@client.test>", "RCPT TO:<bob@example.org>", "DATA", strings.ReplaceAll(invoice, "\r\n.", "\r\n..") + ".", "QUIT",
+	} {
+		if line != "" {
+			if _, err := io.WriteString(c, line+"\r\n"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if reply, err := readReply(r); err != nil || reply[0] != '2' && reply[0] != '3' {
+			t.Fatalf("%.40q: %s, %v", line, reply, err)
+		}
+	}
+}

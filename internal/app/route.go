@@ -94,7 +94,7 @@ func (a *App) newRouter(cfg *config.Config, o RouteOptions) (*router, error) {
 		ExemptRecipients: exemptRecipients(cfg), Log: quiet,
 	}
 	for _, u := range cfg.Upstreams {
-		gw.Relays[u.Name] = noRelay{}
+		gw.Relays[u.Name] = noRelay{one: u.Protocol == "lmtp"}
 	}
 	for _, p := range cfg.Policies {
 		gw.Policies[p.Name] = nil
@@ -104,7 +104,10 @@ func (a *App) newRouter(cfg *config.Config, o RouteOptions) (*router, error) {
 }
 
 // noRelay stands for a relay that nothing is delivered through: a real one of a maildir would make its folders.
-type noRelay struct{}
+type noRelay struct{ one bool }
+
+// OneRecipient reports whether a transaction may have one recipient only, as that of upstream.Pool does.
+func (r noRelay) OneRecipient() bool { return r.one }
 
 // Deliver implements upstream.Relay: it delivers nothing.
 func (noRelay) Deliver(context.Context, mail.Envelope, *mail.Message) upstream.Outcome {
@@ -220,7 +223,7 @@ func (r *router) took(w *routeAnswer, rule, entry int, a edge.RecipientAnswer) {
 	if u := r.cfg.Upstream(route.Upstream); u != nil {
 		w.Upstream = &inside{Name: u.Name, Servers: u.Servers, Maildir: u.Maildir}
 		if u.Maildir == "" {
-			w.Upstream.TLS = u.TLS
+			w.Upstream.Protocol, w.Upstream.TLS = u.Protocol, u.TLS
 		}
 	}
 	w.Source = route.Recipients.Verify

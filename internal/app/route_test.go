@@ -60,7 +60,7 @@ func TestRouteAnswers(t *testing.T) {
 			"known", "known@Example.org", false,
 			[]string{
 				"address known@example.org", "route example.org (c.yaml:8:10)", "policy default",
-				"upstream inside: a.corp.example:25, b.corp.example:25; tls required", "known yes (file list)", "reply 250 2.1.5 Recipient ok",
+				"upstream inside: a.corp.example:25, b.corp.example:25; smtp, tls required", "known yes (file list)", "reply 250 2.1.5 Recipient ok",
 			},
 			[]string{"exempt", "because", "passed", "relay", "together", "error"},
 		},
@@ -97,7 +97,7 @@ func TestRouteAnswers(t *testing.T) {
 		},
 		{
 			"foreign, for who may relay", "a@elsewhere.example", true,
-			[]string{"route * (c.yaml:11:11)", "upstream outward: smtp.isp.example:25; tls opportunistic", "reply 250 2.1.5 Recipient ok"},
+			[]string{"route * (c.yaml:11:11)", "upstream outward: smtp.isp.example:25; smtp, tls opportunistic", "reply 250 2.1.5 Recipient ok"},
 			[]string{"relay", "because"},
 		},
 		{"percent", "a%elsewhere.example@vip.example", true, []string{"reply 550 5.7.1 Relay access denied", "because local part that names another host"}, nil},
@@ -150,6 +150,7 @@ func TestRouteOptions(t *testing.T) {
 		{name: "bad from", o: RouteOptions{Addresses: []string{"known@example.org"}, From: "a@"}, code: ExitUsage},
 		{name: "passed over", o: RouteOptions{Addresses: []string{"a@b.example"}, Verbose: true}, out: "passed     * (c.yaml:11:11): \"*\" is for clients that may relay\n"},
 		{name: "together", o: RouteOptions{Addresses: []string{"who@example.org", "known@example.org", "boss@example.org"}}, out: "together   452 4.5.3 Please send to this recipient in a transaction of its own (in one transaction with known@example.org)"},
+		{name: "together, of LMTP", config: strings.NewReplacer("tls: required", "protocol: lmtp", "corp.example:25", "corp.example:24").Replace(routed), o: RouteOptions{Addresses: []string{"known@example.org", "known@example.org", "a@sub.example.org"}}, out: "together   452 4.5.3 One recipient at a time here"},
 		{name: "soft bounce", config: "soft_bounce: true\n" + routed, o: RouteOptions{Addresses: []string{"a@b.example"}}, out: "reply      454 4.7.1 Relay access denied"},
 		{name: "postmaster without a route", config: "postmaster: a@b.example\n" + routed, o: RouteOptions{Addresses: []string{"postmaster"}}, out: "reply      451 4.3.5 "},
 		{name: "bad configuration", config: "hostnam: x\n", o: RouteOptions{Addresses: []string{"a@b.example"}}, code: ExitConfig},
@@ -182,7 +183,7 @@ func TestRouteJSON(t *testing.T) {
 		`{"given":"a@sub.example.org","address":"a@sub.example.org","exempt":false,"listener":"public",` +
 			`"route":{"file":"c.yaml","line":8,"column":23,"name":"example.org","entry":"*.example.org"},` +
 			`"passed":[{"file":"c.yaml","line":7,"column":11,"name":"boss@example.org","why":"no entry fits"}],"policy":"default",` +
-			`"upstream":{"name":"inside","servers":["a.corp.example:25","b.corp.example:25"],"tls":"required"},` +
+			`"upstream":{"name":"inside","servers":["a.corp.example:25","b.corp.example:25"],"protocol":"smtp","tls":"required"},` +
 			`"source":"file list","known":"yes","accepted":true,"code":250,"reply":"250 2.1.5 Recipient ok"}`,
 		`{"given":"a@b.example","address":"a@b.example","exempt":false,"listener":"public","route":null,` +
 			`"passed":[{"file":"c.yaml","line":7,"column":11,"name":"boss@example.org","why":"no entry fits"},` +

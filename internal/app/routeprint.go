@@ -60,10 +60,11 @@ type withRelay struct {
 }
 
 type inside struct {
-	Name    string   `json:"name"`
-	Servers []string `json:"servers,omitempty"`
-	TLS     string   `json:"tls,omitempty"`
-	Maildir string   `json:"maildir,omitempty"`
+	Name     string   `json:"name"`
+	Servers  []string `json:"servers,omitempty"`
+	Protocol string   `json:"protocol,omitempty"`
+	TLS      string   `json:"tls,omitempty"`
+	Maildir  string   `json:"maildir,omitempty"`
 }
 
 // String names the upstream and where it is.
@@ -71,7 +72,7 @@ func (u *inside) String() string {
 	if u.Maildir != "" {
 		return u.Name + ": maildir " + u.Maildir
 	}
-	return u.Name + ": " + strings.Join(u.Servers, ", ") + "; tls " + u.TLS
+	return u.Name + ": " + strings.Join(u.Servers, ", ") + "; " + u.Protocol + ", tls " + u.TLS
 }
 
 // print prints the way of one recipient: JSON on one line, or a table and a blank line.

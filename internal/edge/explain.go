@@ -69,11 +69,11 @@ func (e *Explainer) Explain(ctx context.Context, q RecipientQuery) RecipientAnsw
 		return a
 	}
 	a.Reply = replyRcptOk
-	switch {
-	case e.first == nil:
+	if e.first == nil {
 		e.first = r
-	case !together(e.first, r):
-		a.Together = e.gw.soften(replySplit)
+		return a
 	}
+	t.to = []*recipient{e.first}
+	a.Together = e.gw.soften(s.judge(t, &recipient{}).reply)
 	return a
 }

@@ -80,3 +80,17 @@ func TestExplainer(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainerOfLMTP: of several recipients only the first goes to a server of LMTP.
+func TestExplainerOfLMTP(t *testing.T) {
+	d := newDoor(t, nil, func(d *door, _ *ListenerConfig) { d.relay.one = true })
+	e := NewExplainer(d.gw, "public")
+	for _, c := range []struct{ path, together string }{
+		{"a@ours.example", ""}, {"a@ours.example", ""}, {"b@ours.example", replyAlone.String()}, {"b@second.example", replySplit.String()},
+	} {
+		a := e.Explain(t.Context(), RecipientQuery{Path: c.path})
+		if a.Together.IsZero() != (c.together == "") || c.together != "" && a.Together.String() != c.together {
+			t.Errorf("%s: %s, not %q", c.path, a.Together, c.together)
+		}
+	}
+}

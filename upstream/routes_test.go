@@ -130,6 +130,7 @@ func TestTableMatch(t *testing.T) {
 		{"a@deep.x.test", false, 2, 0},
 		{"a@test", false, 0, -1},
 		{"postmaster", true, 0, -1},
+		{"a@[192.0.2.1]", true, 0, 1},
 	} {
 		rule, at, err := table.Match(Query{Recipient: address(t, c.to), Relay: c.relay})
 		switch {

@@ -123,13 +123,20 @@ func (a *answers) good(to []mail.Address, now time.Time) (good, fresh bool) {
 
 // generations is a bounded map: when the younger is full, it becomes the elder, which is forgotten; what is still asked for
 // moves back into the younger.
-type generations[K comparable, V any] struct{ young, elder map[K]V }
+type generations[K comparable, V any] struct {
+	young, elder map[K]V
+	most         int // in each; 0 stands for maxAnswers
+}
 
 func (g *generations[K, V]) empty() bool { return len(g.young) == 0 && len(g.elder) == 0 }
 
 func (g *generations[K, V]) put(k K, v V) {
-	if len(g.young) >= maxAnswers {
-		g.elder, g.young = g.young, make(map[K]V, maxAnswers)
+	most := g.most
+	if most == 0 {
+		most = maxAnswers
+	}
+	if len(g.young) >= most {
+		g.elder, g.young = g.young, make(map[K]V, most)
 	}
 	g.young[k] = v
 }

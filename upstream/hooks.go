@@ -28,6 +28,8 @@ type Hooks struct {
 	Connections func(server string, open, idle int)
 	// Handshake is told of each TLS handshake with a server; err is nil if it succeeded.
 	Handshake func(server string, state tls.ConnectionState, err error)
+	// Asked is told of each Lookup of an Ask that did not wait for the question of another one.
+	Asked func(Asked)
 }
 
 // Took is how long one stage took.
@@ -81,5 +83,11 @@ func (h *Hooks) connections(server string, open, idle int) {
 func (h *Hooks) handshake(server string, state tls.ConnectionState, err error) {
 	if h.Handshake != nil {
 		h.Handshake(server, state, err)
+	}
+}
+
+func (h *Hooks) asked(a Asked) {
+	if h.Asked != nil {
+		h.Asked(a)
 	}
 }

@@ -18,6 +18,7 @@ type Pool struct {
 	cfg     Config
 	servers []*server
 	answers *answers
+	asked   asked // what was found out by Ask
 }
 
 // NewPool checks the configuration and makes a pool without connections.
@@ -27,6 +28,7 @@ func NewPool(cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{cfg: cfg, answers: newAnswers()}
+	p.asked.init()
 	for _, address := range cfg.Servers {
 		secure, err := cfg.tlsConfig(address)
 		if err != nil {
@@ -181,7 +183,7 @@ func (p *Pool) transact(ctx context.Context, s *server, c *conn, before Took, en
 	c.attach(ctx)
 	t := &c.transaction
 	known, fresh := p.answers.good(env.To, c.now)
-	t.c, t.env, t.m, t.eager = c, *env, m, known
+	t.c, t.env, t.m, t.eager = c, *env, m, known && m != nil
 	t.run()
 	*o = t.out
 	*t = transaction{}
@@ -200,6 +202,9 @@ func (p *Pool) learn(env *mail.Envelope, o *Outcome) {
 	now := time.Now()
 	for a, r := range o.Refused {
 		p.answers.refused(env.From, a, r, now)
+		if speaksOfMailbox(r) {
+			p.asked.forget(a)
+		}
 	}
 }
 

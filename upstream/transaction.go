@@ -27,8 +27,8 @@ var errContent = errors.New("content cut short")
 type transaction struct {
 	c     *conn
 	env   mail.Envelope
-	m     *mail.Message
-	eager bool // all recipients are known good here: DATA goes out with them
+	m     *mail.Message // nil: the recipients are only asked about
+	eager bool          // all recipients are known good here: DATA goes out with them
 
 	refused map[mail.Address]mail.Reply
 	fault   *mail.Reply // the first reply to an RCPT that speaks about us
@@ -53,7 +53,12 @@ func (t *transaction) run() {
 			return
 		}
 	}
-	if !t.envelope() || !t.begin() {
+	if !t.envelope() || t.m != nil && !t.begin() {
+		t.abandon()
+		return
+	}
+	if t.m == nil { // there is nothing to send: the recipients were asked about
+		t.end(Delivered, StageRcpt, mail.Reply{Code: 250}, nil)
 		t.abandon()
 		return
 	}
@@ -195,7 +200,7 @@ func (t *transaction) firstRefused() mail.Address {
 // any more that would mind.
 func (t *transaction) mailFrom(buf []byte) []byte {
 	buf = append(appendAddress(append(buf, "MAIL FROM:<"...), t.env.From), '>')
-	if t.c.ext.size {
+	if t.c.ext.size && t.m != nil {
 		buf = strconv.AppendInt(append(buf, " SIZE="...), t.m.Size(), 10)
 	}
 	if t.c.ext.eightBit && t.env.Body8Bit {

@@ -69,7 +69,6 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	if err != nil {
 		return nil, err
 	}
-	p.recipients = newRecipients(cfg, files)
 	if p.certs, err = readCertificates(cfg, p.judge.certs); err != nil {
 		return nil, err
 	}
@@ -90,6 +89,7 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 			return known()
 		}
 	}
+	p.recipients = newRecipients(cfg, files, p.relays)
 	warnOfPostmaster(cfg, p.table, log)
 	warnOfEngine(cfg, log)
 	warnOfRelay(cfg, log)

@@ -98,12 +98,15 @@ func (r *recipientFiles) states() []metrics.RecipientFile {
 	return all
 }
 
-// newRecipients gives the source of each route that has one.
-func newRecipients(cfg *config.Config, files map[string]*upstream.File) map[string]upstream.Recipients {
+// newRecipients gives the source of each route that has one. Without relays there are none that ask a server.
+func newRecipients(cfg *config.Config, files map[string]*upstream.File, relays map[string]upstream.Relay) map[string]upstream.Recipients {
 	all := map[string]upstream.Recipients{}
 	for _, r := range cfg.Routes {
-		if r.Recipients.Verify == "file" {
+		switch pool, ok := relays[r.Upstream].(*upstream.Pool); {
+		case r.Recipients.Verify == "file":
 			all[routeName(r)] = files[r.Recipients.File]
+		case r.Recipients.Verify == "callout" && ok:
+			all[routeName(r)] = upstream.Ask{Pool: pool, Positive: r.Recipients.Cache.Positive, Negative: r.Recipients.Cache.Negative}
 		}
 	}
 	return all

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	entries "github.com/postern-mail/postern/internal/lines"
+	"github.com/postern-mail/postern/internal/peertest"
 )
 
 // writeRecipients writes a file of recipients as if it were a minute old: u0, u1 and so on of example.org.
@@ -81,5 +82,44 @@ filters: []
 	g.reload(t.Context())
 	if n := len(g.log.lines(t, "configuration not taken: the old one is in force")); n != 1 {
 		t.Errorf("a HUP with an empty list: %d", n)
+	}
+}
+
+// TestCalloutToPostfix: unknown mailboxes of a real Postfix are refused at RCPT, before any content, and those that it does not
+// relay for are put off.
+func TestCalloutToPostfix(t *testing.T) {
+	t.Parallel()
+	p := peertest.StartPostfix(t, peertest.MTAOptions{Domain: "example.org", Mailboxes: []string{"bob", "carl"}})
+	g := startGateway(t, fmt.Sprintf(`
+hostname: mx.example.org
+listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s}}
+routes: [{to: [example.org, elsewhere.test], upstream: postfix, recipients: callout}]
+upstreams: {postfix: {servers: [%q]}}
+state: {directory: "{{dir}}/state"}
+filters: []
+`, p.Addr))
+	for _, c := range []struct{ to, want string }{
+		{"bob@example.org", "250"},
+		{"BOB@example.org", "250"},
+		{"nobody@example.org", "550 5.1.1 "},
+		{"nobody@example.org", "550 5.1.1 "},
+		{"bob@elsewhere.test", "451 4.4.3 "}, // Postfix denies to relay: a fault of ours
+	} {
+		reply, err := sample{from: "a@client.test", to: c.to, content: []byte("Subject: x\r\n\r\nx\r\n")}.send(context.Background(), g.addr)
+		if err != nil {
+			reply = err.Error()
+		}
+		if !strings.HasPrefix(reply, c.want) {
+			t.Errorf("%s: %q", c.to, reply)
+		}
+	}
+	if n := strings.Count(p.Log(), "<nobody@example.org>: Recipient address rejected"); n != 1 {
+		t.Errorf("Postfix was asked %d times for one unknown mailbox", n)
+	}
+	if n := len(p.Messages(t, 2)); n != 2 {
+		t.Errorf("%d messages", n)
+	}
+	if faults := g.log.lines(t, "upstream server does not take mail from us: mend this"); len(faults) != 1 {
+		t.Errorf("faults: %v", faults)
 	}
 }

@@ -90,7 +90,7 @@ func (a *App) newRouter(cfg *config.Config, o RouteOptions) (*router, error) {
 	}
 	gw := &edge.Gateway{
 		Hostname: cfg.Hostname, Node: cfg.Node, Postmaster: cfg.Postmaster, SoftBounce: cfg.SoftBounce,
-		Router: r.table, Relays: map[string]upstream.Relay{}, Recipients: newRecipients(cfg, files), Policies: map[string]*edge.Policy{},
+		Router: r.table, Relays: map[string]upstream.Relay{}, Recipients: newRecipients(cfg, files, nil), Policies: map[string]*edge.Policy{},
 		ExemptRecipients: exemptRecipients(cfg), Log: quiet,
 	}
 	for _, u := range cfg.Upstreams {

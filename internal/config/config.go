@@ -97,8 +97,15 @@ type Route struct {
 
 // Recipients says how the mailboxes of a route are known.
 type Recipients struct {
-	Verify string `yaml:"verify" allowed:"none|file" later:"ldap|callout"`
-	File   string `yaml:"file"`
+	Verify string       `yaml:"verify" allowed:"none|file|callout" later:"ldap"`
+	File   string       `yaml:"file"`
+	Cache  *AnswerCache `yaml:"cache"` // of a callout, else nil
+}
+
+// AnswerCache says how long what a server said of a mailbox holds.
+type AnswerCache struct {
+	Positive time.Duration `yaml:"positive"` // there is such a mailbox
+	Negative time.Duration `yaml:"negative"` // there is none
 }
 
 // Upstream is a place where mail is taken to: servers, or a maildir.

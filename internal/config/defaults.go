@@ -57,6 +57,8 @@ func (r *Route) defaults() {
 	r.Recipients.Verify = "none"
 }
 
+func (c *AnswerCache) defaults() { c.Positive, c.Negative = 12*time.Hour, 5*time.Minute }
+
 func (u *Upstream) defaults() {
 	u.Protocol, u.TLS, u.Identity, u.Replies = "smtp", "opportunistic", "none", "own"
 }
@@ -87,6 +89,6 @@ var laterKeys = map[reflect.Type][]string{
 	reflect.TypeFor[Config](): {"spool", "admin"},
 	reflect.TypeFor[Route]():  {"spool"},
 	reflect.TypeFor[Recipients](): {
-		"ldap", "callout", "cache", "url", "base", "filter", "bind",
+		"ldap", "url", "base", "filter", "bind",
 	},
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const document = "../../docs/config.md"
@@ -123,7 +124,7 @@ func TestDefaultsDocumented(t *testing.T) {
 		if m[1] == "timeout" { // the pipeline's
 			continue
 		}
-		if n++; !regexp.MustCompile(`(?m)^[ -]*`+m[1]+`: `+m[2]+`$`).MatchString(shown) && !(m[1] == "mode" || m[1] == "observe" || m[1] == "require_tls") {
+		if n++; !regexp.MustCompile(`(?m)^[ -]*`+m[1]+`: `+m[2]+`$`).MatchString(shown) && !(m[1] == "mode" || m[1] == "observe" || m[1] == "require_tls" || m[1] == "positive" || m[1] == "negative") {
 			t.Errorf("docs/config.md says that %s is %s by default, and it is not in\n%s", m[1], m[2], shown)
 		}
 	}
@@ -142,6 +143,21 @@ func TestOversignDocumented(t *testing.T) {
 	s.defaults()
 	if want := "| `oversign` | `[" + strings.Join(s.Oversign, ", ") + "]` |"; !strings.Contains(string(doc), want) {
 		t.Errorf("docs/config.md has no row that begins with %s", want)
+	}
+}
+
+// TestAnswerCacheDocumented: how long answers hold by default stands in docs/config.md.
+func TestAnswerCacheDocumented(t *testing.T) {
+	doc, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c AnswerCache
+	c.defaults()
+	for key, d := range map[string]time.Duration{"positive": c.Positive, "negative": c.Negative} {
+		if want := "| `" + key + "` | `" + FormatDuration(d) + "` |"; !strings.Contains(string(doc), want) {
+			t.Errorf("docs/config.md has no row that begins with %s", want)
+		}
 	}
 }
 

@@ -130,6 +130,7 @@ func (k *checker) routes() {
 		if c.Policy(r.Policy) == nil {
 			k.failAllowed(path+".policy", policies, "there is no policy %s%s", show(r.Policy), suggest(r.Policy, policies))
 		}
+		k.callout(path, r)
 		switch {
 		case r.Recipients.Verify == "file" && r.Recipients.File == "":
 			k.fail(path+".recipients", "verify: file needs a file, as in recipients: {verify: file, file: /etc/postern/recipients}")
@@ -139,6 +140,35 @@ func (k *checker) routes() {
 	}
 	if c.Postmaster == "" {
 		c.Postmaster = "postmaster@" + c.firstDomain()
+	}
+}
+
+// longestAnswer bounds for how long an answer about a mailbox may hold: mailboxes come and go.
+const longestAnswer = 7 * day
+
+// callout checks what a route says about asking its upstream.
+func (k *checker) callout(path string, r *Route) {
+	path += ".recipients"
+	if r.Recipients.Verify != "callout" {
+		if r.Recipients.Cache != nil {
+			k.fail(path+".cache", "nothing is remembered without verify: callout")
+		}
+		return
+	}
+	if u := k.c.Upstream(r.Upstream); u != nil && u.Maildir != "" {
+		k.fail(path, "verify: callout asks a server, and the upstream %s is a maildir, which has every mailbox", r.Upstream)
+	}
+	c := r.Recipients.Cache
+	if c == nil {
+		c = &AnswerCache{}
+		c.defaults()
+		r.Recipients.Cache = c
+	}
+	if c.Positive <= 0 || c.Positive > longestAnswer {
+		k.fail(path+".cache.positive", "must be greater than 0 and at most %s", FormatDuration(longestAnswer))
+	}
+	if c.Negative <= 0 || c.Negative > c.Positive {
+		k.fail(path+".cache.negative", "must be greater than 0 and at most as long as positive")
 	}
 }
 

@@ -138,6 +138,7 @@ const (
 
 	SourceNone   = "none"
 	SourceStatic = "static"
+	SourceAsked  = "callout"
 	SourceCache  = "cache"
 )
 

@@ -216,12 +216,16 @@ func (s *session) known(t *transaction, r *recipient) (source string, no refusal
 	if directory := t.gw.Recipients[r.route.Name]; directory != nil {
 		ctx, cancel := judging(s.w.ctx, t.dns)
 		defer cancel()
+		from := SourceStatic
+		if _, asks := directory.(upstream.Ask); asks {
+			from = SourceAsked
+		}
 		var err error
 		if is, err = directory.Lookup(ctx, r.address); err != nil {
-			return SourceStatic, refusal{replyDirectory, ReasonDirectory, RecipientDeferred, SourceStatic, "recipients can not be looked up", err}
+			return from, refusal{replyDirectory, ReasonDirectory, RecipientDeferred, from, "recipients can not be looked up", err}
 		}
 		if r.known = is; is != upstream.NoSource {
-			source = SourceStatic
+			source = from
 		}
 	}
 	switch {

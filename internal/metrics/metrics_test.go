@@ -85,6 +85,7 @@ func everything(m *Metrics) {
 	h.Fault("mail:25", upstream.StageMail, mail.Reply{}, errors.New("x"))
 	h.Retried("mail:25", upstream.StageMail)
 	h.Connections("mail:25", 5, 2)
+	h.Asked(upstream.AskedStale)
 	h.Handshake("mail:25", tls.ConnectionState{}, errors.New("x"))
 	m.Quarantine(func() quarantine.Usage { return quarantine.Usage{Messages: 3, Octets: 4000, Damaged: 1, Kept: 7} })
 	m.BigSenders(func() senders.Usage { return senders.Usage{Domains: 5, Known: 4, Failing: 2, Networks: 70} })
@@ -183,6 +184,8 @@ func TestCounts(t *testing.T) {
 		`postern_config_last_reload_successful`:                                                  "0",
 		`postern_tls_cert_expiry_timestamp_seconds{cert="public"}`:                               "2e+09",
 		`postern_tls_cert_expiry_timestamp_seconds{cert="public.sni[0]"}`:                        "2.1e+09",
+		`postern_recipient_callouts_total{result="stale"}`:                                       "1",
+		`postern_recipient_callouts_total{result="yes"}`:                                         "0",
 		`postern_recipient_snapshot_entries{source="/etc/recipients"}`:                           "50",
 		`postern_recipient_snapshot_last_read_successful{source="/etc/recipients"}`:              "1",
 		`postern_recipient_snapshot_last_read_successful{source="/etc/others"}`:                  "0",

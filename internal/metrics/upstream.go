@@ -19,6 +19,7 @@ type upstreamSeries struct {
 	faults             *prometheus.CounterVec
 	retries            *prometheus.CounterVec
 	upstreamHandshakes *prometheus.CounterVec
+	asked              []prometheus.Counter // by upstream.Asked
 }
 
 // serverSeries are the series of one server, and its present state. That is kept for servers that are no longer
@@ -56,6 +57,10 @@ func (m *Metrics) upstreams() {
 	m.faults = m.counterVec("upstream_faults_total", "Failures that are ours to mend: the server does not take mail from us.", "backend", "phase")
 	m.retries = m.counterVec("upstream_retries_total", "Pooled connections that were found dead, so that the transaction was tried on a fresh one.", "backend")
 	m.upstreamHandshakes = m.counterVec("upstream_tls_handshakes_total", "TLS handshakes with the next servers.", "backend", "result")
+	asked := m.counterVec("recipient_callouts_total", "What came of asking for mailboxes with recipients: callout.", "result")
+	for _, a := range upstream.AllAsked() {
+		m.asked = append(m.asked, asked.WithLabelValues(a.String()))
+	}
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc(namespace+"_upstream_"+name, help, labels, nil)
 	}
@@ -170,6 +175,11 @@ func (m *Metrics) Hooks() upstream.Hooks {
 		Connections: func(server string, open, idle int) {
 			if s := m.servers.find(server); s != nil {
 				s.connections.Add(int64(open)<<32 + int64(idle))
+			}
+		},
+		Asked: func(a upstream.Asked) {
+			if int(a) < len(m.asked) {
+				m.asked[a].Inc()
 			}
 		},
 		Handshake: func(server string, _ tls.ConnectionState, err error) {

@@ -28,9 +28,10 @@ type MTAOptions struct {
 	CertFile   string // with KeyFile: STARTTLS is offered
 	KeyFile    string
 	RequireTLS bool
-	Lenient    bool   // takes bare line ends for line ends, and commands out of turn, as far as its make can be brought to
-	XForward   bool   // Postfix: XFORWARD is offered
-	Paths      []Path // with one, the server relays for clients on loopback, and for their addresses as senders
+	Lenient    bool     // takes bare line ends for line ends, and commands out of turn, as far as its make can be brought to
+	Mailboxes  []string // local parts that there are; none: all. Postfix only
+	XForward   bool     // Postfix: XFORWARD is offered
+	Paths      []Path   // with one, the server relays for clients on loopback, and for their addresses as senders
 }
 
 // Path is the way of mail for one domain.

@@ -149,6 +149,13 @@ func (p *postfix) configure(t testing.TB, o MTAOptions) {
 	if o.XForward {
 		main["smtpd_authorized_xforward_hosts"] = "127.0.0.0/8"
 	}
+	if len(o.Mailboxes) > 0 {
+		var boxes strings.Builder
+		for _, m := range o.Mailboxes {
+			fmt.Fprintf(&boxes, " {%s@%s = box/}", m, o.Domain)
+		}
+		main["virtual_mailbox_maps"] = "inline:{" + boxes.String() + " }"
+	}
 	if len(o.Paths) > 0 {
 		main["smtpd_relay_restrictions"] = "permit_mynetworks, reject"
 		main["transport_maps"], main["smtp_sasl_password_maps"] = postfixTransports(o.Paths)

@@ -54,9 +54,19 @@ func (t *transaction) aboutUs(r mail.Reply) bool {
 	return r.Code == 421 || aboutProtocol(r) || relayDenied(r) || t.aboutHost(r, false)
 }
 
-// aboutHost reports whether a refusal is a judgement on the host that talks with the server; dot means
-// that it came in reply to the final dot.
+// aboutHost reports whether a refusal is a judgement on us as the host that talks with the server. Where the server was
+// told the client's address, that must be said in so many words.
 func (t *transaction) aboutHost(r mail.Reply, dot bool) bool {
+	if !t.c.proxied {
+		return t.judgesHost(r, dot)
+	}
+	text := withoutAddresses(r.Text)
+	return !dot && (namesAddress(text, t.c.localAddr()) || t.namesUs(text))
+}
+
+// judgesHost reports whether a refusal is a judgement on the host that talks with the server; dot means
+// that it came in reply to the final dot.
+func (t *transaction) judgesHost(r mail.Reply, dot bool) bool {
 	if hostCode(r.Enhanced, dot) {
 		return true
 	}

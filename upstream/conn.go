@@ -30,6 +30,7 @@ type conn struct {
 	ext      extensions
 	tls      *tls.ConnectionState
 	tells    attributes // of the client, said in each transaction
+	proxied  bool       // the server was told the client's address
 
 	transaction transaction    // the one under way; here for its memory, as what follows
 	commands    []byte         // the batch that is being put together

@@ -22,17 +22,18 @@ type dialer struct {
 
 // dial connects, greets, begins TLS as the mode says, and authenticates us if we are to. Where that fails, the Outcome says how, and the
 // connection is nil. The connection is not attached to ctx any more.
-func (d *dialer) dial(ctx context.Context) (*conn, Outcome) {
-	c, o := d.attempt(ctx, d.tls != nil)
+// client is whom it is for, with IdentityProxy.
+func (d *dialer) dial(ctx context.Context, client *mail.Client) (*conn, Outcome) {
+	c, o := d.attempt(ctx, client, d.tls != nil)
 	if c == nil && d.cfg.TLS == TLSOpportunistic && o.Stage == StageTLS &&
 		!errors.Is(o.Err, errProtocol) && !over(ctx) {
 		// After a failed handshake nobody knows what the two sides think of the stream: a fresh one.
-		return d.attempt(ctx, false)
+		return d.attempt(ctx, client, false)
 	}
 	return c, o
 }
 
-func (d *dialer) attempt(ctx context.Context, withTLS bool) (*conn, Outcome) {
+func (d *dialer) attempt(ctx context.Context, client *mail.Client, withTLS bool) (*conn, Outcome) {
 	o := Outcome{Server: d.server, Stage: StageDial}
 	start := time.Now()
 	dialCtx, cancel := context.WithTimeout(ctx, d.cfg.Timeouts.Dial)
@@ -47,7 +48,9 @@ func (d *dialer) attempt(ctx context.Context, withTLS bool) (*conn, Outcome) {
 	c := newConn(nc, d.server, &d.cfg.Timeouts)
 	c.lmtp = d.cfg.LMTP
 	c.attach(ctx)
-	o = d.open(ctx, c, withTLS)
+	if o = d.announce(c, client); o.Kind == Delivered {
+		o = d.open(ctx, c, withTLS)
+	}
 	c.detach()
 	if o.Kind != Delivered || c.broken {
 		if o.Kind == Delivered {
@@ -57,6 +60,18 @@ func (d *dialer) attempt(ctx context.Context, withTLS bool) (*conn, Outcome) {
 		return nil, o
 	}
 	return c, o
+}
+
+// announce says whose connection it is, where the server wants to hear that first.
+func (d *dialer) announce(c *conn, client *mail.Client) Outcome {
+	if d.cfg.Identity != IdentityProxy {
+		return Outcome{Kind: Delivered}
+	}
+	c.proxied = client != nil && client.Addr.IsValid()
+	if err := c.write(proxyHeader(client), c.timeouts.Command); err != nil {
+		return c.failed(StageIdentity, mail.Reply{}, err)
+	}
+	return Outcome{Kind: Delivered}
 }
 
 // open takes a new connection to where MAIL may be said. Kind is Delivered if it got there.

@@ -16,9 +16,10 @@ type Identity uint8
 const (
 	IdentityNone     Identity = iota // not at all: the client is this gateway
 	IdentityXForward                 // by XFORWARD before each MAIL, for the server's log
+	IdentityProxy                    // by a PROXY header (version 2) before anything else, on a connection for one message
 )
 
-var identityNames = [...]string{"none", "xforward"}
+var identityNames = [...]string{"none", "xforward", "proxy"}
 
 // String gives the name of i as it stands in the configuration.
 func (i Identity) String() string {
@@ -38,7 +39,7 @@ func ParseIdentity(s string) (Identity, error) {
 			return Identity(i), nil
 		}
 	}
-	return 0, fmt.Errorf("upstream: identity %q: %s", s, strings.Join(identityNames[:], " or "))
+	return 0, fmt.Errorf("upstream: identity %q: %s", s, strings.Join(identityNames[:], ", "))
 }
 
 // errIdentity marks a server that can't be told who the client is.

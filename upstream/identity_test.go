@@ -44,6 +44,32 @@ func FuzzXForward(f *testing.F) {
 	})
 }
 
+// TestProxyHeader writes headers as the specification of the PROXY protocol has them.
+func TestProxyHeader(t *testing.T) {
+	const v4, v6 = "192.0.2.1:4711", "[2001:db8::1%eth0]:4711"
+	for name, c := range map[string]struct{ from, to, want string }{
+		"IPv4":        {v4, "192.0.2.25:25", "\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x19\x12\x67\x00\x19"},
+		"mapped":      {"[::ffff:192.0.2.1]:4711", "[::ffff:192.0.2.25]:25", "\x21\x11\x00\x0c\xc0\x00\x02\x01\xc0\x00\x02\x19\x12\x67\x00\x19"},
+		"IPv4 to v6":  {v4, "[2001:db8::2]:25", "\x21\x11\x00\x0c\xc0\x00\x02\x01\x00\x00\x00\x00\x12\x67\x00\x19"},
+		"IPv4 to any": {v4, "", "\x21\x11\x00\x0c\xc0\x00\x02\x01\x00\x00\x00\x00\x12\x67\x00\x00"},
+		"IPv6": {v6, "[2001:db8::2]:25", "\x21\x21\x00\x24\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01" +
+			"\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x12\x67\x00\x19"},
+		"unknown": {"", "192.0.2.25:25", "\x20\x00\x00\x00"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := &mail.Client{}
+			client.Addr, _ = netip.ParseAddrPort(c.from)
+			client.Server, _ = netip.ParseAddrPort(c.to)
+			if got, want := string(proxyHeader(client)), "\r\n\r\n\x00\r\nQUIT\n"+c.want; got != want {
+				t.Errorf("got  %x\nwant %x", got, want)
+			}
+		})
+	}
+	if got := string(proxyHeader(nil)); !strings.HasSuffix(got, "QUIT\n\x20\x00\x00\x00") {
+		t.Errorf("of nobody: %x", got)
+	}
+}
+
 func printableASCII() string {
 	var b strings.Builder
 	for c := byte(' '); c <= '~'; c++ {

@@ -167,7 +167,7 @@ func (p *Pool) try(ctx context.Context, s *server, now time.Time, env *mail.Enve
 		p.cfg.Hooks.phase(s.address, took.Stage, took.For)
 	}
 	var c *conn
-	if c, *o = s.dialer.dial(ctx); c != nil {
+	if c, *o = s.dialer.dial(ctx, env.Client); c != nil {
 		s.opened(c.ext, c.now)
 		p.transact(ctx, s, c, Took{}, env, m, o)
 	}
@@ -188,7 +188,7 @@ func (p *Pool) transact(ctx context.Context, s *server, c *conn, before Took, en
 	*o = t.out
 	*t = transaction{}
 	c.detach()
-	c.spent = o.Kind != Delivered && c.uses > 1 && enough(o)
+	c.spent = p.cfg.Identity == IdentityProxy || o.Kind != Delivered && c.uses > 1 && enough(o)
 	p.answers.accepted(env.From, c.accepted, c.now, fresh)
 	p.cfg.Hooks.phases(s.address, c.took)
 	s.put(c, c.now)

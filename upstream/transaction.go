@@ -31,6 +31,7 @@ type transaction struct {
 	eager bool          // all recipients are known good here: DATA goes out with them
 
 	refused map[mail.Address]mail.Reply
+	client  *mail.Reply // the first reply to an RCPT that speaks about the client
 	fault   *mail.Reply // the first reply to an RCPT that speaks about us
 	data    mail.Reply  // the reply to a DATA that went out with the RCPTs; zero if none did
 
@@ -157,7 +158,7 @@ func (t *transaction) envelope() bool {
 			buf = append(appendAddress(append(buf, "RCPT TO:<"...), a), '>')
 			buf = append(t.notify(buf, len(t.env.To)-len(to)+i), "\r\n"...)
 		}
-		withData := t.eager && n == len(to) && t.c.ext.pipelining && len(t.refused) == 0
+		withData := t.eager && n == len(to) && t.c.ext.pipelining && len(t.refused) == 0 && t.client == nil
 		if withData {
 			buf = append(buf, "DATA\r\n"...)
 		}
@@ -173,6 +174,8 @@ func (t *transaction) envelope() bool {
 	switch {
 	case t.fault != nil:
 		return t.end(OurFault, StageRcpt, *t.fault, nil)
+	case t.client != nil:
+		return t.end(Refused, StageRcpt, *t.client, nil)
 	case len(t.refused) > 0:
 		return t.end(RecipientRefused, StageRcpt, t.refused[t.firstRefused()], nil)
 	}
@@ -302,6 +305,11 @@ func (t *transaction) answered(a mail.Address, r mail.Reply) bool {
 		if t.fault == nil {
 			first := r
 			t.fault = &first
+		}
+	case t.aboutClient(r):
+		if t.client == nil {
+			first := r
+			t.client = &first
 		}
 	default:
 		if t.refused == nil {

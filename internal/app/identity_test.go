@@ -20,10 +20,11 @@ func TestIdentity(t *testing.T) {
 	for identity, want := range map[string]string{
 		"none":     `client=\S+\[127\.0\.0\.1\]\n`,
 		"xforward": `client=\S+\[127\.0\.0\.1\], orig_queue_id=\S+, orig_client=unknown\[127\.0\.0\.7\]`,
+		"proxy":    `client=\S+\[127\.0\.0\.7\]\n`,
 	} {
 		t.Run(identity, func(t *testing.T) {
 			t.Parallel()
-			p := peertest.StartPostfix(t, peertest.MTAOptions{Domain: "example.org", XForward: true})
+			p := peertest.StartPostfix(t, peertest.MTAOptions{Domain: "example.org", XForward: true, Proxy: identity == "proxy"})
 			g := startGateway(t, fmt.Sprintf(`
 hostname: mx.example.org
 listeners: {public: {address: 127.0.0.1:0}}
@@ -34,7 +35,15 @@ state: {directory: "{{dir}}/state"}
 dns: {servers: ["127.0.0.1:9"]}
 `, p.Addr, identity))
 			for _, helo := range []string{"client.test", "[127.0.0.7]", "odd+helo="} {
-				sendFrom(t, "127.0.0.7", g.addr, helo)
+				if r := sendFrom(t, "127.0.0.7", g.addr, helo); r[:4] != "250 " {
+					t.Fatal(r)
+				}
+			}
+			if identity == "proxy" {
+				r := sendFrom(t, "127.0.0.8", g.addr, "client.test")
+				if !strings.HasPrefix(r, "554 5.7.1 the next server refused the message") {
+					t.Errorf("a client whom Postfix refuses: %s", r)
+				}
 			}
 			p.Messages(t, 3)
 			if n := len(regexp.MustCompile(want).FindAllString(p.Log(), -1)); n != 3 {
@@ -47,8 +56,8 @@ dns: {servers: ["127.0.0.1:9"]}
 	}
 }
 
-// sendFrom sends a message from an address of this host.
-func sendFrom(t *testing.T, from, to, helo string) {
+// sendFrom sends a message from an address of this host, and gives the reply to its end.
+func sendFrom(t *testing.T, from, to, helo string) (last string) {
 	t.Helper()
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
 	c, err := d.DialContext(t.Context(), "tcp", to)
@@ -59,15 +68,16 @@ func sendFrom(t *testing.T, from, to, helo string) {
 	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
 	r := bufio.NewReader(c)
 	for _, line := range []string{
-		"", "EHLO " + helo, "MAIL FROM:<a@client.test>", "RCPT TO:<bob@example.org>", "DATA", strings.ReplaceAll(invoice, "\r\n.", "\r\n..") + ".", "QUIT",
+		"", "EHLO " + helo, "MAIL FROM:<a@client.test>", "RCPT TO:<bob@example.org>", "DATA", strings.ReplaceAll(invoice, "\r\n.", "\r\n..") + ".",
 	} {
 		if line != "" {
 			if _, err := io.WriteString(c, line+"\r\n"); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if reply, err := readReply(r); err != nil || reply[0] != '2' && reply[0] != '3' {
-			t.Fatalf("%.40q: %s, %v", line, reply, err)
+		if last, err = readReply(r); err != nil || last[0] != '2' && last[0] != '3' && !strings.HasSuffix(line, "\r\n.") {
+			t.Fatalf("%.40q: %s, %v", line, last, err)
 		}
 	}
+	return last
 }

@@ -156,6 +156,10 @@ func (p *postfix) configure(t testing.TB, o MTAOptions) {
 		}
 		main["virtual_mailbox_maps"] = "inline:{" + boxes.String() + " }"
 	}
+	if o.Proxy {
+		main["smtpd_upstream_proxy_protocol"] = "haproxy"
+		main["smtpd_client_restrictions"] = "check_client_access inline:{ 127.0.0.8=REJECT }"
+	}
 	if len(o.Paths) > 0 {
 		main["smtpd_relay_restrictions"] = "permit_mynetworks, reject"
 		main["transport_maps"], main["smtp_sasl_password_maps"] = postfixTransports(o.Paths)

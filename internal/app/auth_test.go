@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/upstream"
 )
 
@@ -74,5 +76,54 @@ filters: []
 	}
 	if _, err := config.Parse("shown", cfg.Show(), nil); err != nil {
 		t.Errorf("what is shown is not read: %v", err)
+	}
+}
+
+// TestAuthToExim hands mail on to a real Exim that takes none without a user: by PLAIN and by LOGIN; with another password
+// the client is put off, and the log says why.
+func TestAuthToExim(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, mechanism, password, reply, log string }{
+		{"PLAIN", "PLAIN", "open sesame", "250 ", `A=server:gateway`},
+		{"LOGIN", "LOGIN", "open sesame", "250 ", `A=server:gateway`},
+		{"wrong password", "PLAIN", "open barley", "451 4.4.0 ", `535 Incorrect authentication data`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			cert, key := writeCertificate(t, dir, "mx.example.org")
+			e := peertest.StartExim(t, peertest.MTAOptions{
+				Domain: "example.org", CertFile: cert, KeyFile: key,
+				Login: peertest.Login{Mechanism: c.mechanism, User: "gateway", Password: "open sesame"},
+			})
+			file := filepath.Join(dir, "password")
+			if err := os.WriteFile(file, []byte(c.password+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			g := startGateway(t, fmt.Sprintf(`
+hostname: mx.example.org
+listeners: {public: {address: 127.0.0.1:0}}
+routes: [{to: [example.org], upstream: exim}]
+upstreams: {exim: {servers: [%q], tls: verify, ca_file: %q, auth: {user: gateway, password_file: %q}}}
+filters: []
+state: {directory: "{{dir}}/state"}
+dns: {servers: ["127.0.0.1:9"]}
+`, e.Addr, cert, file))
+			if r := sendFrom(t, "127.0.0.1", g.addr, "client.test"); !strings.HasPrefix(r, c.reply) {
+				t.Errorf("the client was told %s\n%s", r, g.log.String())
+			}
+			if !strings.Contains(e.Log(), c.log) {
+				t.Errorf("no %q in Exim's log\n%s", c.log, e.Log())
+			}
+			faults := g.log.lines(t, "upstream server does not take mail from us: mend this")
+			if c.reply == "250 " {
+				e.Messages(t, 1)
+			} else if len(faults) != 1 || faults[0]["stage"] != "auth" {
+				t.Errorf("faults: %v", faults)
+			}
+			if strings.Contains(g.log.String(), c.password) {
+				t.Errorf("the password is in the log\n%s", g.log.String())
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package peertest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,6 +34,7 @@ acl_smtp_data = data
 
 begin acl
 rcpt:
+{restrict}
   accept domains = +local_domains : +relay_domains
   deny
 data:
@@ -85,7 +87,7 @@ plain:
   driver = plaintext
   public_name = PLAIN
   client_send = ^{user}^{password}
-`
+{login}`
 
 // StartExim starts an Exim that ends with the test. It needs root.
 func StartExim(t testing.TB, o MTAOptions) *MTA {
@@ -110,8 +112,9 @@ func StartExim(t testing.TB, o MTAOptions) *MTA {
 		main += "smtp_enforce_sync = false\n"
 	}
 	hosts, user, password := authenticated(o.Paths)
+	restrict, login := eximLogin(o.Login)
 	j.write("/etc/exim4/exim4.conf", fill(eximConfig, "authenticated", hosts, "user", user, "password", password, "host", hostName(o), "port", port(m.Addr), "domain", o.Domain,
-		"relayed", strings.Join(domains(o.Paths), " : "), "main", main, "routers", eximRouters(t, o.Paths)))
+		"relayed", strings.Join(domains(o.Paths), " : "), "restrict", restrict, "login", login, "main", main, "routers", eximRouters(t, o.Paths)))
 
 	said := j.start("/usr/sbin/exim4", "-bdf", "-q1s")
 	m.log = func() string {
@@ -123,6 +126,20 @@ func StartExim(t testing.TB, o MTAOptions) *MTA {
 		t.Fatalf("%v\n%s", err, m.Log())
 	}
 	return m
+}
+
+// eximLogin gives the rule and the authenticator that make an Exim want a user.
+func eximLogin(l Login) (restrict, authenticator string) {
+	if l.Mechanism == "" {
+		return "", ""
+	}
+	prompts, first, second := ":", "$auth2", "$auth3"
+	if l.Mechanism == "LOGIN" {
+		prompts, first, second = "<| Username: | Password:", "$auth1", "$auth2"
+	}
+	return "  deny !authenticated = *\n", fmt.Sprintf("server:\n  driver = plaintext\n  public_name = %s\n  server_prompts = %s\n"+
+		"  server_condition = ${if and{{eq{%s}{%s}}{eq{%s}{%s}}}}\n  server_set_id = %s\n",
+		l.Mechanism, prompts, first, l.User, second, l.Password, first)
 }
 
 func eximRouters(t testing.TB, paths []Path) string {

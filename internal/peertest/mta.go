@@ -32,8 +32,12 @@ type MTAOptions struct {
 	Mailboxes  []string // local parts that there are; none: all. Postfix only
 	XForward   bool     // Postfix: XFORWARD is offered
 	Proxy      bool     // Postfix: it wants a PROXY header, and takes no mail from 127.0.0.8
+	Login      Login    // Exim: only whoever logs in so gets mail taken
 	Paths      []Path   // with one, the server relays for clients on loopback, and for their addresses as senders
 }
+
+// Login is what a server wants of its clients. The zero value: nothing.
+type Login struct{ Mechanism, User, Password string }
 
 // Path is the way of mail for one domain.
 type Path struct {

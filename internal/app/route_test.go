@@ -151,6 +151,7 @@ func TestRouteOptions(t *testing.T) {
 		{name: "passed over", o: RouteOptions{Addresses: []string{"a@b.example"}, Verbose: true}, out: "passed     * (c.yaml:11:11): \"*\" is for clients that may relay\n"},
 		{name: "together", o: RouteOptions{Addresses: []string{"who@example.org", "known@example.org", "boss@example.org"}}, out: "together   452 4.5.3 Please send to this recipient in a transaction of its own (in one transaction with known@example.org)"},
 		{name: "together, of LMTP", config: strings.NewReplacer("tls: required", "protocol: lmtp", "corp.example:25", "corp.example:24").Replace(routed), o: RouteOptions{Addresses: []string{"known@example.org", "known@example.org", "a@sub.example.org"}}, out: "together   452 4.5.3 One recipient at a time here"},
+		{name: "callout", config: strings.Replace(routed, "{verify: file, file: list}", "callout", 1), o: RouteOptions{Addresses: []string{"who@example.org"}}, out: "known      not asked (callout)\nreply      250 2.1.5 Recipient ok\n"},
 		{name: "soft bounce", config: "soft_bounce: true\n" + routed, o: RouteOptions{Addresses: []string{"a@b.example"}}, out: "reply      454 4.7.1 Relay access denied"},
 		{name: "postmaster without a route", config: "postmaster: a@b.example\n" + routed, o: RouteOptions{Addresses: []string{"postmaster"}}, out: "reply      451 4.3.5 "},
 		{name: "bad configuration", config: "hostnam: x\n", o: RouteOptions{Addresses: []string{"a@b.example"}}, code: ExitConfig},

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -246,9 +247,31 @@ func (p *Pool) probeOne(ctx context.Context, s *server, left int, env *mail.Enve
 	// A server that is slow to say whether it knows somebody is no worse for mail; and one that knows him may still be down for
 	// mail, which it refuses later.
 	slow := over(ctx) && (o.Stage == StageMail || o.Stage == StageRcpt)
-	if !slow && (o.Kind == OurFault || o.Kind == Unreachable) {
+	givenUp := errors.Is(ctx.Err(), context.Canceled)
+	if !slow && !givenUp && (o.Kind == OurFault || o.Kind == Unreachable) {
 		s.judge(o, false)
 	}
+}
+
+// AcceptsAny reports whether the servers accept a mailbox of the domain that nobody can have: then to ask them finds out
+// nothing. An error means that they did not say. Nothing is remembered of it.
+func (p *Pool) AcceptsAny(ctx context.Context, domain string) (bool, error) {
+	to, err := mail.ParseAddress("postern-" + strings.ToLower(rand.Text()) + "@" + domain)
+	if err != nil {
+		return false, fmt.Errorf("upstream: a recipient to try: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	o := p.probe(ctx, to)
+	switch {
+	case o.Kind == Delivered:
+		return true, nil
+	case o.Kind == RecipientRefused && o.Reply.Permanent():
+		return false, nil
+	case o.Err != nil:
+		return false, fmt.Errorf("upstream: trying a recipient at %s: %w", o.Server, o.Err)
+	}
+	return false, fmt.Errorf("upstream: trying a recipient at %s: %s", o.Server, o.Reply)
 }
 
 // speaksOfMailbox reports whether a refusal of RCPT, which does not speak about us, says that there is no such mailbox. One

@@ -184,6 +184,47 @@ func TestAskLMTP(t *testing.T) {
 	})
 }
 
+// TestAcceptsAny: one random mailbox tells whether asking tells anything.
+func TestAcceptsAny(t *testing.T) {
+	for _, c := range []struct {
+		rcpt        string
+		any, failed bool
+	}{
+		{"250 ok", true, false},
+		{"550 5.1.1 no such user", false, false},
+		{"550 5.7.1 go away", false, false},
+		{"450 4.7.1 later", false, true},
+		{"554 5.7.1 relay access denied", false, true},
+		{"", false, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &answering{}
+			a.answer(c.rcpt)
+			k, _ := asking(t, a)
+			got, err := k.Pool.AcceptsAny(t.Context(), "y.test")
+			if got != c.any || (err != nil) != c.failed || len(k.Pool.asked.yes.young) > 0 {
+				t.Errorf("%s: %v, %v", c.rcpt, got, err)
+			}
+		})
+	}
+}
+
+// TestAcceptsAnyGivenUp: what is given up says nothing about the server.
+func TestAcceptsAnyGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, _ := asking(t, &answering{})
+		k.Pool.cfg.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if _, err := k.Pool.AcceptsAny(ctx, "y.test"); !errors.Is(err, context.Canceled) || k.Pool.servers[0].isDown(time.Now()) {
+			t.Error(err)
+		}
+	})
+}
+
 // TestAskRemembers: answers hold for their time, and a mailbox that is known serves on while the server does not answer.
 func TestAskRemembers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -123,3 +123,26 @@ filters: []
 		t.Errorf("faults: %v", faults)
 	}
 }
+
+// TestAcceptsAny: it is told where the server inside takes mail for anybody.
+func TestAcceptsAny(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, fmt.Sprintf(`
+hostname: mx.example.org
+listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s}}
+routes:
+  - {to: [boss@example.org, "*.example.org"], upstream: inside, recipients: callout}
+  - {to: ["*.example.net", example.net], upstream: inside, recipients: callout}
+  - {to: [example.com], upstream: inside}
+upstreams: {inside: {servers: [%q]}}
+state: {directory: "{{dir}}/state"}
+filters: []
+`, newCountingSink(t).addr))
+	const told = "the upstream accepts recipients that nobody can have: recipients: callout refuses none there"
+	for end := time.Now().Add(10 * time.Second); len(g.log.lines(t, told)) == 0 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if all := g.log.lines(t, told); len(all) != 1 || all[0]["route"] != "*.example.net" || all[0]["upstream"] != "inside" {
+		t.Errorf("told: %v", all)
+	}
+}

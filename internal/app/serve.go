@@ -138,6 +138,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger, g
 	g.stop = stop
 	g.background.Go(func() { g.sweep(background) })
 	g.background.Go(func() { g.watchCertificates(background) })
+	g.background.Go(func() { g.tryRecipients(background) })
 	for _, l := range g.listeners {
 		g.serve(l)
 	}

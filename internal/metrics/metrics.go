@@ -74,6 +74,7 @@ type Metrics struct {
 	directory     atomic.Pointer[string]
 
 	reloadOK, reloadTime prometheus.Gauge
+	acceptsAny           *prometheus.GaugeVec // by route
 	certExpiry, certRead *prometheus.GaugeVec
 	certsNow             []string // labels that have a value
 	certsMu              sync.Mutex

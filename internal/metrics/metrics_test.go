@@ -42,6 +42,7 @@ func testMetrics(t *testing.T) *Metrics {
 		{Place: "public.sni[0]", NotAfter: time.Unix(2100000000, 0)},
 		{Place: "public.client_ca", Taken: true},
 	})
+	m.AcceptsAny("example.org", true)
 	m.RecipientFiles(func() []RecipientFile {
 		return []RecipientFile{{Path: "/etc/recipients", Entries: 50, Taken: true}, {Path: "/etc/others", Entries: 7}}
 	})
@@ -184,6 +185,7 @@ func TestCounts(t *testing.T) {
 		`postern_config_last_reload_successful`:                                                  "0",
 		`postern_tls_cert_expiry_timestamp_seconds{cert="public"}`:                               "2e+09",
 		`postern_tls_cert_expiry_timestamp_seconds{cert="public.sni[0]"}`:                        "2.1e+09",
+		`postern_recipient_callout_accepts_any{route="example.org"}`:                             "1",
 		`postern_recipient_callouts_total{result="stale"}`:                                       "1",
 		`postern_recipient_callouts_total{result="yes"}`:                                         "0",
 		`postern_recipient_snapshot_entries{source="/etc/recipients"}`:                           "50",

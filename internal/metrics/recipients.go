@@ -12,6 +12,15 @@ type RecipientFile struct {
 // RecipientFiles gives the function that is asked for them at each scrape.
 func (m *Metrics) RecipientFiles(states func() []RecipientFile) { m.recipientsNow.Store(&states) }
 
+// AcceptsAny takes down whether the upstream of a route accepts recipients that nobody can have.
+func (m *Metrics) AcceptsAny(route string, all bool) {
+	v := 0.0
+	if all {
+		v = 1
+	}
+	m.acceptsAny.WithLabelValues(m.routes.get(m, route).name).Set(v)
+}
+
 // recipientFiles reads the states of the files when it is asked. There are as many as routes at most.
 type recipientFiles struct {
 	m              *Metrics
@@ -22,6 +31,7 @@ func (m *Metrics) recipientFiles() {
 	desc := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc(namespace+"_recipient_snapshot_"+name, help, []string{"source"}, nil)
 	}
+	m.acceptsAny = m.gaugeVec("recipient_callout_accepts_any", "Whether a route's upstream accepts recipients that nobody can have (1).", "route")
 	m.registry.MustRegister(&recipientFiles{
 		m:       m,
 		entries: desc("entries", "Entries in force of a file of recipients."),

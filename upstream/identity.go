@@ -45,18 +45,8 @@ func ParseIdentity(s string) (Identity, error) {
 // errIdentity marks a server that can't be told who the client is.
 var errIdentity = errors.New("the client's identity can't be told")
 
-// attributes are those of XFORWARD that a server knows, as a set.
+// attributes are those of XFORWARD that a server knows, as a set: bit i stands for attributeNames[i].
 type attributes uint8
-
-const (
-	attrName attributes = 1 << iota
-	attrAddr
-	attrPort
-	attrProto
-	attrHelo
-	attrSource
-	attrIdent
-)
 
 // attributeNames are in the order in which they are said.
 var attributeNames = [...]string{"NAME", "ADDR", "PORT", "PROTO", "HELO", "SOURCE", "IDENT"}

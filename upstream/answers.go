@@ -13,6 +13,9 @@ const (
 	// which comes within minutes as a rule. No longer, since a mailbox may be made meanwhile, and a server
 	// that starts or loses its directory knows nobody for a while.
 	keepRefused = 10 * time.Minute
+	// keepApart is how long one holds that came for the message, from a client who is to come again with other recipients:
+	// as long as servers wait, or the others would come behind it again. Exim's default is up to 45 minutes.
+	keepApart = time.Hour
 	// keepDeferred is how long a 4yz to an RCPT holds: it keeps from the server a client that retries at once.
 	keepDeferred = time.Minute
 	// keepAccepted is how long a 250 to an RCPT lets DATA go out with the RCPTs. A wrong guess costs a RSET,
@@ -65,6 +68,14 @@ func (a *answers) refused(from, to mail.Address, r mail.Reply, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.no.put(key, refusalOf{reply: r, until: now.Add(keep)})
+	a.yes.drop(to)
+}
+
+// apart remembers that to was refused to from, whatever the reason.
+func (a *answers) apart(from, to mail.Address, r mail.Reply, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.no.put(refusalKey{from: from, to: to}, refusalOf{reply: r, until: now.Add(keepApart)})
 	a.yes.drop(to)
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/postern-mail/postern/mail"
 )
@@ -17,6 +18,17 @@ var errMixed = errors.New("upstream: taken for some recipients only")
 // OneRecipient reports whether the servers speak LMTP, which answers for each recipient by itself when the message is
 // there already: a client that waits for one reply can be told the truth about one recipient only.
 func (p *Pool) OneRecipient() bool { return p.cfg.LMTP }
+
+// Apart makes of the refusal of a message by LMTP, which is about its one recipient, that of the recipient, and remembers it for
+// this reverse-path. It is for clients who brought others in the same transaction and were asked to come again with them.
+func (p *Pool) Apart(from, to mail.Address, o Outcome) Outcome {
+	if !p.cfg.LMTP || o.Kind != Refused || o.Stage != StageDot || !o.Reply.Permanent() {
+		return o
+	}
+	p.answers.apart(from, to, o.Reply, time.Now())
+	o.Kind, o.Refused = RecipientRefused, map[mail.Address]mail.Reply{to: o.Reply}
+	return o
+}
 
 // socketPath gives the path of a server that is a UNIX socket.
 func socketPath(server string) (path string, ok bool) { return strings.CutPrefix(server, unixPrefix) }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/postern-mail/postern/mail"
 )
 
 // TestSocket: a server of LMTP that is a UNIX socket gets what was sent, without TLS though it offers it.
@@ -63,6 +65,37 @@ func TestSocketConfig(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := NewPool(c.cfg); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// TestApart: of a refusal for good to the final dot, and of nothing else, there becomes one of the recipient, for its sender.
+func TestApart(t *testing.T) {
+	a, b, to := address(t, "a@x.test"), address(t, "b@x.test"), address(t, "full@y.test")
+	full := mail.NewReply(552, 5, 2, 2, "Quota exceeded")
+	for _, c := range []struct {
+		name string
+		lmtp bool
+		o    Outcome
+		want Kind
+	}{
+		{"quota", true, Outcome{Kind: Refused, Stage: StageDot, Reply: full}, RecipientRefused},
+		{"SMTP", false, Outcome{Kind: Refused, Stage: StageDot, Reply: full}, Refused},
+		{"for now", true, Outcome{Kind: Refused, Stage: StageDot, Reply: mail.NewReply(452, 4, 2, 2, "full")}, Refused},
+		{"before the dot", true, Outcome{Kind: Refused, Stage: StageData, Reply: full}, Refused},
+		{"delivered", true, Outcome{Kind: Delivered, Stage: StageDot, Reply: mail.NewReply(250, 2, 0, 0, "Saved")}, Delivered},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := pool(t, Config{Servers: []string{"127.0.0.1:1"}, LMTP: c.lmtp})
+			o := p.Apart(a, to, c.o)
+			told, known := p.CachedFrom(a, to)
+			_, others := p.CachedFrom(b, to)
+			if o.Kind != c.want || known != (c.want == RecipientRefused) || others {
+				t.Errorf("%v, known %v, to others %v", o.Kind, known, others)
+			}
+			if known && (told.String() != "552 5.2.2 the next server refused this recipient" || !o.ClientReply("ID", false).Temporary()) {
+				t.Errorf("told %v, then %v", o.ClientReply("ID", false), told)
 			}
 		})
 	}

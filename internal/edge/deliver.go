@@ -89,6 +89,10 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 		}
 	}
 	out := s.handOn(ctx, t, j, signed)
+	if r, ok := j.to.relay.(apartRelay); ok && t.parted && out.Kind == upstream.Refused && len(t.to) == 1 {
+		// Exim takes a 5yz to the final dot for the recipients, too, whom it was asked to bring by themselves.
+		out = r.Apart(t.in.From, t.to[0].address, out)
+	}
 	if original != "" && out.Kind != upstream.Delivered && out.Kind != upstream.Unknown {
 		s.drop(ctx, t, original)
 	}

@@ -54,6 +54,12 @@ type cachedFromRelay interface {
 // the gateway has one reply to give: it can be true of one recipient only.
 type oneRelay interface{ OneRecipient() bool }
 
+// apartRelay is one whose refusal of a message may be about its one recipient. Apart makes that of it: the client is put off,
+// and told when it comes again.
+type apartRelay interface {
+	Apart(from, to mail.Address, o upstream.Outcome) upstream.Outcome
+}
+
 // Rcpt judges one recipient. A recipient that is refused leaves nothing behind: neither facts nor reports
 // of it reach the message.
 func (s *session) Rcpt(_ string, o *smtp.RcptOptions) (err error) {
@@ -67,6 +73,7 @@ func (s *session) Rcpt(_ string, o *smtp.RcptOptions) (err error) {
 	if no.source == "" {
 		no.source = SourceNone
 	}
+	t.parted = t.parted || no.reason == ReasonSplit
 	m := t.gw.metrics()
 	if no.none() {
 		m.Recipient(RecipientAccepted, no.source)

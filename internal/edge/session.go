@@ -183,6 +183,7 @@ type transaction struct {
 	to      []*recipient     // accepted
 	last    pipeline.Reports // of the data phase
 	settled bool             // the filters know how it ended
+	parted  bool             // a recipient was asked to come by itself
 	held    string           // why recipients were refused by a held verdict that has its line in the log
 	dns     *dns.Budget      // of all its phases
 	share   limits.Share     // of the budget for content

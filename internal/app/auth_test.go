@@ -112,7 +112,7 @@ dns: {servers: ["127.0.0.1:9"]}
 			if r := sendFrom(t, "127.0.0.1", g.addr, "client.test"); !strings.HasPrefix(r, c.reply) {
 				t.Errorf("the client was told %s\n%s", r, g.log.String())
 			}
-			if !strings.Contains(e.Log(), c.log) {
+			if !comesTrue(func() bool { return strings.Contains(e.Log(), c.log) }) {
 				t.Errorf("no %q in Exim's log\n%s", c.log, e.Log())
 			}
 			faults := g.log.lines(t, "upstream server does not take mail from us: mend this")

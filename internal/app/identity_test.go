@@ -13,6 +13,16 @@ import (
 	"github.com/postern-mail/postern/internal/peertest"
 )
 
+// comesTrue waits for what is soon to be so: servers write their logs when they have answered.
+func comesTrue(is func() bool) bool {
+	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
 // TestIdentity sends mail from an address of its own through the gateway to a real Postfix, whose log says who the client
 // was.
 func TestIdentity(t *testing.T) {
@@ -46,7 +56,8 @@ dns: {servers: ["127.0.0.1:9"]}
 				}
 			}
 			p.Messages(t, 3)
-			if n := len(regexp.MustCompile(want).FindAllString(p.Log(), -1)); n != 3 {
+			n := 0
+			if !comesTrue(func() bool { n = len(regexp.MustCompile(want).FindAllString(p.Log(), -1)); return n == 3 }) {
 				t.Errorf("%d of 3 such clients\n%s", n, p.Log())
 			}
 			if faults := g.log.lines(t, "upstream server does not take mail from us: mend this"); len(faults) > 0 {

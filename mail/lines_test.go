@@ -34,7 +34,7 @@ func TestPlainLines(t *testing.T) {
 		b := []byte(strings.Join(rapid.SliceOfN(line, 1, 8).Draw(t, "lines"), ""))
 		cr := rapid.Bool().Draw(t, "cr")
 		if len(b) == 0 {
-			t.Skip("nothing")
+			b = []byte("a") // nobody looks at nothing
 		}
 		wantN, want := slowPlainLines(b, cr)
 		n, ok := plainLines(b, cr)

@@ -47,13 +47,16 @@ func TestPartlyUnpacked(t *testing.T) {
 				"a program": func(t testing.TB) { Command(t, "no-such-program") },
 				"a module":  func(t testing.TB) { File(t, "usr/lib/no-such-module") },
 			}
+			// A machine's own mail servers stand in for unpacked ones, which then are not missing.
+			for name, path := range map[string]string{"Exim": "/usr/sbin/exim4", "OpenSMTPD": "/usr/sbin/smtpd"} {
+				if executable(path) {
+					delete(starts, name)
+				}
+			}
 			for name, start := range starts {
 				skipped := false
 				t.Run(name, func(t *testing.T) {
 					defer func() { skipped = t.Skipped() }()
-					if name == "Exim" || name == "OpenSMTPD" {
-						installed(t)
-					}
 					start(t)
 				})
 				if !skipped {
@@ -61,15 +64,5 @@ func TestPartlyUnpacked(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// installed skips where the machine has mail servers of its own, which stand in for unpacked ones.
-func installed(t *testing.T) {
-	t.Helper()
-	for _, path := range []string{"/usr/sbin/exim4", "/usr/sbin/smtpd"} {
-		if executable(path) {
-			t.Skipf("the machine has %s", path)
-		}
 	}
 }

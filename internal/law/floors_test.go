@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"internal/users":      0,
 	"internal/proxy":      0,
 	"internal/quarantine": 0,
+	"internal/spool":      0,
 	"internal/systemd":    0,
 	"internal/rates":      1,
 	"filter":              1,

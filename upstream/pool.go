@@ -19,6 +19,8 @@ type Pool struct {
 	servers []*server
 	answers *answers
 	asked   asked // what was found out by Ask
+
+	recovered signal // given when a server is up again
 }
 
 // NewPool checks the configuration and makes a pool without connections.
@@ -34,7 +36,7 @@ func NewPool(cfg Config) (*Pool, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.servers = append(p.servers, newServer(&p.cfg, address, secure))
+		p.servers = append(p.servers, newServer(&p.cfg, address, secure, &p.recovered))
 	}
 	for _, s := range p.servers {
 		p.cfg.Hooks.up(s.address, true)

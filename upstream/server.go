@@ -24,6 +24,7 @@ type server struct {
 	address string
 	dialer  *dialer
 	said    atomic.Pointer[sizeLimit] // which size of messages it takes, by its last EHLO; nil: it never said
+	up      *signal                   // given when the server is up again
 
 	mu      sync.Mutex
 	used    int             // slots
@@ -38,9 +39,9 @@ type server struct {
 	backoff time.Duration
 }
 
-func newServer(cfg *Config, address string, secure *tls.Config) *server {
+func newServer(cfg *Config, address string, secure *tls.Config, up *signal) *server {
 	return &server{
-		cfg: cfg, address: address, dialer: &dialer{cfg: cfg, server: address, tls: secure},
+		cfg: cfg, address: address, up: up, dialer: &dialer{cfg: cfg, server: address, tls: secure},
 	}
 }
 
@@ -255,6 +256,13 @@ func (s *server) isDown(now time.Time) bool {
 	return now.Before(s.until)
 }
 
+// downUntil is the end of the back-off, zero where there was none.
+func (s *server) downUntil() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.until
+}
+
 // judge marks the server down after a failure that is not the message's, and well again after a
 // transaction that it carried out or refused. A delivery that the client gave up says nothing.
 func (s *server) judge(o *Outcome, givenUp bool) {
@@ -289,5 +297,8 @@ func (s *server) mark(well bool) {
 	}
 	if well != wasWell {
 		s.cfg.Hooks.up(s.address, well)
+	}
+	if well {
+		s.up.give()
 	}
 }

@@ -18,6 +18,7 @@ type StampOptions struct {
 	Keep       []string // other names whose Authentication-Results a message may bring along; nil: every other
 	Plan       *Plan    // the plan of all phases that the message went through; nil or empty: nothing is stamped
 	Policy     *Policy  // the policy that decided; nil: one without thresholds that enforces
+	Exchange   bool     // the next server is Exchange: an SCL for what is marked, and no field of its organization from outside
 	Score      bool     // put the X-Spam fields on the message, in place of those that it came with
 }
 
@@ -25,7 +26,11 @@ type StampOptions struct {
 // came with it although only we or the servers behind us may write them. Of an observing policy only the
 // Authentication-Results and Received-SPF fields are touched; an empty plan changes nothing.
 func Stamp(v Verdict, in *filter.Input, o StampOptions) []mail.Edit {
+	relay := in.Session != nil && in.Session.Relay
 	if o.Plan.Empty() {
+		if o.Exchange && !relay && in.Content != nil {
+			return organization(in.Content.Header())
+		}
 		return nil
 	}
 	observe := o.Policy != nil && o.Policy.Observe
@@ -38,12 +43,18 @@ func Stamp(v Verdict, in *filter.Input, o StampOptions) []mail.Edit {
 	edits = append(edits, receivedSPF(in, o.Plan)...)
 	if o.Score && !observe {
 		edits = append(edits, scoreFields(v, o.Policy)...)
+		if o.Exchange {
+			edits = append(edits, confidence(v, o.Policy, relay)...)
+		}
 	}
 	if in.Content == nil {
 		return edits
 	}
-	relay := in.Session != nil && in.Session.Relay
-	return append(edits, untrusted(in.Content.Header(), o.AuthservID, o.Keep, o.Score && !observe, !observe, relay)...)
+	edits = append(edits, untrusted(in.Content.Header(), o.AuthservID, o.Keep, o.Score && !observe, !observe, relay)...)
+	if o.Exchange && observe && !relay {
+		edits = append(edits, organization(in.Content.Header())...)
+	}
+	return edits
 }
 
 // receivedSPF gives the Received-SPF fields that the configuration asked for. RFC 7208 9.1: they stand above all others
@@ -80,9 +91,7 @@ func untrusted(h *mail.Header, authservID string, keep []string, score, others, 
 			remove = score
 		case strings.HasPrefix(name, "x-postern-"):
 			remove = others
-		case strings.HasPrefix(name, "x-ms-exchange-organization-"), strings.HasPrefix(name, "x-ms-exchange-forest-"):
-			// Exchange believes these of whoever may submit to it, so that one of them sent from outside
-			// could switch off its own filters.
+		case ofOrganization(name):
 			remove = others && !relay
 		}
 		if remove || results(f) {

@@ -117,6 +117,38 @@ func TestStamp(t *testing.T) {
 			options: StampOptions{AuthservID: "mx.example.org", Keep: []string{"b.example"}},
 			want:    "+Authentication-Results: mx.example.org; none\n-Authentication-Results: a.example; x\n",
 		},
+		{
+			name: "to Exchange, a little over the threshold", text: forged, verdict: tagged, options: StampOptions{Score: true, Exchange: true, Policy: thresholds},
+			want: "+X-Spam-Flag: YES\n+X-Spam-Status: Yes, score=5.1 required=5.0 tests=A,B\n+X-Spam-Score: 5.1\n+X-Spam-Level: *****\n" +
+				"+X-MS-Exchange-Organization-SCL: 5\n-X-Spam-Flag: NO\n-X-SPAM-Status: No, score=-99\n-x-spam-score : -99\n-X-Spam-Level:\n" +
+				"-X-Postern-Id: 1\n-X-MS-Exchange-Organization-SCL: -1\n-X-MS-Exchange-Forest-RulesExecuted: x\n",
+		},
+		{
+			name: "to Exchange, half way to a refusal", text: received, verdict: Verdict{Action: filter.Tag, Score: 10}, options: StampOptions{Score: true, Exchange: true, Policy: thresholds},
+			want: "+X-Spam-Flag: YES\n+X-Spam-Status: Yes, score=10.0 required=5.0 tests=none\n+X-Spam-Score: 10.0\n+X-Spam-Level: **********\n+X-MS-Exchange-Organization-SCL: 6\n",
+		},
+		{
+			name: "to Exchange, marked without thresholds", text: received, verdict: Verdict{Action: filter.Tag, Score: 1}, options: StampOptions{Score: true, Exchange: true},
+			want: "+X-Spam-Flag: YES\n+X-Spam-Status: Yes, score=1.0 tests=none\n+X-Spam-Score: 1.0\n+X-Spam-Level: *\n+X-MS-Exchange-Organization-SCL: 5\n",
+		},
+		{
+			name: "to Exchange, clean", text: received, options: StampOptions{Score: true, Exchange: true, Policy: thresholds},
+			want: "+X-Spam-Status: No, score=0.0 required=5.0 tests=none\n+X-Spam-Score: 0.0\n",
+		},
+		{
+			name: "to Exchange, of a relay client", text: forged, relay: true, verdict: tagged, options: StampOptions{Score: true, Exchange: true, Policy: thresholds},
+			want: "+X-Spam-Flag: YES\n+X-Spam-Status: Yes, score=5.1 required=5.0 tests=A,B\n+X-Spam-Score: 5.1\n+X-Spam-Level: *****\n" +
+				"-X-Spam-Flag: NO\n-X-SPAM-Status: No, score=-99\n-x-spam-score : -99\n-X-Spam-Level:\n-X-Postern-Id: 1\n",
+		},
+		{
+			name: "to Exchange, observing", text: forged, verdict: tagged, options: StampOptions{Score: true, Exchange: true, Policy: &Policy{Observe: true}},
+			want: "-X-MS-Exchange-Organization-SCL: -1\n-X-MS-Exchange-Forest-RulesExecuted: x\n",
+		},
+		{
+			name: "to Exchange, without filters", text: forged, noPlan: true, verdict: tagged, options: StampOptions{Score: true, Exchange: true},
+			want: "-X-MS-Exchange-Organization-SCL: -1\n-X-MS-Exchange-Forest-RulesExecuted: x\n",
+		},
+		{name: "to Exchange, of a relay client without filters", text: forged, relay: true, noPlan: true, options: StampOptions{Exchange: true}},
 		{name: "other letters that fold to ours", text: "X-Po\u017ftern-Id: 1\nSubject: x\n\n", options: StampOptions{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

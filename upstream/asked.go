@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	// askFor is how long a client waits at RCPT for what the servers say to a question, a free place included.
+	// askFor is how long a client waits at RCPT for what the servers say to a question, a free place included, unless
+	// Timeouts.Ask says otherwise.
 	askFor = 2 * time.Second
 	// askAtOnce is how many questions are under way, of the connections that the pool may have: mail goes before.
 	askAtOnce = 8
@@ -162,7 +163,7 @@ func (p *Pool) fly(ctx context.Context, f *flight, key string, to mail.Address) 
 		p.asked.mu.Unlock()
 		close(f.done)
 	}()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askFor)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.Timeouts.Ask)
 	defer cancel()
 	select {
 	case p.asked.places <- struct{}{}:
@@ -260,7 +261,7 @@ func (p *Pool) AcceptsAny(ctx context.Context, domain string) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("upstream: a recipient to try: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, askFor)
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeouts.Ask)
 	defer cancel()
 	o := p.probe(ctx, to)
 	switch {

@@ -58,6 +58,7 @@ type Timeouts struct {
 	Data     time.Duration // the reply to DATA: 30 s
 	Block    time.Duration // the writing of each block of 64 KiB: 60 s
 	Dot      time.Duration // the reply to the final dot: 120 s
+	Ask      time.Duration // a question about a recipient, with all servers that are asked: 2 s
 }
 
 // Config describes a Pool. Zero fields mean the defaults.
@@ -136,6 +137,7 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&t.Data, 30*time.Second)
 	setDefault(&t.Block, time.Minute)
 	setDefault(&t.Dot, 2*time.Minute)
+	setDefault(&t.Ask, askFor)
 	return c, nil
 }
 

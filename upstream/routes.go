@@ -25,6 +25,7 @@ type Route struct {
 	Name     string // of the route; where empty in a Rule, its first pattern
 	Upstream string // the name of the upstream
 	Policy   string // the name of the policy
+	Exchange bool   // the servers of the upstream are Exchange's
 	Ours     bool   // matched by something other than "*": the domain is ours; set by the Table
 }
 

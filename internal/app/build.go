@@ -22,7 +22,9 @@ import (
 func newTable(cfg *config.Config) (*upstream.Table, error) {
 	rules := make([]upstream.Rule, len(cfg.Routes))
 	for i, r := range cfg.Routes {
-		rules[i] = upstream.Rule{To: r.To, Route: upstream.Route{Name: routeName(r), Upstream: r.Upstream, Policy: r.Policy}}
+		rules[i] = upstream.Rule{To: r.To, Route: upstream.Route{
+			Name: routeName(r), Upstream: r.Upstream, Policy: r.Policy, Exchange: isExchange(cfg.Upstream(r.Upstream)),
+		}}
 	}
 	table, err := upstream.NewTable(rules)
 	if err != nil {
@@ -30,6 +32,9 @@ func newTable(cfg *config.Config) (*upstream.Table, error) {
 	}
 	return table, nil
 }
+
+// isExchange reports whether the servers of an upstream are Exchange's.
+func isExchange(u *config.Upstream) bool { return u != nil && u.Profile == "exchange" }
 
 // routeName is how a route is called in logs and metrics: by its first pattern, of which no other route has the
 // same.
@@ -108,7 +113,7 @@ func digest(path string) (sum [sha256.Size]byte, err error) {
 
 func sameUpstream(a, b config.Upstream) bool {
 	return a.Name == b.Name && slices.Equal(a.Servers, b.Servers) && a.TLS == b.TLS && a.CAFile == b.CAFile &&
-		a.Protocol == b.Protocol && same(a.Auth, b.Auth) && a.Identity == b.Identity && a.Replies == b.Replies && a.Maildir == b.Maildir
+		a.Protocol == b.Protocol && same(a.Auth, b.Auth) && a.Identity == b.Identity && a.Replies == b.Replies && a.Profile == b.Profile && a.Maildir == b.Maildir
 }
 
 // same reports whether two are equal, or both are not there.
@@ -158,9 +163,13 @@ func newRelay(cfg *config.Config, u config.Upstream, auth *upstream.Auth, hooks 
 	if err != nil {
 		return nil, err
 	}
+	var timeouts upstream.Timeouts
+	if isExchange(&u) {
+		timeouts = upstream.ExchangeTimeouts(len(u.Servers))
+	}
 	return upstream.NewPool(upstream.Config{
 		Name: u.Name, Servers: u.Servers, LMTP: u.Protocol == "lmtp", TLS: mode, CAFile: u.CAFile, Auth: auth, Identity: identity, Hello: cfg.Hostname,
-		Verbatim: u.Replies == "verbatim", Hooks: hooks,
+		Verbatim: u.Replies == "verbatim", Timeouts: timeouts, Hooks: hooks,
 	})
 }
 

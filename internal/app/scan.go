@@ -62,6 +62,7 @@ type scan struct {
 	foreign     string            // a recipient for which no route takes mail
 	content     *mail.Content
 	policy      judgePolicy
+	exchange    bool // the first recipient's next server is Exchange's
 	reports     pipeline.Reports
 	verdict     pipeline.Verdict
 	reply       mail.Reply
@@ -188,6 +189,7 @@ func (s *scan) surround(o ScanOptions) error {
 			continue // the listener would ask for one transaction each where they differ
 		}
 		s.recipient = &filter.Recipient{Address: to, Route: route.Name, Exempt: exemptRecipients(s.cfg)(to)}
+		s.exchange = route.Exchange
 		if route.Policy != "" {
 			s.policy = s.judge.policies[route.Policy]
 		}
@@ -354,6 +356,7 @@ func (s *scan) write(ctx context.Context, path string, trace bool) error {
 func (s *scan) stampOptions() pipeline.StampOptions {
 	return pipeline.StampOptions{
 		AuthservID: s.cfg.AuthRes.ID, Keep: s.cfg.AuthRes.Keep, Plan: s.policy.plan, Policy: s.policy.policy, Score: !s.policy.policy.Observe,
+		Exchange: s.exchange,
 	}
 }
 

@@ -257,8 +257,8 @@ func (k *checker) upstreams() {
 			}
 		}
 		if maildir && !servers {
-			u.Protocol, u.TLS, u.Identity, u.Replies = "", "", "", ""
-			for _, key := range []string{"protocol", "tls", "ca_file", "auth", "identity", "replies"} {
+			u.Protocol, u.TLS, u.Identity, u.Replies, u.Profile = "", "", "", "", ""
+			for _, key := range []string{"protocol", "tls", "ca_file", "auth", "identity", "replies", "profile"} {
 				if k.wrote(path + "." + key) {
 					k.fail(path+"."+key, "%s has no meaning for a maildir", key)
 				}
@@ -266,6 +266,9 @@ func (k *checker) upstreams() {
 		}
 		if u.CAFile != "" && u.TLS != "verify" {
 			k.fail(path+".ca_file", "certificates are verified with tls: verify only")
+		}
+		if u.Profile == "exchange" && u.Protocol == "lmtp" {
+			k.fail(path+".profile", "Exchange speaks SMTP: no protocol: lmtp with profile: exchange")
 		}
 		if u.Auth != nil && u.Maildir == "" {
 			k.auth(path, u)

@@ -118,7 +118,8 @@ type Upstream struct {
 	Auth     *Auth    `yaml:"auth"`    // nil: we do not authenticate ourselves
 	Identity string   `yaml:"identity" allowed:"none|xforward|proxy" later:"xclient"`
 	Replies  string   `yaml:"replies" allowed:"own|verbatim"`
-	Maildir  string   `yaml:"maildir"` // folder; excludes servers
+	Profile  string   `yaml:"profile" allowed:"none|exchange"` // what its servers are, as far as that changes what they are sent
+	Maildir  string   `yaml:"maildir"`                         // folder; excludes servers
 }
 
 // Auth is what we authenticate ourselves with to the servers of an upstream.

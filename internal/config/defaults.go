@@ -60,7 +60,7 @@ func (r *Route) defaults() {
 func (c *AnswerCache) defaults() { c.Positive, c.Negative = 12*time.Hour, 5*time.Minute }
 
 func (u *Upstream) defaults() {
-	u.Protocol, u.TLS, u.Identity, u.Replies = "smtp", "opportunistic", "none", "own"
+	u.Protocol, u.TLS, u.Identity, u.Replies, u.Profile = "smtp", "opportunistic", "none", "own", "none"
 }
 
 func (p *Policy) defaults() { p.QuarantineReply = "reject" }

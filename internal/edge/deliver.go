@@ -138,6 +138,7 @@ func (s *session) drop(ctx context.Context, t *transaction, id string) {
 func (s *session) edits(t *transaction, j *judged) []mail.Edit {
 	edits := pipeline.Stamp(j.verdict, j.input, pipeline.StampOptions{
 		AuthservID: t.gw.authservID(), Keep: t.gw.KeepResults, Plan: j.to.policy.Plan, Policy: j.to.judge, Score: true,
+		Exchange: j.to.route.Exchange,
 	})
 	edits = append(edits, j.verdict.Edits...)
 	edits = append(edits, received(s.from(), t.gw.Hostname, s.in, t.in, t.addresses(), time.Now()))

@@ -119,6 +119,9 @@ func (s *session) judge(t *transaction, r *recipient) refusal {
 	if most := sizeFor(r.relay); most > 0 && t.in.Size > most {
 		return refusal{replyTooBigHere, ReasonSize, RecipientRefused, source, "too big for the next server", nil}
 	}
+	if r.route.Exchange && len(t.to) >= upstream.ExchangeRecipients { // RFC 5321 4.5.3.1.10
+		return refusal{replyRecipients, ReasonRecipients, RecipientOverLimit, source, "too many recipients for Exchange", nil}
+	}
 	// The filters come first: one that asks clients to come again counts this try of a recipient, too, who would have
 	// to come a third time else.
 	if no := s.judgeFilters(t, r); !no.none() {

@@ -20,6 +20,7 @@ const module = "github.com/postern-mail/postern"
 var floors = map[string]int{
 	"mail":                0,
 	"mail/charset":        0,
+	"mail/dsn":            0,
 	"internal/store":      0,
 	"internal/archive":    0,
 	"internal/certs":      0,

@@ -104,11 +104,10 @@ func endsBlank(header []byte) bool {
 // messageID gives the Message-ID of the message, if it is one (RFC 5322 3.6.4) that fits into a line.
 func messageID(h *mail.Header) string {
 	id := h.Get("Message-ID")
-	inner, ok := strings.CutPrefix(id, "<")
-	if inner, ok = strings.CutSuffix(inner, ">"); !ok || len(id) > 250 || h.Count("Message-ID") > 1 {
+	if len(id) < len("<>") || len(id) > 250 || id[0] != '<' || id[len(id)-1] != '>' || h.Count("Message-ID") > 1 {
 		return ""
 	}
-	left, right, ok := strings.Cut(inner, "@")
+	left, right, ok := strings.Cut(id[1:len(id)-1], "@")
 	if strings.HasPrefix(right, "[") && strings.HasSuffix(right, "]") {
 		right = right[1 : len(right)-1]
 	}

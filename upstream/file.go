@@ -6,16 +6,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/postern-mail/postern/internal/lines"
 	"github.com/postern-mail/postern/mail"
 )
-
-// fileShrink is the part of the list in force, one in so many entries, that a new one may lack. Where
-// more are gone the list was cut short, or made from a directory that was: it would refuse the mail of
-// all the others.
-const fileShrink = 5
 
 // File is a recipient source made of a text file: one address per line, "@domain" for every mailbox of a
 // domain, and comments from a '#' at the line's beginning or after a blank. Addresses are compared as by
@@ -26,27 +20,18 @@ const fileShrink = 5
 // of a list: its last line has no end and was written within the last minute, or it has over 20 % fewer
 // entries than the list in force. Err says so. One with fewer entries is taken when there is a file of its name with
 // TakeSuffix beside it that was touched after it was written: that speaks for this state of the file and for no other.
-type File struct{ list *lines.File[*list] }
+type File struct{ list *lines.File[*Mailboxes] }
 
 // TakeSuffix makes the name of the file with which an administrator says that a list of recipients which lacks many of the
 // entries in force is right.
 const TakeSuffix = ".take"
 
-// list is what a file says; it is immutable.
-type list struct {
-	mailboxes map[string]struct{}
-	domains   map[string]struct{}
-}
-
-// size gives the number of entries.
-func (l *list) size() int { return len(l.mailboxes) + len(l.domains) }
-
 // NewFile reads the file at path. Its errors are of the form path:line: what. Afterwards report is told of each
 // change of Err: an error when a changed file cannot be used, nil when it is in force again or anew. It may be nil.
 func NewFile(path string, report func(error)) (*File, error) {
-	f, err := lines.Open(path, lines.Source[*list]{
+	f, err := lines.Open(path, lines.Source[*Mailboxes]{
 		Parse: parseList, Report: report, Prefix: "upstream: recipients: ", Vouched: mayTake,
-		Doubt: func(before, l *list) error { return tooFew(path, before, l) },
+		Doubt: func(before, l *Mailboxes) error { return tooFew(path, before, l) },
 	})
 	if err != nil {
 		return nil, err
@@ -55,11 +40,11 @@ func NewFile(path string, report func(error)) (*File, error) {
 }
 
 // tooFew is the doubt about a list that lacks much of the one in force.
-func tooFew(path string, before, l *list) error {
-	if (before.size()-l.size())*fileShrink <= before.size() {
+func tooFew(path string, before, l *Mailboxes) error {
+	if !Shrunk(before.Len(), l.Len()) {
 		return nil
 	}
-	return fmt.Errorf("%d entries, %d are in force: over 20 %% fewer; if that is right: touch %s%s", l.size(), before.size(), path, TakeSuffix)
+	return fmt.Errorf("%d entries, %d are in force: over 20 %% fewer; if that is right: touch %s%s", l.Len(), before.Len(), path, TakeSuffix)
 }
 
 // mayTake reports whether an administrator has said so of the list since it was written.
@@ -71,11 +56,7 @@ func mayTake(path string, list fs.FileInfo) bool {
 // Lookup says whether a is listed. A local part that is Suspicious must be listed itself: "@domain" does
 // not vouch for it.
 func (f *File) Lookup(_ context.Context, a mail.Address) (Known, error) {
-	l := f.list.Get()
-	if _, ok := l.mailboxes[a.Mailbox()]; ok {
-		return Yes, nil
-	}
-	if _, ok := l.domains[a.Domain()]; ok && !Suspicious(a) {
+	if f.list.Get().Has(a) {
 		return Yes, nil
 	}
 	return No, nil
@@ -85,40 +66,19 @@ func (f *File) Lookup(_ context.Context, a mail.Address) (Known, error) {
 func (f *File) Err() error { return f.list.Err() }
 
 // Entries gives the number of entries in force. Like Lookup it finds out whether the file changed.
-func (f *File) Entries() int { return f.list.Get().size() }
+func (f *File) Entries() int { return f.list.Get().Len() }
 
 // Renew reads the file now, and takes its last line for whole. On an error the last good list stays in force.
 func (f *File) Renew() error { return f.list.Renew() }
 
 // parseList reads the lines of a list; name is for errors.
-func parseList(name string, r io.Reader) (*list, error) {
-	l := &list{mailboxes: map[string]struct{}{}, domains: map[string]struct{}{}}
+func parseList(name string, r io.Reader) (*Mailboxes, error) {
+	l := NewMailboxes(0)
 	if err := lines.Each(name, r, func(_ int, entry, _ string) error { return l.add(entry) }); err != nil {
 		return nil, err
 	}
-	if l.size() == 0 {
+	if l.Len() == 0 {
 		return nil, fmt.Errorf("%s: no address in it", name)
 	}
 	return l, nil
-}
-
-// add takes up one entry.
-func (l *list) add(entry string) error {
-	if name, ok := strings.CutPrefix(entry, "@"); ok {
-		domain, err := mail.Domain(name)
-		if err != nil {
-			return fmt.Errorf("%q: %w", entry, err)
-		}
-		l.domains[domain] = struct{}{}
-		return nil
-	}
-	a, err := mail.ParseAddress(entry)
-	if err != nil {
-		return fmt.Errorf("%q: %w", entry, err)
-	}
-	if a.Domain() == "" {
-		return fmt.Errorf("%q: a domain is needed", entry)
-	}
-	l.mailboxes[a.Mailbox()] = struct{}{}
-	return nil
 }

@@ -31,3 +31,6 @@ func (k Known) String() string {
 type Recipients interface {
 	Lookup(ctx context.Context, a mail.Address) (Known, error)
 }
+
+// Sourced is a recipient source that has a name of its own in metrics and in the log; "" for none.
+type Sourced interface{ Source() string }

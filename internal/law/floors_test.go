@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"internal/certs":      0,
 	"internal/dns":        0,
 	"internal/dkim":       0,
+	"internal/directory":  3,
 	"internal/ledger":     1,
 	"internal/limits":     0,
 	"internal/lines":      0,
@@ -81,6 +82,8 @@ var only = map[string][]string{
 	"golang.org/x/net/html":                          {"internal/archive/markup"},
 	"golang.org/x/crypto/argon2":                     {"internal/users"},
 	"modernc.org/sqlite":                             {"internal/ledger"},
+	"github.com/go-ldap/ldap":                        {"internal/directory"},
+	"github.com/go-asn1-ber/asn1-ber":                {"internal/directory"},
 }
 
 // never lists imports that a floor alone would allow, for a room and what lies within it. All of

@@ -1,0 +1,184 @@
+package directory
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/postern-mail/postern/internal/store"
+	"github.com/postern-mail/postern/upstream"
+)
+
+func mailboxes(entries ...string) *upstream.Mailboxes {
+	l := upstream.NewMailboxes(0)
+	for _, e := range entries {
+		l.Add(e)
+	}
+	return l
+}
+
+// sealed puts the right sum below a text.
+func sealed(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return text + "sha256 " + hex.EncodeToString(sum[:]) + "\n"
+}
+
+func TestSnapshot(t *testing.T) {
+	at := time.Date(2026, 11, 26, 10, 0, 0, 0, time.UTC)
+	var b bytes.Buffer
+	if err := writeSnapshot(&b, mailboxes("bob@example.org", "@example.net", "a b@c.test"), at); err != nil {
+		t.Fatal(err)
+	}
+	want := sealed("postern recipients 1\nread 2026-11-26T10:00:00Z\nentries 3\n@example.net\na b@c.test\nbob@example.org\n")
+	if b.String() != want {
+		t.Errorf("%s", b.String())
+	}
+	l, read, err := parseSnapshot(b.Bytes())
+	if err != nil || !read.Equal(at) || !l.Equal(mailboxes("bob@example.org", "@example.net", "a b@c.test")) {
+		t.Errorf("%v, %v", read, err)
+	}
+	for what, c := range map[string]struct{ text, fault string }{
+		"empty":         {"", "not a snapshot"},
+		"other":         {"postern quarantine 1\n", "not a snapshot"},
+		"newer":         {sealed("postern recipients 2\nwhatever\n"), "newer version"},
+		"cut":           {want[:len(want)-1], "sum"},
+		"changed":       {strings.Replace(want, "bob", "bop", 1), "sum"},
+		"longer":        {want + "x\n", "sum"},
+		"no time":       {sealed("postern recipients 1\nentries 1\na@b.test\n"), "no time"},
+		"no entries":    {sealed("postern recipients 1\nread 2026-11-26T10:00:00Z\nentries 0\n"), "no entries"},
+		"many promised": {sealed("postern recipients 1\nread 2026-11-26T10:00:00Z\nentries 99999999999\na@b.test\n"), "no entries"},
+		"one missing":   {sealed("postern recipients 1\nread 2026-11-26T10:00:00Z\nentries 2\na@b.test\n"), "missing"},
+		"one twice":     {sealed("postern recipients 1\nread 2026-11-26T10:00:00Z\nentries 2\na@b.test\na@b.test\n"), "twice"},
+	} {
+		if l, _, err := parseSnapshot([]byte(c.text)); l != nil || err == nil || !strings.Contains(err.Error(), c.fault) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// FuzzSnapshot: no octets break the reader, and what it takes is written as it was.
+func FuzzSnapshot(f *testing.F) {
+	f.Add([]byte("postern recipients 1\nread 2026-11-26T10:00:00Z\nentries 1\na@b.test\n"), true)
+	f.Add([]byte("postern recipients 1\nread 2026-11-26T10:00:00Z\nentries 2\n@b.test\nsha256 x\n"), true)
+	f.Add([]byte("postern recipients 2\n"), false)
+	f.Fuzz(func(t *testing.T, data []byte, seal bool) {
+		if seal {
+			data = []byte(sealed(string(data)))
+		}
+		l, at, err := parseSnapshot(data)
+		if err != nil {
+			return
+		}
+		var b bytes.Buffer
+		if err := writeSnapshot(&b, l, at); err != nil {
+			t.Fatal(err)
+		}
+		again, _, err := parseSnapshot(b.Bytes())
+		if err != nil || !again.Equal(l) {
+			t.Errorf("%v\n%q\n%q", err, data, b.String())
+		}
+	})
+}
+
+// TestDamagedSnapshot: one that can't be used is told of, answers nothing, and is replaced by what the directory says.
+func TestDamagedSnapshot(t *testing.T) {
+	dir, s := t.TempDir(), settings("127.0.0.1:1")
+	path := filepath.Join(dir, "ldap-"+s.Digest()+".list")
+	if err := os.WriteFile(path, []byte("postern recipients 1\nread"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := Open("test", store.OS, dir, s, Hooks{})
+	if err := d.Err(); err == nil || !strings.Contains(err.Error(), "damaged") || !strings.Contains(err.Error(), path) {
+		t.Errorf("%v", err)
+	}
+	if _, _, ok := d.State(); ok {
+		t.Error("something is in force")
+	}
+	if err := d.save(mailboxes("a@b.test"), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if d := Open("test", store.OS, dir, s, Hooks{}); d.Err() != nil || known(t, d, "a@b.test") != upstream.Yes {
+		t.Errorf("afterwards: %v", d.Err())
+	}
+}
+
+// full is a file system on which nothing can be written.
+type full struct{ store.FS }
+
+func (full) OpenFile(name string, flag int, perm os.FileMode) (store.File, error) {
+	if flag != os.O_RDONLY {
+		return nil, errors.New("no space left")
+	}
+	return store.OS.OpenFile(name, flag, perm)
+}
+
+// TestNotSaved: a list that can't be written is in force all the same.
+func TestNotSaved(t *testing.T) {
+	d := Open("test", full{store.OS}, t.TempDir(), settings("x"), Hooks{})
+	r := &reading{found: mailboxes("a@b.test")}
+	err := d.replace(nil, r, mark{}, "ldap://x", time.Now())
+	if !errors.Is(err, ErrNotSaved) || known(t, d, "a@b.test") != upstream.Yes {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestStale: a list of long ago vouches for mailboxes, and does not say of others that they do not exist.
+func TestStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := Open("test", store.OS, t.TempDir(), settings("x"), Hooks{})
+		d.inForce.Store(&inForce{list: mailboxes("a@b.test"), at: time.Now()})
+		time.Sleep(24 * time.Hour)
+		if known(t, d, "a@b.test") != upstream.Yes || known(t, d, "b@b.test") != upstream.No {
+			t.Error("a day old")
+		}
+		time.Sleep(time.Second)
+		if known(t, d, "a@b.test") != upstream.Yes {
+			t.Error("known before, and not any more")
+		}
+		if _, err := d.Lookup(t.Context(), parse(t, "b@b.test")); !errors.Is(err, ErrStale) {
+			t.Errorf("unknown: %v", err)
+		}
+	})
+}
+
+// TestPauses: reads that fail come again soon, then later, and never later than the others.
+func TestPauses(t *testing.T) {
+	s := settings("127.0.0.1:1")
+	s.Refresh = 30 * time.Second
+	d := Open("test", store.OS, t.TempDir(), s, Hooks{})
+	var got []string
+	for range 20 {
+		got = append(got, fmt.Sprint(d.Read(t.Context(), true).Round(5*time.Second)))
+	}
+	if want := "5s 10s 20s 30s 30s"; strings.Join(got[:5], " ") != want || got[19] != "30s" {
+		t.Errorf("%q", got)
+	}
+}
+
+// TestFollow: a source whose question changed answers with the list of before until it has its own, which is compared with nothing.
+func TestFollow(t *testing.T) {
+	dir := t.TempDir()
+	old := Open("test", store.OS, dir, settings("x"), Hooks{})
+	old.inForce.Store(&inForce{list: mailboxes("a@b.test", "b@b.test", "c@b.test"), at: time.Now(), own: true})
+	s := settings("x")
+	s.Filter = "(mail=*)"
+	d := Open("test", store.OS, dir, s, Hooks{})
+	d.Follow(old)
+	if known(t, d, "a@b.test") != upstream.Yes {
+		t.Error("the list of before does not answer")
+	}
+	if err := d.replace(d.inForce.Load(), &reading{found: mailboxes("a@b.test")}, mark{}, "ldap://x", time.Now()); err != nil {
+		t.Error(err)
+	}
+	if known(t, d, "b@b.test") != upstream.No {
+		t.Error("the list of its own does not answer")
+	}
+}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync/atomic"
 )
 
@@ -20,19 +19,35 @@ var ErrReleased = errors.New("mail: content was released")
 // way, and therefore never names another file while one is.
 type Blob struct {
 	size    int64
-	mem     []byte   // the whole content, when file is nil
-	file    *os.File // else the content
-	unnamed bool     // file was made so that it can be given a name (O_TMPFILE)
-	pooled  bool     // mem came from the buffer pool
-	dotless bool     // no dot stands behind a CRLF
+	mem     []byte // the whole content, when file is nil
+	file    source // else the content
+	unnamed bool   // file was made so that it can be given a name (O_TMPFILE)
+	pooled  bool   // mem came from the buffer pool
+	dotless bool   // no dot stands behind a CRLF
 	lent    atomic.Bool
 	refs    atomic.Int64
+}
+
+// source is a file as a Blob reads it.
+type source interface {
+	io.ReaderAt
+	io.Closer
 }
 
 // NewBlob makes a Blob of b with one reference, the caller's. The caller gives b away: it must not be
 // changed any more.
 func NewBlob(b []byte) *Blob {
 	return hold(&Blob{size: int64(len(b)), mem: b})
+}
+
+// NewFileBlob makes a Blob of the first size octets of an open file, with one reference, the caller's. It takes the file
+// over, and closes it with the last Release. What is in the file must not be changed any more.
+func NewFileBlob(f interface {
+	io.ReaderAt
+	io.Closer
+}, size int64,
+) *Blob {
+	return hold(&Blob{size: size, file: f})
 }
 
 // hold gives a new Blob its first reference.

@@ -235,7 +235,7 @@ func TestBlobReadersRaceWithRelease(t *testing.T) {
 func TestBlobShortFile(t *testing.T) {
 	b := blobs(t, "some text")["file"]
 	defer b.Release()
-	if err := b.file.Truncate(4); err != nil {
+	if err := b.file.(*os.File).Truncate(4); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := b.ReadAt(make([]byte, 9), 0); n != 4 || !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -325,7 +325,7 @@ func TestBlobSaveAsLinks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := b.file.Stat()
+	own, err := b.file.(*os.File).Stat()
 	if err != nil {
 		t.Fatal(err)
 	}

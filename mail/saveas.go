@@ -20,20 +20,15 @@ func (b *Blob) SaveAs(path string) error {
 		return ErrReleased
 	}
 	defer b.Release()
-	if b.file != nil && b.unnamed {
-		if err := b.file.Sync(); err != nil {
-			return fmt.Errorf("mail: save content: %w", err)
-		}
-		err := linkUnnamed(b.file, path)
-		if err == nil {
-			return publish(path)
-		}
-		if errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("mail: save content: %w", err)
-		}
-		// Another file system, or no /proc: a copy does as well.
+	err := b.LinkTo(path)
+	if err == nil {
+		return publish(path)
 	}
-	err := b.copyTo(path, openUnnamed, linkUnnamed)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	// Another file system, or no /proc: a copy does as well.
+	err = b.copyTo(path, openUnnamed, linkUnnamed)
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		err = b.copyTo(path, openNamed, linkNamed)
 	}
@@ -41,6 +36,31 @@ func (b *Blob) SaveAs(path string) error {
 		return fmt.Errorf("mail: save content: %w", err)
 	}
 	return publish(path)
+}
+
+// LinkTo gives the file in which the content lies the name path, where nothing may be yet (the error is fs.ErrExist then).
+// The content is synced, the name is not: that is the caller's to do. The error is errors.ErrUnsupported where the content
+// lies in no file that can get that name: in memory, on another file system, in one that has no such files.
+func (b *Blob) LinkTo(path string) error {
+	if !b.acquire() {
+		return ErrReleased
+	}
+	defer b.Release()
+	f, ok := b.file.(*os.File)
+	if !ok || !b.unnamed {
+		return fmt.Errorf("mail: link content: %w", errors.ErrUnsupported)
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("mail: save content: %w", err)
+	}
+	switch err := linkUnnamed(f, path); {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("mail: save content: %w", err)
+	default:
+		return fmt.Errorf("mail: link content: %w (%w)", errors.ErrUnsupported, err)
+	}
 }
 
 // copyTo writes the content to a file that open makes in path's folder, syncs it, and has link put it

@@ -99,7 +99,7 @@ func (s *Store) lock(id string) (Entry, store.File, error) {
 	if err != nil {
 		return Entry{}, nil, fmt.Errorf("%w: content of %s: %w", ErrDamaged, id, err)
 	}
-	free, err := tryLock(f)
+	free, err := store.TryLock(f)
 	if err == nil && !free {
 		err = fmt.Errorf("%w: %s", ErrBusy, id)
 	}

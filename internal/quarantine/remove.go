@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/postern-mail/postern/internal/store"
 )
 
 // Remove removes an entry, also one whose record is damaged. An entry that is being released is ErrBusy.
@@ -48,7 +50,7 @@ func (s *Store) remove(id string) (octets int64, err error) {
 	f, err := s.o.FS.OpenFile(s.path(id, contentSuffix), os.O_RDONLY, 0)
 	if err == nil {
 		defer f.Close()
-		free, err := tryLock(f)
+		free, err := store.TryLock(f)
 		if err != nil {
 			return 0, err
 		}

@@ -24,12 +24,16 @@ type File interface {
 type FS interface {
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	Rename(oldName, newName string) error
+	// Link gives a file a second name, where nothing may be yet.
+	Link(oldName, newName string) error
 	Remove(name string) error
 	MkdirAll(name string, perm fs.FileMode) error
 	ReadDir(name string) ([]fs.DirEntry, error)
 	Stat(name string) (fs.FileInfo, error)
 	// SyncDir makes the creations, renames and removals in a folder durable.
 	SyncDir(name string) error
+	// Free tells how many octets there is room for at a name.
+	Free(name string) (int64, error)
 }
 
 // OS is the file system of the machine.
@@ -46,10 +50,12 @@ func (osFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 }
 
 func (osFS) Rename(oldName, newName string) error         { return os.Rename(oldName, newName) }
+func (osFS) Link(oldName, newName string) error           { return os.Link(oldName, newName) }
 func (osFS) Remove(name string) error                     { return os.Remove(name) }
 func (osFS) MkdirAll(name string, perm fs.FileMode) error { return os.MkdirAll(name, perm) }
 func (osFS) ReadDir(name string) ([]fs.DirEntry, error)   { return os.ReadDir(name) }
 func (osFS) Stat(name string) (fs.FileInfo, error)        { return os.Stat(name) }
+func (osFS) Free(name string) (int64, error)              { return free(name) }
 
 func (osFS) SyncDir(name string) error {
 	d, err := os.Open(name)

@@ -1,15 +1,17 @@
 //go:build !linux && !darwin && !freebsd
 
-package quarantine
+package store
 
 import (
 	"errors"
 	"fmt"
-
-	"github.com/postern-mail/postern/internal/store"
 )
 
-// tryLock knows no lock between processes on this system, so that nothing is released or removed on it.
-func tryLock(store.File) (bool, error) {
-	return false, fmt.Errorf("quarantine: lock: %w", errors.ErrUnsupported)
+// TryLock knows no lock between processes on this system: what needs one is not done on it.
+func TryLock(File) (bool, error) {
+	return false, fmt.Errorf("store: lock: %w", errors.ErrUnsupported)
+}
+
+func free(name string) (int64, error) {
+	return 0, fmt.Errorf("store: room at %s: %w", name, errors.ErrUnsupported)
 }

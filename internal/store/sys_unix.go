@@ -1,20 +1,18 @@
 //go:build linux || darwin || freebsd
 
-package quarantine
+package store
 
 import (
 	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/postern-mail/postern/internal/store"
 )
 
-// tryLock takes the lock of an open file, which closing it or the end of the process gives back, and tells
-// whether it was free. It is flock(2): the lock belongs to the open file, so that it also holds off other
+// TryLock takes the exclusive lock of an open file, which closing it or the end of the process gives back, and
+// tells whether it was free. It is flock(2): the lock belongs to the open file, so that it also holds off other
 // goroutines.
-func tryLock(f store.File) (bool, error) {
+func TryLock(f File) (bool, error) {
 	switch f := f.(type) {
 	case interface{ TryLock() (bool, error) }:
 		return f.TryLock()
@@ -24,9 +22,22 @@ func tryLock(f store.File) (bool, error) {
 			return false, nil
 		}
 		if err != nil {
-			return false, fmt.Errorf("quarantine: lock: %w", err)
+			return false, fmt.Errorf("store: lock: %w", err)
 		}
 		return true, nil
 	}
-	return false, fmt.Errorf("quarantine: lock: %w", errors.ErrUnsupported)
+	return false, fmt.Errorf("store: lock: %w", errors.ErrUnsupported)
+}
+
+func free(name string) (int64, error) {
+	var s unix.Statfs_t
+	for {
+		switch err := unix.Statfs(name, &s); err {
+		case nil:
+			return int64(s.Bavail) * int64(s.Bsize), nil
+		case unix.EINTR:
+		default:
+			return 0, fmt.Errorf("store: room at %s: %w", name, err)
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -232,6 +233,24 @@ func (f *FS) Rename(oldPath, newPath string) error {
 	return nil
 }
 
+// Link is os.Link.
+func (f *FS) Link(oldPath, newPath string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.op("link", oldPath+" "+newPath); err != nil {
+		return err
+	}
+	to, n := f.parent(newPath), f.find(oldPath)
+	switch {
+	case to == nil || n == nil || n.dir:
+		return pathError("link", oldPath, fs.ErrNotExist)
+	case f.find(newPath) != nil:
+		return pathError("link", newPath, fs.ErrExist)
+	}
+	to.kids[filepath.Base(newPath)] = n
+	return nil
+}
+
 // Remove is os.Remove.
 func (f *FS) Remove(path string) error {
 	f.mu.Lock()
@@ -317,6 +336,16 @@ func (f *FS) SyncDir(path string) error {
 	}
 	n.onDisk = maps.Clone(n.kids)
 	return nil
+}
+
+// Free tells what Fill has left, and very much where there is no bound. It is no operation.
+func (f *FS) Free(string) (int64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.space < 0 {
+		return math.MaxInt64, nil
+	}
+	return f.space, nil
 }
 
 // Put makes a durable file and the folders above it, past all faults.

@@ -1,0 +1,233 @@
+package spool
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+
+	"github.com/postern-mail/postern/internal/store"
+	"github.com/postern-mail/postern/mail"
+)
+
+// Put takes a message. When the error is nil it is on disk, durably; when it is not, the entry is not there, and after a
+// crash not there or whole. The error is ErrFull where the bounds of the Store or the disk leave no room; then nothing is left
+// behind. The context is heeded up to the point from which on the entry would outlive a crash.
+//
+// messages[i] is what e.Groups[i] gets. What of it lies in original is kept once for all. Put takes over no reference.
+func (s *Store) Put(ctx context.Context, e Entry, original *mail.Blob, messages []*mail.Message) error {
+	p, err := s.compile(e, original, messages)
+	if err != nil {
+		return err
+	}
+	letGo, err := s.hold(e.ID)
+	if err != nil {
+		return err
+	}
+	defer letGo()
+	if err := s.reserve(p.need()); err != nil {
+		return err
+	}
+	err = s.put(ctx, p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reserved -= p.need()
+	if err != nil {
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			err = fmt.Errorf("%w: %w", ErrFull, err)
+		}
+		return err
+	}
+	s.usage.Entries++
+	s.usage.Octets += p.need()
+	return nil
+}
+
+// putting is a message on its way to the disk.
+type putting struct {
+	id     string
+	layout *layout
+	head   head
+	record []byte
+}
+
+func (p *putting) need() int64 { return p.head.size() + p.head.original }
+
+// compile makes all that is written of an entry but the octets themselves.
+func (s *Store) compile(e Entry, original *mail.Blob, messages []*mail.Message) (*putting, error) {
+	if err := checkID(e.ID); err != nil {
+		return nil, err
+	}
+	if err := checkEntry(&e); err != nil {
+		return nil, err
+	}
+	if len(messages) != len(e.Groups) {
+		return nil, fmt.Errorf("spool: entry %s has %d groups and %d messages", e.ID, len(e.Groups), len(messages))
+	}
+	l := newLayout(original, messages)
+	if e.Time.IsZero() {
+		e.Time = s.now()
+	}
+	e.Size = original.Size()
+	e.Groups = append([]Group(nil), e.Groups...)
+	for i, m := range messages {
+		e.Groups[i].Size = m.Size()
+	}
+	data, err := (&record{Entry: e, Runs: l.runs}).encode()
+	if err != nil {
+		return nil, err
+	}
+	p := &putting{id: e.ID, layout: l, record: data}
+	p.head = head{record: int64(len(data)), octets: l.octets(), recordSum: checksum(data)}
+	if p.head.octetsSum, err = sum(l.writeTo); err != nil {
+		return nil, err
+	}
+	if l.large {
+		p.head.original = original.Size()
+		whole := mail.Run{Blob: original, N: original.Size()}
+		if p.head.originalSum, err = sum(func(w io.Writer) error { return writeRun(w, whole) }); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// reserve takes room for n octets, or says ErrFull.
+func (s *Store) reserve(n int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.size > 0 && s.usage.Octets+s.reserved+n > s.size {
+		return fmt.Errorf("%w: %d octets of %d are in use, %d are needed", ErrFull, s.usage.Octets+s.reserved, s.size, n)
+	}
+	if s.minFree > 0 {
+		// What others are writing may or may not be there yet: it is counted twice rather than not.
+		free, err := s.fs.Free(s.dir)
+		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return fmt.Errorf("spool: %w", err)
+		}
+		if err == nil && free-s.reserved-n < s.minFree {
+			return fmt.Errorf("%w: the file system has room for %d octets, %d are needed and %d must stay free", ErrFull, free, s.reserved+n, s.minFree)
+		}
+	}
+	s.reserved += n
+	return nil
+}
+
+// put writes the files. What a failure leaves is removed, the commit point first.
+func (s *Store) put(ctx context.Context, p *putting) error {
+	path := s.path(p.id, messageSuffix)
+	s.mu.Lock()
+	_, gone := s.gone[p.id]
+	s.mu.Unlock()
+	if _, err := s.fs.Stat(path); err == nil || gone {
+		return fmt.Errorf("%w: %s", ErrExists, p.id)
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("spool: %w", err)
+	}
+	err := ctx.Err()
+	if err == nil && p.layout.large {
+		err = s.putOriginal(p)
+	}
+	if err == nil {
+		err = s.writeMessage(path+tmpSuffix, p)
+	}
+	if err == nil && p.layout.large {
+		err = s.names.wait() // else the record might be there after a crash, and the original not
+	}
+	if err == nil {
+		err = ctx.Err() // the client may be gone: before the commit point, not after
+	}
+	committed := false
+	if err == nil {
+		if err = s.fs.Rename(path+tmpSuffix, path); err == nil {
+			committed = true
+			err = s.names.wait()
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("spool: put %s: %w", p.id, errors.Join(err, s.undo(p, committed)))
+}
+
+// undo removes what a failed Put has left. Where the entry may be durable already it must be gone for good before its
+// original goes, for else a crash would bring half of it back.
+func (s *Store) undo(p *putting, committed bool) error {
+	path := s.path(p.id, messageSuffix)
+	if !committed {
+		path += tmpSuffix
+	}
+	err := s.remove(path)
+	if err == nil && p.layout.large {
+		if committed {
+			err = s.names.wait()
+		}
+		if err == nil {
+			err = s.remove(s.path(p.id, originalSuffix))
+		}
+	}
+	return err
+}
+
+// remove removes a file that may not be there.
+func (s *Store) remove(path string) error {
+	if err := s.fs.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// putOriginal gives the original a file of its own, synced, without a copy where that can be done.
+func (s *Store) putOriginal(p *putting) error {
+	path := s.path(p.id, originalSuffix)
+	if s.fs == store.OS {
+		err := p.layout.original.LinkTo(path)
+		if !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	return s.write(path, func(w io.Writer) error {
+		return writeRun(w, mail.Run{Blob: p.layout.original, N: p.layout.original.Size()})
+	})
+}
+
+// write makes a file and syncs it.
+func (s *Store) write(path string, content func(io.Writer) error) error {
+	f, err := s.fs.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	err = content(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// blocks are what messages are written through: one large enough for most, so that they take one write.
+var blocks = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 128<<10) }}
+
+func (s *Store) writeMessage(path string, p *putting) error {
+	return s.write(path, func(w io.Writer) error {
+		b := blocks.Get().(*bufio.Writer)
+		defer blocks.Put(b)
+		defer b.Reset(nil)
+		b.Reset(w)
+		var h [headSize]byte
+		_, err := b.Write(p.head.append(h[:0]))
+		if err == nil {
+			_, err = b.Write(p.record)
+		}
+		if err == nil {
+			err = p.layout.writeTo(b)
+		}
+		if err == nil {
+			err = b.Flush()
+		}
+		return err
+	})
+}

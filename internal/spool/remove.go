@@ -1,0 +1,129 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/postern-mail/postern/internal/store"
+)
+
+// Remove removes an entry. The removal is durable about a second later: a power cut before that brings the whole entry
+// back. The error is ErrNotFound where there is none.
+func (s *Store) Remove(id string) error {
+	letGo, err := s.hold(id)
+	if err != nil {
+		return err
+	}
+	defer letGo()
+	octets, rest, err := s.sizes(id)
+	if err != nil {
+		return err
+	}
+	if err := s.fs.Remove(s.path(id, messageSuffix)); err != nil {
+		return fmt.Errorf("spool: remove %s: %w", id, err)
+	}
+	s.account(-1, -octets)
+	if len(rest) == 0 {
+		s.names.later(nil)
+		return nil
+	}
+	// The rest goes when the first removal is durable: the entry must not come back without its original, or its marks.
+	s.setGone(id, true)
+	s.names.later(func() {
+		for _, suffix := range rest {
+			_ = s.remove(s.path(id, suffix)) // what stays is a leftover, which the next Open removes
+		}
+		s.setGone(id, false)
+	})
+	return nil
+}
+
+// setGone notes that an entry has been removed and not all of its files.
+func (s *Store) setGone(id string, gone bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if gone {
+		s.gone[id] = struct{}{}
+	} else {
+		delete(s.gone, id)
+	}
+}
+
+// sizes gives the octets of an entry's files, and which it has beside the one that every entry has: ErrNotFound where there
+// is none.
+func (s *Store) sizes(id string) (octets int64, rest []string, err error) {
+	for _, suffix := range []string{messageSuffix, logSuffix, originalSuffix} {
+		info, err := s.fs.Stat(s.path(id, suffix))
+		switch {
+		case err == nil:
+			octets += info.Size()
+			if suffix != messageSuffix {
+				rest = append(rest, suffix)
+			}
+		case !errors.Is(err, os.ErrNotExist):
+			return 0, nil, fmt.Errorf("spool: %w", err)
+		case suffix == messageSuffix:
+			return 0, nil, fmt.Errorf("%w: %s", ErrNotFound, id)
+		}
+	}
+	return octets, rest, nil
+}
+
+// SetAside puts the files of an entry that can't be read where nobody stumbles over them, and a file beside them that says
+// why. They are kept, and count, until somebody removes them.
+func (s *Store) SetAside(id string, why error) error {
+	letGo, err := s.hold(id)
+	if err != nil {
+		return err
+	}
+	defer letGo()
+	if _, _, err := s.sizes(id); err != nil {
+		return err
+	}
+	if err := s.setAside(id, why); err != nil {
+		return fmt.Errorf("spool: set aside %s: %w", id, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.usage.Entries--
+	s.usage.Damaged++
+	return nil
+}
+
+func (s *Store) setAside(id string, why error) error {
+	folder := filepath.Join(s.dir, damagedName)
+	if err := s.fs.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	// Each file has its second name durably before the first one goes, the commit point last: a crash makes no leftover of it.
+	for _, suffix := range []string{originalSuffix, logSuffix, messageSuffix} {
+		err := s.fs.Link(s.path(id, suffix), filepath.Join(folder, id+suffix))
+		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	reason := filepath.Join(folder, id+".txt")
+	if err := s.remove(reason + tmpSuffix); err != nil {
+		return err
+	}
+	err := store.WriteFile(s.fs, reason+tmpSuffix, reason, 0o600, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%s %v\n", s.now().UTC().Format(time.RFC3339), why)
+		return err
+	})
+	if err == nil {
+		err = s.names.wait() // the folder itself may be new
+	}
+	for _, suffix := range []string{messageSuffix, originalSuffix, logSuffix} {
+		if err == nil {
+			err = s.remove(s.path(id, suffix))
+		}
+	}
+	if err == nil {
+		err = s.names.wait()
+	}
+	return err
+}

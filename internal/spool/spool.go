@@ -1,0 +1,308 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/postern-mail/postern/internal/store"
+)
+
+// version is that of the folder's layout, of the messages' files and of the lines of marks.
+const version = 1
+
+// The files of an entry, by what follows its id. The one of messageSuffix is renamed into place when all others are durable,
+// and removed before them: it is the commit point, and the others without it are leftovers of a crash.
+const (
+	messageSuffix  = ".msg" // head, record, octets
+	originalSuffix = ".eml" // the original, where it is large
+	logSuffix      = ".log" // marks
+	tmpSuffix      = ".tmp"
+)
+
+const (
+	lockName    = "lock"
+	versionName = "version"
+	damagedName = "damaged"
+)
+
+// Options bound a Store.
+type Options struct {
+	Size    int64            // octets of all files; 0: no bound
+	MinFree int64            // octets that must stay free in the file system, 0: no look
+	FS      store.FS         // nil: store.OS
+	Now     func() time.Time // nil: time.Now
+}
+
+// Usage is what a Store holds.
+type Usage struct {
+	Entries int
+	Octets  int64 // of all files, those of damaged entries included
+	Damaged int   // entries that were set aside and are still kept
+
+	TornMarks int64 // marks that Load found damaged and left out, since Open
+}
+
+// Store is a spool folder. It is safe for concurrent use.
+type Store struct {
+	dir string
+	fs  store.FS
+	now func() time.Time
+
+	lock  store.File
+	names syncer // of the folder
+
+	mu       sync.Mutex
+	size     int64
+	minFree  int64
+	usage    Usage
+	reserved int64                    // octets that are being written
+	busy     map[string]chan struct{} // entries that somebody changes; closed when that ends
+	gone     map[string]struct{}      // entries that were removed and whose files are not all gone
+	closed   bool
+}
+
+// Open makes the folder where it is missing, takes it for this process, and clears what a crash has left. It looks at names
+// and sizes and reads no entry. The error is ErrOwned where another process has the folder, ErrVersion where a newer Postern
+// wrote it.
+func Open(dir string, o Options) (*Store, error) {
+	s := &Store{
+		dir: dir, fs: o.FS, now: o.Now, size: o.Size, minFree: o.MinFree,
+		busy: map[string]chan struct{}{}, gone: map[string]struct{}{},
+	}
+	if s.fs == nil {
+		s.fs = store.OS
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if err := s.take(); err != nil {
+		return nil, err
+	}
+	err := s.prepare()
+	if err == nil {
+		err = s.sweep()
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.lock.Close())
+	}
+	s.names.start(func() error { return s.fs.SyncDir(s.dir) })
+	return s, nil
+}
+
+// Close waits for what is under way, syncs what was removed, and lets go of the folder. Nothing may be called after it.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	done := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if done {
+		return nil
+	}
+	err := errors.Join(s.names.stop(), s.lock.Close())
+	if err != nil {
+		return fmt.Errorf("spool: close: %w", err)
+	}
+	return nil
+}
+
+// Bound changes how many octets there may be and how many must stay free; zero values bound nothing. It removes nothing.
+func (s *Store) Bound(size, minFree int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.size, s.minFree = size, minFree
+}
+
+// Usage tells what the Store holds. It asks no disk.
+func (s *Store) Usage() Usage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.usage
+}
+
+// take makes the folder, durably, and locks it.
+func (s *Store) take() error {
+	if _, err := s.fs.Stat(s.dir); errors.Is(err, os.ErrNotExist) {
+		if err := s.fs.MkdirAll(s.dir, 0o700); err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		// The folder above may be new as well; the one above that need not be ours to open.
+		err := s.fs.SyncDir(filepath.Dir(s.dir))
+		if above := s.fs.SyncDir(filepath.Dir(filepath.Dir(s.dir))); !errors.Is(above, os.ErrPermission) {
+			err = errors.Join(err, above)
+		}
+		if err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+	} else if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	f, err := s.fs.OpenFile(filepath.Join(s.dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	free, err := store.TryLock(f)
+	if err == nil && !free {
+		err = fmt.Errorf("%w: %s", ErrOwned, s.dir)
+	}
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	s.lock = f
+	return nil
+}
+
+// prepare checks the version file, or makes it.
+func (s *Store) prepare() error {
+	path := filepath.Join(s.dir, versionName)
+	data, err := s.read(path, 64)
+	switch {
+	case err == nil:
+		return checkVersion(data)
+	case !errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("spool: %w", err)
+	}
+	if err := s.fs.Remove(path + tmpSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("spool: %w", err)
+	}
+	err = store.WriteFile(s.fs, path+tmpSuffix, path, 0o600, func(w io.Writer) error {
+		_, err := fmt.Fprintf(w, "%d\n", version)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return nil
+}
+
+func checkVersion(data []byte) error {
+	var v int
+	if _, err := fmt.Sscanf(string(data), "%d\n", &v); err != nil || v < 1 {
+		return fmt.Errorf("%w: the version file says %q", ErrDamaged, data)
+	}
+	if v > version {
+		return fmt.Errorf("%w: version %d, this one knows %d", ErrVersion, v, version)
+	}
+	return nil
+}
+
+// read gives a small file whole; one of more than most octets is ErrDamaged.
+func (s *Store) read(path string, most int64) ([]byte, error) {
+	f, err := s.fs.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > most {
+		return nil, fmt.Errorf("%w: %s has more than %d octets", ErrDamaged, path, most)
+	}
+	return data, nil
+}
+
+// sweep counts what is there and removes what a crash has left. That need not be synced: what comes back is swept again.
+func (s *Store) sweep() error {
+	all, err := s.fs.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	entries := make(map[string]struct{}, len(all))
+	for _, d := range all {
+		if id, ok := strings.CutSuffix(d.Name(), messageSuffix); ok && checkID(id) == nil {
+			entries[id] = struct{}{}
+		}
+	}
+	for _, d := range all {
+		name := d.Name()
+		id, suffix := name, ""
+		if i := strings.LastIndexByte(name, '.'); i >= 0 {
+			id, suffix = name[:i], name[i:]
+		}
+		_, there := entries[id]
+		leftover := suffix == tmpSuffix
+		switch suffix {
+		case messageSuffix, originalSuffix, logSuffix:
+			if checkID(id) != nil {
+				continue // not ours
+			}
+			leftover = !there
+		}
+		switch {
+		case leftover:
+			if err := s.fs.Remove(filepath.Join(s.dir, name)); err != nil {
+				return fmt.Errorf("spool: %w", err)
+			}
+		case suffix != "" && there:
+			info, err := d.Info()
+			if err != nil {
+				return fmt.Errorf("spool: %w", err)
+			}
+			s.usage.Octets += info.Size()
+		}
+	}
+	s.usage.Entries = len(entries)
+	return s.countDamaged()
+}
+
+// countDamaged counts what was set aside.
+func (s *Store) countDamaged() error {
+	all, err := s.fs.ReadDir(filepath.Join(s.dir, damagedName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, d := range all {
+		info, err := d.Info()
+		if err != nil {
+			return fmt.Errorf("spool: %w", err)
+		}
+		s.usage.Octets += info.Size()
+		if strings.HasSuffix(d.Name(), messageSuffix) {
+			s.usage.Damaged++
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) path(id, suffix string) string { return filepath.Join(s.dir, id+suffix) }
+
+// hold takes an entry for the caller, who changes its files, until the func that it gives is called.
+func (s *Store) hold(id string) (letGo func(), err error) {
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	for {
+		s.mu.Lock()
+		wait := s.busy[id]
+		if wait == nil {
+			mine := make(chan struct{})
+			s.busy[id] = mine
+			s.mu.Unlock()
+			return func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				delete(s.busy, id)
+				close(mine)
+			}, nil
+		}
+		s.mu.Unlock()
+		<-wait
+	}
+}
+
+// account notes that files have grown or shrunk, and entries come or gone.
+func (s *Store) account(entries int, octets int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.usage.Entries += entries
+	s.usage.Octets = max(0, s.usage.Octets+octets)
+}

@@ -50,7 +50,7 @@ func (g *gateway) open(ctx context.Context, cfg *config.Config) error {
 		}
 		g.web = w
 	}
-	return nil
+	return g.openControl(cfg)
 }
 
 // assign gives each of the sockets that the service manager has opened to a listener: to the one that has its name, else

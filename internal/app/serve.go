@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/control"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/ledger"
 	"github.com/postern-mail/postern/internal/limits"
@@ -52,6 +53,8 @@ type gateway struct {
 	leaving   []*listener // closed by reloads; their last transactions may go on
 	level     *slog.LevelVar
 	web       *web
+	control   *control.Server // nil where there can be none
+	since     time.Time
 	ready     atomic.Bool
 	taken     atomic.Pointer[time.Time] // when the configuration in force was read
 	refused   atomic.Pointer[time.Time] // when one was read after it that could not be taken; nil: none was
@@ -100,7 +103,7 @@ func (a *App) Serve(ctx context.Context, reloads, ends <-chan os.Signal) error {
 
 // start builds a gateway and opens its doors, those of the given sockets too. Errors are Exits.
 func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger, given ...systemd.Socket) (*gateway, error) {
-	g := &gateway{app: a, log: log, given: given, logins: users.NewChecker(), failed: make(chan error, 1)}
+	g := &gateway{app: a, log: log, given: given, logins: users.NewChecker(), since: time.Now(), failed: make(chan error, 1)}
 	if _, err := assign(cfg, given); err != nil {
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}

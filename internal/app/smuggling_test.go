@@ -70,7 +70,7 @@ filters: []
 			if n := len(backend.Stored(t)); n != len(want) {
 				t.Errorf("%d messages were acknowledged, %d are stored", len(want), n)
 			}
-			control(t, backend, name+".test")
+			controlMessage(t, backend, name+".test")
 		})
 	}
 }
@@ -363,9 +363,9 @@ func difference(got, want string) string {
 	return fmt.Sprintf("%d octets in place of %d; from %d on\n%.60q, not\n%.60q", len(got), len(want), from, got[from:], want[from:])
 }
 
-// control tries the oldest payload of all without the gateway: did it not end the content, the test would show nothing.
+// controlMessage tries the oldest payload of all without the gateway: did it not end the content, the test would show nothing.
 // The lines before it end with LF alone, too: newer versions of Exim go by the first of them.
-func control(t *testing.T, m *peertest.MTA, domain string) {
+func controlMessage(t *testing.T, m *peertest.MTA, domain string) {
 	t.Helper()
 	replies, err := converse(m.Addr, fmt.Sprintf("MAIL FROM:<a@client.test>\r\nRCPT TO:<u@%s>\r\n", domain),
 		"Subject: carrier\n\nbefore\n.\n", "")

@@ -80,6 +80,9 @@ func (g *gateway) close() {
 	if g.web != nil {
 		g.web.close()
 	}
+	if g.control != nil {
+		g.control.Close(controlEnds)
+	}
 	g.senders.Close()
 	g.background.Wait()
 	if !listfile.Idle(readingEnds) {

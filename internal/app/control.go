@@ -1,0 +1,106 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/control"
+)
+
+// controlEnds is how long the end waits for answers to commands.
+const controlEnds = 2 * time.Second
+
+// openControl lets commands speak to the gateway. That another gateway runs on the same state is an error; a file system that has
+// no sockets is none: mail goes on without.
+func (g *gateway) openControl(cfg *config.Config) error {
+	l, err := control.Listen(controlSocket(cfg))
+	switch {
+	case errors.Is(err, control.ErrInUse):
+		return err
+	case err != nil:
+		g.log.Error("no control socket: commands can't speak to this gateway", "error", err)
+		return nil
+	}
+	g.control = control.Serve(l, g.answers(), g.log)
+	g.log.Info("listening", "listener", "control", "address", l.Addr().String())
+	return nil
+}
+
+func controlSocket(cfg *config.Config) string {
+	return filepath.Join(cfg.State.Directory, control.Name)
+}
+
+// running finds the gateway that runs on the configured state. The error is control.ErrNotRunning where none does, and an Exit
+// where it can't be asked.
+func (a *App) running(ctx context.Context, cfg *config.Config) (*control.Client, error) {
+	c, err := control.Dial(ctx, controlSocket(cfg))
+	switch {
+	case errors.Is(err, control.ErrNotRunning):
+		return nil, err
+	case err != nil:
+		return nil, exit(ExitUnavailable, "%v", err)
+	}
+	return c, nil
+}
+
+// answered gives an error of a question to a running gateway the exit code that it stands for.
+func answered(err error) error {
+	var e *control.Error
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &e):
+		return exit(ExitUnavailable, "%v", err)
+	}
+	code, known := map[control.Kind]int{
+		control.Usage: ExitUsage, control.Data: ExitData, control.Unavailable: ExitUnavailable, control.Config: ExitConfig,
+	}[e.Kind]
+	if !known {
+		code = ExitSoftware
+	}
+	return exit(code, "%v", e)
+}
+
+// answers is what commands may ask.
+func (g *gateway) answers() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /v1/status", control.Handle(func(w http.ResponseWriter, _ *http.Request) error {
+		return control.Send(w, g.account())
+	}))
+	return mux
+}
+
+// account is how a running gateway is.
+type account struct {
+	Version      string     `json:"version"`
+	Revision     string     `json:"revision,omitempty"`
+	Hostname     string     `json:"hostname"`
+	PID          int        `json:"pid"`
+	State        string     `json:"state"` // running, draining
+	Since        time.Time  `json:"since"`
+	Config       string     `json:"config"`
+	Taken        time.Time  `json:"config_taken"`
+	Refused      *time.Time `json:"config_refused,omitempty"`
+	Connections  int        `json:"connections"`
+	Transactions int        `json:"transactions"`
+}
+
+func (g *gateway) account() account {
+	a := account{
+		Version: Version, Revision: Revision, Hostname: g.cfg.Load().Hostname, PID: os.Getpid(), State: "running", Since: g.since,
+		Config: g.app.o.Config, Refused: g.refused.Load(),
+	}
+	if !g.ready.Load() {
+		a.State = "draining"
+	}
+	if t := g.taken.Load(); t != nil {
+		a.Taken = *t
+	}
+	a.Connections, a.Transactions = g.connections()
+	return a
+}

@@ -113,6 +113,10 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("upstream: %s: %w", c.Name, err)
 		}
 	}
+	if c.Auth != nil && c.Identity == IdentityXClient {
+		// Each XCLIENT makes the server forget who has logged in.
+		return c, fmt.Errorf("upstream: %s: auth with identity %s: the server has to know this gateway by its address", c.Name, c.Identity)
+	}
 	if c.Hello == "" {
 		name, err := os.Hostname()
 		if err != nil {

@@ -30,6 +30,8 @@ type conn struct {
 	ext      extensions
 	tls      *tls.ConnectionState
 	tells    attributes // of the client, said in each transaction
+	told     string     // what has made another client the connection's, "" for nothing
+	offered  attributes // of XCLIENT, when nothing had yet
 	proxied  bool       // the server was told the client's address
 
 	transaction transaction    // the one under way; here for its memory, as what follows

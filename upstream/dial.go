@@ -80,6 +80,9 @@ func (d *dialer) open(ctx context.Context, c *conn, withTLS bool) Outcome {
 	if o.Kind == Delivered && d.cfg.Auth != nil {
 		o = d.authenticate(c)
 	}
+	if o.Kind == Delivered && d.cfg.Identity == IdentityXClient && c.ext.xclient&xclientAddr == 0 {
+		return c.failed(StageIdentity, mail.Reply{}, fmt.Errorf("upstream: %s: %w: XCLIENT is not offered, or without ADDR", c.server, errIdentity))
+	}
 	if o.Kind == Delivered && d.cfg.Identity == IdentityXForward {
 		if c.tells = c.ext.xforward; c.tells == 0 {
 			return c.failed(StageIdentity, mail.Reply{}, fmt.Errorf("upstream: %s: %w: XFORWARD is not offered", c.server, errIdentity))

@@ -176,7 +176,7 @@ func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 
 // step does one thing:
 //
-//	deliver [from=A] [to=A,A] [content=SECTION|octets:N] [utf8] [8bit] [timeout=D] [client=ADDR,HELO,NAME]
+//	deliver [from=A] [to=A,A] [content=SECTION|octets:N] [utf8] [8bit] [timeout=D] [client=ADDR,HELO,NAME|none[,LOGIN]]
 //	sleep D             let time pass
 //	close               close the pool
 //
@@ -313,7 +313,13 @@ func (d *dialog) deliver(args []string) error {
 			words := strings.Split(value, ",")
 			env.Client = &mail.Client{
 				Addr: netip.MustParseAddrPort(words[0]), Server: netip.MustParseAddrPort("192.0.2.25:25"),
-				Helo: words[1], Name: words[2], ESMTP: true,
+				Helo: words[1], Name: words[2], Reverse: words[2], ESMTP: true,
+			}
+			if words[2] == "none" {
+				env.Client.Name, env.Client.Reverse, env.Client.Nameless = "", "", true
+			}
+			if len(words) > 3 {
+				env.Client.Login = words[3]
 			}
 		case "utf8":
 			env.SMTPUTF8 = true

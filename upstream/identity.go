@@ -16,10 +16,11 @@ type Identity uint8
 const (
 	IdentityNone     Identity = iota // not at all: the client is this gateway
 	IdentityXForward                 // by XFORWARD before each MAIL, for the server's log
+	IdentityXClient                  // by XCLIENT before the MAIL of a client whom the connection does not know
 	IdentityProxy                    // by a PROXY header (version 2) before anything else, on a connection for one message
 )
 
-var identityNames = [...]string{"none", "xforward", "proxy"}
+var identityNames = [...]string{"none", "xforward", "xclient", "proxy"}
 
 // String gives the name of i as it stands in the configuration.
 func (i Identity) String() string {
@@ -45,16 +46,16 @@ func ParseIdentity(s string) (Identity, error) {
 // errIdentity marks a server that can't be told who the client is.
 var errIdentity = errors.New("the client's identity can't be told")
 
-// attributes are those of XFORWARD that a server knows, as a set: bit i stands for attributeNames[i].
-type attributes uint8
+// attributes are those of XFORWARD or XCLIENT that a server knows, as a set: bit i stands for attributeNames[i] or xclientNames[i].
+type attributes uint16
 
-// attributeNames are in the order in which they are said.
+// attributeNames are those of XFORWARD, in the order in which they are said.
 var attributeNames = [...]string{"NAME", "ADDR", "PORT", "PROTO", "HELO", "SOURCE", "IDENT"}
 
-// parseAttributes reads what follows the keyword XFORWARD.
-func parseAttributes(value string) (set attributes) {
+// parseAttributes reads what follows the keyword XFORWARD or XCLIENT.
+func parseAttributes(value string, names []string) (set attributes) {
 	for name := range strings.FieldsSeq(value) {
-		for i, known := range attributeNames {
+		for i, known := range names {
 			if strings.EqualFold(name, known) {
 				set |= 1 << i
 			}
@@ -88,18 +89,33 @@ func appendXForward(buf []byte, set attributes, c *mail.Client, id string) ([]by
 			}
 		}
 	}
+	return appendAttributes(buf, "XFORWARD", attributeNames[:], values[:], set, len(values))
+}
+
+// appendAttributes appends commands of the verb with the attributes of the set, and gives their number. Those from the number
+// together on are in one, whatever their length.
+func appendAttributes(buf []byte, verb string, names, values []string, set attributes, together int) ([]byte, int) {
+	word := func(i int) int { return len(" ") + len(names[i]) + len("=") + len(values[i]) }
 	commands, start := 0, 0
-	for i, name := range attributeNames {
+	for i, name := range names {
 		if set&(1<<i) == 0 {
 			continue
 		}
-		length := len(" ") + len(name) + len("=") + len(values[i])
+		length := word(i)
+		if i >= together {
+			together = len(names)
+			for j := i + 1; j < len(names); j++ {
+				if set&(1<<j) != 0 {
+					length += word(j)
+				}
+			}
+		}
 		if commands == 0 || len(buf)-start+length > maxCommand {
 			if commands > 0 {
 				buf = append(buf, "\r\n"...)
 			}
 			start = len(buf)
-			buf = append(buf, "XFORWARD"...)
+			buf = append(buf, verb...)
 			commands++
 		}
 		buf = append(append(append(append(buf, ' '), name...), '='), values[i]...)

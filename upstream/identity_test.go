@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"math/bits"
 	"net/netip"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ func FuzzXForward(f *testing.F) {
 			}
 			for _, w := range words[1:] {
 				key, value, _ := strings.Cut(w, "=")
-				one := parseAttributes(key)
+				one := parseAttributes(key, attributeNames[:])
 				if value == "" || len(value) > maxAttribute || strings.Contains(value, "=") || one == 0 || seen&one != 0 {
 					t.Fatalf("%q in %q", w, line)
 				}
@@ -40,6 +41,47 @@ func FuzzXForward(f *testing.F) {
 		}
 		if seen != attributes(set)&0x7f {
 			t.Fatalf("%b said of %b", seen, set)
+		}
+	})
+}
+
+// FuzzXClient: as FuzzXForward; the login and the address are in the last command.
+func FuzzXClient(f *testing.F) {
+	f.Add("client.x.test", "mx.x.test", "bob", uint16(0x1ff))
+	f.Add("a+b=c\r\nMAIL FROM:<>", "x\r\ny", "b\x00b", uint16(0x1ff))
+	f.Add(strings.Repeat("+", 85), strings.Repeat("n.", 120)+"n", strings.Repeat("l", 255), uint16(0x1ff))
+	f.Add("größe\x00\xff", "1.2.3.4", "", uint16(0x0d3))
+	f.Add("", "", "", uint16(0))
+	f.Fuzz(func(t *testing.T, helo, name, login string, set uint16) {
+		c := &mail.Client{Addr: netip.MustParseAddrPort("[2001:db8::1%eth0]:25"), Name: name, Reverse: name, Helo: helo, Login: login}
+		buf, n := appendXClient([]byte("BEFORE\r\n"), attributes(set), c)
+		lines := strings.Split(string(buf), "\r\n")[1:]
+		if len(lines) != n+1 || lines[n] != "" {
+			t.Fatalf("%d commands: %q", n, buf)
+		}
+		if last := set >> inLast & 7; n > 0 && last != 0 && bits.OnesCount16(last) != strings.Count(lines[n-1], " LOGIN=")+strings.Count(lines[n-1], " ADDR=")+strings.Count(lines[n-1], " PORT=") {
+			t.Fatalf("apart: %q", lines)
+		}
+		seen := attributes(0)
+		for _, line := range lines[:n] {
+			words := strings.Split(line, " ")
+			if len(line) > maxCommand || words[0] != "XCLIENT" || len(words) < 2 || strings.Trim(line, printableASCII()) != "" {
+				t.Fatalf("%q", line)
+			}
+			for _, w := range words[1:] {
+				key, value, _ := strings.Cut(w, "=")
+				one := parseAttributes(key, xclientNames[:])
+				if value == "" || len(value) > maxAttribute || strings.Contains(value, "=") || one == 0 || seen&one != 0 {
+					t.Fatalf("%q in %q", w, line)
+				}
+				seen |= one
+			}
+		}
+		if seen != attributes(set)&0x1ff {
+			t.Fatalf("%b said of %b", seen, set)
+		}
+		if h := helloOf(c); strings.Trim(h, printableASCII()) != "" || strings.Contains(h, " ") || len(h) > maxAttribute {
+			t.Fatalf("EHLO %q", h)
 		}
 	})
 }

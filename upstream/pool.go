@@ -158,7 +158,13 @@ func (p *Pool) try(ctx context.Context, s *server, now time.Time, env *mail.Enve
 		now = time.Now()
 		took.For = now.Sub(start)
 	}
-	if c := s.take(now); c != nil {
+	c := s.take(now)
+	if c != nil && !p.fits(c, env) {
+		c.spent = true
+		s.put(c, now)
+		c = nil
+	}
+	if c != nil {
 		c.now = now
 		p.transact(ctx, s, c, took, env, m, o)
 		if o.Kind == Delivered || !dead(o) || over(ctx) {
@@ -168,7 +174,6 @@ func (p *Pool) try(ctx context.Context, s *server, now time.Time, env *mail.Enve
 	} else {
 		p.cfg.Hooks.phase(s.address, took.Stage, took.For)
 	}
-	var c *conn
 	if c, *o = s.dialer.dial(ctx, env.Client); c != nil {
 		s.opened(c.ext, c.now)
 		p.transact(ctx, s, c, Took{}, env, m, o)
@@ -186,6 +191,7 @@ func (p *Pool) transact(ctx context.Context, s *server, c *conn, before Took, en
 	t := &c.transaction
 	known, fresh := p.answers.good(env.To, c.now)
 	t.c, t.env, t.m, t.eager = c, *env, m, known && m != nil
+	t.presents = p.cfg.Identity == IdentityXClient
 	t.run()
 	*o = t.out
 	*t = transaction{}

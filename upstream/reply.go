@@ -125,7 +125,7 @@ func printable(text []byte) string {
 type extensions struct {
 	pipelining, eightBit, utf8, startTLS, size, dsn bool
 	maxSize                                         int64 // RFC 1870 4: octets of the largest message; 0: no limit is said
-	xforward                                        attributes
+	xforward, xclient                               attributes
 	auth                                            mechanisms
 }
 
@@ -145,7 +145,9 @@ func parseExtensions(r mail.Reply) extensions {
 		case "AUTH":
 			e.auth = parseMechanisms(value)
 		case "XFORWARD":
-			e.xforward = parseAttributes(value)
+			e.xforward = parseAttributes(value, attributeNames[:])
+		case "XCLIENT":
+			e.xclient = parseAttributes(value, xclientNames[:])
 		case "DSN":
 			e.dsn = true
 		case "STARTTLS":

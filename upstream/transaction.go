@@ -30,6 +30,8 @@ type transaction struct {
 	m     *mail.Message // nil: the recipients are only asked about
 	eager bool          // all recipients are known good here: DATA goes out with them
 
+	presents bool // the server is told of the client by XCLIENT
+
 	refused map[mail.Address]mail.Reply
 	client  *mail.Reply // the first reply to an RCPT that speaks about the client
 	fault   *mail.Reply // the first reply to an RCPT that speaks about us
@@ -43,6 +45,10 @@ type transaction struct {
 // for all of them.
 func (t *transaction) run() {
 	t.c.uses++
+	if t.presents && !t.present() {
+		t.abandon()
+		return
+	}
 	if !t.c.ext.utf8 {
 		if need, err := t.needsUTF8(); err != nil {
 			t.out = t.unreadable(err)
@@ -283,13 +289,16 @@ func (t *transaction) replies(first bool, told int, to []mail.Address, withData 
 }
 
 // mailRefused says what a refused MAIL means. The one refusal there that speaks about the message is that
-// it is too big (RFC 1870 6.1); everything else is the server's view of us.
+// it is too big (RFC 1870 6.1); everything else is the server's view of us, or of the client that it was told of.
 func (t *transaction) mailRefused(r mail.Reply) bool {
 	if r.Permanent() && (r.Code == 552 || r.Enhanced[1] == 3 && r.Enhanced[2] == 4) {
 		return t.end(Refused, StageMail, r, nil)
 	}
 	if !r.Temporary() && !r.Permanent() {
 		return t.fail(StageMail, r, nil)
+	}
+	if t.aboutClient(r) {
+		return t.end(Refused, StageMail, r, nil)
 	}
 	return t.end(OurFault, StageMail, r, nil)
 }

@@ -117,10 +117,11 @@ type DMARCRecord struct {
 
 // IPRevResult is the outcome of the check of the client's reverse name (RFC 8601 3).
 type IPRevResult struct {
-	Result Result // Pass, Fail, TempError, PermError
-	Client string // the address
-	Name   string // a name that leads back to the address, without a final dot; "" for none
-	Reason string // why, for people
+	Result    Result // Pass, Fail, TempError, PermError
+	Client    string // the address
+	Name      string // a name that leads back to the address, without a final dot; "" for none
+	Published string // where Name is "", a name that the address has all the same; "" for none
+	Reason    string // why, for people
 }
 
 // PartReport says what a part of the content is and what is to become of it.

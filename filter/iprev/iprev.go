@@ -92,7 +92,8 @@ func (c *check) reverse(ctx context.Context, client netip.Addr) (auth.IPRevResul
 		return r, tempError
 	}
 	var trouble error
-	for _, name := range usable(published) {
+	names := usable(published)
+	for _, name := range names {
 		leads, _, err := dns.Leads(ctx, c.dns, name, client)
 		if leads {
 			r.Result, r.Name = auth.Pass, name
@@ -102,13 +103,16 @@ func (c *check) reverse(ctx context.Context, client netip.Addr) (auth.IPRevResul
 			trouble = fmt.Errorf("asked for %s: %s", name, dns.Failure(err))
 		}
 	}
+	if len(names) > 0 {
+		r.Published = names[0]
+	}
 	if trouble != nil {
 		r.Result, r.Reason = auth.TempError, trouble.Error()
 		return r, tempError
 	}
 	r.Result, r.Reason = auth.Fail, "no name leads back to the address"
-	if names := usable(published); len(names) > 0 {
-		r.Reason = names[0] + " does not lead back to the address"
+	if r.Published != "" {
+		r.Reason = r.Published + " does not lead back to the address"
 	}
 	return r, failed
 }

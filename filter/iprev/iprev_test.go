@@ -110,11 +110,11 @@ func TestReverse(t *testing.T) {
 		},
 		{
 			name: "leads elsewhere", ptr: []string{"a.example."}, addr: map[string][]string{"a.example": {"192.0.2.9"}},
-			fact: auth.IPRevResult{Result: auth.Fail, Reason: "a.example does not lead back to the address"}, finding: "IPREV_FAIL*1 192.0.2.1: a.example does not lead back to the address", questions: 2,
+			fact: auth.IPRevResult{Result: auth.Fail, Published: "a.example", Reason: "a.example does not lead back to the address"}, finding: "IPREV_FAIL*1 192.0.2.1: a.example does not lead back to the address", questions: 2,
 		},
 		{
 			name: "leads nowhere", ptr: []string{"a.example."},
-			fact: auth.IPRevResult{Result: auth.Fail, Reason: "a.example does not lead back to the address"}, finding: "IPREV_FAIL*1 192.0.2.1: a.example does not lead back to the address", questions: 2,
+			fact: auth.IPRevResult{Result: auth.Fail, Published: "a.example", Reason: "a.example does not lead back to the address"}, finding: "IPREV_FAIL*1 192.0.2.1: a.example does not lead back to the address", questions: 2,
 		},
 		{
 			name: "no name", fact: auth.IPRevResult{Result: auth.PermError, Reason: "the address has no name"}, finding: "IPREV_NONE*1 192.0.2.1: the address has no name", questions: 1,
@@ -133,7 +133,7 @@ func TestReverse(t *testing.T) {
 		},
 		{
 			name: "address can't be asked for", ptr: []string{"a.example.", "b.example."}, addr: map[string][]string{"a.example": {"SERVFAIL"}, "b.example": {"192.0.2.9"}},
-			fact: auth.IPRevResult{Result: auth.TempError, Reason: "asked for a.example: server failure"}, finding: "IPREV_TEMPERROR*1 192.0.2.1: asked for a.example: server failure", questions: 3,
+			fact: auth.IPRevResult{Result: auth.TempError, Published: "a.example", Reason: "asked for a.example: server failure"}, finding: "IPREV_TEMPERROR*1 192.0.2.1: asked for a.example: server failure", questions: 3,
 		},
 		{
 			name: "one family fails and the other answers", ptr: []string{"h.example."}, addr: map[string][]string{"h.example": {"192.0.2.1", "SERVFAIL"}},
@@ -145,11 +145,11 @@ func TestReverse(t *testing.T) {
 		},
 		{
 			name: "silent for the name", ptr: []string{"a.example."}, addr: map[string][]string{"a.example": {"SILENT"}},
-			fact: auth.IPRevResult{Result: auth.TempError, Reason: "asked for a.example: no answer"}, finding: "IPREV_TEMPERROR*1 192.0.2.1: asked for a.example: no answer", questions: 2,
+			fact: auth.IPRevResult{Result: auth.TempError, Published: "a.example", Reason: "asked for a.example: no answer"}, finding: "IPREV_TEMPERROR*1 192.0.2.1: asked for a.example: no answer", questions: 2,
 		},
 		{
 			name: "more names than are looked at", ptr: many, addr: addresses,
-			fact: auth.IPRevResult{Result: auth.Fail, Reason: "h1.example does not lead back to the address"}, finding: "IPREV_FAIL*1 192.0.2.1: h1.example does not lead back to the address", questions: 1 + maxNames,
+			fact: auth.IPRevResult{Result: auth.Fail, Published: "h1.example", Reason: "h1.example does not lead back to the address"}, finding: "IPREV_FAIL*1 192.0.2.1: h1.example does not lead back to the address", questions: 1 + maxNames,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/postern-mail/postern/internal/peertest"
+	"github.com/postern-mail/postern/internal/users"
 )
 
 // comesTrue waits for what is soon to be so: servers write their logs when they have answered.
@@ -30,11 +32,12 @@ func TestIdentity(t *testing.T) {
 	for identity, want := range map[string]string{
 		"none":     `client=\S+\[127\.0\.0\.1\]\n`,
 		"xforward": `client=\S+\[127\.0\.0\.1\], orig_queue_id=\S+, orig_client=unknown\[127\.0\.0\.7\]`,
+		"xclient":  `client=unknown\[127\.0\.0\.7\]\n`,
 		"proxy":    `client=\S+\[127\.0\.0\.7\]\n`,
 	} {
 		t.Run(identity, func(t *testing.T) {
 			t.Parallel()
-			p := peertest.StartPostfix(t, peertest.MTAOptions{Domain: "example.org", XForward: true, Proxy: identity == "proxy"})
+			p := peertest.StartPostfix(t, peertest.MTAOptions{Domain: "example.org", XForward: true, XClient: identity == "xclient", Proxy: identity == "proxy"})
 			g := startGateway(t, fmt.Sprintf(`
 hostname: mx.example.org
 listeners: {public: {address: 127.0.0.1:0}}
@@ -49,7 +52,7 @@ dns: {servers: ["127.0.0.1:9"]}
 					t.Fatal(r)
 				}
 			}
-			if identity == "proxy" {
+			if identity == "proxy" || identity == "xclient" {
 				r := sendFrom(t, "127.0.0.8", g.addr, "client.test")
 				if !strings.HasPrefix(r, "554 5.7.1 the next server refused the message") {
 					t.Errorf("a client whom Postfix refuses: %s", r)
@@ -91,4 +94,38 @@ func sendFrom(t *testing.T, from, to, helo string) (last string) {
 		}
 	}
 	return last
+}
+
+// TestLogin: with identity: xclient Postfix knows as whom a client has logged in here, and how it has called itself.
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	p := peertest.StartPostfix(t, peertest.MTAOptions{Domain: "example.org", XClient: true})
+	dir := t.TempDir()
+	cert, key := writeCertificate(t, dir, "mx.example.org")
+	file := filepath.Join(dir, "users")
+	if err := users.Add(file, users.New{Name: "ann@example.org", Password: "secret", Send: []string{"ann@example.org"}}); err != nil {
+		t.Fatal(err)
+	}
+	g := startGateway(t, fmt.Sprintf(`
+hostname: mx.example.org
+listeners: {public: {address: 127.0.0.1:0, tls: {certificate: %q, key: %q}, relay: {users: %q}}}
+routes: [{to: [example.org], upstream: postfix}]
+upstreams: {postfix: {servers: [%q], identity: xclient}}
+filters: []
+state: {directory: "{{dir}}/state"}
+dns: {servers: ["127.0.0.1:9"]}
+`, cert, key, file, p.Addr))
+	for range 2 { // the second over the same connection
+		if err := submit(t, g.addr, "ann@example.org", "secret", "ann@example.org", "bob@example.org", "From: ann@example.org\r\nSubject: x\r\n\r\nx\r\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range p.Messages(t, 2) {
+		if !strings.Contains(string(m), "Received: from localhost (unknown [127.0.0.1])\r\n\tby backend.test (Postfix) with ESMTPA id") {
+			t.Errorf("Postfix writes:\n%s", m)
+		}
+	}
+	if n := strings.Count(p.Log(), "client=unknown[127.0.0.1], sasl_method=XCLIENT, sasl_username=ann@example.org\n"); n != 2 {
+		t.Errorf("%d of 2\n%s", n, p.Log())
+	}
 }

@@ -286,6 +286,9 @@ func (k *checker) auth(path string, u *Upstream) {
 	if k.require(path+".auth", "password_file", "password_file: /etc/postern/password") && u.Auth.PasswordFile == "" {
 		k.fail(path+".auth.password_file", "must name a file")
 	}
+	if u.Identity == "xclient" {
+		k.fail(path+".identity", "xclient makes the server forget who has logged in: leave auth out, and let it know this gateway by its address")
+	}
 	if u.TLS == "none" || u.TLS == "opportunistic" {
 		at := path + ".tls"
 		if !k.wrote(at) {

@@ -116,7 +116,7 @@ type Upstream struct {
 	TLS      string   `yaml:"tls" allowed:"none|opportunistic|required|verify"`
 	CAFile   string   `yaml:"ca_file"` // PEM; "" is the system's
 	Auth     *Auth    `yaml:"auth"`    // nil: we do not authenticate ourselves
-	Identity string   `yaml:"identity" allowed:"none|xforward|proxy" later:"xclient"`
+	Identity string   `yaml:"identity" allowed:"none|xforward|xclient|proxy"`
 	Replies  string   `yaml:"replies" allowed:"own|verbatim"`
 	Profile  string   `yaml:"profile" allowed:"none|exchange"` // what its servers are, as far as that changes what they are sent
 	Maildir  string   `yaml:"maildir"`                         // folder; excludes servers

@@ -201,7 +201,13 @@ func (s *session) identity(r upstream.Relay) *mail.Client {
 	if teller, ok := r.(interface{ Identifies() bool }); !ok || !teller.Identifies() {
 		return nil
 	}
-	return &mail.Client{Addr: s.in.Client, Server: s.in.Server, Name: s.in.PTR, Helo: s.in.Helo, ESMTP: s.in.ESMTP}
+	c := &mail.Client{
+		Addr: s.in.Client, Server: s.in.Server, Name: s.in.PTR, Reverse: s.in.PTR, Helo: s.in.Helo, ESMTP: s.in.ESMTP, Login: s.in.User,
+	}
+	if r, ok := auth.IPRev.From(&filter.Input{Session: s.in}); ok && c.Name == "" {
+		c.Reverse, c.Nameless = r.Published, r.Result == auth.Fail || r.Result == auth.PermError
+	}
+	return c
 }
 
 var (

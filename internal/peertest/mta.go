@@ -31,6 +31,7 @@ type MTAOptions struct {
 	Lenient    bool     // takes bare line ends for line ends, and commands out of turn, as far as its make can be brought to
 	Mailboxes  []string // local parts that there are; none: all. Postfix only
 	XForward   bool     // Postfix: XFORWARD is offered
+	XClient    bool     // Postfix: XCLIENT is offered, also LOGIN, and it takes no mail from 127.0.0.8
 	Proxy      bool     // Postfix: it wants a PROXY header, and takes no mail from 127.0.0.8
 	Login      Login    // Exim: only whoever logs in so gets mail taken
 	Paths      []Path   // with one, the server relays for clients on loopback, and for their addresses as senders

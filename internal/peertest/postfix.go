@@ -149,6 +149,11 @@ func (p *postfix) configure(t testing.TB, o MTAOptions) {
 	if o.XForward {
 		main["smtpd_authorized_xforward_hosts"] = "127.0.0.0/8"
 	}
+	if o.XClient {
+		main["smtpd_authorized_xclient_hosts"] = "127.0.0.1"
+		main["smtpd_client_restrictions"] = "check_client_access inline:{ 127.0.0.8=REJECT }"
+		main["smtpd_sasl_auth_enable"] = "yes" // LOGIN is known then
+	}
 	if len(o.Mailboxes) > 0 {
 		var boxes strings.Builder
 		for _, m := range o.Mailboxes {

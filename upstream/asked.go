@@ -228,7 +228,7 @@ func (p *Pool) failed(key string, err error) (Known, error) {
 // swallows all that it is sent does not speak for the others. What is Delivered was accepted at RCPT.
 func (p *Pool) probe(ctx context.Context, to mail.Address) (o Outcome) {
 	env := mail.Envelope{To: []mail.Address{to}, SMTPUTF8: !to.IsASCII()}
-	servers := p.order(time.Now())
+	servers := p.inReach(ctx, time.Now(), &o)
 	for i, s := range servers {
 		p.probeOne(ctx, s, len(servers)-i, &env, &o)
 		if !elsewhere(&o) || over(ctx) {
@@ -244,7 +244,13 @@ func (p *Pool) probeOne(ctx context.Context, s *server, left int, env *mail.Enve
 	limit, _ := ctx.Deadline()
 	ctx, cancel := context.WithTimeout(ctx, limit.Sub(now)/time.Duration(left))
 	defer cancel()
-	p.try(ctx, s, now, env, nil, o)
+	waited, err := s.acquire(ctx)
+	if err != nil {
+		*o = Outcome{Kind: Unreachable, Stage: StageWait, Server: s.address, Err: err}
+		return
+	}
+	defer s.release()
+	p.try(ctx, s, now, waited, env, nil, o)
 	// A server that is slow to say whether it knows somebody is no worse for mail; and one that knows him may still be down for
 	// mail, which it refuses later.
 	slow := over(ctx) && (o.Stage == StageMail || o.Stage == StageRcpt)

@@ -7,42 +7,48 @@ import (
 	"time"
 )
 
-// Available reports whether at least one server is thought to be worth a try: it is up, or its back-off is over. It asks
-// nobody. It is cheap enough to be called for each message.
+// Available reports whether at least one server is thought to be worth a try: it is up, or did not take a message but may take
+// others, or is due for a trial. It asks nobody. It is cheap enough to be called for each message.
 func (p *Pool) Available() bool {
 	now := time.Now()
 	for _, s := range p.servers {
-		if !s.isDown(now) {
+		if s.available(now) {
 			return true
 		}
 	}
 	return false
 }
 
-// Wait returns nil as soon as Available is true, at once if it is, and an error when ctx ends before. Who has mail that waits
-// for this pool calls it, and begins anew to deliver when it returns.
+// Wait returns nil as soon as Available is true, at once if it is, and an error when ctx ends before. While somebody waits,
+// servers that are down are looked at every second: who has mail that waits for this pool calls it, and begins anew to deliver
+// when it returns.
 func (p *Pool) Wait(ctx context.Context) error {
+	if p.Available() {
+		return nil
+	}
+	defer p.want()()
 	for {
-		changed := p.recovered.next()
+		changed := p.changed.next()
 		if p.Available() {
 			return nil
 		}
-		timer := time.NewTimer(time.Until(p.nextTrial()))
+		trial := time.NewTimer(max(time.Until(p.nextTrial()), time.Millisecond))
 		select {
 		case <-changed:
-		case <-timer.C:
+		case <-trial.C:
 		case <-ctx.Done():
-			timer.Stop()
+			trial.Stop()
 			return fmt.Errorf("upstream: %s: no server is up: %w", p.cfg.Name, context.Cause(ctx))
 		}
-		timer.Stop()
+		trial.Stop()
 	}
 }
 
-// nextTrial is when the first back-off of a server is over.
-func (p *Pool) nextTrial() (first time.Time) {
+// nextTrial is when a server is due next for a trial that it is not the probes' to say when.
+func (p *Pool) nextTrial() time.Time {
+	first := time.Now().Add(backoffLast)
 	for _, s := range p.servers {
-		if until := s.downUntil(); first.IsZero() || until.Before(first) {
+		if until := s.trialAt(); !until.IsZero() && until.Before(first) {
 			first = until
 		}
 	}

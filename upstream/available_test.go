@@ -15,12 +15,12 @@ func TestAvailable(t *testing.T) {
 		if err := p.Wait(t.Context()); err != nil || !p.Available() {
 			t.Fatalf("at first: %v", err)
 		}
-		p.servers[0].mark(false)
+		p.servers[0].fails(faultReach)
 		if !p.Available() {
 			t.Error("one is up")
 		}
 		time.Sleep(10 * time.Second)
-		p.servers[1].mark(false)
+		p.servers[1].fails(faultReach)
 		if p.Available() {
 			t.Error("both are down")
 		}
@@ -34,9 +34,9 @@ func TestAvailable(t *testing.T) {
 			t.Errorf("the first back-off: %v after %v", err, time.Since(start))
 		}
 		time.Sleep(time.Second)
-		p.servers[0].mark(false)
+		p.servers[0].fails(faultReach)
 		start = time.Now()
-		time.AfterFunc(time.Second, func() { p.servers[1].mark(true) })
+		time.AfterFunc(time.Second, func() { p.servers[1].serves(time.Now()) })
 		if err := p.Wait(t.Context()); err != nil || time.Since(start) != time.Second {
 			t.Errorf("one has served: %v after %v", err, time.Since(start))
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"time"
 )
@@ -65,27 +66,50 @@ type Timeouts struct {
 type Config struct {
 	Name           string   // of the upstream, for errors
 	Servers        []string // host:port, in the order of preference; at least one. With LMTP also unix:/path
+	Ranks          []Rank   // of each of Servers, in place of their order; nil: that
 	LMTP           bool     // the servers speak LMTP (RFC 2033), not SMTP
 	TLS            TLSMode
-	CAFile         string        // PEM certificates to trust in place of the system's, for TLSVerify
-	Auth           *Auth         // for TLSRequired and TLSVerify; nil: we do not authenticate ourselves
-	Identity       Identity      // how the servers are told of the client
-	Hello          string        // our name in EHLO or LHLO; default: the host's
-	MaxConnections int           // per server: 20, as many as Exchange takes of one source
-	MaxIdle        int           // per server: MaxConnections; negative: none are kept
-	IdleTimeout    time.Duration // 3 min: Exchange closes at 5, Edge servers may sooner
-	MaxAge         time.Duration // 8 min: Exchange closes at 10
-	MaxUses        int           // transactions per connection: 1000
-	Verbatim       bool          // clients get the next server's own words
+	CAFile         string           // PEM certificates to trust in place of the system's, for TLSVerify
+	ServerName     string           // which TLS asks for, and TLSVerify wants in the certificate; "": the server's host
+	Certificate    *tls.Certificate // to show to servers that ask for one; nil: none
+	Auth           *Auth            // for TLSRequired and TLSVerify; nil: we do not authenticate ourselves
+	Identity       Identity         // how the servers are told of the client
+	Hello          string           // our name in EHLO or LHLO; default: the host's
+	MaxConnections int              // per server: 20, as many as Exchange takes of one source
+	MaxIdle        int              // per server: MaxConnections; negative: none are kept
+	IdleTimeout    time.Duration    // 3 min: Exchange closes at 5, Edge servers may sooner
+	MaxAge         time.Duration    // 8 min: Exchange closes at 10
+	MaxUses        int              // transactions per connection: 1000
+	Verbatim       bool             // clients get the next server's own words
 	Timeouts       Timeouts
-	Dial           func(ctx context.Context, network, address string) (net.Conn, error)
-	Hooks          Hooks
+	Source         []netip.Addr // to connect from, of each family one at most; of one without, the system chooses
+	Probe          bool         // servers are looked at from time to time, once Watch was called
+
+	// Dial connects with an address, and in place of the system also with a name where Resolve is nil. Resolve gives
+	// the addresses of a name.
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	Hooks   Hooks
+}
+
+// Rank says which share of the work a server has.
+type Rank struct {
+	Priority int // of those that are up, the lowest has all of it, as in MX records (RFC 5321 5.1)
+	Weight   int // its share among those of the same priority; at least 1
 }
 
 // withDefaults checks c and fills in what is zero.
 func (c Config) withDefaults() (Config, error) {
 	if len(c.Servers) == 0 {
 		return c, fmt.Errorf("upstream: %s: no servers", c.Name)
+	}
+	if c.Ranks != nil && len(c.Ranks) != len(c.Servers) {
+		return c, fmt.Errorf("upstream: %s: %d servers and %d ranks", c.Name, len(c.Servers), len(c.Ranks))
+	}
+	for _, r := range c.Ranks {
+		if r.Weight < 1 {
+			return c, fmt.Errorf("upstream: %s: weight %d: at least 1", c.Name, r.Weight)
+		}
 	}
 	for _, s := range c.Servers {
 		if path, ok := socketPath(s); ok {
@@ -125,7 +149,10 @@ func (c Config) withDefaults() (Config, error) {
 		c.Hello = name
 	}
 	if c.Dial == nil {
-		c.Dial = new(net.Dialer).DialContext
+		c.Dial = dialFrom(c.Source)
+		if c.Resolve == nil {
+			c.Resolve = lookUp
+		}
 	}
 	setDefault(&c.MaxConnections, 20)
 	setDefault(&c.MaxIdle, c.MaxConnections)
@@ -151,6 +178,30 @@ func setDefault[T int | time.Duration](v *T, d T) {
 	}
 }
 
+// hostOf gives the host that a server is by its name, nil where it is an address or a socket, and where a Dial of its own
+// knows names.
+func (c *Config) hostOf(server string) *host {
+	if _, local := socketPath(server); local || c.Resolve == nil {
+		return nil
+	}
+	name, port, err := net.SplitHostPort(server)
+	if err != nil {
+		return nil // it was checked
+	}
+	if _, err := netip.ParseAddr(name); err == nil {
+		return nil
+	}
+	return &host{name: name, port: port, resolve: c.Resolve, dial: c.Dial}
+}
+
+// rank gives the rank of a server.
+func (c *Config) rank(i int) Rank {
+	if c.Ranks == nil {
+		return Rank{Priority: i, Weight: 1}
+	}
+	return c.Ranks[i]
+}
+
 // tlsConfig makes the configuration of the handshakes with server, nil for TLSNone and where nobody could listen.
 func (c *Config) tlsConfig(server string) (*tls.Config, error) {
 	if _, local := socketPath(server); local || c.TLS == TLSNone {
@@ -160,7 +211,13 @@ func (c *Config) tlsConfig(server string) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream: %s: server %q: %w", c.Name, server, err)
 	}
+	if c.ServerName != "" {
+		host = c.ServerName
+	}
 	cfg := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+	if c.Certificate != nil {
+		cfg.Certificates = []tls.Certificate{*c.Certificate}
+	}
 	if c.TLS != TLSVerify {
 		// RFC 7435: against a listener on the wire an unverified certificate is better than none; who
 		// wants the server proved says "verify".

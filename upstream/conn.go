@@ -40,6 +40,13 @@ type conn struct {
 	accepted    []mail.Address // by the server, in this transaction
 	took        []Took         // the stages of this transaction
 
+	addr    netip.Addr    // of the server's, which is given by its name
+	dialed  time.Duration // how long the connection took to make
+	greeted time.Duration // and the greeting to come
+
+	owner   *server // is told where its server makes us wait; nil: nobody is
+	hanging bool    // and was
+
 	born   time.Time
 	idle   time.Time // since when; of those in the pool
 	uses   int       // transactions begun
@@ -59,8 +66,9 @@ type conn struct {
 	limit time.Time       // its deadline, zero for none
 	stop  func() bool     // ends the watch over it, nil while there is none
 
-	mu  sync.Mutex
-	cut bool // interrupted: no deadline may be moved any more
+	mu        sync.Mutex
+	cut       bool // interrupted: no deadline may be moved any more
+	committed bool // the final dot is on its way: only the server can say what becomes of the message
 }
 
 func newConn(nc net.Conn, server string, t *Timeouts) *conn {
@@ -86,6 +94,11 @@ func (c *conn) attach(ctx context.Context) {
 
 // detach ends what attach began.
 func (c *conn) detach() {
+	if c.hanging {
+		c.hanging = false
+		c.owner.goesOn(c)
+	}
+	c.committed = false
 	if c.stop != nil && !c.stop() || c.cut {
 		c.broken = true // interrupt has run, or is about to
 	}
@@ -96,6 +109,30 @@ func (c *conn) detach() {
 func (c *conn) watch() {
 	if c.ctx != nil && c.stop == nil {
 		c.stop = context.AfterFunc(c.ctx, c.interrupt)
+		if c.owner != nil {
+			c.hanging = true
+			c.owner.hangs(c)
+		}
+	}
+}
+
+// commit takes down that the final dot is about to be written.
+func (c *conn) commit() {
+	if c.owner == nil {
+		return
+	}
+	c.mu.Lock()
+	c.committed = true
+	c.mu.Unlock()
+}
+
+// leave is interrupt for a server that was found down. It does nothing when the final dot is on its way.
+func (c *conn) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.committed {
+		c.cut = true
+		_ = c.nc.SetDeadline(time.Unix(1, 0)) // fails only on a closed connection
 	}
 }
 

@@ -98,6 +98,7 @@ func (w *contentWriter) span(s mail.Span) error {
 
 // end adds the final dot.
 func (w *contentWriter) end() {
+	w.c.commit()
 	w.add(w.stuffer.end())
 	w.ended = true
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"time"
 
 	"github.com/postern-mail/postern/mail"
@@ -17,36 +19,63 @@ var errTLS = errors.New("no tls")
 type dialer struct {
 	cfg    *Config
 	server string
+	host   *host       // the server's, if it is given by its name
 	tls    *tls.Config // nil: never
+	owner  *server     // whose it is
 }
 
 // dial connects, greets, begins TLS as the mode says, and authenticates us if we are to. Where that fails, the Outcome says how, and the
 // connection is nil. The connection is not attached to ctx any more.
-// client is whom it is for, with IdentityProxy.
-func (d *dialer) dial(ctx context.Context, client *mail.Client) (*conn, Outcome) {
-	c, o := d.attempt(ctx, client, d.tls != nil)
+// client is whom it is for, with IdentityProxy; the connection itself is to be made within that time.
+func (d *dialer) dial(ctx context.Context, client *mail.Client, within time.Duration) (*conn, Outcome) {
+	c, o := d.attempt(ctx, client, within, d.tls != nil)
 	if c == nil && d.cfg.TLS == TLSOpportunistic && o.Stage == StageTLS &&
 		!errors.Is(o.Err, errProtocol) && !over(ctx) {
 		// After a failed handshake nobody knows what the two sides think of the stream: a fresh one.
-		return d.attempt(ctx, client, false)
+		return d.attempt(ctx, client, within, false)
 	}
 	return c, o
 }
 
-func (d *dialer) attempt(ctx context.Context, client *mail.Client, withTLS bool) (*conn, Outcome) {
-	o := Outcome{Server: d.server, Stage: StageDial}
+// connect makes the connection itself.
+func (d *dialer) connect(ctx context.Context, within time.Duration) (c *conn, err error) {
 	start := time.Now()
-	dialCtx, cancel := context.WithTimeout(ctx, d.cfg.Timeouts.Dial)
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	network, address := endpoint(d.server)
-	nc, err := d.cfg.Dial(dialCtx, network, address)
+	var nc net.Conn
+	var addr netip.Addr
+	if d.host != nil {
+		nc, addr, err = d.host.connect(ctx)
+	} else {
+		network, address := endpoint(d.server)
+		nc, err = d.cfg.Dial(ctx, network, address)
+	}
 	if err != nil {
-		o.Kind, o.Err = Unreachable, fmt.Errorf("upstream: dial %s: %w", d.server, err)
+		return nil, fmt.Errorf("upstream: dial %s: %w", d.server, err)
+	}
+	c = newConn(nc, d.server, &d.cfg.Timeouts)
+	c.lmtp, c.addr = d.cfg.LMTP, addr
+	c.dialed = c.now.Sub(start)
+	return c, nil
+}
+
+// suspicious gives who is to be told where the server makes us wait: nobody, where there is no other one to turn to.
+func (d *dialer) suspicious() *server {
+	if d.owner == nil || d.owner.alone || !d.cfg.Probe {
+		return nil
+	}
+	return d.owner
+}
+
+func (d *dialer) attempt(ctx context.Context, client *mail.Client, within time.Duration, withTLS bool) (*conn, Outcome) {
+	o := Outcome{Server: d.server, Stage: StageDial}
+	c, err := d.connect(ctx, within)
+	if err != nil {
+		o.Kind, o.Err = Unreachable, err
 		return nil, o
 	}
-	d.cfg.Hooks.phase(d.server, StageDial, time.Since(start))
-	c := newConn(nc, d.server, &d.cfg.Timeouts)
-	c.lmtp = d.cfg.LMTP
+	d.cfg.Hooks.phase(d.server, StageDial, c.dialed)
+	c.owner = d.suspicious()
 	c.attach(ctx)
 	if o = d.announce(c, client); o.Kind == Delivered {
 		o = d.open(ctx, c, withTLS)
@@ -54,7 +83,11 @@ func (d *dialer) attempt(ctx context.Context, client *mail.Client, withTLS bool)
 	c.detach()
 	if o.Kind != Delivered || c.broken {
 		if o.Kind == Delivered {
-			o.Kind, o.Err = Unreachable, fmt.Errorf("upstream: dial %s: %w", d.server, context.Cause(ctx))
+			cause := context.Cause(ctx)
+			if cause == nil {
+				cause = errDown // interrupted
+			}
+			o.Kind, o.Err = Unreachable, fmt.Errorf("upstream: dial %s: %w", d.server, cause)
 		}
 		c.quit()
 		return nil, o
@@ -98,7 +131,8 @@ func (d *dialer) greet(ctx context.Context, c *conn, withTLS bool) Outcome {
 	if err != nil || r.Code != 220 {
 		return c.failed(StageGreeting, r, err)
 	}
-	d.cfg.Hooks.phase(c.server, StageGreeting, c.now.Sub(start))
+	c.greeted = c.now.Sub(start)
+	d.cfg.Hooks.phase(c.server, StageGreeting, c.greeted)
 	if o := d.hello(c); o.Kind != Delivered {
 		return o
 	}
@@ -125,6 +159,15 @@ func (d *dialer) greet(ctx context.Context, c *conn, withTLS bool) Outcome {
 // hello says who we are, and takes what the server offers.
 func (d *dialer) hello(c *conn) Outcome {
 	start := c.now
+	o := d.sayHello(c)
+	if o.Kind == Delivered {
+		d.cfg.Hooks.phase(c.server, StageHello, c.now.Sub(start))
+	}
+	return o
+}
+
+// sayHello is hello that counts nowhere.
+func (d *dialer) sayHello(c *conn) Outcome {
 	greet := d.ehlo
 	if d.cfg.LMTP {
 		greet = d.lhlo
@@ -134,7 +177,6 @@ func (d *dialer) hello(c *conn) Outcome {
 		return c.failed(StageHello, r, err)
 	}
 	c.ext = parseExtensions(r)
-	d.cfg.Hooks.phase(c.server, StageHello, c.now.Sub(start))
 	return Outcome{Kind: Delivered}
 }
 
@@ -182,12 +224,18 @@ func (d *dialer) startTLS(ctx context.Context, c *conn) (began bool, o Outcome) 
 	c.now = time.Now()
 	state := secure.ConnectionState()
 	d.cfg.Hooks.handshake(c.server, state, err)
-	if err != nil {
+	c.mu.Lock()
+	cut := c.cut
+	if err == nil {
+		c.nc = secure // interrupt may be looking at it
+	}
+	c.mu.Unlock()
+	switch {
+	case err != nil && cut:
+		return false, c.failed(StageTLS, mail.Reply{}, fmt.Errorf("upstream: %s: the handshake was cut short: %w", c.server, err))
+	case err != nil:
 		return false, c.failed(StageTLS, mail.Reply{}, fmt.Errorf("upstream: %s: %w: %w", c.server, errTLS, err))
 	}
-	c.mu.Lock()
-	c.nc = secure // interrupt may be looking at it
-	c.mu.Unlock()
 	c.tls = &state
 	return true, Outcome{Kind: Delivered}
 }

@@ -17,8 +17,13 @@ type Hooks struct {
 	// 0 if it gave none.
 	Result func(server string, kind Kind, class int)
 	// Up is told that a server is up when a pool of it is made, which knows nothing against it, and again
-	// when it has served a transaction after it was down; and that it is down when it is marked so.
+	// when it has served a transaction after it was down, or a probe has found it back; and that it is down when it is
+	// marked so.
 	Up func(server string, up bool)
+	// Breaker is told of each change of a server's breaker; it is closed when a pool is made.
+	Breaker func(server string, state Breaker)
+	// Probed is told what came of looking at a server.
+	Probed func(server string, result Probed)
 	// Fault is told of each failure that is ours to mend: the next server does not take mail from us.
 	Fault func(server string, stage Stage, r mail.Reply, err error)
 	// Retried is told when a pooled connection was found dead and the transaction is tried on a fresh one.
@@ -59,6 +64,18 @@ func (h *Hooks) result(o *Outcome) {
 func (h *Hooks) up(server string, up bool) {
 	if h.Up != nil {
 		h.Up(server, up)
+	}
+}
+
+func (h *Hooks) breaker(server string, state Breaker) {
+	if h.Breaker != nil {
+		h.Breaker(server, state)
+	}
+}
+
+func (h *Hooks) probed(server string, result Probed) {
+	if h.Probed != nil {
+		h.Probed(server, result)
 	}
 }
 

@@ -1,26 +1,33 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/postern-mail/postern/mail"
 )
 
 // Pool is the Relay that speaks SMTP or LMTP: it hands messages to one of several servers, over connections that
-// it keeps for the next message. It has no goroutines of its own.
+// it keeps for the next message. It has no goroutines of its own before Watch.
 //
 // Where a server does not take mail from us, or can't be reached, the next is tried; one that failed is
 // asked last until its back-off is over, and never skipped: a server that refuses one sender's mail must
-// not stop everybody's.
+// not stop everybody's. Only one that a probe has found to answer nobody is left alone until another probe
+// finds it back.
 type Pool struct {
 	cfg     Config
 	servers []*server
 	answers *answers
 	asked   asked // what was found out by Ask
 
-	recovered signal // given when a server is up again
+	changed signal       // given when something of a server's health has changed, and after each probe
+	wanted  atomic.Int32 // how many wait for a server to be up
 }
 
 // NewPool checks the configuration and makes a pool without connections.
@@ -31,20 +38,23 @@ func NewPool(cfg Config) (*Pool, error) {
 	}
 	p := &Pool{cfg: cfg, answers: newAnswers()}
 	p.asked.init()
-	for _, address := range cfg.Servers {
+	for i, address := range cfg.Servers {
 		secure, err := cfg.tlsConfig(address)
 		if err != nil {
 			return nil, err
 		}
-		p.servers = append(p.servers, newServer(&p.cfg, address, secure, &p.recovered))
+		s := newServer(&p.cfg, i, secure)
+		s.changed, s.wanted = &p.changed, &p.wanted
+		p.servers = append(p.servers, s)
 	}
 	for _, s := range p.servers {
 		p.cfg.Hooks.up(s.address, true)
+		p.cfg.Hooks.breaker(s.address, BreakerClosed)
 	}
 	return p, nil
 }
 
-// Close ends the idle connections. Transactions under way, and any that are still begun, are carried out,
+// Close ends the idle connections, and what Watch began. Transactions under way, and any that are still begun, are carried out,
 // each on a connection that is closed after it: nobody's mail fails because the configuration changed.
 func (p *Pool) Close() {
 	for _, s := range p.servers {
@@ -112,46 +122,94 @@ func (p *Pool) deliver(ctx context.Context, now time.Time, env *mail.Envelope, m
 		*o = Outcome{Stage: StageMail, Server: p.cfg.Servers[0], Err: errors.New("upstream: no recipients")}
 		return
 	}
-	for _, s := range p.order(now) {
-		p.try(ctx, s, now, env, m, o)
-		if o.Kind == Delivered {
-			s.mark(true)
-			return
-		}
-		p.learn(env, o)
-		s.judge(o, over(ctx))
-		if !elsewhere(o) || over(ctx) {
+	for _, s := range p.inReach(ctx, now, o) {
+		p.turn(ctx, s, now, env, m, o)
+		if o.Kind == Delivered || !elsewhere(o) || over(ctx) {
 			return
 		}
 		now = time.Now()
 	}
 }
 
-// order gives the servers in their order, those in their back-off last.
-func (p *Pool) order(now time.Time) []*server {
-	if len(p.servers) == 1 {
-		return p.servers
+// inReach gives the servers that a message may be tried with, in their order. Where nobody is there it waits a moment for
+// one to be found; o is what there is to say if none is.
+func (p *Pool) inReach(ctx context.Context, now time.Time, o *Outcome) []*server {
+	all := p.order(now)
+	if len(all) > 0 {
+		return all
 	}
-	up, down := make([]*server, 0, len(p.servers)), []*server(nil)
-	for _, s := range p.servers {
-		if s.isDown(now) {
-			down = append(down, s)
-		} else {
-			up = append(up, s)
-		}
+	*o = Outcome{Kind: Unreachable, Stage: StageDial, Server: p.cfg.Servers[0], Err: fmt.Errorf("%w: %s", errDown, p.cfg.Servers[0])}
+	if !p.revive(ctx) {
+		return nil
 	}
-	return append(up, down...)
+	return p.order(time.Now())
 }
 
-// try makes the transaction with one server: over a pooled connection, and once more over a fresh one if
-// that was found dead before the final dot.
-func (p *Pool) try(ctx context.Context, s *server, now time.Time, env *mail.Envelope, m *mail.Message, o *Outcome) {
+// order gives the servers in their order, those in their back-off last, and without those where nobody is.
+func (p *Pool) order(now time.Time) []*server {
+	if len(p.servers) == 1 {
+		if p.servers[0].dark.Load() {
+			return nil
+		}
+		return p.servers
+	}
+	type place struct {
+		*server
+		standing standing
+		lot      float64
+	}
+	places := make([]place, 0, len(p.servers))
+	for _, s := range p.servers {
+		// Of exponential times, the one with the greatest rate is most often the first: as often as its share of all rates is.
+		c := place{s, s.stands(now, rand.Float64()), rand.ExpFloat64() / float64(s.rank.Weight)} //nolint:gosec // no secret
+		if c.standing != standsDark {
+			places = append(places, c)
+		}
+	}
+	slices.SortStableFunc(places, func(a, b place) int {
+		return cmp.Or(cmp.Compare(max(a.standing, standsFull), max(b.standing, standsFull)), cmp.Compare(a.rank.Priority, b.rank.Priority),
+			cmp.Compare(a.standing, b.standing), cmp.Compare(a.lot, b.lot))
+	})
+	all := make([]*server, len(places))
+	for i, c := range places {
+		all[i] = c.server
+	}
+	return all
+}
+
+// dialTime is how long a connection with a server may take to make: not long where another can have the message.
+func (p *Pool) dialTime(s *server, now time.Time) time.Duration {
+	limit := p.cfg.Timeouts.Dial
+	for _, other := range p.servers {
+		if other != s && !other.dark.Load() && !other.isDown(now) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return min(limit, s.patience(s.health.took))
+		}
+	}
+	return limit
+}
+
+// turn makes the transaction with one server, and takes down what that says of it.
+func (p *Pool) turn(ctx context.Context, s *server, now time.Time, env *mail.Envelope, m *mail.Message, o *Outcome) {
 	waited, err := s.acquire(ctx)
 	if err != nil {
 		*o = Outcome{Kind: Unreachable, Stage: StageWait, Server: s.address, Err: err}
 		return
 	}
-	defer s.release()
+	defer s.release() // when it is known how the server is: that decides who has the slot next
+	p.try(ctx, s, now, waited, env, m, o)
+	if o.Kind == Delivered {
+		s.serves(now)
+		return
+	}
+	p.learn(env, o)
+	s.judge(o, over(ctx))
+}
+
+// try makes the transaction with one server, of which a slot is held: over a pooled connection, and once more over a fresh one
+// if that was found dead before the final dot.
+func (p *Pool) try(ctx context.Context, s *server, now time.Time, waited bool, env *mail.Envelope, m *mail.Message, o *Outcome) {
 	took := Took{Stage: StageWait}
 	if waited {
 		start := now
@@ -167,15 +225,16 @@ func (p *Pool) try(ctx context.Context, s *server, now time.Time, env *mail.Enve
 	if c != nil {
 		c.now = now
 		p.transact(ctx, s, c, took, env, m, o)
-		if o.Kind == Delivered || !dead(o) || over(ctx) {
+		if o.Kind == Delivered || !dead(o) || over(ctx) || s.dark.Load() {
 			return
 		}
 		p.cfg.Hooks.retried(s.address, o.Stage)
 	} else {
 		p.cfg.Hooks.phase(s.address, took.Stage, took.For)
 	}
-	if c, *o = s.dialer.dial(ctx, env.Client); c != nil {
+	if c, *o = s.dialer.dial(ctx, env.Client, p.dialTime(s, now)); c != nil {
 		s.opened(c.ext, c.now)
+		s.timed(c)
 		p.transact(ctx, s, c, Took{}, env, m, o)
 	}
 }

@@ -155,7 +155,7 @@ func TestBackoff(t *testing.T) {
 		s := p.servers[0]
 		for _, want := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 5 * time.Minute, 5 * time.Minute} {
 			for range 20 {
-				s.mark(false)
+				s.fails(faultReach)
 			}
 			time.Sleep(want - 1)
 			if !s.isDown(time.Now()) {
@@ -166,9 +166,9 @@ func TestBackoff(t *testing.T) {
 				t.Errorf("down after %v", want)
 			}
 		}
-		s.mark(true)
-		s.mark(true)
-		s.mark(false)
+		s.serves(time.Now())
+		s.serves(time.Now())
+		s.fails(faultReach)
 		if time.Sleep(30*time.Second + 1); s.isDown(time.Now()) {
 			t.Error("a success did not end it")
 		}

@@ -10,11 +10,6 @@ import (
 	"time"
 )
 
-const (
-	backoffFirst = 30 * time.Second
-	backoffLast  = 5 * time.Minute
-)
-
 // server is one server of a pool: its connections, and whether it is well.
 //
 // A slot is the right to use one connection; there are Config.MaxConnections. A new one is made only while a slot is held
@@ -22,45 +17,58 @@ const (
 type server struct {
 	cfg     *Config
 	address string
+	rank    Rank
+	alone   bool // the pool has no other
 	dialer  *dialer
 	said    atomic.Pointer[sizeLimit] // which size of messages it takes, by its last EHLO; nil: it never said
-	up      *signal                   // given when the server is up again
+	dark    atomic.Bool               // the breaker is open, and the last probe found nobody there
+	changed *signal                   // given when something of the health has changed, and after each probe
+	wanted  *atomic.Int32             // how many wait for a server to be up
 
 	mu      sync.Mutex
-	used    int             // slots
-	waiting []chan struct{} // those who wait for a slot, which is theirs when their channel is closed
-	idle    []*conn         // the one used last at the end: it is taken first, so that the others may grow old
+	health  health
+	watch   watch
+	probes  bool         // it is looked at
+	used    int          // slots
+	waiting []chan error // those who wait for a slot, which is theirs when they are told nil
+	idle    []*conn      // the one used last at the end: it is taken first, so that the others may grow old
 	open    int
 	told    struct{ open, idle int } // the numbers that the hook knows
 	closed  bool
 	evict   *time.Timer // runs while connections are idle
 	evictAt time.Time   // none of them is due before
-	until   time.Time   // end of the back-off; zero while the server is well
-	backoff time.Duration
 }
 
-func newServer(cfg *Config, address string, secure *tls.Config, up *signal) *server {
-	return &server{
-		cfg: cfg, address: address, up: up, dialer: &dialer{cfg: cfg, server: address, tls: secure},
-	}
+func newServer(cfg *Config, i int, secure *tls.Config) *server {
+	address := cfg.Servers[i]
+	s := &server{cfg: cfg, address: address, rank: cfg.rank(i), alone: len(cfg.Servers) == 1}
+	s.dialer = &dialer{cfg: cfg, server: address, host: cfg.hostOf(address), tls: secure, owner: s}
+	return s
 }
 
 // acquire takes a slot, and waits for one if it has to.
 func (s *server) acquire(ctx context.Context) (waited bool, err error) {
 	s.mu.Lock()
-	if s.used < s.cfg.MaxConnections {
+	if s.used < s.cfg.MaxConnections && s.calm() {
 		s.used++
 		s.mu.Unlock()
 		return false, nil
 	}
-	mine := make(chan struct{})
+	now := time.Now()
+	s.tried(now)
+	if s.used < s.most(now) {
+		s.used++
+		s.mu.Unlock()
+		return false, nil
+	}
+	mine := make(chan error, 1)
 	s.waiting = append(s.waiting, mine)
 	s.mu.Unlock()
 	wait := time.NewTimer(s.cfg.Timeouts.Wait)
 	defer wait.Stop()
 	select {
-	case <-mine:
-		return true, nil
+	case err = <-mine:
+		return true, err
 	case <-wait.C:
 		err = fmt.Errorf("%w: %s, %d in use", errWait, s.address, s.cfg.MaxConnections)
 	case <-ctx.Done():
@@ -72,19 +80,38 @@ func (s *server) acquire(ctx context.Context) (waited bool, err error) {
 		s.waiting = slices.Delete(s.waiting, i, i+1)
 		return true, err
 	}
-	return true, nil // it came at the same moment
+	return true, <-mine // it came at the same moment
 }
+
+// calm reports whether nothing bounds the slots but the configuration; s.mu is held.
+func (s *server) calm() bool { return s.health.state == BreakerClosed && s.health.closed.IsZero() }
 
 // release gives a slot to the one who has waited longest, if there is one.
 func (s *server) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.waiting) > 0 {
-		close(s.waiting[0])
-		s.waiting = slices.Delete(s.waiting, 0, 1)
-		return
-	}
 	s.used--
+	if len(s.waiting) > 0 {
+		s.admit(time.Now())
+	}
+}
+
+// admit gives slots to those who wait, as many as there are; s.mu is held.
+func (s *server) admit(now time.Time) {
+	n := min(len(s.waiting), max(0, s.most(now)-s.used))
+	for _, w := range s.waiting[:n] {
+		w <- nil
+	}
+	s.waiting = slices.Delete(s.waiting, 0, n)
+	s.used += n
+}
+
+// turnAway tells those who wait that there is nothing to wait for; s.mu is held.
+func (s *server) turnAway() {
+	for _, w := range s.waiting {
+		w <- fmt.Errorf("%w: %s", errDown, s.address)
+	}
+	s.waiting = nil
 }
 
 // opened counts a connection that was made, and notes what the server said there.
@@ -154,7 +181,7 @@ func (s *server) put(c *conn, now time.Time) {
 	}
 	s.mu.Lock()
 	keep := !c.broken && !c.spent && !s.closed && c.uses < s.cfg.MaxUses && now.Sub(c.born) < s.cfg.MaxAge &&
-		len(s.idle) < s.cfg.MaxIdle
+		len(s.idle) < s.cfg.MaxIdle && (s.dialer.host == nil || s.dialer.host.has(c.addr))
 	if keep {
 		c.idle = now
 		s.idle = append(s.idle, c)
@@ -229,9 +256,11 @@ func (s *server) sweep() {
 	quitAll(old)
 }
 
+// close ends what goes on around the server, and its idle connections.
 func (s *server) close() {
 	s.mu.Lock()
 	s.closed = true
+	s.end()
 	if s.evict != nil {
 		s.evict.Stop()
 		s.evict = nil
@@ -242,63 +271,11 @@ func (s *server) close() {
 	s.count()
 	s.mu.Unlock()
 	quitAll(old)
+	s.watch.running.Wait()
 }
 
 func quitAll(conns []*conn) {
 	for _, c := range conns {
 		c.quit()
-	}
-}
-
-func (s *server) isDown(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return now.Before(s.until)
-}
-
-// downUntil is the end of the back-off, zero where there was none.
-func (s *server) downUntil() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.until
-}
-
-// judge marks the server down after a failure that is not the message's, and well again after a
-// transaction that it carried out or refused. A delivery that the client gave up says nothing.
-func (s *server) judge(o *Outcome, givenUp bool) {
-	switch {
-	case o.Kind == Delivered, o.Kind == Refused && o.Reply.Code != 0 && o.Stage != StageMail, o.Kind == RecipientRefused:
-		s.mark(true)
-	case o.Stage == StageWait, o.Stage == StageContent, givenUp:
-	case o.Kind == OurFault:
-		s.mark(false)
-		s.cfg.Hooks.fault(o)
-	case o.Kind == Unreachable, o.Kind == Unknown: // where there is another server, the client's retry goes there
-		s.mark(false)
-	}
-}
-
-// mark takes down whether the server is well. The back-off grows only when it fails again after one:
-// twenty transactions that fail at once are one failure.
-func (s *server) mark(well bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	wasWell := s.backoff == 0
-	if well && wasWell {
-		return
-	}
-	now := time.Now()
-	switch {
-	case well:
-		s.until, s.backoff = time.Time{}, 0
-	case now.After(s.until):
-		s.backoff = min(max(2*s.backoff, backoffFirst), backoffLast)
-		s.until = now.Add(s.backoff)
-	}
-	if well != wasWell {
-		s.cfg.Hooks.up(s.address, well)
-	}
-	if well {
-		s.up.give()
 	}
 }

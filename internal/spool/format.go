@@ -9,7 +9,17 @@ import (
 	"unicode/utf8"
 )
 
-// ID.msg is a head of fixed size, the record as JSON, and octets. All numbers are big-endian.
+// A file of messages is an index and one part for each of them. It has a name ID.msg for each, all of one file: those who
+// come together are written and synced together, and each goes by itself. All numbers are big-endian. The index:
+//
+//	 0   8  magic
+//	 8   4  version
+//	12   4  octets of the index
+//	16   8  octets of the file
+//	24      for each part: its offset in 8 octets, the length of its id in one, its id
+//	     4  CRC-32C of the index before
+//
+// A part is a head of fixed size, the record as JSON, and octets. The head:
 //
 //	 0   8  magic
 //	 8   4  version
@@ -27,18 +37,116 @@ import (
 // then the rest.
 
 const (
-	headSize  = 64
-	maxRecord = 16 << 20 // octets of a record
+	indexStart = 24      // octets of an index before its parts
+	maxIndex   = 1 << 16 // octets of an index
+	headSize   = 64
+	maxRecord  = 16 << 20 // octets of a record
+	maxSize    = 1 << 50  // octets of a file, or of a message: no sum of some of them overflows
 )
 
-// magic begins ID.msg. Its line end shows who has changed line ends, its octet beyond ASCII who has changed charsets.
-const magic = "PSPOOL\r\n"
+// The magic of an index and of a head. Their line ends show who has changed line ends.
+const (
+	indexMagic = "PSPOOL\r\n"
+	headMagic  = "PSPART\r\n"
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
-// head is what ID.msg begins with.
+// part is where in a file a message lies.
+type part struct {
+	id  string
+	off int64
+}
+
+// index is what a file of messages begins with.
+type index struct {
+	size  int64 // octets of the file
+	parts []part
+}
+
+// length gives the octets of the index.
+func (x *index) length() int64 {
+	n := int64(indexStart + 4)
+	for _, p := range x.parts {
+		n += partLength(p.id)
+	}
+	return n
+}
+
+// partLength gives the octets that one id takes in an index.
+func partLength(id string) int64 { return 8 + 1 + int64(len(id)) }
+
+func (x *index) append(b []byte) []byte {
+	start := len(b)
+	b = append(b, indexMagic...)
+	b = binary.BigEndian.AppendUint32(b, version)
+	b = binary.BigEndian.AppendUint32(b, uint32(x.length()))
+	b = binary.BigEndian.AppendUint64(b, uint64(x.size))
+	for _, p := range x.parts {
+		b = binary.BigEndian.AppendUint64(b, uint64(p.off))
+		b = append(append(b, byte(len(p.id))), p.id...)
+	}
+	return binary.BigEndian.AppendUint32(b, checksum(b[start:]))
+}
+
+// indexLength reads how long the index is that b begins with. Its checksum tells later whether that is true.
+func indexLength(b []byte) (int64, error) {
+	if len(b) < indexStart || string(b[:len(indexMagic)]) != indexMagic {
+		return 0, fmt.Errorf("%w: no index", ErrDamaged)
+	}
+	n := int64(binary.BigEndian.Uint32(b[12:]))
+	if n < indexStart+4 || n > maxIndex {
+		return 0, fmt.Errorf("%w: an index of %d octets", ErrDamaged, n)
+	}
+	return n, nil
+}
+
+// parseIndex reads an index, and nothing behind it. The error is ErrDamaged, or ErrVersion for one that is whole and of a
+// newer version.
+func parseIndex(b []byte) (index, error) {
+	var x index
+	n, err := indexLength(b)
+	if err == nil && n != int64(len(b)) {
+		err = fmt.Errorf("%w: %d octets of an index of %d", ErrDamaged, len(b), n)
+	}
+	if err != nil {
+		return x, err
+	}
+	if checksum(b[:n-4]) != binary.BigEndian.Uint32(b[n-4:]) {
+		return x, fmt.Errorf("%w: the index's checksum", ErrDamaged)
+	}
+	if err := checkNumber(binary.BigEndian.Uint32(b[8:])); err != nil {
+		return x, err
+	}
+	x.size = int64(binary.BigEndian.Uint64(b[16:]))
+	for rest := b[indexStart : n-4]; len(rest) > 0; {
+		if len(rest) < 9 || len(rest) < 9+int(rest[8]) {
+			return x, fmt.Errorf("%w: the index ends early", ErrDamaged)
+		}
+		p := part{id: string(rest[9 : 9+int(rest[8])]), off: int64(binary.BigEndian.Uint64(rest))}
+		if p.off < n || p.off > x.size-headSize || x.size > maxSize {
+			return x, fmt.Errorf("%w: the index's offsets", ErrDamaged)
+		}
+		x.parts = append(x.parts, p)
+		rest = rest[9+int(rest[8]):]
+	}
+	return x, nil
+}
+
+// checkNumber refuses versions that are not known.
+func checkNumber(v uint32) error {
+	switch {
+	case v > version:
+		return fmt.Errorf("%w: version %d, this one knows %d", ErrVersion, v, version)
+	case v == 0:
+		return fmt.Errorf("%w: version 0", ErrDamaged)
+	}
+	return nil
+}
+
+// head is what a part begins with.
 type head struct {
 	record   int64 // octets
 	octets   int64
@@ -51,7 +159,7 @@ func (h *head) size() int64 { return headSize + h.record + h.octets }
 
 func (h *head) append(b []byte) []byte {
 	start := len(b)
-	b = append(b, magic...)
+	b = append(b, headMagic...)
 	b = binary.BigEndian.AppendUint32(b, version)
 	b = binary.BigEndian.AppendUint32(b, uint32(h.record))
 	b = binary.BigEndian.AppendUint64(b, uint64(h.octets))
@@ -69,15 +177,13 @@ func parseHead(b []byte) (head, error) {
 	switch {
 	case len(b) < headSize:
 		return h, fmt.Errorf("%w: %d octets are no head", ErrDamaged, len(b))
-	case string(b[:len(magic)]) != magic:
+	case string(b[:len(headMagic)]) != headMagic:
 		return h, fmt.Errorf("%w: no head", ErrDamaged)
 	case checksum(b[:headSize-4]) != binary.BigEndian.Uint32(b[headSize-4:]):
 		return h, fmt.Errorf("%w: the head's checksum", ErrDamaged)
 	}
-	if v := binary.BigEndian.Uint32(b[8:]); v > version {
-		return h, fmt.Errorf("%w: version %d, this one knows %d", ErrVersion, v, version)
-	} else if v == 0 {
-		return h, fmt.Errorf("%w: version 0", ErrDamaged)
+	if err := checkNumber(binary.BigEndian.Uint32(b[8:])); err != nil {
+		return h, err
 	}
 	h.record = int64(binary.BigEndian.Uint32(b[12:]))
 	h.octets = int64(binary.BigEndian.Uint64(b[16:]))
@@ -85,14 +191,13 @@ func parseHead(b []byte) (head, error) {
 	h.recordSum = binary.BigEndian.Uint32(b[32:])
 	h.octetsSum = binary.BigEndian.Uint32(b[36:])
 	h.originalSum = binary.BigEndian.Uint32(b[40:])
-	const most = 1 << 50 // so that no sum of sizes overflows
-	if h.record > maxRecord || h.octets < 0 || h.octets > most || h.original < 0 || h.original > most {
+	if h.record > maxRecord || h.octets < 0 || h.octets > maxSize || h.original < 0 || h.original > maxSize {
 		return h, fmt.Errorf("%w: the head's sizes", ErrDamaged)
 	}
 	return h, nil
 }
 
-// record is what ID.msg says about its octets.
+// record is what a part says about its octets.
 type record struct {
 	Entry Entry `json:"entry"`
 	// Runs has for each group offset and length of the runs that it gets, of the original and what follows it as one row.
@@ -152,9 +257,6 @@ func parseRecord(id string, h head, b []byte) (*record, error) {
 	}
 	return r, nil
 }
-
-// maxSize bounds what runs can add up to.
-const maxSize = 1 << 50
 
 // originalSize gives the octets of the original, -1 where record and head disagree.
 func (r *record) originalSize(h head) int64 {

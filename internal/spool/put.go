@@ -1,13 +1,11 @@
 package spool
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"sync"
 	"syscall"
 
 	"github.com/postern-mail/postern/internal/store"
@@ -32,19 +30,11 @@ func (s *Store) Put(ctx context.Context, e Entry, original *mail.Blob, messages 
 	if err := s.reserve(p.need()); err != nil {
 		return err
 	}
-	err = s.put(ctx, p)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reserved -= p.need()
-	if err != nil {
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			err = fmt.Errorf("%w: %w", ErrFull, err)
-		}
-		return err
+	defer s.unreserve(p.need())
+	if err = s.put(ctx, p); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		err = fmt.Errorf("%w: %w", ErrFull, err)
 	}
-	s.usage.Entries++
-	s.usage.Octets += p.need()
-	return nil
+	return err
 }
 
 // putting is a message on its way to the disk.
@@ -53,9 +43,16 @@ type putting struct {
 	layout *layout
 	head   head
 	record []byte
+
+	done    chan struct{} // closed when the next two are known
+	err     error
+	lingers bool // it may come back with a crash, although there was an error
 }
 
-func (p *putting) need() int64 { return p.head.size() + p.head.original }
+// need gives the octets that the files of the message take at most.
+func (p *putting) need() int64 {
+	return indexStart + 4 + partLength(p.id) + p.head.size() + p.head.original
+}
 
 // compile makes all that is written of an entry but the octets themselves.
 func (s *Store) compile(e Entry, original *mail.Blob, messages []*mail.Message) (*putting, error) {
@@ -81,7 +78,7 @@ func (s *Store) compile(e Entry, original *mail.Blob, messages []*mail.Message) 
 	if err != nil {
 		return nil, err
 	}
-	p := &putting{id: e.ID, layout: l, record: data}
+	p := &putting{id: e.ID, layout: l, record: data, done: make(chan struct{})}
 	p.head = head{record: int64(len(data)), octets: l.octets(), recordSum: checksum(data)}
 	if p.head.octetsSum, err = sum(l.writeTo); err != nil {
 		return nil, err
@@ -117,60 +114,42 @@ func (s *Store) reserve(n int64) error {
 	return nil
 }
 
-// put writes the files. What a failure leaves is removed, the commit point first.
+func (s *Store) unreserve(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reserved -= n
+}
+
+// put writes the files of an entry. What a failure leaves is removed, the commit point first.
 func (s *Store) put(ctx context.Context, p *putting) error {
-	path := s.path(p.id, messageSuffix)
 	s.mu.Lock()
 	_, gone := s.gone[p.id]
 	s.mu.Unlock()
-	if _, err := s.fs.Stat(path); err == nil || gone {
+	if _, err := s.fs.Stat(s.path(p.id, messageSuffix)); err == nil || gone {
 		return fmt.Errorf("%w: %s", ErrExists, p.id)
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("spool: %w", err)
 	}
 	err := ctx.Err()
 	if err == nil && p.layout.large {
-		err = s.putOriginal(p)
-	}
-	if err == nil {
-		err = s.writeMessage(path+tmpSuffix, p)
-	}
-	if err == nil && p.layout.large {
-		err = s.names.wait() // else the record might be there after a crash, and the original not
+		if err = s.putOriginal(p); err == nil {
+			err = s.names.wait() // else the name of the rest might be there after a crash, and this not
+		}
 	}
 	if err == nil {
 		err = ctx.Err() // the client may be gone: before the commit point, not after
 	}
-	committed := false
 	if err == nil {
-		if err = s.fs.Rename(path+tmpSuffix, path); err == nil {
-			committed = true
-			err = s.names.wait()
-		}
+		err = s.batches.commit(p)
 	}
 	if err == nil {
+		s.account(0, p.head.original)
 		return nil
 	}
-	return fmt.Errorf("spool: put %s: %w", p.id, errors.Join(err, s.undo(p, committed)))
-}
-
-// undo removes what a failed Put has left. Where the entry may be durable already it must be gone for good before its
-// original goes, for else a crash would bring half of it back.
-func (s *Store) undo(p *putting, committed bool) error {
-	path := s.path(p.id, messageSuffix)
-	if !committed {
-		path += tmpSuffix
+	if p.layout.large && !p.lingers {
+		err = errors.Join(err, s.remove(s.path(p.id, originalSuffix)))
 	}
-	err := s.remove(path)
-	if err == nil && p.layout.large {
-		if committed {
-			err = s.names.wait()
-		}
-		if err == nil {
-			err = s.remove(s.path(p.id, originalSuffix))
-		}
-	}
-	return err
+	return fmt.Errorf("spool: put %s: %w", p.id, err)
 }
 
 // remove removes a file that may not be there.
@@ -206,28 +185,4 @@ func (s *Store) write(path string, content func(io.Writer) error) error {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
-}
-
-// blocks are what messages are written through: one large enough for most, so that they take one write.
-var blocks = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 128<<10) }}
-
-func (s *Store) writeMessage(path string, p *putting) error {
-	return s.write(path, func(w io.Writer) error {
-		b := blocks.Get().(*bufio.Writer)
-		defer blocks.Put(b)
-		defer b.Reset(nil)
-		b.Reset(w)
-		var h [headSize]byte
-		_, err := b.Write(p.head.append(h[:0]))
-		if err == nil {
-			_, err = b.Write(p.record)
-		}
-		if err == nil {
-			err = p.layout.writeTo(b)
-		}
-		if err == nil {
-			err = b.Flush()
-		}
-		return err
-	})
 }

@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/postern-mail/postern/internal/store"
 	"github.com/postern-mail/postern/mail"
@@ -15,9 +16,11 @@ import (
 // for.
 const memory = 512 << 10
 
-// opened is ID.msg, open, its head and record read.
+// opened is a file of messages, open, head and record of one of them read.
 type opened struct {
 	file   store.File
+	begin  int64 // of the octets
+	size   int64 // of the file
 	head   head
 	record *record
 }
@@ -46,27 +49,71 @@ func (o *opened) read(id string) error {
 	if err != nil {
 		return err
 	}
-	first := make([]byte, min(info.Size(), 4<<10)) // most often the record is within
-	if err := readAt(o.file, first, 0); err != nil {
+	o.size = info.Size()
+	w := window{file: o.file, size: o.size}
+	start, err := w.at(0, indexStart)
+	if err != nil {
 		return err
 	}
-	if o.head, err = parseHead(first); err != nil {
+	n, err := indexLength(start)
+	if err != nil {
 		return err
 	}
-	if info.Size() != o.head.size() {
-		return fmt.Errorf("%w: the file has %d octets of %d", ErrDamaged, info.Size(), o.head.size())
+	octets, err := w.at(0, n)
+	if err != nil {
+		return err
 	}
-	rec := first[headSize:]
-	if n := int64(len(rec)); n >= o.head.record {
-		rec = rec[:o.head.record]
-	} else {
-		rec = make([]byte, o.head.record)
-		if err := readAt(o.file, rec, headSize); err != nil {
-			return err
-		}
+	x, err := parseIndex(octets)
+	if err != nil {
+		return err
 	}
-	o.record, err = parseRecord(id, o.head, rec)
+	if x.size != o.size {
+		return fmt.Errorf("%w: the file has %d octets of %d", ErrDamaged, o.size, x.size)
+	}
+	at := slices.IndexFunc(x.parts, func(p part) bool { return p.id == id })
+	if at < 0 {
+		return fmt.Errorf("%w: the file does not hold it", ErrDamaged)
+	}
+	off := x.parts[at].off
+	if octets, err = w.at(off, headSize); err != nil {
+		return err
+	}
+	if o.head, err = parseHead(octets); err != nil {
+		return err
+	}
+	o.begin = off + headSize + o.head.record
+	if o.size-off < o.head.size() {
+		return fmt.Errorf("%w: the file ends before its part does", ErrDamaged)
+	}
+	if octets, err = w.at(off+headSize, o.head.record); err != nil {
+		return err
+	}
+	o.record, err = parseRecord(id, o.head, octets)
 	return err
+}
+
+// window reads octets of a file, and most often some more than it is asked for, so that what stands behind is there already.
+type window struct {
+	file io.ReaderAt
+	size int64
+	off  int64
+	buf  []byte
+}
+
+// at gives n octets; octets that are not there are damage.
+func (w *window) at(off, n int64) ([]byte, error) {
+	if off+n > w.size {
+		return nil, fmt.Errorf("%w: it ends at %d", ErrDamaged, w.size)
+	}
+	if skip := off - w.off; skip >= 0 && skip+n <= int64(len(w.buf)) {
+		return w.buf[skip : skip+n], nil
+	}
+	buf := make([]byte, max(n, min(4<<10, w.size-off)))
+	if err := readAt(w.file, buf, off); err != nil {
+		return nil, err
+	}
+	w.off, w.buf = off, buf
+	return buf[:n], nil
 }
 
 // readAt fills p; octets that are not there are damage.
@@ -180,7 +227,7 @@ func (s *Store) row(id string, o *opened) (*row, error) {
 
 // readRest proves what lies behind the record: in memory where it is small, else in the file, which stays open.
 func (r *row) readRest(o *opened) error {
-	begin, n := headSize+o.head.record, o.head.octets
+	begin, n := o.begin, o.head.octets
 	if n <= memory {
 		data := make([]byte, n)
 		err := errors.Join(readAt(o.file, data, begin), o.file.Close())
@@ -190,7 +237,7 @@ func (r *row) readRest(o *opened) error {
 		r.rest = mail.NewBlob(data)
 		return err
 	}
-	r.rest, r.skip = mail.NewFileBlob(o.file, o.head.size()), begin
+	r.rest, r.skip = mail.NewFileBlob(o.file, begin+n), begin
 	return prove(o.file, begin, n, o.head.octetsSum)
 }
 

@@ -19,14 +19,10 @@ func (s *Store) Remove(id string) error {
 		return err
 	}
 	defer letGo()
-	octets, rest, err := s.sizes(id)
+	rest, err := s.unlink(id)
 	if err != nil {
 		return err
 	}
-	if err := s.fs.Remove(s.path(id, messageSuffix)); err != nil {
-		return fmt.Errorf("spool: remove %s: %w", id, err)
-	}
-	s.account(-1, -octets)
 	if len(rest) == 0 {
 		s.names.later(nil)
 		return nil
@@ -42,6 +38,21 @@ func (s *Store) Remove(id string) error {
 	return nil
 }
 
+// unlink removes the name that makes the entry one, and takes its octets off the account. It tells which other files it has.
+func (s *Store) unlink(id string) (rest []string, err error) {
+	s.unlinking.Lock() // the last name of a file is one only
+	defer s.unlinking.Unlock()
+	octets, rest, err := s.sizes(id)
+	if err == nil {
+		err = s.fs.Remove(s.path(id, messageSuffix))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("spool: remove %s: %w", id, err)
+	}
+	s.account(-1, -octets)
+	return rest, nil
+}
+
 // setGone notes that an entry has been removed and not all of its files.
 func (s *Store) setGone(id string, gone bool) {
 	s.mu.Lock()
@@ -53,21 +64,23 @@ func (s *Store) setGone(id string, gone bool) {
 	}
 }
 
-// sizes gives the octets of an entry's files, and which it has beside the one that every entry has: ErrNotFound where there
-// is none.
+// sizes gives the octets of files that no other entry has a part of, and which an entry has beside the one that every entry
+// has: ErrNotFound where there is none.
 func (s *Store) sizes(id string) (octets int64, rest []string, err error) {
 	for _, suffix := range []string{messageSuffix, logSuffix, originalSuffix} {
 		info, err := s.fs.Stat(s.path(id, suffix))
 		switch {
 		case err == nil:
-			octets += info.Size()
+			if store.Links(info) == 1 {
+				octets += info.Size()
+			}
 			if suffix != messageSuffix {
 				rest = append(rest, suffix)
 			}
 		case !errors.Is(err, os.ErrNotExist):
-			return 0, nil, fmt.Errorf("spool: %w", err)
+			return 0, nil, err
 		case suffix == messageSuffix:
-			return 0, nil, fmt.Errorf("%w: %s", ErrNotFound, id)
+			return 0, nil, ErrNotFound
 		}
 	}
 	return octets, rest, nil
@@ -82,7 +95,7 @@ func (s *Store) SetAside(id string, why error) error {
 	}
 	defer letGo()
 	if _, _, err := s.sizes(id); err != nil {
-		return err
+		return fmt.Errorf("spool: set aside %s: %w", id, err)
 	}
 	if err := s.setAside(id, why); err != nil {
 		return fmt.Errorf("spool: set aside %s: %w", id, err)

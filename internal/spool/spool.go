@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,10 +17,10 @@ import (
 // version is that of the folder's layout, of the messages' files and of the lines of marks.
 const version = 1
 
-// The files of an entry, by what follows its id. The one of messageSuffix is renamed into place when all others are durable,
-// and removed before them: it is the commit point, and the others without it are leftovers of a crash.
+// The files of an entry, by what follows its id. That of messageSuffix gets its name when all others are durable, and loses
+// it before them: the name is the commit point, and the others without it are leftovers of a crash.
 const (
-	messageSuffix  = ".msg" // head, record, octets
+	messageSuffix  = ".msg" // envelope and content, in a file that others may share
 	originalSuffix = ".eml" // the original, where it is large
 	logSuffix      = ".log" // marks
 	tmpSuffix      = ".tmp"
@@ -54,8 +55,11 @@ type Store struct {
 	fs  store.FS
 	now func() time.Time
 
-	lock  store.File
-	names syncer // of the folder
+	lock    store.File
+	names   syncer // of the folder
+	batches committer
+
+	unlinking sync.Mutex // held while a file loses a name
 
 	mu       sync.Mutex
 	size     int64
@@ -92,6 +96,7 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, errors.Join(err, s.lock.Close())
 	}
 	s.names.start(func() error { return s.fs.SyncDir(s.dir) })
+	s.batches.start(s.commit)
 	return s, nil
 }
 
@@ -104,7 +109,7 @@ func (s *Store) Close() error {
 	if done {
 		return nil
 	}
-	err := errors.Join(s.names.stop(), s.lock.Close())
+	err := errors.Join(s.batches.stop(), s.names.stop(), s.lock.Close())
 	if err != nil {
 		return fmt.Errorf("spool: close: %w", err)
 	}
@@ -213,7 +218,7 @@ func (s *Store) sweep() error {
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	entries := make(map[string]struct{}, len(all))
+	entries, octets := make(map[string]struct{}, len(all)), 0.0
 	for _, d := range all {
 		if id, ok := strings.CutSuffix(d.Name(), messageSuffix); ok && checkID(id) == nil {
 			entries[id] = struct{}{}
@@ -244,10 +249,10 @@ func (s *Store) sweep() error {
 			if err != nil {
 				return fmt.Errorf("spool: %w", err)
 			}
-			s.usage.Octets += info.Size()
+			octets += float64(info.Size()) / float64(store.Links(info)) // each name has its share of the file
 		}
 	}
-	s.usage.Entries = len(entries)
+	s.usage.Entries, s.usage.Octets = len(entries), int64(math.Round(octets))
 	return s.countDamaged()
 }
 
@@ -262,7 +267,7 @@ func (s *Store) countDamaged() error {
 		if err != nil {
 			return fmt.Errorf("spool: %w", err)
 		}
-		s.usage.Octets += info.Size()
+		s.usage.Octets += info.Size() / store.Links(info)
 		if strings.HasSuffix(d.Name(), messageSuffix) {
 			s.usage.Damaged++
 		}

@@ -65,6 +65,18 @@ func (osFS) SyncDir(name string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
+// Links tells how many names a file has; 1 where the system does not say.
+func Links(info fs.FileInfo) int64 {
+	if s, ok := info.Sys().(interface{ Links() int64 }); ok {
+		return max(1, s.Links())
+	}
+	n, ok := links(info.Sys())
+	if !ok {
+		return 1
+	}
+	return max(1, n)
+}
+
 // WriteFile makes a durable file at path, whole or not at all: what write puts out goes to tmp, which is
 // synced, renamed to path, and its folder synced. Both names must lie on one file system. A file that
 // stands at path is replaced.

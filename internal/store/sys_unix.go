@@ -5,6 +5,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,4 +41,12 @@ func free(name string) (int64, error) {
 			return 0, fmt.Errorf("store: room at %s: %w", name, err)
 		}
 	}
+}
+
+func links(sys any) (int64, bool) {
+	s, ok := sys.(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int64(s.Nlink), true
 }

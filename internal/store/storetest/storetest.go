@@ -33,6 +33,7 @@ type inode struct {
 	kids, onDisk map[string]*inode
 	modified     time.Time
 	locked       bool
+	links        int64 // names of a file
 }
 
 func newDir(t time.Time) *inode {
@@ -143,6 +144,7 @@ func reborn(old *inode, loss Loss, rnd *rand.Rand, done map[*inode]*inode) *inod
 	n.kids, n.onDisk = map[string]*inode{}, map[string]*inode{}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		kid := reborn(names[name], loss, rnd, done)
+		kid.links++
 		n.kids[name], n.onDisk[name] = kid, kid
 	}
 	return n
@@ -208,7 +210,7 @@ func (f *FS) OpenFile(path string, flag int, _ fs.FileMode) (store.File, error) 
 	case n != nil && n.dir && flag&(os.O_WRONLY|os.O_RDWR) != 0:
 		return nil, pathError("open", path, syscall.EISDIR)
 	case n == nil:
-		n = &inode{modified: f.now()}
+		n = &inode{modified: f.now(), links: 1}
 		dir.kids[filepath.Base(path)] = n
 	}
 	if flag&os.O_TRUNC != 0 {
@@ -229,6 +231,9 @@ func (f *FS) Rename(oldPath, newPath string) error {
 		return pathError("rename", oldPath, fs.ErrNotExist)
 	}
 	delete(from.kids, filepath.Base(oldPath))
+	if over := to.kids[filepath.Base(newPath)]; over != nil {
+		over.links--
+	}
 	to.kids[filepath.Base(newPath)] = n
 	return nil
 }
@@ -248,6 +253,7 @@ func (f *FS) Link(oldPath, newPath string) error {
 		return pathError("link", newPath, fs.ErrExist)
 	}
 	to.kids[filepath.Base(newPath)] = n
+	n.links++
 	return nil
 }
 
@@ -266,6 +272,7 @@ func (f *FS) Remove(path string) error {
 		return pathError("remove", path, syscall.ENOTEMPTY)
 	}
 	delete(f.parent(path).kids, filepath.Base(path))
+	n.links--
 	return nil
 }
 
@@ -361,7 +368,7 @@ func (f *FS) Put(path string, data []byte) {
 		}
 		n = n.kids[s]
 	}
-	kid := &inode{data: slices.Clone(data), synced: slices.Clone(data), modified: f.now()}
+	kid := &inode{data: slices.Clone(data), synced: slices.Clone(data), modified: f.now(), links: 1}
 	n.kids[all[len(all)-1]], n.onDisk[all[len(all)-1]] = kid, kid
 }
 
@@ -389,10 +396,12 @@ type info struct {
 	size int64
 	mode fs.FileMode
 	mod  time.Time
+
+	links int64
 }
 
 func infoOf(name string, n *inode) info {
-	i := info{name, int64(len(n.data)), 0o600, n.modified}
+	i := info{name, int64(len(n.data)), 0o600, n.modified, n.links}
 	if n.dir {
 		i.mode = fs.ModeDir | 0o700
 	}
@@ -404,7 +413,10 @@ func (i info) Size() int64        { return i.size }
 func (i info) Mode() fs.FileMode  { return i.mode }
 func (i info) ModTime() time.Time { return i.mod }
 func (i info) IsDir() bool        { return i.mode.IsDir() }
-func (i info) Sys() any           { return nil }
+func (i info) Sys() any           { return i }
+
+// Links is what store.Links asks.
+func (i info) Links() int64 { return i.links }
 
 type file struct {
 	fs     *FS

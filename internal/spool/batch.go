@@ -1,0 +1,193 @@
+package spool
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"sync"
+)
+
+// Group commit. A disk syncs a few hundred times a second, whatever the amount, and making a file costs more than writing a
+// message into it. So the messages of those who come while another file is being synced go into one file, which gets a name
+// for each of them when it is synced, and then the folder is synced once for all these names. Two files are under way at a
+// time: the sync of the one's content and that of the other's names go to the disk together.
+
+const (
+	committers = 2
+	// What lingers keeps its neighbours' octets on the disk.
+	mostParts  = 64
+	mostOctets = 1 << 20
+)
+
+// committer hands messages that wait to those who write them.
+type committer struct {
+	write func([]*putting)
+	wg    sync.WaitGroup
+
+	mu      sync.Mutex
+	more    sync.Cond
+	waiting []*putting
+	stopped bool
+}
+
+func (c *committer) start(write func([]*putting)) {
+	c.write, c.more.L = write, &c.mu
+	for range committers {
+		c.wg.Go(c.run)
+	}
+}
+
+// stop waits for what is under way.
+func (c *committer) stop() error {
+	c.mu.Lock()
+	c.stopped = true
+	c.more.Broadcast()
+	c.mu.Unlock()
+	c.wg.Wait()
+	return nil
+}
+
+// commit returns when the message is durable, or can't be made so.
+func (c *committer) commit(p *putting) error {
+	c.mu.Lock()
+	if c.stopped {
+		c.mu.Unlock()
+		return errClosed
+	}
+	c.waiting = append(c.waiting, p)
+	c.more.Signal()
+	c.mu.Unlock()
+	<-p.done
+	return p.err
+}
+
+func (c *committer) run() {
+	for {
+		batch := c.next()
+		if batch == nil {
+			return
+		}
+		c.write(batch)
+		for _, p := range batch {
+			close(p.done)
+		}
+	}
+}
+
+// next waits for messages and gives as many of them as go into one file; nil at the end.
+func (c *committer) next() []*putting {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.waiting) == 0 {
+		if c.stopped {
+			return nil
+		}
+		c.more.Wait()
+	}
+	n, octets := 0, int64(0)
+	for n < len(c.waiting) && n < mostParts && (n == 0 || octets+c.waiting[n].need() <= mostOctets) {
+		octets += c.waiting[n].need()
+		n++
+	}
+	batch := append([]*putting(nil), c.waiting[:n]...)
+	c.waiting = append(c.waiting[:0], c.waiting[n:]...)
+	if len(c.waiting) > 0 {
+		c.more.Signal()
+	}
+	return batch
+}
+
+// commit makes one file of messages, with a name for each. Where that fails before the first of these names is made, each
+// message is tried by itself: one whose content can't be read must not fail the others, and neither must a file system on
+// which files have one name only.
+func (s *Store) commit(batch []*putting) {
+	size, err := s.writeBatch(batch)
+	if err == nil {
+		s.account(len(batch), size)
+		return
+	}
+	if len(batch) == 1 || errors.Is(err, errNamed) {
+		for _, p := range batch {
+			p.err = err
+		}
+		return
+	}
+	for i := range batch {
+		s.commit(batch[i : i+1])
+	}
+}
+
+// errNamed says that names of a batch may have become durable.
+var errNamed = errors.New("spool: the names could not be synced")
+
+// writeBatch writes and syncs a file, names it, and syncs the names. What a failure leaves is removed.
+func (s *Store) writeBatch(batch []*putting) (size int64, err error) {
+	x := index{parts: make([]part, len(batch))}
+	for i, p := range batch {
+		x.parts[i].id = p.id
+	}
+	x.size = x.length()
+	for i, p := range batch {
+		x.parts[i].off = x.size
+		x.size += p.head.size()
+	}
+	tmp := s.path(batch[0].id, messageSuffix+tmpSuffix)
+	if err := s.write(tmp, func(w io.Writer) error { return writeParts(w, &x, batch) }); err != nil {
+		return 0, errors.Join(err, s.remove(tmp))
+	}
+	// The last name is that of the first: the file has a name of ours until all others are made.
+	for i := len(batch) - 1; i >= 0 && err == nil; i-- {
+		if path := s.path(batch[i].id, messageSuffix); i > 0 {
+			err = s.fs.Link(tmp, path)
+		} else {
+			err = s.fs.Rename(tmp, path)
+		}
+	}
+	if err == nil {
+		if err = s.names.wait(); err == nil {
+			return x.size, nil
+		}
+		err = errors.Join(errNamed, err)
+	}
+	return 0, errors.Join(err, s.unname(batch), s.remove(tmp))
+}
+
+// unname takes the names of a batch away again, for good, since they may be durable.
+func (s *Store) unname(batch []*putting) error {
+	var errs []error
+	for _, p := range batch {
+		errs = append(errs, s.remove(s.path(p.id, messageSuffix)))
+	}
+	err := errors.Join(append(errs, s.names.wait())...)
+	for _, p := range batch {
+		p.lingers = err != nil
+	}
+	return err
+}
+
+// blocks are what messages are written through: large enough for many to take one write.
+var blocks = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 256<<10) }}
+
+func writeParts(w io.Writer, x *index, batch []*putting) error {
+	b := blocks.Get().(*bufio.Writer)
+	defer blocks.Put(b)
+	defer b.Reset(nil)
+	b.Reset(w)
+	_, err := b.Write(x.append(nil))
+	for _, p := range batch {
+		var h [headSize]byte
+		if err == nil {
+			_, err = b.Write(p.head.append(h[:0]))
+		}
+		if err == nil {
+			_, err = b.Write(p.record)
+		}
+		if err == nil {
+			err = p.layout.writeTo(b)
+		}
+	}
+	if err == nil {
+		err = b.Flush()
+	}
+	return err
+}

@@ -115,13 +115,13 @@ filters: []
 state: {directory: "{{dir}}/state"}
 dns: {servers: ["127.0.0.1:9"]}
 `, cert, key, file, p.Addr))
-	for range 2 { // the second over the same connection
+	for range 2 {
 		if err := submit(t, g.addr, "ann@example.org", "secret", "ann@example.org", "bob@example.org", "From: ann@example.org\r\nSubject: x\r\n\r\nx\r\n"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, m := range p.Messages(t, 2) {
-		if !strings.Contains(string(m), "Received: from localhost (unknown [127.0.0.1])\r\n\tby backend.test (Postfix) with ESMTPA id") {
+		if !strings.Contains(string(m), "Received: from localhost (unknown [127.0.0.1])\r\n\tby backend.test (Postfix) with UTF8SMTPA id") {
 			t.Errorf("Postfix writes:\n%s", m)
 		}
 	}

@@ -3,9 +3,11 @@
 package control
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 )
@@ -83,9 +85,11 @@ const trailer = "Postern-Error"
 // client then knows that what it has got is not all.
 func Handle(answer func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
 		out := &response{ResponseWriter: w}
-		err := answer(out, r)
+		err := takeBody(w, r)
+		if err == nil {
+			err = answer(out, r)
+		}
 		if err == nil {
 			return
 		}
@@ -99,6 +103,23 @@ func Handle(answer func(http.ResponseWriter, *http.Request) error) http.Handler 
 		out.WriteHeader(e.Kind.status())
 		_, _ = out.Write(append(body, '\n')) // the client is gone, or it is not
 	})
+}
+
+// takeBody reads the whole request before it is answered. A deadline for reading that went on while it is answered would end the
+// answer: the server reads on, to see whether the client is still there.
+func takeBody(w http.ResponseWriter, r *http.Request) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Now().Add(stall))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if err != nil {
+		return Errorf(Usage, "the request can't be read: %v", err)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	_ = c.SetReadDeadline(time.Time{})
+	return nil
 }
 
 // response knows whether an answer has begun, and waits for no client that does not read it.

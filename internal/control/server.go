@@ -22,7 +22,7 @@ type Server struct {
 func Serve(l net.Listener, h http.Handler, log *slog.Logger) *Server {
 	s := &Server{
 		http: &http.Server{
-			Handler: h, ReadHeaderTimeout: stall, ReadTimeout: stall, IdleTimeout: stall, MaxHeaderBytes: 64 << 10,
+			Handler: h, ReadHeaderTimeout: stall, IdleTimeout: stall, MaxHeaderBytes: 64 << 10,
 			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelError),
 		},
 		addr: l.Addr(), done: make(chan struct{}),

@@ -46,6 +46,7 @@ type relays struct {
 	mu    sync.Mutex
 	known map[string]knownRelay
 	lists recipientFiles
+	asked directories
 }
 
 // closer is a relay that holds connections.
@@ -133,13 +134,25 @@ func authOf(u config.Upstream) (*upstream.Auth, error) {
 
 // warnOfAuth names passwords that are less secret than they could be.
 func warnOfAuth(cfg *config.Config, log *slog.Logger) {
+	readable := func(a *config.Auth) {
+		if info, err := os.Stat(a.PasswordFile); err == nil && info.Mode().Perm()&0o004 != 0 {
+			log.Warn("everybody on this host may read a password: chmod o-r", "file", a.PasswordFile)
+		}
+	}
+	for _, r := range cfg.Routes {
+		if r.Recipients.Bind == nil {
+			continue
+		}
+		readable(r.Recipients.Bind)
+		if r.Recipients.TLS == "required" {
+			log.Warn("whoever answers in the directory's place gets the password: tls: verify asks who it is", "route", privacy(cfg.Log.Privacy).Mask(routeName(r)))
+		}
+	}
 	for _, u := range cfg.Upstreams {
 		if u.Auth == nil {
 			continue
 		}
-		if info, err := os.Stat(u.Auth.PasswordFile); err == nil && info.Mode().Perm()&0o004 != 0 {
-			log.Warn("everybody on this host may read a password: chmod o-r", "file", u.Auth.PasswordFile)
-		}
+		readable(u.Auth)
 		if u.TLS == "required" {
 			log.Warn("whoever answers in a server's place gets the password: tls: verify asks who it is", "upstream", u.Name)
 		}

@@ -69,6 +69,10 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	if err != nil {
 		return nil, err
 	}
+	asked, adoptAsked, err := r.directories().forConfig(cfg, log)
+	if err != nil {
+		return nil, err
+	}
 	if p.certs, err = readCertificates(cfg, p.judge.certs); err != nil {
 		return nil, err
 	}
@@ -86,10 +90,11 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 		p.adopt = func() []closer {
 			adopt()
 			adoptFiles()
+			adoptAsked()
 			return known()
 		}
 	}
-	p.recipients = newRecipients(cfg, files, p.relays)
+	p.recipients = newRecipients(cfg, files, asked, p.relays)
 	warnOfPostmaster(cfg, p.table, log)
 	warnOfEngine(cfg, log)
 	warnOfRelay(cfg, log)

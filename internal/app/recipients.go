@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/directory"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/metrics"
 	"github.com/postern-mail/postern/upstream"
@@ -82,16 +83,16 @@ func tellOfRecipients(log *slog.Logger, show func() edge.Privacy, path string, e
 }
 
 // states gives the files in use, for the metrics. It looks whether they have changed, all at once: a disk may hang.
-func (r *recipientFiles) states() []metrics.RecipientFile {
+func (r *recipientFiles) states() []metrics.RecipientList {
 	r.mu.Lock()
 	files := r.known
 	r.mu.Unlock()
-	all := make([]metrics.RecipientFile, len(files))
+	all := make([]metrics.RecipientList, len(files))
 	var looks sync.WaitGroup
 	for i, path := range slices.Sorted(maps.Keys(files)) {
 		looks.Go(func() {
 			f := files[path]
-			all[i] = metrics.RecipientFile{Path: path, Entries: f.Entries(), Taken: f.Err() == nil}
+			all[i] = metrics.RecipientList{Source: path, Entries: f.Entries(), Taken: f.Err() == nil}
 		})
 	}
 	looks.Wait()
@@ -99,15 +100,26 @@ func (r *recipientFiles) states() []metrics.RecipientFile {
 }
 
 // newRecipients gives the source of each route that has one. Without relays there are none that ask a server.
-func newRecipients(cfg *config.Config, files map[string]*upstream.File, relays map[string]upstream.Relay) map[string]upstream.Recipients {
+func newRecipients(cfg *config.Config, files map[string]*upstream.File, asked map[string]*directory.Source, relays map[string]upstream.Relay) map[string]upstream.Recipients {
 	all := map[string]upstream.Recipients{}
 	for _, r := range cfg.Routes {
 		switch pool, ok := relays[r.Upstream].(*upstream.Pool); {
 		case r.Recipients.Verify == "file":
-			all[routeName(r)] = files[r.Recipients.File]
+			all[routeName(r)] = widened(r, files[r.Recipients.File])
+		case r.Recipients.Verify == "ldap" && asked[routeName(r)] != nil:
+			all[routeName(r)] = widened(r, asked[routeName(r)])
 		case r.Recipients.Verify == "callout" && ok:
 			all[routeName(r)] = upstream.Ask{Pool: pool, Positive: r.Recipients.Cache.Positive, Negative: r.Recipients.Cache.Negative}
 		}
 	}
 	return all
+}
+
+// widened gives the source of a route with the mailboxes that its configuration adds.
+func widened(r config.Route, source upstream.Recipients) upstream.Recipients {
+	w := r.Recipients
+	if w.RecipientDelimiter == "" && len(w.DomainAliases) == 0 && len(w.CatchAll) == 0 {
+		return source
+	}
+	return upstream.Widened{Recipients: source, Delimiters: w.RecipientDelimiter, Aliases: w.DomainAliases, CatchAll: w.CatchAll}
 }

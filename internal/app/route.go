@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/directory"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/upstream"
@@ -37,6 +39,7 @@ type router struct {
 	from      mail.Address
 	listener  string
 	explainer *edge.Explainer
+	asked     map[string]*directory.Source // by the name of the route
 	out       io.Writer
 	errors    io.Writer
 	first     string // the recipient that would be the first of a transaction
@@ -88,9 +91,10 @@ func (a *App) newRouter(cfg *config.Config, o RouteOptions) (*router, error) {
 	if err != nil {
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
+	r.asked = snapshotsOnly(cfg, quiet)
 	gw := &edge.Gateway{
 		Hostname: cfg.Hostname, Node: cfg.Node, Postmaster: cfg.Postmaster, SoftBounce: cfg.SoftBounce,
-		Router: r.table, Relays: map[string]upstream.Relay{}, Recipients: newRecipients(cfg, files, nil), Policies: map[string]*edge.Policy{},
+		Router: r.table, Relays: map[string]upstream.Relay{}, Recipients: newRecipients(cfg, files, r.asked, nil), Policies: map[string]*edge.Policy{},
 		ExemptRecipients: exemptRecipients(cfg), Log: quiet,
 	}
 	for _, u := range cfg.Upstreams {
@@ -229,6 +233,15 @@ func (r *router) took(w *routeAnswer, rule, entry int, a edge.RecipientAnswer) {
 	w.Source = route.Recipients.Verify
 	if route.Recipients.File != "" {
 		w.Source += " " + route.Recipients.File
+	}
+	if d := r.asked[routeName(route)]; d != nil {
+		w.Source += " " + strings.Join(route.Recipients.URL, ", ")
+		if n, at, ok := d.State(); ok {
+			w.Source += fmt.Sprintf("; %d entries, read %s", n, at.UTC().Format(time.RFC3339))
+		}
+		if errors.Is(a.Err, directory.ErrNothing) {
+			w.Error = d.Err().Error() // which says why, where there is a snapshot
+		}
 	}
 	switch {
 	case a.Known == upstream.NoSource && a.Err != nil:

@@ -121,8 +121,9 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger, g
 	g.metrics.Quarantine(g.held.Usage)
 	g.metrics.Ledger(g.ledger.Usage)
 	g.metrics.StateDirectory(cfg.State.Directory)
-	g.metrics.RecipientFiles(g.relays.lists.states)
+	g.metrics.RecipientLists(func() []metrics.RecipientList { return append(g.relays.lists.states(), g.relays.asked.states()...) })
 	g.relays.lists.show = g.privacy
+	g.relays.asked.show = g.privacy
 	g.resolvers.observer = g.metrics
 	g.senders = senders.New(log)
 	g.content = limits.NewBudget(cfg.ContentBudget)
@@ -142,6 +143,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger, g
 	g.background.Go(func() { g.sweep(background) })
 	g.background.Go(func() { g.watchCertificates(background) })
 	g.background.Go(func() { g.tryRecipients(background) })
+	g.relays.asked.run(background, &g.background)
 	for _, l := range g.listeners {
 		g.serve(l)
 	}

@@ -97,9 +97,14 @@ type Route struct {
 
 // Recipients says how the mailboxes of a route are known.
 type Recipients struct {
-	Verify string       `yaml:"verify" allowed:"none|file|callout" later:"ldap"`
+	Verify string       `yaml:"verify" allowed:"none|file|callout|ldap"`
 	File   string       `yaml:"file"`
 	Cache  *AnswerCache `yaml:"cache"` // of a callout, else nil
+	LDAP   `yaml:",inline"`
+
+	RecipientDelimiter string            `yaml:"recipient_delimiter"` // characters, each of which may end a local part
+	DomainAliases      map[string]string `yaml:"domain_aliases"`      // domain -> the one whose mailboxes it has
+	CatchAll           []string          `yaml:"catch_all"`           // domains that have every mailbox
 }
 
 // AnswerCache says how long what a server said of a mailbox holds.

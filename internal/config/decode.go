@@ -48,7 +48,7 @@ func (d *decoder) mark(n *node) {
 // field is what a struct's tag says of one key.
 type field struct {
 	key     string
-	option  string // named, filters, overlays, scalar=KEY (also of a list: of each of its items)
+	option  string // named, filters, overlays, omitzero (in Show), scalar=KEY (also of a list: of each of its items)
 	allowed []string
 	later   []string
 	index   []int

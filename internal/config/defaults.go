@@ -88,7 +88,4 @@ var laterFilters = []string{
 var laterKeys = map[reflect.Type][]string{
 	reflect.TypeFor[Config](): {"spool", "admin"},
 	reflect.TypeFor[Route]():  {"spool"},
-	reflect.TypeFor[Recipients](): {
-		"ldap", "url", "base", "filter", "bind",
-	},
 }

@@ -50,6 +50,16 @@ func (c *Config) CheckFiles() error {
 			fail(fmt.Sprintf("routes[%d].recipients.file", i), "%s", err)
 		}
 	}
+	for i, r := range c.Routes {
+		if r.Recipients.CAFile != "" {
+			checkAuthorities(fmt.Sprintf("routes[%d].recipients.ca_file", i), r.Recipients.CAFile, fail)
+		}
+		if r.Recipients.Bind != nil {
+			if _, err := r.Recipients.Bind.Password(); err != nil {
+				fail(fmt.Sprintf("routes[%d].recipients.bind.password_file", i), "%s", err)
+			}
+		}
+	}
 	for _, u := range c.Upstreams {
 		if u.CAFile != "" {
 			checkAuthorities("upstreams."+u.Name+".ca_file", u.CAFile, fail)

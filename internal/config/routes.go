@@ -131,6 +131,8 @@ func (k *checker) routes() {
 			k.failAllowed(path+".policy", policies, "there is no policy %s%s", show(r.Policy), suggest(r.Policy, policies))
 		}
 		k.callout(path, r)
+		k.ldap(path, r)
+		k.widening(path, r)
 		switch {
 		case r.Recipients.Verify == "file" && r.Recipients.File == "":
 			k.fail(path+".recipients", "verify: file needs a file, as in recipients: {verify: file, file: /etc/postern/recipients}")

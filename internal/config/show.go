@@ -40,6 +40,7 @@ func (w *emitter) fields(v reflect.Value, depth int) {
 			w.filters(fv.Interface().([]*Filter), depth)
 		case f.option == "overlays":
 			w.overlays(fv.Interface().(overlays), depth)
+		case f.option == "omitzero" && fv.IsZero():
 		case f.option == "named":
 			w.line(depth, "%s:", f.key)
 			for i := range fv.Len() {

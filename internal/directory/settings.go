@@ -66,7 +66,8 @@ func (s *Settings) Digest() string {
 	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
-func (s *Settings) equal(o *Settings) bool { return reflect.DeepEqual(s, o) }
+// Equal reports whether two are the same in all.
+func (s *Settings) Equal(o *Settings) bool { return reflect.DeepEqual(s, o) }
 
 // CheckURL checks the URL of a server: ldap or ldaps, a host, and a port if it is not the usual one (389, 636).
 func CheckURL(s string) error {
@@ -128,6 +129,10 @@ func or(a, b string) string {
 // CheckFilter checks a filter (RFC 4515).
 func CheckFilter(s string) error {
 	_, err := ldap.CompileFilter(s)
+	var inner *ldap.Error
+	if errors.As(err, &inner) {
+		return errors.New(strings.TrimPrefix(inner.Err.Error(), "ldap: "))
+	}
 	return err
 }
 

@@ -34,7 +34,7 @@ var (
 
 // Hooks tell of what happens; each may be nil. They must not call the Source.
 type Hooks struct {
-	Report func(error) // of each change of Source.Err: nil when all is well again
+	Report func(error) // of each change of Source.Err but from ErrNothing: nil when all is well again
 	Taken  func(Taken) // of a list that was taken
 }
 
@@ -138,7 +138,7 @@ func (d *Source) Follow(before *Source) {
 
 // Configure changes how the directory is reached and how often. What is asked for must be the same (Digest).
 func (d *Source) Configure(s Settings) {
-	if !d.settings.Load().equal(&s) {
+	if !d.settings.Load().Equal(&s) {
 		d.settings.Store(&s)
 		d.Wake()
 	}
@@ -205,6 +205,9 @@ func (d *Source) setErr(err error) {
 	before := d.Err()
 	d.lastErr.Store(&err)
 	changed := (err == nil) != (before == nil) || err != nil && err.Error() != before.Error()
+	if err == nil && errors.Is(before, ErrNothing) {
+		changed = false // the first list, of which Taken tells
+	}
 	if d.hooks.Report != nil && changed {
 		d.hooks.Report(err)
 	}

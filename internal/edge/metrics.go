@@ -139,6 +139,7 @@ const (
 	SourceNone   = "none"
 	SourceStatic = "static"
 	SourceAsked  = "callout"
+	SourceLDAP   = "ldap"
 	SourceCache  = "cache"
 )
 

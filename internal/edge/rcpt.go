@@ -226,10 +226,7 @@ func (s *session) known(t *transaction, r *recipient) (source string, no refusal
 	if directory := t.gw.Recipients[r.route.Name]; directory != nil {
 		ctx, cancel := judging(s.w.ctx, t.dns)
 		defer cancel()
-		from := SourceStatic
-		if _, asks := directory.(upstream.Ask); asks {
-			from = SourceAsked
-		}
+		from := sourceOf(directory)
 		var err error
 		if is, err = directory.Lookup(ctx, r.address); err != nil {
 			return from, refusal{replyDirectory, ReasonDirectory, RecipientDeferred, from, "recipients can not be looked up", err}
@@ -254,6 +251,17 @@ func (s *session) known(t *transaction, r *recipient) (source string, no refusal
 		return SourceCache, refusal{reply, ReasonUpstream, result, SourceCache, "the next server refused this recipient lately", nil}
 	}
 	return source, refusal{}
+}
+
+// sourceOf gives the word for a source of recipients.
+func sourceOf(r upstream.Recipients) string {
+	if _, asks := r.(upstream.Ask); asks {
+		return SourceAsked
+	}
+	if named, ok := r.(upstream.Sourced); ok && named.Source() == SourceLDAP {
+		return SourceLDAP
+	}
+	return SourceStatic
 }
 
 // cached gives a refusal of the recipient that the next server gave before.

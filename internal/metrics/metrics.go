@@ -70,7 +70,7 @@ type Metrics struct {
 	usage         atomic.Pointer[func() quarantine.Usage]
 	memory        atomic.Pointer[func() ledger.Usage]
 	big           atomic.Pointer[func() senders.Usage]
-	recipientsNow atomic.Pointer[func() []RecipientFile]
+	recipientsNow atomic.Pointer[func() []RecipientList]
 	directory     atomic.Pointer[string]
 
 	reloadOK, reloadTime prometheus.Gauge
@@ -108,7 +108,7 @@ func New(o Options) *Metrics {
 	m.smtp()
 	m.messages()
 	m.upstreams()
-	m.recipientFiles()
+	m.recipientLists()
 	m.Configured(o.Labels)
 	return m
 }

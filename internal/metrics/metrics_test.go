@@ -43,8 +43,8 @@ func testMetrics(t *testing.T) *Metrics {
 		{Place: "public.client_ca", Taken: true},
 	})
 	m.AcceptsAny("example.org", true)
-	m.RecipientFiles(func() []RecipientFile {
-		return []RecipientFile{{Path: "/etc/recipients", Entries: 50, Taken: true}, {Path: "/etc/others", Entries: 7}}
+	m.RecipientLists(func() []RecipientList {
+		return []RecipientList{{Source: "/etc/recipients", Entries: 50, Taken: true}, {Source: "ldap:example.org", Entries: 7, Age: time.Minute}}
 	})
 	m.Ledger(func() ledger.Usage {
 		return ledger.Usage{Durable: true, Written: 9, Failed: 8, SetAside: 7, Tables: []ledger.TableUsage{
@@ -190,7 +190,8 @@ func TestCounts(t *testing.T) {
 		`postern_recipient_callouts_total{result="yes"}`:                                         "0",
 		`postern_recipient_snapshot_entries{source="/etc/recipients"}`:                           "50",
 		`postern_recipient_snapshot_last_read_successful{source="/etc/recipients"}`:              "1",
-		`postern_recipient_snapshot_last_read_successful{source="/etc/others"}`:                  "0",
+		`postern_recipient_snapshot_last_read_successful{source="ldap:example.org"}`:             "0",
+		`postern_recipient_snapshot_age_seconds{source="ldap:example.org"}`:                      "60",
 		`postern_tls_cert_last_read_successful{cert="public"}`:                                   "1",
 		`postern_tls_cert_last_read_successful{cert="public.sni[0]"}`:                            "0",
 		`postern_tls_cert_last_read_successful{cert="public.client_ca"}`:                         "1",

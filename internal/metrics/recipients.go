@@ -1,16 +1,21 @@
 package metrics
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"time"
 
-// RecipientFile is the state of one file of recipients.
-type RecipientFile struct {
-	Path    string
-	Entries int  // in force
-	Taken   bool // what is in the file is in force, and not what was there before
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// RecipientList is the state of one list of recipients: a file's, or a directory's.
+type RecipientList struct {
+	Source  string        // the path of the file, or the name of the directory
+	Entries int           // in force
+	Taken   bool          // what is there now is in force, and not what was there before
+	Age     time.Duration // since a directory confirmed it; 0: a file, or nothing is known yet
 }
 
-// RecipientFiles gives the function that is asked for them at each scrape.
-func (m *Metrics) RecipientFiles(states func() []RecipientFile) { m.recipientsNow.Store(&states) }
+// RecipientLists gives the function that is asked for them at each scrape.
+func (m *Metrics) RecipientLists(states func() []RecipientList) { m.recipientsNow.Store(&states) }
 
 // AcceptsAny takes down whether the upstream of a route accepts recipients that nobody can have.
 func (m *Metrics) AcceptsAny(route string, all bool) {
@@ -21,32 +26,34 @@ func (m *Metrics) AcceptsAny(route string, all bool) {
 	m.acceptsAny.WithLabelValues(m.routes.get(m, route).name).Set(v)
 }
 
-// recipientFiles reads the states of the files when it is asked. There are as many as routes at most.
-type recipientFiles struct {
-	m              *Metrics
-	entries, taken *prometheus.Desc
+// recipientLists reads the states of the lists when it is asked. There are as many as routes at most.
+type recipientLists struct {
+	m                   *Metrics
+	entries, taken, age *prometheus.Desc
 }
 
-func (m *Metrics) recipientFiles() {
+func (m *Metrics) recipientLists() {
 	desc := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc(namespace+"_recipient_snapshot_"+name, help, []string{"source"}, nil)
 	}
 	m.acceptsAny = m.gaugeVec("recipient_callout_accepts_any", "Whether a route's upstream accepts recipients that nobody can have (1).", "route")
-	m.registry.MustRegister(&recipientFiles{
+	m.registry.MustRegister(&recipientLists{
 		m:       m,
-		entries: desc("entries", "Entries in force of a file of recipients."),
-		taken:   desc("last_read_successful", "Whether what is in a file of recipients is in force (1), or what was there before (0)."),
+		entries: desc("entries", "Entries in force of a file or directory of recipients."),
+		taken:   desc("last_read_successful", "Whether what a file or directory of recipients has now is in force (1), or what it had before (0)."),
+		age:     desc("age_seconds", "Time since a directory of recipients confirmed the entries in force."),
 	})
 }
 
 // Describe implements prometheus.Collector.
-func (c *recipientFiles) Describe(to chan<- *prometheus.Desc) {
+func (c *recipientLists) Describe(to chan<- *prometheus.Desc) {
 	to <- c.entries
 	to <- c.taken
+	to <- c.age
 }
 
 // Collect implements prometheus.Collector.
-func (c *recipientFiles) Collect(to chan<- prometheus.Metric) {
+func (c *recipientLists) Collect(to chan<- prometheus.Metric) {
 	states := c.m.recipientsNow.Load()
 	if states == nil {
 		return
@@ -60,7 +67,10 @@ func (c *recipientFiles) Collect(to chan<- prometheus.Metric) {
 		if f.Taken {
 			taken = 1
 		}
-		to <- prometheus.MustNewConstMetric(c.entries, prometheus.GaugeValue, float64(f.Entries), f.Path)
-		to <- prometheus.MustNewConstMetric(c.taken, prometheus.GaugeValue, taken, f.Path)
+		to <- prometheus.MustNewConstMetric(c.entries, prometheus.GaugeValue, float64(f.Entries), f.Source)
+		to <- prometheus.MustNewConstMetric(c.taken, prometheus.GaugeValue, taken, f.Source)
+		if f.Age > 0 {
+			to <- prometheus.MustNewConstMetric(c.age, prometheus.GaugeValue, f.Age.Seconds(), f.Source)
+		}
 	}
 }

@@ -61,7 +61,7 @@ var (
 		edge.RecipientAccepted, edge.RecipientUnknown, edge.RecipientRelay,
 		edge.RecipientDeferred, edge.RecipientOverLimit, edge.RecipientRefused,
 	}
-	sourceWords  = []string{edge.SourceNone, edge.SourceStatic, edge.SourceAsked, edge.SourceCache}
+	sourceWords  = []string{edge.SourceNone, edge.SourceStatic, edge.SourceAsked, edge.SourceLDAP, edge.SourceCache}
 	versionWords = edge.TLSVersions()
 
 	tlsSet       = wordsOf(tlsWords)

@@ -28,9 +28,9 @@ type place struct {
 	off, n int64
 }
 
-func newLayout(original *mail.Blob, messages []*mail.Message) *layout {
+func newLayout(original *mail.Blob, messages []*mail.Message, large int64) *layout {
 	l := &layout{
-		original: original, large: original.Size() > largeOriginal, end: original.Size(),
+		original: original, large: original.Size() > large, end: original.Size(),
 		runs: make([][][2]int64, 0, len(messages)), placed: map[place]int64{},
 	}
 	for _, m := range messages {

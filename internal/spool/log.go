@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/postern-mail/postern/mail"
 )
@@ -16,9 +17,10 @@ import (
 // says something that is true without the others.
 
 const (
-	maxLog  = 8 << 20 // octets of a log that are read
-	maxLine = 1 << 20 // octets of a line
-	sumSize = 8       // octets of the checksum
+	maxLog   = 64 << 20 // octets of a log that are read
+	maxLine  = 1 << 20  // octets of a line
+	sumSize  = 8        // octets of the checksum
+	largeLog = 1 << 20  // octets of a log that is worth being written anew
 
 	// What a next server has said is kept up to here.
 	maxText = 2 << 10
@@ -46,7 +48,13 @@ func (s *Store) Mark(id string, marks ...Mark) error {
 	} else if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
-	if err := s.appendLog(s.path(id, logSuffix), lines, settled); err != nil {
+	size, err := s.appendLog(s.path(id, logSuffix), lines, settled)
+	if err == nil && s.tooLarge(id, size) {
+		if s.shrinkLog(id) != nil { // the marks are there, and that is what was asked for
+			s.setShrunk(id, size)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("spool: mark %s: %w", id, err)
 	}
 	return nil
@@ -60,7 +68,7 @@ func (s *Store) encodeMarks(marks []Mark) (lines []byte, settled bool, err error
 			m.Time = s.now()
 		}
 		m.Reply.Text, m.Cause, m.Server = clip(m.Reply.Text, maxText), clip(m.Cause, maxText), clip(m.Server, maxName)
-		line, err := encodeMark(&m)
+		line, err := (&note{Mark: m}).encode()
 		if err != nil {
 			return nil, false, err
 		}
@@ -80,8 +88,15 @@ func clip(s string, most int) string {
 	return s[:most]
 }
 
-func encodeMark(m *Mark) ([]byte, error) {
-	data, err := json.Marshal(m)
+// note is a line of a log: a mark, or what many marks came to.
+type note struct {
+	Mark
+	Attempts int       `json:"attempts,omitempty"` // so many tries have ended, without what a try that is Tried does
+	Last     time.Time `json:"last,omitzero"`      // of the recipients
+}
+
+func (n *note) encode() ([]byte, error) {
+	data, err := json.Marshal(n)
 	if err != nil {
 		return nil, fmt.Errorf("spool: mark: %w", err)
 	}
@@ -96,15 +111,16 @@ func encodeMark(m *Mark) ([]byte, error) {
 	return append(line, '\n'), nil
 }
 
-// appendLog adds lines, and syncs them and the name of a new file where durable is set.
-func (s *Store) appendLog(path string, lines []byte, durable bool) error {
+// appendLog adds lines, and syncs them and the file's name, which may be new, where durable is set. It tells how large the
+// file is.
+func (s *Store) appendLog(path string, lines []byte, durable bool) (size int64, err error) {
 	f, err := s.fs.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	info, err := f.Stat()
 	if err == nil {
-		if info.Size() == 0 {
+		if size = info.Size(); size == 0 {
 			lines = lines[1:]
 		}
 		_, err = f.Write(lines)
@@ -113,13 +129,13 @@ func (s *Store) appendLog(path string, lines []byte, durable bool) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return err
+		return 0, err
 	}
 	s.account(0, int64(len(lines)))
 	if durable {
-		return s.names.wait()
+		err = s.names.wait()
 	}
-	return nil
+	return size + int64(len(lines)), err
 }
 
 // apply reads the log of an entry and does to it what the marks say. It tells how many lines were left out.
@@ -137,75 +153,80 @@ func (s *Store) apply(id string, e *Entry) (torn int, err error) {
 		if len(line) == 0 {
 			continue
 		}
-		m, err := parseMark(line)
+		n, err := parseNote(line)
 		switch {
 		case errors.Is(err, ErrVersion):
 			return torn, fmt.Errorf("spool: marks of %s: %w", id, err)
-		case err != nil || !m.applyTo(e):
+		case err != nil || !n.applyTo(e):
 			torn++
 		}
 	}
 	return torn, nil
 }
 
-// parseMark reads a line. The error is ErrDamaged, or ErrVersion for one that is whole and of a newer version.
-func parseMark(line []byte) (Mark, error) {
-	var m Mark
+// parseNote reads a line. The error is ErrDamaged, or ErrVersion for one that is whole and of a newer version.
+func parseNote(line []byte) (note, error) {
+	var n note
 	if len(line) < sumSize+1 || line[sumSize] != ' ' {
-		return m, fmt.Errorf("%w: no mark", ErrDamaged)
+		return n, fmt.Errorf("%w: no mark", ErrDamaged)
 	}
 	text := line[sumSize+1:]
 	if string(line[:sumSize]) != fmt.Sprintf("%08x", checksum(text)) {
-		return m, fmt.Errorf("%w: a mark's checksum", ErrDamaged)
+		return n, fmt.Errorf("%w: a mark's checksum", ErrDamaged)
 	}
 	number, text, _ := bytes.Cut(text, []byte(" "))
-	if v, err := strconv.Atoi(string(number)); err != nil || v < 1 {
-		return m, fmt.Errorf("%w: a mark's version", ErrDamaged)
-	} else if v > version {
-		return m, fmt.Errorf("%w: version %d, this one knows %d", ErrVersion, v, version)
+	v, err := strconv.ParseUint(string(number), 10, 32)
+	if err != nil {
+		return n, fmt.Errorf("%w: a mark's version", ErrDamaged)
 	}
-	if err := json.Unmarshal(text, &m); err != nil {
-		return m, fmt.Errorf("%w: a mark: %w", ErrDamaged, err)
+	if err := checkNumber(uint32(v)); err != nil {
+		return n, err
 	}
-	return m, nil
+	if err := json.Unmarshal(text, &n); err != nil {
+		return n, fmt.Errorf("%w: a mark: %w", ErrDamaged, err)
+	}
+	return n, nil
 }
 
-// applyTo does to an entry what the mark says, and reports whether it speaks of the entry at all.
-func (m *Mark) applyTo(e *Entry) bool {
-	if m.Group < 0 || m.Group >= len(e.Groups) {
+// applyTo does to an entry what the note says, and reports whether it speaks of the entry at all.
+func (n *note) applyTo(e *Entry) bool {
+	if n.Group < 0 || n.Group >= len(e.Groups) {
 		return false
 	}
-	g := &e.Groups[m.Group]
-	for _, i := range m.To {
+	g := &e.Groups[n.Group]
+	for _, i := range n.To {
 		if i < 0 || i >= len(g.To) {
 			return false
 		}
 	}
-	if m.Tried {
+	if n.Tried {
 		g.Attempts++
 	}
-	if !m.Next.IsZero() {
-		g.Next = m.Next
+	g.Attempts += max(0, n.Attempts)
+	if !n.Next.IsZero() {
+		g.Next = n.Next
 	}
-	g.Warned = g.Warned || m.Warned
-	if m.Held != nil {
-		g.Held = *m.Held
+	g.Warned = g.Warned || n.Warned
+	if n.Held != nil {
+		g.Held = *n.Held
 	}
-	for _, i := range m.To {
-		m.applyToRecipient(&g.To[i])
+	for _, i := range n.To {
+		n.applyToRecipient(&g.To[i])
 	}
 	return true
 }
 
-func (m *Mark) applyToRecipient(r *Recipient) {
+func (n *note) applyToRecipient(r *Recipient) {
 	if r.State != Waiting {
 		return // what is final was first
 	}
-	r.State = m.State
-	if m.Tried {
-		r.Last = m.Time
+	r.State = n.State
+	if n.Tried {
+		r.Last = n.Time
+	} else if !n.Last.IsZero() {
+		r.Last = n.Last
 	}
-	if m.Tried || m.Reply != (mail.Reply{}) || m.Server != "" || m.Cause != "" {
-		r.Reply, r.Server, r.Cause = m.Reply, m.Server, m.Cause
+	if n.Tried || n.Reply != (mail.Reply{}) || n.Server != "" || n.Cause != "" {
+		r.Reply, r.Server, r.Cause = n.Reply, n.Server, n.Cause
 	}
 }

@@ -65,7 +65,7 @@ func (s *Store) compile(e Entry, original *mail.Blob, messages []*mail.Message) 
 	if len(messages) != len(e.Groups) {
 		return nil, fmt.Errorf("spool: entry %s has %d groups and %d messages", e.ID, len(e.Groups), len(messages))
 	}
-	l := newLayout(original, messages)
+	l := newLayout(original, messages, s.large)
 	if e.Time.IsZero() {
 		e.Time = s.now()
 	}

@@ -50,6 +50,9 @@ func (s *Store) unlink(id string) (rest []string, err error) {
 		return nil, fmt.Errorf("spool: remove %s: %w", id, err)
 	}
 	s.account(-1, -octets)
+	s.mu.Lock()
+	delete(s.logs, id)
+	s.mu.Unlock()
 	return rest, nil
 }
 
@@ -102,6 +105,7 @@ func (s *Store) SetAside(id string, why error) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.logs, id)
 	s.usage.Entries--
 	s.usage.Damaged++
 	return nil

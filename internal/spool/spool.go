@@ -55,6 +55,8 @@ type Store struct {
 	fs  store.FS
 	now func() time.Time
 
+	large int64 // size beyond which an original gets a file of its own
+
 	lock    store.File
 	names   syncer // of the folder
 	batches committer
@@ -68,6 +70,7 @@ type Store struct {
 	reserved int64                    // octets that are being written
 	busy     map[string]chan struct{} // entries that somebody changes; closed when that ends
 	gone     map[string]struct{}      // entries that were removed and whose files are not all gone
+	logs     map[string]int64         // what a large log had when it was last written anew
 	closed   bool
 }
 
@@ -76,8 +79,8 @@ type Store struct {
 // wrote it.
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{
-		dir: dir, fs: o.FS, now: o.Now, size: o.Size, minFree: o.MinFree,
-		busy: map[string]chan struct{}{}, gone: map[string]struct{}{},
+		dir: dir, fs: o.FS, now: o.Now, size: o.Size, minFree: o.MinFree, large: largeOriginal,
+		busy: map[string]chan struct{}{}, gone: map[string]struct{}{}, logs: map[string]int64{},
 	}
 	if s.fs == nil {
 		s.fs = store.OS

@@ -72,28 +72,37 @@ func sampleOf(id string, size int) *sample {
 	}
 }
 
-// put gives a sample to a store, as edge would: messages over one blob.
-func (x *sample) put(s *Store, b *mail.Blob) error {
+// messages gives what the groups are to get, as edge would: over one blob.
+func (x *sample) messages(b *mail.Blob) ([]*mail.Message, error) {
 	top := x.groups[0][:len(x.groups[0])-len(x.original)]
 	at := int64(len(x.original) / 2)
 	middle := x.groups[1][len(top)+int(at) : len(x.groups[1])-(len(x.original)-int(at))]
 	whole := mail.NewMessage(b)
 	defer whole.Release()
-	one := whole.Prepend(top)
-	defer one.Release()
 	other := mail.NewBlob(middle)
+	defer other.Release()
 	two, err := mail.Compose(b, []mail.Run{
 		{Data: top, N: int64(len(top))},
 		{Blob: b, N: at},
 		{Blob: other, N: int64(len(middle))},
 		{Blob: b, Off: at, N: b.Size() - at},
 	})
-	other.Release()
+	if err != nil {
+		return nil, err
+	}
+	return []*mail.Message{whole.Prepend(top), two}, nil
+}
+
+// put gives a sample to a store.
+func (x *sample) put(s *Store, b *mail.Blob) error {
+	messages, err := x.messages(b)
 	if err != nil {
 		return err
 	}
-	defer two.Release()
-	return s.Put(context.Background(), x.entry, b, []*mail.Message{one, two})
+	for _, m := range messages {
+		defer m.Release()
+	}
+	return s.Put(context.Background(), x.entry, b, messages)
 }
 
 func (x *sample) keep(t *testing.T, s *Store) {
@@ -298,7 +307,7 @@ func TestRefusals(t *testing.T) {
 	f.Fill(10100)
 	full("room that must stay free", sampleOf("n-2", 100))
 	s.Bound(0, 0)
-	for n := range int64(1200) {
+	for n := int64(0); n < 1200; n += 7 {
 		f.Fill(n)
 		full("disk", sampleOf("n-2", 1000))
 	}

@@ -1,0 +1,377 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/postern-mail/postern/internal/store/storetest"
+	"github.com/postern-mail/postern/mail"
+)
+
+// smallLarge is the size beyond which an original has a file of its own in these tests.
+const smallLarge = 1000
+
+// life is what a test has asked of a store about one entry, and what the store has said.
+type life struct {
+	*sample
+	acked   bool             // Put gave nil
+	failed  bool             // Put gave an error
+	removal bool             // Remove was called
+	gone    bool             // Remove gave nil, and its second is over
+	said    map[[2]int]State // asked for: of group and recipient
+	settled map[[2]int]State // and acknowledged
+}
+
+func newLife(id string, size int) *life {
+	return &life{sample: sampleOf(id, size), said: map[[2]int]State{}, settled: map[[2]int]State{}}
+}
+
+func (l *life) put(s *Store) error {
+	b := mail.NewBlob(l.original)
+	defer b.Release()
+	err := l.sample.put(s, b)
+	l.acked, l.failed = err == nil, err != nil
+	return err
+}
+
+func (l *life) mark(s *Store, group, to int, state State) error {
+	at := [2]int{group, to}
+	l.said[at] = state
+	err := s.Mark(l.entry.ID, Mark{Group: group, To: []int{to}, State: state, Tried: true, Cause: strings.Repeat("x", 100)})
+	if err == nil && state != Waiting {
+		l.settled[at] = state
+	}
+	return err
+}
+
+func (l *life) remove(s *Store) error {
+	l.removal = true
+	return s.Remove(l.entry.ID)
+}
+
+// verify proves that a store holds what it has to, and nothing half.
+func verify(s *Store, f *storetest.FS, lives []*life) error {
+	ids, err := s.IDs()
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, l := range lives {
+		id := l.entry.ID
+		known[id] = true
+		there := slices.Contains(ids, id)
+		switch {
+		case l.acked && !l.removal && !there:
+			return fmt.Errorf("%s is lost", id)
+		case l.gone && there:
+			return fmt.Errorf("%s has come back", id)
+		case !there:
+			continue
+		}
+		if err := l.check(s); err != nil {
+			return fmt.Errorf("%s (acknowledged %v): %w", id, l.acked, err)
+		}
+		e, err := s.Load(id)
+		if err != nil {
+			return err
+		}
+		for i, g := range e.Groups {
+			for j, r := range g.To {
+				at := [2]int{i, j}
+				if want, ok := l.settled[at]; ok && r.State != want || r.State != Waiting && r.State != l.said[at] {
+					return fmt.Errorf("%s: recipient %v is %q, and was to be %q", id, at, r.State, l.said[at])
+				}
+			}
+		}
+	}
+	for _, id := range ids {
+		if !known[id] {
+			return fmt.Errorf("%s is nobody's", id)
+		}
+	}
+	if n := s.Usage().Entries; n != len(ids) {
+		return fmt.Errorf("%d entries are counted, there are %d", n, len(ids))
+	}
+	return nil
+}
+
+// clean proves that a store that was opened just now has nothing but whole entries, and that its account is right.
+func clean(s *Store, f *storetest.FS) error {
+	ids, err := s.IDs()
+	if err != nil {
+		return err
+	}
+	for path := range f.Files() {
+		id, suffix, _ := strings.Cut(filepath.Base(path), ".")
+		if suffix != "" && (!slices.Contains(ids, id) || strings.HasSuffix(suffix, "tmp")) {
+			return fmt.Errorf("%s is a leftover", path)
+		}
+	}
+	for _, id := range ids {
+		if err := s.Remove(id); err != nil {
+			return err
+		}
+	}
+	if u := s.Usage(); u.Entries != 0 || u.Octets < -5 || u.Octets > 5 { // shares of files are rounded
+		return fmt.Errorf("%+v is left of nothing", u)
+	}
+	return nil
+}
+
+// script does one thing after the other, and goes on after errors.
+func script(f *storetest.FS) (lives []*life, s *Store, err error) {
+	if s, err = Open(dir, Options{FS: f, Now: func() time.Time { return began }}); err != nil {
+		return nil, nil, err
+	}
+	s.large = smallLarge
+	a, b, c, d := newLife("a-1", 100), newLife("b-1", 900), newLife("c-1", smallLarge+1), newLife("d-1", 10)
+	lives = []*life{a, b, c, d}
+	var errs []error
+	do := func(err error) {
+		errs = append(errs, err)
+	}
+	do(a.put(s))
+	do(b.put(s))
+	do(b.mark(s, 0, 1, Waiting))
+	do(c.put(s))
+	do(c.mark(s, 0, 0, Delivered))
+	do(c.mark(s, 1, 0, Waiting))
+	do(a.remove(s))
+	time.Sleep(2 * removalDelay)
+	do(d.put(s))
+	a.gone = errs[len(errs)-2] == nil && d.acked // the power was there all the time
+	do(b.mark(s, 0, 1, Failed))
+	do(b.mark(s, 1, 0, Delivered))
+	do(c.mark(s, 1, 0, Kept))
+	do(c.mark(s, 0, 1, Delivered))
+	do(c.remove(s))
+	do(d.mark(s, 0, 0, Waiting))
+	return lives, s, errors.Join(errs...)
+}
+
+// bubble runs f where time stands still unless all wait.
+func bubble(t *testing.T, f func() error) error {
+	var err error
+	synctest.Test(t, func(*testing.T) { err = f() })
+	return err
+}
+
+// TestPowerCut cuts the power at every operation of a script, in every way that a disk may lose what was not synced.
+func TestPowerCut(t *testing.T) {
+	total := 0
+	err := bubble(t, func() error {
+		dry := disk()
+		_, s, err := script(dry)
+		if err == nil {
+			err = s.Close()
+		}
+		total = dry.Ops()
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := 0
+	for cut := 1; cut <= total+1; cut++ {
+		for _, loss := range storetest.Losses() {
+			seeds := uint64(1)
+			if loss == storetest.Some {
+				seeds = 12
+			}
+			for seed := range seeds {
+				cases++
+				f := disk()
+				err := bubble(t, func() error {
+					f.CutAt(cut)
+					lives, s, _ := script(f)
+					if s != nil {
+						s.Close()
+					}
+					f.Reboot(loss, seed)
+					s, err := Open(dir, Options{FS: f})
+					if err != nil {
+						return err
+					}
+					defer s.Close()
+					if err := verify(s, f, lives); err != nil {
+						return err
+					}
+					return clean(s, f)
+				})
+				if err != nil {
+					t.Fatalf("cut at %d of %d, loss %d, seed %d: %v\n%s", cut, total, loss, seed, err, strings.Join(f.Log(), "\n"))
+				}
+			}
+		}
+	}
+	t.Logf("%d cuts at %d operations", cases, total)
+}
+
+// TestPowerCutCrowd does the same to many who come at once, at operations by chance.
+func TestPowerCutCrowd(t *testing.T) {
+	rounds := 400
+	if testing.Short() {
+		rounds = 40
+	}
+	shared := 0
+	for round := range rounds {
+		rnd := rand.New(rand.NewPCG(uint64(round), 7))
+		f := disk()
+		err := bubble(t, func() error {
+			s, err := Open(dir, Options{FS: f})
+			if err != nil {
+				return err
+			}
+			s.large = smallLarge
+			f.CutAt(1 + rnd.IntN(250))
+			const crowd = 8
+			lives := make([][]*life, crowd)
+			var wg sync.WaitGroup
+			for g := range crowd {
+				seed := rnd.Uint64()
+				wg.Go(func() { lives[g] = member(s, g, rand.New(rand.NewPCG(seed, 1))) })
+			}
+			wg.Wait()
+			s.Close()
+			shared += sharedFiles(f)
+			f.Reboot(storetest.Losses()[round%4], uint64(round))
+			if s, err = Open(dir, Options{FS: f}); err != nil {
+				return err
+			}
+			defer s.Close()
+			if err := verify(s, f, slices.Concat(lives...)); err != nil {
+				return err
+			}
+			return clean(s, f)
+		})
+		if err != nil {
+			t.Fatalf("round %d: %v\n%s", round, err, strings.Join(f.Log(), "\n"))
+		}
+	}
+	if shared == 0 {
+		t.Error("no two messages shared a file")
+	}
+}
+
+// member is one of a crowd: it puts, marks and removes entries of its own until the power is gone.
+func member(s *Store, g int, rnd *rand.Rand) (lives []*life) {
+	for n := range 6 {
+		size := rnd.IntN(smallLarge)
+		if rnd.IntN(8) == 0 {
+			size = smallLarge + 1
+		}
+		l := newLife(fmt.Sprintf("g%d-%d", g, n), size)
+		lives = append(lives, l)
+		if l.put(s) != nil {
+			return lives
+		}
+		for range rnd.IntN(4) {
+			states := []State{Waiting, Delivered, Failed}
+			to := rnd.IntN(2)
+			if _, done := l.said[[2]int{0, to}]; done {
+				continue
+			}
+			if l.mark(s, 0, to, states[rnd.IntN(3)]) != nil {
+				return lives
+			}
+		}
+		if rnd.IntN(3) == 0 {
+			if l.remove(s) != nil {
+				return lives
+			}
+		}
+		if rnd.IntN(3) == 0 {
+			time.Sleep(removalDelay)
+		}
+	}
+	return lives
+}
+
+// sharedFiles counts messages beyond the first of a file.
+func sharedFiles(f *storetest.FS) (n int) {
+	for path, data := range f.Files() {
+		if strings.HasSuffix(path, messageSuffix) {
+			if length, err := indexLength(data); err == nil {
+				if x, err := parseIndex(data[:length]); err == nil {
+					n += len(x.parts) - 1
+				}
+			}
+		}
+	}
+	return n
+}
+
+// TestFaults lets every operation fail by itself: what was acknowledged is there, what was not is not, and all that comes
+// later goes well; and it is there after a power cut too.
+func TestFaults(t *testing.T) {
+	total := 0
+	err := bubble(t, func() error {
+		dry := disk()
+		_, s, err := script(dry)
+		total = dry.Ops()
+		return errors.Join(err, s.Close())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n <= total; n++ {
+		for i, fault := range []error{syscall.EIO, syscall.EIO, syscall.ENOSPC} {
+			f := disk()
+			err := bubble(t, func() error {
+				f.FailAt(n, fault, i > 0)
+				lives, s, err := script(f)
+				if s == nil {
+					if !errors.Is(err, fault) {
+						return fmt.Errorf("opens with %w", err)
+					}
+					return nil
+				}
+				defer s.Close()
+				if err != nil && !errors.Is(err, fault) && !errors.Is(err, ErrNotFound) {
+					return err
+				}
+				if i == 2 && errors.Is(err, fault) && lives[0].failed && !errors.Is(err, ErrFull) {
+					return fmt.Errorf("a full disk is %w", err)
+				}
+				ids, err := s.IDs()
+				for _, l := range lives {
+					if err == nil && l.failed && slices.Contains(ids, l.entry.ID) {
+						err = fmt.Errorf("%s is there, and was not acknowledged", l.entry.ID)
+					}
+				}
+				if err == nil {
+					err = verify(s, f, lives)
+				}
+				if err != nil {
+					return err
+				}
+				late := newLife("z-1", 50)
+				if err := errors.Join(late.put(s), late.mark(s, 0, 0, Delivered)); err != nil {
+					return fmt.Errorf("later: %w", err)
+				}
+				s.Close()
+				f.Reboot(storetest.Losses()[n%4], uint64(n))
+				if s, err = Open(dir, Options{FS: f}); err != nil {
+					return err
+				}
+				defer s.Close()
+				if err := verify(s, f, append(lives, late)); err != nil {
+					return err
+				}
+				return clean(s, f)
+			})
+			if err != nil {
+				t.Fatalf("operation %d of %d fails with %v: %v\n%s", n, total, fault, err, strings.Join(f.Log(), "\n"))
+			}
+		}
+	}
+}

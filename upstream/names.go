@@ -167,9 +167,7 @@ func (h *host) connect(ctx context.Context) (net.Conn, netip.Addr, error) {
 			if won.err != nil && failed == nil {
 				failed = won.err
 			}
-			if begun == ended {
-				next.Reset(0)
-			}
+			next.Reset(0)
 		}
 	}
 	cancel()

@@ -60,6 +60,9 @@ func (p *Pool) Close() {
 	for _, s := range p.servers {
 		s.close()
 	}
+	for _, s := range p.servers {
+		s.watch.running.Wait()
+	}
 }
 
 // Cached gives the refusal that the servers gave to a lately, if the mailbox itself was the reason, in

@@ -57,8 +57,10 @@ type watch struct {
 	timer   *time.Timer // until the next probe
 	names   *time.Timer // until the name is looked up anew
 	probing bool
-	probed  time.Time // when the last probe was begun
-	missed  int       // how many in a row had no answer
+	hurry   context.CancelFunc // ends a probe that has much time; nil: there is none
+	hurried bool               // that was done: it says nothing, and another one follows at once
+	probed  time.Time          // when the last probe was begun
+	missed  int                // how many in a row had no answer
 	hanging map[*conn]struct{}
 	suspect *time.Timer // runs while there are some
 }
@@ -122,8 +124,14 @@ func (s *server) pause(now time.Time) time.Duration {
 
 // kick lets the server be looked at at once, but that long after the last time at least; s.mu is held.
 func (s *server) kick(now time.Time, least time.Duration) {
-	if s.probes && !s.closed && !s.watch.probing {
-		s.watch.timer.Reset(min(s.watch.probed.Add(least).Sub(now), least))
+	w := &s.watch
+	switch {
+	case !s.probes || s.closed:
+	case !w.probing:
+		w.timer.Reset(min(w.probed.Add(least).Sub(now), least))
+	case w.hurry != nil:
+		w.hurry()
+		w.hurry, w.hurried = nil, true
 	}
 }
 
@@ -144,14 +152,18 @@ func (s *server) tick() {
 	}
 	w.probing, w.probed = true, now
 	w.running.Add(1)
+	ctx, cancel := context.WithCancel(w.ctx)
 	connect, greet := s.dialer.cfg.Timeouts.Dial, s.dialer.cfg.Timeouts.Greeting
 	// Where it is not known to be well, to wait long would be to look rarely; one that is just slow gets its chance as well.
 	if (s.health.state == BreakerOpen || len(w.hanging) > 0) && w.missed%4 != 3 {
 		connect, greet = s.patience(s.health.took), s.patience(s.health.greeted)
+	} else if s.health.state == BreakerClosed {
+		w.hurry = cancel
 	}
 	s.mu.Unlock()
 	defer w.running.Done()
-	o := s.dialer.probe(w.ctx, connect, greet)
+	defer cancel()
+	o := s.dialer.probe(ctx, connect, greet)
 	s.looked(now, &o)
 }
 
@@ -198,8 +210,13 @@ func (s *server) looked(then time.Time, o *Outcome) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.watch.probing = false
-	if s.closed {
+	hurried := s.watch.hurried && o.Kind != Delivered
+	s.watch.probing, s.watch.hurry, s.watch.hurried = false, nil, false
+	switch {
+	case s.closed:
+		return
+	case hurried:
+		s.watch.timer.Reset(0)
 		return
 	}
 	s.cfg.Hooks.probed(s.address, result)

@@ -271,7 +271,6 @@ func (s *server) close() {
 	s.count()
 	s.mu.Unlock()
 	quitAll(old)
-	s.watch.running.Wait()
 }
 
 func quitAll(conns []*conn) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/postern-mail/postern/internal/certs"
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/metrics"
@@ -52,9 +53,12 @@ type relays struct {
 // closer is a relay that holds connections.
 type closer interface{ Close() }
 
+// watcher is a relay that looks after its servers, once it is in use.
+type watcher interface{ Watch() }
+
 type knownRelay struct {
 	cfg   config.Upstream
-	ca    [sha256.Size]byte // of the octets of its ca_file
+	files [sha256.Size]byte // of the octets of its ca_file, certificate and key
 	auth  *upstream.Auth    // what its password_file said
 	hello string
 	relay upstream.Relay
@@ -69,20 +73,20 @@ func (r *relays) forConfig(cfg *config.Config, hooks upstream.Hooks) (all map[st
 	all = map[string]upstream.Relay{}
 	for _, u := range cfg.Upstreams {
 		k, ok := r.known[u.Name]
-		ca, err := digest(u.CAFile)
+		files, err := digest(u.CAFile, u.Certificate, u.Key)
 		if err != nil {
-			return nil, nil, cfg.Errorf("upstreams."+u.Name+".ca_file", "%s", err)
+			return nil, nil, cfg.Errorf("upstreams."+u.Name, "%s", err)
 		}
 		auth, err := authOf(u)
 		if err != nil {
 			return nil, nil, cfg.Errorf("upstreams."+u.Name+".auth.password_file", "%s", err)
 		}
-		if !ok || !sameUpstream(k.cfg, u) || k.ca != ca || !same(k.auth, auth) || k.hello != cfg.Hostname {
+		if !ok || !sameUpstream(k.cfg, u) || k.files != files || !same(k.auth, auth) || k.hello != cfg.Hostname {
 			relay, err := newRelay(cfg, u, auth, hooks)
 			if err != nil {
 				return nil, nil, config.Errors{cfg.Errorf("upstreams."+u.Name, "%s", err)}
 			}
-			k = knownRelay{cfg: u, ca: ca, auth: auth, hello: cfg.Hostname, relay: relay}
+			k = knownRelay{cfg: u, files: files, auth: auth, hello: cfg.Hostname, relay: relay}
 		}
 		next[u.Name], all[u.Name] = k, k.relay
 	}
@@ -95,26 +99,37 @@ func (r *relays) forConfig(cfg *config.Config, hooks upstream.Hooks) (all map[st
 				old = append(old, c)
 			}
 		}
+		for name, k := range next {
+			if w, ok := k.relay.(watcher); ok && r.known[name].relay != k.relay {
+				w.Watch()
+			}
+		}
 		r.known = next
 		return old
 	}, nil
 }
 
-// digest gives the SHA-256 of a file, and zero where none is named.
-func digest(path string) (sum [sha256.Size]byte, err error) {
-	if path == "" {
-		return sum, nil
+// digest gives a SHA-256 over those of files, of which "" is none.
+func digest(paths ...string) (sum [sha256.Size]byte, err error) {
+	var all []byte
+	for _, path := range paths {
+		var one [sha256.Size]byte
+		if path != "" {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return sum, err
+			}
+			one = sha256.Sum256(b)
+		}
+		all = append(all, one[:]...)
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return sum, err
-	}
-	return sha256.Sum256(b), nil
+	return sha256.Sum256(all), nil
 }
 
 func sameUpstream(a, b config.Upstream) bool {
 	return a.Name == b.Name && slices.Equal(a.Servers, b.Servers) && a.TLS == b.TLS && a.CAFile == b.CAFile &&
-		a.Protocol == b.Protocol && same(a.Auth, b.Auth) && a.Identity == b.Identity && a.Replies == b.Replies && a.Profile == b.Profile && a.Maildir == b.Maildir
+		a.Protocol == b.Protocol && same(a.Auth, b.Auth) && a.Identity == b.Identity && a.Replies == b.Replies && a.Profile == b.Profile && a.Maildir == b.Maildir &&
+		a.ServerName == b.ServerName && a.KeyPair == b.KeyPair && slices.Equal(a.Source, b.Source) && same(a.Limits, b.Limits) && a.Probe == b.Probe
 }
 
 // same reports whether two are equal, or both are not there.
@@ -180,10 +195,25 @@ func newRelay(cfg *config.Config, u config.Upstream, auth *upstream.Auth, hooks 
 	if isExchange(&u) {
 		timeouts = upstream.ExchangeTimeouts(len(u.Servers))
 	}
-	return upstream.NewPool(upstream.Config{
-		Name: u.Name, Servers: u.Servers, LMTP: u.Protocol == "lmtp", TLS: mode, CAFile: u.CAFile, Auth: auth, Identity: identity, Hello: cfg.Hostname,
-		Verbatim: u.Replies == "verbatim", Timeouts: timeouts, Hooks: hooks,
-	})
+	c := upstream.Config{
+		Name: u.Name, Servers: u.Servers.Addresses(), LMTP: u.Protocol == "lmtp", TLS: mode, CAFile: u.CAFile, ServerName: u.ServerName,
+		Auth: auth, Identity: identity, Hello: cfg.Hostname, Verbatim: u.Replies == "verbatim", Timeouts: timeouts,
+		Source: u.Source, Probe: u.Probe != "none", Hooks: hooks,
+	}
+	for _, s := range u.Servers {
+		c.Ranks = append(c.Ranks, upstream.Rank{Priority: s.Priority, Weight: s.Weight})
+	}
+	if l := u.Limits; l != nil {
+		c.MaxConnections, c.IdleTimeout, c.MaxAge, c.MaxUses = l.Connections, l.Idle, l.Age, l.Uses
+	}
+	if u.Certificate != "" {
+		own, err := certs.Read(certs.Pair{Certificate: u.Certificate, Key: u.Key})
+		if err != nil {
+			return nil, err
+		}
+		c.Certificate = own.TLS()
+	}
+	return upstream.NewPool(c)
 }
 
 // newPolicies gives the edge what it needs of each policy.
@@ -279,7 +309,7 @@ func labels(cfg *config.Config) metrics.Labels {
 		l.Routes = append(l.Routes, routeName(r))
 	}
 	for _, u := range cfg.Upstreams {
-		l.Servers = append(l.Servers, u.Servers...)
+		l.Servers = append(l.Servers, u.Servers.Addresses()...)
 		if u.Maildir != "" && !slices.Contains(l.Servers, "maildir") {
 			l.Servers = append(l.Servers, "maildir") // what a maildir calls itself
 		}

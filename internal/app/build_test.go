@@ -24,13 +24,22 @@ func configure(t *testing.T, servers, more string) *config.Config {
 // an upstream that it does.
 func TestRelaysOutliveReloads(t *testing.T) {
 	var r relays
+	defer func() {
+		for _, k := range r.known {
+			k.relay.(closer).Close()
+		}
+	}()
 	take := func(servers string) (upstream.Relay, int) {
 		t.Helper()
 		all, adopt, err := r.forConfig(configure(t, servers, "filters: []"), upstream.Hooks{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return all["up"], len(adopt())
+		old := adopt()
+		for _, o := range old {
+			o.Close()
+		}
+		return all["up"], len(old)
 	}
 	first, closed := take(`"127.0.0.1:1"`)
 	if closed != 0 {
@@ -40,9 +49,21 @@ func TestRelaysOutliveReloads(t *testing.T) {
 	if same != first || closed != 0 {
 		t.Errorf("an unchanged upstream got a new relay, %d to close", closed)
 	}
-	other, closed := take(`"127.0.0.1:2"`)
-	if other == first || closed != 1 {
-		t.Errorf("a changed upstream kept its relay, %d to close", closed)
+	last := first
+	for _, servers := range []string{
+		`"127.0.0.1:2"`, `"127.0.0.1:2", "127.0.0.1:3"`, `{address: "127.0.0.1:2", weight: 2}, "127.0.0.1:3"`,
+		`{address: "127.0.0.1:2", weight: 2}, {address: "127.0.0.1:3", priority: 20}`, `"127.0.0.1:2"], source: [127.0.0.1`,
+		`"127.0.0.1:2"], limits: {uses: 10}, source: [127.0.0.1`, `"127.0.0.1:2"], probe: none, source: [127.0.0.1`,
+		`"127.0.0.1:2"], server_name: x.example, source: [127.0.0.1`,
+	} {
+		other, closed := take(servers)
+		if other == last || closed != 1 {
+			t.Errorf("%s: a changed upstream kept its relay, %d to close", servers, closed)
+		}
+		if same, closed := take(servers); same != other || closed != 0 {
+			t.Errorf("%s: an unchanged upstream got a new relay, %d to close", servers, closed)
+		}
+		last = other
 	}
 }
 

@@ -225,7 +225,11 @@ func (r *router) took(w *routeAnswer, rule, entry int, a edge.RecipientAnswer) {
 	w.Route = &taken{place: r.place(rule, entry), Name: routeName(route), Entry: route.To[entry]}
 	w.Policy = a.Policy
 	if u := r.cfg.Upstream(route.Upstream); u != nil {
-		w.Upstream = &inside{Name: u.Name, Servers: u.Servers, Maildir: u.Maildir}
+		w.Upstream = &inside{Name: u.Name, Servers: u.Servers.Addresses(), Maildir: u.Maildir}
+		for _, s := range u.Servers {
+			w.Upstream.Ranks = append(w.Upstream.Ranks, rank{s.Address, s.Priority, s.Weight})
+		}
+		w.Upstream.plain = u.Servers.Plain()
 		if u.Maildir == "" {
 			w.Upstream.Protocol, w.Upstream.TLS = u.Protocol, u.TLS
 		}

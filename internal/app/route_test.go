@@ -49,6 +49,24 @@ func routeOf(t *testing.T, text, stdin string, o RouteOptions) (out, errs string
 	return stdout.String(), stderr.String(), err
 }
 
+// TestRouteNamesRanks: weights and priorities are told where the order does not say all.
+func TestRouteNamesRanks(t *testing.T) {
+	ranked := strings.Replace(routed, `"a.corp.example:25", "b.corp.example:25"`, `{address: "a.corp.example:25", weight: 3}, "b.corp.example:25"`, 1)
+	for text, want := range map[string]string{
+		routed: "upstream   inside: a.corp.example:25, b.corp.example:25; smtp, tls required\n",
+		ranked: "upstream   inside: a.corp.example:25 (priority 10, weight 3), b.corp.example:25 (priority 10, weight 1); smtp, tls required\n",
+	} {
+		out, _, err := routeOf(t, text, "", RouteOptions{Addresses: []string{"known@example.org"}})
+		if err != nil || !strings.Contains(out, want) {
+			t.Errorf("%v: no %q in\n%s", err, want, out)
+		}
+	}
+	out, _, err := routeOf(t, ranked, "", RouteOptions{Addresses: []string{"known@example.org"}, JSON: true})
+	if want := `"ranks":[{"server":"a.corp.example:25","priority":10,"weight":3},{"server":"b.corp.example:25","priority":10,"weight":1}]`; err != nil || !strings.Contains(out, want) {
+		t.Errorf("%v: no %s in\n%s", err, want, out)
+	}
+}
+
 func TestRouteAnswers(t *testing.T) {
 	for _, c := range []struct {
 		name, address string
@@ -184,7 +202,8 @@ func TestRouteJSON(t *testing.T) {
 		`{"given":"a@sub.example.org","address":"a@sub.example.org","exempt":false,"listener":"public",` +
 			`"route":{"file":"c.yaml","line":8,"column":23,"name":"example.org","entry":"*.example.org"},` +
 			`"passed":[{"file":"c.yaml","line":7,"column":11,"name":"boss@example.org","why":"no entry fits"}],"policy":"default",` +
-			`"upstream":{"name":"inside","servers":["a.corp.example:25","b.corp.example:25"],"protocol":"smtp","tls":"required"},` +
+			`"upstream":{"name":"inside","servers":["a.corp.example:25","b.corp.example:25"],` +
+			`"ranks":[{"server":"a.corp.example:25","priority":10,"weight":1},{"server":"b.corp.example:25","priority":20,"weight":1}],"protocol":"smtp","tls":"required"},` +
 			`"source":"file list","known":"yes","accepted":true,"code":250,"reply":"250 2.1.5 Recipient ok"}`,
 		`{"given":"a@b.example","address":"a@b.example","exempt":false,"listener":"public","route":null,` +
 			`"passed":[{"file":"c.yaml","line":7,"column":11,"name":"boss@example.org","why":"no entry fits"},` +

@@ -62,9 +62,23 @@ type withRelay struct {
 type inside struct {
 	Name     string   `json:"name"`
 	Servers  []string `json:"servers,omitempty"`
+	Ranks    []rank   `json:"ranks,omitempty"` // of the servers
 	Protocol string   `json:"protocol,omitempty"`
 	TLS      string   `json:"tls,omitempty"`
 	Maildir  string   `json:"maildir,omitempty"`
+	plain    bool     // the order of the servers says all
+}
+
+// rank is which share of the work a server has.
+type rank struct {
+	Server   string `json:"server"`
+	Priority int    `json:"priority"`
+	Weight   int    `json:"weight"`
+}
+
+// String names the server and its share.
+func (r rank) String() string {
+	return fmt.Sprintf("%s (priority %d, weight %d)", r.Server, r.Priority, r.Weight)
 }
 
 // String names the upstream and where it is.
@@ -72,7 +86,14 @@ func (u *inside) String() string {
 	if u.Maildir != "" {
 		return u.Name + ": maildir " + u.Maildir
 	}
-	return u.Name + ": " + strings.Join(u.Servers, ", ") + "; " + u.Protocol + ", tls " + u.TLS
+	servers := u.Servers
+	if !u.plain {
+		servers = make([]string, len(u.Ranks))
+		for i, r := range u.Ranks {
+			servers[i] = r.String()
+		}
+	}
+	return u.Name + ": " + strings.Join(servers, ", ") + "; " + u.Protocol + ", tls " + u.TLS
 }
 
 // print prints the way of one recipient: JSON on one line, or a table and a blank line.

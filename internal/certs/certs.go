@@ -86,6 +86,9 @@ func Read(p Pair) (*Certificate, error) {
 	return c, nil
 }
 
+// TLS gives the certificate as handshakes take it.
+func (c *Certificate) TLS() *tls.Certificate { return &c.tls }
+
 // NotAfter is until when the certificate is valid.
 func (c *Certificate) NotAfter() time.Time { return c.chain[0].NotAfter }
 

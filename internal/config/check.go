@@ -232,6 +232,11 @@ func (k *checker) limits(path string, l Limits) {
 	}
 }
 
+// notForMaildir are the keys of an upstream that speak of servers.
+var notForMaildir = []string{
+	"protocol", "tls", "ca_file", "server_name", "certificate", "key", "auth", "identity", "replies", "profile", "source", "limits", "probe",
+}
+
 func (k *checker) upstreams() {
 	c := k.c
 	if k.require("", "upstreams", "upstreams: {inside: {servers: [mail.example.org:25]}}") && len(c.Upstreams) == 0 {
@@ -251,14 +256,10 @@ func (k *checker) upstreams() {
 		case maildir && u.Maildir == "":
 			k.fail(path+".maildir", "must name a folder")
 		}
-		for j, s := range u.Servers {
-			if err := u.server(s); err != nil {
-				k.fail(fmt.Sprintf("%s.servers[%d]", path, j), "%s", err)
-			}
-		}
+		k.servers(path+".servers", u)
 		if maildir && !servers {
-			u.Protocol, u.TLS, u.Identity, u.Replies, u.Profile = "", "", "", "", ""
-			for _, key := range []string{"protocol", "tls", "ca_file", "auth", "identity", "replies", "profile"} {
+			u.Protocol, u.TLS, u.Identity, u.Replies, u.Profile, u.Probe, u.Limits = "", "", "", "", "", "", nil
+			for _, key := range notForMaildir {
 				if k.wrote(path + "." + key) {
 					k.fail(path+"."+key, "%s has no meaning for a maildir", key)
 				}
@@ -272,6 +273,9 @@ func (k *checker) upstreams() {
 		}
 		if u.Auth != nil && u.Maildir == "" {
 			k.auth(path, u)
+		}
+		if u.Maildir == "" {
+			k.connections(path, u)
 		}
 	}
 }
@@ -297,32 +301,6 @@ func (k *checker) auth(path string, u *Upstream) {
 		k.failAllowed(at, []string{"required", "verify"}, "with auth, tls: %s would show the password to whoever listens or answers in the server's place", u.TLS)
 	}
 }
-
-// server checks one of the servers.
-func (u *Upstream) server(s string) error {
-	lmtp := u.Protocol == "lmtp"
-	path, socket := strings.CutPrefix(s, "unix:")
-	switch {
-	case socket && !lmtp:
-		return fmt.Errorf("a socket is for protocol: lmtp only")
-	case socket && (!strings.HasPrefix(path, "/") || len(path) > longestSocket):
-		return fmt.Errorf("must be unix: and the whole path of a socket, of at most %d octets, and is %s", longestSocket, show(s))
-	case socket && (u.TLS == "required" || u.TLS == "verify"):
-		return fmt.Errorf("there is no TLS on a socket of this machine: leave tls: %s out, or name a host and a port", u.TLS)
-	case socket:
-		return nil
-	}
-	if err := hostPort(s, true, false); err != nil {
-		return err
-	}
-	if _, port, _ := net.SplitHostPort(s); lmtp && strings.TrimLeft(port, "0") == "25" { // RFC 2033 5: must not be used there
-		return fmt.Errorf("port 25 is SMTP's, and never LMTP's: Dovecot's examples have 24")
-	}
-	return nil
-}
-
-// longestSocket is how long the path of a socket may be on every system (sun_path).
-const longestSocket = 103
 
 func (k *checker) filters() {
 	c := k.c

@@ -115,16 +115,21 @@ type AnswerCache struct {
 
 // Upstream is a place where mail is taken to: servers, or a maildir.
 type Upstream struct {
-	Name     string   `yaml:"-"`
-	Servers  []string `yaml:"servers"` // host:port, tried in order; unix:/path for LMTP
-	Protocol string   `yaml:"protocol" allowed:"smtp|lmtp"`
-	TLS      string   `yaml:"tls" allowed:"none|opportunistic|required|verify"`
-	CAFile   string   `yaml:"ca_file"` // PEM; "" is the system's
-	Auth     *Auth    `yaml:"auth"`    // nil: we do not authenticate ourselves
-	Identity string   `yaml:"identity" allowed:"none|xforward|xclient|proxy"`
-	Replies  string   `yaml:"replies" allowed:"own|verbatim"`
-	Profile  string   `yaml:"profile" allowed:"none|exchange"` // what its servers are, as far as that changes what they are sent
-	Maildir  string   `yaml:"maildir"`                         // folder; excludes servers
+	Name       string            `yaml:"-"`
+	Servers    Servers           `yaml:"servers,scalar=address"`
+	Protocol   string            `yaml:"protocol" allowed:"smtp|lmtp"`
+	TLS        string            `yaml:"tls" allowed:"none|opportunistic|required|verify"`
+	CAFile     string            `yaml:"ca_file"`     // PEM; "" is the system's
+	ServerName string            `yaml:"server_name"` // in TLS; "": the server's host
+	KeyPair    `yaml:",inline"`  // to show to the servers; "": none
+	Auth       *Auth             `yaml:"auth"` // nil: we do not authenticate ourselves
+	Identity   string            `yaml:"identity" allowed:"none|xforward|xclient|proxy"`
+	Replies    string            `yaml:"replies" allowed:"own|verbatim"`
+	Profile    string            `yaml:"profile" allowed:"none|exchange"` // what its servers are, as far as that changes what they are sent
+	Source     Source            `yaml:"source"`                          // to connect from; nil: the system chooses
+	Limits     *ConnectionLimits `yaml:"limits"`                          // nil for a maildir
+	Probe      string            `yaml:"probe" allowed:"hello|none"`      // how servers are looked at
+	Maildir    string            `yaml:"maildir"`                         // folder; excludes servers
 }
 
 // Auth is what we authenticate ourselves with to the servers of an upstream.

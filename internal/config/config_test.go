@@ -404,7 +404,7 @@ filters: []
 		t.Fatal(err)
 	}
 	want := []string{"bücher.example:25", "mail2.corp:26", "10.0.0.9:27", "a.example:28"}
-	if diff := cmp.Diff(want, c.Upstreams[0].Servers); diff != "" {
+	if diff := cmp.Diff(want, c.Upstreams[0].Servers.Addresses()); diff != "" {
 		t.Error(diff)
 	}
 	if len(c.DNS.Servers) != 2 || c.DNS.Servers[1].Port() != 5353 {

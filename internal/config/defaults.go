@@ -61,6 +61,8 @@ func (c *AnswerCache) defaults() { c.Positive, c.Negative = 12*time.Hour, 5*time
 
 func (u *Upstream) defaults() {
 	u.Protocol, u.TLS, u.Identity, u.Replies, u.Profile = "smtp", "opportunistic", "none", "own", "none"
+	u.Probe, u.Limits = "hello", new(ConnectionLimits)
+	u.Limits.defaults()
 }
 
 func (p *Policy) defaults() { p.QuarantineReply = "reject" }

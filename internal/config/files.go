@@ -64,6 +64,9 @@ func (c *Config) CheckFiles() error {
 		if u.CAFile != "" {
 			checkAuthorities("upstreams."+u.Name+".ca_file", u.CAFile, fail)
 		}
+		if u.Certificate != "" {
+			checkKeyPair("upstreams."+u.Name, u.KeyPair, fail)
+		}
 		if u.Auth != nil {
 			if _, err := u.Auth.Password(); err != nil {
 				fail("upstreams."+u.Name+".auth.password_file", "%s", err)

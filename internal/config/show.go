@@ -128,6 +128,11 @@ func atom(v reflect.Value) (string, bool) {
 		return FormatDuration(x), true
 	case Keep:
 		return x.show(), true
+	case Servers:
+		if x == nil {
+			return `""`, true
+		}
+		return x.show(), true
 	case encoding.TextMarshaler:
 		if v.Kind() == reflect.Pointer {
 			return "", false

@@ -380,8 +380,23 @@ func TestServersInUse(t *testing.T) {
 	h.Up("mail:25", false)
 	h.Result("mail:25", upstream.Refused, 5)
 	check("down", "0", "0", "0")
+	h.Breaker("mail:25", upstream.BreakerOpen)
+	for state, want := range map[string]string{"closed": "0", "half_open": "0", "open": "1"} {
+		if got := value(t, m, `postern_upstream_breaker_state{backend="mail:25",state="`+state+`"}`); got != want {
+			t.Errorf("breaker %s: %s, want %s", state, got, want)
+		}
+	}
 	h.Result("mail:25", upstream.Delivered, 2)
 	check("another pool delivers", "1", "0", "0")
+	if got := value(t, m, `postern_upstream_breaker_state{backend="mail:25",state="closed"}`); got != "1" {
+		t.Errorf("another pool delivers: closed %s", got)
+	}
+	h.Probed("mail:25", upstream.ProbedUnreachable)
+	for result, want := range map[string]string{"ok": "0", "refused": "0", "unreachable": "1"} {
+		if got := value(t, m, `postern_upstream_probes_total{backend="mail:25",result="`+result+`"}`); got != want {
+			t.Errorf("probes %s: %s, want %s", result, got, want)
+		}
+	}
 	if got := value(t, m, `postern_metrics_dropped_labels_total`); got != "0" {
 		t.Errorf("%s labels dropped", got)
 	}

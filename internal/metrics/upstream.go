@@ -19,6 +19,7 @@ type upstreamSeries struct {
 	faults             *prometheus.CounterVec
 	retries            *prometheus.CounterVec
 	upstreamHandshakes *prometheus.CounterVec
+	probes             *prometheus.CounterVec
 	asked              []prometheus.Counter // by upstream.Asked
 }
 
@@ -31,7 +32,8 @@ type serverSeries struct {
 
 	configured  atomic.Bool
 	down        atomic.Bool
-	connections atomic.Int64 // of all pools: the open ones << 32, plus the idle ones
+	breaker     atomic.Uint32 // an upstream.Breaker
+	connections atomic.Int64  // of all pools: the open ones << 32, plus the idle ones
 }
 
 var (
@@ -57,6 +59,7 @@ func (m *Metrics) upstreams() {
 	m.faults = m.counterVec("upstream_faults_total", "Failures that are ours to mend: the server does not take mail from us.", "backend", "phase")
 	m.retries = m.counterVec("upstream_retries_total", "Pooled connections that were found dead, so that the transaction was tried on a fresh one.", "backend")
 	m.upstreamHandshakes = m.counterVec("upstream_tls_handshakes_total", "TLS handshakes with the next servers.", "backend", "result")
+	m.probes = m.counterVec("upstream_probes_total", "What came of looking at the next servers.", "backend", "result")
 	asked := m.counterVec("recipient_callouts_total", "What came of asking for mailboxes with recipients: callout.", "result")
 	for _, a := range upstream.AllAsked() {
 		m.asked = append(m.asked, asked.WithLabelValues(a.String()))
@@ -68,6 +71,7 @@ func (m *Metrics) upstreams() {
 		m:           m,
 		took:        desc("duration_seconds", "How long the phases of deliveries took.", "backend", "phase"),
 		up:          desc("up", "Whether a server is used (1) or marked down (0).", "backend"),
+		breaker:     desc("breaker_state", "Which state the circuit breaker of a server is in (1) and which it is not (0).", "backend", "state"),
 		connections: desc("connections", "Connections to a server.", "backend", "state"),
 	})
 }
@@ -88,6 +92,9 @@ func (m *Metrics) serverSeries(name string) *serverSeries {
 		m.retries.WithLabelValues(name)
 		m.upstreamHandshakes.WithLabelValues(name, "ok")
 		m.upstreamHandshakes.WithLabelValues(name, "failed")
+		for _, result := range upstream.AllProbed() {
+			m.probes.WithLabelValues(name, result.String())
+		}
 	}
 	return s
 }
@@ -102,14 +109,15 @@ func (m *Metrics) serversInUse(servers []string) {
 
 // serverStates reads the states of servers, and how long they took, when it is asked.
 type serverStates struct {
-	m                     *Metrics
-	took, up, connections *prometheus.Desc
+	m                              *Metrics
+	took, up, breaker, connections *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (c *serverStates) Describe(to chan<- *prometheus.Desc) {
 	to <- c.took
 	to <- c.up
+	to <- c.breaker
 	to <- c.connections
 }
 
@@ -133,6 +141,13 @@ func (c *serverStates) Collect(to chan<- prometheus.Metric) {
 		both := s.connections.Load()
 		idle := int64(int32(both)) //nolint:gosec // the lower half
 		gauge(c.up, up, name)
+		for _, state := range upstream.Breakers() {
+			is := int64(0)
+			if uint32(state) == s.breaker.Load() {
+				is = 1
+			}
+			gauge(c.breaker, is, name, state.String())
+		}
 		gauge(c.connections, (both-idle)>>32-idle, name, "active")
 		gauge(c.connections, idle, name, "idle")
 	}
@@ -159,12 +174,21 @@ func (m *Metrics) Hooks() upstream.Hooks {
 			if kind == upstream.Delivered && s.down.Load() {
 				// The pool that delivers may know nothing of another one that has marked the server down.
 				s.down.Store(false)
+				s.breaker.Store(uint32(upstream.BreakerClosed))
 			}
 		},
 		Up: func(server string, up bool) {
 			if s := m.servers.find(server); s != nil {
 				s.down.Store(!up)
 			}
+		},
+		Breaker: func(server string, state upstream.Breaker) {
+			if s := m.servers.find(server); s != nil {
+				s.breaker.Store(uint32(state))
+			}
+		},
+		Probed: func(server string, result upstream.Probed) {
+			m.probes.WithLabelValues(m.servers.get(m, server).name, result.String()).Inc()
 		},
 		Fault: func(server string, stage upstream.Stage, _ mail.Reply, _ error) {
 			m.faults.WithLabelValues(m.servers.get(m, server).name, phase(stage)).Inc()

@@ -273,6 +273,19 @@ func TestServers(t *testing.T) {
 	if n, _, _ := d.State(); n != 6 {
 		t.Errorf("%d entries", n)
 	}
+	// So is one that has lost its entries.
+	empty := peertest.StartSlapd(t, peertest.SlapdOptions{})
+	few := peertest.StartSlapd(t, peertest.SlapdOptions{Entries: people(1)})
+	s.URLs = []string{"ldap://" + empty.Addr, "ldap://" + few.Addr, "ldap://" + p.Addr}
+	dir := t.TempDir()
+	d = Open("test", store.OS, dir, s, Hooks{})
+	if err := d.save(mailboxes("u0@example.org", "u1@example.org", "u2@example.org", "other0@example.net", "other1@example.net", "other2@example.net"), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	d = Open("test", store.OS, dir, s, Hooks{})
+	if err := read(t, d, true); err != nil || d.last != s.URLs[2] {
+		t.Errorf("read from %s: %v", d.last, err)
+	}
 	s.Password = "wrong and secret"
 	s.URLs = []string{"ldap://" + p.Addr, "ldap://" + p.Addr}
 	d = Open("test", store.OS, t.TempDir(), s, Hooks{})

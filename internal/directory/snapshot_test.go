@@ -173,7 +173,11 @@ func TestFollow(t *testing.T) {
 	if known(t, d, "a@b.test") != upstream.Yes {
 		t.Error("the list of before does not answer")
 	}
-	if err := d.replace(d.inForce.Load(), &reading{found: mailboxes("a@b.test")}, mark{}, "ldap://x", time.Now()); err != nil {
+	r := &reading{found: mailboxes("a@b.test")}
+	if err := d.judge(d.inForce.Load(), r); err != nil {
+		t.Error(err)
+	}
+	if err := d.replace(d.inForce.Load(), r, mark{}, "ldap://x", time.Now()); err != nil {
 		t.Error(err)
 	}
 	if known(t, d, "b@b.test") != upstream.No {

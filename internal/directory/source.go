@@ -229,22 +229,37 @@ func (d *Source) read(ctx context.Context, s *Settings, all bool) error {
 			return ctx.Err()
 		}
 	}
+	return d.readAny(ctx, s, f, began)
+}
+
+// readAny reads everything from the first server that has a list which can be taken.
+func (d *Source) readAny(ctx context.Context, s *Settings, f *inForce, began time.Time) error {
 	room := 0
 	if f != nil {
 		room = f.list.Len()
 	}
 	var failures []error
+	var doubted *reading // the first that lacks too much
+	var from string
 	for _, url := range s.URLs {
 		limited, cancel := context.WithTimeout(ctx, readFor)
 		r, m, err := readAll(limited, s, url, room)
 		cancel()
 		if err == nil {
-			return d.replace(f, r, m, url, began)
+			if err = d.judge(f, r); err == nil {
+				return d.replace(f, r, m, url, began)
+			}
+			if doubted == nil && r.found.Len() > 0 {
+				doubted, from = r, url
+			}
 		}
 		failures = append(failures, fmt.Errorf("%s: %w", hostOf(url), err))
 		if ctx.Err() != nil || !elsewhere(err) {
 			break
 		}
+	}
+	if doubted != nil && d.doubted(doubted.found, began) {
+		return d.replace(f, doubted, mark{}, from, began)
 	}
 	return fmt.Errorf("directory: %w", errors.Join(failures...))
 }
@@ -278,17 +293,20 @@ func (d *Source) add(f *inForce, r *reading, began time.Time) error {
 // errShrunk says that a list is not taken since it lacks too much of the one in force, or has nothing at all.
 var errShrunk = errors.New("not taken")
 
-// replace puts a whole list in the place of the one in force, unless it looks like a part of it.
-func (d *Source) replace(f *inForce, r *reading, m mark, url string, began time.Time) error {
+// judge gives an error where a whole list looks like a part of it.
+func (d *Source) judge(f *inForce, r *reading) error {
 	switch {
 	case r.found.Len() == 0:
-		return fmt.Errorf("directory: %s: %w: no address in it", hostOf(url), errShrunk)
+		return fmt.Errorf("%w: no address in it", errShrunk)
 	case f != nil && f.own && upstream.Shrunk(f.list.Len(), r.found.Len()):
-		if !d.doubted(r.found, began) {
-			return fmt.Errorf("directory: %s: %w: %d entries, %d are in force: over 20 %% fewer; if that is right: touch %s",
-				hostOf(url), errShrunk, r.found.Len(), f.list.Len(), d.word())
-		}
+		return fmt.Errorf("%w: %d entries, %d are in force: over 20 %% fewer; if that is right: touch %s",
+			errShrunk, r.found.Len(), f.list.Len(), d.word())
 	}
+	return nil
+}
+
+// replace puts a whole list in the place of the one in force.
+func (d *Source) replace(f *inForce, r *reading, m mark, url string, began time.Time) error {
 	d.last, d.mark, d.full = url, m, began
 	d.forget()
 	d.inForce.Store(&inForce{list: r.found, at: began, own: true})

@@ -35,6 +35,7 @@ type commands struct {
 	Quarantine quarantineCmd `cmd:"" help:"List, show, release or remove held mail."`
 	ConfigShow configCmd     `cmd:"" name:"config" help:"Show the effective configuration."`
 	Route      routeCmd      `cmd:"" help:"Explain where mail for recipients goes, and what a client that names them is told."`
+	Flush      flushCmd      `cmd:"" help:"Let the running gateway forget what servers inside have said of recipients, and read their directory anew."`
 	Demo       demoCmd       `cmd:"" help:"A complete gateway on loopback with sample mail: see what it does in ten seconds."`
 	User       userCmd       `cmd:"" help:"Keep a file of users who may log in and send: add them, change passwords, list and check."`
 	DKIMKey    dkimKeyCmd    `cmd:"" name:"dkim-key" help:"Make a key that signs mail, print its record for the DNS, or check what is published there."`
@@ -97,6 +98,10 @@ type routeCmd struct {
 	JSON      bool     `name:"json" help:"Print JSON, one object a line."`
 	Verbose   bool     `short:"v" help:"Tell also which routes were passed over, and why."`
 	Addresses []string `arg:"" name:"ADDRESS" help:"Recipients, as in RCPT, with or without angle brackets; '-' reads them from standard input, one a line."`
+}
+
+type flushCmd struct {
+	Addresses []string `arg:"" name:"ADDRESS" help:"Recipients, such as bob@example.org."`
 }
 
 type demoCmd struct {
@@ -250,6 +255,8 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 		return a.Route(ctx, app.RouteOptions{
 			Addresses: r.Addresses, From: r.From, Listener: r.Listener, Relay: r.Relay, JSON: r.JSON, Verbose: r.Verbose,
 		})
+	case "flush":
+		return a.Flush(ctx, c.Flush.Addresses)
 	case "user add":
 		u := c.User.Add
 		return a.UserAdd(app.UserOptions{File: u.File, Name: u.Name, Send: u.Send, Rate: u.Rate, Generate: u.Generate})

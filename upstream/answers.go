@@ -98,6 +98,28 @@ func (a *answers) accepted(from mail.Address, to []mail.Address, now time.Time, 
 	}
 }
 
+// forget drops all that is remembered of a mailbox, by its mail.Address.Mailbox, and gives how many refusals that were.
+func (a *answers) forget(mailbox string) (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, generation := range []map[refusalKey]refusalOf{a.no.young, a.no.elder} {
+		for key := range generation {
+			if key.to.Mailbox() == mailbox {
+				delete(generation, key)
+				n++
+			}
+		}
+	}
+	for _, generation := range []map[mail.Address]time.Time{a.yes.young, a.yes.elder} {
+		for to := range generation {
+			if to.Mailbox() == mailbox {
+				delete(generation, to)
+			}
+		}
+	}
+	return n
+}
+
 // refusal gives the refusal of to that holds for every sender, or, with a sender, for this one.
 func (a *answers) refusal(from *mail.Address, to mail.Address) (mail.Reply, bool) {
 	a.mu.Lock()

@@ -98,6 +98,23 @@ func (a *asked) forget(to mail.Address) {
 	}
 }
 
+// Forget drops all that the servers have said of a mailbox: to questions, and to mail for it, whoever sent it. It gives how many
+// answers that were.
+func (p *Pool) Forget(to mail.Address) (n int) {
+	key := to.Mailbox()
+	p.asked.mu.Lock()
+	if _, ok := p.asked.yes.get(key); ok {
+		n++
+	}
+	if _, ok := p.asked.no.get(key); ok {
+		n++
+	}
+	p.asked.yes.drop(key)
+	p.asked.no.drop(key)
+	p.asked.mu.Unlock()
+	return n + p.answers.forget(key)
+}
+
 // remembered gives what is known of a mailbox and holds still.
 func (a *asked) remembered(key string, now time.Time, positive, negative time.Duration) Known {
 	if y, ok := a.yes.get(key); ok && (now.Sub(y.at) < positive || now.Before(y.again) && now.Sub(y.at) < keepKnown) {

@@ -72,6 +72,7 @@ func (g *gateway) answers() http.Handler {
 	mux.Handle("GET /v1/status", control.Handle(func(w http.ResponseWriter, _ *http.Request) error {
 		return control.Send(w, g.account())
 	}))
+	mux.Handle("POST /v1/recipients/flush", control.Handle(g.flush))
 	return mux
 }
 

@@ -115,6 +115,11 @@ func TestDirectory(t *testing.T) {
 	p.Change(t, "dn: cn=new,"+peertest.SlapdBase+"\nchangetype: add\nobjectClass: inetOrgPerson\nsn: x\nmail: new@example.org\n")
 	g.reload(t.Context())
 	g.until(t, true, 1201)
+	p.Change(t, "dn: cn=newer,"+peertest.SlapdBase+"\nchangetype: add\nobjectClass: inetOrgPerson\nsn: x\nmail: newer@example.org\n")
+	if err := g.app.Flush(t.Context(), []string{"newer@example.org"}); err != nil {
+		t.Error(err)
+	}
+	g.until(t, true, 1202)
 	c.more = `filter: "(&(mail=*)(cn=u1*))"`
 	g.take(t, c.text())
 	if got := g.ask(t, "u1@example.org"); got != "250" {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -144,5 +145,53 @@ filters: []
 	}
 	if all := g.log.lines(t, told); len(all) != 1 || all[0]["route"] != "*.example.net" || all[0]["upstream"] != "inside" {
 		t.Errorf("told: %v", all)
+	}
+}
+
+// TestFlush: what the server inside has said of a recipient is forgotten on a word, in any case, and that of others is not.
+func TestFlush(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t, fmt.Sprintf(`
+hostname: mx.example.org
+listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s}}
+routes: [{to: [example.org], upstream: inside, recipients: callout}]
+upstreams: {inside: {servers: [%q]}}
+state: {directory: "{{dir}}/state"}
+filters: []
+`, backend(t, map[string]string{"RCPT": "550 5.1.1 no such user"})))
+	asked := func(want string) {
+		t.Helper()
+		if got := dialog(t, g.addr, "127.0.0.1", "MAIL FROM:<ann@client.test>", "RCPT TO:<bob@example.org>", "RCPT TO:<carl@example.org>"); codes(got) != "250 550 550" {
+			t.Errorf("got %q", got)
+		}
+		if n := g.metric(t, `postern_recipient_callouts_total{result="no"}`); n != want {
+			t.Errorf("asked %s times, not %s", n, want)
+		}
+	}
+	flush := func(recipients ...string) (out string, err error) {
+		t.Helper()
+		var b lockedBuffer
+		a, err := New(Options{Config: g.app.o.Config, ConfigGiven: true, Stdin: strings.NewReader(""), Stdout: &b, Stderr: &b})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = a.Flush(t.Context(), recipients)
+		return b.String(), err
+	}
+	asked("2")
+	asked("2")
+	if out, err := flush("BOB@example.org"); err != nil || out != "BOB@example.org: an answer of the upstream inside forgotten\n" {
+		t.Errorf("%q, %v", out, err)
+	}
+	asked("3")
+	out, err := flush("nobody", "a@elsewhere.test", "ann@example.org")
+	var exit *Exit
+	if !errors.As(err, &exit) || exit.Code != ExitData || !strings.Contains(out, "a@elsewhere.test: no route") ||
+		!strings.Contains(out, "ann@example.org: nothing was remembered by the upstream inside\n") {
+		t.Errorf("%q, %v", out, err)
+	}
+	g.close()
+	if _, err := flush("bob@example.org"); !errors.As(err, &exit) || exit.Code != ExitUnavailable {
+		t.Errorf("none runs: %v", err)
 	}
 }

@@ -1,5 +1,7 @@
 package mail
 
+import "time"
+
 // Envelope is what is said of a message outside its content (RFC 5321 2.3.1), for one transaction with
 // the next server.
 type Envelope struct {
@@ -10,6 +12,11 @@ type Envelope struct {
 	Body8Bit bool      // the client said BODY=8BITMIME (RFC 6152)
 	Client   *Client   // whom it came from, for a next server that is told; nil where none is, or it is not known
 	DSN      *DSN      // what the client asked about notifications, nil for nothing
+
+	// Patience is how long the next servers may take until one has asked for the content: for whoever has another way then. It
+	// does not bound the wait for the reply to the content, since who breaks that off does not know what became of it. 0: the
+	// context alone bounds it.
+	Patience time.Duration
 }
 
 // DSN is what a client asks about delivery status notifications (RFC 3461 4). It is for the next server to obey.

@@ -127,3 +127,38 @@ func TestAnswerPieces(t *testing.T) {
 		})
 	}
 }
+
+// TestPatience: what a server may take until it asks for the content has a bound of its own, which does not hold for the
+// reply to the final dot: who breaks that off does not know what became of the message.
+func TestPatience(t *testing.T) {
+	hello := "S 220 s1\nC EHLO gw.test\nS 250 s1\nC MAIL FROM:<a@x.test>\nS 250 Ok\nC RCPT TO:<b@y.test>\nS 250 Ok\nC DATA\n"
+	for name, c := range map[string]struct {
+		script string
+		kind   Kind
+		stage  Stage
+		after  time.Duration
+	}{
+		"before the content": {script: hello + "PAUSE 8s\nSTALL", kind: Unreachable, stage: StageData, after: 5 * time.Second},
+		"a slow reply to the dot": {
+			script: hello + "PAUSE 4s\nS 354 go\nBODY\nPAUSE 90s\nS 250 taken\nC QUIT", kind: Delivered, stage: StageDot, after: 94 * time.Second,
+		},
+		"no reply to the dot": {script: hello + "S 354 go\nBODY\nSTALL", kind: Unknown, stage: StageDot, after: 120 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := &backend{name: "s1", done: make(chan struct{}), scripts: [][]string{strings.Split(c.script, "\n")}}
+				p := pool(t, Config{Servers: []string{"s1.test:25"}, Dial: pipeNet{"s1.test:25": b}.dial})
+				env := envelope(t, "b@y.test")
+				env.Patience = 5 * time.Second
+				o := p.Deliver(t.Context(), env, message(t, "x\r\n"))
+				if o.Kind != c.kind || o.Stage != c.stage || o.Elapsed != c.after {
+					t.Errorf("%+v", o)
+				}
+				p.Close()
+				if err := b.stop(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}

@@ -125,6 +125,11 @@ func (p *Pool) deliver(ctx context.Context, now time.Time, env *mail.Envelope, m
 		*o = Outcome{Stage: StageMail, Server: p.cfg.Servers[0], Err: errors.New("upstream: no recipients")}
 		return
 	}
+	if env.Patience > 0 {
+		hasty, cancel := hurry(ctx, env.Patience)
+		defer cancel()
+		ctx = hasty
+	}
 	for _, s := range p.inReach(ctx, now, o) {
 		p.turn(ctx, s, now, env, m, o)
 		if o.Kind == Delivered || !elsewhere(o) || over(ctx) {
@@ -254,6 +259,9 @@ func (p *Pool) transact(ctx context.Context, s *server, c *conn, before Took, en
 	known, fresh := p.answers.good(env.To, c.now)
 	t.c, t.env, t.m, t.eager = c, *env, m, known && m != nil
 	t.presents = p.cfg.Identity == IdentityXClient
+	if h, ok := ctx.(*hasty); ok {
+		t.whole = h.whole
+	}
 	t.run()
 	*o = t.out
 	*t = transaction{}

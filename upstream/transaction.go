@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -27,8 +28,9 @@ var errContent = errors.New("content cut short")
 type transaction struct {
 	c     *conn
 	env   mail.Envelope
-	m     *mail.Message // nil: the recipients are only asked about
-	eager bool          // all recipients are known good here: DATA goes out with them
+	m     *mail.Message   // nil: the recipients are only asked about
+	whole context.Context //nolint:containedctx // what bounds the content, where that is not what bounds all before; else nil
+	eager bool            // all recipients are known good here: DATA goes out with them
 
 	presents bool // the server is told of the client by XCLIENT
 
@@ -67,6 +69,10 @@ func (t *transaction) run() {
 	if t.m == nil { // there is nothing to send: the recipients were asked about
 		t.end(Delivered, StageRcpt, mail.Reply{Code: 250}, nil)
 		t.abandon()
+		return
+	}
+	if t.whole != nil && !t.c.relax(t.whole) {
+		t.fail(StageData, mail.Reply{}, context.Cause(t.c.ctx))
 		return
 	}
 	start := t.c.now

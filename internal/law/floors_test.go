@@ -54,6 +54,7 @@ var floors = map[string]int{
 	"filter/spf":          2,
 	"pipeline":            3,
 	"upstream":            3,
+	"upstream/queue":      3,
 	"internal/config":     4,
 	"internal/control":    4,
 	"internal/edge":       4,

@@ -120,6 +120,15 @@ func (s *Store) unreserve(n int64) {
 	s.reserved -= n
 }
 
+// Room reports whether Put would find room for a message of so many octets at this moment.
+func (s *Store) Room(octets int64) bool {
+	if s.reserve(octets) != nil {
+		return false
+	}
+	s.unreserve(octets)
+	return true
+}
+
 // put writes the files of an entry. What a failure leaves is removed, the commit point first.
 func (s *Store) put(ctx context.Context, p *putting) error {
 	s.mu.Lock()

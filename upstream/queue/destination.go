@@ -1,0 +1,228 @@
+package queue
+
+import (
+	"container/heap"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// A destination that can't be reached is tried again so soon: what lies there is to leave within two seconds once it is back.
+// One that answers, and does not take mail from us, is asked less and less often.
+const (
+	unreachedPause = 1500 * time.Millisecond
+	faultFirst     = 5 * time.Second
+	faultLast      = 5 * time.Minute
+	// faultsInARow of tries that got as far as MAIL make a fault of the destination's of them.
+	faultsInARow = 5
+)
+
+// place is where a group is in the queue.
+type place uint8
+
+const (
+	deferred place = iota // until its next time
+	ready                 // for its turn
+	busy                  // it is being tried, or given up
+	held                  // by an operator
+	over
+)
+
+// item is one group of a message.
+type item struct {
+	entry      *entry
+	group      int
+	dest       *destination
+	route      string
+	origin     string
+	size       int64
+	recipients int // who still wait
+	attempts   int
+	next       time.Time
+	warned     bool
+	held       bool
+	state      place
+	index      int // in the heap that it is in; -1: in none
+}
+
+// byTime is a heap of items by their next time.
+type byTime []*item
+
+func (h byTime) Len() int           { return len(h) }
+func (h byTime) Less(i, j int) bool { return h[i].next.Before(h[j].next) }
+func (h byTime) Swap(i, j int)      { h[i], h[j] = h[j], h[i]; h[i].index, h[j].index = i, j }
+
+// Push implements heap.Interface.
+func (h *byTime) Push(x any) {
+	it := x.(*item)
+	it.index = len(*h)
+	*h = append(*h, it)
+}
+
+// Pop implements heap.Interface.
+func (h *byTime) Pop() any {
+	old := *h
+	it := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	it.index = -1
+	return it
+}
+
+// byArrival is a heap of items, the oldest message first.
+type byArrival []*item
+
+func (h byArrival) Len() int           { return len(h) }
+func (h byArrival) Less(i, j int) bool { return byAge(h[i].entry, h[j].entry) < 0 }
+func (h byArrival) Swap(i, j int)      { h[i], h[j] = h[j], h[i]; h[i].index, h[j].index = i, j }
+
+// Push implements heap.Interface.
+func (h *byArrival) Push(x any) {
+	it := x.(*item)
+	it.index = len(*h)
+	*h = append(*h, it)
+}
+
+// Pop implements heap.Interface.
+func (h *byArrival) Pop() any {
+	all := byTime(*h)
+	it := all.Pop()
+	*h = byArrival(all)
+	return it
+}
+
+// origin is what is ready of one origin's mail.
+type origin struct {
+	name  string
+	items byArrival
+}
+
+// destination is an upstream and what waits for it. Queue.mu guards it.
+type destination struct {
+	name     string
+	deferred byTime
+	origins  map[string]*origin
+	ring     []*origin // whose turn it is, one after the other
+	ready    int
+	busy     int
+	window   int       // tries at once: it doubles with each success
+	faults   int       // in a row
+	soft     int       // tries in a row that got as far as MAIL, and no further for a reason of ours
+	until    time.Time // no try before
+	down     bool
+	cause    string // of the last fault
+}
+
+// enter puts an item where it belongs.
+func (d *destination) enter(it *item, now time.Time) {
+	switch {
+	case it.held:
+		it.state = held
+	case it.next.After(now):
+		it.state = deferred
+		heap.Push(&d.deferred, it)
+	default:
+		it.state = ready
+		heap.Push(&d.of(it.origin).items, it)
+		d.ready++
+	}
+}
+
+// of gives an origin, which has its turn last if nothing of it is ready.
+func (d *destination) of(name string) *origin {
+	o := d.origins[name]
+	if o == nil {
+		o = &origin{name: name}
+		d.origins[name] = o
+		d.ring = append(d.ring, o)
+	}
+	return o
+}
+
+// leave takes an item out of where it waits.
+func (d *destination) leave(it *item) {
+	switch it.state {
+	case deferred:
+		heap.Remove(&d.deferred, it.index)
+	case ready:
+		o := d.origins[it.origin]
+		heap.Remove(&o.items, it.index)
+		d.ready--
+		d.drop(o)
+	}
+	it.state = busy
+}
+
+// drop forgets an origin of which nothing is ready.
+func (d *destination) drop(o *origin) {
+	if len(o.items) == 0 {
+		delete(d.origins, o.name)
+		d.ring = slices.DeleteFunc(d.ring, func(x *origin) bool { return x == o })
+	}
+}
+
+// ripen makes ready whose time has come.
+func (d *destination) ripen(now time.Time) {
+	for len(d.deferred) > 0 && !d.deferred[0].next.After(now) {
+		it := heap.Pop(&d.deferred).(*item)
+		d.enter(it, now)
+	}
+}
+
+// mayTry reports whether one more may be tried now.
+func (d *destination) mayTry(now time.Time, most int) bool {
+	return d.ready > 0 && d.busy < min(d.window, most) && !now.Before(d.until)
+}
+
+// take takes the item whose turn it is.
+func (d *destination) take() *item {
+	o := d.ring[0]
+	it := heap.Pop(&o.items).(*item)
+	d.ready--
+	d.busy++
+	if len(o.items) == 0 {
+		delete(d.origins, o.name)
+		d.ring = d.ring[1:]
+	} else if len(d.ring) > 1 {
+		d.ring = append(d.ring[1:], o)
+	}
+	return it
+}
+
+// wakes gives when something may begin that may not yet; zero where that depends on no time.
+func (d *destination) wakes(now time.Time) (at time.Time) {
+	if len(d.deferred) > 0 {
+		at = d.deferred[0].next
+	}
+	if d.ready > 0 && now.Before(d.until) && (at.IsZero() || d.until.Before(at)) {
+		at = d.until
+	}
+	return at
+}
+
+// reached notes that the destination takes mail.
+func (d *destination) reached() {
+	d.faults, d.soft, d.until, d.cause = 0, 0, time.Time{}, ""
+	d.window = min(2*d.window, 1<<10)
+}
+
+// failed notes that it does not, and when to try again.
+func (d *destination) failed(now time.Time, reachable bool, cause string) {
+	d.faults++
+	d.window, d.cause = 1, cause
+	pause := unreachedPause
+	if reachable {
+		pause = spread(min(faultFirst<<min(d.faults-1, 10), faultLast))
+	}
+	d.until = now.Add(pause)
+}
+
+// pause gives how long a group waits that was tried so often.
+func (s *Settings) pause(attempts int) time.Duration {
+	return spread(min(s.First<<min(max(attempts-1, 0), 20), s.Most))
+}
+
+// spread gives d, give or take a fifth: what failed together is not to come back together.
+func spread(d time.Duration) time.Duration {
+	return d - d/5 + rand.N(max(2*d/5, 1))
+}

@@ -1,0 +1,390 @@
+package queue
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postern-mail/postern/internal/spool"
+	"github.com/postern-mail/postern/mail"
+)
+
+// ErrBusy says that a message is being delivered at this moment.
+var ErrBusy = errors.New("queue: it is being delivered at this moment")
+
+// The states of what is listed.
+const (
+	StateActive   = "active"   // it is being tried, or is about to be
+	StateDeferred = "deferred" // until its next time, or until its upstream is back
+	StateHold     = "hold"     // by an operator
+	StateOver     = "over"     // nobody of it waits any more
+)
+
+// States lists the states of what waits.
+func States() []string { return []string{StateActive, StateDeferred, StateHold} }
+
+// Listed is a message in the queue, for people and programs.
+type Listed struct {
+	ID        string        `json:"id"`
+	Time      time.Time     `json:"time"`
+	From      string        `json:"from"` // reverse-path, "" for the null one
+	Size      int64         `json:"size"`
+	MessageID string        `json:"message_id,omitempty"`
+	Subject   string        `json:"subject,omitempty"`
+	Client    string        `json:"client,omitempty"`
+	Helo      string        `json:"helo,omitempty"`
+	User      string        `json:"user,omitempty"`
+	Listener  string        `json:"listener,omitempty"`
+	Relay     bool          `json:"relay,omitempty"`
+	Bounce    bool          `json:"bounce"` // its sender may be told of what fails
+	Report    bool          `json:"report,omitempty"`
+	Groups    []ListedGroup `json:"groups"`
+}
+
+// ListedGroup is a group of it.
+type ListedGroup struct {
+	Upstream string            `json:"upstream"`
+	Route    string            `json:"route"`
+	Policy   string            `json:"policy,omitempty"`
+	Action   string            `json:"action,omitempty"`
+	Because  string            `json:"because,omitempty"`
+	Score    float64           `json:"score"`
+	State    string            `json:"state"`
+	Attempts int               `json:"attempts"`
+	Next     *time.Time        `json:"next,omitempty"`
+	Cause    string            `json:"cause,omitempty"` // why its upstream takes nothing now
+	To       []ListedRecipient `json:"to"`
+}
+
+// ListedRecipient is a recipient of it.
+type ListedRecipient struct {
+	Address string     `json:"address"`
+	State   string     `json:"state"` // waiting, delivered, failed, kept, removed
+	Reply   string     `json:"reply,omitempty"`
+	Server  string     `json:"server,omitempty"`
+	Cause   string     `json:"cause,omitempty"`
+	Last    *time.Time `json:"last,omitempty"`
+}
+
+// Filter says which messages are meant. Zero fields mean all.
+type Filter struct {
+	From     string // the reverse-path, or its domain with an @ before it; "<>" is the null one
+	To       string // a recipient who waits, likewise
+	Upstream string
+	State    string
+}
+
+// quick reports whether what is in memory can tell.
+func (f *Filter) quick(en *entry) bool {
+	if f.Upstream == "" && f.State == "" {
+		return true
+	}
+	return slices.ContainsFunc(en.items, func(it *item) bool {
+		return (f.Upstream == "" || it.dest.name == f.Upstream) && (f.State == "" || it.stateName() == f.State)
+	})
+}
+
+func (f *Filter) matches(l *Listed) bool {
+	if f.From != "" && !sameAddress(f.From, l.From) {
+		return false
+	}
+	for i := range l.Groups {
+		g := &l.Groups[i]
+		if f.Upstream != "" && g.Upstream != f.Upstream || f.State != "" && g.State != f.State {
+			continue
+		}
+		if f.To == "" && g.State != StateOver || slices.ContainsFunc(g.To, func(r ListedRecipient) bool {
+			return r.State == "waiting" && sameAddress(f.To, r.Address)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameAddress reports whether an address is the one that a filter names, or lies within its domain.
+func sameAddress(want, address string) bool {
+	if want == "<>" {
+		return address == ""
+	}
+	if strings.HasPrefix(want, "@") {
+		return len(address) >= len(want) && strings.EqualFold(address[len(address)-len(want):], want)
+	}
+	return strings.EqualFold(want, address)
+}
+
+// List hands the messages that f means to yield, oldest first, from behind the one with the id after ("": from the first on),
+// until it returns false. What ends meanwhile is left out.
+func (q *Queue) List(f Filter, after string, yield func(Listed) bool) error {
+	for _, en := range q.sorted(f, after) {
+		l, err := q.Get(en.id)
+		if errors.Is(err, spool.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if f.matches(&l) && !yield(l) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// sorted gives what f may mean, oldest first.
+func (q *Queue) sorted(f Filter, after string) []*entry {
+	q.mu.Lock()
+	all := make([]*entry, 0, len(q.entries))
+	start, known := q.entries[after]
+	for _, en := range q.entries {
+		if f.quick(en) {
+			all = append(all, en)
+		}
+	}
+	q.mu.Unlock()
+	slices.SortFunc(all, byAge)
+	switch {
+	case known:
+		i, found := slices.BinarySearchFunc(all, start, byAge)
+		if found {
+			i++
+		}
+		all = all[i:]
+	case after != "": // it has ended meanwhile: ids begin with their time where the node is the same
+		all = slices.DeleteFunc(all, func(en *entry) bool { return en.id <= after })
+	}
+	return all
+}
+
+func byAge(a, b *entry) int { return cmp.Or(a.taken.Compare(b.taken), cmp.Compare(a.id, b.id)) }
+
+// Get gives one message.
+func (q *Queue) Get(id string) (Listed, error) {
+	e, err := q.o.Store.Load(id)
+	if err != nil {
+		return Listed{}, err
+	}
+	l := Listed{
+		ID: e.ID, Time: e.Time, From: e.From, Size: e.Size, MessageID: e.MessageID, Subject: e.Subject, Helo: e.Client.Helo,
+		User: e.User, Listener: e.Listener, Relay: e.Relay, Bounce: e.Bounce, Report: e.Report,
+	}
+	if e.Client.Addr.IsValid() {
+		l.Client = e.Client.Addr.Addr().String()
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range e.Groups {
+		g := &e.Groups[i]
+		lg := ListedGroup{
+			Upstream: g.Upstream, Route: g.Route, Policy: g.Policy, Action: g.Action, Because: g.Because, Score: g.Score,
+			State: StateOver, Attempts: g.Attempts,
+		}
+		if it := q.item(id, i); it != nil {
+			lg.State, lg.Cause = it.stateName(), it.dest.cause
+			if it.state == deferred {
+				next := it.next
+				lg.Next = &next
+			}
+		}
+		for j := range g.To {
+			lg.To = append(lg.To, listed(&g.To[j]))
+		}
+		l.Groups = append(l.Groups, lg)
+	}
+	return l, nil
+}
+
+func listed(p *spool.Recipient) ListedRecipient {
+	r := ListedRecipient{Address: p.Address, State: cmp.Or(string(p.State), "waiting"), Server: p.Server, Cause: p.Cause}
+	if !p.Reply.IsZero() {
+		r.Reply = p.Reply.String()
+	}
+	if !p.Last.IsZero() {
+		r.Last = &p.Last
+	}
+	return r
+}
+
+// item gives a group that waits, or nil; q.mu is held.
+func (q *Queue) item(id string, group int) *item {
+	if en := q.entries[id]; en != nil {
+		for _, it := range en.items {
+			if it.group == group {
+				return it
+			}
+		}
+	}
+	return nil
+}
+
+// stateName gives the state for people; what is ready for a destination that is down is not about to be tried.
+func (it *item) stateName() string {
+	switch {
+	case it.held:
+		return StateHold
+	case it.state == deferred, it.state == ready && it.dest.down:
+		return StateDeferred
+	}
+	return StateActive
+}
+
+// Content gives a message as it came; the caller releases it.
+func (q *Queue) Content(id string) (*mail.Blob, error) { return q.o.Store.Original(id) }
+
+// Retry lets a message be tried now, and its upstreams, whatever is known of them. What is held stays so.
+func (q *Queue) Retry(id string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	en := q.entries[id]
+	if en == nil {
+		return fmt.Errorf("%w: %s", spool.ErrNotFound, id)
+	}
+	now := time.Now()
+	for _, it := range en.items {
+		if it.state == busy || it.held {
+			continue
+		}
+		it.dest.leave(it)
+		it.next = now
+		it.dest.until = time.Time{}
+		it.dest.enter(it, now)
+		if q.o.Idle {
+			if err := q.o.Store.Mark(id, spool.Mark{Time: now, Group: it.group, Next: now}); err != nil {
+				return err
+			}
+		}
+	}
+	q.dispatch()
+	return nil
+}
+
+// Hold keeps a message from being tried until Release, or lets it be tried again.
+func (q *Queue) Hold(id string, hold bool) error {
+	groups, err := q.groups(id)
+	if err != nil {
+		return err
+	}
+	marks := make([]spool.Mark, 0, len(groups))
+	for _, g := range groups {
+		marks = append(marks, spool.Mark{Time: time.Now(), Group: g, Held: &hold})
+	}
+	if err := q.o.Store.Mark(id, marks...); err != nil {
+		return err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	en := q.entries[id]
+	if en == nil {
+		return fmt.Errorf("%w: %s", spool.ErrNotFound, id)
+	}
+	for _, it := range en.items {
+		was := it.held
+		it.held = hold
+		if it.state == busy || was == hold {
+			continue // it is entered when its try has ended
+		}
+		it.dest.leave(it)
+		it.dest.enter(it, time.Now())
+	}
+	q.dispatch()
+	return nil
+}
+
+// groups gives the groups of a message that wait.
+func (q *Queue) groups(id string) (all []int, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	en := q.entries[id]
+	if en == nil {
+		return nil, fmt.Errorf("%w: %s", spool.ErrNotFound, id)
+	}
+	for _, it := range en.items {
+		all = append(all, it.group)
+	}
+	return all, nil
+}
+
+// Remove takes a message out of the queue and the spool; nobody is told. One that is being delivered stays: ErrBusy.
+func (q *Queue) Remove(id string) error {
+	q.mu.Lock()
+	en := q.entries[id]
+	if en == nil {
+		q.mu.Unlock()
+		return fmt.Errorf("%w: %s", spool.ErrNotFound, id)
+	}
+	if slices.ContainsFunc(en.items, func(it *item) bool { return it.state == busy }) {
+		q.mu.Unlock()
+		return fmt.Errorf("%w: %s", ErrBusy, id)
+	}
+	for _, it := range en.items {
+		it.dest.leave(it)
+		it.state = over
+	}
+	delete(q.entries, id)
+	q.mu.Unlock()
+	if err := q.o.Store.Remove(id); err != nil {
+		if e, lost := q.o.Store.Load(id); lost == nil {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.add(&e)
+		}
+		return err
+	}
+	return nil
+}
+
+// Wake lets an upstream be tried at once: it is known to be back.
+func (q *Queue) Wake(upstream string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if d := q.dests[upstream]; d != nil && !d.until.IsZero() {
+		d.until = time.Time{}
+		q.dispatch()
+	}
+}
+
+// Usage is what the queue holds of one route in one state.
+type Usage struct {
+	Route, State string
+	Messages     int
+	Octets       int64
+	Oldest       time.Time // when the oldest was taken
+}
+
+// Usage tells what the queue holds, by route and state. A message with several groups counts once in each.
+func (q *Queue) Usage() []Usage {
+	type key struct{ route, state string }
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	sums := map[key]*Usage{}
+	for _, en := range q.entries {
+		for _, it := range en.items {
+			k := key{it.route, it.stateName()}
+			u := sums[k]
+			if u == nil {
+				u = &Usage{Route: k.route, State: k.state, Oldest: en.taken}
+				sums[k] = u
+			}
+			u.Messages++
+			u.Octets += it.size
+			if en.taken.Before(u.Oldest) {
+				u.Oldest = en.taken
+			}
+		}
+	}
+	all := make([]Usage, 0, len(sums))
+	for _, u := range sums {
+		all = append(all, *u)
+	}
+	return all
+}
+
+// Len gives the number of messages, and whether the spool has been read to its end.
+func (q *Queue) Len() (n int, loaded bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.entries), !q.loading
+}

@@ -1,0 +1,185 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postern-mail/postern/internal/spool"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/mail/dsn"
+)
+
+// giveUp ends the wait of recipients whose last word is in their Reply or Cause; why comes before it where it is not "". It
+// gives the marks that say so.
+//
+// Whoever sent the message learns of it where the reverse-path is known to be theirs, and did not ask for silence. Where nobody can
+// be told, the message is kept for an operator: a report to a forged sender is spam, and to drop it would be a loss.
+func (q *Queue) giveUp(ctx context.Context, s *Settings, e *spool.Entry, group int, to []int, why string) ([]spool.Mark, error) {
+	g := &e.Groups[group]
+	var told, silent []int
+	for _, i := range to {
+		if asksFor(&g.To[i], "FAILURE") {
+			told = append(told, i)
+		} else {
+			silent = append(silent, i) // RFC 3461 4.1: NOTIFY=NEVER, or without FAILURE
+		}
+	}
+	var marks []spool.Mark
+	mark := func(to []int, state spool.State) {
+		for _, i := range to {
+			p := &g.To[i]
+			p.State = state
+			if why != "" {
+				p.Cause = strings.TrimSuffix(why+": "+p.Cause, ": ")
+			}
+			marks = append(marks, spool.Mark{
+				Time: time.Now(), Group: group, To: []int{i}, State: state, Tried: true, Reply: p.Reply, Server: p.Server, Cause: p.Cause,
+			})
+			if f := q.o.Hooks.Tried; f != nil {
+				f(Tried{Entry: e, Group: g, To: p.Address, State: state, Reply: p.Reply, Cause: p.Cause})
+			}
+		}
+	}
+	if len(told) > 0 {
+		sent, err := q.report(ctx, s, e, group, told, why, false)
+		if err != nil {
+			return nil, err
+		}
+		if sent {
+			mark(told, spool.Failed)
+		} else {
+			if err := q.keep(ctx, e, group, told, why); err != nil {
+				return nil, err
+			}
+			mark(told, spool.Kept)
+		}
+	}
+	mark(silent, spool.Failed)
+	return marks, nil
+}
+
+// asksFor reports whether a recipient's sender wants to be told of what: FAILURE or DELAY. Where the client said nothing, both.
+func asksFor(p *spool.Recipient, what string) bool {
+	return p.Notify == "" || slices.ContainsFunc(strings.Split(p.Notify, ","), func(n string) bool { return strings.EqualFold(n, what) })
+}
+
+// keep gives the message to those who hold what nobody could be told of.
+func (q *Queue) keep(ctx context.Context, e *spool.Entry, group int, to []int, why string) error {
+	b, err := q.o.Store.Original(e.ID)
+	if err != nil {
+		return err
+	}
+	defer b.Release()
+	if why == "" {
+		p := &e.Groups[group].To[to[0]]
+		why = fmt.Sprintf("refused by %s: %s", p.Server, p.Reply)
+	}
+	return q.o.Keep(ctx, e, group, to, why, b)
+}
+
+// report puts a delivery status notification into the queue, once. It reports false where there is nobody who may be told.
+func (q *Queue) report(ctx context.Context, s *Settings, e *spool.Entry, group int, to []int, why string, delayed bool) (bool, error) {
+	if e.From == "" || e.Report || !e.Bounce {
+		return false, nil // RFC 5321 6.1: never to a null reverse-path
+	}
+	reader, err := mail.ParseAddress(e.From)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", spool.ErrDamaged, err)
+	}
+	route, err := s.Route(reader)
+	if err != nil {
+		return false, nil //nolint:nilerr // no way leads there: the message is kept
+	}
+	// The id is the same however often this is tried: a crash before the mark makes no second report.
+	kind := "f"
+	if delayed {
+		kind = "d"
+	}
+	id := fmt.Sprintf("%s-%s%d-%d", e.ID, kind, group, to[0])
+	n, err := q.write(s, e, group, to, why, id, delayed)
+	if err != nil {
+		return false, fmt.Errorf("queue: report: %w", err)
+	}
+	blob := mail.NewBlob(n.Octets)
+	defer blob.Release()
+	m := mail.NewMessage(blob)
+	defer func() { m.Release() }()
+	if s.Sign != nil {
+		top, err := s.Sign(ctx, m)
+		if err != nil {
+			return false, fmt.Errorf("queue: sign a report: %w", err)
+		}
+		unsigned := m
+		m = m.Prepend(top)
+		unsigned.Release()
+	}
+	err = q.Put(ctx, spool.Entry{
+		ID: id, Time: time.Now(), Node: e.Node, Report: true, SMTPUTF8: n.SMTPUTF8, Body8Bit: n.EightBit,
+		MessageID: "<" + id + "@" + s.Hostname + ">",
+		// RFC 3461 6.1: with NOTIFY=NEVER.
+		Groups: []spool.Group{{Route: route.Name, Upstream: route.Upstream, To: []spool.Recipient{{Address: e.From, Notify: "NEVER"}}}},
+	}, blob, []*mail.Message{m})
+	if errors.Is(err, spool.ErrExists) {
+		return true, nil
+	}
+	if f := q.o.Hooks.Reported; f != nil && err == nil {
+		f(e, delayed, id)
+	}
+	return err == nil, err
+}
+
+// write writes a report. What the next servers are and say is told to our own clients only: others get the code.
+func (q *Queue) write(s *Settings, e *spool.Entry, group int, to []int, why, id string, delayed bool) (dsn.Notification, error) {
+	g := &e.Groups[group]
+	reader, err := mail.ParseAddress(e.From)
+	if err != nil {
+		return dsn.Notification{}, err
+	}
+	r := dsn.Report{
+		ReportingMTA: s.Hostname, From: s.From, To: reader, ID: id, Time: time.Now(), EnvelopeID: e.EnvelopeID, QueueID: e.ID,
+		Arrival: e.Time, ReceivedFrom: e.Client.Helo, ReceivedAddr: e.Client.Addr.Addr(),
+		Full: strings.EqualFold(e.Return, "FULL"),
+	}
+	action := dsn.Failed
+	if delayed {
+		action, r.Until = dsn.Delayed, e.Time.Add(s.Expire)
+	}
+	for _, i := range to {
+		p := &g.To[i]
+		a, err := mail.ParseAddress(p.Address)
+		if err != nil {
+			return dsn.Notification{}, err
+		}
+		one := dsn.Recipient{Address: a, Original: p.Original, Action: action, Last: p.Last, Why: why, Diagnostic: p.Reply}
+		switch {
+		case e.Relay:
+			one.RemoteMTA = p.Server
+		case !p.Reply.IsZero():
+			one.Diagnostic.Text = "the next server does not take the message"
+		}
+		if r := p.Reply; r.IsZero() && one.Why == "" {
+			one.Why = "the next server could not be reached"
+		} else if why != "" {
+			one.Status = mail.Enhanced{5, 4, 7} // RFC 3463 3.5: delivery time expired
+			if delayed {
+				one.Status[0] = 4
+			}
+		}
+		r.Recipients = append(r.Recipients, one)
+	}
+	var original *mail.Message
+	b, err := q.o.Store.Original(e.ID)
+	switch {
+	case err == nil:
+		original = mail.NewMessage(b)
+		b.Release()
+		defer original.Release()
+	case !errors.Is(err, spool.ErrDamaged): // a report without the message is better than none
+		return dsn.Notification{}, err
+	}
+	return dsn.Write(r, original)
+}

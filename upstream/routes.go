@@ -26,6 +26,7 @@ type Route struct {
 	Upstream string // the name of the upstream
 	Policy   string // the name of the policy
 	Exchange bool   // the servers of the upstream are Exchange's
+	Spool    bool   // mail that can't be handed on may wait
 	Ours     bool   // matched by something other than "*": the domain is ours; set by the Table
 }
 

@@ -24,7 +24,7 @@ func newTable(cfg *config.Config) (*upstream.Table, error) {
 	rules := make([]upstream.Rule, len(cfg.Routes))
 	for i, r := range cfg.Routes {
 		rules[i] = upstream.Rule{To: r.To, Route: upstream.Route{
-			Name: routeName(r), Upstream: r.Upstream, Policy: r.Policy, Exchange: isExchange(cfg.Upstream(r.Upstream)),
+			Name: routeName(r), Upstream: r.Upstream, Policy: r.Policy, Spool: r.Spool, Exchange: isExchange(cfg.Upstream(r.Upstream)),
 		}}
 	}
 	table, err := upstream.NewTable(rules)

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -99,21 +98,11 @@ func warnOfRelay(cfg *config.Config, log *slog.Logger) {
 	if len(listeners) == 0 {
 		return
 	}
-	var upstreams []string
 	everywhere := false
 	for _, r := range cfg.Routes {
 		everywhere = everywhere || slices.Contains(r.To, "*")
-		if !slices.Contains(upstreams, r.Upstream) {
-			upstreams = append(upstreams, r.Upstream)
-		}
 	}
 	if !everywhere {
 		log.Warn(`clients may relay, and no route takes "*": they reach our own domains only`, "listener", strings.Join(listeners, ", "))
-	}
-	if len(upstreams) > 1 {
-		// RFC 5321 4.5.3.1.10: the client should send to the others in another transaction, and not every one does.
-		log.Warn(fmt.Sprintf("a message from clients that may relay goes to one of %d upstreams: recipients of another one get 452 4.5.3, "+
-			"and not every program tries them again by itself; this version has no spool to part them", len(upstreams)),
-			"listener", strings.Join(listeners, ", "), "upstreams", strings.Join(upstreams, ", "))
 	}
 }

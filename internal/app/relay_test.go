@@ -136,8 +136,8 @@ func TestSubmission(t *testing.T) {
 	if err := submit(t, g.addr, "ann@example.org", "secret", "ann@example.org", "bob@elsewhere.example", content); err != nil {
 		t.Fatal(err)
 	}
-	out := files(t, filepath.Join(g.dir, "outside"))
-	if len(out) != 1 {
+	var out []string
+	if !comesTrue(func() bool { out = files(t, filepath.Join(g.dir, "outside")); return len(out) == 1 }) {
 		t.Fatalf("%d messages went out", len(out))
 	}
 	verifySubmitted(t, out[0], record, "with UTF8SMTPSA id")

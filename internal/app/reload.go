@@ -46,6 +46,7 @@ func (g *gateway) swap(ctx context.Context, cfg *config.Config) error {
 		}
 		return err
 	}
+	g.spool.Bound(cfg.Spool.Size, cfg.Spool.MinFree)
 	g.held.Bound(cfg.Quarantine.Keep, cfg.Quarantine.Size)
 	if g.level != nil {
 		g.level.Set(logLevel(cfg.Log))

@@ -14,6 +14,7 @@ import (
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/directory"
 	"github.com/postern-mail/postern/internal/edge"
+	"github.com/postern-mail/postern/internal/spool"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/upstream"
 )
@@ -95,7 +96,7 @@ func (a *App) newRouter(cfg *config.Config, o RouteOptions) (*router, error) {
 	gw := &edge.Gateway{
 		Hostname: cfg.Hostname, Node: cfg.Node, Postmaster: cfg.Postmaster, SoftBounce: cfg.SoftBounce,
 		Router: r.table, Relays: map[string]upstream.Relay{}, Recipients: newRecipients(cfg, files, r.asked, nil), Policies: map[string]*edge.Policy{},
-		ExemptRecipients: exemptRecipients(cfg), Log: quiet,
+		ExemptRecipients: exemptRecipients(cfg), Spool: noSpool{}, Log: quiet,
 	}
 	for _, u := range cfg.Upstreams {
 		gw.Relays[u.Name] = noRelay{one: u.Protocol == "lmtp"}
@@ -117,6 +118,17 @@ func (r noRelay) OneRecipient() bool { return r.one }
 func (noRelay) Deliver(context.Context, mail.Envelope, *mail.Message) upstream.Outcome {
 	return upstream.Outcome{Err: errors.New("app: nothing is delivered here")}
 }
+
+// noSpool stands for the spool of a gateway that runs, which has room.
+type noSpool struct{}
+
+// Put implements edge.Spool: it stores nothing.
+func (noSpool) Put(context.Context, spool.Entry, *mail.Blob, []*mail.Message) error {
+	return errors.New("app: nothing is stored here")
+}
+
+// Room implements edge.Spool.
+func (noSpool) Room(int64) bool { return true }
 
 // findListener finds the listener that the recipients are named to.
 func (r *router) findListener() error {

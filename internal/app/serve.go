@@ -19,9 +19,11 @@ import (
 	"github.com/postern-mail/postern/internal/metrics"
 	"github.com/postern-mail/postern/internal/quarantine"
 	"github.com/postern-mail/postern/internal/senders"
+	"github.com/postern-mail/postern/internal/spool"
 	"github.com/postern-mail/postern/internal/systemd"
 	"github.com/postern-mail/postern/internal/users"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/upstream/queue"
 )
 
 // sweepEvery is the pause between two looks for quarantined mail that is too old.
@@ -33,6 +35,8 @@ type gateway struct {
 	log     *slog.Logger
 	metrics *metrics.Metrics
 	held    *quarantine.Store
+	spool   *spool.Store
+	queue   *queue.Queue
 	ledger  *ledger.Ledger
 	relays  relays
 	tmp     string
@@ -114,7 +118,11 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger, g
 	if g.held, err = openQuarantine(cfg); err != nil {
 		return nil, err
 	}
+	if g.spool, err = openSpool(cfg); err != nil {
+		return nil, err
+	}
 	if g.ledger, err = openLedger(cfg, log); err != nil {
+		g.closeSpool()
 		return nil, err
 	}
 	g.metrics = metrics.New(metrics.Options{Version: Version, Revision: Revision, Labels: labels(cfg)})
@@ -131,6 +139,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger, g
 	g.metrics.Content(g.content.Used)
 	g.metrics.BigSenders(g.senders.Usage)
 	if err := g.install(cfg); err != nil {
+		g.closeSpool()
 		g.closeLedger()
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
@@ -179,13 +188,18 @@ func (g *gateway) install(cfg *config.Config) error {
 		Partners: partners(cfg), ExemptRecipients: exemptRecipients(cfg), ExemptNetworks: cfg.ExemptNetworks, Big: g.senders.Of,
 		Signer: p.signer,
 		Load:   g.load, Content: g.content,
-		Quarantine: keeper{store: g.held, node: cfg.Node}, TempDir: g.tmp, State: g.ledger,
+		Quarantine: keeper{store: g.held, node: cfg.Node}, Spool: spooler{g}, TempDir: g.tmp, State: g.ledger,
 		Log: g.log, Privacy: privacy(cfg.Log.Privacy), Metrics: g.metrics,
 	})
 	g.senders.Configure(p.resolver, cfg.BigSenders)
 	now := time.Now()
 	g.taken.Store(&now)
 	g.refused.Store(nil)
+	if settings := queueSettings(cfg, p); g.queue == nil {
+		g.startQueue(settings)
+	} else {
+		g.queue.Configure(settings)
+	}
 	// Transactions that began with a relay which is replaced here still deliver through it, over connections of their own.
 	for _, old := range p.adopt() {
 		g.background.Go(old.Close)

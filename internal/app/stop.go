@@ -36,6 +36,7 @@ func (g *gateway) drain(ends <-chan os.Signal) error {
 			all.Go(func() { g.drainOne(ctx, l) })
 		}
 		all.Wait()
+		g.closeQueue(ctx)
 	}()
 	tick := time.NewTicker(drainTold)
 	defer tick.Stop()
@@ -83,6 +84,7 @@ func (g *gateway) close() {
 	if g.control != nil {
 		g.control.Close(controlEnds)
 	}
+	g.closeSpool()
 	g.senders.Close()
 	g.background.Wait()
 	if !listfile.Idle(readingEnds) {

@@ -32,6 +32,7 @@ type Config struct {
 	ContentBudget    int64          `yaml:"content_budget"` // octets of content at once, of all sessions
 	State            State          `yaml:"state"`
 	Quarantine       Quarantine     `yaml:"quarantine"`
+	Spool            Spool          `yaml:"spool"`
 	Metrics          Metrics        `yaml:"metrics"`
 	DNS              DNS            `yaml:"dns"`
 	Log              Log            `yaml:"log"`
@@ -92,6 +93,7 @@ type Route struct {
 	To         []string   `yaml:"to"` // domains and addresses in lower case, "*.domain", "*"
 	Upstream   string     `yaml:"upstream"`
 	Policy     string     `yaml:"policy"`
+	Spool      bool       `yaml:"spool"` // mail that can't be handed on at once may wait
 	Recipients Recipients `yaml:"recipients,scalar=verify"`
 }
 
@@ -182,6 +184,22 @@ func (k *Keep) UnmarshalYAML(decode func(any) error) error {
 // State is where Postern keeps its files.
 type State struct {
 	Directory string `yaml:"directory"`
+}
+
+// Spool bounds the store of mail that waits, and says how long it does.
+type Spool struct {
+	Size     int64         `yaml:"size"`     // octets
+	MinFree  int64         `yaml:"min_free"` // octets of the file system that it leaves alone
+	Retry    Retry         `yaml:"retry"`
+	Warn     time.Duration `yaml:"warn"` // when a sender is told of the delay; 0: never
+	Expire   time.Duration `yaml:"expire"`
+	Parallel int           `yaml:"parallel"` // deliveries to one upstream at once
+}
+
+// Retry is how long a message waits for its next try: first after the first, and twice as long after each other, up to most.
+type Retry struct {
+	First time.Duration `yaml:"first"`
+	Most  time.Duration `yaml:"most"`
 }
 
 // Quarantine bounds the store of held mail.

@@ -28,6 +28,11 @@ func (c *Config) defaults() {
 	c.Drain = time.Minute
 	c.ContentBudget = 2 << 30
 	c.Quarantine = Quarantine{Keep: 30 * day, Size: 10 << 30}
+	// RFC 5321 4.5.4.1: four to five days, and tries at least 30 minutes apart on average; our next server is near, and ours.
+	c.Spool = Spool{
+		Size: 10 << 30, MinFree: 256 << 20, Retry: Retry{First: time.Minute, Most: 30 * time.Minute}, Warn: 4 * time.Hour, Expire: 5 * day,
+		Parallel: 10,
+	}
 	c.Log = Log{Format: "json", Level: "info", Privacy: "full"}
 }
 
@@ -88,6 +93,5 @@ var laterFilters = []string{
 
 // laterKeys are the keys of the configuration's contract that this version does not have.
 var laterKeys = map[reflect.Type][]string{
-	reflect.TypeFor[Config](): {"spool", "admin"},
-	reflect.TypeFor[Route]():  {"spool"},
+	reflect.TypeFor[Config](): {"admin"},
 }

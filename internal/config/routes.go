@@ -252,6 +252,7 @@ func (k *checker) rest() {
 	if c.Quarantine.Size <= 0 {
 		k.fail("quarantine.size", "size must be greater than 0; the quarantine can't be switched off")
 	}
+	k.spool()
 	if k.wrote("metrics") && c.Metrics.Address == "" {
 		k.require("metrics", "address", "address: 127.0.0.1:9797")
 	}
@@ -259,5 +260,27 @@ func (k *checker) rest() {
 		if err := hostPort(c.Metrics.Address, false, true); err != nil {
 			k.fail("metrics.address", "%s", err)
 		}
+	}
+}
+
+func (k *checker) spool() {
+	s := &k.c.Spool
+	if s.Size <= 0 {
+		k.fail("spool.size", "size must be greater than 0; the spool can't be switched off: relay clients need it")
+	}
+	if s.Retry.First < time.Second {
+		k.fail("spool.retry.first", "first must be at least 1s")
+	}
+	if s.Retry.Most < s.Retry.First {
+		k.fail("spool.retry.most", "most must not be less than first, which is %s", s.Retry.First)
+	}
+	if s.Expire < time.Minute {
+		k.fail("spool.expire", "expire must be at least 1m")
+	}
+	if s.Warn < 0 || s.Warn >= s.Expire {
+		k.fail("spool.warn", "warn must be less than expire, which is %s; 0 for never", s.Expire)
+	}
+	if s.Parallel < 1 || s.Parallel > 1000 {
+		k.fail("spool.parallel", "parallel must be from 1 to 1000")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -13,15 +14,19 @@ import (
 	"github.com/postern-mail/postern/pipeline"
 )
 
-// judged is one message with all that was found out about it. Its recipients share one judgement, that of
-// the first: a recipient that could come to another was sent away at RCPT.
+// judged is one message for one group of its recipients, with all that was found out about it. They share one judgement, that
+// of the first.
 type judged struct {
 	content   *mail.Content
 	input     *filter.Input
-	to        *recipient // the first
+	to        *recipient   // the first
+	all       []*recipient // with the first
+	heldID    string       // under which the quarantine is to hold it
 	reports   pipeline.Reports
+	data      pipeline.Reports // of the data phase, where it ran for this group
 	verdict   pipeline.Verdict
 	messageID string
+	end       outcome // of this group, where the message has several
 }
 
 // outcome is how a message ends, for reply, log and metrics.
@@ -35,6 +40,7 @@ type outcome struct {
 	refused       map[mail.Address]mail.Reply // by the next server, each with its own words
 	changed       string
 	signed        string // the signatures, or why there are none
+	queued        string // why it went into the spool; "" where it did not
 	err           error
 }
 
@@ -58,10 +64,18 @@ func (s *session) Data(io.Reader) (err error) {
 	defer func() { t.gw.metrics().DataDuration(s.w.cfg.Name, time.Since(arrived)) }()
 	content := mail.NewContent(blob, faults, mail.Limits{HeaderOctets: s.w.cfg.Limits.Header})
 	defer content.Release()
-	j := &judged{content: content, to: t.to[0], input: &filter.Input{Session: s.in, Transaction: t.complete(), Content: content}}
 	ctx := newTerm(s.w.ctx, arrived.Add(judgeTime))
 	defer ctx.end()
-	return s.finish(t, j, s.judgeAndDeliver(ctx, t, j))
+	groups := t.groups()
+	in := &filter.Input{Session: s.in, Transaction: t.complete(), Content: content}
+	all := make([]*judged, len(groups))
+	for i, to := range groups {
+		all[i] = &judged{content: content, input: in, to: to[0], all: to, heldID: t.in.ID}
+		if i > 0 {
+			all[i].heldID += "-" + strconv.Itoa(i+1)
+		}
+	}
+	return s.finish(t, all, s.judgeAndDeliver(ctx, t, all))
 }
 
 // takeContent reads the content off the wire into a Blob.
@@ -117,14 +131,31 @@ func storageReply(err error) mail.Reply {
 }
 
 // judgeAndDeliver runs the data phase, decides, and acts.
-func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, j *judged) (o outcome) {
+func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, all []*judged) (o outcome) {
 	defer func() {
 		if v := recover(); v != nil {
 			s.crashed(v)
 			o = outcome{reply: replyPanic, reason: ReasonPanic, action: filter.Defer, because: "panic", changed: ChangedNo}
+			for _, j := range all {
+				j.end = o
+			}
 		}
 	}()
-	content, first := j.content, t.to[0]
+	for i, j := range all {
+		s.decide(t, j, all[:i])
+	}
+	if len(all) > 1 {
+		return s.deliverApart(ctx, t, all)
+	}
+	o = all[0].undecided()
+	s.act(ctx, t, all[0], &o)
+	return o
+}
+
+// decide runs the data phase for one group, and comes to a verdict. What was found for a group before by the same plan is true of
+// this one, too.
+func (s *session) decide(t *transaction, j *judged, before []*judged) {
+	content, first := j.content, j.to
 	j.messageID = brief(content.Header().Get("Message-ID"))
 	if s.in.Relay && content.Header().Count("Message-ID") == 0 {
 		j.messageID = ownMessageID(t.gw.Hostname, t.in.ID)
@@ -135,27 +166,45 @@ func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, j *judged
 	j.reports = join(s.reports, t.reports, first.reports, pipeline.Reports{intake})
 	// What no message may be (a loop, NUL) is refused also where the policy only observes.
 	if j.verdict = (&pipeline.Policy{}).Decide(pipeline.Reports{intake}); j.verdict.Action < filter.Defer {
-		t.last = s.consult(t.dns, first.policy.Plan, filter.Data, j.input)
-		j.reports = append(j.reports, t.last...)
+		j.reports = append(j.reports, s.consultOnce(t, j, before)...)
 		j.verdict = first.judge.Decide(j.reports)
 	}
 	s.recordVerdict(t.gw, judgement{
 		id: t.in.ID, stage: StageEOD, route: first.route.Name, policy: first.policyName,
 		messageID: j.messageID, size: content.Blob().Size(), reports: j.reports, verdict: &j.verdict,
 	})
+}
+
+// consultOnce gives the reports of the data phase for a group.
+func (s *session) consultOnce(t *transaction, j *judged, before []*judged) pipeline.Reports {
+	for _, b := range before {
+		if b.to.policy.Plan == j.to.policy.Plan {
+			return b.data
+		}
+	}
+	j.data = s.consult(t.dns, j.to.policy.Plan, filter.Data, j.input)
+	t.last = append(t.last, j.data...)
+	return j.data
+}
+
+// undecided is the outcome of a group before anything is done about its verdict.
+func (j *judged) undecided() outcome {
+	return outcome{action: j.verdict.Action, because: j.verdict.Because, changed: ChangedNo}
+}
+
+// act does what the verdict says.
+func (s *session) act(ctx context.Context, t *transaction, j *judged, o *outcome) {
 	v := &j.verdict
-	o = outcome{action: v.Action, because: v.Because, changed: ChangedNo}
 	switch {
-	case content.Err() != nil: // our disk: no result about what could not be read counts
-		o.fail(storageReply(content.Err()), ReasonStorage, content.Err())
+	case j.content.Err() != nil: // our disk: no result about what could not be read counts
+		o.fail(storageReply(j.content.Err()), ReasonStorage, j.content.Err())
 	case v.Action == filter.Reject, v.Action == filter.Defer:
 		o.reply, o.reason = v.Reply, ReasonFilter
 	case v.Action == filter.Quarantine:
-		s.quarantine(ctx, t, j, &o)
+		s.quarantine(ctx, t, j, o)
 	default:
-		s.deliver(ctx, t, j, &o)
+		s.deliver(ctx, t, j, o)
 	}
-	return o
 }
 
 // complete gives the transaction as the data phase is to see it: a struct of its own, since a filter that
@@ -169,31 +218,51 @@ func (t *transaction) complete() *filter.Transaction {
 	return all
 }
 
-func (t *transaction) addresses() []mail.Address {
-	to := make([]mail.Address, len(t.to))
-	for i, r := range t.to {
+func (t *transaction) addresses() []mail.Address { return addresses(t.to) }
+
+func addresses(all []*recipient) []mail.Address {
+	to := make([]mail.Address, len(all))
+	for i, r := range all {
 		to[i] = r.address
 	}
 	return to
 }
 
-// finish writes the lines, counts, and gives the engine its reply. j is nil for content that was not
-// taken in.
-func (s *session) finish(t *transaction, j *judged, o outcome) error {
-	m := t.gw.metrics()
+// finish writes the lines, counts, and gives the engine its reply. all is nil for content that was not taken in.
+func (s *session) finish(t *transaction, all []*judged, o outcome) error {
 	s.w.tally(&o)
 	o.reply = named(t.gw.soften(o.reply), t.in.ID)
 	s.settle(t, o.reply)
+	switch len(all) {
+	case 0:
+		s.finishGroup(t, nil, t.to, &o)
+	case 1:
+		s.finishGroup(t, all[0], t.to, &o)
+	default:
+		for _, j := range all {
+			j.end.reply = o.reply
+			s.finishGroup(t, j, j.all, &j.end)
+		}
+	}
+	if !o.reply.Positive() {
+		t.gw.metrics().Reject(s.w.cfg.Name, StageEOD, o.reply, o.reason)
+	}
+	return engineError(o.reply)
+}
+
+// finishGroup is finish for some recipients; j is nil for content that was not taken in.
+func (s *session) finishGroup(t *transaction, j *judged, to []*recipient, o *outcome) {
 	f := fate{
 		stage: StageEOD, action: o.action, because: o.because, reply: o.reply,
-		upstreamReply: o.upstreamReply, signed: o.signed, err: o.err,
+		upstreamReply: o.upstreamReply, signed: o.signed, queued: o.queued, err: o.err,
 	}
 	if j != nil {
+		m := t.gw.metrics()
 		f.score, f.messageID, f.size = j.verdict.Score, j.messageID, j.content.Blob().Size()
 		m.Score(j.verdict.Score)
 		m.Message(j.to.route.Name, o.action, o.changed, j.to.judge.Observe, f.size)
 	}
-	for _, r := range t.to {
+	for _, r := range to {
 		f.route, f.upstream = r.route.Name, r.route.Upstream
 		if o.server != "" {
 			f.upstream += " " + o.server
@@ -204,8 +273,4 @@ func (s *session) finish(t *transaction, j *judged, o outcome) error {
 		s.record(t, r.address, f)
 		f.upstreamReply = o.upstreamReply
 	}
-	if !o.reply.Positive() {
-		m.Reject(s.w.cfg.Name, StageEOD, o.reply, o.reason)
-	}
-	return engineError(o.reply)
 }

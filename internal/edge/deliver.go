@@ -21,7 +21,7 @@ func (s *session) quarantine(ctx context.Context, t *transaction, j *judged, o *
 		return
 	}
 	o.reason = ReasonQuarantine
-	if id != t.in.ID {
+	if id != j.heldID {
 		o.because += " (held already as " + id + ")"
 	}
 	if j.to.policy.QuarantineReply == QuarantineAccept {
@@ -44,8 +44,8 @@ func (s *session) keep(ctx context.Context, t *transaction, j *judged, kind stri
 	v := &j.verdict
 	parts, _ := auth.Parts.From(j.input)
 	return t.gw.Quarantine.Keep(ctx, Held{
-		ID: t.in.ID, Time: time.Now(), Kind: kind,
-		Client: s.in.Client.Addr(), Helo: s.in.Helo, From: t.in.From, To: t.addresses(),
+		ID: j.heldID, Time: time.Now(), Kind: kind,
+		Client: s.in.Client.Addr(), Helo: s.in.Helo, From: t.in.From, To: addresses(j.all),
 		Route: j.to.route.Name, Upstream: j.to.route.Upstream, Policy: j.to.policyName,
 		Relay: s.in.Relay, SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit,
 		Size: j.content.Blob().Size(), MessageID: j.messageID, Subject: brief(j.content.Header().Get("Subject")),
@@ -54,51 +54,76 @@ func (s *session) keep(ctx context.Context, t *transaction, j *judged, kind stri
 	}, j.content.Blob())
 }
 
-// deliver puts our fields on the message, changes what the verdict says, and hands it to the upstream.
-func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *outcome) {
+// ready is a message as it is to leave, for one group.
+type ready struct {
+	m        *mail.Message
+	original string // the id of the original that was kept; "" for none
+}
+
+// prepare puts our fields on the message, changes what the verdict says, signs it, and keeps the original where that is due. It
+// reports whether all that went well; the outcome says what did not.
+func (s *session) prepare(ctx context.Context, t *transaction, j *judged, o *outcome) (out ready, ok bool) {
 	m, err := mail.Rewrite(j.content, s.edits(t, j), j.verdict.Rebuild)
 	if err != nil {
 		// Never delivery: an edit that was asked for and not carried out may be the removal of a part.
 		o.fail(replyLocal, ReasonRewrite, err)
-		return
+		return out, false
 	}
-	defer m.Release()
 	signed, note, err := sign(ctx, t.gw.Signer, j.input, m)
 	if err != nil {
+		m.Release()
 		// Never without the signature that its domain promises, and never the sender's fault.
 		o.fail(replyLocal, ReasonSigning, err)
-		return
+		return out, false
 	}
 	if signed != m {
-		defer signed.Release()
+		m.Release()
 	}
-	o.signed = note
-	original := ""
+	out.m, o.signed = signed, note
 	if j.verdict.Rebuild {
 		o.changed = ChangedRebuilt
 	}
 	if strips(j.verdict.Edits) || j.verdict.Rebuild {
 		if keepsOriginal(j.reports) {
-			if original, err = s.keep(ctx, t, j, HeldOriginal); err != nil {
+			if out.original, err = s.keep(ctx, t, j, HeldOriginal); err != nil {
+				signed.Release()
 				o.fail(storageReply(err), ReasonStorage, err)
-				return
+				return out, false
 			}
 		}
 		if strips(j.verdict.Edits) {
 			o.changed = ChangedStripped
 		}
 	}
-	out := s.handOn(ctx, t, j, signed)
-	if r, ok := j.to.relay.(apartRelay); ok && t.parted && out.Kind == upstream.Refused && len(t.to) == 1 {
-		// Exim takes a 5yz to the final dot for the recipients, too, whom it was asked to bring by themselves.
-		out = r.Apart(t.in.From, t.to[0].address, out)
+	return out, true
+}
+
+// deliver makes the message of a group, and hands it to the upstream while the client waits, or to the spool.
+func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *outcome) {
+	r, ok := s.prepare(ctx, t, j, o)
+	if !ok {
+		return
 	}
-	if original != "" && out.Kind != upstream.Delivered && out.Kind != upstream.Unknown {
-		s.drop(ctx, t, original)
+	defer r.m.Release()
+	if why := j.queueAtOnce(s); why != "" {
+		s.enqueue(t, []*judged{j}, []ready{r}, why, o)
+		return
+	}
+	out := s.handOn(ctx, t, j, r.m)
+	if relay, ok := j.to.relay.(apartRelay); ok && t.parted && out.Kind == upstream.Refused && len(t.to) == 1 {
+		// Exim takes a 5yz to the final dot for the recipients, too, whom it was asked to bring by themselves.
+		out = relay.Apart(t.in.From, t.to[0].address, out)
 	}
 	o.server, o.refused, o.err = out.Server, out.Refused, out.Err
 	if !out.Reply.IsZero() {
 		o.upstreamReply = out.Reply.String()
+	}
+	if why := j.queueAfter(s, &out); why != "" {
+		s.enqueue(t, []*judged{j}, []ready{r}, why, o)
+		return
+	}
+	if r.original != "" && out.Kind != upstream.Delivered && out.Kind != upstream.Unknown {
+		s.drop(ctx, t, r.original)
 	}
 	o.reply = out.ClientReply(t.in.ID, out.Verbatim)
 	if out.Kind == upstream.Delivered {
@@ -141,7 +166,7 @@ func (s *session) edits(t *transaction, j *judged) []mail.Edit {
 		Exchange: j.to.route.Exchange,
 	})
 	edits = append(edits, j.verdict.Edits...)
-	edits = append(edits, received(s.from(), t.gw.Hostname, s.in, t.in, t.addresses(), time.Now()))
+	edits = append(edits, received(s.from(), t.gw.Hostname, s.in, t.in, addresses(j.all), time.Now()))
 	if s.in.Relay {
 		edits = append(edits, Missing(j.content.Header(), t.gw.Hostname, t.in.ID, t.began)...)
 	}
@@ -190,10 +215,14 @@ func (s *session) handOn(ctx context.Context, t *transaction, j *judged, m *mail
 			out = upstream.Outcome{Kind: upstream.Unknown, Err: errRelayPanic}
 		}
 	}()
-	return j.to.relay.Deliver(ctx, mail.Envelope{
-		ID: t.in.ID, From: t.in.From, To: t.addresses(), SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit, DSN: t.notifications(),
+	env := mail.Envelope{
+		ID: t.in.ID, From: t.in.From, To: addresses(j.all), SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit, DSN: t.notifications(j.all),
 		Client: s.identity(j.to.relay),
-	}, m)
+	}
+	if j.mayQueue() {
+		env.Patience = patience
+	}
+	return j.to.relay.Deliver(ctx, env, m)
 }
 
 // identity gives what we know of the client to a relay that tells its servers.

@@ -108,17 +108,17 @@ func isAtom(s string) bool {
 	})
 }
 
-// notifications gives what the client asked about notifications, nil for nothing.
-func (t *transaction) notifications() *mail.DSN {
+// notifications gives what the client asked about notifications for some recipients, nil for nothing.
+func (t *transaction) notifications(to []*recipient) *mail.DSN {
 	asked := t.dsn.Return != "" || t.dsn.EnvelopeID != ""
-	for _, r := range t.to {
+	for _, r := range to {
 		asked = asked || r.notify != mail.Notify{}
 	}
 	if !asked {
 		return nil
 	}
 	d := &mail.DSN{Return: t.dsn.Return, EnvelopeID: t.dsn.EnvelopeID}
-	for _, r := range t.to {
+	for _, r := range to {
 		d.Notify = append(d.Notify, r.notify)
 	}
 	return d

@@ -12,6 +12,7 @@ import (
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/internal/limits"
+	"github.com/postern-mail/postern/internal/spool"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
@@ -43,6 +44,7 @@ type Gateway struct {
 
 	Signer     Signer         // signs and seals what is delivered; nil: nothing is signed
 	Quarantine Quarantine     // nil: nothing can be kept, so that what should be is deferred
+	Spool      Spool          // nil: what can't be handed on while its client waits is the client's to bring again
 	Load       *limits.Load   // what all listeners take of the process; nil: they may take anything
 	Content    *limits.Budget // of content that is being taken in or handed on, of all sessions; nil: no limit
 	TempDir    string         // where content that outgrows memory lies; in the state's file system
@@ -86,6 +88,15 @@ type Quarantine interface {
 	Keep(ctx context.Context, h Held, content *mail.Blob) (id string, err error)
 	// Drop removes an original that Keep stored.
 	Drop(ctx context.Context, id string) error
+}
+
+// Spool takes the responsibility for messages that are to be delivered later.
+type Spool interface {
+	// Put stores a message, and what each of its groups is to get. When it returns nil that is durable. An error that is a
+	// spool.ErrFull means that there is no room.
+	Put(ctx context.Context, e spool.Entry, original *mail.Blob, messages []*mail.Message) error
+	// Room reports whether there is room for a message of so many octets; 0 for one of which that is not known.
+	Room(octets int64) bool
 }
 
 // Kinds of what is held.

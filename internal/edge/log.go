@@ -40,6 +40,7 @@ const (
 	KeyUpstream      = "upstream"       // its name, and the server that answered
 	KeyUpstreamReply = "upstream_reply" // its own words
 	KeySigned        = "signed"         // the signatures put on it, or why there are none; only where something is signed
+	KeyQueued        = "queued"         // why it went into the spool; only where it did
 	KeyMS            = "ms"             // milliseconds since MAIL
 	KeyVerb          = "verb"           // the command, in a line about one
 	KeyStage         = "stage"          // helo, mail, rcpt, eod: where it was decided
@@ -65,7 +66,7 @@ const (
 func Keys() []string {
 	return []string{
 		KeyID, KeyListener, KeyClient, KeyHelo, KeyFrom, KeyTo, KeyMessageID, KeySize, KeyAction, KeyBecause, KeyScore,
-		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeySigned, KeyMS, KeyVerb, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyWaivers, KeyEdits,
+		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeySigned, KeyQueued, KeyMS, KeyVerb, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyWaivers, KeyEdits,
 		KeyUser, KeyMechanism, KeyTLS, KeyResult, KeyWould, KeyWouldBecause, KeyWouldEdits, KeyError, KeyStack,
 	}
 }
@@ -81,6 +82,7 @@ type fate struct {
 	upstream      string
 	upstreamReply string
 	signed        string
+	queued        string
 	messageID     string
 	size          int64
 	err           error
@@ -104,7 +106,7 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 	if !gw.Log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
-	attrs := append(make([]slog.Attr, 0, 21),
+	attrs := append(make([]slog.Attr, 0, 22),
 		slog.String(KeyID, t.in.ID),
 		slog.String(KeyListener, s.w.cfg.Name),
 		slog.String(KeyClient, s.clientName()),
@@ -129,6 +131,9 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 	}
 	if f.signed != "" {
 		attrs = append(attrs, slog.String(KeySigned, gw.Privacy.Mask(f.signed)))
+	}
+	if f.queued != "" {
+		attrs = append(attrs, slog.String(KeyQueued, f.queued))
 	}
 	if f.err != nil {
 		attrs = append(attrs, gw.fault(f.err))

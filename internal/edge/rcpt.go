@@ -25,6 +25,7 @@ type recipient struct {
 	known      upstream.Known // what the recipient source said, where it was asked
 	notify     mail.Notify
 	reports    pipeline.Reports // of the rcpt phase
+	spool      bool             // the spool may take mail for it
 	print      string           // of the rcpt phase: what could make the message's outcome another one
 }
 
@@ -116,6 +117,9 @@ func (s *session) judge(t *transaction, r *recipient) refusal {
 	if !no.none() {
 		return no
 	}
+	if r.spool && s.in.Relay && !t.gw.Spool.Room(t.in.Size) { // RFC 5321 4.2.3: told before the content comes
+		return refusal{replyFull, ReasonStorage, RecipientDeferred, source, "no room in the spool", nil}
+	}
 	if most := sizeFor(r.relay); most > 0 && t.in.Size > most {
 		return refusal{replyTooBigHere, ReasonSize, RecipientRefused, source, "too big for the next server", nil}
 	}
@@ -127,10 +131,10 @@ func (s *session) judge(t *transaction, r *recipient) refusal {
 	if no := s.judgeFilters(t, r); !no.none() {
 		return no
 	}
-	if len(t.to) > 0 && !together(t.to[0], r) {
+	if len(t.to) > 0 && !together(t.to[0], r) && !t.mayPart(r) {
 		return split("needs another upstream or policy than the first recipient")
 	}
-	if one, ok := r.relay.(oneRelay); ok && len(t.to) > 0 && one.OneRecipient() {
+	if one, ok := r.relay.(oneRelay); ok && len(t.to) > 0 && one.OneRecipient() && !t.mayPart(r) {
 		return refusal{replyAlone, ReasonSplit, RecipientDeferred, SourceNone, "the next server speaks LMTP: one recipient at a time", nil}
 	}
 	t.to = append(t.to, r)
@@ -195,6 +199,7 @@ func (s *session) route(t *transaction, r *recipient) refusal {
 	if r.policy == nil {
 		r.policy = &Policy{Policy: &pipeline.Policy{}}
 	}
+	r.spool = gw.Spool != nil && (r.route.Spool || s.in.Relay)
 	r.exempt = r.exempt || gw.ExemptRecipients != nil && gw.ExemptRecipients(r.address)
 	r.judge = gw.observing(r.policy.Policy)
 	if r.exempt {
@@ -304,7 +309,7 @@ func (s *session) judgeFilters(t *transaction, r *recipient) refusal {
 	if r.print = fingerprint(r.reports, v.Action); r.judge.Observe {
 		r.print = "" // it comes to nothing, for everybody
 	}
-	if len(t.to) > 0 && t.to[0].print != r.print {
+	if len(t.to) > 0 && t.to[0].print != r.print && !t.mayPart(r) {
 		return split("rcpt phase came to something else than for the first recipient")
 	}
 	return refusal{}

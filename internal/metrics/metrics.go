@@ -70,6 +70,7 @@ type Metrics struct {
 	usage         atomic.Pointer[func() quarantine.Usage]
 	memory        atomic.Pointer[func() ledger.Usage]
 	big           atomic.Pointer[func() senders.Usage]
+	queueNow      atomic.Pointer[queueUsage]
 	recipientsNow atomic.Pointer[func() []RecipientList]
 	directory     atomic.Pointer[string]
 
@@ -88,6 +89,7 @@ type Metrics struct {
 	smtpSeries
 	messageSeries
 	upstreamSeries
+	queueSeries
 }
 
 // New makes the registry with every metric, and the series of the first configuration.
@@ -103,6 +105,7 @@ func New(o Options) *Metrics {
 	m.program(o)
 	m.files()
 	m.ledger()
+	m.queue()
 	m.dns()
 	m.bigSenders()
 	m.smtp()

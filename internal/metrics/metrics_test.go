@@ -26,9 +26,11 @@ import (
 	"github.com/postern-mail/postern/internal/ledger"
 	"github.com/postern-mail/postern/internal/quarantine"
 	"github.com/postern-mail/postern/internal/senders"
+	"github.com/postern-mail/postern/internal/spool"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
+	"github.com/postern-mail/postern/upstream/queue"
 )
 
 func testMetrics(t *testing.T) *Metrics {
@@ -88,6 +90,9 @@ func everything(m *Metrics) {
 	h.Connections("mail:25", 5, 2)
 	h.Asked(upstream.AskedStale)
 	h.Handshake("mail:25", tls.ConnectionState{}, errors.New("x"))
+	m.Queue(func() []queue.Usage {
+		return []queue.Usage{{Route: "example.org", State: queue.StateDeferred, Messages: 2, Octets: 300, Oldest: time.Now().Add(-time.Minute)}}
+	}, func() spool.Usage { return spool.Usage{Octets: 500, Damaged: 1} })
 	m.Quarantine(func() quarantine.Usage { return quarantine.Usage{Messages: 3, Octets: 4000, Damaged: 1, Kept: 7} })
 	m.BigSenders(func() senders.Usage { return senders.Usage{Domains: 5, Known: 4, Failing: 2, Networks: 70} })
 	m.Reloaded(false)

@@ -41,6 +41,9 @@ const version = 1
 const (
 	Held     = "quarantine" // held by a verdict
 	Original = "original"   // as it came, before it was changed
+
+	// Undeliverable is what was acknowledged and then given up, where its sender can't be told.
+	Undeliverable = "undeliverable"
 )
 
 // Entry is the record of one message.

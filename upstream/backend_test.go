@@ -31,6 +31,8 @@ import (
 //	C+ text     the same, and it must have come with what was read before: in one write
 //	quiet       nothing may have come that was not read yet
 //	BODY        read up to and with the final dot, and note what it carried
+//	CHUNK n     the next line must be BDAT with this, which may end in LAST; read as many octets, and note what the chunks
+//	            of a message carried
 //	EAT n       read n octets
 //	S? text     the same; the client may be gone
 //	WAIT        read until the client closes; it may say QUIT first
@@ -103,6 +105,8 @@ type player struct {
 	raw net.Conn
 	nc  net.Conn
 	br  *bufio.Reader
+
+	chunks bytes.Buffer // of the message that is coming
 }
 
 func (p *player) play(line string) error {
@@ -140,6 +144,8 @@ func (p *player) play(line string) error {
 		}
 	case "BODY":
 		return p.body()
+	case "CHUNK":
+		return p.chunk(arg)
 	case "EAT":
 		n, err := strconv.Atoi(arg)
 		if err != nil {
@@ -199,6 +205,30 @@ func (p *player) body() error {
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
 	p.b.bodies = append(p.b.bodies, content.String())
+	return nil
+}
+
+// chunk reads a chunk.
+func (p *player) chunk(arg string) error {
+	line, err := p.br.ReadString('\n')
+	if err != nil {
+		return err
+	}
+	if line != "BDAT "+arg+"\r\n" {
+		return fmt.Errorf("client said %.200q", line)
+	}
+	size, last := strings.CutSuffix(arg, " LAST")
+	n, err := strconv.Atoi(size)
+	if err != nil {
+		return err
+	}
+	if _, err := io.CopyN(&p.chunks, p.br, int64(n)); err != nil || !last {
+		return err
+	}
+	p.b.mu.Lock()
+	defer p.b.mu.Unlock()
+	p.b.bodies = append(p.b.bodies, p.chunks.String())
+	p.chunks.Reset()
 	return nil
 }
 

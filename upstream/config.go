@@ -73,6 +73,7 @@ type Config struct {
 	ServerName     string           // which TLS asks for, and TLSVerify wants in the certificate; "": the server's host
 	Certificate    *tls.Certificate // to show to servers that ask for one; nil: none
 	Auth           *Auth            // for TLSRequired and TLSVerify; nil: we do not authenticate ourselves
+	Chunking       bool             // content goes by BDAT to servers of SMTP that offer it (RFC 3030); by DATA otherwise
 	Identity       Identity         // how the servers are told of the client
 	Hello          string           // our name in EHLO or LHLO; default: the host's
 	MaxConnections int              // per server: 20, as many as Exchange takes of one source
@@ -140,6 +141,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Auth != nil && c.Identity == IdentityXClient {
 		// Each XCLIENT makes the server forget who has logged in.
 		return c, fmt.Errorf("upstream: %s: auth with identity %s: the server has to know this gateway by its address", c.Name, c.Identity)
+	}
+	if c.Chunking && c.LMTP {
+		return c, fmt.Errorf("upstream: %s: chunking with LMTP, which has DATA alone here", c.Name)
 	}
 	if c.Hello == "" {
 		name, err := os.Hostname()

@@ -26,6 +26,7 @@ type conn struct {
 	server   string
 	hello    string // the name that we gave last
 	lmtp     bool   // RFC 2033: there is a reply for each recipient after the final dot
+	chunking int64  // RFC 3030: how many octets one BDAT announces, where it is offered; 0: there is none
 	timeouts *Timeouts
 	ext      extensions
 	tls      *tls.ConnectionState
@@ -37,6 +38,7 @@ type conn struct {
 	transaction transaction    // the one under way; here for its memory, as what follows
 	commands    []byte         // the batch that is being put together
 	parts       [1][]byte      // that, as say takes it
+	lastOctets  [2]byte        // of a message
 	accepted    []mail.Address // by the server, in this transaction
 	took        []Took         // the stages of this transaction
 

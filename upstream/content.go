@@ -47,10 +47,13 @@ type contentWriter struct {
 	parts   [partsAtOnce][]byte // what waits to be written
 	n       int                 // and how many of them
 	octets  int                 // in them
-	out     []byte              // a run of octets with its dots
+	out     []byte              // a run of octets with its dots, or the command of a chunk
 	block   []byte              // made only where octets have to lie side by side
-	ended   bool                // the final dot is among what was to be written
+	ended   bool                // the final dot, or the end of the last chunk, is among what was to be written
 	failed  error               // of a write
+	chunked bool                // RFC 3030: no dots
+	chunk   int64               // octets of the chunk that are still to come
+	reply   mail.Reply          // to a chunk that was not the last
 }
 
 var contentWriters = sync.Pool{New: func() any { return new(contentWriter) }}
@@ -79,6 +82,11 @@ func (w *contentWriter) span(s mail.Span) error {
 	} else if q := w.stuffer.stuff(w.out, p); len(q) != len(p) {
 		p, w.out, lasting = q, q, false
 	}
+	return w.put(p, lasting, w.left == 0)
+}
+
+// put lets octets wait, or writes them with what waits. last are those with which there is to be no more waiting.
+func (w *contentWriter) put(p []byte, lasting, last bool) error {
 	for len(p) > octetsAtOnce {
 		w.add(p[:octetsAtOnce])
 		if err := w.flush(); err != nil {
@@ -87,10 +95,13 @@ func (w *contentWriter) span(s mail.Span) error {
 		p = p[octetsAtOnce:]
 	}
 	w.add(p)
-	if w.left == 0 {
+	switch {
+	case last && w.chunked:
+		w.ended = w.left == 0
+	case last:
 		w.end()
 	}
-	if w.left > 0 && lasting && w.octets < octetsAtOnce && w.n <= partsAtOnce-4 {
+	if !last && lasting && w.octets < octetsAtOnce && w.n <= partsAtOnce-4 {
 		return nil
 	}
 	return w.flush()

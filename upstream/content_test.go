@@ -35,7 +35,7 @@ func (c *captured) Read(p []byte) (int, error) { return c.Buffer.Read(p) }
 func (*captured) SetDeadline(time.Time) error     { return nil }
 func (*captured) SetReadDeadline(time.Time) error { return nil }
 
-var someTime = &Timeouts{Block: time.Minute}
+var someTime = &Timeouts{Block: time.Minute, Dot: time.Minute, Command: time.Minute}
 
 // composed makes a message of content and fields before it, as the edge does.
 func composed(t testing.TB, content string, memory int, top ...string) *mail.Message {

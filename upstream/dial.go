@@ -55,6 +55,9 @@ func (d *dialer) connect(ctx context.Context, within time.Duration) (c *conn, er
 	}
 	c = newConn(nc, d.server, &d.cfg.Timeouts)
 	c.lmtp, c.addr = d.cfg.LMTP, addr
+	if d.cfg.Chunking {
+		c.chunking = maxChunk
+	}
 	c.dialed = c.now.Sub(start)
 	return c, nil
 }

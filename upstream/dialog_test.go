@@ -95,7 +95,7 @@ func settings(text string) map[string]string {
 	return m
 }
 
-// newDialog makes the pool and the servers. Keys of config: servers (number, 1), protocol, auth (user and password), identity, tls, ca (yes: the
+// newDialog makes the pool and the servers. Keys of config: servers (number, 1), protocol, auth (user and password), identity, chunking, tls, ca (yes: the
 // servers' certificate is trusted), cert (its names), max, maxuses, verbatim, network.
 func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 	t.Helper()
@@ -115,6 +115,7 @@ func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 	cfg := Config{
 		Name: "test", Hello: "gw.test", TLS: mode, MaxConnections: number("max", 0),
 		MaxUses: number("maxuses", 0), Verbatim: config["verbatim"] != "", LMTP: config["protocol"] == "lmtp",
+		Chunking: config["chunking"] != "",
 	}
 	if user, password, ok := strings.Cut(config["auth"], " "); ok {
 		cfg.Auth = &Auth{User: user, Password: password}

@@ -288,10 +288,15 @@ func TestContentGone(t *testing.T) {
 // delivered was taken exactly once; what was not reported was not taken, but for lost replies; nothing
 // is refused for good.
 func TestFaults(t *testing.T) {
+	t.Run("data", func(t *testing.T) { testFaults(t, false) })
+	t.Run("chunking", func(t *testing.T) { testFaults(t, true) })
+}
+
+func testFaults(t *testing.T, chunking bool) {
 	a, b := newSink(t, true), newSink(t, true)
 	var open, most atomic.Int64
 	p := pool(t, Config{
-		Servers: []string{a.addr, b.addr}, MaxConnections: 8,
+		Servers: []string{a.addr, b.addr}, MaxConnections: 8, Chunking: chunking,
 		Hooks: Hooks{Connections: func(server string, n, _ int) {
 			if server != a.addr {
 				return

@@ -124,6 +124,7 @@ func printable(text []byte) string {
 // extensions are what a server offers in its reply to EHLO.
 type extensions struct {
 	pipelining, eightBit, utf8, startTLS, size, dsn bool
+	chunking                                        bool
 	maxSize                                         int64 // RFC 1870 4: octets of the largest message; 0: no limit is said
 	xforward, xclient                               attributes
 	auth                                            mechanisms
@@ -148,6 +149,8 @@ func parseExtensions(r mail.Reply) extensions {
 			e.xforward = parseAttributes(value, attributeNames[:])
 		case "XCLIENT":
 			e.xclient = parseAttributes(value, xclientNames[:])
+		case "CHUNKING":
+			e.chunking = true
 		case "DSN":
 			e.dsn = true
 		case "STARTTLS":

@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -86,7 +88,11 @@ func (s *sink) serve(nc net.Conn) {
 		}
 		switch verb, _, _ := strings.Cut(strings.ToUpper(string(line[:4])), " "); verb {
 		case "EHLO":
-			say("250-sink\r\n250-PIPELINING\r\n250 SIZE")
+			say("250-sink\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 SIZE")
+		case "BDAT":
+			if !s.chunk(br, say, strings.TrimSpace(string(line[4:]))) {
+				return
+			}
 		case "MAIL":
 			if s.chance(50) {
 				say("421 4.3.2 shutting down")
@@ -145,20 +151,58 @@ func (s *sink) data(br *bufio.Reader, say func(string)) bool {
 	return true
 }
 
+// chunk takes one chunk of a message; false means that the connection is to be closed.
+func (s *sink) chunk(br *bufio.Reader, say func(string), arg string) bool {
+	size, last := strings.CutSuffix(arg, " LAST")
+	n, err := strconv.ParseInt(size, 10, 64)
+	if err != nil {
+		return false
+	}
+	chunk := make([]byte, n)
+	if _, err := io.ReadFull(br, chunk); err != nil || s.chance(40) {
+		return false
+	}
+	if s.chance(40) {
+		say("451 4.3.0 try again")
+		return true
+	}
+	if last {
+		if _, rest, ok := bytes.Cut(chunk, []byte("X-Id: ")); ok {
+			id, _, _ := bytes.Cut(rest, []byte("\r\n"))
+			s.mu.Lock()
+			s.ids[string(id)]++
+			s.mu.Unlock()
+		}
+		if s.chance(40) {
+			return false
+		}
+	}
+	say("250 2.0.0 Ok")
+	return true
+}
+
 func BenchmarkRelay(b *testing.B) {
 	for _, size := range []int{4 << 10, 100 << 10} {
-		b.Run(fmt.Sprintf("%dKiB", size>>10), func(b *testing.B) {
-			s := newSink(b, false)
-			p := pool(b, Config{Servers: []string{s.addr}})
-			m := message(b, "Subject: x\r\n\r\n"+strings.Repeat(strings.Repeat("x", 74)+"\r\n", size/76))
-			env := envelope(b, "b@y.test")
-			b.SetBytes(m.Size())
-			b.ReportAllocs()
-			for b.Loop() {
-				if o := p.Deliver(b.Context(), env, m); o.Kind != Delivered {
-					b.Fatalf("%+v", o)
-				}
+		for _, chunking := range []bool{false, true} {
+			name := fmt.Sprintf("%dKiB", size>>10)
+			if chunking {
+				name += "/chunking"
 			}
-		})
+			b.Run(name, func(b *testing.B) { benchmarkRelay(b, size, chunking) })
+		}
+	}
+}
+
+func benchmarkRelay(b *testing.B, size int, chunking bool) {
+	s := newSink(b, false)
+	p := pool(b, Config{Servers: []string{s.addr}, Chunking: chunking})
+	m := message(b, "Subject: x\r\n\r\n"+strings.Repeat(strings.Repeat("x", 74)+"\r\n", size/76))
+	env := envelope(b, "b@y.test")
+	b.SetBytes(m.Size())
+	b.ReportAllocs()
+	for b.Loop() {
+		if o := p.Deliver(b.Context(), env, m); o.Kind != Delivered {
+			b.Fatalf("%+v", o)
+		}
 	}
 }

@@ -33,6 +33,7 @@ type transaction struct {
 	eager bool            // all recipients are known good here: DATA goes out with them
 
 	presents bool // the server is told of the client by XCLIENT
+	chunked  bool // the content goes out by BDAT
 
 	refused map[mail.Address]mail.Reply
 	client  *mail.Reply // the first reply to an RCPT that speaks about the client
@@ -62,7 +63,8 @@ func (t *transaction) run() {
 			return
 		}
 	}
-	if !t.envelope() || t.m != nil && !t.begin() {
+	t.chunked = t.c.chunking > 0 && t.c.ext.chunking
+	if !t.envelope() || t.m != nil && !t.chunked && !t.begin() {
 		t.abandon()
 		return
 	}
@@ -76,7 +78,12 @@ func (t *transaction) run() {
 		return
 	}
 	start := t.c.now
-	o := t.content()
+	var o Outcome
+	if t.chunked {
+		o = t.chunks()
+	} else {
+		o = t.content()
+	}
 	t.c.mark(StageBody, start)
 	if o.Kind != Delivered {
 		t.out = o
@@ -85,6 +92,10 @@ func (t *transaction) run() {
 	start = t.c.now
 	r, err := t.final()
 	t.c.mark(StageDot, start)
+	if t.chunked && err == nil && (r.Temporary() || r.Permanent()) {
+		t.out = t.chunkRefused(r, true)
+		return
+	}
 	t.verdict(r, err)
 }
 
@@ -170,7 +181,7 @@ func (t *transaction) envelope() bool {
 			buf = append(appendAddress(append(buf, "RCPT TO:<"...), a), '>')
 			buf = append(t.notify(buf, len(t.env.To)-len(to)+i), "\r\n"...)
 		}
-		withData := t.eager && n == len(to) && t.c.ext.pipelining && len(t.refused) == 0 && t.client == nil
+		withData := t.eager && !t.chunked && n == len(to) && t.c.ext.pipelining && len(t.refused) == 0 && t.client == nil
 		if withData {
 			buf = append(buf, "DATA\r\n"...)
 		}

@@ -128,7 +128,7 @@ func digest(paths ...string) (sum [sha256.Size]byte, err error) {
 
 func sameUpstream(a, b config.Upstream) bool {
 	return a.Name == b.Name && slices.Equal(a.Servers, b.Servers) && a.TLS == b.TLS && a.CAFile == b.CAFile &&
-		a.Protocol == b.Protocol && same(a.Auth, b.Auth) && a.Identity == b.Identity && a.Replies == b.Replies && a.Profile == b.Profile && a.Maildir == b.Maildir &&
+		a.Protocol == b.Protocol && same(a.Auth, b.Auth) && a.Chunking == b.Chunking && a.Identity == b.Identity && a.Replies == b.Replies && a.Profile == b.Profile && a.Maildir == b.Maildir &&
 		a.ServerName == b.ServerName && a.KeyPair == b.KeyPair && slices.Equal(a.Source, b.Source) && same(a.Limits, b.Limits) && a.Probe == b.Probe
 }
 
@@ -198,7 +198,7 @@ func newRelay(cfg *config.Config, u config.Upstream, auth *upstream.Auth, hooks 
 	c := upstream.Config{
 		Name: u.Name, Servers: u.Servers.Addresses(), LMTP: u.Protocol == "lmtp", TLS: mode, CAFile: u.CAFile, ServerName: u.ServerName,
 		Auth: auth, Identity: identity, Hello: cfg.Hostname, Verbatim: u.Replies == "verbatim", Timeouts: timeouts,
-		Source: u.Source, Probe: u.Probe != "none", Hooks: hooks,
+		Chunking: u.Chunking == "auto", Source: u.Source, Probe: u.Probe != "none", Hooks: hooks,
 	}
 	for _, s := range u.Servers {
 		c.Ranks = append(c.Ranks, upstream.Rank{Priority: s.Priority, Weight: s.Weight})

@@ -234,7 +234,7 @@ func (k *checker) limits(path string, l Limits) {
 
 // notForMaildir are the keys of an upstream that speak of servers.
 var notForMaildir = []string{
-	"protocol", "tls", "ca_file", "server_name", "certificate", "key", "auth", "identity", "replies", "profile", "source", "limits", "probe",
+	"protocol", "tls", "ca_file", "server_name", "certificate", "key", "auth", "chunking", "identity", "replies", "profile", "source", "limits", "probe",
 }
 
 func (k *checker) upstreams() {
@@ -258,7 +258,7 @@ func (k *checker) upstreams() {
 		}
 		k.servers(path+".servers", u)
 		if maildir && !servers {
-			u.Protocol, u.TLS, u.Identity, u.Replies, u.Profile, u.Probe, u.Limits = "", "", "", "", "", "", nil
+			u.Protocol, u.TLS, u.Chunking, u.Identity, u.Replies, u.Profile, u.Probe, u.Limits = "", "", "", "", "", "", "", nil
 			for _, key := range notForMaildir {
 				if k.wrote(path + "." + key) {
 					k.fail(path+"."+key, "%s has no meaning for a maildir", key)
@@ -270,6 +270,9 @@ func (k *checker) upstreams() {
 		}
 		if u.Profile == "exchange" && u.Protocol == "lmtp" {
 			k.fail(path+".profile", "Exchange speaks SMTP: no protocol: lmtp with profile: exchange")
+		}
+		if u.Chunking == "auto" && u.Protocol == "lmtp" {
+			k.fail(path+".chunking", "with protocol: lmtp there is DATA alone")
 		}
 		if u.Auth != nil && u.Maildir == "" {
 			k.auth(path, u)

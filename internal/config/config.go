@@ -124,7 +124,8 @@ type Upstream struct {
 	CAFile     string            `yaml:"ca_file"`     // PEM; "" is the system's
 	ServerName string            `yaml:"server_name"` // in TLS; "": the server's host
 	KeyPair    `yaml:",inline"`  // to show to the servers; "": none
-	Auth       *Auth             `yaml:"auth"` // nil: we do not authenticate ourselves
+	Auth       *Auth             `yaml:"auth"`                        // nil: we do not authenticate ourselves
+	Chunking   string            `yaml:"chunking" allowed:"off|auto"` // whether BDAT is used where it is offered
 	Identity   string            `yaml:"identity" allowed:"none|xforward|xclient|proxy"`
 	Replies    string            `yaml:"replies" allowed:"own|verbatim"`
 	Profile    string            `yaml:"profile" allowed:"none|exchange"` // what its servers are, as far as that changes what they are sent

@@ -65,7 +65,7 @@ func (r *Route) defaults() {
 func (c *AnswerCache) defaults() { c.Positive, c.Negative = 12*time.Hour, 5*time.Minute }
 
 func (u *Upstream) defaults() {
-	u.Protocol, u.TLS, u.Identity, u.Replies, u.Profile = "smtp", "opportunistic", "none", "own", "none"
+	u.Protocol, u.TLS, u.Chunking, u.Identity, u.Replies, u.Profile = "smtp", "opportunistic", "off", "none", "own", "none"
 	u.Probe, u.Limits = "hello", new(ConnectionLimits)
 	u.Limits.defaults()
 }

@@ -124,7 +124,7 @@ func TestDefaultsDocumented(t *testing.T) {
 		if m[1] == "timeout" { // the pipeline's
 			continue
 		}
-		if n++; !regexp.MustCompile(`(?m)^[ -]*`+m[1]+`: `+m[2]+`$`).MatchString(shown) && !(m[1] == "mode" || m[1] == "observe" || m[1] == "require_tls" || m[1] == "positive" || m[1] == "negative") {
+		if n++; !regexp.MustCompile(`(?m)^[ -]*`+m[1]+`: "?`+m[2]+`"?$`).MatchString(shown) && !(m[1] == "mode" || m[1] == "observe" || m[1] == "require_tls" || m[1] == "positive" || m[1] == "negative") {
 			t.Errorf("docs/config.md says that %s is %s by default, and it is not in\n%s", m[1], m[2], shown)
 		}
 	}

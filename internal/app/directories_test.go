@@ -129,6 +129,23 @@ func TestDirectory(t *testing.T) {
 	if got := g.ask(t, "u1@example.org", "u2@example.org"); got != "250 550" {
 		t.Errorf("with another filter: %s", got)
 	}
+	// Where many are gone the log has the command that takes the list, and nothing else is needed.
+	var gone []string
+	for i := 1000; i < 1100; i++ {
+		gone = append(gone, fmt.Sprintf("cn=u%d", i))
+	}
+	p.Delete(t, gone...)
+	g.reload(t.Context())
+	g.until(t, false, 311)
+	told := fmt.Sprint(g.log.lines(t, "recipients can't be taken from the directory: what was read before is in force")[0]["error"])
+	_, word, _ := strings.Cut(told, "211 entries, 311 are in force: over 20 % fewer; if that is right: touch ")
+	if err := os.WriteFile(word, nil, 0o600); err != nil {
+		t.Errorf("%v, by %q", err, told)
+	}
+	g.until(t, true, 211)
+	if got := g.ask(t, "u1000@example.org", "u1100@example.org"); got != "550 250" {
+		t.Errorf("after the word: %s", got)
+	}
 	if log := g.log.String(); strings.Contains(log, peertest.SlapdPassword) || !strings.Contains(log, "recipients read from the directory") {
 		t.Error("the log lacks the reading, or has the password")
 	}

@@ -130,6 +130,11 @@ func (k *checker) ldapProtection(path string, l *LDAP) {
 	if l.CAFile != "" && l.TLS != "verify" {
 		k.fail(path+".ca_file", "certificates are verified with tls: verify only")
 	}
+	for i, s := range l.URL {
+		if l.TLS == "none" && directory.CheckURL(s) == nil && directory.Secure(s) {
+			k.failAllowed(fmt.Sprintf("%s.url[%d]", path, i), []string{"required", "verify"}, "ldaps:// is TLS, and tls: none is not; required takes any certificate")
+		}
+	}
 	if l.Bind == nil {
 		return
 	}

@@ -22,7 +22,7 @@ type TLSMode uint8
 const (
 	TLSVerify   TLSMode = iota // the certificate must be good for the host's name
 	TLSRequired                // any certificate
-	TLSNone                    // none with ldap://; with ldaps:// like TLSRequired
+	TLSNone                    // none, with ldap:// only
 )
 
 // ParseTLSMode reads the name of a mode.

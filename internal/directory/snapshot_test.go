@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -183,4 +185,32 @@ func TestFollow(t *testing.T) {
 	if known(t, d, "b@b.test") != upstream.No {
 		t.Error("the list of its own does not answer")
 	}
+}
+
+// BenchmarkLoad reads a snapshot of 100 000 addresses, as a start does, and tells its size, on disk and in memory.
+func BenchmarkLoad(b *testing.B) {
+	const n = 100_000
+	l := upstream.NewMailboxes(n)
+	for i := range n {
+		l.Add(fmt.Sprintf("firstname.lastname%d@example.org", i))
+	}
+	var text bytes.Buffer
+	if err := writeSnapshot(&text, l, time.Now()); err != nil {
+		b.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	for b.Loop() {
+		l = nil
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		var err error
+		if l, _, err = parseSnapshot(text.Bytes()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(float64(text.Len()), "octets")
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc), "octets-in-memory")
+	runtime.KeepAlive(l)
 }

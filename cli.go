@@ -36,6 +36,7 @@ type commands struct {
 	ConfigShow configCmd     `cmd:"" name:"config" help:"Show the effective configuration."`
 	Route      routeCmd      `cmd:"" help:"Explain where mail for recipients goes, and what a client that names them is told."`
 	Flush      flushCmd      `cmd:"" help:"Let the running gateway forget what servers inside have said of recipients, and read their directory anew."`
+	Doctor     doctorCmd     `cmd:"" help:"Talk to the servers inside, look from outside, and tell what will hurt and how to mend it. Delivers nothing. Exit: 0 nothing found, 1 something."`
 	Demo       demoCmd       `cmd:"" help:"A complete gateway on loopback with sample mail: see what it does in ten seconds."`
 	User       userCmd       `cmd:"" help:"Keep a file of users who may log in and send: add them, change passwords, list and check."`
 	DKIMKey    dkimKeyCmd    `cmd:"" name:"dkim-key" help:"Make a key that signs mail, print its record for the DNS, or check what is published there."`
@@ -102,6 +103,11 @@ type routeCmd struct {
 
 type flushCmd struct {
 	Addresses []string `arg:"" name:"ADDRESS" help:"Recipients, such as bob@example.org."`
+}
+
+type doctorCmd struct {
+	JSON     bool   `name:"json" help:"Print JSON, one object for each finding a line."`
+	Upstream string `arg:"" optional:"" name:"UPSTREAM" help:"Examine the servers of this upstream alone."`
 }
 
 type demoCmd struct {
@@ -231,6 +237,10 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 		return a.Demo(ctx, app.DemoOptions{Once: c.Demo.Once, Dir: c.Demo.Dir})
 	case "check":
 		return a.Check()
+	case "doctor":
+		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return a.Doctor(ctx, app.DoctorOptions{Upstream: c.Doctor.Upstream, JSON: c.Doctor.JSON})
 	case "scan":
 		return a.Scan(ctx, app.ScanOptions{
 			IP: c.Scan.IP, Helo: c.Scan.Helo, From: c.Scan.From, Rcpt: c.Scan.Rcpt, Relay: c.Scan.Relay,

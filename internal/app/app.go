@@ -36,6 +36,7 @@ const DefaultConfig = "/etc/postern/postern.yaml"
 
 // Exit codes, those of sysexits.h where it has one.
 const (
+	ExitFindings    = 1  // doctor: something will hurt
 	ExitQuarantine  = 10 // scan: the message would be held
 	ExitDefer       = 11
 	ExitReject      = 12

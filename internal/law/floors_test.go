@@ -57,6 +57,7 @@ var floors = map[string]int{
 	"upstream/queue":      3,
 	"internal/config":     4,
 	"internal/control":    4,
+	"internal/doctor":     4,
 	"internal/edge":       4,
 	"internal/metrics":    4,
 	"internal/signing":    4,

@@ -30,8 +30,8 @@ func (s *Server) serve(nc net.Conn) {
 	counted := s.enter(nc)
 	c := &session{s: s, nc: nc, br: bufio.NewReader(nc), began: time.Now()}
 	defer func() {
+		s.leave(nc, counted) // before the client can know that it is over
 		_ = c.nc.Close()
-		s.leave(nc, counted)
 	}()
 	if !counted {
 		c.say("421 4.3.2 The maximum number of concurrent connections has exceeded a limit, closing transmission channel")

@@ -166,7 +166,7 @@ func (s *server) trialAt() time.Time {
 
 // tried makes of a server whose back-off is over one on trial, where there is another to turn to meanwhile; s.mu is held.
 func (s *server) tried(now time.Time) {
-	if s.health.state == BreakerOpen && !s.alone && s.onTrial(now) {
+	if s.health.state == BreakerOpen && len(s.others) > 0 && s.onTrial(now) {
 		s.become(BreakerHalfOpen)
 	}
 }
@@ -213,7 +213,7 @@ func (s *server) fails(f fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	h, away := &s.health, f == faultReach && !s.alone
+	h, away := &s.health, f == faultReach && s.elsewhere()
 	switch {
 	case f != faultLost:
 	case h.state == BreakerHalfOpen:
@@ -253,6 +253,7 @@ func (s *server) trip(f fault, now time.Time) {
 func (s *server) become(b Breaker) {
 	if s.health.state != b {
 		s.health.state = b
+		s.down.Store(b == BreakerOpen)
 		s.cfg.Hooks.breaker(s.address, b)
 		s.changed.give()
 	}

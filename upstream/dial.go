@@ -64,7 +64,7 @@ func (d *dialer) connect(ctx context.Context, within time.Duration) (c *conn, er
 
 // suspicious gives who is to be told where the server makes us wait: nobody, where there is no other one to turn to.
 func (d *dialer) suspicious() *server {
-	if d.owner == nil || d.owner.alone || !d.cfg.Probe {
+	if d.owner == nil || len(d.owner.others) == 0 || !d.cfg.Probe {
 		return nil
 	}
 	return d.owner

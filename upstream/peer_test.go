@@ -4,8 +4,11 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/emersion/go-smtp"
@@ -98,5 +101,50 @@ func TestPeer(t *testing.T) {
 	defer p.mu.Unlock()
 	if diff := cmp.Diff(want, p.seen); diff != "" {
 		t.Errorf("-want +got:\n%.1000s", diff)
+	}
+}
+
+// TestCertificates: the server is known by the name that the configuration gives, and knows us by our certificate.
+func TestCertificates(t *testing.T) {
+	theirs, pem := certificate(t, "mail.corp.test")
+	ours, _ := certificate(t, "gw.test")
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var asked, shown atomic.Value
+	server := smtp.NewServer(&peer{})
+	server.TLSConfig = &tls.Config{ClientAuth: tls.RequireAnyClientCert, GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		asked.Store(h.ServerName)
+		return &theirs, nil
+	}, VerifyConnection: func(s tls.ConnectionState) error {
+		shown.Store(s.PeerCertificates[0].DNSNames[0])
+		return nil
+	}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(l) })
+	defer serving.Wait()
+	defer server.Close() //nolint:errcheck // a test's
+	for name, c := range map[string]struct {
+		server string
+		cert   *tls.Certificate
+		want   Kind
+	}{
+		"both":           {"mail.corp.test", &ours, Delivered},
+		"another name":   {"other.test", &ours, OurFault},
+		"no name":        {"", &ours, OurFault},
+		"no certificate": {"mail.corp.test", nil, Unreachable}, // RFC 8446 4.4.2.4: said when the handshake is over for us
+	} {
+		relay := pool(t, Config{Servers: []string{l.Addr().String()}, TLS: TLSVerify, CAFile: ca, ServerName: c.server, Certificate: c.cert})
+		if o := relay.Deliver(t.Context(), envelope(t, "b@y.test"), message(t, "x\r\n")); o.Kind != c.want {
+			t.Errorf("%s: %+v", name, o)
+		}
+		if name == "both" && (asked.Load() != c.server || shown.Load() != "gw.test") {
+			t.Errorf("asked for %v, shown %v", asked.Load(), shown.Load())
+		}
 	}
 }

@@ -47,7 +47,8 @@ func NewPool(cfg Config) (*Pool, error) {
 		s.changed, s.wanted = &p.changed, &p.wanted
 		p.servers = append(p.servers, s)
 	}
-	for _, s := range p.servers {
+	for i, s := range p.servers {
+		s.others = slices.Delete(slices.Clone(p.servers), i, i+1)
 		p.cfg.Hooks.up(s.address, true)
 		p.cfg.Hooks.breaker(s.address, BreakerClosed)
 	}
@@ -185,17 +186,14 @@ func (p *Pool) order(now time.Time) []*server {
 	return all
 }
 
-// dialTime is how long a connection with a server may take to make: not long where another can have the message.
-func (p *Pool) dialTime(s *server, now time.Time) time.Duration {
-	limit := p.cfg.Timeouts.Dial
-	for _, other := range p.servers {
-		if other != s && !other.dark.Load() && !other.isDown(now) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			return min(limit, s.patience(s.health.took))
-		}
+// dialTime is how long a connection may take to make: not long where another server can have the message.
+func (s *server) dialTime() time.Duration {
+	if !s.elsewhere() {
+		return s.cfg.Timeouts.Dial
 	}
-	return limit
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return min(s.cfg.Timeouts.Dial, atLeast(patience, s.health.took))
 }
 
 // turn makes the transaction with one server, and takes down what that says of it.
@@ -240,7 +238,7 @@ func (p *Pool) try(ctx context.Context, s *server, now time.Time, waited bool, e
 	} else {
 		p.cfg.Hooks.phase(s.address, took.Stage, took.For)
 	}
-	if c, *o = s.dialer.dial(ctx, env.Client, p.dialTime(s, now)); c != nil {
+	if c, *o = s.dialer.dial(ctx, env.Client, s.dialTime()); c != nil {
 		s.opened(c.ext, c.now)
 		s.timed(c)
 		p.transact(ctx, s, c, Took{}, env, m, o)

@@ -38,9 +38,11 @@ const (
 )
 
 const (
-	// patience is how long a server may take at least to connect, and to greet us, where there is another one that can
-	// have the message meanwhile. One that is known to take longer has several times that.
-	patience = time.Second
+	// patience is how long a server may take at least to connect where there is another one that can have the message
+	// meanwhile, and patienceGreeting how long to greet us then: who answers at all may just have much to do. One that is
+	// known to take longer has several times that.
+	patience         = time.Second
+	patienceGreeting = 3 * time.Second
 	// suspicion is how long a server may make us wait in a transaction until it is looked at whether it is there at all.
 	suspicion = 400 * time.Millisecond
 	// reviveFor is how long a message waits for a server to be found up where all are down.
@@ -153,11 +155,13 @@ func (s *server) tick() {
 	w.probing, w.probed = true, now
 	w.running.Add(1)
 	ctx, cancel := context.WithCancel(w.ctx)
-	connect, greet := s.dialer.cfg.Timeouts.Dial, s.dialer.cfg.Timeouts.Greeting
+	connect, greet := s.cfg.Timeouts.Dial, s.cfg.Timeouts.Greeting
+	suspect := len(w.hanging) > 0 && s.elsewhere()
 	// Where it is not known to be well, to wait long would be to look rarely; one that is just slow gets its chance as well.
-	if (s.health.state == BreakerOpen || len(w.hanging) > 0) && w.missed%4 != 3 {
-		connect, greet = s.patience(s.health.took), s.patience(s.health.greeted)
-	} else if s.health.state == BreakerClosed {
+	switch {
+	case (s.health.state == BreakerOpen || suspect) && w.missed%4 != 3:
+		connect, greet = atLeast(patience, s.health.took), atLeast(patienceGreeting, s.health.greeted)
+	case s.health.state == BreakerClosed:
 		w.hurry = cancel
 	}
 	s.mu.Unlock()
@@ -167,8 +171,8 @@ func (s *server) tick() {
 	s.looked(now, &o)
 }
 
-// patience is how long a server may take that took that long the last time.
-func (s *server) patience(took time.Duration) time.Duration { return max(patience, 4*took) }
+// atLeast is how long a server may take that took that long the last time.
+func atLeast(least, took time.Duration) time.Duration { return max(least, 4*took) }
 
 // probe connects and says EHLO and QUIT.
 func (d *dialer) probe(ctx context.Context, connect, greet time.Duration) (o Outcome) {
@@ -256,8 +260,8 @@ func (s *server) missed(result Probed, now time.Time) {
 		return
 	}
 	s.turnAway()
-	if s.alone {
-		return // there is nowhere else to go with what hangs
+	if !s.elsewhere() {
+		return // there is nowhere to go with what hangs
 	}
 	for c := range s.watch.hanging {
 		c.leave()
@@ -303,8 +307,9 @@ func (s *server) suspected() {
 	if s.closed || len(s.watch.hanging) == 0 {
 		return
 	}
-	now := time.Now()
-	s.kick(now, suspicion)
+	if s.elsewhere() {
+		s.kick(time.Now(), suspicion)
+	}
 	s.watch.suspect.Reset(probeWell) // what hangs for so long may do so for another reason than before
 }
 

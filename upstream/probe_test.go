@@ -91,7 +91,10 @@ func TestProbes(t *testing.T) {
 // middle of something with it.
 func TestBlackHole(t *testing.T) {
 	names := []string{"a.test:25", "b.test:25", "c.test:25"}
-	for name, mode := range map[string]int{"hole": fleetHole, "hung": fleetHung} {
+	for name, c := range map[string]struct {
+		mode int
+		most time.Duration
+	}{"hole": {fleetHole, 2 * time.Second}, "hung": {fleetHung, 4 * time.Second}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFleet(t, names...)
@@ -106,10 +109,10 @@ func TestBlackHole(t *testing.T) {
 				if _, messages := a.count(); messages != 5 {
 					t.Fatalf("%d messages", messages)
 				}
-				a.set(mode)
+				a.set(c.mode)
 				for range 30 { // more than there are slots
 					wg.Go(func() {
-						if o, took := deliver(t, p); o.Kind != Delivered || took > 2*time.Second {
+						if o, took := deliver(t, p); o.Kind != Delivered || took > c.most {
 							t.Errorf("%+v after %v", o, took)
 						}
 					})
@@ -197,6 +200,53 @@ func TestSlowIsNotDown(t *testing.T) {
 		}
 		f.servers["a.test:25"].slow(&f.servers["a.test:25"].pause, 30*time.Second) // nothing may be said of it after the final dot
 		if o, took := deliver(t, p); o.Kind != Delivered || o.Server != "a.test:25" || took > 30*time.Second+atOnce {
+			t.Errorf("%+v after %v", o, took)
+		}
+	})
+}
+
+// TestAllSlow: where all servers have become slow, the last one is not left for that, and the others come back.
+func TestAllSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a.test:25", "b.test:25")
+		p := fleetPool(t, f, "a.test:25", "b.test:25")
+		for _, s := range f.servers {
+			s.slow(&s.greets, 8*time.Second)
+		}
+		var wg sync.WaitGroup
+		for range 5 {
+			wg.Go(func() {
+				if o, took := deliver(t, p); o.Kind != Delivered || o.Server != "b.test:25" || took > 13*time.Second {
+					t.Errorf("%+v after %v", o, took)
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(time.Minute)
+		if p.servers[0].down.Load() || p.servers[1].down.Load() {
+			t.Error("down")
+		}
+	})
+}
+
+// TestHurry: a look that has much time is cut short where somebody waits.
+func TestHurry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a.test:25", "b.test:25")
+		p := fleetPool(t, f, "a.test:25", "b.test:25")
+		if o, _ := deliver(t, p); o.Server != "a.test:25" {
+			t.Fatalf("%+v", o)
+		}
+		time.Sleep(29 * time.Second)
+		f.servers["a.test:25"].set(fleetHole)
+		time.Sleep(2 * time.Second)
+		s := p.servers[0]
+		s.mu.Lock()
+		if !s.watch.probing || s.health.state != BreakerClosed {
+			t.Error("it is not being looked at, or known to be down")
+		}
+		s.mu.Unlock()
+		if o, took := deliver(t, p); o.Kind != Delivered || took > 2*time.Second {
 			t.Errorf("%+v after %v", o, took)
 		}
 	})

@@ -18,10 +18,11 @@ type server struct {
 	cfg     *Config
 	address string
 	rank    Rank
-	alone   bool // the pool has no other
+	others  []*server // of the pool
 	dialer  *dialer
 	said    atomic.Pointer[sizeLimit] // which size of messages it takes, by its last EHLO; nil: it never said
-	dark    atomic.Bool               // the breaker is open, and the last probe found nobody there
+	down    atomic.Bool               // the breaker is open
+	dark    atomic.Bool               // and the last probe found nobody there
 	changed *signal                   // given when something of the health has changed, and after each probe
 	wanted  *atomic.Int32             // how many wait for a server to be up
 
@@ -41,9 +42,14 @@ type server struct {
 
 func newServer(cfg *Config, i int, secure *tls.Config) *server {
 	address := cfg.Servers[i]
-	s := &server{cfg: cfg, address: address, rank: cfg.rank(i), alone: len(cfg.Servers) == 1}
+	s := &server{cfg: cfg, address: address, rank: cfg.rank(i)}
 	s.dialer = &dialer{cfg: cfg, server: address, host: cfg.hostOf(address), tls: secure, owner: s}
 	return s
+}
+
+// elsewhere reports whether another server of the pool is up.
+func (s *server) elsewhere() bool {
+	return slices.ContainsFunc(s.others, func(o *server) bool { return !o.down.Load() })
 }
 
 // acquire takes a slot, and waits for one if it has to.

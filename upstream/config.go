@@ -101,34 +101,8 @@ type Rank struct {
 
 // withDefaults checks c and fills in what is zero.
 func (c Config) withDefaults() (Config, error) {
-	if len(c.Servers) == 0 {
-		return c, fmt.Errorf("upstream: %s: no servers", c.Name)
-	}
-	if c.Ranks != nil && len(c.Ranks) != len(c.Servers) {
-		return c, fmt.Errorf("upstream: %s: %d servers and %d ranks", c.Name, len(c.Servers), len(c.Ranks))
-	}
-	for _, r := range c.Ranks {
-		if r.Weight < 1 {
-			return c, fmt.Errorf("upstream: %s: weight %d: at least 1", c.Name, r.Weight)
-		}
-	}
-	for _, s := range c.Servers {
-		if path, ok := socketPath(s); ok {
-			switch {
-			case path == "":
-				return c, fmt.Errorf("upstream: %s: server %q: the socket's path is needed", c.Name, s)
-			case !c.LMTP:
-				return c, fmt.Errorf("upstream: %s: server %q: a socket is for LMTP", c.Name, s)
-			case c.TLS == TLSRequired || c.TLS == TLSVerify:
-				return c, fmt.Errorf("upstream: %s: server %q: there is no TLS on a socket of this machine", c.Name, s)
-			}
-			continue
-		}
-		if host, port, err := net.SplitHostPort(s); err != nil {
-			return c, fmt.Errorf("upstream: %s: server %q: %w", c.Name, s, err)
-		} else if host == "" || port == "" {
-			return c, fmt.Errorf("upstream: %s: server %q: host:port is needed", c.Name, s)
-		}
+	if err := c.checkServers(); err != nil {
+		return c, err
 	}
 	if c.Auth != nil {
 		if c.TLS != TLSRequired && c.TLS != TLSVerify {
@@ -174,6 +148,40 @@ func (c Config) withDefaults() (Config, error) {
 	setDefault(&t.Dot, 2*time.Minute)
 	setDefault(&t.Ask, askFor)
 	return c, nil
+}
+
+// checkServers checks the servers and their ranks.
+func (c *Config) checkServers() error {
+	if len(c.Servers) == 0 {
+		return fmt.Errorf("upstream: %s: no servers", c.Name)
+	}
+	if c.Ranks != nil && len(c.Ranks) != len(c.Servers) {
+		return fmt.Errorf("upstream: %s: %d servers and %d ranks", c.Name, len(c.Servers), len(c.Ranks))
+	}
+	for _, r := range c.Ranks {
+		if r.Weight < 1 {
+			return fmt.Errorf("upstream: %s: weight %d: at least 1", c.Name, r.Weight)
+		}
+	}
+	for _, s := range c.Servers {
+		if path, ok := socketPath(s); ok {
+			switch {
+			case path == "":
+				return fmt.Errorf("upstream: %s: server %q: the socket's path is needed", c.Name, s)
+			case !c.LMTP:
+				return fmt.Errorf("upstream: %s: server %q: a socket is for LMTP", c.Name, s)
+			case c.TLS == TLSRequired || c.TLS == TLSVerify:
+				return fmt.Errorf("upstream: %s: server %q: there is no TLS on a socket of this machine", c.Name, s)
+			}
+			continue
+		}
+		if host, port, err := net.SplitHostPort(s); err != nil {
+			return fmt.Errorf("upstream: %s: server %q: %w", c.Name, s, err)
+		} else if host == "" || port == "" {
+			return fmt.Errorf("upstream: %s: server %q: host:port is needed", c.Name, s)
+		}
+	}
+	return nil
 }
 
 func setDefault[T int | time.Duration](v *T, d T) {

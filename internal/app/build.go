@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/postern-mail/postern/internal/certs"
 	"github.com/postern-mail/postern/internal/config"
@@ -170,6 +171,22 @@ func warnOfAuth(cfg *config.Config, log *slog.Logger) {
 		readable(u.Auth)
 		if u.TLS == "required" {
 			log.Warn("whoever answers in a server's place gets the password: tls: verify asks who it is", "upstream", u.Name)
+		}
+	}
+}
+
+// warnOfOwnCertificates tells what is allowed but odd about the certificates that servers are shown.
+func warnOfOwnCertificates(cfg *config.Config, log *slog.Logger) {
+	for _, u := range cfg.Upstreams {
+		if u.Certificate == "" {
+			continue
+		}
+		own, err := certs.Read(certs.Pair{Certificate: u.Certificate, Key: u.Key})
+		if err != nil {
+			continue // its files were checked, and change at the moment
+		}
+		for _, odd := range own.Oddities(time.Now()) {
+			log.Warn(odd, "upstream", u.Name, "file", u.Certificate)
 		}
 	}
 }

@@ -325,53 +325,116 @@ func TestFaults(t *testing.T) {
 	}
 	for n := 1; n <= total; n++ {
 		for i, fault := range []error{syscall.EIO, syscall.EIO, syscall.ENOSPC} {
-			f := disk()
-			err := bubble(t, func() error {
-				f.FailAt(n, fault, i > 0)
-				lives, s, err := script(f)
-				if s == nil {
-					if !errors.Is(err, fault) {
-						return fmt.Errorf("opens with %w", err)
-					}
-					return nil
+			for _, times := range []int{1, 2, 5} {
+				if err := bubble(t, func() error { return withFault(n, times, fault, i > 0) }); err != nil {
+					t.Fatalf("operation %d of %d fails with %v, %d times: %v", n, total, fault, times, err)
 				}
-				defer s.Close()
-				if err != nil && !errors.Is(err, fault) && !errors.Is(err, ErrNotFound) {
-					return err
-				}
-				if i == 2 && errors.Is(err, fault) && lives[0].failed && !errors.Is(err, ErrFull) {
-					return fmt.Errorf("a full disk is %w", err)
-				}
-				ids, err := s.IDs()
-				for _, l := range lives {
-					if err == nil && l.failed && slices.Contains(ids, l.entry.ID) {
-						err = fmt.Errorf("%s is there, and was not acknowledged", l.entry.ID)
-					}
-				}
-				if err == nil {
-					err = verify(s, f, lives)
-				}
-				if err != nil {
-					return err
-				}
-				late := newLife("z-1", 50)
-				if err := errors.Join(late.put(s), late.mark(s, 0, 0, Delivered)); err != nil {
-					return fmt.Errorf("later: %w", err)
-				}
-				s.Close()
-				f.Reboot(storetest.Losses()[n%4], uint64(n))
-				if s, err = Open(dir, Options{FS: f}); err != nil {
-					return err
-				}
-				defer s.Close()
-				if err := verify(s, f, append(lives, late)); err != nil {
-					return err
-				}
-				return clean(s, f)
-			})
-			if err != nil {
-				t.Fatalf("operation %d of %d fails with %v: %v\n%s", n, total, fault, err, strings.Join(f.Log(), "\n"))
 			}
 		}
 	}
+}
+
+func withFault(n, times int, fault error, short bool) (err error) {
+	f := disk()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("%w\n%s", err, strings.Join(f.Log(), "\n"))
+		}
+	}()
+	f.FailFrom(n, times, fault, short)
+	lives, s, err := script(f)
+	f.FailFrom(1, 0, nil, false)
+	if s == nil {
+		if !errors.Is(err, fault) {
+			return fmt.Errorf("opens with %w", err)
+		}
+		return nil
+	}
+	defer s.Close()
+	if err != nil && !errors.Is(err, fault) && !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrExists) {
+		return err
+	}
+	if errors.Is(err, syscall.ENOSPC) && lives[0].failed && !errors.Is(err, ErrFull) {
+		return fmt.Errorf("a full disk is %w", err)
+	}
+	ids, err := s.IDs()
+	for _, l := range lives {
+		if err == nil && l.failed && times == 1 && slices.Contains(ids, l.entry.ID) {
+			err = fmt.Errorf("%s is there, and was not acknowledged", l.entry.ID)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if times == 1 {
+		if err := verify(s, f, lives); err != nil {
+			return err
+		}
+	}
+	if n%2 == 0 {
+		late := newLife("z-1", 50)
+		lives = append(lives, late)
+		if err := errors.Join(late.put(s), late.mark(s, 0, 0, Delivered)); err != nil {
+			return fmt.Errorf("later: %w", err)
+		}
+	}
+	loss := storetest.Losses()[rand.IntN(4)]
+	f.CutAt(1)
+	s.Close()
+	f.Reboot(loss, rand.Uint64())
+	if s, err = Open(dir, Options{FS: f}); err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := verify(s, f, lives); err != nil {
+		return fmt.Errorf("after a power cut, loss %d: %w", loss, err)
+	}
+	return clean(s, f)
+}
+
+// TestRemovalsAreSyncedLater: a removal is durable within its time, and what has to wait for that is done then, also where a
+// sync fails before.
+func TestRemovalsAreSyncedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fails, syncs, done := 2, 0, 0
+		var c syncer
+		c.start(func() error {
+			syncs++
+			if syncs <= fails {
+				return syscall.EIO
+			}
+			return nil
+		})
+		c.later(func() { done++ })
+		c.later(func() { done++ })
+		time.Sleep(removalDelay / 2)
+		if syncs != 0 {
+			t.Error("synced at once")
+		}
+		for i := range fails + 1 {
+			if done != 0 {
+				t.Errorf("done before it was durable")
+			}
+			time.Sleep(removalDelay)
+			synctest.Wait()
+			if syncs != i+1 {
+				t.Errorf("%d syncs after %d seconds", syncs, i+1)
+			}
+		}
+		if done != 2 {
+			t.Errorf("%d of 2 done", done)
+		}
+		c.later(nil)
+		if err := c.wait(); err != nil || syncs != fails+2 {
+			t.Errorf("%d syncs, %v", syncs, err)
+		}
+		time.Sleep(2 * removalDelay)
+		if syncs != fails+2 {
+			t.Error("a removal that was synced with something else was synced once more")
+		}
+		c.later(func() { done++ })
+		if err := c.stop(); err != nil || done != 3 || c.wait() == nil {
+			t.Errorf("%v, %d of 3 done", err, done)
+		}
+	})
 }

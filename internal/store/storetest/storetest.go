@@ -48,10 +48,11 @@ type FS struct {
 	root   *inode
 	ops    int
 	failAt int
+	fails  int // so many operations from failAt on
 	fail   error
 	cutAt  int
 	space  int64 // octets that may still be written; below zero: no bound
-	short  bool  // the failing operation, where it is a write, writes half
+	short  bool  // the failing operation, where it is a write, writes half; where it is a sync, it was carried out
 	log    []string
 }
 
@@ -66,11 +67,15 @@ func (f *FS) Ops() int { f.mu.Lock(); defer f.mu.Unlock(); return f.ops }
 // Log lists the operations up to now, for the messages of failing tests.
 func (f *FS) Log() []string { f.mu.Lock(); defer f.mu.Unlock(); return slices.Clone(f.log) }
 
-// FailAt lets the nth operation from now fail with err, once; short lets it write half if it is a write.
-func (f *FS) FailAt(n int, err error, short bool) {
+// FailAt lets the nth operation from now fail with err, once; short lets it write half if it is a write, and do all of what
+// it says it could not if it is a sync.
+func (f *FS) FailAt(n int, err error, short bool) { f.FailFrom(n, 1, err, short) }
+
+// FailFrom lets operations fail as FailAt does, times of them.
+func (f *FS) FailFrom(n, times int, err error, short bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.failAt, f.fail, f.short = f.ops+n, err, short
+	f.failAt, f.fails, f.fail, f.short = f.ops+n, times, err, short
 }
 
 // CutAt cuts the power at the nth operation from now: neither it nor any later one is carried out, until
@@ -157,7 +162,7 @@ func (f *FS) op(name, path string) error {
 	switch {
 	case f.cutAt > 0 && f.ops >= f.cutAt:
 		return &fs.PathError{Op: name, Path: path, Err: ErrPower}
-	case f.failAt > 0 && f.ops == f.failAt:
+	case f.failAt > 0 && f.ops >= f.failAt && f.ops < f.failAt+f.fails:
 		return &fs.PathError{Op: name, Path: path, Err: f.fail}
 	}
 	return nil
@@ -334,7 +339,8 @@ func (f *FS) Stat(path string) (fs.FileInfo, error) {
 func (f *FS) SyncDir(path string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.op("syncdir", path); err != nil {
+	err := f.op("syncdir", path)
+	if err != nil && (!f.short || errors.Is(err, ErrPower)) {
 		return err
 	}
 	n := f.find(path)
@@ -342,7 +348,7 @@ func (f *FS) SyncDir(path string) error {
 		return pathError("syncdir", path, fs.ErrNotExist)
 	}
 	n.onDisk = maps.Clone(n.kids)
-	return nil
+	return err
 }
 
 // Free tells what Fill has left, and very much where there is no bound. It is no operation.
@@ -501,11 +507,12 @@ func (h *file) Sync() error {
 	if h.closed {
 		return pathError("sync", h.path, fs.ErrClosed)
 	}
-	if err := h.fs.op("sync", h.path); err != nil {
+	err := h.fs.op("sync", h.path)
+	if err != nil && (!h.fs.short || errors.Is(err, ErrPower)) {
 		return err
 	}
 	h.n.synced = slices.Clone(h.n.data)
-	return nil
+	return err
 }
 
 func (h *file) Close() error {

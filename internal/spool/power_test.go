@@ -324,6 +324,11 @@ func TestFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := 1; n <= total; n++ {
+		for after := range 6 {
+			if err := bubble(t, func() error { return faultAndCut(n, after) }); err != nil {
+				t.Fatalf("operation %d of %d fails, and the power %d later: %v", n, total, after+1, err)
+			}
+		}
 		for i, fault := range []error{syscall.EIO, syscall.EIO, syscall.ENOSPC} {
 			for _, times := range []int{1, 2, 5} {
 				if err := bubble(t, func() error { return withFault(n, times, fault, i > 0) }); err != nil {
@@ -332,6 +337,27 @@ func TestFaults(t *testing.T) {
 			}
 		}
 	}
+}
+
+// faultAndCut cuts the power while what has failed is undone.
+func faultAndCut(n, after int) error {
+	f := disk()
+	f.FailAt(n, syscall.EIO, true)
+	f.CutAt(n + after + 1)
+	lives, s, _ := script(f)
+	if s != nil {
+		s.Close()
+	}
+	f.Reboot(storetest.Some, rand.Uint64())
+	s, err := Open(dir, Options{FS: f})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := verify(s, f, lives); err != nil {
+		return fmt.Errorf("%w\n%s", err, strings.Join(f.Log(), "\n"))
+	}
+	return clean(s, f)
 }
 
 func withFault(n, times int, fault error, short bool) (err error) {

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -52,4 +53,95 @@ func BenchmarkPut(b *testing.B) {
 			b.StopTimer()
 		})
 	}
+}
+
+// BenchmarkCrowdedFolder opens a folder of 100 000 messages, lists it, and loads entries one by one:
+//
+//	go test ./internal/spool -run - -bench CrowdedFolder -benchtime 3x -timeout 30m
+func BenchmarkCrowdedFolder(b *testing.B) {
+	const many = 100_000
+	dir := b.TempDir()
+	s, err := Open(dir, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	fill(b, s, many)
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	var ids []string
+	b.Run("open", func(b *testing.B) {
+		var most uint64
+		for b.Loop() {
+			runtime.GC()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			s, err := Open(dir, Options{})
+			if err == nil {
+				ids, err = s.IDs()
+			}
+			if err != nil || len(ids) != many {
+				b.Fatalf("%d entries, %v", len(ids), err)
+			}
+			runtime.ReadMemStats(&after)
+			most = max(most, after.HeapAlloc-min(before.HeapAlloc, after.HeapAlloc))
+			s.Close()
+		}
+		b.ReportMetric(float64(most)/(1<<20), "MB-heap")
+	})
+	if s, err = Open(dir, Options{}); err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	b.Run("load", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if _, err := s.Load(ids[i%len(ids)]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("message", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			m, err := s.Message(ids[i%len(ids)], 0)
+			if err != nil {
+				b.Fatal(err)
+			}
+			m.Release()
+		}
+	})
+	b.Run("remove", func(b *testing.B) {
+		for i := 0; b.Loop() && i < many; i++ {
+			if err := s.Remove(ids[i]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// fill puts so many messages of 4 KB.
+func fill(b *testing.B, s *Store, many int64) {
+	b.Helper()
+	x := sampleOf("n", 4<<10)
+	blob := mail.NewBlob(x.original)
+	defer blob.Release()
+	m := mail.NewMessage(blob)
+	defer m.Release()
+	e := x.entry
+	e.Groups = e.Groups[:1]
+	var left atomic.Int64
+	left.Store(many)
+	var wg sync.WaitGroup
+	for range 200 {
+		wg.Go(func() {
+			for e := e; left.Add(-1) >= 0; {
+				e.ID = mail.NewID("bench")
+				if err := s.Put(b.Context(), e, blob, []*mail.Message{m}); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

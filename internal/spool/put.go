@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"syscall"
 
@@ -95,23 +96,36 @@ func (s *Store) compile(e Entry, original *mail.Blob, messages []*mail.Message) 
 
 // reserve takes room for n octets, or says ErrFull.
 func (s *Store) reserve(n int64) error {
+	free, err := s.free()
+	if err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.size > 0 && s.usage.Octets+s.reserved+n > s.size {
 		return fmt.Errorf("%w: %d octets of %d are in use, %d are needed", ErrFull, s.usage.Octets+s.reserved, s.size, n)
 	}
-	if s.minFree > 0 {
-		// What others are writing may or may not be there yet: it is counted twice rather than not.
-		free, err := s.fs.Free(s.dir)
-		if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			return fmt.Errorf("spool: %w", err)
-		}
-		if err == nil && free-s.reserved-n < s.minFree {
-			return fmt.Errorf("%w: the file system has room for %d octets, %d are needed and %d must stay free", ErrFull, free, s.reserved+n, s.minFree)
-		}
+	// What others are writing may or may not be there yet: it is counted twice rather than not.
+	if s.minFree > 0 && free-s.reserved-n < s.minFree {
+		return fmt.Errorf("%w: the file system has room for %d octets, %d are needed and %d must stay free", ErrFull, free, s.reserved+n, s.minFree)
 	}
 	s.reserved += n
 	return nil
+}
+
+// free tells how much room the file system has; very much where nobody wants to know or the system does not say.
+func (s *Store) free() (int64, error) {
+	s.mu.Lock()
+	look := s.minFree > 0
+	s.mu.Unlock()
+	if !look {
+		return math.MaxInt64, nil
+	}
+	n, err := s.fs.Free(s.dir)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return math.MaxInt64, nil
+	}
+	return n, err
 }
 
 func (s *Store) unreserve(n int64) {

@@ -223,12 +223,15 @@ func (s *Store) sweep() error {
 	}
 	entries, octets := make(map[string]struct{}, len(all)), 0.0
 	for _, d := range all {
-		if id, ok := strings.CutSuffix(d.Name(), messageSuffix); ok && checkID(id) == nil {
+		if id, ok := strings.CutSuffix(d.Name(), messageSuffix); ok && checkID(id) == nil && !d.IsDir() {
 			entries[id] = struct{}{}
 		}
 	}
 	for _, d := range all {
 		name := d.Name()
+		if d.IsDir() {
+			continue
+		}
 		id, suffix := name, ""
 		if i := strings.LastIndexByte(name, '.'); i >= 0 {
 			id, suffix = name[:i], name[i:]

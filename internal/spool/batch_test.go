@@ -1,0 +1,187 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/postern-mail/postern/internal/store/storetest"
+	"github.com/postern-mail/postern/mail"
+)
+
+// oneName is a file system on which a file has one name only.
+type oneName struct{ *storetest.FS }
+
+func (oneName) Link(string, string) error { return errors.ErrUnsupported }
+
+// TestWithoutLinks: where files can't have two names each message has its own.
+func TestWithoutLinks(t *testing.T) {
+	f := disk()
+	s, err := Open(dir, Options{FS: oneName{f}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	samples := []*sample{sampleOf("n-1", 10), sampleOf("n-2", 20), sampleOf("n-3", 30)}
+	putTogether(t, s, samples...)
+	for _, x := range samples {
+		if err := x.check(s); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := sharedFiles(f); n != 0 || s.Usage().Entries != 3 {
+		t.Errorf("%d share a file; usage %+v", n, s.Usage())
+	}
+	for path := range f.Files() {
+		if strings.HasSuffix(path, tmpSuffix) {
+			t.Errorf("%s is left", path)
+		}
+	}
+}
+
+// TestUnreadableNeighbour: content that can't be read fails its own message and none of those that come with it.
+func TestUnreadableNeighbour(t *testing.T) {
+	s := openOn(t, disk(), Options{})
+	var batch []*putting
+	samples := []*sample{sampleOf("n-1", 10), sampleOf("n-2", 20), sampleOf("n-3", 30)}
+	for i, x := range samples {
+		b := mail.NewBlob(x.original)
+		messages, err := x.messages(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.compile(x.entry, b, messages)
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch = append(batch, p)
+		if i == 1 {
+			for _, m := range messages {
+				m.Release()
+			}
+			b.Release()
+		}
+	}
+	s.commit(batch)
+	for i, p := range batch {
+		if (p.err != nil) != (i == 1) {
+			t.Errorf("%d: %v", i, p.err)
+		}
+	}
+	for _, i := range []int{0, 2} {
+		if err := samples[i].check(s); err != nil {
+			t.Error(err)
+		}
+	}
+	if ids, err := s.IDs(); err != nil || len(ids) != 2 || s.Usage().Entries != 2 {
+		t.Errorf("%v, %v, usage %+v", ids, err, s.Usage())
+	}
+}
+
+// TestLargeInsertion: what does not fit into memory is read from the file, also when the entry is gone.
+func TestLargeInsertion(t *testing.T) {
+	for name, o := range map[string]Options{"memory": {FS: disk()}, "disk": {}} {
+		t.Run(name, func(t *testing.T) {
+			folder := dir
+			if o.FS == nil {
+				folder = t.TempDir()
+			}
+			s, err := Open(folder, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			for _, size := range []int{1000, largeOriginal + 1} {
+				id := fmt.Sprintf("n-%d", size)
+				original := mail.NewBlob(sampleOf(id, size).original)
+				inserted := []byte(strings.Repeat("inserted\r\n", memory/8))
+				m, err := mail.Compose(original, []mail.Run{
+					{Blob: original, N: 500}, {Data: inserted, N: int64(len(inserted))}, {Blob: original, Off: 500, N: original.Size() - 500},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				e := Entry{ID: id, Groups: []Group{{To: []Recipient{{Address: "a@example.org"}}}}}
+				if err := s.Put(t.Context(), e, original, []*mail.Message{m}); err != nil {
+					t.Fatal(err)
+				}
+				got, err := s.Message(id, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := s.Remove(id); err != nil {
+					t.Fatal(err)
+				}
+				var want, have strings.Builder
+				if _, err := m.WriteTo(&want); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := got.WriteTo(&have); err != nil || have.String() != want.String() {
+					t.Errorf("%d octets of %d, %v", have.Len(), want.Len(), err)
+				}
+				got.Release()
+				m.Release()
+				original.Release()
+			}
+		})
+	}
+}
+
+// TestManyAtOnce uses a store on the disk from many sides.
+func TestManyAtOnce(t *testing.T) {
+	s, err := Open(t.TempDir(), Options{MinFree: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for g := range 16 {
+		wg.Go(func() {
+			for n := range 8 {
+				x := sampleOf(fmt.Sprintf("g%d-%d", g, n), 2000*n)
+				if n == 7 {
+					x = sampleOf(x.entry.ID, largeOriginal+1)
+				}
+				b := mail.NewBlob(x.original)
+				err := x.put(s, b)
+				b.Release()
+				if err == nil {
+					err = s.Mark(x.entry.ID, Mark{Group: 0, To: []int{0}, State: Delivered})
+				}
+				if err == nil {
+					err = x.check(s)
+				}
+				if err == nil && n%2 == 0 {
+					err = s.Remove(x.entry.ID)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	ids, err := s.IDs()
+	if u := s.Usage(); err != nil || len(ids) != 64 || u.Entries != 64 {
+		t.Errorf("%d ids, %v, usage %+v", len(ids), err, u)
+	}
+	for _, id := range ids {
+		if err := s.Remove(id); err != nil {
+			t.Error(err)
+		}
+	}
+	if u := s.Usage(); u != (Usage{}) {
+		t.Errorf("usage %+v of nothing", u)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	x := sampleOf("late-1", 10)
+	b := mail.NewBlob(x.original)
+	defer b.Release()
+	if err := x.put(s, b); !errors.Is(err, errClosed) {
+		t.Error(err)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -422,45 +423,47 @@ func withFault(n, times int, fault error, short bool) (err error) {
 // sync fails before.
 func TestRemovalsAreSyncedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fails, syncs, done := 2, 0, 0
+		const fails = 2
+		var syncs, done atomic.Int64
 		var c syncer
 		c.start(func() error {
-			syncs++
-			if syncs <= fails {
+			if syncs.Add(1) <= fails {
 				return syscall.EIO
 			}
 			return nil
 		})
-		c.later(func() { done++ })
-		c.later(func() { done++ })
+		c.later(func() { done.Add(1) })
+		c.later(func() { done.Add(1) })
 		time.Sleep(removalDelay / 2)
-		if syncs != 0 {
+		synctest.Wait()
+		if syncs.Load() != 0 {
 			t.Error("synced at once")
 		}
-		for i := range fails + 1 {
-			if done != 0 {
+		for i := range int64(fails + 1) {
+			if done.Load() != 0 {
 				t.Errorf("done before it was durable")
 			}
 			time.Sleep(removalDelay)
 			synctest.Wait()
-			if syncs != i+1 {
-				t.Errorf("%d syncs after %d seconds", syncs, i+1)
+			if syncs.Load() != i+1 {
+				t.Errorf("%d syncs after %d seconds", syncs.Load(), i+1)
 			}
 		}
-		if done != 2 {
-			t.Errorf("%d of 2 done", done)
+		if done.Load() != 2 {
+			t.Errorf("%d of 2 done", done.Load())
 		}
 		c.later(nil)
-		if err := c.wait(); err != nil || syncs != fails+2 {
-			t.Errorf("%d syncs, %v", syncs, err)
+		if err := c.wait(); err != nil || syncs.Load() != fails+2 {
+			t.Errorf("%d syncs, %v", syncs.Load(), err)
 		}
 		time.Sleep(2 * removalDelay)
-		if syncs != fails+2 {
+		synctest.Wait()
+		if syncs.Load() != fails+2 {
 			t.Error("a removal that was synced with something else was synced once more")
 		}
-		c.later(func() { done++ })
-		if err := c.stop(); err != nil || done != 3 || c.wait() == nil {
-			t.Errorf("%v, %d of 3 done", err, done)
+		c.later(func() { done.Add(1) })
+		if err := c.stop(); err != nil || done.Load() != 3 || c.wait() == nil {
+			t.Errorf("%v, %d of 3 done", err, done.Load())
 		}
 	})
 }

@@ -162,7 +162,10 @@ func (s *Store) put(ctx context.Context, p *putting) error {
 	if err == nil {
 		err = ctx.Err() // the client may be gone: before the commit point, not after
 	}
-	if err == nil {
+	if err == nil && p.head.size() > mostOctets {
+		s.commit([]*putting{p}) // nobody is to wait for so much
+		err = p.err
+	} else if err == nil {
 		err = s.batches.commit(p)
 	}
 	if err == nil {

@@ -112,8 +112,8 @@ func (s *Store) Close() error {
 	if done {
 		return nil
 	}
-	err := errors.Join(s.batches.stop(), s.names.stop(), s.lock.Close())
-	if err != nil {
+	s.batches.stop()
+	if err := errors.Join(s.names.stop(), s.lock.Close()); err != nil {
 		return fmt.Errorf("spool: close: %w", err)
 	}
 	return nil

@@ -93,7 +93,7 @@ func (f fakeRecipients) Lookup(_ context.Context, a mail.Address) (upstream.Know
 	return upstream.No, nil
 }
 
-// fakeQuarantine remembers what it keeps. It recognises a message by its size.
+// fakeQuarantine remembers what it keeps. It recognises a message by its size and recipients.
 type fakeQuarantine struct {
 	mu      sync.Mutex
 	kept    []Held
@@ -111,7 +111,7 @@ func (q *fakeQuarantine) Keep(_ context.Context, h Held, b *mail.Blob) (string, 
 		return "", errors.New("size")
 	}
 	for _, k := range q.kept {
-		if h.Kind == HeldQuarantine && k.Kind == h.Kind && k.Size == h.Size {
+		if h.Kind == HeldQuarantine && k.Kind == h.Kind && k.Size == h.Size && slices.Equal(k.To, h.To) {
 			return k.ID, nil
 		}
 	}
@@ -252,7 +252,7 @@ func (l *logBuffer) lines() []string {
 //
 //	PHASE propose reject|defer|quarantine|tag [hold] [CODE TEXT]
 //	PHASE tell (a fact) | told (rejects if the fact is known)
-//	PHASE error | panic | score SYMBOL N | strip PATH | remove PATH | rcptscore LOCAL SYMBOL
+//	PHASE error | panic | score SYMBOL N | strip PATH | remove PATH | rcptscore LOCAL SYMBOL | spf RESULT MECHANISM | dkim RESULT DOMAIN
 func scripted(t testing.TB, line string) pipeline.Stage {
 	w := strings.Fields(line)
 	var phase filter.Phase
@@ -273,6 +273,10 @@ func scripted(t testing.TB, line string) pipeline.Stage {
 		provides = []string{string(told)}
 	case "told":
 		needs = []string{string(told)}
+	case "spf":
+		provides = []string{string(auth.SPF)}
+	case "dkim":
+		provides = []string{string(auth.DKIM)}
 	}
 	if strings.HasSuffix(line, "dropping") {
 		provides = []string{string(auth.KeepOriginal)}
@@ -310,6 +314,12 @@ func scripted(t testing.TB, line string) pipeline.Stage {
 			if _, ok := told.From(in); ok {
 				r.Propose = filter.Reject
 			}
+		case "spf": // PHASE spf RESULT MECHANISM
+			r.Facts = []filter.Fact{auth.SPF.Of(auth.SPFResult{
+				Result: auth.Result(w[2]), Domain: in.Transaction.From.Domain(), Identity: "mailfrom", Mechanism: w[3],
+			})}
+		case "dkim": // PHASE dkim RESULT DOMAIN
+			r.Facts = []filter.Fact{auth.DKIM.Of([]auth.DKIMResult{{Result: auth.Result(w[2]), Domain: w[3]}})}
 		case "error":
 			return r, errors.New("out of order")
 		case "panic":

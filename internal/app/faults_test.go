@@ -2,6 +2,7 @@ package app
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -127,6 +128,8 @@ func TestOurFaultsRefuseNobody(t *testing.T) {
 		config   string
 		break_   func(*testing.T, *testGateway)
 		large    bool
+		route    string // more of the route
+		tls      string // of the upstream
 		want     string // how the reply begins
 	}{
 		{name: "filter fails", config: "filters: [{trouble: {how: error, phase: data}}]", want: "4"},
@@ -168,6 +171,23 @@ func TestOurFaultsRefuseNobody(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, want: "2"},
+		{name: "backend is down, with a spool", route: "spool: true", upstream: func(*testing.T) string { return "127.0.0.1:1" }, want: "2"},
+		{name: "backend greets with 554, with a spool", route: "spool: true", upstream: with(map[string]string{"greeting": "554 no service"}), want: "2"},
+		{name: "backend does not relay for us, with a spool", route: "spool: true", upstream: with(map[string]string{"RCPT": "554 5.7.1 Relay access denied"}), want: "2"},
+		{name: "backend goes at RCPT, with a spool", route: "spool: true", upstream: with(map[string]string{"RCPT": "drop"}), want: "2"},
+		{name: "filter fails, with a spool", route: "spool: true", config: "filters: [{trouble: {how: error, phase: data}}]", want: "4"},
+		{name: "spool is full", route: "spool: true", config: "spool: {size: 1}", upstream: func(*testing.T) string { return "127.0.0.1:1" }, want: "452 4.3.1"},
+		{name: "disk is full", route: "spool: true", config: "spool: {min_free: 100000TiB}", upstream: func(*testing.T) string { return "127.0.0.1:1" }, want: "452 4.3.1"},
+		{name: "spool's folder is gone", route: "spool: true", upstream: func(*testing.T) string { return "127.0.0.1:1" }, break_: func(t *testing.T, g *testGateway) {
+			if err := os.RemoveAll(filepath.Join(g.dir, "state", "spool")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(g.dir, "state", "spool"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, want: "4"},
+		{name: "no certificate of the backend, with a spool", route: "spool: true", tls: "required", want: "2"},
+		{name: "no certificate of the backend", tls: "required", want: "4"},
 		{name: "nothing is broken", want: "2"},
 	}
 	for _, c := range cases {
@@ -178,8 +198,8 @@ func TestOurFaultsRefuseNobody(t *testing.T) {
 				up = c.upstream
 			}
 			text := fmt.Sprintf("hostname: mx.example.org\nlisteners: {public: {address: \"127.0.0.1:0\", early_talkers: 0s}}\n"+
-				"routes: [{to: [example.org], upstream: up, recipients: {verify: file, file: \"{{dir}}/recipients\"}}]\n"+
-				"upstreams: {up: {servers: [%q]}}\nstate: {directory: \"{{dir}}/state\"}\ndns: {servers: [\"127.0.0.1:1\"]}\n%s\n", up(t), c.config)
+				"routes: [{to: [example.org], upstream: up, recipients: {verify: file, file: \"{{dir}}/recipients\"}, %s}]\n"+
+				"upstreams: {up: {servers: [%q], tls: %s}}\nstate: {directory: \"{{dir}}/state\"}\ndns: {servers: [\"127.0.0.1:1\"]}\n%s\n", c.route, up(t), cmp.Or(c.tls, "opportunistic"), c.config)
 			g := startGatewayWith(t, text, trouble)
 			if c.break_ != nil {
 				c.break_(t, g)

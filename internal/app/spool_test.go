@@ -1,0 +1,204 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// freeAddress gives a loopback address where nobody listens, and a later backend may.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// again starts a gateway on the state of another that has ended.
+func (g *testGateway) again(t *testing.T) *testGateway {
+	t.Helper()
+	g.close()
+	cfg, err := g.app.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := g.app.start(context.Background(), cfg, slog.New(slog.NewJSONHandler(g.log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(next.close)
+	return &testGateway{gateway: next, app: g.app, addr: next.listeners[0].net.Addr().String(), log: g.log, dir: g.dir}
+}
+
+const spoolConfig = `hostname: mx.example.org
+listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s}}
+routes:
+  - {to: [example.org], upstream: up, spool: true}
+  - {to: [other.example], upstream: other, spool: true}
+upstreams: {up: {servers: [%q]}, other: {maildir: "{{dir}}/other"}}
+state: {directory: "{{dir}}/state"}
+dns: {servers: ["127.0.0.1:1"]}
+filters: []
+big_senders: []
+metrics: {address: "127.0.0.1:0"}
+`
+
+// TestSpooled: mail that comes while the backend is down is there when it is back, also over a restart of the gateway, as it
+// would have been without; the log tells its whole story.
+func TestSpooled(t *testing.T) {
+	t.Parallel()
+	address := freeAddress(t)
+	g := startGatewayWith(t, fmt.Sprintf(spoolConfig, address))
+	large := invoice + strings.Repeat("a line of the epilogue\r\n", 30_000)
+	for i, content := range []string{invoice, large, invoice} {
+		reply, err := sample{from: "alice@client.test", to: fmt.Sprintf("u%d@example.org", i), content: []byte(content)}.send(t.Context(), g.addr)
+		if err != nil || !strings.HasPrefix(reply, "250 2.0.0 Ok: queued as ") {
+			t.Fatalf("%q, %v", reply, err)
+		}
+	}
+	g = g.again(t)
+	if n, _ := g.queue.Len(); !comesTrue(func() bool { n, _ = g.queue.Len(); return n == 3 }) {
+		t.Fatalf("%d messages wait after a restart", n)
+	}
+	inbox := filepath.Join(g.dir, "inbox")
+	sink(t, address, inbox)
+	if !comesTrue(func() bool { n, _ := g.queue.Len(); return n == 0 }) {
+		n, _ := g.queue.Len()
+		t.Fatalf("%d messages wait although the backend is back", n)
+	}
+	all := files(t, inbox)
+	if len(all) != 3 {
+		t.Fatalf("%d messages arrived", len(all))
+	}
+	for _, m := range all {
+		if !strings.HasPrefix(m, "Authentication-Results: ") && !strings.HasPrefix(m, "X-") && !strings.HasPrefix(m, "Received: ") ||
+			!strings.HasSuffix(m, invoice) && !strings.HasSuffix(m, large) {
+			t.Errorf("%.300s", m)
+		}
+	}
+	lines := g.log.lines(t, "delivery")
+	taken, out := 0, 0
+	for _, l := range lines {
+		switch {
+		case l["stage"] == "eod" && l["code"] == 250.0 && (l["queued"] == "failed" || l["queued"] == "down"):
+			taken++
+		case l["stage"] == "queue" && l["code"] == 250.0 && strings.HasPrefix(l["upstream"].(string), "up "+address):
+			out++
+		}
+	}
+	if taken != 3 || out != 3 || len(lines) != 6 {
+		t.Errorf("%d lines say taken, %d delivered, of %d", taken, out, len(lines))
+	}
+	if !comesTrue(func() bool {
+		left, err := filepath.Glob(filepath.Join(g.dir, "state", "spool", "mx-*"))
+		return err == nil && len(left) == 0
+	}) {
+		t.Error("files are left in the spool")
+	}
+}
+
+// TestSpoolHasOneOwner: a second gateway on the same state directory does not start.
+func TestSpoolHasOneOwner(t *testing.T) {
+	t.Parallel()
+	g := startGatewayWith(t, fmt.Sprintf(spoolConfig, freeAddress(t)))
+	cfg, err := g.app.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := g.app.start(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err == nil {
+		second.close()
+		t.Fatal("it started")
+	}
+	if e, ok := err.(*Exit); !ok || e.Code != ExitUnavailable { //nolint:errorlint // as the command looks at it
+		t.Errorf("%v", err)
+	}
+}
+
+// sink listens on an address as a server that puts what it takes into files.
+func sink(t *testing.T, address, dir string) {
+	t.Helper()
+	dir = filepath.Join(dir, "new") // as a maildir has it
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+				takeInto(c, dir)
+			}()
+		}
+	}()
+}
+
+// takeInto speaks the server's side of SMTP.
+func takeInto(c net.Conn, dir string) {
+	say := func(s string) { fmt.Fprintf(c, "%s\r\n", s) }
+	var b bytes.Buffer
+	buf := make([]byte, 64<<10)
+	line := func() (string, bool) {
+		for {
+			if i := bytes.Index(b.Bytes(), []byte("\r\n")); i >= 0 {
+				return string(b.Next(i + 2)), true
+			}
+			n, err := c.Read(buf)
+			if b.Write(buf[:n]); err != nil {
+				return "", false
+			}
+		}
+	}
+	say("220 sink ESMTP")
+	for {
+		l, ok := line()
+		if !ok {
+			return
+		}
+		switch strings.ToUpper(l[:min(4, len(l))]) {
+		case "EHLO":
+			say("250-sink\r\n250-PIPELINING\r\n250 8BITMIME")
+		case "DATA":
+			say("354 go on")
+			var content strings.Builder
+			for l, ok = line(); ok && l != ".\r\n"; l, ok = line() {
+				content.WriteString(strings.TrimPrefix(l, "."))
+			}
+			if !ok {
+				return
+			}
+			f, err := os.CreateTemp(dir, "m")
+			if err != nil {
+				say("451 disk")
+				continue
+			}
+			_, _ = f.WriteString(content.String())
+			_ = f.Close()
+			say("250 stored")
+		case "QUIT":
+			say("221 bye")
+			return
+		default:
+			say("250 ok")
+		}
+	}
+}

@@ -97,7 +97,9 @@ func (w *contentWriter) put(p []byte, lasting, last bool) error {
 	w.add(p)
 	switch {
 	case last && w.chunked:
-		w.ended = w.left == 0
+		if w.ended = w.left == 0; w.ended {
+			w.c.commit()
+		}
 	case last:
 		w.end()
 	}

@@ -74,7 +74,11 @@ func (t *transaction) run() {
 		return
 	}
 	if t.whole != nil && !t.c.relax(t.whole) {
-		t.fail(StageData, mail.Reply{}, context.Cause(t.c.ctx))
+		cause := context.Cause(t.c.ctx)
+		if cause == nil {
+			cause = errDown // found so meanwhile
+		}
+		t.fail(StageData, mail.Reply{}, cause)
 		return
 	}
 	start := t.c.now

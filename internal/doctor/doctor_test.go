@@ -95,6 +95,13 @@ func shownFindings(r *Result) string {
 	return b.String()
 }
 
+var manyDomains = func() (all []string) {
+	for i := range 60 {
+		all = append(all, fmt.Sprintf("d%d.test", i))
+	}
+	return all
+}()
+
 // TestExchangeFaults plants one fault after another into a server that is set up well: just that one is found.
 func TestExchangeFaults(t *testing.T) {
 	t.Parallel()
@@ -119,6 +126,12 @@ func TestExchangeFaults(t *testing.T) {
 		{name: "a smarthost relays", o: func(o *exchange.Options) { o.Internal = true }, s: func(s *Server) { s.Outward = true }},
 		{name: "a smarthost does not relay", s: func(s *Server) { s.Outward, s.Domains = true, nil }, want: []string{"fault relay-denied"}},
 		{name: "not an accepted domain", o: func(o *exchange.Options) { o.Domains = []string{"other.test"} }, want: []string{"fault relay-denied"}, seen: "550 5.7.54"},
+		{name: "another domain that is no accepted one", s: func(s *Server) { s.Domains = []string{"example.org", "example.net"} }, want: []string{"fault relay-denied"}, seen: "postmaster@example.net"},
+		{name: "other domains that are", o: func(o *exchange.Options) { o.Domains, o.Mailboxes = manyDomains, []string{"postmaster@d0.test"} }, s: func(s *Server) { s.Domains = manyDomains }},
+		{
+			name: "many that are not", s: func(s *Server) { s.Domains = append([]string{"example.org"}, manyDomains...) },
+			want: slices.Repeat([]string{"fault relay-denied"}, enough),
+		},
 		{name: "no postmaster", o: func(o *exchange.Options) { o.Mailboxes = []string{"bob@example.org"} }, want: []string{"warning postmaster-inside"}},
 		{name: "anonymous users", o: func(o *exchange.Options) { o.NoAnonymous = true }, want: []string{"fault mail"}, seen: "530 5.7.57"},
 		{name: "back pressure", o: func(o *exchange.Options) { o.BackPressure = 500 * time.Millisecond }, want: []string{"warning slow", "fault resources"}, seen: "452 4.3.1"},

@@ -19,6 +19,9 @@ func (v *visit) envelope(d *dialog) {
 	if _, err := d.say("RSET"); err != nil {
 		return
 	}
+	if !v.others(d) {
+		return
+	}
 	v.step("relaying")
 	v.relay(d)
 }
@@ -52,6 +55,47 @@ func (v *visit) own(d *dialog) bool {
 	}
 	v.unknown(d, random, r)
 	return true
+}
+
+const (
+	// maxDomains is how many domains of a server are asked about, and maxPerMail how many in one transaction: RFC 5321
+	// 4.5.3.1.8 has every server take 100 recipients.
+	maxDomains = 200
+	maxPerMail = 50
+	// enough is how many domains are named that a server does not take mail for: each refusal may come late.
+	enough = 5
+)
+
+// others asks whether mail for the other domains is taken at all: a server may have been told of the first alone.
+func (v *visit) others(d *dialog) bool {
+	denied := 0
+	for i, domain := range v.server.Domains[min(1, len(v.server.Domains)):min(maxDomains, len(v.server.Domains))] {
+		if i == 0 {
+			v.step("other domains")
+		}
+		if i%maxPerMail == 0 {
+			if _, err := d.say("RSET"); err != nil {
+				return false
+			}
+			if r, err := d.say("MAIL FROM:<>"); err != nil || r.Code != 250 {
+				return err == nil
+			}
+		}
+		to := address("postmaster@" + domain)
+		r, err := d.say("RCPT TO:<%s>", to)
+		if err != nil {
+			v.find("broken", Fault, "to RCPT for %s %s", to, said(r, err))
+			return false
+		}
+		if !r.Positive() && v.subject(d, mail.Address{}, to, r) == upstream.SubjectRelay {
+			v.find("relay-denied", Fault, "for %s, a domain of ours, it said %s", to, words(r))
+			if denied++; denied == enough {
+				break
+			}
+		}
+	}
+	_, err := d.say("RSET")
+	return err == nil
 }
 
 // accepted looks at the reply to MAIL.

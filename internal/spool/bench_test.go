@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -66,10 +67,10 @@ func BenchmarkCrowdedFolder(b *testing.B) {
 		b.Fatal(err)
 	}
 	fill(b, s, many)
-	if err := s.Close(); err != nil {
-		b.Fatal(err)
+	ids, err := s.IDs()
+	if err = errors.Join(err, s.Close()); err != nil || len(ids) != many {
+		b.Fatalf("%d entries, %v", len(ids), err)
 	}
-	var ids []string
 	b.Run("open", func(b *testing.B) {
 		var most uint64
 		for b.Loop() {
@@ -80,8 +81,8 @@ func BenchmarkCrowdedFolder(b *testing.B) {
 			if err == nil {
 				ids, err = s.IDs()
 			}
-			if err != nil || len(ids) != many {
-				b.Fatalf("%d entries, %v", len(ids), err)
+			if err != nil {
+				b.Fatal(err)
 			}
 			runtime.ReadMemStats(&after)
 			most = max(most, after.HeapAlloc-min(before.HeapAlloc, after.HeapAlloc))

@@ -121,16 +121,18 @@ func parseIndex(b []byte) (index, error) {
 		return x, err
 	}
 	x.size = int64(binary.BigEndian.Uint64(b[16:]))
+	ids := string(b[indexStart : n-4]) // one copy for all of them
 	for rest := b[indexStart : n-4]; len(rest) > 0; {
 		if len(rest) < 9 || len(rest) < 9+int(rest[8]) {
 			return x, fmt.Errorf("%w: the index ends early", ErrDamaged)
 		}
-		p := part{id: string(rest[9 : 9+int(rest[8])]), off: int64(binary.BigEndian.Uint64(rest))}
+		p := part{id: ids[9 : 9+int(rest[8])], off: int64(binary.BigEndian.Uint64(rest))}
 		if p.off < n || p.off > x.size-headSize || x.size > maxSize {
 			return x, fmt.Errorf("%w: the index's offsets", ErrDamaged)
 		}
 		x.parts = append(x.parts, p)
-		rest = rest[9+int(rest[8]):]
+		k := 9 + int(rest[8])
+		rest, ids = rest[k:], ids[k:]
 	}
 	return x, nil
 }

@@ -37,48 +37,80 @@ type Router interface {
 
 // Rule is one entry of a Table. Each of To is a domain, "*.domain" for every subdomain and not the domain
 // itself, a full address, or "*" for every domain there is, reached only by clients that may relay.
+//
+// Of From, where it is not empty, one entry must fit the reverse-path: a domain, "*.domain", an address, or "<>" for the null one.
+// It is what the client says of itself. Of Listeners, where it is not empty, one must be the listener's name.
 type Rule struct {
-	To []string
+	To        []string
+	From      []string
+	Listeners []string
 	Route
 }
 
 // Table is a Router of rules of which the first match wins. It is immutable.
 type Table struct {
-	rules     []Route
-	patterns  [][]pattern    // of each rule
-	domains   map[string]int // domain -> index of the first rule that names it
-	suffixes  map[string]int // "*.domain", by domain
-	addresses map[string]int // by Mailbox
+	rules     []rule
+	domains   map[string][]int // domain -> indexes of the rules that name it, ascending
+	suffixes  map[string][]int // "*.domain", by domain
+	addresses map[string][]int // by Mailbox
 	mailboxOf map[string]bool
-	star      int // index of the first rule with "*", or -1
+	stars     []int // the rules with "*"
+}
+
+// rule is a Rule, compiled.
+type rule struct {
+	route     Route
+	to, from  []pattern
+	listeners []string
+}
+
+// admits reports whether a rule is for the sender and the listener of a query.
+func (r *rule) admits(q *Query) bool {
+	return (len(r.listeners) == 0 || slices.Contains(r.listeners, q.Listener)) &&
+		(len(r.from) == 0 || slices.ContainsFunc(r.from, func(p pattern) bool { return p.fits(q.From) }))
 }
 
 // NewTable checks and compiles the rules. Its errors name the rule by its number, from 0, and the pattern.
 func NewTable(rules []Rule) (*Table, error) {
-	t := &Table{
-		domains: map[string]int{}, suffixes: map[string]int{}, addresses: map[string]int{},
-		mailboxOf: map[string]bool{}, star: -1,
-	}
+	t := &Table{domains: map[string][]int{}, suffixes: map[string][]int{}, addresses: map[string][]int{}, mailboxOf: map[string]bool{}}
 	for i, r := range rules {
 		if len(r.To) == 0 {
 			return nil, fmt.Errorf("upstream: routes[%d]: no pattern", i)
 		}
-		patterns := make([]pattern, len(r.To))
-		for j, to := range r.To {
-			var err error
-			if patterns[j], err = parsePattern(to); err != nil {
+		c := rule{route: r.Route, listeners: r.Listeners}
+		if c.route.Name == "" {
+			c.route.Name = r.To[0]
+		}
+		for _, to := range r.To {
+			p, err := parsePattern(to)
+			if err != nil {
 				return nil, fmt.Errorf("upstream: routes[%d]: pattern %q: %w", i, to, err)
 			}
-			t.add(patterns[j], i)
+			c.to = append(c.to, p)
+			t.add(p, i)
 		}
-		t.patterns = append(t.patterns, patterns)
-		route := r.Route
-		if route.Name == "" {
-			route.Name = r.To[0]
+		for _, from := range r.From {
+			p, err := parseSender(from)
+			if err != nil {
+				return nil, fmt.Errorf("upstream: routes[%d]: from %q: %w", i, from, err)
+			}
+			c.from = append(c.from, p)
 		}
-		t.rules = append(t.rules, route)
+		t.rules = append(t.rules, c)
 	}
 	return t, nil
+}
+
+// parseSender reads an entry of From.
+func parseSender(s string) (pattern, error) {
+	if s == "<>" {
+		return pattern{kind: isNull}, nil
+	}
+	p, err := parsePattern(s)
+	if err == nil && p.kind == isStar {
+		err = errors.New(`"*" is no sender; without from a route is for all of them`)
+	}
+	return p, err
 }
 
 // pattern is one entry of a Rule's To.
@@ -95,6 +127,7 @@ const (
 	isSuffix
 	isAddress
 	isStar
+	isNull // the null reverse-path
 )
 
 func parsePattern(s string) (pattern, error) {
@@ -133,6 +166,8 @@ func (p pattern) fits(a mail.Address) bool {
 		return strings.HasSuffix(a.Domain(), "."+p.key)
 	case isStar:
 		return a.Domain() != ""
+	case isNull:
+		return a.IsZero()
 	}
 	return p.key == a.Domain()
 }
@@ -140,33 +175,24 @@ func (p pattern) fits(a mail.Address) bool {
 func (t *Table) add(p pattern, rule int) {
 	switch p.kind {
 	case isStar:
-		if t.star < 0 {
-			t.star = rule
-		}
+		t.stars = append(t.stars, rule)
 	case isAddress:
-		first(t.addresses, p.key, rule)
+		t.addresses[p.key] = append(t.addresses[p.key], rule)
 		t.mailboxOf[p.at] = true
 	case isSuffix:
-		first(t.suffixes, p.key, rule)
+		t.suffixes[p.key] = append(t.suffixes[p.key], rule)
 	default:
-		first(t.domains, p.key, rule)
+		t.domains[p.key] = append(t.domains[p.key], rule)
 	}
 }
 
-// first enters a pattern unless an earlier rule has it already.
-func first(m map[string]int, key string, rule int) {
-	if _, ok := m[key]; !ok {
-		m[key] = rule
-	}
-}
-
-// Route gives the route of the first rule that matches the query's recipient.
+// Route gives the route of the first rule that matches the query.
 func (t *Table) Route(q Query) (Route, error) {
-	best, ours := t.find(q)
+	best, ours := t.find(&q)
 	if best < 0 {
 		return Route{}, ErrNoRoute
 	}
-	route := t.rules[best]
+	route := t.rules[best].route
 	route.Ours = ours
 	return route, nil
 }
@@ -174,56 +200,74 @@ func (t *Table) Route(q Query) (Route, error) {
 // Match gives the number of the rule that Route goes by, and of that entry of its To which matches: of several, one
 // that is not "*", and the first of those. It is for people who ask why. The error is ErrNoRoute where there is none.
 func (t *Table) Match(q Query) (rule, to int, err error) {
-	rule, ours := t.find(q)
+	rule, ours := t.find(&q)
 	if rule < 0 {
 		return 0, 0, ErrNoRoute
 	}
-	return rule, slices.IndexFunc(t.patterns[rule], func(p pattern) bool {
+	return rule, slices.IndexFunc(t.rules[rule].to, func(p pattern) bool {
 		return (p.kind == isStar) != ours && p.fits(q.Recipient)
 	}), nil
 }
 
-// find gives the index of the first rule that matches, or -1, and whether by something other than "*".
-func (t *Table) find(q Query) (best int, ours bool) {
-	domain := q.Recipient.Domain()
-	best = t.domain(domain)
-	if len(t.addresses) > 0 { // the key costs more than the look-up
-		if i, ok := t.addresses[q.Recipient.Mailbox()]; ok && (best < 0 || i < best) {
-			best = i
-		}
-	}
-	ours = best >= 0
-	if q.Relay && t.star >= 0 && domain != "" && (best < 0 || t.star < best) {
-		best, ours = t.star, false
-	}
-	return best, ours
-}
+// Admits reports whether a rule is for the sender and the listener of a query, whoever the recipient is.
+func (t *Table) Admits(rule int, q Query) bool { return t.rules[rule].admits(&q) }
 
-// domain gives the index of the first rule that names the domain, itself or as a subdomain, or -1.
-func (t *Table) domain(domain string) int {
-	best := -1
-	if i, ok := t.domains[domain]; ok {
-		best = i
-	}
-	if len(t.suffixes) == 0 {
-		return best
-	}
-	for rest := domain; ; {
+// find gives the index of the first rule that matches, or -1, and whether by something other than "*".
+func (t *Table) find(q *Query) (best int, ours bool) {
+	domain := q.Recipient.Domain()
+	best = -1
+	best = t.better(best, t.domains[domain], q)
+	for rest := domain; len(t.suffixes) > 0; {
 		_, parent, ok := strings.Cut(rest, ".")
 		if !ok {
-			return best
+			break
 		}
-		if i, ok := t.suffixes[parent]; ok && (best < 0 || i < best) {
-			best = i
-		}
+		best = t.better(best, t.suffixes[parent], q)
 		rest = parent
 	}
+	if len(t.addresses) > 0 { // the key costs more than the look-up
+		best = t.better(best, t.addresses[q.Recipient.Mailbox()], q)
+	}
+	named := best
+	if q.Relay && domain != "" {
+		best = t.better(best, t.stars, q)
+	}
+	return best, best >= 0 && best == named
+}
+
+// better gives the first rule of all that the query is for, or best where that comes before.
+func (t *Table) better(best int, all []int, q *Query) int {
+	for _, i := range all {
+		if best >= 0 && i >= best {
+			return best
+		}
+		if t.rules[i].admits(q) {
+			return i
+		}
+	}
+	return best
 }
 
 // Ours reports whether some rule other than "*" takes mail for the domain, or for a mailbox of it. The
 // domain is in the form of mail.Address.Domain.
 func (t *Table) Ours(domain string) bool {
-	return domain != "" && (t.domain(domain) >= 0 || t.mailboxOf[domain])
+	if domain == "" {
+		return false
+	}
+	if len(t.domains[domain]) > 0 || t.mailboxOf[domain] {
+		return true
+	}
+	for rest := domain; len(t.suffixes) > 0; {
+		_, parent, ok := strings.Cut(rest, ".")
+		if !ok {
+			break
+		}
+		if len(t.suffixes[parent]) > 0 {
+			return true
+		}
+		rest = parent
+	}
+	return false
 }
 
 // Suspicious reports whether a's local part could name a mailbox elsewhere to a server that reads more

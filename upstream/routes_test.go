@@ -182,3 +182,60 @@ func FuzzTableMatch(f *testing.F) {
 		}
 	})
 }
+
+// TestNarrowRoutes: a rule for some senders or listeners does not take what comes from others, also where a later one names the
+// same recipients.
+func TestNarrowRoutes(t *testing.T) {
+	table, err := NewTable([]Rule{
+		{To: []string{"example.org"}, Listeners: []string{"inner"}, Route: Route{Name: "inner"}},
+		{To: []string{"boss@example.org", "*.example.org"}, From: []string{"partner.example", "*.partner.example"}, Route: Route{Name: "partner"}},
+		{To: []string{"example.org", "*.example.org"}, Route: Route{Name: "ours"}},
+		{To: []string{"*"}, From: []string{"ann@example.org"}, Listeners: []string{"office"}, Route: Route{Name: "ann"}},
+		{To: []string{"*"}, From: []string{"<>"}, Route: Route{Name: "reports"}},
+		{To: []string{"*"}, Route: Route{Name: "out"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		to, from, listener string
+		relay              bool
+		want               string // "" for no route
+	}{
+		{"x@example.org", "a@sender.example", "public", false, "ours"},
+		{"x@example.org", "a@sender.example", "inner", false, "inner"},
+		{"boss@example.org", "a@sender.example", "public", false, "ours"},
+		{"boss@example.org", "a@partner.example", "public", false, "partner"},
+		{"boss@example.org", "a@partner.example", "inner", false, "inner"},
+		{"x@sub.example.org", "a@x.partner.example", "public", false, "partner"},
+		{"x@sub.example.org", "a@notpartner.example", "public", false, "ours"},
+		{"x@elsewhere.example", "Ann@example.org", "office", true, "ann"},
+		{"x@elsewhere.example", "ann@example.org", "public", true, "out"},
+		{"x@elsewhere.example", "", "office", true, "reports"},
+		{"x@elsewhere.example", "bob@example.org", "office", true, "out"},
+		{"x@elsewhere.example", "ann@example.org", "office", false, ""},
+	} {
+		q := Query{Recipient: address(t, c.to), Listener: c.listener, Relay: c.relay}
+		if c.from != "" {
+			q.From = address(t, c.from)
+		}
+		route, err := table.Route(q)
+		if route.Name != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%+v: %q, %v", c, route.Name, err)
+		}
+		if err != nil {
+			continue
+		}
+		if rule, _, err := table.Match(q); err != nil || table.rules[rule].route.Name != c.want || !table.Admits(rule, q) {
+			t.Errorf("%+v: matches %d, %v", c, rule, err)
+		}
+		if route.Ours != strings.HasSuffix(c.to, "example.org") {
+			t.Errorf("%+v: ours: %v", c, route.Ours)
+		}
+	}
+	for _, bad := range []string{"*", "", "a@b@c"} {
+		if _, err := NewTable([]Rule{{To: []string{"*"}, From: []string{bad}}}); err == nil {
+			t.Errorf("from %q is taken", bad)
+		}
+	}
+}

@@ -24,7 +24,7 @@ import (
 func newTable(cfg *config.Config) (*upstream.Table, error) {
 	rules := make([]upstream.Rule, len(cfg.Routes))
 	for i, r := range cfg.Routes {
-		rules[i] = upstream.Rule{To: r.To, Route: upstream.Route{
+		rules[i] = upstream.Rule{To: r.To, From: r.From, Listeners: r.Listeners, Route: upstream.Route{
 			Name: routeName(r), Upstream: r.Upstream, Policy: r.Policy, Spool: r.Spool, Exchange: isExchange(cfg.Upstream(r.Upstream)),
 		}}
 	}
@@ -38,9 +38,8 @@ func newTable(cfg *config.Config) (*upstream.Table, error) {
 // isExchange reports whether the servers of an upstream are Exchange's.
 func isExchange(u *config.Upstream) bool { return u != nil && u.Profile == "exchange" }
 
-// routeName is how a route is called in logs and metrics: by its first pattern, of which no other route has the
-// same.
-func routeName(r config.Route) string { return r.To[0] }
+// routeName is how a route is called in logs and metrics. No two have the same name.
+func routeName(r config.Route) string { return r.Name() }
 
 // relays keeps relays from one configuration to the next: their connections, what they know of recipients
 // and of servers that are down outlive a reload that does not concern them.

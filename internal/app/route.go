@@ -217,7 +217,7 @@ func (r *router) way(given string, a edge.RecipientAnswer) *routeAnswer {
 		rule = len(r.cfg.Routes)
 	}
 	for i := range rule {
-		w.Passed = append(w.Passed, passed{r.place(i, 0), r.cfg.Routes[i].To[0], whyPassed(r.cfg.Routes[i], r.o.Relay)})
+		w.Passed = append(w.Passed, passed{r.place(i, 0), routeName(r.cfg.Routes[i]), r.whyPassed(i, query)})
 	}
 	if err == nil {
 		r.took(w, rule, entry, a)
@@ -276,8 +276,11 @@ func (r *router) place(route, entry int) place {
 }
 
 // whyPassed says why a route did not take a recipient.
-func whyPassed(r config.Route, relay bool) string {
-	if !relay && slices.Contains(r.To, "*") {
+func (r *router) whyPassed(rule int, q upstream.Query) string {
+	if !r.table.Admits(rule, q) {
+		return "it is for other senders or listeners"
+	}
+	if !q.Relay && slices.Contains(r.cfg.Routes[rule].To, "*") {
 		return `"*" is for clients that may relay`
 	}
 	return "no entry fits"

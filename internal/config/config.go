@@ -90,12 +90,29 @@ type Limits struct {
 
 // Route says which recipients go where. Of the routes, the first that fits counts.
 type Route struct {
-	To         []string   `yaml:"to"` // domains and addresses in lower case, "*.domain", "*"
+	To         []string   `yaml:"to"`        // domains and addresses in lower case, "*.domain", "*"
+	From       []string   `yaml:"from"`      // of reverse-paths likewise, "<>" for the null one; none: all of them
+	Listeners  []string   `yaml:"listeners"` // names; none: all of them
 	Upstream   string     `yaml:"upstream"`
 	Policy     string     `yaml:"policy"`
 	Spool      bool       `yaml:"spool"` // mail that can't be handed on at once may wait
 	Recipients Recipients `yaml:"recipients,scalar=verify"`
 }
+
+// Name is how a route is called in logs and metrics: by its first pattern, and by what narrows it.
+func (r *Route) Name() string {
+	name := r.To[0]
+	if len(r.From) > 0 {
+		name += " from " + r.From[0]
+	}
+	if len(r.Listeners) > 0 {
+		name += " at " + r.Listeners[0]
+	}
+	return name
+}
+
+// narrow reports whether a route is for some senders or listeners only.
+func (r *Route) narrow() bool { return len(r.From) > 0 || len(r.Listeners) > 0 }
 
 // Recipients says how the mailboxes of a route are known.
 type Recipients struct {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -116,14 +117,21 @@ func (k *checker) routes() {
 	for i := range c.Policies {
 		policies[i] = c.Policies[i].Name
 	}
-	taken := map[string]int{}
+	taken, names := map[string]int{}, map[string]int{}
 	for i := range c.Routes {
 		r := &c.Routes[i]
 		path := fmt.Sprintf("routes[%d]", i)
 		if k.require(path, "to", "to: [example.org]") && len(r.To) == 0 {
 			k.fail(path+".to", "must name at least one domain or address")
 		}
-		k.patterns(path+".to", i, r.To, taken)
+		k.patterns(path+".to", i, r, taken)
+		k.senders(path, r)
+		if len(r.To) > 0 {
+			if first, ok := names[r.Name()]; ok {
+				k.fail(path+".to", "routes[%d] is called %s already, in logs and metrics; let another entry come first", first, r.Name())
+			}
+			names[r.Name()] = i
+		}
 		if k.require(path, "upstream", "upstream: inside") && c.Upstream(r.Upstream) == nil {
 			k.failAllowed(path+".upstream", upstreams, "there is no upstream %s%s", show(r.Upstream), suggest(r.Upstream, upstreams))
 		}
@@ -174,9 +182,9 @@ func (k *checker) callout(path string, r *Route) {
 	}
 }
 
-// patterns normalises the patterns of a route, and refuses one that an earlier route has.
-func (k *checker) patterns(path string, route int, to []string, taken map[string]int) {
-	for j, s := range to {
+// patterns normalises the patterns of a route, and refuses one that an earlier route takes from everybody.
+func (k *checker) patterns(path string, route int, r *Route, taken map[string]int) {
+	for j, s := range r.To {
 		at := fmt.Sprintf("%s[%d]", path, j)
 		p, err := pattern(s)
 		if err == nil && strings.HasSuffix(p, "@*") {
@@ -186,7 +194,7 @@ func (k *checker) patterns(path string, route int, to []string, taken map[string
 			k.fail(at, "%s", err)
 			continue
 		}
-		to[j] = p
+		r.To[j] = p
 		if first, ok := taken[p]; ok {
 			k.fail(at, "routes[%d] takes %s already; the first route that fits counts", first, p)
 			continue
@@ -195,7 +203,33 @@ func (k *checker) patterns(path string, route int, to []string, taken map[string
 			k.fail(at, "routes[%d] takes all of %s already: nothing comes this far; put the narrower route first", first, wide)
 			continue
 		}
-		taken[p] = route
+		if !r.narrow() {
+			taken[p] = route
+		}
+	}
+}
+
+// senders checks what narrows a route.
+func (k *checker) senders(path string, r *Route) {
+	for j, s := range r.From {
+		if s == "<>" {
+			continue
+		}
+		p, err := pattern(s)
+		if err != nil || p == "*" || strings.HasSuffix(p, "@*") {
+			k.fail(fmt.Sprintf("%s.from[%d]", path, j), `must be a domain, "*.domain", an address or "<>", and is %s`, show(s))
+			continue
+		}
+		r.From[j] = p
+	}
+	names := make([]string, len(k.c.Listeners))
+	for i := range k.c.Listeners {
+		names[i] = k.c.Listeners[i].Name
+	}
+	for j, s := range r.Listeners {
+		if !slices.Contains(names, s) {
+			k.failAllowed(fmt.Sprintf("%s.listeners[%d]", path, j), names, "there is no listener %s%s", show(s), suggest(s, names))
+		}
 	}
 }
 

@@ -49,6 +49,7 @@ type conn struct {
 	owner   *server // is told where its server makes us wait; nil: nobody is
 	hanging bool    // and was
 
+	age    int // of the server when it was made; see there
 	born   time.Time
 	idle   time.Time // since when; of those in the pool
 	uses   int       // transactions begun

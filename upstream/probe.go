@@ -212,6 +212,8 @@ func (s *server) looked(then time.Time, o *Outcome) {
 	case OurFault:
 		result = ProbedRefused
 	}
+	var old []*conn
+	defer func() { quitAll(old) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	hurried := s.watch.hurried && o.Kind != Delivered
@@ -236,7 +238,9 @@ func (s *server) looked(then time.Time, o *Outcome) {
 		}
 	case h.served.After(then): // a message went through meanwhile
 	default:
-		s.missed(result, now)
+		if s.missed(result, now); s.dark.Load() {
+			old = s.lose()
+		}
 	}
 	s.plan(now)
 	s.changed.give() // for those who wait for the end of a probe, whatever came of it
@@ -266,6 +270,16 @@ func (s *server) missed(result Probed, now time.Time) {
 	for c := range s.watch.hanging {
 		c.leave()
 	}
+}
+
+// lose takes the idle connections out of the list: nobody answers on them, and a firewall or a server that is back may know nothing
+// of them. Those that are in use follow, by their age; s.mu is held.
+func (s *server) lose() (old []*conn) {
+	s.age++
+	old, s.idle = s.idle, nil
+	s.open -= len(old)
+	s.count()
+	return old
 }
 
 // hangs is told of a connection whose server makes it wait.
@@ -413,4 +427,5 @@ func (s *server) timed(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.health.took, s.health.greeted = c.dialed, c.greeted
+	c.age = s.age
 }

@@ -252,6 +252,36 @@ func TestHurry(t *testing.T) {
 	})
 }
 
+// TestOldConnections: connections from before a server was gone are not used when it is back.
+func TestOldConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a.test:25")
+		a := f.servers["a.test:25"]
+		p := fleetPool(t, f, "a.test:25")
+		a.slow(&a.pause, 90*time.Second)
+		var wg sync.WaitGroup
+		wg.Go(func() { deliver(t, p) })
+		time.Sleep(time.Second)
+		a.slow(&a.pause, 0)
+		deliver(t, p)
+		a.set(fleetHole)
+		time.Sleep(45 * time.Second)
+		s := p.servers[0]
+		s.mu.Lock()
+		if !s.dark.Load() || len(s.idle) != 0 || s.open != 1 {
+			t.Errorf("dark %v, %d idle of %d", s.dark.Load(), len(s.idle), s.open)
+		}
+		s.mu.Unlock()
+		a.set(fleetUp)
+		wg.Wait()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.idle) != 0 || s.open != 0 {
+			t.Errorf("%d idle of %d", len(s.idle), s.open)
+		}
+	})
+}
+
 // TestAfterTheDot: a message whose final dot is out is never tried elsewhere, whatever becomes of the server.
 func TestAfterTheDot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

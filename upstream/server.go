@@ -35,6 +35,7 @@ type server struct {
 	idle    []*conn      // the one used last at the end: it is taken first, so that the others may grow old
 	open    int
 	told    struct{ open, idle int } // the numbers that the hook knows
+	age     int                      // how often it was found that nobody is there
 	closed  bool
 	evict   *time.Timer // runs while connections are idle
 	evictAt time.Time   // none of them is due before
@@ -186,7 +187,7 @@ func (s *server) put(c *conn, now time.Time) {
 		c.broken = true
 	}
 	s.mu.Lock()
-	keep := !c.broken && !c.spent && !s.closed && c.uses < s.cfg.MaxUses && now.Sub(c.born) < s.cfg.MaxAge &&
+	keep := !c.broken && !c.spent && !s.closed && c.age == s.age && c.uses < s.cfg.MaxUses && now.Sub(c.born) < s.cfg.MaxAge &&
 		len(s.idle) < s.cfg.MaxIdle && (s.dialer.host == nil || s.dialer.host.has(c.addr))
 	if keep {
 		c.idle = now

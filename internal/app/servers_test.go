@@ -144,8 +144,11 @@ filters: []
 	if up, breaker := series("postern_upstream_up", ""), series("postern_upstream_breaker_state", `,state="open"`); up != "0" || breaker != "1" {
 		t.Errorf("up %s, open %s", up, breaker)
 	}
-	if n := series("postern_upstream_probes_total", `,result="unreachable"`); n == "0" || n == "" {
-		t.Errorf("%s probes found nobody", n)
+	probes := func() string { return series("postern_upstream_probes_total", `,result="unreachable"`) }
+	for end := time.Now().Add(10 * time.Second); probes() == "0" && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	}
+	if n := probes(); n == "0" || n == "" {
+		t.Errorf("%q probes found nobody", n)
 	}
 	var took sync.Map
 	open()

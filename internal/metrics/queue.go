@@ -61,8 +61,8 @@ type queueUsage struct {
 
 // queueMetrics reads the queue when it is asked.
 type queueMetrics struct {
-	m                                   *Metrics
-	messages, octets, oldest, used, bad *prometheus.Desc
+	m                                         *Metrics
+	messages, octets, oldest, used, bad, torn *prometheus.Desc
 }
 
 func (m *Metrics) queue() {
@@ -76,6 +76,7 @@ func (m *Metrics) queue() {
 		oldest:   desc("queue_oldest_age_seconds", "For how long the oldest of them has waited.", "route", "state"),
 		used:     desc("spool_bytes", "Octets of the spool's files."),
 		bad:      desc("spool_damaged", "Damaged entries of the spool that were set aside."),
+		torn:     desc("spool_torn_marks_total", "Marks of what became of recipients that were found damaged, and left out."),
 	})
 	m.queueTried = countersOf(m.counterVec("queue_recipients_total", "What tries from the spool came to, by recipient.", "result"),
 		[]string{"deferred", string(spool.Delivered), string(spool.Failed), string(spool.Kept)})
@@ -87,7 +88,7 @@ func (m *Metrics) queue() {
 
 // Describe implements prometheus.Collector.
 func (c *queueMetrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.messages, c.octets, c.oldest, c.used, c.bad} {
+	for _, d := range []*prometheus.Desc{c.messages, c.octets, c.oldest, c.used, c.bad, c.torn} {
 		to <- d
 	}
 }
@@ -128,4 +129,5 @@ func (c *queueMetrics) Collect(to chan<- prometheus.Metric) {
 	files := now.files()
 	to <- prometheus.MustNewConstMetric(c.used, prometheus.GaugeValue, float64(files.Octets))
 	to <- prometheus.MustNewConstMetric(c.bad, prometheus.GaugeValue, float64(files.Damaged))
+	to <- prometheus.MustNewConstMetric(c.torn, prometheus.CounterValue, float64(files.TornMarks))
 }

@@ -178,6 +178,9 @@ func (s *server) judge(o *Outcome, givenUp bool) {
 	case o.Kind == Delivered, o.Kind == Refused && o.Reply.Code != 0 && o.Stage != StageMail, o.Kind == RecipientRefused:
 		s.serves(time.Now())
 	case o.Stage == StageWait, o.Stage == StageContent, givenUp:
+	case errors.Is(o.Err, errInsecure): // to other mail the server is what it was
+		s.cfg.Hooks.insecure(o)
+		s.cfg.Hooks.fault(o)
 	case o.Kind == OurFault:
 		s.fails(faultOf(o))
 		s.cfg.Hooks.fault(o)

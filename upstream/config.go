@@ -69,11 +69,12 @@ type Config struct {
 	Ranks          []Rank   // of each of Servers, in place of their order; nil: that
 	LMTP           bool     // the servers speak LMTP (RFC 2033), not SMTP
 	TLS            TLSMode
-	CAFile         string           // PEM certificates to trust in place of the system's, for TLSVerify
+	CAFile         string           // PEM certificates to trust in place of the system's, where certificates are verified
 	ServerName     string           // which TLS asks for, and TLSVerify wants in the certificate; "": the server's host
 	Certificate    *tls.Certificate // to show to servers that ask for one; nil: none
 	Auth           *Auth            // for TLSRequired and TLSVerify; nil: we do not authenticate ourselves
 	Chunking       bool             // content goes by BDAT to servers of SMTP that offer it (RFC 3030); by DATA otherwise
+	Secure         *SecureDomains   // whose mail leaves within TLS only; nil: nobody's
 	Identity       Identity         // how the servers are told of the client
 	Hello          string           // our name in EHLO or LHLO; default: the host's
 	MaxConnections int              // per server: 20, as many as Exchange takes of one source
@@ -216,7 +217,7 @@ func (c *Config) rank(i int) Rank {
 
 // tlsConfig makes the configuration of the handshakes with server, nil for TLSNone and where nobody could listen.
 func (c *Config) tlsConfig(server string) (*tls.Config, error) {
-	if _, local := socketPath(server); local || c.TLS == TLSNone {
+	if _, local := socketPath(server); local || c.TLS == TLSNone && c.Secure == nil {
 		return nil, nil
 	}
 	host, _, err := net.SplitHostPort(server)
@@ -230,12 +231,9 @@ func (c *Config) tlsConfig(server string) (*tls.Config, error) {
 	if c.Certificate != nil {
 		cfg.Certificates = []tls.Certificate{*c.Certificate}
 	}
-	if c.TLS != TLSVerify {
-		// RFC 7435: against a listener on the wire an unverified certificate is better than none; who
-		// wants the server proved says "verify".
-		cfg.InsecureSkipVerify = true
-		return cfg, nil
-	}
+	// RFC 7435: against a listener on the wire an unverified certificate is better than none; who
+	// wants the server proved says "verify".
+	cfg.InsecureSkipVerify = c.TLS != TLSVerify
 	if c.CAFile == "" {
 		return cfg, nil
 	}

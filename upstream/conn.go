@@ -30,10 +30,12 @@ type conn struct {
 	timeouts *Timeouts
 	ext      extensions
 	tls      *tls.ConnectionState
-	tells    attributes // of the client, said in each transaction
-	told     string     // what has made another client the connection's, "" for nothing
-	offered  attributes // of XCLIENT, when nothing had yet
-	proxied  bool       // the server was told the client's address
+	proved   bool        // its certificate is good for the server's name
+	trust    *tls.Config // by which it is
+	tells    attributes  // of the client, said in each transaction
+	told     string      // what has made another client the connection's, "" for nothing
+	offered  attributes  // of XCLIENT, when nothing had yet
+	proxied  bool        // the server was told the client's address
 
 	transaction transaction    // the one under way; here for its memory, as what follows
 	commands    []byte         // the batch that is being put together

@@ -26,11 +26,16 @@ type dialer struct {
 
 // dial connects, greets, begins TLS as the mode says, and authenticates us if we are to. Where that fails, the Outcome says how, and the
 // connection is nil. The connection is not attached to ctx any more.
-// client is whom it is for, with IdentityProxy; the connection itself is to be made within that time.
-func (d *dialer) dial(ctx context.Context, client *mail.Client, within time.Duration) (*conn, Outcome) {
-	c, o := d.attempt(ctx, client, within, d.tls != nil)
-	if c == nil && d.cfg.TLS == TLSOpportunistic && o.Stage == StageTLS &&
+// client is whom it is for, with IdentityProxy; the connection itself is to be made within that time. It is what is needed, or the outcome
+// says that it can't be.
+func (d *dialer) dial(ctx context.Context, client *mail.Client, within time.Duration, need security) (*conn, Outcome) {
+	c, o := d.attempt(ctx, client, within, d.tls != nil && (d.cfg.TLS != TLSNone || need > inClear))
+	if c == nil && (d.cfg.TLS == TLSOpportunistic || d.cfg.TLS == TLSNone) && o.Stage == StageTLS &&
 		!errors.Is(o.Err, errProtocol) && !over(ctx) {
+		if need > inClear {
+			o.Err = insecureBecause(d.server, o)
+			return nil, o
+		}
 		// After a failed handshake nobody knows what the two sides think of the stream: a fresh one.
 		return d.attempt(ctx, client, within, false)
 	}
@@ -54,7 +59,7 @@ func (d *dialer) connect(ctx context.Context, within time.Duration) (c *conn, er
 		return nil, fmt.Errorf("upstream: dial %s: %w", d.server, err)
 	}
 	c = newConn(nc, d.server, &d.cfg.Timeouts)
-	c.lmtp, c.addr = d.cfg.LMTP, addr
+	c.lmtp, c.addr, c.trust = d.cfg.LMTP, addr, d.tls
 	if d.cfg.Chunking {
 		c.chunking = maxChunk
 	}

@@ -80,6 +80,7 @@ type dialog struct {
 	last     Outcome
 	retried  int
 	faults   int
+	insecure int
 	ups      []string // "s1 down", "s1 up"
 
 	mu   sync.Mutex
@@ -95,7 +96,7 @@ func settings(text string) map[string]string {
 	return m
 }
 
-// newDialog makes the pool and the servers. Keys of config: servers (number, 1), protocol, auth (user and password), identity, chunking, tls, ca (yes: the
+// newDialog makes the pool and the servers. Keys of config: servers (number, 1), protocol, auth (user and password), identity, chunking, secure (domains; with "!" the certificate must be good, too), tls, ca (yes: the
 // servers' certificate is trusted), cert (its names), max, maxuses, verbatim, network.
 func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 	t.Helper()
@@ -115,7 +116,7 @@ func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 	cfg := Config{
 		Name: "test", Hello: "gw.test", TLS: mode, MaxConnections: number("max", 0),
 		MaxUses: number("maxuses", 0), Verbatim: config["verbatim"] != "", LMTP: config["protocol"] == "lmtp",
-		Chunking: config["chunking"] != "",
+		Chunking: config["chunking"] != "", Secure: NewSecureDomains(secureDomains(config["secure"])),
 	}
 	if user, password, ok := strings.Cut(config["auth"], " "); ok {
 		cfg.Auth = &Auth{User: user, Password: password}
@@ -157,8 +158,9 @@ func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 	}
 	index := func(server string) string { return fmt.Sprintf("s%d", slices.Index(cfg.Servers, server)+1) }
 	cfg.Hooks = Hooks{
-		Retried: func(string, Stage) { d.retried++ },
-		Fault:   func(string, Stage, mail.Reply, error) { d.faults++ },
+		Retried:  func(string, Stage) { d.retried++ },
+		Fault:    func(string, Stage, mail.Reply, error) { d.faults++ },
+		Insecure: func(string) { d.insecure++ },
 		Up: func(server string, up bool) {
 			d.ups = append(d.ups, index(server)+map[bool]string{true: " up", false: " down"}[up])
 		},
@@ -175,6 +177,14 @@ func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 	return d
 }
 
+func secureDomains(text string) (all []SecureDomain) {
+	for word := range strings.FieldsSeq(text) {
+		name, verify := strings.CutSuffix(word, "!")
+		all = append(all, SecureDomain{Domain: name, Verify: verify})
+	}
+	return all
+}
+
 // step does one thing:
 //
 //	deliver [from=A] [to=A,A] [content=SECTION|octets:N] [utf8] [8bit] [timeout=D] [client=ADDR,HELO,NAME|none[,LOGIN]]
@@ -184,7 +194,7 @@ func newDialog(t *testing.T, sections map[string]string, tcp bool) *dialog {
 // or says what must be seen; of the last delivery: kind, stage, server (s1), reply, err (a part of it),
 // client (the reply to the client, the id being ID), verbatim (the same, with the server's words),
 // refused (ADDRESS REPLY, or none), tls (a version, or none); of the pool: cached ADDRESS REPLY|none,
-// cachedfrom FROM ADDRESS REPLY|none, retried N, faults N, up (the latest events), connections SERVER N
+// cachedfrom FROM ADDRESS REPLY|none, retried N, faults N, insecure N, up (the latest events), connections SERVER N
 // (made), open SERVER N, bodies SERVER N (contents that came, each one that was delivered).
 func (d *dialog) step(line string) error {
 	cmd, arg, _ := strings.Cut(line, " ")
@@ -239,6 +249,8 @@ func (d *dialog) step(line string) error {
 		return same(text(d.pool.CachedFrom(d.address(from), d.address(a))), want)
 	case "retried":
 		return same(strconv.Itoa(d.retried), arg)
+	case "insecure":
+		return same(strconv.Itoa(d.insecure), arg)
 	case "faults":
 		return same(strconv.Itoa(d.faults), arg)
 	case "up":

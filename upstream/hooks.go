@@ -26,6 +26,8 @@ type Hooks struct {
 	Probed func(server string, result Probed)
 	// Fault is told of each failure that is ours to mend: the next server does not take mail from us.
 	Fault func(server string, stage Stage, r mail.Reply, err error)
+	// Insecure is told of each message that a server did not get because of Config.Secure.
+	Insecure func(server string)
 	// Retried is told when a pooled connection was found dead and the transaction is tried on a fresh one.
 	Retried func(server string, stage Stage)
 	// Connections is told at each change by how many the open connections, and the idle ones among them,
@@ -82,6 +84,12 @@ func (h *Hooks) probed(server string, result Probed) {
 func (h *Hooks) fault(o *Outcome) {
 	if h.Fault != nil {
 		h.Fault(o.Server, o.Stage, o.Reply, o.Err)
+	}
+}
+
+func (h *Hooks) insecure(o *Outcome) {
+	if h.Insecure != nil {
+		h.Insecure(o.Server)
 	}
 }
 

@@ -222,8 +222,9 @@ func (p *Pool) try(ctx context.Context, s *server, now time.Time, waited bool, e
 		now = time.Now()
 		took.For = now.Sub(start)
 	}
+	need := p.cfg.Secure.need(env.To)
 	c := s.take(now)
-	if c != nil && !p.fits(c, env) {
+	if c != nil && !(p.fits(c, env) && c.secure(need) == nil) {
 		c.spent = true
 		s.put(c, now)
 		c = nil
@@ -238,9 +239,14 @@ func (p *Pool) try(ctx context.Context, s *server, now time.Time, waited bool, e
 	} else {
 		p.cfg.Hooks.phase(s.address, took.Stage, took.For)
 	}
-	if c, *o = s.dialer.dial(ctx, env.Client, s.dialTime()); c != nil {
+	if c, *o = s.dialer.dial(ctx, env.Client, s.dialTime(), need); c != nil {
 		s.opened(c.ext, c.now)
 		s.timed(c)
+		if err := c.secure(need); err != nil {
+			*o = c.insecure(err)
+			s.put(c, c.now)
+			return
+		}
 		p.transact(ctx, s, c, Took{}, env, m, o)
 	}
 }

@@ -135,6 +135,8 @@ func (o Outcome) fault(id string) mail.Reply {
 	switch {
 	case errors.Is(o.Err, syscall.ENOSPC), errors.Is(o.Err, syscall.EDQUOT):
 		return mail.NewReply(452, 4, 3, 1, "insufficient system storage, please try again later ("+id+")")
+	case errors.Is(o.Err, errInsecure):
+		return mail.NewReply(451, 4, 7, 0, "the next server has no secure connection, which mail to this domain needs, please try again later ("+id+")")
 	case o.Stage == StageStore, o.Stage == StageContent:
 		return mail.NewReply(451, 4, 3, 0, "local error, please try again later ("+id+")")
 	}

@@ -61,7 +61,9 @@ type knownRelay struct {
 	files [sha256.Size]byte // of the octets of its ca_file, certificate and key
 	auth  *upstream.Auth    // what its password_file said
 	hello string
-	relay upstream.Relay
+	// secure is whose mail leaves within TLS only.
+	secure []config.SecureDomain
+	relay  upstream.Relay
 }
 
 // forConfig gives a relay for each upstream: the one that is known where the upstream has not changed. The
@@ -81,12 +83,12 @@ func (r *relays) forConfig(cfg *config.Config, hooks upstream.Hooks) (all map[st
 		if err != nil {
 			return nil, nil, cfg.Errorf("upstreams."+u.Name+".auth.password_file", "%s", err)
 		}
-		if !ok || !sameUpstream(k.cfg, u) || k.files != files || !same(k.auth, auth) || k.hello != cfg.Hostname {
+		if !ok || !sameUpstream(k.cfg, u) || k.files != files || !same(k.auth, auth) || k.hello != cfg.Hostname || !slices.Equal(k.secure, cfg.RequireTLSTo) {
 			relay, err := newRelay(cfg, u, auth, hooks)
 			if err != nil {
 				return nil, nil, config.Errors{cfg.Errorf("upstreams."+u.Name, "%s", err)}
 			}
-			k = knownRelay{cfg: u, files: files, auth: auth, hello: cfg.Hostname, relay: relay}
+			k = knownRelay{cfg: u, files: files, auth: auth, hello: cfg.Hostname, secure: cfg.RequireTLSTo, relay: relay}
 		}
 		next[u.Name], all[u.Name] = k, k.relay
 	}
@@ -214,7 +216,7 @@ func newRelay(cfg *config.Config, u config.Upstream, auth *upstream.Auth, hooks 
 	c := upstream.Config{
 		Name: u.Name, Servers: u.Servers.Addresses(), LMTP: u.Protocol == "lmtp", TLS: mode, CAFile: u.CAFile, ServerName: u.ServerName,
 		Auth: auth, Identity: identity, Hello: cfg.Hostname, Verbatim: u.Replies == "verbatim", Timeouts: timeouts,
-		Chunking: u.Chunking == "auto", Source: u.Source, Probe: u.Probe != "none", Hooks: hooks,
+		Chunking: u.Chunking == "auto", Secure: secureDomains(cfg), Source: u.Source, Probe: u.Probe != "none", Hooks: hooks,
 	}
 	for _, s := range u.Servers {
 		c.Ranks = append(c.Ranks, upstream.Rank{Priority: s.Priority, Weight: s.Weight})

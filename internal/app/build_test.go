@@ -29,9 +29,10 @@ func TestRelaysOutliveReloads(t *testing.T) {
 			k.relay.(closer).Close()
 		}
 	}()
+	rest := "filters: []"
 	take := func(servers string) (upstream.Relay, int) {
 		t.Helper()
-		all, adopt, err := r.forConfig(configure(t, servers, "filters: []"), upstream.Hooks{})
+		all, adopt, err := r.forConfig(configure(t, servers, rest), upstream.Hooks{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,12 +50,16 @@ func TestRelaysOutliveReloads(t *testing.T) {
 	if same != first || closed != 0 {
 		t.Errorf("an unchanged upstream got a new relay, %d to close", closed)
 	}
+	rest = "filters: []\nrequire_tls_to: [example.org]\n"
+	if other, closed := take(`"127.0.0.1:1"`); other == first || closed != 1 {
+		t.Errorf("an upstream kept its relay where other domains need TLS, %d to close", closed)
+	}
 	last := first
 	for _, servers := range []string{
 		`"127.0.0.1:2"`, `"127.0.0.1:2", "127.0.0.1:3"`, `{address: "127.0.0.1:2", weight: 2}, "127.0.0.1:3"`,
 		`{address: "127.0.0.1:2", weight: 2}, {address: "127.0.0.1:3", priority: 20}`, `"127.0.0.1:2"], source: [127.0.0.1`,
 		`"127.0.0.1:2"], limits: {uses: 10}, source: [127.0.0.1`, `"127.0.0.1:2"], probe: none, source: [127.0.0.1`,
-		`"127.0.0.1:2"], server_name: x.example, source: [127.0.0.1`,
+		`"127.0.0.1:2"], server_name: x.example, source: [127.0.0.1`, `"127.0.0.1:2"], chunking: auto, source: [127.0.0.1`,
 	} {
 		other, closed := take(servers)
 		if other == last || closed != 1 {

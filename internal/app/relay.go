@@ -8,6 +8,7 @@ import (
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/users"
+	"github.com/postern-mail/postern/upstream"
 )
 
 // relayRight is what the door is told of who may relay; nil is nobody.
@@ -35,6 +36,15 @@ func partners(cfg *config.Config) []edge.Partner {
 		}
 	}
 	return all
+}
+
+// secureDomains says whose mail leaves within TLS only.
+func secureDomains(cfg *config.Config) *upstream.SecureDomains {
+	var all []upstream.SecureDomain
+	for _, d := range cfg.RequireTLSTo {
+		all = append(all, upstream.SecureDomain(d))
+	}
+	return upstream.NewSecureDomains(all)
 }
 
 // openUsers opens the files of users that listeners name, each once.

@@ -71,6 +71,7 @@ func (k *checker) all() {
 	k.authres()
 	k.listeners()
 	k.partners()
+	k.secureDomains()
 	k.upstreams()
 	k.filters()
 	k.policies()
@@ -265,8 +266,8 @@ func (k *checker) upstreams() {
 				}
 			}
 		}
-		if u.CAFile != "" && u.TLS != "verify" {
-			k.fail(path+".ca_file", "certificates are verified with tls: verify only")
+		if u.CAFile != "" && u.TLS != "verify" && !c.verifiesSome() {
+			k.fail(path+".ca_file", "certificates are verified with tls: verify, or for domains of require_tls_to, only")
 		}
 		if u.Profile == "exchange" && u.Protocol == "lmtp" {
 			k.fail(path+".profile", "Exchange speaks SMTP: no protocol: lmtp with profile: exchange")

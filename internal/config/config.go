@@ -20,6 +20,7 @@ type Config struct {
 	ExemptNetworks   []netip.Prefix `yaml:"exempt_networks"`   // masked, unmapped
 	ExemptRecipients []string       `yaml:"exempt_recipients"` // patterns, lower case domains
 	RequireTLSFrom   []Partner      `yaml:"require_tls_from,scalar=domain"`
+	RequireTLSTo     []SecureDomain `yaml:"require_tls_to,scalar=domain"`
 	BigSenders       []string       `yaml:"big_senders"` // domains, A-labels, lower case
 	Drain            time.Duration  `yaml:"drain"`       // for transactions that go on after the order to stop
 	Listeners        []Listener     `yaml:"listeners,named"`

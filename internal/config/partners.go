@@ -16,6 +16,41 @@ type Partner struct {
 	Certificate string       `yaml:"certificate"` // that the client must show, as users.ParseCertificate reads it; "": any, or none
 }
 
+// SecureDomain is whose mail leaves within TLS only.
+type SecureDomain struct {
+	Domain string `yaml:"domain"` // of the recipient: A-labels, lower case, or "*.domain"
+	Verify bool   `yaml:"verify"` // the server's certificate must be good for its name, too
+}
+
+// secureDomains checks whose mail leaves within TLS only, and normalises it.
+func (k *checker) secureDomains() {
+	all := k.c.RequireTLSTo
+	for i := range all {
+		path := fmt.Sprintf("require_tls_to[%d]", i)
+		if all[i].Domain == "" {
+			k.fail(path, "must name a domain, as in partner.example or {domain: partner.example, verify: true}")
+			continue
+		}
+		below, wild := strings.CutPrefix(all[i].Domain, "*.")
+		d, err := domain(below)
+		if err != nil {
+			k.fail(path+".domain", `must be a domain or "*.domain", and is %s`, show(all[i].Domain))
+			continue
+		}
+		if wild {
+			d = "*." + d
+		}
+		if all[i].Domain = d; slices.ContainsFunc(all[:i], func(o SecureDomain) bool { return o.Domain == d }) {
+			k.fail(path, "an entry before has this already")
+		}
+	}
+}
+
+// verifiesSome reports whether a server's certificate must be good for mail to some domain, whatever an upstream's tls says.
+func (c *Config) verifiesSome() bool {
+	return slices.ContainsFunc(c.RequireTLSTo, func(d SecureDomain) bool { return d.Verify })
+}
+
 // partners checks whose mail must come within TLS, and normalises it.
 func (k *checker) partners() {
 	c := k.c

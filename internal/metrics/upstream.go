@@ -18,6 +18,7 @@ type upstreamSeries struct {
 	deliveries         *prometheus.CounterVec
 	faults             *prometheus.CounterVec
 	retries            *prometheus.CounterVec
+	insecure           *prometheus.CounterVec
 	upstreamHandshakes *prometheus.CounterVec
 	probes             *prometheus.CounterVec
 	asked              []prometheus.Counter // by upstream.Asked
@@ -58,6 +59,7 @@ func (m *Metrics) upstreams() {
 	m.deliveries = m.counterVec("upstream_deliveries_total", "Deliveries to the next servers, by what became of them and the class of the reply.", "backend", "result", "code")
 	m.faults = m.counterVec("upstream_faults_total", "Failures that are ours to mend: the server does not take mail from us.", "backend", "phase")
 	m.retries = m.counterVec("upstream_retries_total", "Pooled connections that were found dead, so that the transaction was tried on a fresh one.", "backend")
+	m.insecure = m.counterVec("upstream_insecure_total", "Messages that a server did not get, since a recipient's domain needs TLS that it did not have.", "backend")
 	m.upstreamHandshakes = m.counterVec("upstream_tls_handshakes_total", "TLS handshakes with the next servers.", "backend", "result")
 	m.probes = m.counterVec("upstream_probes_total", "What came of looking at the next servers.", "backend", "result")
 	asked := m.counterVec("recipient_callouts_total", "What came of asking for mailboxes with recipients: callout.", "result")
@@ -90,6 +92,7 @@ func (m *Metrics) serverSeries(name string) *serverSeries {
 	}
 	if name != maildir {
 		m.retries.WithLabelValues(name)
+		m.insecure.WithLabelValues(name)
 		m.upstreamHandshakes.WithLabelValues(name, "ok")
 		m.upstreamHandshakes.WithLabelValues(name, "failed")
 		for _, result := range upstream.AllProbed() {
@@ -190,6 +193,7 @@ func (m *Metrics) Hooks() upstream.Hooks {
 		Probed: func(server string, result upstream.Probed) {
 			m.probes.WithLabelValues(m.servers.get(m, server).name, result.String()).Inc()
 		},
+		Insecure: func(server string) { m.insecure.WithLabelValues(m.servers.get(m, server).name).Inc() },
 		Fault: func(server string, stage upstream.Stage, _ mail.Reply, _ error) {
 			m.faults.WithLabelValues(m.servers.get(m, server).name, phase(stage)).Inc()
 		},

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"os"
 	"sync"
 )
 
@@ -131,7 +132,9 @@ func (s *Store) writeBatch(batch []*putting) (size int64, err error) {
 	// The last name is that of the first: the file has a name of ours until all others are made.
 	for i := len(batch) - 1; i >= 0 && err == nil; i-- {
 		if path := s.path(batch[i].id, messageSuffix); i > 0 {
-			err = s.fs.Link(tmp, path)
+			if err = s.fs.Link(tmp, path); errors.Is(err, errors.ErrUnsupported) || errors.Is(err, os.ErrPermission) {
+				s.alone.Store(true) // link(2): EPERM says that this file system has none
+			}
 		} else {
 			err = s.fs.Rename(tmp, path)
 		}

@@ -26,12 +26,17 @@ func TestWithoutLinks(t *testing.T) {
 	defer s.Close()
 	samples := []*sample{sampleOf("n-1", 10), sampleOf("n-2", 20), sampleOf("n-3", 30)}
 	putTogether(t, s, samples...)
+	if !s.alone.Load() {
+		t.Error("the next ones try again to share a file")
+	}
+	samples = append(samples, sampleOf("n-4", 40))
+	samples[3].keep(t, s)
 	for _, x := range samples {
 		if err := x.check(s); err != nil {
 			t.Error(err)
 		}
 	}
-	if n := sharedFiles(f); n != 0 || s.Usage().Entries != 3 {
+	if n := sharedFiles(f); n != 0 || s.Usage().Entries != 4 {
 		t.Errorf("%d share a file; usage %+v", n, s.Usage())
 	}
 	for path := range f.Files() {

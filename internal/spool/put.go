@@ -162,8 +162,8 @@ func (s *Store) put(ctx context.Context, p *putting) error {
 	if err == nil {
 		err = ctx.Err() // the client may be gone: before the commit point, not after
 	}
-	if err == nil && p.head.size() > mostOctets {
-		s.commit([]*putting{p}) // nobody is to wait for so much
+	if err == nil && (p.head.size() > mostOctets || s.alone.Load()) {
+		s.commit([]*putting{p}) // nobody is to wait for so much, or can share a file
 		err = p.err
 	} else if err == nil {
 		err = s.batches.commit(p)

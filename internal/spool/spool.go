@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/postern-mail/postern/internal/store"
@@ -60,6 +61,7 @@ type Store struct {
 	lock    store.File
 	names   syncer // of the folder
 	batches committer
+	alone   atomic.Bool // files can't have two names here
 
 	unlinking sync.Mutex // held while a file loses a name
 

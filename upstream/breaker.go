@@ -34,6 +34,9 @@ const (
 	// slowStart is how long a server that is back has less than its share: its caches are cold, and what waited for it
 	// would come all at once.
 	slowStart = 10 * time.Second
+	// trials are how many messages at once try a server that may be well again, where there is no other to turn to: one that
+	// takes long should not keep all others waiting.
+	trials = 5
 	// awayFor is how long a server was down at least that has a slow start.
 	awayFor = 5 * time.Second
 )
@@ -126,8 +129,12 @@ func (s *server) onTrial(now time.Time) bool {
 // most is how many slots there are at the moment.
 func (s *server) most(now time.Time) int {
 	all := s.cfg.MaxConnections
-	if s.health.state == BreakerHalfOpen {
+	switch {
+	case s.health.state != BreakerHalfOpen:
+	case s.elsewhere():
 		return 1
+	default:
+		return min(all, trials)
 	}
 	if s.health.state == BreakerOpen || s.health.closed.IsZero() {
 		return all
@@ -177,7 +184,11 @@ func (s *server) judge(o *Outcome, givenUp bool) {
 	switch {
 	case o.Kind == Delivered, o.Kind == Refused && o.Reply.Code != 0 && o.Stage != StageMail, o.Kind == RecipientRefused:
 		s.serves(time.Now())
-	case o.Stage == StageWait, o.Stage == StageContent, givenUp:
+	case o.Stage == StageWait, o.Stage == StageContent:
+	case givenUp:
+		if o.Kind == Unreachable {
+			s.doubt()
+		}
 	case errors.Is(o.Err, errInsecure): // to other mail the server is what it was
 		s.cfg.Hooks.insecure(o)
 		s.cfg.Hooks.fault(o)
@@ -225,7 +236,10 @@ func (s *server) fails(f fault) {
 		f = faultReach
 	}
 	if h.state == BreakerOpen && !now.After(h.until) {
-		h.fault = min(h.fault, f)
+		if f < h.fault {
+			h.fault = f
+			s.plan(now)
+		}
 		return
 	}
 	s.trip(f, now)
@@ -245,7 +259,7 @@ func (s *server) trip(f fault, now time.Time) {
 	h.fault = f
 	h.backoff = min(max(2*h.backoff, backoffFirst), backoffLast)
 	h.until, h.closed = now.Add(h.backoff), time.Time{}
-	if h.state == BreakerClosed {
+	if h.state != BreakerOpen {
 		h.opened = now
 	}
 	s.become(BreakerOpen)

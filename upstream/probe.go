@@ -60,6 +60,7 @@ type watch struct {
 	names   *time.Timer // until the name is looked up anew
 	probing bool
 	hurry   context.CancelFunc // ends a probe that has much time; nil: there is none
+	doubted bool               // it is to be looked at although it serves: somebody gave up
 	hurried bool               // that was done: it says nothing, and another one follows at once
 	probed  time.Time          // when the last probe was begun
 	missed  int                // how many in a row had no answer
@@ -146,7 +147,7 @@ func (s *server) tick() {
 	case s.closed || w.probing:
 		s.mu.Unlock()
 		return
-	case s.health.state == BreakerClosed && len(w.hanging) == 0 && now.Sub(s.health.served) < probeWell:
+	case s.health.state == BreakerClosed && len(w.hanging) == 0 && !w.doubted && now.Sub(s.health.served) < probeWell:
 		w.probed = s.health.served // a message has shown as much
 		s.plan(now)
 		s.mu.Unlock()
@@ -156,7 +157,8 @@ func (s *server) tick() {
 	w.running.Add(1)
 	ctx, cancel := context.WithCancel(w.ctx)
 	connect, greet := s.cfg.Timeouts.Dial, s.cfg.Timeouts.Greeting
-	suspect := len(w.hanging) > 0 && s.elsewhere()
+	suspect := (len(w.hanging) > 0 || w.doubted) && s.elsewhere()
+	w.doubted = false
 	// Where it is not known to be well, to wait long would be to look rarely; one that is just slow gets its chance as well.
 	switch {
 	case (s.health.state == BreakerOpen || suspect) && w.missed%4 != 3:
@@ -251,8 +253,8 @@ func (s *server) missed(result Probed, now time.Time) {
 	h := &s.health
 	s.watch.missed++
 	switch {
-	case h.state != BreakerOpen && len(s.watch.hanging) > 0 && result == ProbedRefused:
-		return // it is there; that it lets nobody else in is no reason to leave it
+	case h.state != BreakerOpen && s.open > 0 && result == ProbedRefused:
+		return // it is there; that it lets nobody else in is no reason to leave it: these may be as many as it takes
 	case h.state != BreakerOpen:
 		s.trip(faultReach, now)
 	default:
@@ -312,6 +314,14 @@ func (s *server) goesOn(c *conn) {
 	if len(s.watch.hanging) == 0 && s.watch.suspect != nil {
 		s.watch.suspect.Stop()
 	}
+}
+
+// doubt lets a server be looked at on which somebody gave up, who may have been impatient.
+func (s *server) doubt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.watch.doubted = true
+	s.kick(time.Now(), probeWaited)
 }
 
 // suspected lets a server be looked at that has made somebody wait for long.

@@ -252,6 +252,37 @@ func TestHurry(t *testing.T) {
 	})
 }
 
+// TestDoubt: a server on which an impatient client gave up is looked at, though it has served a moment ago, and is out of
+// reach for those who come later.
+func TestDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFleet(t, "a.test:25")
+		p := fleetPool(t, f, "a.test:25")
+		time.Sleep(20 * time.Second)
+		deliver(t, p)
+		f.servers["a.test:25"].set(fleetHole)
+		env := envelope(t, "b@y.test")
+		env.Patience = time.Second
+		if o := p.Deliver(t.Context(), env, message(t, "Subject: x\r\n\r\n")); o.Kind != Unreachable || !p.Available() {
+			t.Errorf("%+v, available %v", o, p.Available())
+		}
+		time.Sleep(12 * time.Second) // as long as a connection may take, and a pause
+		if p.Available() {
+			t.Error("available")
+		}
+		f.servers["a.test:25"].set(fleetUp)
+		if err := p.Wait(t.Context()); err != nil {
+			t.Error(err)
+		}
+		s := p.servers[0]
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.health.state != BreakerHalfOpen || s.most(time.Now()) != trials {
+			t.Errorf("%v, %d slots", s.health.state, s.most(time.Now()))
+		}
+	})
+}
+
 // TestOldConnections: connections from before a server was gone are not used when it is back.
 func TestOldConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

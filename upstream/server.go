@@ -68,6 +68,10 @@ func (s *server) acquire(ctx context.Context) (waited bool, err error) {
 		s.mu.Unlock()
 		return false, nil
 	}
+	if !s.calm() && s.elsewhere() {
+		s.mu.Unlock()
+		return false, fmt.Errorf("%w: %s, which is just back", errWait, s.address)
+	}
 	mine := make(chan error, 1)
 	s.waiting = append(s.waiting, mine)
 	s.mu.Unlock()

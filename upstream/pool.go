@@ -131,12 +131,22 @@ func (p *Pool) deliver(ctx context.Context, now time.Time, env *mail.Envelope, m
 		defer cancel()
 		ctx = hasty
 	}
+	lacking := 0 // SMTPUTF8
 	for _, s := range p.inReach(ctx, now, o) {
 		p.turn(ctx, s, now, env, m, o)
-		if o.Kind == Delivered || !elsewhere(o) || over(ctx) {
+		if o.Kind == Delivered {
 			return
 		}
+		if errors.Is(o.Err, errNoUTF8) {
+			lacking++
+		}
+		if !elsewhere(o) || over(ctx) {
+			break
+		}
 		now = time.Now()
+	}
+	if errors.Is(o.Err, errNoUTF8) && lacking < len(p.servers) {
+		o.Kind = OurFault // of those that could not be asked, one may offer it
 	}
 }
 
@@ -310,7 +320,7 @@ func dead(o *Outcome) bool {
 
 // elsewhere reports whether another server may take what this one did not.
 func elsewhere(o *Outcome) bool {
-	return o.Kind == Unreachable || o.Kind == OurFault && o.Stage != StageDot && o.Stage != StageContent
+	return o.Kind == Unreachable || o.Kind == OurFault && o.Stage != StageDot && o.Stage != StageContent || errors.Is(o.Err, errNoUTF8)
 }
 
 // errWait is the cause where all connections that the pool may have are in use.

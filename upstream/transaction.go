@@ -53,13 +53,11 @@ func (t *transaction) run() {
 		return
 	}
 	if !t.c.ext.utf8 {
-		if need, err := t.needsUTF8(); err != nil {
+		if r, err := t.needsUTF8(); err != nil {
 			t.out = t.unreadable(err)
 			return
-		} else if need {
-			// RFC 6531 3.5: what needs SMTPUTF8 must not be sent without. Evidence about the message.
-			t.end(Refused, StageMail,
-				mail.NewReply(550, 5, 6, 7, "internationalized mail is not supported by the next server"), nil)
+		} else if !r.IsZero() {
+			t.end(Refused, StageMail, r, errNoUTF8)
 			return
 		}
 	}
@@ -385,25 +383,34 @@ func (t *transaction) asciiPaths() bool {
 	return ascii
 }
 
-// needsUTF8 reports whether the message may go only to a server that offers SMTPUTF8: an address is not
-// ASCII, or the client said SMTPUTF8 and the header has eight-bit octets. Many clients say so without need.
-func (t *transaction) needsUTF8() (bool, error) {
+// errNoUTF8 is the cause where a server does not offer SMTPUTF8 and the message needs it.
+var errNoUTF8 = errors.New("SMTPUTF8 is not offered")
+
+// needsUTF8 gives the refusal of a message that may go only to a server that offers SMTPUTF8, and the zero Reply for another: an
+// address is not ASCII, or the client said SMTPUTF8 and the header has eight-bit octets. Many clients say so without need.
+// RFC 6531 3.5: what needs it must not be sent without; the codes are those of that section.
+func (t *transaction) needsUTF8() (mail.Reply, error) {
 	switch {
+	case !t.env.From.IsZero() && !t.env.From.IsASCII():
+		return mail.NewReply(550, 5, 6, 7, "internationalized senders are not supported by the next server"), nil
 	case !t.asciiPaths():
-		return true, nil
-	case !t.env.SMTPUTF8:
-		return false, nil
+		return mail.NewReply(553, 5, 6, 7, "internationalized recipients are not supported by the next server"), nil
+	case !t.env.SMTPUTF8 || t.m == nil:
+		return mail.Reply{}, nil
 	}
 	r := t.m.Open()
 	defer r.Close() //nolint:errcheck // read only
 	header, err := io.ReadAll(io.LimitReader(r, scanHeader))
 	if err != nil {
-		return false, err
+		return mail.Reply{}, err
 	}
 	if end := bytes.Index(header, []byte("\r\n\r\n")); end >= 0 {
 		header = header[:end]
 	}
-	return bytes.ContainsFunc(header, func(r rune) bool { return r >= 0x80 }), nil
+	if bytes.ContainsFunc(header, func(r rune) bool { return r >= 0x80 }) {
+		return mail.NewReply(554, 5, 6, 9, "internationalized mail is not supported by the next server"), nil
+	}
+	return mail.Reply{}, nil
 }
 
 // aboutProtocol reports whether a refusal says that the server did not understand, or did not expect,

@@ -118,6 +118,7 @@ type bench struct {
 
 	mu       sync.Mutex
 	tried    []string // recipient and state
+	ended    []string // id, recipient and state
 	kept     []string
 	reported []string
 	faults   []string
@@ -162,7 +163,10 @@ func (b *bench) start() {
 		b.t.Fatal(err)
 	}
 	b.q = New(Options{Store: b.store, Log: slog.New(slog.DiscardHandler), Keep: b.keep, Hooks: Hooks{
-		Tried:    func(t Tried) { b.note(&b.tried, t.To+" "+string(t.State)) },
+		Tried: func(t Tried) {
+			b.note(&b.tried, t.To+" "+string(t.State))
+			b.note(&b.ended, t.Entry.ID+" "+t.To+" "+string(t.State))
+		},
 		Reported: func(e *spool.Entry, delayed bool, id string) { b.note(&b.reported, fmt.Sprint(e.From, " ", delayed)) },
 		Fault:    func(id string, err error) { b.note(&b.faults, id+": "+err.Error()) },
 		Damaged:  func(id string, _ error) { b.note(&b.damaged, id) },

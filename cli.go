@@ -33,6 +33,7 @@ type commands struct {
 
 	Explain    explainCmd    `cmd:"" help:"Show the decision about one message: each filter, what it found and what was changed."`
 	Quarantine quarantineCmd `cmd:"" help:"List, show, release or remove held mail."`
+	Queue      queueCmd      `cmd:"" help:"List, show, retry, hold, release, remove or export mail that waits in the spool."`
 	ConfigShow configCmd     `cmd:"" name:"config" help:"Show the effective configuration."`
 	Route      routeCmd      `cmd:"" help:"Explain where mail for recipients goes, and what a client that names them is told."`
 	Flush      flushCmd      `cmd:"" help:"Let the running gateway forget what servers inside have said of recipients, and read their directory anew."`
@@ -86,6 +87,51 @@ type quarantineCmd struct {
 	Rm struct {
 		ID []string `arg:"" name:"ID"`
 	} `cmd:"" help:"Remove held mail."`
+}
+
+// queueFilter and queueSelection are flags of several queue commands.
+type (
+	queueFilter struct {
+		From     string `placeholder:"ADDR" help:"Only of this reverse-path; '@DOMAIN' is any of the domain, '<>' the null one."`
+		To       string `placeholder:"ADDR" help:"Only for this recipient, who still waits; or '@DOMAIN'."`
+		Upstream string `placeholder:"NAME" help:"Only for this upstream."`
+		State    string `placeholder:"STATE" enum:",active,deferred,hold" default:"" help:"Only in this state: active, deferred or hold."`
+	}
+	queueSelection struct {
+		ID  []string `arg:"" optional:"" name:"ID" help:"Ids of messages."`
+		All bool     `help:"All messages, or those that --from, --to, --upstream and --state mean."`
+		queueFilter
+	}
+)
+
+func (f *queueFilter) filter() app.QueueFilter {
+	return app.QueueFilter{From: f.From, To: f.To, Upstream: f.Upstream, State: f.State}
+}
+
+func (s *queueSelection) selection() app.QueueSelection {
+	return app.QueueSelection{IDs: s.ID, All: s.All, Filter: s.filter()}
+}
+
+type queueCmd struct {
+	Ls struct {
+		queueFilter
+		Limit int    `placeholder:"N" default:"-1" help:"At most so many; 0 for all (default: 100, with --json all)."`
+		After string `placeholder:"ID" help:"Begin behind this message."`
+		JSON  bool   `name:"json" help:"Print JSON, one object a line."`
+	} `cmd:"" help:"List what waits, the oldest first."`
+	Show struct {
+		ID      string `arg:"" name:"ID"`
+		JSON    bool   `name:"json" help:"Print JSON."`
+		Content bool   `help:"Print the message itself, as it came."`
+	} `cmd:"" help:"Show one message: its recipients, what servers said, when it is tried next."`
+	Retry   queueSelection `cmd:"" help:"Try messages now. What is held stays held."`
+	Hold    queueSelection `cmd:"" help:"Keep messages from being tried until they are released."`
+	Release queueSelection `cmd:"" help:"Let held messages be tried again."`
+	Rm      queueSelection `cmd:"" help:"Remove messages. Nobody is told."`
+	Export  struct {
+		Dir string `arg:"" name:"DIR" help:"Folder, made where it is missing."`
+		queueSelection
+	} `cmd:"" help:"Write messages as they came (ID.eml) and what is known of them (ID.json) to a folder. They stay in the queue."`
 }
 
 type configCmd struct {
@@ -258,6 +304,21 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 		return a.QuarantineSettle(c.Quarantine.Settle.ID, c.Quarantine.Settle.Delivered)
 	case "quarantine rm":
 		return a.QuarantineRemove(c.Quarantine.Rm.ID)
+	case "queue ls":
+		l := c.Queue.Ls
+		return a.QueueList(ctx, app.QueueListOptions{Filter: l.filter(), After: l.After, Limit: l.Limit, JSON: l.JSON})
+	case "queue show":
+		return a.QueueShow(ctx, c.Queue.Show.ID, c.Queue.Show.JSON, c.Queue.Show.Content)
+	case "queue retry":
+		return a.QueueRetry(ctx, c.Queue.Retry.selection())
+	case "queue hold":
+		return a.QueueHold(ctx, c.Queue.Hold.selection())
+	case "queue release":
+		return a.QueueRelease(ctx, c.Queue.Release.selection())
+	case "queue rm":
+		return a.QueueRemove(ctx, c.Queue.Rm.selection())
+	case "queue export":
+		return a.QueueExport(ctx, c.Queue.Export.Dir, c.Queue.Export.selection())
 	case "config show":
 		return a.ConfigShow()
 	case "route":

@@ -44,7 +44,13 @@ var trouble = filter.Factory{Kind: "trouble", New: func(_ filter.Env, decode fun
 // the connection in place of a reply.
 func backend(t *testing.T, replies map[string]string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return backendAt(t, "127.0.0.1:0", replies)
+}
+
+// backendAt is backend at an address.
+func backendAt(t *testing.T, addr string, replies map[string]string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}

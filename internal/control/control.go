@@ -105,8 +105,7 @@ func Handle(answer func(http.ResponseWriter, *http.Request) error) http.Handler 
 	})
 }
 
-// takeBody reads the whole request before it is answered. A deadline for reading that went on while it is answered would end the
-// answer: the server reads on, to see whether the client is still there.
+// takeBody reads the whole request, in time, before it is answered.
 func takeBody(w http.ResponseWriter, r *http.Request) error {
 	if r.ContentLength == 0 {
 		return nil

@@ -117,21 +117,21 @@ func sameAddress(want, address string) bool {
 }
 
 // List hands the messages that f means to yield, oldest first, from behind the one with the id after ("": from the first on),
-// until it returns false. What ends meanwhile is left out.
+// until it returns false. What ends meanwhile is left out. What can't be read stops no other: the first such fault is given back in
+// the end.
 func (q *Queue) List(f Filter, after string, yield func(Listed) bool) error {
+	var fault error
 	for _, en := range q.sorted(f, after) {
 		l, err := q.Get(en.id)
-		if errors.Is(err, spool.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if f.matches(&l) && !yield(l) {
-			return nil
+		switch {
+		case errors.Is(err, spool.ErrNotFound):
+		case err != nil && fault == nil:
+			fault = fmt.Errorf("%s: %w", en.id, err)
+		case err == nil && f.matches(&l) && !yield(l):
+			return fault
 		}
 	}
-	return nil
+	return fault
 }
 
 // sorted gives what f may mean, oldest first.

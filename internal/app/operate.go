@@ -1,0 +1,343 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/control"
+	"github.com/postern-mail/postern/internal/spool"
+	"github.com/postern-mail/postern/upstream/queue"
+)
+
+// What an operator may do to a message in the queue.
+const (
+	opRetry   = "retry"
+	opHold    = "hold"
+	opRelease = "release"
+	opRemove  = "rm"
+)
+
+// operator is the queue as commands see it. The errors that it hands out are control.Errors.
+type operator interface {
+	// list hands what f means to yield, oldest first, from behind the id after.
+	list(ctx context.Context, f queue.Filter, after string, limit int, yield func(queue.Listed) error) error
+	get(ctx context.Context, id string) (queue.Listed, error)
+	content(ctx context.Context, id string) (io.ReadCloser, error)
+	// operate does one thing to each message, and tells what came of it; an error of done ends it.
+	operate(ctx context.Context, what string, ids []string, done func(id string, err error) error) error
+	close()
+}
+
+// operator gives the queue of the gateway that runs, or else the spool itself, which nobody may open meanwhile.
+func (a *App) operator(ctx context.Context) (operator, error) {
+	cfg, err := a.load()
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.running(ctx, cfg)
+	switch {
+	case err == nil:
+		return remoteQueue{c}, nil
+	case !errors.Is(err, control.ErrNotRunning):
+		return nil, err
+	}
+	return a.openQueue(cfg)
+}
+
+// openQueue opens the spool where no gateway runs. Nothing is tried.
+func (a *App) openQueue(cfg *config.Config) (operator, error) {
+	dir := spoolDir(cfg)
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, os.ErrNotExist):
+		// Nothing was ever spooled. A folder that root made here could not be the gateway's.
+		fmt.Fprintln(a.o.Stderr, "postern: no gateway runs, and there is no spool")
+		return localQueue{}, nil
+	case err != nil:
+		return nil, exit(ExitUnavailable, "%v", err)
+	case os.Geteuid() == 0:
+		if uid, known := ownerOf(info); known && uid != 0 {
+			return nil, exit(ExitUnavailable, "no gateway runs, and the spool %s belongs to the user %d, who could not use what root writes there: "+
+				"run this as that user", dir, uid)
+		}
+	}
+	s, err := openSpool(cfg)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintln(a.o.Stderr, "postern: no gateway runs: working on the spool itself")
+	q := queue.New(queue.Options{Store: s, Idle: true, Log: slog.New(slog.DiscardHandler), Hooks: queue.Hooks{
+		Damaged: func(id string, err error) { fmt.Fprintf(a.o.Stderr, "%s: damaged, and set aside: %v\n", id, err) },
+		Fault:   func(id string, err error) { fmt.Fprintf(a.o.Stderr, "%s: %v\n", id, err) },
+	}}, queue.Settings{})
+	return localQueue{q, s}, nil
+}
+
+// localQueue is the queue of this process; the zero one is empty.
+type localQueue struct {
+	q     *queue.Queue
+	spool *spool.Store // closed with it, where it is its own
+}
+
+func (l localQueue) close() {
+	if l.spool == nil {
+		return
+	}
+	l.q.Close(context.Background())
+	_ = l.spool.Close() // what was settled is on disk
+}
+
+func (l localQueue) list(ctx context.Context, f queue.Filter, after string, limit int, yield func(queue.Listed) error) error {
+	if l.q == nil {
+		return nil
+	}
+	if err := l.loaded(ctx); err != nil {
+		return err
+	}
+	var ended error
+	n := 0
+	err := l.q.List(f, after, func(m queue.Listed) bool {
+		n++
+		if ended = yield(m); ended == nil {
+			ended = ctx.Err()
+		}
+		return ended == nil && n != limit
+	})
+	if ended != nil {
+		return ended
+	}
+	return queueFault("", err)
+}
+
+// loadPatience is how long a question waits for a spool that is being read: the clients of a gateway that has just begun.
+const loadPatience = 20 * time.Second
+
+// loaded waits until the whole spool is known: half a list would look like a whole one.
+func (l localQueue) loaded(ctx context.Context) error {
+	for end := time.Now().Add(loadPatience); ; {
+		n, whole := l.q.Len()
+		switch {
+		case whole:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case time.Now().After(end):
+			return control.Errorf(control.Unavailable, "the spool is still being read, %d messages so far: try again", n)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func (l localQueue) get(_ context.Context, id string) (queue.Listed, error) {
+	if l.q == nil {
+		return queue.Listed{}, queueFault(id, spool.ErrNotFound)
+	}
+	m, err := l.q.Get(id)
+	return m, queueFault(id, err)
+}
+
+func (l localQueue) content(_ context.Context, id string) (io.ReadCloser, error) {
+	if l.q == nil {
+		return nil, queueFault(id, spool.ErrNotFound)
+	}
+	b, err := l.q.Content(id)
+	if err != nil {
+		return nil, queueFault(id, err)
+	}
+	return blobReader{b.Section(0, b.Size()), b.Release}, nil
+}
+
+// blobReader gives a reference back when it is closed.
+type blobReader struct {
+	io.Reader
+	release func()
+}
+
+func (r blobReader) Close() error {
+	r.release()
+	return nil
+}
+
+// operateSideBySide is how many messages are worked on at once: what the spool syncs for one of them it syncs for all.
+const operateSideBySide = 64
+
+func (l localQueue) operate(ctx context.Context, what string, ids []string, done func(string, error) error) error {
+	do := map[string]func(string) error{
+		opRetry:   func(id string) error { return l.q.Retry(id) },
+		opHold:    func(id string) error { return l.q.Hold(id, true) },
+		opRelease: func(id string) error { return l.q.Hold(id, false) },
+		opRemove:  func(id string) error { return l.q.Remove(id) },
+	}[what]
+	if do == nil {
+		return control.Errorf(control.Usage, "no operation %q", what)
+	}
+	for len(ids) > 0 {
+		part := ids[:min(len(ids), operateSideBySide)]
+		ids = ids[len(part):]
+		errs := make([]error, len(part))
+		var all sync.WaitGroup
+		for i, id := range part {
+			if l.q == nil {
+				errs[i] = spool.ErrNotFound
+				continue
+			}
+			all.Go(func() { errs[i] = do(id) })
+		}
+		all.Wait()
+		for i, id := range part {
+			if err := done(id, queueFault(id, errs[i])); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// queueFault says for people and programs what an error of the queue means. The id may be "" where the error names it.
+func queueFault(id string, err error) error {
+	if err == nil {
+		return nil
+	}
+	kind, text := control.Unavailable, err.Error()
+	switch {
+	case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrID):
+		kind, text = control.Data, "not in the queue"
+	case errors.Is(err, queue.ErrBusy):
+		text = "it is being delivered at this moment: try again"
+	case errors.Is(err, spool.ErrDamaged):
+		kind = control.Data
+	case errors.Is(err, spool.ErrVersion):
+		kind = control.Config
+	}
+	if id != "" {
+		text = id + ": " + text
+	}
+	return &control.Error{Kind: kind, Text: text}
+}
+
+// operated is what came of an operation on one message, as it goes over the control socket.
+type operated struct {
+	ID    string         `json:"id"`
+	Fault *control.Error `json:"fault,omitempty"`
+}
+
+// order is what an operation is on.
+type order struct {
+	IDs []string `json:"ids"`
+}
+
+// answerQueue lets commands operate the queue.
+func answerQueue(mux *http.ServeMux, l localQueue) {
+	mux.Handle("GET /v1/queue", control.Handle(func(w http.ResponseWriter, r *http.Request) error {
+		limit, err := strconv.Atoi(r.FormValue("limit"))
+		if r.FormValue("limit") != "" && (err != nil || limit < 0) {
+			return control.Errorf(control.Usage, "limit: not a number")
+		}
+		f := queue.Filter{From: r.FormValue("from"), To: r.FormValue("to"), Upstream: r.FormValue("upstream"), State: r.FormValue("state")}
+		if err := l.loaded(r.Context()); err != nil {
+			return err
+		}
+		s := control.NewStream(w)
+		return l.list(r.Context(), f, r.FormValue("after"), limit, func(m queue.Listed) error { return s.Send(m) })
+	}))
+	mux.Handle("GET /v1/queue/{id}", control.Handle(func(w http.ResponseWriter, r *http.Request) error {
+		m, err := l.get(r.Context(), r.PathValue("id"))
+		if err != nil {
+			return err
+		}
+		return control.Send(w, m)
+	}))
+	mux.Handle("GET /v1/queue/{id}/content", control.Handle(func(w http.ResponseWriter, r *http.Request) error {
+		content, err := l.content(r.Context(), r.PathValue("id"))
+		if err != nil {
+			return err
+		}
+		defer content.Close()
+		w.Header().Set("Content-Type", "message/rfc822")
+		_, err = io.Copy(w, content)
+		return err
+	}))
+	mux.Handle("POST /v1/queue/{operation}", control.Handle(func(w http.ResponseWriter, r *http.Request) error {
+		var o order
+		if err := control.Receive(r, &o); err != nil {
+			return err
+		}
+		var s *control.Stream
+		return l.operate(r.Context(), r.PathValue("operation"), o.IDs, func(id string, err error) error {
+			if s == nil {
+				s = control.NewStream(w) // not before it is known that there is such an operation
+			}
+			answer := operated{ID: id}
+			errors.As(err, &answer.Fault)
+			return s.Send(answer)
+		})
+	}))
+}
+
+// remoteQueue is the queue of a gateway that runs.
+type remoteQueue struct{ c *control.Client }
+
+func (r remoteQueue) close() { r.c.Close() }
+
+func (r remoteQueue) list(ctx context.Context, f queue.Filter, after string, limit int, yield func(queue.Listed) error) error {
+	q := url.Values{}
+	for name, value := range map[string]string{"from": f.From, "to": f.To, "upstream": f.Upstream, "state": f.State, "after": after} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	return control.List(ctx, r.c, "/v1/queue?"+q.Encode(), yield)
+}
+
+func (r remoteQueue) get(ctx context.Context, id string) (m queue.Listed, err error) {
+	if !isID(id) {
+		return m, queueFault(id, spool.ErrID)
+	}
+	return m, r.c.Get(ctx, "/v1/queue/"+url.PathEscape(id), &m)
+}
+
+// isID reports whether a name has nothing that a path or a file name would be changed by.
+func isID(id string) bool { return id != "" && !strings.ContainsAny(id, "./\\") }
+
+func (r remoteQueue) content(ctx context.Context, id string) (io.ReadCloser, error) {
+	if !isID(id) {
+		return nil, queueFault(id, spool.ErrID)
+	}
+	return r.c.Open(ctx, "/v1/queue/"+url.PathEscape(id)+"/content")
+}
+
+// operateAtOnce is how many messages one request is about: few enough that the gateway's first answer comes soon.
+const operateAtOnce = 500
+
+func (r remoteQueue) operate(ctx context.Context, what string, ids []string, done func(string, error) error) error {
+	for len(ids) > 0 {
+		part := ids[:min(len(ids), operateAtOnce)]
+		ids = ids[len(part):]
+		err := control.PostList(ctx, r.c, "/v1/queue/"+what, order{part}, func(o operated) error {
+			if o.Fault != nil {
+				return done(o.ID, o.Fault)
+			}
+			return done(o.ID, nil)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

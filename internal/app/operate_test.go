@@ -1,0 +1,447 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/smtp"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/control"
+	"github.com/postern-mail/postern/internal/peertest"
+	"github.com/postern-mail/postern/internal/spool"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/upstream/queue"
+)
+
+// fillSpool puts messages into a spool: from a@one.example and b@two.example by turns, each for one recipient of example.org, the
+// third of all for two of them at different upstreams.
+func fillSpool(t testing.TB, cfg *config.Config, n int) (ids []string) {
+	t.Helper()
+	s, err := spool.Open(spoolDir(cfg), spool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	begin := time.Now().Add(-time.Hour)
+	var all sync.WaitGroup
+	slots := make(chan bool, 64)
+	for i := range n {
+		slots <- true
+		ids = append(ids, fmt.Sprintf("mx-%018d", i+1))
+		all.Go(func() { putWaiting(t, s, i, begin.Add(time.Duration(i)*time.Second)); <-slots })
+	}
+	all.Wait()
+	return ids
+}
+
+func putWaiting(t testing.TB, s *spool.Store, i int, at time.Time) {
+	content := mail.NewBlob(fmt.Appendf(nil, "Subject: =?utf-8?q?n=C2=B0?= %d\r\n\r\nbody\r\n", i))
+	defer content.Release()
+	m := mail.NewMessage(content)
+	defer m.Release()
+	e := spool.Entry{
+		ID: fmt.Sprintf("mx-%018d", i+1), Time: at, From: []string{"a@one.example", "b@two.example"}[i%2],
+		Client: spool.Client{Addr: netip.MustParseAddrPort("192.0.2.1:2525"), Helo: "out\x1b[2J"}, Subject: fmt.Sprintf("=?utf-8?q?n=C2=B0?= %d", i),
+		Groups: []spool.Group{{Route: "example.org", Upstream: "x", To: []spool.Recipient{{Address: fmt.Sprintf("u%d@example.org", i)}}}},
+	}
+	messages := []*mail.Message{m}
+	if i == 2 {
+		e.Groups = append(e.Groups, spool.Group{Route: "*", Upstream: "y", To: []spool.Recipient{{Address: "v@else.example"}, {Address: "w@else.example"}}})
+		messages = append(messages, m)
+	}
+	if err := s.Put(t.Context(), e, content, messages); err != nil {
+		t.Error(err)
+	}
+}
+
+// operatedApp is an App whose commands go to a spool: by way of a control socket, or not.
+type operatedApp struct {
+	*App
+	cfg       *config.Config
+	out, errs *bytes.Buffer
+	ids       []string
+	q         *queue.Queue // of what answers on the control socket
+}
+
+func operateApp(t *testing.T, running bool, n int) *operatedApp {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "postern.yaml")
+	if err := os.WriteFile(file, []byte(strings.ReplaceAll(controlConfig, "{{dir}}", dir)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := &operatedApp{out: &bytes.Buffer{}, errs: &bytes.Buffer{}}
+	var err error
+	if o.App, err = New(Options{Config: file, ConfigGiven: true, Stdin: strings.NewReader(""), Stdout: o.out, Stderr: o.errs}); err != nil {
+		t.Fatal(err)
+	}
+	if o.cfg, err = o.load(); err != nil {
+		t.Fatal(err)
+	}
+	if n > 0 {
+		o.ids = fillSpool(t, o.cfg, n)
+	} else if err := os.MkdirAll(o.cfg.State.Directory, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if running {
+		s, err := spool.Open(spoolDir(o.cfg), spool.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := control.Listen(controlSocket(o.cfg))
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.q = queue.New(queue.Options{Store: s, Idle: true, Log: slog.New(slog.DiscardHandler)}, queue.Settings{})
+		mux := http.NewServeMux()
+		answerQueue(mux, localQueue{q: o.q})
+		server := control.Serve(l, mux, slog.New(slog.DiscardHandler))
+		t.Cleanup(func() {
+			server.Close(time.Second)
+			o.q.Close(context.Background())
+			_ = s.Close()
+		})
+	}
+	return o
+}
+
+// did runs a command and compares its exit code; it gives standard output and standard error.
+func (o *operatedApp) did(t *testing.T, code int, err error) (out, errs string) {
+	t.Helper()
+	got := 0
+	if err != nil {
+		got = ExitSoftware
+		var end *Exit
+		if errors.As(err, &end) {
+			if got = end.Code; end.Err != nil {
+				fmt.Fprintln(o.errs, end.Err)
+			}
+		}
+	}
+	out, errs = o.out.String(), strings.ReplaceAll(o.errs.String(), "postern: no gateway runs: working on the spool itself\n", "")
+	o.out.Reset()
+	o.errs.Reset()
+	if got != code {
+		t.Errorf("exit code %d, not %d: %v\n%s%s", got, code, err, out, errs)
+	}
+	return out, errs
+}
+
+// listed gives the ids that a list has.
+func (o *operatedApp) listed(t *testing.T, l QueueListOptions) []string {
+	t.Helper()
+	l.JSON = true
+	out, _ := o.did(t, 0, o.QueueList(t.Context(), l))
+	ids := []string{}
+	for line := range strings.Lines(out) {
+		var m queue.Listed
+		if err := json.Unmarshal([]byte(line), &m); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		ids = append(ids, m.ID)
+	}
+	return ids
+}
+
+// eitherWay runs a test with a gateway that runs, and without.
+func eitherWay(t *testing.T, n int, f func(t *testing.T, o *operatedApp)) {
+	t.Helper()
+	for _, running := range []bool{false, true} {
+		t.Run(fmt.Sprintf("running=%v", running), func(t *testing.T) { f(t, operateApp(t, running, n)) })
+	}
+}
+
+func TestQueueList(t *testing.T) {
+	eitherWay(t, 250, func(t *testing.T, o *operatedApp) {
+		ids := o.ids
+		for _, c := range []struct {
+			name string
+			o    QueueListOptions
+			want []string
+		}{
+			{"all", QueueListOptions{Limit: -1}, ids},
+			{"first page", QueueListOptions{Limit: 10}, ids[:10]},
+			{"next page", QueueListOptions{Limit: 10, After: ids[9]}, ids[10:20]},
+			{"last page", QueueListOptions{Limit: 10, After: ids[245]}, ids[246:]},
+			{"behind the last", QueueListOptions{After: ids[249]}, nil},
+			{"to", QueueListOptions{Filter: queue.Filter{To: "U7@example.org"}}, ids[7:8]},
+			{"to a domain", QueueListOptions{Filter: queue.Filter{To: "@else.example"}}, ids[2:3]},
+			{"upstream", QueueListOptions{Filter: queue.Filter{Upstream: "y"}}, ids[2:3]},
+			{"from", QueueListOptions{Limit: 2, Filter: queue.Filter{From: "b@two.example"}}, []string{ids[1], ids[3]}},
+			{"state", QueueListOptions{Filter: queue.Filter{State: queue.StateHold}}, nil},
+			{"nobody", QueueListOptions{Filter: queue.Filter{To: "<>"}}, nil},
+		} {
+			if got := o.listed(t, c.o); !slices.Equal(got, c.want) && len(got)+len(c.want) > 0 {
+				t.Errorf("%s: %v, want %v", c.name, got, c.want)
+			}
+		}
+		out, errs := o.did(t, 0, o.QueueList(t.Context(), QueueListOptions{Limit: -1}))
+		if n := strings.Count(out, "\n"); n != 1+pageOfQueue+1 { // one has two groups
+			t.Errorf("%d lines for people:\n%s", n, out)
+		}
+		if errs != "postern: there are more: --after "+ids[pageOfQueue-1]+"\n" {
+			t.Errorf("told: %s", errs)
+		}
+		for _, want := range []string{"ID ", ids[0], "active", "<a@one.example>", "u0@example.org", "v@else.example +1"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("no %q in\n%.1000s", want, out)
+			}
+		}
+	})
+}
+
+func TestQueueShow(t *testing.T) {
+	eitherWay(t, 3, func(t *testing.T, o *operatedApp) {
+		out, _ := o.did(t, 0, o.QueueShow(t.Context(), o.ids[2], false, false))
+		for _, want := range []string{o.ids[2], "n° 2", `out\u001b[2J`, "192.0.2.1", "upstream", "w@else.example", "its sender can't be told"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("no %q in\n%s", want, out)
+			}
+		}
+		out, _ = o.did(t, 0, o.QueueShow(t.Context(), o.ids[2], true, false))
+		var m queue.Listed
+		if err := json.Unmarshal([]byte(out), &m); err != nil || m.ID != o.ids[2] || len(m.Groups) != 2 {
+			t.Errorf("%v\n%s", err, out)
+		}
+		out, _ = o.did(t, 0, o.QueueShow(t.Context(), o.ids[2], false, true))
+		if out != "Subject: =?utf-8?q?n=C2=B0?= 2\r\n\r\nbody\r\n" {
+			t.Errorf("content %q", out)
+		}
+		for _, id := range []string{"mx-nobody", "", "..", "../x", "a/b", "a\nb", strings.Repeat("x", 5000)} {
+			for _, content := range []bool{false, true} {
+				if _, errs := o.did(t, ExitData, o.QueueShow(t.Context(), id, false, content)); !strings.Contains(errs, "not in the queue") {
+					t.Errorf("%q: %s", id, errs)
+				}
+			}
+		}
+	})
+}
+
+func TestQueueOperate(t *testing.T) {
+	eitherWay(t, 600, func(t *testing.T, o *operatedApp) {
+		ctx := t.Context()
+		held := QueueListOptions{Limit: 0, Filter: queue.Filter{State: queue.StateHold}}
+		out, errs := o.did(t, 0, o.QueueHold(ctx, QueueSelection{IDs: o.ids[:2]}))
+		if want := o.ids[0] + ": held\n" + o.ids[1] + ": held\n"; out != want || errs != "" {
+			t.Errorf("hold: %q %q", out, errs)
+		}
+		if got := o.listed(t, held); !slices.Equal(got, o.ids[:2]) {
+			t.Errorf("held: %v", got)
+		}
+		out, errs = o.did(t, ExitData, o.QueueRelease(ctx, QueueSelection{IDs: []string{"mx-nobody", o.ids[0], "a b"}}))
+		if out != o.ids[0]+": released\n1 released, 2 failed\n" || errs != "mx-nobody: not in the queue\na b: not in the queue\n" {
+			t.Errorf("release: %q %q", out, errs)
+		}
+		if got := o.listed(t, held); !slices.Equal(got, o.ids[1:2]) {
+			t.Errorf("still held: %v", got)
+		}
+		if out, _ = o.did(t, 0, o.QueueRetry(ctx, QueueSelection{All: true})); out != "600 to be tried now\n" {
+			t.Errorf("retry: %q", out)
+		}
+		if out, _ = o.did(t, 0, o.QueueHold(ctx, QueueSelection{All: true, Filter: queue.Filter{From: "@TWO.example"}})); out != "300 held\n" {
+			t.Errorf("hold a domain: %q", out)
+		}
+		if out, _ = o.did(t, 0, o.QueueRemove(ctx, QueueSelection{All: true, Filter: queue.Filter{State: queue.StateHold}})); out != "300 removed\n" {
+			t.Errorf("rm what is held: %q", out)
+		}
+		if got := o.listed(t, QueueListOptions{}); len(got) != 300 || got[1] != o.ids[2] {
+			t.Errorf("left: %d", len(got))
+		}
+		if out, _ = o.did(t, 0, o.QueueRemove(ctx, QueueSelection{IDs: o.ids[:1]})); out != o.ids[0]+": removed\n" {
+			t.Errorf("rm: %q", out)
+		}
+		for name, s := range map[string]QueueSelection{
+			"nothing": {}, "both": {IDs: o.ids[:1], All: true}, "a filter alone": {Filter: queue.Filter{To: "x"}},
+			"a filter and ids": {IDs: o.ids[:1], Filter: queue.Filter{To: "x"}},
+		} {
+			if out, errs := o.did(t, ExitUsage, o.QueueRemove(ctx, s)); out != "" || errs == "" {
+				t.Errorf("%s: %q %q", name, out, errs)
+			}
+		}
+		if got := o.listed(t, QueueListOptions{}); len(got) != 299 {
+			t.Errorf("left in the end: %d", len(got))
+		}
+	})
+}
+
+func TestQueueExport(t *testing.T) {
+	eitherWay(t, 20, func(t *testing.T, o *operatedApp) {
+		ctx, dir := t.Context(), filepath.Join(t.TempDir(), "a", "b")
+		if out, errs := o.did(t, 0, o.QueueExport(ctx, dir, QueueSelection{All: true, Filter: queue.Filter{From: "a@one.example"}})); out != "10 exported\n" || errs != "" {
+			t.Errorf("%q %q", out, errs)
+		}
+		files, err := os.ReadDir(dir)
+		if err != nil || len(files) != 20 {
+			t.Fatalf("%d files: %v", len(files), err)
+		}
+		content, err := os.ReadFile(filepath.Join(dir, o.ids[2]+".eml"))
+		if err != nil || string(content) != "Subject: =?utf-8?q?n=C2=B0?= 2\r\n\r\nbody\r\n" {
+			t.Errorf("%q %v", content, err)
+		}
+		record, err := os.ReadFile(filepath.Join(dir, o.ids[2]+".json"))
+		var m queue.Listed
+		if err != nil || json.Unmarshal(record, &m) != nil || m.ID != o.ids[2] || len(m.Groups) != 2 {
+			t.Errorf("%s %v", record, err)
+		}
+		if _, errs := o.did(t, ExitCannotWrite, o.QueueExport(ctx, dir, QueueSelection{IDs: o.ids[1:4]})); !strings.Contains(errs, o.ids[2]+": ") || !strings.Contains(errs, "exists") {
+			t.Errorf("over what is there: %s", errs)
+		}
+		if out, _ := o.did(t, ExitData, o.QueueExport(ctx, dir, QueueSelection{IDs: []string{"mx-nobody", o.ids[3]}})); out != o.ids[3]+": exported\n1 exported, 1 failed\n" {
+			t.Errorf("%q", out)
+		}
+		if got := o.listed(t, QueueListOptions{}); len(got) != 20 {
+			t.Errorf("in the queue: %d", len(got))
+		}
+	})
+}
+
+// A message that is damaged on the disk is told, and stops no other.
+func TestQueueDamaged(t *testing.T) {
+	eitherWay(t, 5, func(t *testing.T, o *operatedApp) {
+		found := 0
+		err := filepath.WalkDir(spoolDir(o.cfg), func(path string, d os.DirEntry, err error) error {
+			if err != nil || !strings.HasPrefix(d.Name(), o.ids[1]) {
+				return err
+			}
+			found++
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			b[bytes.Index(b, []byte("u1@example.org"))] ^= 1 // in the record
+			return errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, b, 0o600))
+		})
+		if err != nil || found != 1 {
+			t.Fatalf("%d files: %v", found, err)
+		}
+		code, told := ExitData, "damaged"
+		if o.q == nil {
+			code = 0 // it is set aside before anything is asked
+		}
+		out, errs := o.did(t, code, o.QueueList(t.Context(), QueueListOptions{}))
+		if strings.Count(out, "\n") != 6 && strings.Count(out, "\n") != 5 || !strings.Contains(errs, told) || !strings.Contains(errs, o.ids[1]) {
+			t.Errorf("%s%s", out, errs)
+		}
+		out, errs = o.did(t, code, o.QueueHold(t.Context(), QueueSelection{All: true}))
+		if !strings.HasPrefix(out, "4 held") || strings.Contains(errs, "damaged") != (o.q != nil) {
+			t.Errorf("%s%s", out, errs)
+		}
+	})
+}
+
+// Where nothing was ever spooled nothing is made, and nothing is there.
+func TestQueueWithoutSpool(t *testing.T) {
+	o := operateApp(t, false, 0)
+	if out, errs := o.did(t, 0, o.QueueList(t.Context(), QueueListOptions{JSON: true})); out != "" || !strings.Contains(errs, "there is no spool") {
+		t.Errorf("%q %q", out, errs)
+	}
+	o.did(t, ExitData, o.QueueShow(t.Context(), "mx-x", false, false))
+	o.did(t, ExitData, o.QueueShow(t.Context(), "mx-x", false, true))
+	o.did(t, ExitData, o.QueueHold(t.Context(), QueueSelection{IDs: []string{"mx-x"}}))
+	o.did(t, 0, o.QueueRemove(t.Context(), QueueSelection{All: true}))
+	if _, err := os.Stat(spoolDir(o.cfg)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a folder: %v", err)
+	}
+}
+
+// While another command has the spool, and where it is another user's and root would make files in it.
+func TestQueueNotOurs(t *testing.T) {
+	o := operateApp(t, false, 1)
+	s, err := spool.Open(spoolDir(o.cfg), spool.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.did(t, ExitUnavailable, o.QueueList(t.Context(), QueueListOptions{}))
+	s.Close()
+	if os.Geteuid() != 0 {
+		t.Skip("only root is anybody else")
+	}
+	if err := os.Chown(spoolDir(o.cfg), 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs := o.did(t, ExitUnavailable, o.QueueList(t.Context(), QueueListOptions{})); !strings.Contains(errs, "user 65534") {
+		t.Errorf("%s", errs)
+	}
+}
+
+// On a terminal it is shown how far a long command is, on one line that goes again.
+func TestTally(t *testing.T) {
+	var out, errs bytes.Buffer
+	tl := &tally{a: &App{o: Options{Stdout: &out, Stderr: &errs}}, what: "removed", all: true, terminal: true, total: 6}
+	for i, err := range []error{nil, nil, control.Errorf(control.Data, "2: gone"), control.Errorf(control.Unavailable, "3: busy\x1b"), nil} {
+		tl.shown = time.Time{}
+		if i == 1 {
+			tl.shown = time.Now().Add(time.Hour)
+		}
+		_ = tl.add(fmt.Sprint(i), err)
+	}
+	var end *Exit
+	if err := tl.end(nil); !errors.As(err, &end) || end.Code != ExitUnavailable || end.Err != nil {
+		t.Errorf("%v", err)
+	}
+	if got, want := errs.String(), "\r1 of 6\r3 of 6\r\x1b[K3: busy\\u001b\n\r4 of 6\r5 of 6\r\x1b[K"; got != want {
+		t.Errorf("told %q, want %q", got, want)
+	}
+	if got, want := out.String(), "3 removed, 1 gone meanwhile, 1 failed, 1 not done\n"; got != want {
+		t.Errorf("sum %q, want %q", got, want)
+	}
+}
+
+// An operator holds a message of a gateway that runs, and lets it go.
+func TestQueueOfGateway(t *testing.T) {
+	backendAddr := peertest.FreeAddr(t)
+	g := startGateway(t, "hostname: mx.example.org\nlisteners: {office: {address: \"127.0.0.1:0\", relay: {networks: [127.0.0.0/8]}}}\n"+
+		"routes: [{to: [example.org], upstream: x, spool: true}]\nupstreams: {x: {servers: [\""+backendAddr+"\"], tls: none}}\n"+
+		"state: {directory: \"{{dir}}/state\"}\nfilters: []\n")
+	for i := range 3 {
+		content := fmt.Sprintf("Subject: %d\r\n\r\nbody\r\n", i)
+		if err := smtp.SendMail(g.addr, nil, "ann@example.com", []string{"bob@example.org"}, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := &operatedApp{out: &bytes.Buffer{}, errs: &bytes.Buffer{}, cfg: g.cfg.Load()}
+	var err error
+	if o.App, err = New(Options{Config: g.app.o.Config, ConfigGiven: true, Stdin: strings.NewReader(""), Stdout: o.out, Stderr: o.errs}); err != nil {
+		t.Fatal(err)
+	}
+	ids := o.listed(t, QueueListOptions{})
+	if len(ids) != 3 {
+		t.Fatalf("in the queue: %v", ids)
+	}
+	o.did(t, 0, o.QueueHold(t.Context(), QueueSelection{IDs: ids[1:2]}))
+	backendAt(t, backendAddr, nil)
+	o.did(t, 0, o.QueueRetry(t.Context(), QueueSelection{All: true}))
+	left := func(want ...string) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+			if got := o.listed(t, QueueListOptions{}); slices.Equal(got, want) {
+				return
+			} else if time.Now().After(end) {
+				t.Fatalf("in the queue are %v, not %v", got, want)
+			}
+		}
+	}
+	left(ids[1])
+	if out, _ := o.did(t, 0, o.QueueShow(t.Context(), ids[1], false, false)); !strings.Contains(out, "hold") || !strings.Contains(out, "ann@example.com") {
+		t.Errorf("what is held:\n%s", out)
+	}
+	if out, _ := o.did(t, 0, o.QueueShow(t.Context(), ids[1], false, true)); !strings.Contains(out, "Subject: 1\r\n") {
+		t.Errorf("its content: %q", out)
+	}
+	o.did(t, 0, o.QueueRelease(t.Context(), QueueSelection{All: true, Filter: QueueFilter{State: queue.StateHold}}))
+	left()
+	o.did(t, ExitData, o.QueueShow(t.Context(), ids[1], false, false))
+}

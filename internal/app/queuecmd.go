@@ -1,0 +1,361 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/postern-mail/postern/internal/control"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/upstream/queue"
+)
+
+// QueueFilter says which messages of the queue are meant; its zero value means all.
+type QueueFilter = queue.Filter
+
+// QueueSelection says which messages of the queue a command is about.
+type QueueSelection struct {
+	IDs    []string
+	All    bool // those that Filter means, in place of IDs
+	Filter QueueFilter
+}
+
+// QueueListOptions say what of the queue is listed.
+type QueueListOptions struct {
+	Filter QueueFilter
+	After  string // the id behind which the list begins
+	Limit  int    // of messages; 0 for all, less than 0 for as many as are of use to people, and all with JSON
+	JSON   bool
+}
+
+// pageOfQueue is how many messages people are shown at once.
+const pageOfQueue = 100
+
+// QueueList prints what is in the queue, oldest first.
+func (a *App) QueueList(ctx context.Context, o QueueListOptions) error {
+	if o.Limit < 0 {
+		if o.Limit = pageOfQueue; o.JSON {
+			o.Limit = 0
+		}
+	}
+	q, err := a.operator(ctx)
+	if err != nil {
+		return err
+	}
+	defer q.close()
+	ask := o.Limit
+	if ask > 0 {
+		ask++ // to know whether there are more
+	}
+	var show func(queue.Listed) error
+	flush := func() error { return nil }
+	if enc := json.NewEncoder(a.o.Stdout); o.JSON {
+		show = func(m queue.Listed) error { return enc.Encode(m) }
+	} else {
+		w := tabwriter.NewWriter(a.o.Stdout, 0, 8, 2, ' ', 0)
+		fmt.Fprint(w, "ID\tTIME\tSTATE\tUPSTREAM\tFROM\tTO\tSIZE\tTRIES\tNEXT\tBECAUSE\n")
+		show, flush = func(m queue.Listed) error { printQueued(w, m); return nil }, w.Flush
+	}
+	last, more := "", false
+	n := 0
+	err = q.list(ctx, o.Filter, o.After, ask, func(m queue.Listed) error {
+		if n++; o.Limit > 0 && n > o.Limit {
+			more = true
+			return nil
+		}
+		last = m.ID
+		return show(m)
+	})
+	if err := flush(); err != nil {
+		return err
+	}
+	if more {
+		fmt.Fprintf(a.o.Stderr, "postern: there are more: --after %s\n", last)
+	}
+	return answered(err)
+}
+
+// printQueued prints one line for each group of a message.
+func printQueued(w io.Writer, m queue.Listed) {
+	for _, g := range m.Groups {
+		if g.State == queue.StateOver {
+			continue
+		}
+		var to []string
+		because := g.Cause
+		for _, r := range g.To {
+			if r.State != recipientWaits {
+				continue
+			}
+			to = append(to, r.Address)
+			if because == "" {
+				because = said(r)
+			}
+		}
+		whom := strings.Join(to[:min(len(to), 1)], "")
+		if len(to) > 1 {
+			whom += fmt.Sprintf(" +%d", len(to)-1)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t<%s>\t%s\t%d\t%d\t%s\t%s\n", m.ID, m.Time.Local().Format(time.DateTime), g.State, g.Upstream,
+			visible(m.From), visible(whom), m.Size, g.Attempts, clock(g.Next), visible(cut(because, 80)))
+	}
+}
+
+// recipientWaits is the state of a recipient who is still to get the message.
+const recipientWaits = "waiting"
+
+// said is the last that is known of a recipient.
+func said(r queue.ListedRecipient) string {
+	if r.Reply != "" {
+		return r.Reply
+	}
+	return r.Cause
+}
+
+func cut(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return s
+}
+
+func clock(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+// QueueShow prints what is known of a message in the queue, or the message itself as it came.
+func (a *App) QueueShow(ctx context.Context, id string, asJSON, content bool) error {
+	q, err := a.operator(ctx)
+	if err != nil {
+		return err
+	}
+	defer q.close()
+	if content {
+		r, err := q.content(ctx, id)
+		if err != nil {
+			return answered(err)
+		}
+		defer r.Close()
+		_, err = io.Copy(a.o.Stdout, r)
+		var fault *control.Error
+		if errors.As(err, &fault) {
+			return answered(err)
+		}
+		return err
+	}
+	m, err := q.get(ctx, id)
+	if err != nil {
+		return answered(err)
+	}
+	if asJSON {
+		enc := json.NewEncoder(a.o.Stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(m)
+	}
+	return a.printMessage(m)
+}
+
+func (a *App) printMessage(m queue.Listed) error {
+	w := tabwriter.NewWriter(a.o.Stdout, 0, 8, 2, ' ', 0)
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%s\t%s\n", name, visible(value))
+		}
+	}
+	row("id", m.ID)
+	row("time", m.Time.Local().Format(time.RFC3339))
+	row("from", "<"+m.From+">")
+	row("subject", mail.DecodeWords(m.Subject))
+	row("message-id", m.MessageID)
+	row("size", fmt.Sprint(m.Size))
+	row("client", m.Client)
+	row("helo", m.Helo)
+	row("user", m.User)
+	row("listener", m.Listener)
+	switch {
+	case m.Report:
+		row("report", "of our own")
+	case m.Bounce:
+		row("failure", "its sender is told")
+	default:
+		row("failure", "it is held: its sender can't be told")
+	}
+	for _, g := range m.Groups {
+		fmt.Fprint(w, "\n")
+		row("upstream", g.Upstream)
+		row("route", g.Route)
+		row("policy", g.Policy)
+		row("action", g.Action)
+		row("because", g.Because)
+		row("score", fmt.Sprintf("%.1f", g.Score))
+		row("state", g.State)
+		row("tries", fmt.Sprint(g.Attempts))
+		if g.Next != nil {
+			row("next", clock(g.Next))
+		}
+		row("waits for", g.Cause)
+		fmt.Fprint(w, "\nTO\tSTATE\tLAST\tSERVER\tSAID\n")
+		for _, r := range g.To {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", visible(r.Address), r.State, clock(r.Last), visible(r.Server), visible(said(r)))
+		}
+	}
+	return w.Flush()
+}
+
+// QueueRetry lets messages be tried now.
+func (a *App) QueueRetry(ctx context.Context, s QueueSelection) error {
+	return a.operate(ctx, opRetry, "to be tried now", s)
+}
+
+// QueueHold keeps messages from being tried until they are released.
+func (a *App) QueueHold(ctx context.Context, s QueueSelection) error {
+	return a.operate(ctx, opHold, "held", s)
+}
+
+// QueueRelease lets messages that were held be tried again.
+func (a *App) QueueRelease(ctx context.Context, s QueueSelection) error {
+	return a.operate(ctx, opRelease, "released", s)
+}
+
+// QueueRemove removes messages; nobody is told.
+func (a *App) QueueRemove(ctx context.Context, s QueueSelection) error {
+	return a.operate(ctx, opRemove, "removed", s)
+}
+
+// operate does one thing to all messages that are meant.
+func (a *App) operate(ctx context.Context, what, done string, s QueueSelection) error {
+	q, err := a.operator(ctx)
+	if err != nil {
+		return err
+	}
+	defer q.close()
+	t := a.newTally(done, s.All)
+	ids, err := s.ids(ctx, q, t)
+	if err != nil {
+		return err
+	}
+	err = q.operate(ctx, what, ids, t.add)
+	return t.end(err)
+}
+
+// ids gives the messages that are meant. What can't be read stops no other: the tally has it.
+func (s *QueueSelection) ids(ctx context.Context, q operator, t *tally) ([]string, error) {
+	t.total = len(s.IDs)
+	switch {
+	case s.All && len(s.IDs) > 0:
+		return nil, exit(ExitUsage, "either ids or --all")
+	case !s.All && s.Filter != (queue.Filter{}):
+		return nil, exit(ExitUsage, "what is selected by --from, --to, --upstream or --state takes --all")
+	case !s.All && len(s.IDs) == 0:
+		return nil, exit(ExitUsage, "name ids, or --all")
+	case !s.All:
+		return s.IDs, nil
+	}
+	var all []string
+	err := q.list(ctx, s.Filter, "", 0, func(m queue.Listed) error {
+		all = append(all, m.ID)
+		return nil
+	})
+	t.total = len(all)
+	var fault *control.Error
+	if errors.As(err, &fault) && fault.Kind == control.Data {
+		t.total++
+		t.fail(err)
+		return all, nil
+	}
+	return all, answered(err)
+}
+
+// tally counts what has been done, tells it, and on a terminal shows how far it is.
+type tally struct {
+	a              *App
+	what           string
+	all            bool // a message that has gone meanwhile is no fault, and one line tells of the many
+	terminal       bool
+	total          int
+	done, gone     int
+	failed         int
+	worst          error // the fault that gives the exit code
+	shown          time.Time
+	progressOnLine bool
+}
+
+func (a *App) newTally(what string, all bool) *tally {
+	f, ok := a.o.Stderr.(*os.File)
+	return &tally{a: a, what: what, all: all, terminal: ok && isTerminal(f), shown: time.Now()}
+}
+
+// add takes in what came of one message.
+func (t *tally) add(id string, err error) error {
+	var fault *control.Error
+	switch {
+	case err == nil:
+		if t.done++; !t.all {
+			t.clear()
+			fmt.Fprintf(t.a.o.Stdout, "%s: %s\n", visible(id), t.what)
+		}
+	case t.all && errors.As(err, &fault) && fault.Kind == control.Data:
+		t.gone++ // delivered since the list was made
+	default:
+		t.fail(err)
+	}
+	if n := t.done + t.gone + t.failed; t.terminal && t.total > 1 && time.Since(t.shown) > 100*time.Millisecond {
+		fmt.Fprintf(t.a.o.Stderr, "\r%d of %d", n, t.total)
+		t.shown, t.progressOnLine = time.Now(), true
+	}
+	return nil
+}
+
+// fail tells a fault.
+func (t *tally) fail(err error) {
+	t.failed++
+	t.clear()
+	fmt.Fprintf(t.a.o.Stderr, "%s\n", visible(err.Error()))
+	var fault *control.Error
+	if t.worst == nil || errors.As(err, &fault) && fault.Kind != control.Data {
+		t.worst = err
+	}
+}
+
+// clear takes the progress off the terminal.
+func (t *tally) clear() {
+	if t.progressOnLine {
+		fmt.Fprint(t.a.o.Stderr, "\r\x1b[K")
+		t.progressOnLine = false
+	}
+}
+
+// end tells the sum, and gives the error for the exit code. err is what has cut it short.
+func (t *tally) end(err error) error {
+	t.clear()
+	if t.all || t.failed > 0 && t.total > 1 || err != nil {
+		fmt.Fprintf(t.a.o.Stdout, "%d %s", t.done, t.what)
+		if t.gone > 0 {
+			fmt.Fprintf(t.a.o.Stdout, ", %d gone meanwhile", t.gone)
+		}
+		if t.failed > 0 {
+			fmt.Fprintf(t.a.o.Stdout, ", %d failed", t.failed)
+		}
+		if n := t.total - t.done - t.gone - t.failed; n > 0 {
+			fmt.Fprintf(t.a.o.Stdout, ", %d not done", n)
+		}
+		fmt.Fprintln(t.a.o.Stdout)
+	}
+	if err != nil {
+		return answered(err)
+	}
+	var end *Exit
+	if errors.As(answered(t.worst), &end) {
+		return &Exit{Code: end.Code} // each fault has been told
+	}
+	return nil
+}

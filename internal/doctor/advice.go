@@ -91,7 +91,7 @@ var advices = map[string]advice{
 		},
 	},
 	"smtputf8": {
-		"Mail that needs it (an address or a header that is not ASCII, said to be so) is refused with 550 5.6.7.",
+		"Mail that needs it (an address or a header that is not ASCII, said to be so) is refused (5.6.7, 5.6.9).",
 		Mend{
 			Exchange: "2019 has it: Set-ReceiveConnector -SmtpUtf8Enabled $true.",
 			Postfix:  "smtputf8_enable = yes.",

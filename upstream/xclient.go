@@ -47,6 +47,8 @@ func appendXClient(buf []byte, set attributes, c *mail.Client) ([]byte, int) {
 	switch {
 	case isHostName(c.Reverse):
 		reverse = c.Reverse
+	case isHostName(c.Name):
+		reverse = c.Name
 	case c.Nameless && c.Reverse == "":
 		reverse = unavailable
 	}

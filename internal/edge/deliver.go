@@ -230,10 +230,15 @@ func (s *session) identity(r upstream.Relay) *mail.Client {
 	if teller, ok := r.(interface{ Identifies() bool }); !ok || !teller.Identifies() {
 		return nil
 	}
+	return clientOf(s.in)
+}
+
+// clientOf gives what we know of the client of a session.
+func clientOf(in *filter.Session) *mail.Client {
 	c := &mail.Client{
-		Addr: s.in.Client, Server: s.in.Server, Name: s.in.PTR, Reverse: s.in.PTR, Helo: s.in.Helo, ESMTP: s.in.ESMTP, Login: s.in.User,
+		Addr: in.Client, Server: in.Server, Name: in.PTR, Reverse: in.PTR, Helo: in.Helo, ESMTP: in.ESMTP, Login: in.User,
 	}
-	if r, ok := auth.IPRev.From(&filter.Input{Session: s.in}); ok && c.Name == "" {
+	if r, ok := auth.IPRev.From(&filter.Input{Session: in}); ok && c.Name == "" {
 		c.Reverse, c.Nameless = r.Published, r.Result == auth.Fail || r.Result == auth.PermError
 	}
 	return c

@@ -130,10 +130,10 @@ func (j *judged) queueAfter(s *session, out *upstream.Outcome) string {
 // enqueue gives a message to the spool: what each group is to get under one 250.
 func (s *session) enqueue(t *transaction, groups []*judged, messages []ready, why string, o *outcome) {
 	first := groups[0]
-	in := s.in
+	in, c := s.in, clientOf(s.in)
 	e := spool.Entry{
 		ID: t.in.ID, Time: time.Now(), Node: t.gw.Node, Listener: s.w.cfg.Name, User: in.User, Relay: in.Relay,
-		Client: spool.Client{Addr: in.Client, Server: in.Server, Name: in.PTR, Helo: in.Helo, ESMTP: in.ESMTP},
+		Client: spool.Client{Addr: c.Addr, Server: c.Server, Name: c.Name, Reverse: c.Reverse, Nameless: c.Nameless, Helo: c.Helo, ESMTP: c.ESMTP},
 		From:   t.in.From.String(), SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit, Return: t.dsn.Return, EnvelopeID: t.dsn.EnvelopeID,
 		Bounce: s.mayBounce(first.input), MessageID: first.messageID, Subject: brief(first.content.Header().Get("Subject")),
 	}

@@ -44,13 +44,15 @@ type Entry struct {
 	Groups    []Group `json:"groups"` // at least one
 }
 
-// Client is whom a message came from, as mail.Client has it.
+// Client is whom a message came from, as mail.Client has it; as whom it has logged in is Entry.User.
 type Client struct {
-	Addr   netip.AddrPort `json:"addr,omitzero"`
-	Server netip.AddrPort `json:"server,omitzero"`
-	Name   string         `json:"name,omitempty"`
-	Helo   string         `json:"helo,omitempty"`
-	ESMTP  bool           `json:"esmtp,omitempty"`
+	Addr     netip.AddrPort `json:"addr,omitzero"`
+	Server   netip.AddrPort `json:"server,omitzero"`
+	Name     string         `json:"name,omitempty"`
+	Reverse  string         `json:"reverse,omitempty"`
+	Nameless bool           `json:"nameless,omitempty"`
+	Helo     string         `json:"helo,omitempty"`
+	ESMTP    bool           `json:"esmtp,omitempty"`
 }
 
 // Group is recipients of a message who share an upstream, a verdict and the octets that are delivered.

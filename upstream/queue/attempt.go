@@ -310,7 +310,7 @@ func client(e *spool.Entry) *mail.Client {
 	if !c.Addr.IsValid() && c.Helo == "" {
 		return nil
 	}
-	return &mail.Client{Addr: c.Addr, Server: c.Server, Name: c.Name, Helo: c.Helo, ESMTP: c.ESMTP}
+	return &mail.Client{Addr: c.Addr, Server: c.Server, Name: c.Name, Reverse: c.Reverse, Nameless: c.Nameless, Helo: c.Helo, ESMTP: c.ESMTP, Login: e.User}
 }
 
 // causeOf says for people why there was no word about the message.

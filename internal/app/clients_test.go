@@ -204,6 +204,9 @@ func (e errand) mark(sender string, w way) string { return sender + " " + w.name
 // error of the test, as is one that no errand is known for.
 func (d *doors) arrivals(t *testing.T) map[string]map[string]peertest.Taken {
 	t.Helper()
+	if !comesTrue(func() bool { n, _ := d.queue.Len(); return n == 0 }) { // what those who log in have sent
+		t.Error("mail waits in the spool")
+	}
 	all := map[string]map[string]peertest.Taken{}
 	for _, m := range d.sink.Taken() {
 		_, mark, _ := strings.Cut(m.Content, "\r\nX-Errand: ")

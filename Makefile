@@ -30,7 +30,7 @@ test:
 ## accept: the long comparisons with real peers and corpora; writes docs/accept.md, with what was missed marked
 accept: build
 	@scripts/peers
-	$(GO) test -tags accept -count 1 -timeout 60m -v ./internal/accept
+	$(GO) test -tags accept -count 1 -timeout 90m -v ./internal/accept
 
 ## soak: every fuzzer for ten minutes, or $(FUZZTIME)
 soak: fuzz

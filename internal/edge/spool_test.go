@@ -51,7 +51,18 @@ func (f *fakeSpool) Put(_ context.Context, e spool.Entry, original *mail.Blob, m
 }
 
 // Room implements Spool.
-func (f *fakeSpool) Room(int64) bool { return !f.full }
+func (f *fakeSpool) Room(int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.full
+}
+
+// is makes it fail, or full.
+func (f *fakeSpool) is(err error, full bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err, f.full = err, full
+}
 
 func (f *fakeSpool) all() []spooled {
 	f.mu.Lock()
@@ -167,7 +178,7 @@ func TestHybrid(t *testing.T) {
 					d.gw.Relays["one"] = downRelay{d.relay}
 				}
 			})
-			f.err = c.err
+			f.is(c.err, false)
 			reply := send(t, d, "a@sender.example", c.to...)
 			if !strings.HasPrefix(reply, c.reply) {
 				t.Errorf("reply %q, not %s", reply, c.reply)
@@ -254,7 +265,7 @@ func TestApart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, f := spoolDoor(t, c.filters, nil)
-			f.err = c.err
+			f.is(c.err, false)
 			reply := send(t, d, "a@sender.example", c.to...)
 			if !strings.HasPrefix(reply, c.reply) {
 				t.Errorf("reply %q, not %s", reply, c.reply)
@@ -310,7 +321,7 @@ func TestRelayQueues(t *testing.T) {
 			t.Errorf("not completed:\n%s", content)
 		}
 	}
-	f.full = true
+	f.is(nil, true)
 	c := begin(t, d)
 	c.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>\nS: 452 4\\.3\\.1")
 }

@@ -76,7 +76,7 @@ func (g *gateway) keepUndeliverable(ctx context.Context, e *spool.Entry, group i
 	gr := &e.Groups[group]
 	q := quarantine.Entry{
 		// The id is the same however often this is tried.
-		ID: fmt.Sprintf("%s-u%d-%d", e.ID, group, to[0]), Time: time.Now(), Node: e.Node, Kind: quarantine.Undeliverable,
+		ID: fmt.Sprintf("%s-u%d-%s", e.ID, group, queue.Places(to)), Time: time.Now(), Node: e.Node, Kind: quarantine.Undeliverable,
 		Helo: e.Client.Helo, From: e.From, Route: gr.Route, Upstream: gr.Upstream, Policy: gr.Policy, MessageID: e.MessageID, Subject: e.Subject,
 		Action: gr.Action, Because: why, Score: gr.Score, Relay: e.Relay, SMTPUTF8: e.SMTPUTF8, Body8Bit: e.Body8Bit,
 	}

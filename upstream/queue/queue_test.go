@@ -483,3 +483,18 @@ func TestRemoveBusy(t *testing.T) {
 		equal(t, "left", b.left())
 	})
 }
+
+// TestPlaces: the id of a report is that of its recipients, and of no others.
+func TestPlaces(t *testing.T) {
+	seen := map[string]bool{}
+	for _, to := range [][]int{{0}, {1}, {0, 1}, {0, 2}, {0, 1, 2}, {1, 2}, {12}, {11, 2}, {1, 12}} {
+		w := Places(to)
+		if seen[w] || strings.Trim(w, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+			t.Errorf("%v: %q", to, w)
+		}
+		seen[w] = true
+	}
+	if Places([]int{2, 0}) != Places([]int{0, 2}) {
+		t.Error("the order counts")
+	}
+}

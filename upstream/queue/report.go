@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -94,12 +96,13 @@ func (q *Queue) report(ctx context.Context, s *Settings, e *spool.Entry, group i
 	if err != nil {
 		return false, nil //nolint:nilerr // no way leads there: the message is kept
 	}
-	// The id is the same however often this is tried: a crash before the mark makes no second report.
+	// The id is the same however often this is tried for these recipients: a crash before the mark makes no second report. More of
+	// them are another report: nobody must go without.
 	kind := "f"
 	if delayed {
 		kind = "d"
 	}
-	id := fmt.Sprintf("%s-%s%d-%d", e.ID, kind, group, to[0])
+	id := fmt.Sprintf("%s-%s%d-%s", e.ID, kind, group, Places(to))
 	n, err := q.write(s, e, group, to, why, id, delayed)
 	if err != nil {
 		return false, fmt.Errorf("queue: report: %w", err)
@@ -130,6 +133,15 @@ func (q *Queue) report(ctx context.Context, s *Settings, e *spool.Entry, group i
 		f(e, delayed, id)
 	}
 	return err == nil, err
+}
+
+// Places gives a word of letters and digits, for ids, that stands for just these places in a group, in whatever order.
+func Places(to []int) string {
+	h := fnv.New64a()
+	for _, i := range slices.Sorted(slices.Values(to)) {
+		fmt.Fprintf(h, "%d ", i)
+	}
+	return strconv.FormatUint(h.Sum64(), 36)
 }
 
 // write writes a report. What the next servers are and say is told to our own clients only: others get the code.

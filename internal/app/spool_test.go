@@ -11,18 +11,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// freeAddress gives a loopback address where nobody listens, and a later backend may.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
+	"github.com/postern-mail/postern/internal/peertest"
+)
 
 // again starts a gateway on the state of another that has ended.
 func (g *testGateway) again(t *testing.T) *testGateway {
@@ -57,7 +48,7 @@ metrics: {address: "127.0.0.1:0"}
 // would have been without; the log tells its whole story.
 func TestSpooled(t *testing.T) {
 	t.Parallel()
-	address := freeAddress(t)
+	address := peertest.FreeAddr(t)
 	g := startGatewayWith(t, fmt.Sprintf(spoolConfig, address))
 	large := invoice + strings.Repeat("a line of the epilogue\r\n", 30_000)
 	for i, content := range []string{invoice, large, invoice} {
@@ -110,7 +101,7 @@ func TestSpooled(t *testing.T) {
 // TestSpoolHasOneOwner: a second gateway on the same state directory does not start.
 func TestSpoolHasOneOwner(t *testing.T) {
 	t.Parallel()
-	g := startGatewayWith(t, fmt.Sprintf(spoolConfig, freeAddress(t)))
+	g := startGatewayWith(t, fmt.Sprintf(spoolConfig, peertest.FreeAddr(t)))
 	cfg, err := g.app.load()
 	if err != nil {
 		t.Fatal(err)

@@ -5,10 +5,12 @@ package peertest
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -140,15 +142,22 @@ func environment(root string) []string {
 	}
 }
 
-// FreeAddr gives a loopback address on which nothing listens at the moment.
+// The ports of FreeAddr lie below those that systems give to whoever asks for any (32768 and up, or 49152).
+const firstPort, ports = 16384, 16384
+
+// FreeAddr gives a loopback address on which nothing listens at the moment, with a port that nobody gets who asks for any: another
+// test's server must not have it before the program does that is started with it.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(ports)))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			_ = l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // Await waits until something answers at addr, for at most ten seconds.

@@ -2,7 +2,6 @@ package app
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,22 +13,6 @@ import (
 
 	"github.com/postern-mail/postern/internal/peertest"
 )
-
-// again starts a gateway on the state of another that has ended.
-func (g *testGateway) again(t *testing.T) *testGateway {
-	t.Helper()
-	g.close()
-	cfg, err := g.app.load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	next, err := g.app.start(context.Background(), cfg, slog.New(slog.NewJSONHandler(g.log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(next.close)
-	return &testGateway{gateway: next, app: g.app, addr: next.listeners[0].net.Addr().String(), log: g.log, dir: g.dir}
-}
 
 const spoolConfig = `hostname: mx.example.org
 listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s}}
@@ -57,7 +40,7 @@ func TestSpooled(t *testing.T) {
 			t.Fatalf("%q, %v", reply, err)
 		}
 	}
-	g = g.again(t)
+	g.restart(t)
 	if n, _ := g.queue.Len(); !comesTrue(func() bool { n, _ = g.queue.Len(); return n == 3 }) {
 		t.Fatalf("%d messages wait after a restart", n)
 	}

@@ -232,11 +232,19 @@ func (s *session) holdAndQueue(ctx context.Context, t *transaction, all []*judge
 			messages[i].m.Release()
 		}
 	}()
+	fail := func(why outcome) {
+		for i := range messages {
+			if messages[i].original != "" {
+				s.drop(ctx, t, messages[i].original)
+			}
+		}
+		*o = why
+	}
 	for _, j := range all {
 		if j.verdict.Action >= filter.Quarantine {
 			s.quarantine(ctx, t, j, &j.end)
 			if j.end.err != nil {
-				*o = j.end
+				fail(j.end)
 				return
 			}
 			if j.verdict.Action == filter.Reject {
@@ -249,7 +257,7 @@ func (s *session) holdAndQueue(ctx context.Context, t *transaction, all []*judge
 		}
 		r, ok := s.prepare(ctx, t, j, &j.end)
 		if !ok {
-			*o = j.end
+			fail(j.end)
 			return
 		}
 		groups, messages = append(groups, j), append(messages, r)

@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -80,14 +79,9 @@ func (q *Queue) attempt(it *item, s *Settings) result {
 	return t.end(ctx)
 }
 
-func isGone(err error) bool {
-	return errors.Is(err, spool.ErrNotFound) || errors.Is(err, spool.ErrDamaged)
-}
-
 // lost is the result where the spool does not give an entry.
 func (q *Queue) lost(id string, err error) result {
-	q.unreadable(id, err)
-	if isGone(err) {
+	if q.unreadable(id, err) {
 		return result{gone: true}
 	}
 	return result{again: true, counted: 1}
@@ -129,8 +123,8 @@ func (t *trial) run(ctx context.Context, relay upstream.Relay, m *mail.Message) 
 func (t *trial) transact(ctx context.Context, relay upstream.Relay, m *mail.Message, to []int) (more [][]int, goesOn bool) {
 	env, err := envelope(t.e, t.g, to)
 	if err != nil {
-		t.q.unreadable(t.e.ID, fmt.Errorf("%w: %w", spool.ErrDamaged, err))
-		t.r.gone = true
+		t.r.gone = t.q.unreadable(t.e.ID, fmt.Errorf("%w: %w", spool.ErrDamaged, err))
+		t.blamed = true
 		return nil, false
 	}
 	if r, ok := relay.(interface{ Identifies() bool }); ok && r.Identifies() {

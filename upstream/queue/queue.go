@@ -249,20 +249,21 @@ func (q *Queue) read(id string) *spool.Entry {
 	return nil
 }
 
-// unreadable sets a damaged entry aside: it must not stop the rest, and nobody must lose it.
-func (q *Queue) unreadable(id string, err error) {
+// unreadable sets a damaged entry aside: it must not stop the rest, and nobody must lose it. It reports whether the entry is no
+// longer in the spool.
+func (q *Queue) unreadable(id string, err error) (gone bool) {
 	switch {
 	case errors.Is(err, spool.ErrNotFound): // removed meanwhile
+		return true
 	case errors.Is(err, spool.ErrDamaged):
-		if aside := q.o.Store.SetAside(id, err); aside != nil {
-			err = errors.Join(err, aside)
-		}
+		aside := q.o.Store.SetAside(id, err)
 		if f := q.o.Hooks.Damaged; f != nil {
-			f(id, err)
+			f(id, errors.Join(err, aside))
 		}
-	default:
-		q.fault(id, err)
+		return aside == nil || errors.Is(aside, spool.ErrNotFound)
 	}
+	q.fault(id, err)
+	return false
 }
 
 func (q *Queue) fault(id string, err error) {

@@ -106,7 +106,7 @@ const (
 	ReasonQuarantine = "quarantine" // held
 	ReasonUpstream   = "upstream"   // the next server's answer, or none
 	ReasonTimeout    = "timeout"    // the client stopped amid the content
-	ReasonLost       = "lost"       // the client went amid the content
+	ReasonLost       = "lost"       // the client went amid the content, or we left it
 	ReasonPanic      = "panic"      // ours
 	ReasonRewrite    = "rewrite"    // an edit that could not be carried out
 	ReasonSigning    = "signing"    // a signature that could not be made

@@ -29,6 +29,7 @@ var (
 	replySplit      = mail.NewReply(452, 4, 5, 3, "Please send to this recipient in a transaction of its own")
 	replyAlone      = mail.NewReply(452, 4, 5, 3, "One recipient at a time here, please send to this one in a transaction of its own")
 	replyTimeout    = mail.NewReply(421, 4, 4, 2, "Content did not arrive in time")
+	replyClosing    = mail.NewReply(421, 4, 3, 2, "Service shutting down")
 	replyLost       = mail.NewReply(421, 4, 4, 2, "Connection lost")
 	replyNoAuth     = mail.NewReply(502, 5, 5, 1, "AUTH is not offered")
 	replyAuthEHLO   = mail.NewReply(503, 5, 5, 1, "EHLO first")

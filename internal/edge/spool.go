@@ -148,13 +148,22 @@ func (s *session) enqueue(t *transaction, groups []*judged, messages []ready, wh
 		}
 		e.Groups, all[i] = append(e.Groups, g), messages[i].m
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.w.ctx), spoolTime)
+	ctx, cancel := context.WithTimeout(s.w.ctx, spoolTime)
 	defer cancel()
-	if err := t.gw.Spool.Put(ctx, e, first.content.Blob(), all); err != nil {
+	err := ctx.Err()
+	if err == nil {
+		err = t.gw.Spool.Put(ctx, e, first.content.Blob(), all)
+	}
+	if err != nil {
 		for i := range messages {
 			if messages[i].original != "" {
 				s.drop(ctx, t, messages[i].original)
 			}
+		}
+		if s.w.ctx.Err() != nil {
+			// Connections are being closed: nobody would hear the 250, and the message comes again. To store it would double it.
+			o.fail(replyClosing, ReasonLost, err)
+			return
 		}
 		o.fail(spoolReply(err), ReasonStorage, err)
 		return

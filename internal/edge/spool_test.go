@@ -353,3 +353,56 @@ func TestMayBounce(t *testing.T) {
 		})
 	}
 }
+
+// TestCloseBeforeTheSpool: who is hung up on hears no 250, and brings the message again: nothing of it is stored.
+func TestCloseBeforeTheSpool(t *testing.T) {
+	for name, within := range map[string]bool{"while it is handed on": false, "while it is stored": true} {
+		t.Run(name, func(t *testing.T) {
+			var closed sync.WaitGroup
+			var shut func()
+			d, f := spoolDoor(t, []string{"data strip 1"}, func(d *door, _ *ListenerConfig) {
+				d.relay.answer = func(mail.Envelope) upstream.Outcome {
+					if !within {
+						shut()
+					}
+					return upstream.Outcome{Kind: upstream.Unreachable, Stage: upstream.StageMail, Server: "in:25"}
+				}
+				if within {
+					d.gw.Spool = closingSpool{d.gw.Spool, func() { shut() }}
+				}
+			})
+			shut = func() {
+				closed.Go(func() { _ = d.srv.Close() })
+				<-d.srv.ctx.Done()
+			}
+			c := begin(t, d)
+			c.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>\nS: 250\nC: DATA\nS: 354")
+			c.send("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n.\r\n")
+			if line, err := c.r.ReadString('\n'); strings.HasPrefix(line, "2") || err == nil {
+				t.Errorf("the client got %q", line)
+			}
+			closed.Wait()
+			if all := f.all(); len(all) != 0 {
+				t.Errorf("in the spool: %+v", all)
+			}
+			if held := d.quarantine.all(); len(held) != 0 {
+				t.Errorf("an original is left behind: %+v", held)
+			}
+			c.steps("log: 421 4\\.3\\.2 Service shutting down")
+		})
+	}
+}
+
+// closingSpool heeds its context, as the real one does, while the server is being closed.
+type closingSpool struct {
+	Spool
+	shut func()
+}
+
+func (s closingSpool) Put(ctx context.Context, e spool.Entry, original *mail.Blob, messages []*mail.Message) error {
+	s.shut()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.Spool.Put(ctx, e, original, messages)
+}

@@ -131,8 +131,8 @@ func (s *session) judge(t *transaction, r *recipient) refusal {
 	if no := s.judgeFilters(t, r); !no.none() {
 		return no
 	}
-	if len(t.to) > 0 && !together(t.to[0], r) && !t.mayPart(r) {
-		return split("needs another upstream or policy than the first recipient")
+	if !t.all(together, r) && !t.mayPart(r) {
+		return split("needs another upstream or policy than recipients before it")
 	}
 	if one, ok := r.relay.(oneRelay); ok && len(t.to) > 0 && one.OneRecipient() && !t.mayPart(r) {
 		return refusal{replyAlone, ReasonSplit, RecipientDeferred, SourceNone, "the next server speaks LMTP: one recipient at a time", nil}
@@ -155,6 +155,18 @@ func (t *transaction) has(a mail.Address) bool {
 func split(why string) refusal {
 	return refusal{replySplit, ReasonSplit, RecipientDeferred, SourceNone, why, nil}
 }
+
+// all reports whether r is the same as each recipient so far. They need not be all alike: some may have parted before.
+func (t *transaction) all(same func(a, b *recipient) bool, r *recipient) bool {
+	for _, to := range t.to {
+		if !same(to, r) {
+			return false
+		}
+	}
+	return true
+}
+
+func samePrint(a, b *recipient) bool { return a.print == b.print }
 
 // together reports whether two recipients may share a transaction as far as configuration goes.
 func together(a, b *recipient) bool {
@@ -309,8 +321,8 @@ func (s *session) judgeFilters(t *transaction, r *recipient) refusal {
 	if r.print = fingerprint(r.reports, v.Action); r.judge.Observe {
 		r.print = "" // it comes to nothing, for everybody
 	}
-	if len(t.to) > 0 && t.to[0].print != r.print && !t.mayPart(r) {
-		return split("rcpt phase came to something else than for the first recipient")
+	if !t.all(samePrint, r) && !t.mayPart(r) {
+		return split("rcpt phase came to something else than for recipients before it")
 	}
 	return refusal{}
 }

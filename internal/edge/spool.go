@@ -67,7 +67,7 @@ next:
 }
 
 // alike reports whether two recipients share a judgement, and the way to where their mail goes.
-func alike(a, b *recipient) bool { return together(a, b) && a.print == b.print }
+func alike(a, b *recipient) bool { return together(a, b) && samePrint(a, b) }
 
 // mayPart reports whether a recipient may be in one transaction with others who come to another end.
 func (t *transaction) mayPart(r *recipient) bool {

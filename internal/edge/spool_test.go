@@ -238,6 +238,18 @@ func TestApart(t *testing.T) {
 		"a route without a spool": {
 			to: []string{"b@never.example", "c@second.example 452 4\\.5\\.3"}, reply: "250 2.0.0", groups: "",
 		},
+		"a route without a spool like the first, of others who part": {
+			to:    []string{"b@ours.example", "c@second.example", "d@never.example 452 4\\.5\\.3"},
+			reply: "250 2.0.0", groups: "one: b@ours.example; two: c@second.example",
+		},
+		"a route without a spool, of others whom the rcpt phase parts": {
+			filters: []string{"rcpt rcptscore marked EXTRA"},
+			to:      []string{"b@ours.example", "marked@ours.example", "c@never.example 452 4\\.5\\.3"},
+			reply:   "250 2.0.0", groups: "one: b@ours.example; one: marked@ours.example",
+		},
+		"a route without a spool beside one with it": {
+			to: []string{"b@ours.example", "c@never.example"}, reply: "250 2.0.0",
+		},
 		"nobody may relay so": {
 			to: []string{"b@ours.example", "c@elsewhere.example 554"}, reply: "250 2.0.0",
 		},

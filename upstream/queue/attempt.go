@@ -30,8 +30,8 @@ type result struct {
 	cause   string // of down and fault
 }
 
-// learn notes what a try says of its destination; q.mu is held.
-func (q *Queue) learn(d *destination, r *result) {
+// learn notes what a try that began then says of its destination; q.mu is held.
+func (q *Queue) learn(d *destination, began time.Time, r *result) {
 	now := time.Now()
 	was := d.down
 	switch {
@@ -39,12 +39,12 @@ func (q *Queue) learn(d *destination, r *result) {
 		d.reached()
 		d.down = false
 	case r.down, r.fault && r.early:
-		d.failed(now, !r.down, r.cause)
+		d.failed(began, now, !r.down, r.cause)
 		d.down = true
 	case r.fault:
 		// One may be about its sender. One after the other is about us.
 		if d.soft++; d.soft >= faultsInARow {
-			d.failed(now, true, r.cause)
+			d.failed(began, now, true, r.cause)
 			d.down = true
 		}
 	}

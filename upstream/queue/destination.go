@@ -106,7 +106,8 @@ type destination struct {
 	ready    int
 	busy     int
 	window   int       // tries at once: it doubles with each success
-	faults   int       // in a row
+	faults   int       // in a row, of tries one after the other: a server answered, and did not take mail from us
+	failedAt time.Time // the last time that a try failed for a reason of the destination's
 	soft     int       // tries in a row that got as far as MAIL, and no further for a reason of ours
 	until    time.Time // no try before
 	down     bool
@@ -206,15 +207,21 @@ func (d *destination) reached() {
 	d.window = min(2*d.window, 1<<10)
 }
 
-// failed notes that it does not, and when to try again.
-func (d *destination) failed(now time.Time, reachable bool, cause string) {
-	d.faults++
-	d.window, d.cause = 1, cause
+// failed notes that it does not, and when to try again. began is when the try did: what failed while another one was under way
+// that failed, too, says nothing new.
+func (d *destination) failed(began, now time.Time, reachable bool, cause string) {
+	fresh := began.After(d.failedAt)
+	d.window, d.cause, d.failedAt = 1, cause, now
 	pause := unreachedPause
 	if reachable {
+		if fresh || d.faults == 0 {
+			d.faults++
+		}
 		pause = spread(min(faultFirst<<min(d.faults-1, 10), faultLast))
 	}
-	d.until = now.Add(pause)
+	if until := now.Add(pause); fresh || until.After(d.until) {
+		d.until = until
+	}
 }
 
 // pause gives how long a group waits that was tried so often.

@@ -346,11 +346,12 @@ func (q *Queue) try(it *item) {
 	q.mu.Lock()
 	s := q.settings
 	q.mu.Unlock()
+	began := time.Now()
 	r := q.guarded(it, func() result { return q.attempt(it, s) })
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	it.dest.busy--
-	q.learn(it.dest, &r)
+	q.learn(it.dest, began, &r)
 	q.settle(it, &r)
 	q.dispatch()
 }

@@ -33,7 +33,7 @@ func (a *App) QueueExport(ctx context.Context, dir string, s QueueSelection) err
 		if err != nil && !errors.As(err, &fault) {
 			return errors.Join(t.end(nil), exit(ExitCannotWrite, "%s: %v", id, err)) // the next would fare no better
 		}
-		_ = t.add(id, err) // it gives none
+		t.add(id, err)
 	}
 	if t.done > 0 {
 		if err := syncFolder(dir); err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,22 +21,14 @@ import (
 	"github.com/postern-mail/postern/upstream/queue"
 )
 
-// What an operator may do to a message in the queue.
-const (
-	opRetry   = "retry"
-	opHold    = "hold"
-	opRelease = "release"
-	opRemove  = "rm"
-)
-
 // operator is the queue as commands see it. The errors that it hands out are control.Errors.
 type operator interface {
 	// list hands what f means to yield, oldest first, from behind the id after.
 	list(ctx context.Context, f queue.Filter, after string, limit int, yield func(queue.Listed) error) error
 	get(ctx context.Context, id string) (queue.Listed, error)
 	content(ctx context.Context, id string) (io.ReadCloser, error)
-	// operate does one thing to each message, and tells what came of it; an error of done ends it.
-	operate(ctx context.Context, what string, ids []string, done func(id string, err error) error) error
+	// operate does one thing to what f means of each message, and tells what came of it; an error of done ends it.
+	operate(ctx context.Context, o queue.Order, ids []string, f queue.Filter, done func(operated) error) error
 	close()
 }
 
@@ -171,31 +164,17 @@ func (r blobReader) Close() error {
 // operateSideBySide is how many messages are worked on at once: what the spool syncs for one of them it syncs for all.
 const operateSideBySide = 64
 
-func (l localQueue) operate(ctx context.Context, what string, ids []string, done func(string, error) error) error {
-	do := map[string]func(string) error{
-		opRetry:   func(id string) error { return l.q.Retry(id) },
-		opHold:    func(id string) error { return l.q.Hold(id, true) },
-		opRelease: func(id string) error { return l.q.Hold(id, false) },
-		opRemove:  func(id string) error { return l.q.Remove(id) },
-	}[what]
-	if do == nil {
-		return control.Errorf(control.Usage, "no operation %q", what)
+func (l localQueue) operate(ctx context.Context, o queue.Order, ids []string, f queue.Filter, done func(operated) error) error {
+	if !slices.Contains(queue.Orders(), o) {
+		return control.Errorf(control.Usage, "no operation %q", o)
 	}
+	woken := map[string]bool{}
 	for len(ids) > 0 {
 		part := ids[:min(len(ids), operateSideBySide)]
 		ids = ids[len(part):]
-		errs := make([]error, len(part))
-		var all sync.WaitGroup
-		for i, id := range part {
-			if l.q == nil {
-				errs[i] = spool.ErrNotFound
-				continue
-			}
-			all.Go(func() { errs[i] = do(id) })
-		}
-		all.Wait()
-		for i, id := range part {
-			if err := done(id, queueFault(id, errs[i])); err != nil {
+		results := l.sideBySide(o, part, f, woken)
+		for i := range results {
+			if err := done(results[i]); err != nil {
 				return err
 			}
 		}
@@ -204,6 +183,38 @@ func (l localQueue) operate(ctx context.Context, what string, ids []string, done
 		}
 	}
 	return nil
+}
+
+// sideBySide does one thing to some messages at once. What is to be tried wakes its upstreams, which woken knows, once: one that is
+// down is not asked again for each message.
+func (l localQueue) sideBySide(o queue.Order, ids []string, f queue.Filter, woken map[string]bool) []operated {
+	results := make([]operated, len(ids))
+	did := make([]queue.Ordered, len(ids))
+	var all sync.WaitGroup
+	for i, id := range ids {
+		results[i].ID = id
+		if l.q == nil {
+			results[i].fail(id, spool.ErrNotFound)
+			continue
+		}
+		all.Go(func() {
+			var err error
+			did[i], err = l.q.Do(o, id, f)
+			results[i].fail(id, err)
+		})
+	}
+	all.Wait()
+	for i, d := range did {
+		r := &results[i]
+		r.Recipients, r.Others, r.Held, r.Busy = len(d.To), d.Others, d.Held, d.Busy
+		for _, name := range d.Upstreams {
+			if o == queue.Retry && !woken[name] {
+				woken[name] = true
+				l.q.Wake(name)
+			}
+		}
+	}
+	return results
 }
 
 // queueFault says for people and programs what an error of the queue means. The id may be "" where the error names it.
@@ -215,6 +226,8 @@ func queueFault(id string, err error) error {
 	switch {
 	case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrID):
 		kind, text = control.Data, "not in the queue"
+	case errors.Is(err, queue.ErrNotMeant):
+		kind, text = control.Data, "it is no longer what was asked for"
 	case errors.Is(err, queue.ErrBusy):
 		text = "it is being delivered at this moment: try again"
 	case errors.Is(err, spool.ErrDamaged):
@@ -230,13 +243,31 @@ func queueFault(id string, err error) error {
 
 // operated is what came of an operation on one message, as it goes over the control socket.
 type operated struct {
-	ID    string         `json:"id"`
-	Fault *control.Error `json:"fault,omitempty"`
+	ID         string         `json:"id"`
+	Fault      *control.Error `json:"fault,omitempty"`
+	Recipients int            `json:"recipients,omitempty"` // to whom it was done
+	Others     int            `json:"others,omitempty"`     // who were not meant: see queue.Ordered
+	Held       int            `json:"held,omitempty"`       // groups that retry has left on hold
+	Busy       int            `json:"busy,omitempty"`       // groups that were being tried
+}
+
+func (o *operated) fail(id string, err error) { errors.As(queueFault(id, err), &o.Fault) }
+
+// err is the fault, or nil.
+func (o *operated) err() error {
+	if o.Fault == nil {
+		return nil
+	}
+	return o.Fault
 }
 
 // order is what an operation is on.
 type order struct {
-	IDs []string `json:"ids"`
+	IDs      []string `json:"ids"`
+	From     string   `json:"from,omitempty"`
+	To       string   `json:"to,omitempty"`
+	Upstream string   `json:"upstream,omitempty"`
+	State    string   `json:"state,omitempty"`
 }
 
 // answerQueue lets commands operate the queue.
@@ -275,13 +306,12 @@ func answerQueue(mux *http.ServeMux, l localQueue) {
 		if err := control.Receive(r, &o); err != nil {
 			return err
 		}
+		f := queue.Filter{From: o.From, To: o.To, Upstream: o.Upstream, State: o.State}
 		var s *control.Stream
-		return l.operate(r.Context(), r.PathValue("operation"), o.IDs, func(id string, err error) error {
+		return l.operate(r.Context(), queue.Order(r.PathValue("operation")), o.IDs, f, func(answer operated) error {
 			if s == nil {
 				s = control.NewStream(w) // not before it is known that there is such an operation
 			}
-			answer := operated{ID: id}
-			errors.As(err, &answer.Fault)
 			return s.Send(answer)
 		})
 	}))
@@ -325,17 +355,12 @@ func (r remoteQueue) content(ctx context.Context, id string) (io.ReadCloser, err
 // operateAtOnce is how many messages one request is about: few enough that the gateway's first answer comes soon.
 const operateAtOnce = 500
 
-func (r remoteQueue) operate(ctx context.Context, what string, ids []string, done func(string, error) error) error {
+func (r remoteQueue) operate(ctx context.Context, o queue.Order, ids []string, f queue.Filter, done func(operated) error) error {
 	for len(ids) > 0 {
 		part := ids[:min(len(ids), operateAtOnce)]
 		ids = ids[len(part):]
-		err := control.PostList(ctx, r.c, "/v1/queue/"+what, order{part}, func(o operated) error {
-			if o.Fault != nil {
-				return done(o.ID, o.Fault)
-			}
-			return done(o.ID, nil)
-		})
-		if err != nil {
+		in := order{part, f.From, f.To, f.Upstream, f.State}
+		if err := control.PostList(ctx, r.c, "/v1/queue/"+string(o), in, done); err != nil {
 			return err
 		}
 	}

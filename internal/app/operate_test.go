@@ -248,7 +248,7 @@ func TestQueueOperate(t *testing.T) {
 		if got := o.listed(t, held); !slices.Equal(got, o.ids[1:2]) {
 			t.Errorf("still held: %v", got)
 		}
-		if out, _ = o.did(t, 0, o.QueueRetry(ctx, QueueSelection{All: true})); out != "600 to be tried now\n" {
+		if out, _ = o.did(t, 0, o.QueueRetry(ctx, QueueSelection{All: true})); out != "599 to be tried now, 1 on hold\n" {
 			t.Errorf("retry: %q", out)
 		}
 		if out, _ = o.did(t, 0, o.QueueHold(ctx, QueueSelection{All: true, Filter: queue.Filter{From: "@TWO.example"}})); out != "300 held\n" {
@@ -273,6 +273,61 @@ func TestQueueOperate(t *testing.T) {
 		}
 		if got := o.listed(t, QueueListOptions{}); len(got) != 299 {
 			t.Errorf("left in the end: %d", len(got))
+		}
+	})
+}
+
+// What is done is done to those who are meant, and to nobody else: a message may wait for several.
+func TestQueueOperatePart(t *testing.T) {
+	eitherWay(t, 4, func(t *testing.T, o *operatedApp) {
+		ctx := t.Context()
+		waits := func(want ...string) {
+			t.Helper()
+			out, _ := o.did(t, 0, o.QueueShow(ctx, o.ids[2], true, false))
+			var m queue.Listed
+			if err := json.Unmarshal([]byte(out), &m); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, g := range m.Groups {
+				for _, r := range g.To {
+					if r.State == recipientWaits {
+						got = append(got, r.Address+" "+g.State)
+					}
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%q wait, not %q", got, want)
+			}
+		}
+		selected := func(f QueueFilter) QueueSelection { return QueueSelection{All: true, Filter: f} }
+		out, _ := o.did(t, 0, o.QueueHold(ctx, selected(QueueFilter{To: "v@else.example"})))
+		if out != "1 held\n1 of them for others too, since all of a message for one upstream is tried at once; recipients who were not meant: 1\n" {
+			t.Errorf("hold: %q", out)
+		}
+		waits("u2@example.org active", "v@else.example hold", "w@else.example hold")
+		if out, _ := o.did(t, 0, o.QueueRelease(ctx, selected(QueueFilter{Upstream: "y"}))); out != "1 released\n" {
+			t.Errorf("release: %q", out)
+		}
+		out, _ = o.did(t, 0, o.QueueRemove(ctx, selected(QueueFilter{To: "@else.example", Upstream: "x"})))
+		if out != "0 removed\n" {
+			t.Errorf("rm of nobody: %q", out)
+		}
+		out, _ = o.did(t, 0, o.QueueRemove(ctx, selected(QueueFilter{To: "V@else.example"})))
+		if out != "1 removed\n1 of them in part; recipients who still wait: 2\n" {
+			t.Errorf("rm of one: %q", out)
+		}
+		waits("u2@example.org active", "w@else.example active")
+		out, _ = o.did(t, 0, o.QueueRemove(ctx, selected(QueueFilter{Upstream: "x"})))
+		if out != "4 removed\n1 of them in part; recipients who still wait: 1\n" {
+			t.Errorf("rm for an upstream: %q", out)
+		}
+		waits("w@else.example active")
+		if out, _ = o.did(t, 0, o.QueueRemove(ctx, selected(QueueFilter{To: "w@else.example"}))); out != "1 removed\n" {
+			t.Errorf("rm of the last: %q", out)
+		}
+		if got := o.listed(t, QueueListOptions{}); len(got) != 0 {
+			t.Errorf("left: %v", got)
 		}
 	})
 }
@@ -386,7 +441,7 @@ func TestTally(t *testing.T) {
 		if i == 1 {
 			tl.shown = time.Now().Add(time.Hour)
 		}
-		_ = tl.add(fmt.Sprint(i), err)
+		tl.add(fmt.Sprint(i), err)
 	}
 	var end *Exit
 	if err := tl.end(nil); !errors.As(err, &end) || end.Code != ExitUnavailable || end.Err != nil {

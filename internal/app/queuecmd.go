@@ -213,26 +213,26 @@ func (a *App) printMessage(m queue.Listed) error {
 
 // QueueRetry lets messages be tried now.
 func (a *App) QueueRetry(ctx context.Context, s QueueSelection) error {
-	return a.operate(ctx, opRetry, "to be tried now", s)
+	return a.operate(ctx, queue.Retry, "to be tried now", s)
 }
 
 // QueueHold keeps messages from being tried until they are released.
 func (a *App) QueueHold(ctx context.Context, s QueueSelection) error {
-	return a.operate(ctx, opHold, "held", s)
+	return a.operate(ctx, queue.Hold, "held", s)
 }
 
 // QueueRelease lets messages that were held be tried again.
 func (a *App) QueueRelease(ctx context.Context, s QueueSelection) error {
-	return a.operate(ctx, opRelease, "released", s)
+	return a.operate(ctx, queue.Release, "released", s)
 }
 
 // QueueRemove removes messages; nobody is told.
 func (a *App) QueueRemove(ctx context.Context, s QueueSelection) error {
-	return a.operate(ctx, opRemove, "removed", s)
+	return a.operate(ctx, queue.Remove, "removed", s)
 }
 
 // operate does one thing to all messages that are meant.
-func (a *App) operate(ctx context.Context, what, done string, s QueueSelection) error {
+func (a *App) operate(ctx context.Context, o queue.Order, done string, s QueueSelection) error {
 	q, err := a.operator(ctx)
 	if err != nil {
 		return err
@@ -243,7 +243,11 @@ func (a *App) operate(ctx context.Context, what, done string, s QueueSelection) 
 	if err != nil {
 		return err
 	}
-	err = q.operate(ctx, what, ids, t.add)
+	t.ofOthers = "%d of them for others too, since all of a message for one upstream is tried at once; recipients who were not meant: %d"
+	if o == queue.Remove {
+		t.ofOthers = "%d of them in part; recipients who still wait: %d"
+	}
+	err = q.operate(ctx, o, ids, s.Filter, func(r operated) error { t.did(o, &r); return nil })
 	return t.end(err)
 }
 
@@ -279,11 +283,14 @@ func (s *QueueSelection) ids(ctx context.Context, q operator, t *tally) ([]strin
 type tally struct {
 	a              *App
 	what           string
-	all            bool // a message that has gone meanwhile is no fault, and one line tells of the many
+	ofOthers       string // what is said of partly and others
+	all            bool   // a message that has gone meanwhile is no fault, and one line tells of the many
 	terminal       bool
 	total          int
 	done, gone     int
 	failed         int
+	partly, others int   // messages that not all was meant of, and who was not meant of them
+	held, busy     int   // groups that were not touched
 	worst          error // the fault that gives the exit code
 	shown          time.Time
 	progressOnLine bool
@@ -294,8 +301,32 @@ func (a *App) newTally(what string, all bool) *tally {
 	return &tally{a: a, what: what, all: all, terminal: ok && isTerminal(f), shown: time.Now()}
 }
 
+// did takes in what came of an operation on one message.
+func (t *tally) did(o queue.Order, r *operated) {
+	if r.Fault == nil {
+		if r.Others > 0 {
+			t.partly, t.others = t.partly+1, t.others+r.Others
+		}
+		if o == queue.Retry && r.Recipients == 0 { // all of it
+			why := "is being tried at this moment"
+			if r.Busy == 0 {
+				t.held, why = t.held+1, "stays on hold until it is released"
+			} else {
+				t.busy++
+			}
+			if !t.all {
+				t.clear()
+				fmt.Fprintf(t.a.o.Stdout, "%s: %s\n", visible(r.ID), why)
+			}
+			t.progress()
+			return
+		}
+	}
+	t.add(r.ID, r.err())
+}
+
 // add takes in what came of one message.
-func (t *tally) add(id string, err error) error {
+func (t *tally) add(id string, err error) {
 	var fault *control.Error
 	switch {
 	case err == nil:
@@ -308,11 +339,18 @@ func (t *tally) add(id string, err error) error {
 	default:
 		t.fail(err)
 	}
-	if n := t.done + t.gone + t.failed; t.terminal && t.total > 1 && time.Since(t.shown) > 100*time.Millisecond {
+	t.progress()
+}
+
+// finished is of how many messages it is known what came of them.
+func (t *tally) finished() int { return t.done + t.gone + t.held + t.busy + t.failed }
+
+// progress shows on a terminal how far it is.
+func (t *tally) progress() {
+	if n := t.finished(); t.terminal && t.total > 1 && time.Since(t.shown) > 100*time.Millisecond {
 		fmt.Fprintf(t.a.o.Stderr, "\r%d of %d", n, t.total)
 		t.shown, t.progressOnLine = time.Now(), true
 	}
-	return nil
 }
 
 // fail tells a fault.
@@ -345,10 +383,19 @@ func (t *tally) end(err error) error {
 		if t.failed > 0 {
 			fmt.Fprintf(t.a.o.Stdout, ", %d failed", t.failed)
 		}
-		if n := t.total - t.done - t.gone - t.failed; n > 0 {
+		if t.held > 0 {
+			fmt.Fprintf(t.a.o.Stdout, ", %d on hold", t.held)
+		}
+		if t.busy > 0 {
+			fmt.Fprintf(t.a.o.Stdout, ", %d being tried", t.busy)
+		}
+		if n := t.total - t.finished(); n > 0 {
 			fmt.Fprintf(t.a.o.Stdout, ", %d not done", n)
 		}
 		fmt.Fprintln(t.a.o.Stdout)
+	}
+	if t.partly > 0 {
+		fmt.Fprintf(t.a.o.Stdout, t.ofOthers+"\n", t.partly, t.others)
 	}
 	if err != nil {
 		return answered(err)

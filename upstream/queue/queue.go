@@ -102,6 +102,7 @@ type Queue struct {
 	closed   bool
 	loading  bool
 	fresh    map[string]bool // put while the spool is being read: it may be found there when it has ended already
+	orders   [64]sync.Mutex  // of orders about one message; none is taken under mu
 }
 
 // entry is what is known of a message without looking at it.

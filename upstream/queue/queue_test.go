@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/postern-mail/postern/internal/spool"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/upstream"
 )
@@ -409,78 +408,6 @@ func TestDamaged(t *testing.T) {
 			t.Errorf("%+v", u)
 		}
 		b.stop()
-	})
-}
-
-// TestOperate: what an operator may do.
-func TestOperate(t *testing.T) {
-	run(t, func(t *testing.T, b *bench) {
-		b.in.is(down)
-		for i := range 5 {
-			b.put(message{id: fmt.Sprintf("m-%d", i), from: fmt.Sprintf("u%d@sender.example", i), to: []string{"in x@example.org"}})
-			sleep(time.Second)
-		}
-		list := func(f Filter, after string) (ids []string) {
-			if err := b.q.List(f, after, func(l Listed) bool { ids = append(ids, l.ID); return len(ids) < 3 }); err != nil {
-				t.Fatal(err)
-			}
-			return ids
-		}
-		equal(t, "first page", list(Filter{}, ""), "m-0", "m-1", "m-2")
-		equal(t, "second page", list(Filter{}, "m-2"), "m-3", "m-4")
-		equal(t, "by sender", list(Filter{From: "U3@sender.example"}, ""), "m-3")
-		equal(t, "by domain", list(Filter{To: "@example.org", State: StateDeferred}, "m-3"), "m-4")
-		equal(t, "by another", list(Filter{Upstream: "out"}, ""))
-		if err := b.q.Hold("m-1", true); err != nil {
-			t.Fatal(err)
-		}
-		equal(t, "held", list(Filter{State: StateHold}, ""), "m-1")
-		if err := b.q.Remove("m-2"); err != nil {
-			t.Fatal(err)
-		}
-		if err := b.q.Remove("m-2"); !errors.Is(err, spool.ErrNotFound) {
-			t.Errorf("removed twice: %v", err)
-		}
-		u := b.q.Usage()
-		if len(u) != 2 || u[0].Messages+u[1].Messages != 4 {
-			t.Errorf("%+v", u)
-		}
-		b.in.is(nil)
-		b.restart()
-		sleep(time.Hour)
-		equal(t, "left", b.left(), "m-1")
-		if err := b.q.Hold("m-1", false); err != nil {
-			t.Fatal(err)
-		}
-		sleep(time.Second)
-		equal(t, "left", b.left())
-
-		b.in.is(refuses(map[string]mail.Reply{"x@example.org": mail.NewReply(452, 4, 2, 2, "full")}))
-		b.put(message{id: "n-1", from: "a@sender.example", to: []string{"in x@example.org"}})
-		sleep(10 * time.Minute)
-		b.in.is(nil)
-		if err := b.q.Retry("n-1"); err != nil {
-			t.Fatal(err)
-		}
-		sleep(time.Second)
-		equal(t, "left", b.left())
-		if err := b.q.Retry("n-1"); !errors.Is(err, spool.ErrNotFound) {
-			t.Errorf("%v", err)
-		}
-	})
-}
-
-// TestRemoveBusy: what is being delivered can't be taken away from under it.
-func TestRemoveBusy(t *testing.T) {
-	run(t, func(t *testing.T, b *bench) {
-		b.in.takes = time.Minute
-		b.put(message{id: "m-1", from: "a@sender.example", to: []string{"in x@example.org"}})
-		sleep(time.Second)
-		if err := b.q.Remove("m-1"); !errors.Is(err, ErrBusy) {
-			t.Errorf("%v", err)
-		}
-		sleep(time.Hour)
-		equal(t, "left", b.left())
 	})
 }
 

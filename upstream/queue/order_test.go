@@ -1,0 +1,150 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/postern-mail/postern/internal/spool"
+	"github.com/postern-mail/postern/mail"
+)
+
+// TestOperate: what an operator may do.
+func TestOperate(t *testing.T) {
+	run(t, func(t *testing.T, b *bench) {
+		b.in.is(down)
+		for i := range 5 {
+			b.put(message{id: fmt.Sprintf("m-%d", i), from: fmt.Sprintf("u%d@sender.example", i), to: []string{"in x@example.org"}})
+			sleep(time.Second)
+		}
+		list := func(f Filter, after string) (ids []string) {
+			if err := b.q.List(f, after, func(l Listed) bool { ids = append(ids, l.ID); return len(ids) < 3 }); err != nil {
+				t.Fatal(err)
+			}
+			return ids
+		}
+		equal(t, "first page", list(Filter{}, ""), "m-0", "m-1", "m-2")
+		equal(t, "second page", list(Filter{}, "m-2"), "m-3", "m-4")
+		equal(t, "by sender", list(Filter{From: "U3@sender.example"}, ""), "m-3")
+		equal(t, "by domain", list(Filter{To: "@example.org", State: StateDeferred}, "m-3"), "m-4")
+		equal(t, "by another", list(Filter{Upstream: "out"}, ""))
+		if _, err := b.q.Do(Hold, "m-1", Filter{}); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "held", list(Filter{State: StateHold}, ""), "m-1")
+		if _, err := b.q.Do(Remove, "m-2", Filter{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.q.Do(Remove, "m-2", Filter{}); !errors.Is(err, spool.ErrNotFound) {
+			t.Errorf("removed twice: %v", err)
+		}
+		u := b.q.Usage()
+		if len(u) != 2 || u[0].Messages+u[1].Messages != 4 {
+			t.Errorf("%+v", u)
+		}
+		b.in.is(nil)
+		b.restart()
+		sleep(time.Hour)
+		equal(t, "left", b.left(), "m-1")
+		if _, err := b.q.Do(Release, "m-1", Filter{}); err != nil {
+			t.Fatal(err)
+		}
+		sleep(time.Second)
+		equal(t, "left", b.left())
+
+		b.in.is(refuses(map[string]mail.Reply{"x@example.org": mail.NewReply(452, 4, 2, 2, "full")}))
+		b.put(message{id: "n-1", from: "a@sender.example", to: []string{"in x@example.org"}})
+		sleep(10 * time.Minute)
+		b.in.is(nil)
+		if _, err := b.q.Do(Retry, "n-1", Filter{}); err != nil {
+			t.Fatal(err)
+		}
+		sleep(time.Second)
+		equal(t, "left", b.left())
+		if _, err := b.q.Do(Retry, "n-1", Filter{}); !errors.Is(err, spool.ErrNotFound) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+// TestRemovePart: only who is meant is removed; the others get the message, and after a restart, too.
+func TestRemovePart(t *testing.T) {
+	run(t, func(t *testing.T, b *bench) {
+		b.in.is(down)
+		b.out.is(down)
+		to := []string{"in x@example.org", "in y@example.org", "out z@elsewhere.example"}
+		b.put(message{id: "m-1", from: "a@sender.example", to: to})
+		b.put(message{id: "m-2", from: "a@sender.example", to: to})
+		sleep(time.Second)
+		for _, c := range []struct {
+			id   string
+			f    Filter
+			want Ordered
+			err  error
+		}{
+			{"m-1", Filter{To: "x@example.org"}, Ordered{To: []string{"x@example.org"}, Others: 2}, nil},
+			{"m-1", Filter{To: "x@example.org"}, Ordered{}, ErrNotMeant},
+			{"m-1", Filter{Upstream: "in", State: StateHold}, Ordered{}, ErrNotMeant},
+			{"m-1", Filter{From: "b@sender.example"}, Ordered{}, ErrNotMeant},
+			{"m-1", Filter{Upstream: "out"}, Ordered{To: []string{"z@elsewhere.example"}, Others: 1}, nil},
+			{"m-2", Filter{To: "@example.org"}, Ordered{To: []string{"x@example.org", "y@example.org"}, Others: 1}, nil},
+			{"m-2", Filter{To: "@elsewhere.example"}, Ordered{To: []string{"z@elsewhere.example"}}, nil},
+			{"m-2", Filter{}, Ordered{}, spool.ErrNotFound},
+		} {
+			got, err := b.q.Do(Remove, c.id, c.f)
+			if !errors.Is(err, c.err) || !slices.Equal(got.To, c.want.To) || got.Others != c.want.Others {
+				t.Errorf("%s %+v: %+v %v, want %+v %v", c.id, c.f, got, err, c.want, c.err)
+			}
+		}
+		sleep(time.Second)
+		equal(t, "left", b.left(), "m-1")
+		b.restart()
+		b.in.is(nil)
+		b.out.is(nil)
+		sleep(time.Minute)
+		in, out := b.in.taken(), b.out.taken()
+		if len(in) != 1 || !slices.Equal(in[0].to, []string{"y@example.org"}) || len(out) != 0 {
+			t.Errorf("delivered: %+v %+v", in, out)
+		}
+		equal(t, "left", b.left())
+	})
+}
+
+// TestRetryDown: many messages that are to be tried now are no reason to ask a server that is down for each of them.
+func TestRetryDown(t *testing.T) {
+	run(t, func(t *testing.T, b *bench) {
+		b.in.is(down)
+		for i := range 100 {
+			b.put(message{id: fmt.Sprintf("m-%02d", i), from: "a@sender.example", to: []string{"in x@example.org"}})
+		}
+		sleep(time.Minute)
+		before := b.in.tries
+		for i := range 100 {
+			if _, err := b.q.Do(Retry, fmt.Sprintf("m-%02d", i), Filter{}); err != nil {
+				t.Fatal(err)
+			}
+			sleep(time.Millisecond)
+		}
+		b.q.Wake("in")
+		sleep(time.Millisecond)
+		if n := b.in.tries - before; n < 1 || n > 2 {
+			t.Errorf("asked %d times", n)
+		}
+	})
+}
+
+// TestRemoveBusy: what is being delivered can't be taken away from under it.
+func TestRemoveBusy(t *testing.T) {
+	run(t, func(t *testing.T, b *bench) {
+		b.in.takes = time.Minute
+		b.put(message{id: "m-1", from: "a@sender.example", to: []string{"in x@example.org"}})
+		sleep(time.Second)
+		if _, err := b.q.Do(Remove, "m-1", Filter{}); !errors.Is(err, ErrBusy) {
+			t.Errorf("%v", err)
+		}
+		sleep(time.Hour)
+		equal(t, "left", b.left())
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"sync"
 )
 
@@ -44,7 +45,7 @@ func (c *committer) stop() {
 	c.wg.Wait()
 }
 
-// commit returns when the message is durable, or can't be made so.
+// commit returns when the message is durable, or can't be made so. As long as it has not been begun, its context is heeded.
 func (c *committer) commit(p *putting) error {
 	c.mu.Lock()
 	if c.stopped {
@@ -54,8 +55,20 @@ func (c *committer) commit(p *putting) error {
 	c.waiting = append(c.waiting, p)
 	c.more.Signal()
 	c.mu.Unlock()
-	<-p.done
-	return p.err
+	select {
+	case <-p.done:
+		return p.failure
+	case <-p.ctx.Done():
+	}
+	c.mu.Lock()
+	if i := slices.Index(c.waiting, p); i >= 0 {
+		c.waiting = slices.Delete(c.waiting, i, i+1)
+		c.mu.Unlock()
+		return p.ctx.Err()
+	}
+	c.mu.Unlock()
+	<-p.done // it has been begun, and is to be over before anything of it is undone
+	return p.failure
 }
 
 func (c *committer) run() {
@@ -82,12 +95,12 @@ func (c *committer) next() []*putting {
 		c.more.Wait()
 	}
 	n, octets := 0, int64(0)
-	for n < len(c.waiting) && n < mostParts && (n == 0 || octets+c.waiting[n].need() <= mostOctets) {
-		octets += c.waiting[n].need()
+	for n < len(c.waiting) && n < mostParts && (n == 0 || octets+c.waiting[n].head.size() <= mostOctets) {
+		octets += c.waiting[n].head.size()
 		n++
 	}
-	batch := append([]*putting(nil), c.waiting[:n]...)
-	c.waiting = append(c.waiting[:0], c.waiting[n:]...)
+	batch := slices.Clone(c.waiting[:n])
+	c.waiting = slices.Delete(c.waiting, 0, n)
 	return batch
 }
 
@@ -102,7 +115,7 @@ func (s *Store) commit(batch []*putting) {
 	}
 	if len(batch) == 1 || errors.Is(err, errNamed) {
 		for _, p := range batch {
-			p.err = err
+			p.failure = err
 		}
 		return
 	}

@@ -57,7 +57,10 @@ func TestUnreadableNeighbour(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := s.compile(x.entry, b, messages)
+		p, err := s.compile(t.Context(), x.entry, b, messages)
+		if err == nil {
+			err = p.sum()
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,8 +74,8 @@ func TestUnreadableNeighbour(t *testing.T) {
 	}
 	s.commit(batch)
 	for i, p := range batch {
-		if (p.err != nil) != (i == 1) {
-			t.Errorf("%d: %v", i, p.err)
+		if (p.failure != nil) != (i == 1) {
+			t.Errorf("%d: %v", i, p.failure)
 		}
 	}
 	for _, i := range []int{0, 2} {

@@ -47,7 +47,10 @@ func putTogether(t *testing.T, s *Store, samples ...*sample) {
 		for _, m := range messages {
 			defer m.Release()
 		}
-		p, err := s.compile(x.entry, b, messages)
+		p, err := s.compile(t.Context(), x.entry, b, messages)
+		if err == nil {
+			err = p.sum()
+		}
 		if err == nil && p.layout.large {
 			err = s.putOriginal(p)
 			s.account(0, p.head.original)
@@ -59,8 +62,8 @@ func putTogether(t *testing.T, s *Store, samples ...*sample) {
 	}
 	s.commit(batch)
 	for _, p := range batch {
-		if p.err != nil {
-			t.Fatal(p.err)
+		if p.failure != nil {
+			t.Fatal(p.failure)
 		}
 	}
 }

@@ -53,7 +53,7 @@ func sortByAge(ids []string) {
 	slices.SortFunc(ids, func(a, b string) int { return cmp.Or(strings.Compare(age(a), age(b)), strings.Compare(a, b)) })
 }
 
-// IDs gives the ids of the entries, oldest first. It reads names only.
+// IDs gives the ids of the entries, oldest first. It reads names only. One whose Put has not returned is not among them.
 func (s *Store) IDs() ([]string, error) {
 	all, err := s.fs.ReadDir(s.dir)
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *Store) IDs() ([]string, error) {
 	}
 	var ids []string
 	for _, d := range all {
-		if id, ok := strings.CutSuffix(d.Name(), messageSuffix); ok && checkID(id) == nil {
+		if id, ok := strings.CutSuffix(d.Name(), messageSuffix); ok && checkID(id) == nil && !d.IsDir() && !s.isHidden(id) {
 			ids = append(ids, id)
 		}
 	}

@@ -78,7 +78,7 @@ func (l *layout) octets() int64 {
 // writeTo writes the octets that ID.msg holds behind the record.
 func (l *layout) writeTo(w io.Writer) error {
 	if !l.large {
-		if err := writeRun(w, mail.Run{Blob: l.original, N: l.original.Size()}); err != nil {
+		if err := l.writeOriginal(w); err != nil {
 			return err
 		}
 	}
@@ -88,6 +88,30 @@ func (l *layout) writeTo(w io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// writeOriginal writes the original.
+func (l *layout) writeOriginal(w io.Writer) error {
+	return writeRun(w, mail.Run{Blob: l.original, N: l.original.Size()})
+}
+
+// retain takes references on all that is to be written, until release.
+func (l *layout) retain() {
+	l.original.Retain()
+	for _, r := range l.inserted {
+		if r.Blob != nil {
+			r.Blob.Retain()
+		}
+	}
+}
+
+func (l *layout) release() {
+	l.original.Release()
+	for _, r := range l.inserted {
+		if r.Blob != nil {
+			r.Blob.Release()
+		}
+	}
 }
 
 func writeRun(w io.Writer, r mail.Run) error {

@@ -13,26 +13,109 @@ import (
 	"github.com/postern-mail/postern/mail"
 )
 
+// mostLeft is how many Puts may be under way whose callers have left: where a disk hangs, no more are begun.
+const mostLeft = 256
+
+var errHangs = errors.New("spool: the disk does not answer")
+
 // Put takes a message. When the error is nil it is on disk, durably; when it is not, the entry is not there, and after a
 // crash not there or whole. The error is ErrFull where the bounds of the Store or the disk leave no room; then nothing is left
-// behind. The context is heeded up to the point from which on the entry would outlive a crash.
+// behind.
+//
+// Put returns when the context ends, whatever the disk does then. What is under way is undone as soon as the disk lets it be, and
+// nobody sees the entry before.
 //
 // messages[i] is what e.Groups[i] gets. What of it lies in original is kept once for all. Put takes over no reference.
 func (s *Store) Put(ctx context.Context, e Entry, original *mail.Blob, messages []*mail.Message) error {
-	p, err := s.compile(e, original, messages)
+	p, err := s.compile(ctx, e, original, messages)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		err = s.begin()
+	}
 	if err != nil {
 		return err
 	}
-	letGo, err := s.hold(e.ID)
-	if err != nil {
-		return err
+	p.layout.retain()
+	go s.carryOut(p) // any call of the system may hang
+	select {
+	case <-p.over:
+		return p.err
+	case <-ctx.Done():
 	}
-	defer letGo()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.told {
+		return p.err
+	}
+	p.left = true
+	s.left++
+	return fmt.Errorf("spool: put %s: not on disk in time: %w", p.id, ctx.Err())
+}
+
+// begin reports whether a Put may begin, which Close waits for then.
+func (s *Store) begin() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return errClosed
+	case s.left >= mostLeft:
+		return errHangs
+	}
+	s.puts.Add(1)
+	return nil
+}
+
+// carryOut does the work of a Put and tells its caller; where that has left, the entry goes again.
+func (s *Store) carryOut(p *putting) {
+	defer s.puts.Done()
+	defer p.layout.release()
+	letGo, err := s.hold(p.id)
+	if err == nil {
+		defer letGo()
+		err = s.putHeld(p)
+	}
+	if s.tell(p, err) {
+		return
+	}
+	if err == nil {
+		err = s.removeHeld(p.id)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left--
+	if p.err != nil || err == nil { // else it stays hidden, and is tried after the next Open: a double, and no loss
+		delete(s.hidden, p.id)
+	}
+}
+
+// tell gives the caller of a Put its result, and reports whether it is still there to get it.
+func (s *Store) tell(p *putting, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.err = err
+	if p.left {
+		return false
+	}
+	p.told = true
+	delete(s.hidden, p.id)
+	close(p.over)
+	return true
+}
+
+// putHeld finds room for an entry and writes it.
+func (s *Store) putHeld(p *putting) error {
 	if err := s.reserve(p.need()); err != nil {
 		return err
 	}
 	defer s.unreserve(p.need())
-	if err = s.put(ctx, p); errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	err := p.sum()
+	if err == nil {
+		err = s.put(p)
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 		err = fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return err
@@ -40,14 +123,19 @@ func (s *Store) Put(ctx context.Context, e Entry, original *mail.Blob, messages 
 
 // putting is a message on its way to the disk.
 type putting struct {
+	ctx    context.Context //nolint:containedctx // of the call of Put
 	id     string
 	layout *layout
 	head   head
 	record []byte
 
-	done    chan struct{} // closed when the next two are known
-	err     error
+	done    chan struct{} // closed when the commit is over, and the next two are known
+	failure error
 	lingers bool // it may come back with a crash, although there was an error
+
+	over       chan struct{} // closed when err is known, and the caller has not left before
+	err        error
+	told, left bool // which of the two was first; under the Store's mu
 }
 
 // need gives the octets that the files of the message take at most.
@@ -55,8 +143,8 @@ func (p *putting) need() int64 {
 	return indexStart + 4 + partLength(p.id) + p.head.size() + p.head.original
 }
 
-// compile makes all that is written of an entry but the octets themselves.
-func (s *Store) compile(e Entry, original *mail.Blob, messages []*mail.Message) (*putting, error) {
+// compile makes all that is written of an entry but the octets themselves, which are not looked at.
+func (s *Store) compile(ctx context.Context, e Entry, original *mail.Blob, messages []*mail.Message) (*putting, error) {
 	if err := checkID(e.ID); err != nil {
 		return nil, err
 	}
@@ -79,19 +167,21 @@ func (s *Store) compile(e Entry, original *mail.Blob, messages []*mail.Message) 
 	if err != nil {
 		return nil, err
 	}
-	p := &putting{id: e.ID, layout: l, record: data, done: make(chan struct{})}
+	p := &putting{ctx: ctx, id: e.ID, layout: l, record: data, done: make(chan struct{}), over: make(chan struct{})}
 	p.head = head{record: int64(len(data)), octets: l.octets(), recordSum: checksum(data)}
-	if p.head.octetsSum, err = sum(l.writeTo); err != nil {
-		return nil, err
-	}
 	if l.large {
 		p.head.original = original.Size()
-		whole := mail.Run{Blob: original, N: original.Size()}
-		if p.head.originalSum, err = sum(func(w io.Writer) error { return writeRun(w, whole) }); err != nil {
-			return nil, err
-		}
 	}
 	return p, nil
+}
+
+// sum reads the octets for their checksums.
+func (p *putting) sum() (err error) {
+	l := p.layout
+	if p.head.octetsSum, err = sum(l.writeTo); err == nil && l.large {
+		p.head.originalSum, err = sum(l.writeOriginal)
+	}
+	return err
 }
 
 // reserve takes room for n octets, or says ErrFull.
@@ -136,7 +226,10 @@ func (s *Store) unreserve(n int64) {
 
 // Room reports whether Put would find room for a message of so many octets at this moment.
 func (s *Store) Room(octets int64) bool {
-	if s.reserve(octets) != nil {
+	s.mu.Lock()
+	hangs := s.left >= mostLeft
+	s.mu.Unlock()
+	if hangs || s.reserve(octets) != nil {
 		return false
 	}
 	s.unreserve(octets)
@@ -144,27 +237,22 @@ func (s *Store) Room(octets int64) bool {
 }
 
 // put writes the files of an entry. What a failure leaves is removed, the commit point first.
-func (s *Store) put(ctx context.Context, p *putting) error {
-	s.mu.Lock()
-	_, gone := s.gone[p.id]
-	s.mu.Unlock()
-	if _, err := s.fs.Stat(s.path(p.id, messageSuffix)); err == nil || gone {
-		return fmt.Errorf("%w: %s", ErrExists, p.id)
-	} else if !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("spool: %w", err)
+func (s *Store) put(p *putting) error {
+	if err := s.isNew(p.id); err != nil {
+		return err
 	}
-	err := ctx.Err()
+	err := p.ctx.Err()
 	if err == nil && p.layout.large {
 		if err = s.putOriginal(p); err == nil {
 			err = s.names.wait() // else the name of the rest might be there after a crash, and this not
 		}
 	}
 	if err == nil {
-		err = ctx.Err() // the client may be gone: before the commit point, not after
+		err = p.ctx.Err() // the client may be gone: before the commit point, not after
 	}
 	if err == nil && (p.head.size() > mostOctets || s.alone.Load()) {
 		s.commit([]*putting{p}) // nobody is to wait for so much, or can share a file
-		err = p.err
+		err = p.failure
 	} else if err == nil {
 		err = s.batches.commit(p)
 	}
@@ -176,6 +264,30 @@ func (s *Store) put(ctx context.Context, p *putting) error {
 		err = errors.Join(err, s.remove(s.path(p.id, originalSuffix)))
 	}
 	return fmt.Errorf("spool: put %s: %w", p.id, err)
+}
+
+// isNew refuses an id that an entry has, and hides that of a new one until its caller knows of it.
+func (s *Store) isNew(id string) error {
+	if _, err := s.fs.Stat(s.path(id, messageSuffix)); err == nil {
+		return fmt.Errorf("%w: %s", ErrExists, id)
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("spool: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, gone := s.gone[id]; gone {
+		return fmt.Errorf("%w: %s", ErrExists, id)
+	}
+	s.hidden[id] = struct{}{}
+	return nil
+}
+
+// isHidden reports whether an entry is of a Put that has not returned, or is taken back.
+func (s *Store) isHidden(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, hidden := s.hidden[id]
+	return hidden
 }
 
 // remove removes a file that may not be there.
@@ -195,9 +307,7 @@ func (s *Store) putOriginal(p *putting) error {
 			return err
 		}
 	}
-	return s.write(path, func(w io.Writer) error {
-		return writeRun(w, mail.Run{Blob: p.layout.original, N: p.layout.original.Size()})
-	})
+	return s.write(path, p.layout.writeOriginal)
 }
 
 // write makes a file and syncs it.

@@ -30,6 +30,9 @@ func (s *Store) open(id string) (*opened, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
+	if s.isHidden(id) {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, id)
+	}
 	f, err := s.fs.OpenFile(s.path(id, messageSuffix), os.O_RDONLY, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, id)

@@ -19,6 +19,10 @@ func (s *Store) Remove(id string) error {
 		return err
 	}
 	defer letGo()
+	return s.removeHeld(id)
+}
+
+func (s *Store) removeHeld(id string) error {
 	rest, err := s.unlink(id)
 	if err != nil {
 		return err

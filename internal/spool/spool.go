@@ -61,6 +61,7 @@ type Store struct {
 	lock    store.File
 	names   syncer // of the folder
 	batches committer
+	puts    sync.WaitGroup
 	alone   atomic.Bool // files can't have two names here
 
 	unlinking sync.Mutex // held while a file loses a name
@@ -72,6 +73,8 @@ type Store struct {
 	reserved int64                    // octets that are being written
 	busy     map[string]chan struct{} // entries that somebody changes; closed when that ends
 	gone     map[string]struct{}      // entries that were removed and whose files are not all gone
+	hidden   map[string]struct{}      // entries of Puts that have not returned, or whose callers have left
+	left     int                      // Puts under way whose callers have left
 	logs     map[string]int64         // what a large log had when it was last written anew
 	closed   bool
 }
@@ -82,7 +85,7 @@ type Store struct {
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{
 		dir: dir, fs: o.FS, now: o.Now, size: o.Size, minFree: o.MinFree, large: largeOriginal,
-		busy: map[string]chan struct{}{}, gone: map[string]struct{}{}, logs: map[string]int64{},
+		busy: map[string]chan struct{}{}, gone: map[string]struct{}{}, hidden: map[string]struct{}{}, logs: map[string]int64{},
 	}
 	if s.fs == nil {
 		s.fs = store.OS
@@ -114,6 +117,7 @@ func (s *Store) Close() error {
 	if done {
 		return nil
 	}
+	s.puts.Wait()
 	s.batches.stop()
 	if err := errors.Join(s.names.stop(), s.lock.Close()); err != nil {
 		return fmt.Errorf("spool: close: %w", err)

@@ -92,10 +92,10 @@ type quarantineCmd struct {
 // queueFilter and queueSelection are flags of several queue commands.
 type (
 	queueFilter struct {
-		From     string `placeholder:"ADDR" help:"Only of this reverse-path; '@DOMAIN' is any of the domain, '<>' the null one."`
-		To       string `placeholder:"ADDR" help:"Only for this recipient, who still waits; or '@DOMAIN'."`
-		Upstream string `placeholder:"NAME" help:"Only for this upstream."`
-		State    string `placeholder:"STATE" enum:",active,deferred,hold" default:"" help:"Only in this state: active, deferred or hold."`
+		From     *string `placeholder:"ADDR" help:"Only of this reverse-path; '@DOMAIN' is any of the domain, '<>' the null one."`
+		To       *string `placeholder:"ADDR" help:"Only for this recipient, who still waits; or '@DOMAIN'."`
+		Upstream *string `placeholder:"NAME" help:"Only for this upstream."`
+		State    *string `placeholder:"STATE" help:"Only in this state: active, deferred or hold."`
 	}
 	queueSelection struct {
 		ID  []string `arg:"" optional:"" name:"ID" help:"Ids of messages."`
@@ -104,12 +104,14 @@ type (
 	}
 )
 
-func (f *queueFilter) filter() app.QueueFilter {
-	return app.QueueFilter{From: f.From, To: f.To, Upstream: f.Upstream, State: f.State}
+// filter gives what the flags say, where nil is no flag: one that is there and empty is a variable that was not set, and must not
+// mean everything.
+func (f *queueFilter) filter() app.QueueFlags {
+	return app.QueueFlags{From: f.From, To: f.To, Upstream: f.Upstream, State: f.State}
 }
 
 func (s *queueSelection) selection() app.QueueSelection {
-	return app.QueueSelection{IDs: s.ID, All: s.All, Filter: s.filter()}
+	return app.QueueSelection{IDs: s.ID, All: s.All, Flags: s.filter()}
 }
 
 type queueCmd struct {
@@ -127,8 +129,11 @@ type queueCmd struct {
 	Retry   queueSelection `cmd:"" help:"Try messages now. What is held stays held."`
 	Hold    queueSelection `cmd:"" help:"Keep messages from being tried until they are released."`
 	Release queueSelection `cmd:"" help:"Let held messages be tried again."`
-	Rm      queueSelection `cmd:"" help:"Remove messages. Nobody is told."`
-	Export  struct {
+	Rm      struct {
+		queueSelection
+		Yes bool `help:"With --all and no filter: yes, everything."`
+	} `cmd:"" help:"Remove messages. Nobody is told."`
+	Export struct {
 		Dir string `arg:"" name:"DIR" help:"Folder, made where it is missing."`
 		queueSelection
 	} `cmd:"" help:"Write messages as they came (ID.eml) and what is known of them (ID.json) to a folder. They stay in the queue."`
@@ -306,7 +311,7 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 		return a.QuarantineRemove(c.Quarantine.Rm.ID)
 	case "queue ls":
 		l := c.Queue.Ls
-		return a.QueueList(ctx, app.QueueListOptions{Filter: l.filter(), After: l.After, Limit: l.Limit, JSON: l.JSON})
+		return a.QueueList(ctx, app.QueueListOptions{Flags: l.filter(), After: l.After, Limit: l.Limit, JSON: l.JSON})
 	case "queue show":
 		return a.QueueShow(ctx, c.Queue.Show.ID, c.Queue.Show.JSON, c.Queue.Show.Content)
 	case "queue retry":
@@ -316,7 +321,7 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 	case "queue release":
 		return a.QueueRelease(ctx, c.Queue.Release.selection())
 	case "queue rm":
-		return a.QueueRemove(ctx, c.Queue.Rm.selection())
+		return a.QueueRemove(ctx, c.Queue.Rm.selection(), c.Queue.Rm.Yes)
 	case "queue export":
 		return a.QueueExport(ctx, c.Queue.Export.Dir, c.Queue.Export.selection())
 	case "config show":

@@ -14,13 +14,17 @@ import (
 
 // QueueExport writes messages as they came, ID.eml, and what is known of them, ID.json, to a folder. They stay in the queue.
 func (a *App) QueueExport(ctx context.Context, dir string, s QueueSelection) error {
+	f, err := s.filter()
+	if err != nil {
+		return err
+	}
 	q, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}
 	defer q.close()
 	t := a.newTally("exported", s.All)
-	ids, err := s.ids(ctx, q, t)
+	ids, err := s.ids(ctx, q, f, t)
 	if err != nil {
 		return err
 	}

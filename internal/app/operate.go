@@ -29,6 +29,8 @@ type operator interface {
 	content(ctx context.Context, id string) (io.ReadCloser, error)
 	// operate does one thing to what f means of each message, and tells what came of it; an error of done ends it.
 	operate(ctx context.Context, o queue.Order, ids []string, f queue.Filter, done func(operated) error) error
+	// knows gives an error where neither the configuration nor the queue has an upstream of this name; "" is none in particular.
+	knows(ctx context.Context, upstream string) error
 	close()
 }
 
@@ -41,7 +43,7 @@ func (a *App) operator(ctx context.Context) (operator, error) {
 	c, err := a.running(ctx, cfg)
 	switch {
 	case err == nil:
-		return remoteQueue{c}, nil
+		return remoteQueue{c, upstreamNames(cfg)}, nil
 	case !errors.Is(err, control.ErrNotRunning):
 		return nil, err
 	}
@@ -55,7 +57,7 @@ func (a *App) openQueue(cfg *config.Config) (operator, error) {
 	case errors.Is(err, os.ErrNotExist):
 		// Nothing was ever spooled. A folder that root made here could not be the gateway's.
 		fmt.Fprintln(a.o.Stderr, "postern: no gateway runs, and there is no spool")
-		return localQueue{}, nil
+		return localQueue{upstreams: upstreamNames(cfg)}, nil
 	case err != nil:
 		return nil, exit(ExitUnavailable, "%v", err)
 	case os.Geteuid() == 0:
@@ -73,13 +75,26 @@ func (a *App) openQueue(cfg *config.Config) (operator, error) {
 		Damaged: func(id string, err error) { fmt.Fprintf(a.o.Stderr, "%s: damaged, and set aside: %v\n", id, err) },
 		Fault:   func(id string, err error) { fmt.Fprintf(a.o.Stderr, "%s: %v\n", id, err) },
 	}}, queue.Settings{})
-	return localQueue{q, s}, nil
+	return localQueue{q, s, upstreamNames(cfg)}, nil
 }
 
 // localQueue is the queue of this process; the zero one is empty.
 type localQueue struct {
 	q     *queue.Queue
 	spool *spool.Store // closed with it, where it is its own
+
+	upstreams []string // that the configuration has
+}
+
+func upstreamNames(cfg *config.Config) (names []string) {
+	for i := range cfg.Upstreams {
+		names = append(names, cfg.Upstreams[i].Name)
+	}
+	return names
+}
+
+func (l localQueue) knows(ctx context.Context, upstream string) error {
+	return knowsUpstream(ctx, l.upstreams, l, upstream)
 }
 
 func (l localQueue) close() {
@@ -318,7 +333,14 @@ func answerQueue(mux *http.ServeMux, l localQueue) {
 }
 
 // remoteQueue is the queue of a gateway that runs.
-type remoteQueue struct{ c *control.Client }
+type remoteQueue struct {
+	c         *control.Client
+	upstreams []string // that the configuration has
+}
+
+func (r remoteQueue) knows(ctx context.Context, upstream string) error {
+	return knowsUpstream(ctx, r.upstreams, r, upstream)
+}
 
 func (r remoteQueue) close() { r.c.Close() }
 

@@ -140,6 +140,19 @@ func (o *operatedApp) did(t *testing.T, code int, err error) (out, errs string) 
 	return out, errs
 }
 
+// flags gives the flags for what a filter has.
+func flags(f queue.Filter) (g QueueFlags) {
+	for _, x := range []struct {
+		value string
+		to    **string
+	}{{f.From, &g.From}, {f.To, &g.To}, {f.Upstream, &g.Upstream}, {f.State, &g.State}} {
+		if x.value != "" {
+			*x.to = &x.value
+		}
+	}
+	return g
+}
+
 // listed gives the ids that a list has.
 func (o *operatedApp) listed(t *testing.T, l QueueListOptions) []string {
 	t.Helper()
@@ -177,12 +190,12 @@ func TestQueueList(t *testing.T) {
 			{"next page", QueueListOptions{Limit: 10, After: ids[9]}, ids[10:20]},
 			{"last page", QueueListOptions{Limit: 10, After: ids[245]}, ids[246:]},
 			{"behind the last", QueueListOptions{After: ids[249]}, nil},
-			{"to", QueueListOptions{Filter: queue.Filter{To: "U7@example.org"}}, ids[7:8]},
-			{"to a domain", QueueListOptions{Filter: queue.Filter{To: "@else.example"}}, ids[2:3]},
-			{"upstream", QueueListOptions{Filter: queue.Filter{Upstream: "y"}}, ids[2:3]},
-			{"from", QueueListOptions{Limit: 2, Filter: queue.Filter{From: "b@two.example"}}, []string{ids[1], ids[3]}},
-			{"state", QueueListOptions{Filter: queue.Filter{State: queue.StateHold}}, nil},
-			{"nobody", QueueListOptions{Filter: queue.Filter{To: "<>"}}, nil},
+			{"to", QueueListOptions{Flags: flags(queue.Filter{To: "U7@example.org"})}, ids[7:8]},
+			{"to a domain", QueueListOptions{Flags: flags(queue.Filter{To: "@else.example"})}, ids[2:3]},
+			{"upstream", QueueListOptions{Flags: flags(queue.Filter{Upstream: "y"})}, ids[2:3]},
+			{"from", QueueListOptions{Limit: 2, Flags: flags(queue.Filter{From: "b@two.example"})}, []string{ids[1], ids[3]}},
+			{"state", QueueListOptions{Flags: flags(queue.Filter{State: queue.StateHold})}, nil},
+			{"null", QueueListOptions{Flags: flags(queue.Filter{From: "<>"})}, nil},
 		} {
 			if got := o.listed(t, c.o); !slices.Equal(got, c.want) && len(got)+len(c.want) > 0 {
 				t.Errorf("%s: %v, want %v", c.name, got, c.want)
@@ -233,7 +246,7 @@ func TestQueueShow(t *testing.T) {
 func TestQueueOperate(t *testing.T) {
 	eitherWay(t, 600, func(t *testing.T, o *operatedApp) {
 		ctx := t.Context()
-		held := QueueListOptions{Limit: 0, Filter: queue.Filter{State: queue.StateHold}}
+		held := QueueListOptions{Limit: 0, Flags: flags(queue.Filter{State: queue.StateHold})}
 		out, errs := o.did(t, 0, o.QueueHold(ctx, QueueSelection{IDs: o.ids[:2]}))
 		if want := o.ids[0] + ": held\n" + o.ids[1] + ": held\n"; out != want || errs != "" {
 			t.Errorf("hold: %q %q", out, errs)
@@ -251,23 +264,23 @@ func TestQueueOperate(t *testing.T) {
 		if out, _ = o.did(t, 0, o.QueueRetry(ctx, QueueSelection{All: true})); out != "599 to be tried now, 1 on hold\n" {
 			t.Errorf("retry: %q", out)
 		}
-		if out, _ = o.did(t, 0, o.QueueHold(ctx, QueueSelection{All: true, Filter: queue.Filter{From: "@TWO.example"}})); out != "300 held\n" {
+		if out, _ = o.did(t, 0, o.QueueHold(ctx, QueueSelection{All: true, Flags: flags(queue.Filter{From: "@TWO.example"})})); out != "300 held\n" {
 			t.Errorf("hold a domain: %q", out)
 		}
-		if out, _ = o.did(t, 0, o.QueueRemove(ctx, QueueSelection{All: true, Filter: queue.Filter{State: queue.StateHold}})); out != "300 removed\n" {
+		if out, _ = o.did(t, 0, o.QueueRemove(ctx, QueueSelection{All: true, Flags: flags(queue.Filter{State: queue.StateHold})}, true)); out != "300 removed\n" {
 			t.Errorf("rm what is held: %q", out)
 		}
 		if got := o.listed(t, QueueListOptions{}); len(got) != 300 || got[1] != o.ids[2] {
 			t.Errorf("left: %d", len(got))
 		}
-		if out, _ = o.did(t, 0, o.QueueRemove(ctx, QueueSelection{IDs: o.ids[:1]})); out != o.ids[0]+": removed\n" {
+		if out, _ = o.did(t, 0, o.QueueRemove(ctx, QueueSelection{IDs: o.ids[:1]}, true)); out != o.ids[0]+": removed\n" {
 			t.Errorf("rm: %q", out)
 		}
 		for name, s := range map[string]QueueSelection{
-			"nothing": {}, "both": {IDs: o.ids[:1], All: true}, "a filter alone": {Filter: queue.Filter{To: "x"}},
-			"a filter and ids": {IDs: o.ids[:1], Filter: queue.Filter{To: "x"}},
+			"nothing": {}, "both": {IDs: o.ids[:1], All: true}, "a filter alone": {Flags: flags(queue.Filter{To: "x"})},
+			"a filter and ids": {IDs: o.ids[:1], Flags: flags(queue.Filter{To: "x"})},
 		} {
-			if out, errs := o.did(t, ExitUsage, o.QueueRemove(ctx, s)); out != "" || errs == "" {
+			if out, errs := o.did(t, ExitUsage, o.QueueRemove(ctx, s, true)); out != "" || errs == "" {
 				t.Errorf("%s: %q %q", name, out, errs)
 			}
 		}
@@ -300,30 +313,30 @@ func TestQueueOperatePart(t *testing.T) {
 				t.Errorf("%q wait, not %q", got, want)
 			}
 		}
-		selected := func(f QueueFilter) QueueSelection { return QueueSelection{All: true, Filter: f} }
-		out, _ := o.did(t, 0, o.QueueHold(ctx, selected(QueueFilter{To: "v@else.example"})))
+		selected := func(f queue.Filter) QueueSelection { return QueueSelection{All: true, Flags: flags(f)} }
+		out, _ := o.did(t, 0, o.QueueHold(ctx, selected(queue.Filter{To: "v@else.example"})))
 		if out != "1 held\n1 of them for others too, since all of a message for one upstream is tried at once; recipients who were not meant: 1\n" {
 			t.Errorf("hold: %q", out)
 		}
 		waits("u2@example.org active", "v@else.example hold", "w@else.example hold")
-		if out, _ := o.did(t, 0, o.QueueRelease(ctx, selected(QueueFilter{Upstream: "y"}))); out != "1 released\n" {
+		if out, _ := o.did(t, 0, o.QueueRelease(ctx, selected(queue.Filter{Upstream: "y"}))); out != "1 released\n" {
 			t.Errorf("release: %q", out)
 		}
-		out, _ = o.did(t, 0, o.QueueRemove(ctx, selected(QueueFilter{To: "@else.example", Upstream: "x"})))
+		out, _ = o.did(t, 0, o.QueueRemove(ctx, selected(queue.Filter{To: "@else.example", Upstream: "x"}), true))
 		if out != "0 removed\n" {
 			t.Errorf("rm of nobody: %q", out)
 		}
-		out, _ = o.did(t, 0, o.QueueRemove(ctx, selected(QueueFilter{To: "V@else.example"})))
+		out, _ = o.did(t, 0, o.QueueRemove(ctx, selected(queue.Filter{To: "V@else.example"}), true))
 		if out != "1 removed\n1 of them in part; recipients who still wait: 2\n" {
 			t.Errorf("rm of one: %q", out)
 		}
 		waits("u2@example.org active", "w@else.example active")
-		out, _ = o.did(t, 0, o.QueueRemove(ctx, selected(QueueFilter{Upstream: "x"})))
+		out, _ = o.did(t, 0, o.QueueRemove(ctx, selected(queue.Filter{Upstream: "x"}), true))
 		if out != "4 removed\n1 of them in part; recipients who still wait: 1\n" {
 			t.Errorf("rm for an upstream: %q", out)
 		}
 		waits("w@else.example active")
-		if out, _ = o.did(t, 0, o.QueueRemove(ctx, selected(QueueFilter{To: "w@else.example"}))); out != "1 removed\n" {
+		if out, _ = o.did(t, 0, o.QueueRemove(ctx, selected(queue.Filter{To: "w@else.example"}), true)); out != "1 removed\n" {
 			t.Errorf("rm of the last: %q", out)
 		}
 		if got := o.listed(t, QueueListOptions{}); len(got) != 0 {
@@ -332,10 +345,44 @@ func TestQueueOperatePart(t *testing.T) {
 	})
 }
 
+// A flag that says nothing, or can mean nothing, means not everything, and not nothing either.
+func TestQueueFlags(t *testing.T) {
+	eitherWay(t, 3, func(t *testing.T, o *operatedApp) {
+		ctx := t.Context()
+		for name, f := range map[string]QueueFlags{
+			"--from is empty": {From: new(string)}, "--to is empty": {To: new(string)}, "--upstream is empty": {Upstream: new(string)},
+			"--state is empty":       {State: new(string)},
+			"--from bob: is neither": flags(queue.Filter{From: "bob"}), "--from *@one.example: ": flags(queue.Filter{From: "*@one.example"}),
+			"--to <>: ": flags(queue.Filter{To: "<>"}), "--to @: ": flags(queue.Filter{To: "@"}), "--from a b@x: ": flags(queue.Filter{From: "a b@x"}),
+			"there are: x":           flags(queue.Filter{Upstream: "smarthots"}),
+			"active, deferred, hold": flags(queue.Filter{State: "sleeping"}),
+		} {
+			for _, err := range []error{
+				o.QueueRemove(ctx, QueueSelection{All: true, Flags: f}, true), o.QueueList(ctx, QueueListOptions{Flags: f}),
+				o.QueueExport(ctx, t.TempDir(), QueueSelection{All: true, Flags: f}),
+			} {
+				if out, errs := o.did(t, ExitUsage, err); out != "" || !strings.Contains(errs, name) {
+					t.Errorf("%s: %q %q", name, out, errs)
+				}
+			}
+		}
+		if _, errs := o.did(t, ExitUsage, o.QueueRemove(ctx, QueueSelection{All: true}, false)); !strings.Contains(errs, "--yes") {
+			t.Errorf("everything: %s", errs)
+		}
+		if got := o.listed(t, QueueListOptions{Flags: flags(queue.Filter{Upstream: "y"})}); len(got) != 1 {
+			t.Errorf("an upstream that only the queue has: %v", got)
+		}
+		if got := o.listed(t, QueueListOptions{}); len(got) != 3 {
+			t.Errorf("left: %v", got)
+		}
+		o.did(t, 0, o.QueueRemove(ctx, QueueSelection{All: true}, true))
+	})
+}
+
 func TestQueueExport(t *testing.T) {
 	eitherWay(t, 20, func(t *testing.T, o *operatedApp) {
 		ctx, dir := t.Context(), filepath.Join(t.TempDir(), "a", "b")
-		if out, errs := o.did(t, 0, o.QueueExport(ctx, dir, QueueSelection{All: true, Filter: queue.Filter{From: "a@one.example"}})); out != "10 exported\n" || errs != "" {
+		if out, errs := o.did(t, 0, o.QueueExport(ctx, dir, QueueSelection{All: true, Flags: flags(queue.Filter{From: "a@one.example"})})); out != "10 exported\n" || errs != "" {
 			t.Errorf("%q %q", out, errs)
 		}
 		files, err := os.ReadDir(dir)
@@ -406,7 +453,7 @@ func TestQueueWithoutSpool(t *testing.T) {
 	o.did(t, ExitData, o.QueueShow(t.Context(), "mx-x", false, false))
 	o.did(t, ExitData, o.QueueShow(t.Context(), "mx-x", false, true))
 	o.did(t, ExitData, o.QueueHold(t.Context(), QueueSelection{IDs: []string{"mx-x"}}))
-	o.did(t, 0, o.QueueRemove(t.Context(), QueueSelection{All: true}))
+	o.did(t, 0, o.QueueRemove(t.Context(), QueueSelection{All: true}, true))
 	if _, err := os.Stat(spoolDir(o.cfg)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a folder: %v", err)
 	}
@@ -496,7 +543,7 @@ func TestQueueOfGateway(t *testing.T) {
 	if out, _ := o.did(t, 0, o.QueueShow(t.Context(), ids[1], false, true)); !strings.Contains(out, "Subject: 1\r\n") {
 		t.Errorf("its content: %q", out)
 	}
-	o.did(t, 0, o.QueueRelease(t.Context(), QueueSelection{All: true, Filter: QueueFilter{State: queue.StateHold}}))
+	o.did(t, 0, o.QueueRelease(t.Context(), QueueSelection{All: true, Flags: flags(queue.Filter{State: queue.StateHold})}))
 	left()
 	o.did(t, ExitData, o.QueueShow(t.Context(), ids[1], false, false))
 }

@@ -16,22 +16,19 @@ import (
 	"github.com/postern-mail/postern/upstream/queue"
 )
 
-// QueueFilter says which messages of the queue are meant; its zero value means all.
-type QueueFilter = queue.Filter
-
 // QueueSelection says which messages of the queue a command is about.
 type QueueSelection struct {
-	IDs    []string
-	All    bool // those that Filter means, in place of IDs
-	Filter QueueFilter
+	IDs   []string
+	All   bool // those that Flags mean, in place of IDs
+	Flags QueueFlags
 }
 
 // QueueListOptions say what of the queue is listed.
 type QueueListOptions struct {
-	Filter QueueFilter
-	After  string // the id behind which the list begins
-	Limit  int    // of messages; 0 for all, less than 0 for as many as are of use to people, and all with JSON
-	JSON   bool
+	Flags QueueFlags
+	After string // the id behind which the list begins
+	Limit int    // of messages; 0 for all, less than 0 for as many as are of use to people, and all with JSON
+	JSON  bool
 }
 
 // pageOfQueue is how many messages people are shown at once.
@@ -44,11 +41,18 @@ func (a *App) QueueList(ctx context.Context, o QueueListOptions) error {
 			o.Limit = 0
 		}
 	}
+	f, err := o.Flags.filter()
+	if err != nil {
+		return err
+	}
 	q, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}
 	defer q.close()
+	if err := q.knows(ctx, f.Upstream); err != nil {
+		return answered(err)
+	}
 	ask := o.Limit
 	if ask > 0 {
 		ask++ // to know whether there are more
@@ -64,7 +68,7 @@ func (a *App) QueueList(ctx context.Context, o QueueListOptions) error {
 	}
 	last, more := "", false
 	n := 0
-	err = q.list(ctx, o.Filter, o.After, ask, func(m queue.Listed) error {
+	err = q.list(ctx, f, o.After, ask, func(m queue.Listed) error {
 		if n++; o.Limit > 0 && n > o.Limit {
 			more = true
 			return nil
@@ -226,20 +230,27 @@ func (a *App) QueueRelease(ctx context.Context, s QueueSelection) error {
 	return a.operate(ctx, queue.Release, "released", s)
 }
 
-// QueueRemove removes messages; nobody is told.
-func (a *App) QueueRemove(ctx context.Context, s QueueSelection) error {
+// QueueRemove removes messages; nobody is told. Everything is removed only by who says yes to that.
+func (a *App) QueueRemove(ctx context.Context, s QueueSelection, yes bool) error {
+	if s.All && s.Flags == (QueueFlags{}) && len(s.IDs) == 0 && !yes {
+		return exit(ExitUsage, "that is all mail in the queue, and nobody would be told: narrow it by --from, --to, --upstream or --state, or add --yes")
+	}
 	return a.operate(ctx, queue.Remove, "removed", s)
 }
 
 // operate does one thing to all messages that are meant.
 func (a *App) operate(ctx context.Context, o queue.Order, done string, s QueueSelection) error {
+	f, err := s.filter()
+	if err != nil {
+		return err
+	}
 	q, err := a.operator(ctx)
 	if err != nil {
 		return err
 	}
 	defer q.close()
 	t := a.newTally(done, s.All)
-	ids, err := s.ids(ctx, q, t)
+	ids, err := s.ids(ctx, q, f, t)
 	if err != nil {
 		return err
 	}
@@ -247,25 +258,35 @@ func (a *App) operate(ctx context.Context, o queue.Order, done string, s QueueSe
 	if o == queue.Remove {
 		t.ofOthers = "%d of them in part; recipients who still wait: %d"
 	}
-	err = q.operate(ctx, o, ids, s.Filter, func(r operated) error { t.did(o, &r); return nil })
+	err = q.operate(ctx, o, ids, f, func(r operated) error { t.did(o, &r); return nil })
 	return t.end(err)
 }
 
-// ids gives the messages that are meant. What can't be read stops no other: the tally has it.
-func (s *QueueSelection) ids(ctx context.Context, q operator, t *tally) ([]string, error) {
-	t.total = len(s.IDs)
+// filter gives the filter that is meant, once it is clear which messages are.
+func (s *QueueSelection) filter() (queue.Filter, error) {
+	none := queue.Filter{}
 	switch {
 	case s.All && len(s.IDs) > 0:
-		return nil, exit(ExitUsage, "either ids or --all")
-	case !s.All && s.Filter != (queue.Filter{}):
-		return nil, exit(ExitUsage, "what is selected by --from, --to, --upstream or --state takes --all")
+		return none, exit(ExitUsage, "either ids or --all")
+	case !s.All && s.Flags != (QueueFlags{}):
+		return none, exit(ExitUsage, "what is selected by --from, --to, --upstream or --state takes --all")
 	case !s.All && len(s.IDs) == 0:
-		return nil, exit(ExitUsage, "name ids, or --all")
-	case !s.All:
+		return none, exit(ExitUsage, "name ids, or --all")
+	}
+	return s.Flags.filter()
+}
+
+// ids gives the messages that are meant. What can't be read stops no other: the tally has it.
+func (s *QueueSelection) ids(ctx context.Context, q operator, f queue.Filter, t *tally) ([]string, error) {
+	t.total = len(s.IDs)
+	if !s.All {
 		return s.IDs, nil
 	}
+	if err := q.knows(ctx, f.Upstream); err != nil {
+		return nil, answered(err)
+	}
 	var all []string
-	err := q.list(ctx, s.Filter, "", 0, func(m queue.Listed) error {
+	err := q.list(ctx, f, "", 0, func(m queue.Listed) error {
 		all = append(all, m.ID)
 		return nil
 	})

@@ -51,7 +51,45 @@ var hostPhrases = []struct {
 // aboutUs reports whether a refusal of RCPT or DATA speaks about us, and not about the recipient, the
 // sender or the message.
 func (t *transaction) aboutUs(r mail.Reply) bool {
-	return r.Code == 421 || aboutProtocol(r) || relayDenied(r) || t.aboutHost(r, false)
+	return r.Code == 421 || aboutProtocol(r) || aboutSystem(r) || relayDenied(r) || t.aboutHost(r, false)
+}
+
+// oursAtDot reports whether a refusal of the final dot speaks about us or the server, and not about the message. Of a 4yz only what
+// judges the host does: the client comes again in any case, and may know what for.
+func (t *transaction) oursAtDot(r mail.Reply) bool {
+	switch {
+	case r.Code == 421:
+		return true
+	case r.Permanent():
+		return aboutDialog(r) || aboutSystem(r) || relayAtDot.MatchString(withoutAddresses(r.Text)) || t.aboutHost(r, true)
+	}
+	return r.Temporary() && t.aboutHost(r, true)
+}
+
+// aboutDialog is aboutProtocol for the reply to the final dot, where the content is known: a line of it may be too long (RFC 5321
+// 4.5.3.1.9 has 500 for that), its header malformed, and X.5.0 says nothing.
+func aboutDialog(r mail.Reply) bool {
+	if e := r.Enhanced; !aboutProtocol(r) || e[1] == 6 || e[1] == 3 && e[2] == 4 {
+		return false // RFC 3463 3.7: X.6.z is the content; 3.4: X.3.4 is its size
+	}
+	text := strings.ToLower(r.Text)
+	if strings.Contains(text, "line") && strings.Contains(text, "long") {
+		return false
+	}
+	return r.Code < 540 || r.Enhanced[2] != 0
+}
+
+// aboutSystem reports whether a refusal says that the server's system is full, takes no mail, or is not as it should be (RFC 3463
+// 3.4): about no message, however permanent. 552 is about the size all the same.
+func aboutSystem(r mail.Reply) bool {
+	if r.Enhanced[1] != 3 || r.Code == 552 {
+		return false
+	}
+	switch r.Enhanced[2] {
+	case 1, 2, 3, 5:
+		return true
+	}
+	return false
 }
 
 // aboutHost reports whether a refusal is a judgement on us as the host that talks with the server. Where the server was
@@ -94,6 +132,8 @@ func (t *transaction) judgesHost(r mail.Reply, dot bool) bool {
 var (
 	// hostAtDot is how a reply to the final dot begins that judges the host: Postfix names the host first.
 	hostAtDot = regexp.MustCompile(`^(<[^<>]*>)?:? ?(service unavailable; )?(client host\b|client \[|helo command\b|external client\b|client does not have permissions? to submit)`)
+	// relayAtDot is how one begins that says that the server would not relay for us.
+	relayAtDot = regexp.MustCompile(`^(smtp|tenantattribution)?[:;]? ?(relay access denied|relaying (is )?(denied|not (permitted|allowed))|unable to relay)\b`)
 	// plainMailbox are the words of servers without enhanced codes.
 	plainMailbox = regexp.MustCompile(`\b(user unknown|unknown user|no such user|no mailbox|mailbox (unknown|unavailable|not found)|does not exist)\b`)
 	// names are host names and URLs.

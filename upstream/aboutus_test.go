@@ -91,3 +91,81 @@ func TestAboutHost(t *testing.T) {
 		}
 	}
 }
+
+// TestOursAtDot: of the refusals of the final dot those are ours to mend that speak of the dialog, of the server, or of the host.
+func TestOursAtDot(t *testing.T) {
+	for line, ours := range map[string]bool{
+		"421 4.3.2 closing":                                     true,
+		"503 5.5.1 need MAIL first":                             true,
+		"503 bad sequence of commands":                          true,
+		"500 5.5.2 unknown command":                             true,
+		"501 5.5.4 Invalid arguments":                           true,
+		"554 5.5.1 no valid recipients":                         true,
+		"530 5.7.0 must issue a STARTTLS command first":         true,
+		"530 5.7.57 SMTP; Client was not authenticated":         true,
+		"535 5.7.8 authentication failed":                       true,
+		"538 5.7.11 encryption required":                        true,
+		"554 5.7.1 <b@y.test>: Relay access denied":             true,
+		"550 5.7.54 SMTP; Unable to relay recipient":            true,
+		"550 5.7.64 TenantAttribution; Relay Access Denied":     true,
+		"554 5.7.1 Relaying is not permitted":                   true,
+		"550 5.3.1 system full":                                 true,
+		"550 5.3.2 system not accepting messages":               true,
+		"554 5.3.5 local configuration error":                   true,
+		"554 5.7.1 client [10.0.0.1] blocked":                   true,
+		"452 4.3.1 full":                                        false, // handed on, as all of these are
+		"451 4.3.5 server configuration error":                  false,
+		"451 4.5.0 try again":                                   false,
+		"500 5.5.2 line too long":                               false,
+		"500 Line of more than 998 octets is too long":          false,
+		"501 5.6.0 malformed header":                            false,
+		"552 5.3.4 too big":                                     false,
+		"552 5.3.1 too big":                                     false,
+		"554 5.3.0 rejected":                                    false,
+		"554 5.5.0 message rejected":                            false,
+		"554 5.5.3 too many recipients":                         false,
+		"550 5.4.1 recipient address rejected":                  false,
+		"550 5.1.1 no such user":                                false,
+		"550 5.2.2 over quota":                                  false,
+		"554 5.7.1 the attachment relay access denied.doc":      false,
+		"554 5.7.1 spam":                                        false,
+		"550 5.7.1 refused by policy: unable to relay.exe here": false,
+	} {
+		code, text, _, ok := splitLine([]byte(line + "\r\n"))
+		if !ok {
+			t.Fatal(line)
+		}
+		r := mail.Reply{Code: code}
+		var rest []byte
+		r.Enhanced, rest = splitEnhanced(text, code)
+		r.Text = string(rest)
+		client, server := net.Pipe()
+		_, _ = client.Close(), server.Close()
+		tr := transaction{c: &conn{hello: "gw.test", raw: client}}
+		if got := tr.oursAtDot(r); got != ours {
+			t.Errorf("%s: %v", line, got)
+		}
+	}
+}
+
+// TestAboutSystem: a server that is full, closed or misconfigured says nothing about a recipient.
+func TestAboutSystem(t *testing.T) {
+	for _, c := range []struct {
+		code int
+		e    mail.Enhanced
+		want bool
+	}{
+		{550, mail.Enhanced{5, 3, 1}, true},
+		{451, mail.Enhanced{4, 3, 5}, true},
+		{554, mail.Enhanced{5, 3, 2}, true},
+		{550, mail.Enhanced{5, 3, 3}, true},
+		{550, mail.Enhanced{5, 3, 0}, false},
+		{552, mail.Enhanced{5, 3, 4}, false},
+		{552, mail.Enhanced{5, 3, 1}, false},
+		{550, mail.Enhanced{5, 4, 1}, false},
+	} {
+		if r := (mail.Reply{Code: c.code, Enhanced: c.e, Text: "no"}); aboutSystem(r) != c.want {
+			t.Errorf("%v", r)
+		}
+	}
+}

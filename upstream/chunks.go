@@ -115,23 +115,24 @@ func (w *contentWriter) taken() error {
 	return nil
 }
 
-// chunkRefused says what the refusal of a chunk means. None of the message was taken.
+// chunkRefused says what the refusal of a chunk means. None of the message was taken. When the last is out only the server's word
+// counts, as after the final dot, and nothing is tried again.
 func (t *transaction) chunkRefused(r mail.Reply, last bool) Outcome {
-	stage := StageBody
+	stage, ours := StageBody, t.aboutHost(r, true)
+	if last {
+		stage, ours = StageDot, t.oursAtDot(r)
+	}
 	switch {
 	case !r.Temporary() && !r.Permanent(), r.Code == 421:
 		return t.c.failed(stage, r, nil)
-	case aboutProtocol(r):
+	case aboutProtocol(r) && (ours || !last):
 		// The server may not know BDAT, and read as commands what came behind it.
 		return t.c.failed(stage, r, nil)
 	}
 	// RFC 3030 2: the state is indeterminate after a refusal, and RSET must be said.
 	t.c.reset()
-	if last {
-		stage = StageDot
-	}
 	kind := Refused
-	if t.aboutHost(r, true) {
+	if ours {
 		kind = OurFault
 	}
 	return t.outcome(kind, stage, r, nil)

@@ -109,7 +109,7 @@ func (t *transaction) verdict(r mail.Reply, err error) {
 		t.end(Unknown, StageDot, mail.Reply{}, err)
 	case r.Positive():
 		t.end(Delivered, StageDot, r, nil)
-	case r.Code == 421, (r.Temporary() || r.Permanent()) && t.aboutHost(r, true):
+	case t.oursAtDot(r):
 		t.end(OurFault, StageDot, r, nil) // not taken, and not for a reason of the message's
 	case r.Temporary(), r.Permanent():
 		t.end(Refused, StageDot, r, nil)

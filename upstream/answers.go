@@ -13,8 +13,8 @@ const (
 	// which comes within minutes as a rule. No longer, since a mailbox may be made meanwhile, and a server
 	// that starts or loses its directory knows nobody for a while.
 	keepRefused = 10 * time.Minute
-	// keepApart is how long one holds that came for the message, from a client who is to come again with other recipients:
-	// as long as servers wait, or the others would come behind it again. Exim's default is up to 45 minutes.
+	// keepApart is how long it is known of a recipient that others are to come before it: as long as servers wait. Exim's default
+	// is up to 45 minutes.
 	keepApart = time.Hour
 	// keepDeferred is how long a 4yz to an RCPT holds: it keeps from the server a client that retries at once.
 	keepDeferred = time.Minute
@@ -47,6 +47,7 @@ type refusalKey struct {
 type refusalOf struct {
 	reply mail.Reply
 	until time.Time
+	once  bool // it is forgotten when it has been told
 }
 
 func newAnswers() *answers {
@@ -71,12 +72,11 @@ func (a *answers) refused(from, to mail.Address, r mail.Reply, now time.Time) {
 	a.yes.drop(to)
 }
 
-// apart remembers that to was refused to from, whatever the reason.
+// apart has to put off once, when from sends to it again.
 func (a *answers) apart(from, to mail.Address, r mail.Reply, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.no.put(refusalKey{from: from, to: to}, refusalOf{reply: r, until: now.Add(keepApart)})
-	a.yes.drop(to)
+	a.no.put(refusalKey{from: from, to: to}, refusalOf{reply: r, until: now.Add(keepApart), once: true})
 }
 
 // accepted remembers that all of to were accepted from from; known says that it was noted lately.
@@ -120,7 +120,7 @@ func (a *answers) forget(mailbox string) (n int) {
 	return n
 }
 
-// refusal gives the refusal of to that holds for every sender, or, with a sender, for this one.
+// refusal gives the refusal of to that holds for every sender, or, with a sender, for this one, to whom it is to be told.
 func (a *answers) refusal(from *mail.Address, to mail.Address) (mail.Reply, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -130,7 +130,10 @@ func (a *answers) refusal(from *mail.Address, to mail.Address) (mail.Reply, bool
 	now := time.Now()
 	r, ok := a.no.get(refusalKey{any: true, to: to})
 	if (!ok || !now.Before(r.until)) && from != nil {
-		r, ok = a.no.get(refusalKey{from: *from, to: to})
+		key := refusalKey{from: *from, to: to}
+		if r, ok = a.no.get(key); ok && r.once {
+			a.no.drop(key)
+		}
 	}
 	if !ok || !now.Before(r.until) {
 		return mail.Reply{}, false

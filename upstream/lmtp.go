@@ -19,13 +19,15 @@ var errMixed = errors.New("upstream: taken for some recipients only")
 // there already: a client that waits for one reply can be told the truth about one recipient only.
 func (p *Pool) OneRecipient() bool { return p.cfg.LMTP }
 
-// Apart makes of the refusal of a message by LMTP, which is about its one recipient, that of the recipient, and remembers it for
-// this reverse-path. It is for clients who brought others in the same transaction and were asked to come again with them.
+// Apart makes of the refusal of a message by LMTP, which is about its one recipient, that of the recipient, so that its client comes
+// again. When it does, with mail from the same reverse-path, the recipient is put off once at RCPT: the others go before it then, and
+// it comes alone in the end, and hears of the refusal. It is for clients who brought others in the same transaction and were asked to
+// come again with them. The refusal itself is not remembered: it may be about this message, and anyone can send one in another's name.
 func (p *Pool) Apart(from, to mail.Address, o Outcome) Outcome {
 	if !p.cfg.LMTP || o.Kind != Refused || o.Stage != StageDot || !o.Reply.Permanent() {
 		return o
 	}
-	p.answers.apart(from, to, o.Reply, time.Now())
+	p.answers.apart(from, to, mail.Reply{Code: 450, Enhanced: mail.Enhanced{4, 5, 0}, Text: "others of the transaction first"}, time.Now())
 	o.Kind, o.Refused = RecipientRefused, map[mail.Address]mail.Reply{to: o.Reply}
 	return o
 }

@@ -70,7 +70,8 @@ func TestSocketConfig(t *testing.T) {
 	}
 }
 
-// TestApart: of a refusal for good to the final dot, and of nothing else, there becomes one of the recipient, for its sender.
+// TestApart: of a refusal for good to the final dot, and of nothing else, there becomes one of the recipient, who is put off once
+// for its sender, and never refused.
 func TestApart(t *testing.T) {
 	a, b, to := address(t, "a@x.test"), address(t, "b@x.test"), address(t, "full@y.test")
 	full := mail.NewReply(552, 5, 2, 2, "Quota exceeded")
@@ -89,12 +90,14 @@ func TestApart(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			p := pool(t, Config{Servers: []string{"127.0.0.1:1"}, LMTP: c.lmtp})
 			o := p.Apart(a, to, c.o)
-			told, known := p.CachedFrom(a, to)
 			_, others := p.CachedFrom(b, to)
-			if o.Kind != c.want || known != (c.want == RecipientRefused) || others {
-				t.Errorf("%v, known %v, to others %v", o.Kind, known, others)
+			_, all := p.Cached(to)
+			told, known := p.CachedFrom(a, to)
+			_, again := p.CachedFrom(a, to)
+			if o.Kind != c.want || known != (c.want == RecipientRefused) || others || all || again {
+				t.Errorf("%v, known %v, to others %v, to all %v, again %v", o.Kind, known, others, all, again)
 			}
-			if known && (told.String() != "552 5.2.2 the next server refused this recipient" || !o.ClientReply("ID", false).Temporary()) {
+			if known && (told.String() != "450 4.5.0 the next server cannot take this recipient now, please try again later" || !o.ClientReply("ID", false).Temporary()) {
 				t.Errorf("told %v, then %v", o.ClientReply("ID", false), told)
 			}
 		})

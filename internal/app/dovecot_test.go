@@ -153,7 +153,7 @@ func TestServerInFrontOfLMTP(t *testing.T) {
 		}
 	}
 	bounces := mta.Stored(t)
-	if len(bounces) != 1 || !strings.Contains(string(bounces[0]), "full@example.org") || !strings.Contains(string(bounces[0]), "552 5.2.2 the next server refused this recipient") {
+	if len(bounces) != 1 || !strings.Contains(string(bounces[0]), "full@example.org") || !strings.Contains(string(bounces[0]), "552 5.2.2 the next server refused the message") {
 		t.Errorf("%d bounces: %.2000s", len(bounces), bounces)
 	}
 	if t.Failed() {

@@ -111,7 +111,8 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 	}
 	out := s.handOn(ctx, t, j, r.m)
 	if relay, ok := j.to.relay.(apartRelay); ok && t.parted && out.Kind == upstream.Refused && len(t.to) == 1 {
-		// Exim takes a 5yz to the final dot for the recipients, too, whom it was asked to bring by themselves.
+		// Exim takes a 5yz to the final dot for the recipients, too, whom it was asked to bring by themselves. They are to come
+		// before this one, which hears of it when it comes alone.
 		out = relay.Apart(t.in.From, t.to[0].address, out)
 	}
 	o.server, o.refused, o.err = out.Server, out.Refused, out.Err

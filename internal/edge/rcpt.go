@@ -56,7 +56,7 @@ type cachedFromRelay interface {
 type oneRelay interface{ OneRecipient() bool }
 
 // apartRelay is one whose refusal of a message may be about its one recipient. Apart makes that of it: the client is put off,
-// and told when it comes again.
+// and told when it comes again with this recipient alone.
 type apartRelay interface {
 	Apart(from, to mail.Address, o upstream.Outcome) upstream.Outcome
 }

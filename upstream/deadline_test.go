@@ -2,7 +2,9 @@ package upstream
 
 import (
 	"context"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,12 +139,16 @@ func TestPatience(t *testing.T) {
 		kind   Kind
 		stage  Stage
 		after  time.Duration
+		blamed bool
 	}{
 		"before the content": {script: hello + "PAUSE 8s\nSTALL", kind: Unreachable, stage: StageData, after: 5 * time.Second},
 		"a slow reply to the dot": {
 			script: hello + "PAUSE 4s\nS 354 go\nBODY\nPAUSE 90s\nS 250 taken\nC QUIT", kind: Delivered, stage: StageDot, after: 94 * time.Second,
 		},
-		"no reply to the dot": {script: hello + "S 354 go\nBODY\nSTALL", kind: Unknown, stage: StageDot, after: 120 * time.Second},
+		"no reply to the dot": {script: hello + "S 354 go\nBODY\nSTALL", kind: Unknown, stage: StageDot, after: 120 * time.Second, blamed: true},
+		"broken off within the content, late": {
+			script: hello + "PAUSE 4s\nS 354 go\nPAUSE 8s\nRST", kind: Unreachable, stage: StageBody, after: 12 * time.Second, blamed: true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -154,11 +160,34 @@ func TestPatience(t *testing.T) {
 				if o.Kind != c.kind || o.Stage != c.stage || o.Elapsed != c.after {
 					t.Errorf("%+v", o)
 				}
+				if down := p.servers[0].down.Load(); down != c.blamed {
+					t.Errorf("blamed: %v", down)
+				}
 				p.Close()
 				if err := b.stop(); err != nil {
 					t.Error(err)
 				}
 			})
 		})
+	}
+}
+
+// TestLeaveWhileRelaxing: a server may be found down at the moment at which the content gets a bound of its own.
+func TestLeaveWhileRelaxing(t *testing.T) {
+	for range 100 {
+		client, server := net.Pipe()
+		c := newConn(client, "s1.test:25", &Timeouts{})
+		soon, cancel := hurry(t.Context(), time.Minute)
+		c.attach(soon)
+		var wg sync.WaitGroup
+		wg.Go(c.leave)
+		relaxed := c.relax(soon.whole)
+		wg.Wait()
+		if !relaxed && !c.isCut() {
+			t.Error("given up, and nobody left")
+		}
+		c.detach()
+		cancel()
+		_, _ = client.Close(), server.Close()
 	}
 }

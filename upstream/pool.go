@@ -220,7 +220,7 @@ func (p *Pool) turn(ctx context.Context, s *server, now time.Time, env *mail.Env
 		return
 	}
 	p.learn(env, o)
-	s.judge(o, over(ctx))
+	s.judge(o, overdue(ctx, o))
 }
 
 // try makes the transaction with one server, of which a slot is held: over a pooled connection, and once more over a fresh one

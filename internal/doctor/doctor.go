@@ -207,6 +207,7 @@ type visit struct {
 	domain   string // one of the server's
 	failed   error  // of the handshake
 	clear    bool   // this is another dialog, without TLS
+	unproved bool   // with tls: verify its certificate would not be taken
 }
 
 // find notes a finding.

@@ -113,6 +113,8 @@ func TestExchangeFaults(t *testing.T) {
 		s    func(*Server)
 		want []string
 		seen string // somewhere in what was seen
+
+		noLogin bool // it says no AUTH
 	}{
 		{name: "clean"},
 		{name: "clean, without profile", s: func(s *Server) { s.Exchange = false }, want: []string{"note profile"}},
@@ -168,6 +170,23 @@ func TestExchangeFaults(t *testing.T) {
 		{name: "proxy", s: func(s *Server) { s.Identity = "proxy" }, want: []string{"fault identity"}},
 		{name: "no AUTH", s: func(s *Server) { s.Auth = login }, want: []string{"fault auth"}, seen: "neither PLAIN nor LOGIN"},
 		{name: "wrong password", o: func(o *exchange.Options) { o.Login = [2]string{"gateway", "other"} }, s: func(s *Server) { s.Auth = login }, want: []string{"fault auth"}, seen: "was 535, not 235"},
+		{name: "a login, and another name", o: func(o *exchange.Options) {
+			o.Cert, o.Login = a.issue(t, &x509.Certificate{DNSNames: []string{"ex01.corp.test"}}), [2]string{login.User, login.Password}
+		}, s: func(s *Server) { s.Auth = login }, want: []string{"fault tls-name", "warning auth"}, seen: "was not tried", noLogin: true},
+		{name: "a login, and no authority", o: func(o *exchange.Options) {
+			o.Cert, o.Login = new(authority).good(t), [2]string{login.User, login.Password}
+		}, s: func(s *Server) { s.Auth = login }, want: []string{"fault tls-chain", "warning auth"}, noLogin: true},
+		{name: "a login, and expired", o: func(o *exchange.Options) {
+			o.Cert = a.issue(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(-time.Minute)})
+			o.Login = [2]string{login.User, login.Password}
+		}, s: func(s *Server) { s.Auth = login }, want: []string{"fault tls-expired", "warning auth"}, noLogin: true},
+		{name: "a login, and it expires", o: func(o *exchange.Options) {
+			o.Cert = a.issue(t, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(48 * time.Hour)})
+			o.Login = [2]string{login.User, login.Password}
+		}, s: func(s *Server) { s.Auth, s.Outward = login, true }, want: []string{"warning tls-expired"}},
+		{name: "a login where any certificate will do", o: func(o *exchange.Options) {
+			o.Cert, o.Login = new(authority).good(t), [2]string{login.User, login.Password}
+		}, s: func(s *Server) { s.Auth, s.TLS, s.Outward = login, upstream.TLSRequired, true }, want: []string{"note tls-chain"}},
 		{name: "lmtp", s: func(s *Server) { s.LMTP = true }, want: []string{"fault protocol"}},
 		{name: "2010", o: func(o *exchange.Options) { o.OldStyle = true }, want: []string{"note smtputf8"}},
 	} {
@@ -203,6 +222,9 @@ func TestExchangeFaults(t *testing.T) {
 				if f.Why == "" || f.Mend == (Mend{}) {
 					t.Errorf("%s: without advice", f.Code)
 				}
+			}
+			if c.noLogin && slices.ContainsFunc(e.Commands(), func(line string) bool { return strings.HasPrefix(line, "AUTH") }) {
+				t.Errorf("it logs in with a server that has not proved who it is: %q", e.Commands())
 			}
 			delivered(t, e)
 		})

@@ -52,7 +52,7 @@ func (v *visit) secure(ctx context.Context, d *dialog) bool {
 		v.weak(ctx, host, err)
 		return false
 	}
-	v.certificate(host, state)
+	v.unproved = !v.certificate(host, state) && s.TLS == upstream.TLSVerify
 	if r, err = d.say("%s %s", v.verb(), s.Hello); err != nil || r.Code != 250 {
 		v.find("protocol", Fault, "within TLS, to %s %s", v.verb(), said(r, err))
 		return false
@@ -140,8 +140,10 @@ func (v *visit) again(ctx context.Context, cfg *tls.Config) (tls.ConnectionState
 	return state, err == nil
 }
 
-// certificate looks at the server's certificate. Unless the upstream has tls: verify nobody goes by its name and chain.
-func (v *visit) certificate(host string, state tls.ConnectionState) {
+// certificate looks at the server's certificate, and reports whether the gateway would take it with tls: verify. Unless the upstream
+// has that, nobody goes by its name and chain.
+func (v *visit) certificate(host string, state tls.ConnectionState) (proved bool) {
+	proved = true
 	level := Note
 	if v.server.TLS == upstream.TLSVerify {
 		level = Fault
@@ -149,13 +151,16 @@ func (v *visit) certificate(host string, state tls.ConnectionState) {
 	now, leaf := time.Now(), state.PeerCertificates[0]
 	switch {
 	case now.After(leaf.NotAfter):
+		proved = false
 		v.find("tls-expired", max(level, Warning), "its certificate has expired on %s", leaf.NotAfter.UTC().Format(time.DateOnly))
 	case now.Before(leaf.NotBefore):
+		proved = false
 		v.find("tls-expired", max(level, Warning), "its certificate is valid from %s on", leaf.NotBefore.UTC().Format(time.DateOnly))
 	case now.Add(certs.Soon).After(leaf.NotAfter):
 		v.find("tls-expired", min(level, Warning), "its certificate expires on %s", leaf.NotAfter.UTC().Format(time.DateOnly))
 	}
 	if leaf.VerifyHostname(host) != nil {
+		proved = false
 		v.find("tls-name", level, "its certificate is for %s, and the upstream asks for %s", strings.Join(names(leaf), ", "), host)
 	}
 	between := x509.NewCertPool()
@@ -168,8 +173,10 @@ func (v *visit) certificate(host string, state tls.ConnectionState) {
 		at = leaf.NotAfter.Add(-time.Second)
 	}
 	if _, err := leaf.Verify(x509.VerifyOptions{Roots: v.server.Roots, Intermediates: between, CurrentTime: at}); err != nil {
+		proved = false
 		v.find("tls-chain", level, "its certificate, issued by %q, leads to no authority that is trusted: %s", leaf.Issuer.String(), err)
 	}
+	return proved
 }
 
 // names gives whom a certificate is for.
@@ -189,6 +196,10 @@ func (v *visit) login(d *dialog) bool {
 	a := v.server.Auth
 	if a == nil {
 		return true
+	}
+	if v.unproved { // the gateway would not say its password to whoever answers there, and neither do we
+		v.find("auth", Warning, "logging in was not tried: the server has not proved who it is")
+		return false
 	}
 	v.step("AUTH")
 	mechanisms := strings.Fields(strings.ToUpper(d.ext["AUTH"]))

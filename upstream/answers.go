@@ -207,7 +207,8 @@ func aboutMailbox(r mail.Reply) bool {
 	if r.Code != 550 && r.Code != 551 && r.Code != 553 {
 		return false
 	}
-	text := strings.ToLower(r.Text)
+	// Whoever is refused has chosen addresses and names in it: "unknown@evil.test is blocked here" is no word about a mailbox.
+	text := names.ReplaceAllString(withoutAddresses(r.Text), " ")
 	for _, other := range []string{"sender", "from", "domain", "client", "host", "helo"} {
 		if strings.Contains(text, other) {
 			return false

@@ -98,7 +98,7 @@ func relayDenied(r mail.Reply) bool {
 	if e := r.Enhanced; e != (mail.Enhanced{}) && (e[1] != 7 || e[2] != 0 && e[2] != 1 && e[2] != 54 && e[2] != 64) {
 		return false
 	}
-	for _, word := range strings.Fields(strings.ToLower(r.Text)) {
+	for _, word := range strings.Fields(withoutAddresses(r.Text)) {
 		word = strings.Trim(word, ".,:;()")
 		if strings.Contains(word, "relay") && !strings.ContainsAny(word, ".@") { // a host may be called so
 			return true

@@ -126,6 +126,8 @@ func TestAboutMailbox(t *testing.T) {
 		"450 4.2.0 greylisted": false, "550 5.1.8 sender": false, "550 5.7.1 x": false, "550 5.1.7 x": false, "550 5.0.0 x": false,
 		"550 User unknown": true, "550 No such mailbox": true, "550 Sender unknown": false, "550 unknown": true,
 		"550 Domain of sender does not exist": false, "550 rejected": false, "450 unknown": false, "554 unknown": false,
+		"550 unknown@evil.test is blocked here": false, "550 <no such@evil.test>: blocked": false, `550 "not found"@evil.test: blocked`: false,
+		"550 unknown.evil.test is blocked here": false, "550 <bob@y.test>: unknown": true, "550 bob@y.test: no such mailbox": true,
 	} {
 		r, err := parseReply(text + "\r\n")
 		if err != nil {
@@ -135,4 +137,34 @@ func TestAboutMailbox(t *testing.T) {
 			t.Errorf("%s: %v", text, !want)
 		}
 	}
+}
+
+// TestStrangersWords: what a sender calls himself does not become a refusal for everybody, nor a fault of ours.
+func TestStrangersWords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &backend{name: "s1", scripts: [][]string{{
+			"S 220 s", "C EHLO gw.test", "S 250 s",
+			"C MAIL FROM:<unknown@evil.test>", "S 250 ok", "C RCPT TO:<bob@y.test>", "S 550 unknown@evil.test is blocked here", "C RSET", "S 250 ok",
+			`C MAIL FROM:<"a relay b"@evil.test>`, "S 250 ok", "C RCPT TO:<bob@y.test>", `S 550 5.7.1 <"a relay b"@evil.test>: rejected`, "C RSET", "S 250 ok",
+			"WAIT",
+		}}, done: make(chan struct{})}
+		p := pool(t, Config{Servers: []string{"s1.test:25"}, Hello: "gw.test", Dial: pipeNet{"s1.test:25": b}.dial})
+		to := address(t, "bob@y.test")
+		for _, from := range []string{"unknown@evil.test", `"a relay b"@evil.test`} {
+			env := mail.Envelope{From: address(t, from), To: []mail.Address{to}}
+			if o := p.Deliver(t.Context(), env, message(t, "Subject: x\r\n\r\nx\r\n")); o.Kind != RecipientRefused {
+				t.Errorf("%s: %s, %v", from, o.Kind, o.Err)
+			}
+			if r, ok := p.Cached(to); ok {
+				t.Errorf("%s: everybody is told %s", from, r)
+			}
+			if _, ok := p.CachedFrom(env.From, to); !ok {
+				t.Errorf("%s: he himself is not told", from)
+			}
+		}
+		p.Close()
+		if err := b.stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -189,7 +189,7 @@ func (s *server) judge(o *Outcome, givenUp bool) {
 		if o.Kind == Unreachable {
 			s.doubt()
 		}
-	case errors.Is(o.Err, errInsecure): // to other mail the server is what it was
+	case errors.Is(o.Err, ErrInsecure): // to other mail the server is what it was
 		s.cfg.Hooks.insecure(o)
 		s.cfg.Hooks.fault(o)
 	case o.Kind == OurFault:

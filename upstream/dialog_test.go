@@ -193,7 +193,7 @@ func secureDomains(text string) (all []SecureDomain) {
 //
 // or says what must be seen; of the last delivery: kind, stage, server (s1), reply, err (a part of it),
 // client (the reply to the client, the id being ID), verbatim (the same, with the server's words),
-// refused (ADDRESS REPLY, or none), tls (a version, or none); of the pool: cached ADDRESS REPLY|none,
+// refused, concerned (ADDRESS REPLY, or none), tls (a version, or none); of the pool: cached ADDRESS REPLY|none,
 // cachedfrom FROM ADDRESS REPLY|none, retried N, faults N, insecure N, up (the latest events), connections SERVER N
 // (made), open SERVER N, bodies SERVER N (contents that came, each one that was delivered).
 func (d *dialog) step(line string) error {
@@ -234,6 +234,13 @@ func (d *dialog) step(line string) error {
 		}
 		r, ok := o.Refused[d.address(a)]
 		return same(text(r, ok), want)
+	case "concerned":
+		a, want, _ := strings.Cut(arg, " ")
+		if a == "none" {
+			return same(strconv.Itoa(len(o.Concerned)), "0")
+		}
+		r, ok := o.Concerned[d.address(a)]
+		return same(strings.TrimSpace(text(r, ok)), want)
 	case "tls":
 		version := "none"
 		if o.TLS != nil {

@@ -255,9 +255,12 @@ func (p *Pool) try(ctx context.Context, s *server, now time.Time, waited bool, e
 		if err := c.secure(need); err != nil {
 			*o = c.insecure(err)
 			s.put(c, c.now)
-			return
+		} else {
+			p.transact(ctx, s, c, Took{}, env, m, o)
 		}
-		p.transact(ctx, s, c, Took{}, env, m, o)
+	}
+	if o.Insecure() {
+		o.Concerned = p.cfg.Secure.neediest(env.To, need)
 	}
 }
 

@@ -78,16 +78,23 @@ func Stages() []Stage {
 
 // Outcome is what became of one delivery, and on whose word.
 type Outcome struct {
-	Kind     Kind
-	Reply    mail.Reply                  // the next server's own words; zero if it said none
-	Stage    Stage                       // where it ended; StageDot for what was delivered by SMTP
-	Server   string                      // host:port that answered, or was asked last
-	Refused  map[mail.Address]mail.Reply // the RCPTs that were refused, with the next server's own words
-	TLS      *tls.ConnectionState        // nil: the connection was plain, or there was none
-	Err      error                       // the cause where there was no reply; for the log only
-	Verbatim bool                        // the configuration lets the client have the server's own words
-	Elapsed  time.Duration
+	Kind    Kind
+	Reply   mail.Reply                  // the next server's own words; zero if it said none
+	Stage   Stage                       // where it ended; StageDot for what was delivered by SMTP
+	Server  string                      // host:port that answered, or was asked last
+	Refused map[mail.Address]mail.Reply // the RCPTs that were refused, with the next server's own words
+	// Concerned are the recipients whom a fault or a refusal before the content is about, where it is not about all: the others are
+	// worth a transaction of their own. It has the replies to their RCPTs; zero ones where it is about what their mail needs.
+	Concerned map[mail.Address]mail.Reply
+	TLS       *tls.ConnectionState // nil: the connection was plain, or there was none
+	Err       error                // the cause where there was no reply; for the log only
+	Verbatim  bool                 // the configuration lets the client have the server's own words
+	Elapsed   time.Duration
 }
+
+// Insecure reports whether the message was not sent since it needs a connection within TLS, and there is none. To other mail
+// the next server is what it was.
+func (o *Outcome) Insecure() bool { return errors.Is(o.Err, ErrInsecure) }
 
 // relayDenied reports whether the reply to an RCPT says that the next server would not relay for us: it
 // knows us, or this domain, not yet. That is between its administrator and ours.
@@ -135,7 +142,7 @@ func (o Outcome) fault(id string) mail.Reply {
 	switch {
 	case errors.Is(o.Err, syscall.ENOSPC), errors.Is(o.Err, syscall.EDQUOT):
 		return mail.NewReply(452, 4, 3, 1, "insufficient system storage, please try again later ("+id+")")
-	case errors.Is(o.Err, errInsecure):
+	case errors.Is(o.Err, ErrInsecure):
 		return mail.NewReply(451, 4, 7, 0, "the next server has no secure connection, which mail to this domain needs, please try again later ("+id+")")
 	case o.Stage == StageStore, o.Stage == StageContent:
 		return mail.NewReply(451, 4, 3, 0, "local error, please try again later ("+id+")")

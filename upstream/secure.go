@@ -9,9 +9,9 @@ import (
 	"github.com/postern-mail/postern/mail"
 )
 
-// errInsecure is the cause where a server could have the message over a connection that others might read, and a recipient's mail
+// ErrInsecure is the cause where a server could have the message over a connection that others might read, and a recipient's mail
 // may not go over one. The server is no worse for other mail.
-var errInsecure = errors.New("mail to a recipient's domain may leave within TLS only")
+var ErrInsecure = errors.New("mail to a recipient's domain may leave within TLS only")
 
 // SecureDomain names recipients whose mail leaves within TLS only, whatever the TLSMode of a pool is.
 type SecureDomain struct {
@@ -72,6 +72,24 @@ func (s *SecureDomains) need(to []mail.Address) (need security) {
 	return need
 }
 
+// neediest gives those of to whose mail needs just that; nil for all of them.
+func (s *SecureDomains) neediest(to []mail.Address, need security) map[mail.Address]mail.Reply {
+	var some map[mail.Address]mail.Reply
+	for i := range to {
+		if s.need(to[i:i+1]) != need {
+			continue
+		}
+		if some == nil {
+			some = map[mail.Address]mail.Reply{}
+		}
+		some[to[i]] = mail.Reply{}
+	}
+	if len(some) == len(to) {
+		return nil
+	}
+	return some
+}
+
 // secure says why the connection is not what is needed; nil if it is. A socket of this machine leads nowhere else.
 func (c *conn) secure(need security) error {
 	if need == inClear {
@@ -81,11 +99,11 @@ func (c *conn) secure(need security) error {
 		return nil
 	}
 	if c.tls == nil {
-		return fmt.Errorf("upstream: %s: %w", c.server, errInsecure)
+		return fmt.Errorf("upstream: %s: %w", c.server, ErrInsecure)
 	}
 	if need == verified && !c.proved {
 		if err := c.prove(); err != nil {
-			return fmt.Errorf("upstream: %s: %w, to a server whose certificate is good: %w", c.server, errInsecure, err)
+			return fmt.Errorf("upstream: %s: %w, to a server whose certificate is good: %w", c.server, ErrInsecure, err)
 		}
 		c.proved = true
 	}
@@ -111,9 +129,9 @@ func (c *conn) prove() error {
 // insecureBecause is the error where TLS that is needed could not be had, as o says.
 func insecureBecause(server string, o Outcome) error {
 	if o.Err == nil {
-		return fmt.Errorf("upstream: %s: %w, and STARTTLS is refused", server, errInsecure)
+		return fmt.Errorf("upstream: %s: %w, and STARTTLS is refused", server, ErrInsecure)
 	}
-	return fmt.Errorf("%w: %w", errInsecure, o.Err)
+	return fmt.Errorf("%w: %w", ErrInsecure, o.Err)
 }
 
 // insecure is the outcome where the connection is not what is needed because of err.

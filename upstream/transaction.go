@@ -36,11 +36,26 @@ type transaction struct {
 	chunked  bool // the content goes out by BDAT
 
 	refused map[mail.Address]mail.Reply
-	client  *mail.Reply // the first reply to an RCPT that speaks about the client
-	fault   *mail.Reply // the first reply to an RCPT that speaks about us
-	data    mail.Reply  // the reply to a DATA that went out with the RCPTs; zero if none did
+	client  *aside     // the replies to RCPTs that speak about the client
+	fault   *aside     // the replies to RCPTs that speak about us
+	data    mail.Reply // the reply to a DATA that went out with the RCPTs; zero if none did
 
 	out Outcome // how it has ended
+}
+
+// aside are replies to RCPTs that speak about somebody else than the recipient.
+type aside struct {
+	first mail.Reply
+	all   map[mail.Address]mail.Reply
+}
+
+// add gives a with one more reply.
+func (a *aside) add(to mail.Address, r mail.Reply) *aside {
+	if a == nil {
+		a = &aside{first: r, all: map[mail.Address]mail.Reply{}}
+	}
+	a.all[to] = r
+	return a
 }
 
 // run carries the transaction through, to its outcome. Afterwards the connection is fit for another one, unless it is
@@ -128,6 +143,15 @@ func (t *transaction) end(k Kind, stage Stage, r mail.Reply, err error) bool {
 	return false
 }
 
+// endFor is end for what some RCPTs were answered.
+func (t *transaction) endFor(k Kind, about *aside) bool {
+	t.end(k, StageRcpt, about.first, nil)
+	if len(about.all) < len(t.env.To) {
+		t.out.Concerned = about.all
+	}
+	return false
+}
+
 // fail is end for what breaks the connection.
 //
 //go:noinline
@@ -198,9 +222,9 @@ func (t *transaction) envelope() bool {
 	}
 	switch {
 	case t.fault != nil:
-		return t.end(OurFault, StageRcpt, *t.fault, nil)
+		return t.endFor(OurFault, t.fault)
 	case t.client != nil:
-		return t.end(Refused, StageRcpt, *t.client, nil)
+		return t.endFor(Refused, t.client)
 	case len(t.refused) > 0:
 		return t.end(RecipientRefused, StageRcpt, t.refused[t.firstRefused()], nil)
 	}
@@ -330,15 +354,9 @@ func (t *transaction) answered(a mail.Address, r mail.Reply) bool {
 	case !r.Temporary() && !r.Permanent():
 		return false
 	case t.aboutUs(r):
-		if t.fault == nil {
-			first := r
-			t.fault = &first
-		}
+		t.fault = t.fault.add(a, r)
 	case t.aboutClient(r):
-		if t.client == nil {
-			first := r
-			t.client = &first
-		}
+		t.client = t.client.add(a, r)
 	default:
 		if t.refused == nil {
 			t.refused = map[mail.Address]mail.Reply{}

@@ -67,7 +67,7 @@ type Group struct {
 	To       []Recipient `json:"to"`   // at least one
 
 	// What was marked since the entry was put; Load fills it in.
-	Attempts int       `json:"-"` // tries that ended, of any recipient
+	Attempts int       `json:"-"` // tries that ended, and left recipients who wait for the next one
 	Next     time.Time `json:"-"` // not before; zero: at once
 	Warned   bool      `json:"-"` // its sender was told of the delay
 	Held     bool      `json:"-"` // by an operator: not tried
@@ -106,7 +106,7 @@ type Mark struct {
 	To    []int     `json:"to,omitempty"` // the recipients' places in the group; none: it is about the group only
 	State State     `json:"state,omitempty"`
 
-	Tried  bool       `json:"tried,omitempty"` // a try has ended: it counts, and the next three are its result
+	Tried  bool       `json:"tried,omitempty"` // the next three are the result of a try; with Next the try has ended, and counts
 	Reply  mail.Reply `json:"reply,omitzero"`
 	Server string     `json:"server,omitempty"`
 	Cause  string     `json:"cause,omitempty"`

@@ -199,7 +199,7 @@ func (n *note) applyTo(e *Entry) bool {
 			return false
 		}
 	}
-	if n.Tried {
+	if n.Tried && !n.Next.IsZero() {
 		g.Attempts++
 	}
 	g.Attempts += max(0, n.Attempts)

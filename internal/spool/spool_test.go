@@ -254,7 +254,7 @@ func TestMarks(t *testing.T) {
 	g.To[0].Reply, g.To[0].Server, g.To[0].Last = busy, "s:25", began.Add(time.Minute)
 	g.To[1].Reply, g.To[1].State, g.To[1].Last = gone, Failed, began.Add(time.Minute)
 	g = &want.Groups[1]
-	g.Attempts, g.Warned = 1, true
+	g.Warned = true // and no try counts: it has not ended
 	g.To = []Recipient{g.To[0]}
 	g.To[0].Cause, g.To[0].Last = "no route", at
 	for range 2 {

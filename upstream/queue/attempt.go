@@ -99,12 +99,15 @@ type trial struct {
 	marks  []spool.Mark // that are not in the spool yet
 	failed []int        // who are given up: their replies say why
 	blamed bool         // some wait on for a reason that is theirs, or the message's
+	faults int          // in a row, of recipients who are not the reason
 }
 
 // run makes transactions until everybody who waits has had an answer, or none can be had.
 func (t *trial) run(ctx context.Context, relay upstream.Relay, m *mail.Message) {
 	batches := [][]int{waiting(t.g)}
 	if r, ok := relay.(interface{ OneRecipient() bool }); ok && r.OneRecipient() {
+		// Whoever was tried last comes last: those behind somebody who ends the try have their turn in the next one.
+		slices.SortStableFunc(batches[0], func(a, b int) int { return t.g.To[a].Last.Compare(t.g.To[b].Last) })
 		batches = slices.Collect(slices.Chunk(batches[0], 1))
 	}
 	for len(batches) > 0 && ctx.Err() == nil {
@@ -131,34 +134,83 @@ func (t *trial) transact(ctx context.Context, relay upstream.Relay, m *mail.Mess
 		env.Client = client(t.e)
 	}
 	o := relay.Deliver(ctx, env, m)
+	if len(o.Concerned) > 0 {
+		to, env.To, more = t.aside(to, env.To, &o)
+	}
 	switch o.Kind {
 	case upstream.Delivered:
-		t.r.reached = true
+		t.r.reached, t.faults = true, 0
 		t.note(to, spool.Delivered, &o, o.Reply, "")
 		return nil, true
 	case upstream.Refused:
-		t.r.reached = true
-		t.refused(to, &o, o.Reply)
-		return nil, true
+		t.r.reached, t.faults = true, 0
+		t.each(to, env.To, &o, func(to []int, r mail.Reply) { t.refused(to, &o, r) })
+		return more, true
 	case upstream.RecipientRefused:
-		t.r.reached = true
+		t.r.reached, t.faults = true, 0
 		return t.some(to, env.To, &o), true
 	}
-	t.kept(to, &o)
-	return nil, false
+	t.kept(to, &env, &o)
+	return more, t.mayGoOn(&o)
+}
+
+// aside gives those whom an outcome is about, and takes down who of the others is refused. The rest may have the message.
+func (t *trial) aside(to []int, addresses []mail.Address, o *upstream.Outcome) (concerned []int, whose []mail.Address, more [][]int) {
+	var rest []int
+	for k, i := range to {
+		if _, is := o.Concerned[addresses[k]]; is {
+			concerned, whose = append(concerned, i), append(whose, addresses[k])
+		} else if r, no := o.Refused[addresses[k]]; no && !tooMany(r) {
+			t.r.reached = true
+			t.refused([]int{i}, o, r)
+		} else {
+			rest = append(rest, i)
+		}
+	}
+	if len(rest) > 0 {
+		more = [][]int{rest}
+	}
+	return concerned, whose, more
+}
+
+// each calls f for those whom an outcome is about, with the next server's word about them.
+func (t *trial) each(to []int, addresses []mail.Address, o *upstream.Outcome, f func(to []int, r mail.Reply)) {
+	if len(o.Concerned) == 0 {
+		f(to, o.Reply)
+		return
+	}
+	for k, i := range to {
+		f([]int{i}, o.Concerned[addresses[k]])
+	}
+}
+
+// mayGoOn reports whether others of the group may have more luck after a fault. After some in a row nobody has.
+func (t *trial) mayGoOn(o *upstream.Outcome) bool {
+	t.faults++
+	own := o.Insecure() || o.Kind == upstream.OurFault && o.Stage == upstream.StageRcpt && o.Reply.Code != 421
+	return own && t.faults < faultsInARow
 }
 
 // kept takes an outcome that says nothing about the message, or not for sure.
-func (t *trial) kept(to []int, o *upstream.Outcome) {
-	early := beforeMail(o.Stage)
+func (t *trial) kept(to []int, env *mail.Envelope, o *upstream.Outcome) {
+	early := beforeMail(o.Stage) && !o.Insecure() && !aboutClient(env, o)
 	t.r.cause = causeOf(o)
 	t.r.down = early && o.Kind == upstream.Unreachable
-	t.r.fault, t.r.early = o.Kind == upstream.OurFault && o.Stage != upstream.StageContent, early
+	t.r.fault, t.r.early = o.Kind == upstream.OurFault && o.Stage != upstream.StageContent && !o.Insecure(), early
 	if t.r.early {
-		return // nothing is known of this message: it costs neither a mark nor its turn
+		return // nothing is known of this message: it costs neither a mark nor its time
 	}
 	t.blamed = true
-	t.note(to, spool.Waiting, o, o.Reply, t.r.cause)
+	t.each(to, env.To, o, func(to []int, r mail.Reply) { t.note(to, spool.Waiting, o, r, t.r.cause) })
+}
+
+// aboutClient reports whether a fault before MAIL may be about the client of whom the server was told.
+func aboutClient(env *mail.Envelope, o *upstream.Outcome) bool {
+	switch o.Stage {
+	case upstream.StageGreeting, upstream.StageHello, upstream.StageIdentity:
+		return env.Client != nil && o.Kind == upstream.OurFault && !o.Reply.IsZero()
+	}
+	return false
 }
 
 // beforeMail reports whether a delivery ended before the server had heard which mail it is.
@@ -267,7 +319,7 @@ func (t *trial) end(ctx context.Context) result {
 	if t.blamed {
 		t.r.counted = 1
 		t.r.next = time.Now().Add(t.s.pause(t.g.Attempts + 1))
-		t.marks = append(t.marks, spool.Mark{Time: time.Now(), Group: t.it.group, Next: t.r.next})
+		t.marks = append(t.marks, spool.Mark{Time: time.Now(), Group: t.it.group, Tried: true, Next: t.r.next})
 	}
 	t.flush()
 	return t.r

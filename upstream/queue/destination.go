@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"container/heap"
 	"math/rand/v2"
 	"slices"
@@ -38,6 +39,7 @@ type item struct {
 	size       int64
 	recipients int // who still wait
 	attempts   int
+	turn       int64 // among what is ready of its origin: when its message was taken, or when a fault was found with it
 	next       time.Time
 	warned     bool
 	held       bool
@@ -69,32 +71,34 @@ func (h *byTime) Pop() any {
 	return it
 }
 
-// byArrival is a heap of items, the oldest message first.
-type byArrival []*item
+// byTurn is a heap of items, the oldest message first.
+type byTurn []*item
 
-func (h byArrival) Len() int           { return len(h) }
-func (h byArrival) Less(i, j int) bool { return byAge(h[i].entry, h[j].entry) < 0 }
-func (h byArrival) Swap(i, j int)      { h[i], h[j] = h[j], h[i]; h[i].index, h[j].index = i, j }
+func (h byTurn) Len() int { return len(h) }
+func (h byTurn) Less(i, j int) bool {
+	return cmp.Or(cmp.Compare(h[i].turn, h[j].turn), byAge(h[i].entry, h[j].entry)) < 0
+}
+func (h byTurn) Swap(i, j int) { h[i], h[j] = h[j], h[i]; h[i].index, h[j].index = i, j }
 
 // Push implements heap.Interface.
-func (h *byArrival) Push(x any) {
+func (h *byTurn) Push(x any) {
 	it := x.(*item)
 	it.index = len(*h)
 	*h = append(*h, it)
 }
 
 // Pop implements heap.Interface.
-func (h *byArrival) Pop() any {
+func (h *byTurn) Pop() any {
 	all := byTime(*h)
 	it := all.Pop()
-	*h = byArrival(all)
+	*h = byTurn(all)
 	return it
 }
 
 // origin is what is ready of one origin's mail.
 type origin struct {
 	name  string
-	items byArrival
+	items byTurn
 }
 
 // destination is an upstream and what waits for it. Queue.mu guards it.

@@ -19,14 +19,15 @@ import (
 
 // relay is a server: it answers by a script, and keeps what it takes.
 type relay struct {
-	mu     sync.Mutex
-	answer func(env mail.Envelope) upstream.Outcome // nil: takes all
-	one    bool
-	takes  time.Duration
-	open   int // transactions at the moment
-	most   int
-	tries  int
-	got    []got
+	mu         sync.Mutex
+	answer     func(env mail.Envelope) upstream.Outcome // nil: takes all
+	one        bool
+	identifies bool
+	takes      time.Duration
+	open       int // transactions at the moment
+	most       int
+	tries      int
+	got        []got
 }
 
 type got struct {
@@ -73,6 +74,7 @@ func (r *relay) Deliver(ctx context.Context, env mail.Envelope, m *mail.Message)
 }
 
 func (r *relay) OneRecipient() bool { return r.one }
+func (r *relay) Identifies() bool   { return r.identifies }
 
 func (r *relay) is(answer func(mail.Envelope) upstream.Outcome) {
 	r.mu.Lock()
@@ -214,6 +216,7 @@ func (b *bench) restart() {
 // message is what a test puts into the queue.
 type message struct {
 	id, from string
+	helo     string
 	to       []string // "upstream address"
 	bounce   bool
 	relay    bool
@@ -238,6 +241,7 @@ func (b *bench) tryPut(m message) error {
 	}
 	e := spool.Entry{
 		ID: m.id, Time: time.Now().Add(-m.taken), From: m.from, Bounce: m.bounce, Relay: m.relay, User: m.user, Return: m.ret, Report: m.report,
+		Client: spool.Client{Helo: m.helo},
 	}
 	blob := mail.NewBlob([]byte(m.content))
 	defer blob.Release()

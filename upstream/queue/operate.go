@@ -159,7 +159,10 @@ func (q *Queue) sorted(f Filter, after string) []*entry {
 	return all
 }
 
-func byAge(a, b *entry) int { return cmp.Or(a.taken.Compare(b.taken), cmp.Compare(a.id, b.id)) }
+// byAge puts the oldest first, by the clock on the wall: the time of some has another one besides, which others can't be held against.
+func byAge(a, b *entry) int {
+	return cmp.Or(cmp.Compare(a.taken.UnixNano(), b.taken.UnixNano()), cmp.Compare(a.id, b.id))
+}
 
 // Get gives one message.
 func (q *Queue) Get(id string) (Listed, error) {

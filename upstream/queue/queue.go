@@ -294,7 +294,7 @@ func (q *Queue) add(e *spool.Entry) {
 		it := &item{
 			entry: en, group: i, route: g.Route, origin: originOf(e), size: g.Size, recipients: len(to),
 			attempts: g.Attempts, next: g.Next, warned: g.Warned, held: g.Held, index: -1,
-			dest: q.destination(g.Upstream),
+			turn: e.Time.UnixNano(), dest: q.destination(g.Upstream),
 		}
 		en.items = append(en.items, it)
 		it.dest.enter(it, time.Now())
@@ -353,6 +353,9 @@ func (q *Queue) try(it *item) {
 	defer q.mu.Unlock()
 	it.dest.busy--
 	q.learn(it.dest, began, &r)
+	if r.fault && r.early {
+		it.turn = time.Now().UnixNano() // it may be this one's fault: the next one of its origin is tried first
+	}
 	q.settle(it, &r)
 	q.dispatch()
 }

@@ -41,6 +41,8 @@ type outcome struct {
 	changed       string
 	signed        string // the signatures, or why there are none
 	queued        string // why it went into the spool; "" where it did not
+	again         string // the id under which the message came before
+	unknown       bool   // what became of it inside is not known
 	err           error
 }
 
@@ -66,6 +68,11 @@ func (s *session) Data(io.Reader) (err error) {
 	defer content.Release()
 	ctx := newTerm(s.w.ctx, arrived.Add(judgeTime))
 	defer ctx.end()
+	first, again := s.again(t, content)
+	if again && first.what == AgainTaken {
+		because := "it came before, and was taken"
+		return s.finish(t, nil, outcome{reply: first.reply, action: actionOf(first.reply), because: because, again: first.id})
+	}
 	groups := t.groups()
 	in := &filter.Input{Session: s.in, Transaction: t.complete(), Content: content}
 	all := make([]*judged, len(groups))
@@ -75,7 +82,15 @@ func (s *session) Data(io.Reader) (err error) {
 			all[i].heldID += "-" + strconv.Itoa(i+1)
 		}
 	}
-	return s.finish(t, all, s.judgeAndDeliver(ctx, t, all))
+	o := s.judgeAndDeliver(ctx, t, all)
+	s.mayComeAgain(t, content, arrived, &o)
+	if again {
+		o.again = first.id
+		for _, j := range all {
+			j.end.again = first.id
+		}
+	}
+	return s.finish(t, all, o)
 }
 
 // takeContent reads the content off the wire into a Blob.
@@ -254,7 +269,7 @@ func (s *session) finish(t *transaction, all []*judged, o outcome) error {
 func (s *session) finishGroup(t *transaction, j *judged, to []*recipient, o *outcome) {
 	f := fate{
 		stage: StageEOD, action: o.action, because: o.because, reply: o.reply,
-		upstreamReply: o.upstreamReply, signed: o.signed, queued: o.queued, err: o.err,
+		upstreamReply: o.upstreamReply, signed: o.signed, queued: o.queued, again: o.again, err: o.err,
 	}
 	if j != nil {
 		m := t.gw.metrics()

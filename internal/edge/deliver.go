@@ -133,6 +133,7 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 	if o.reply.Positive() { // acknowledged is what was delivered, and nothing else
 		o.reply = replyLocal
 	}
+	o.unknown = out.Kind == upstream.Unknown
 	o.reason = ReasonUpstream
 	o.because = "the next server: " + out.Kind.String()
 	o.action = actionOf(o.reply)

@@ -154,6 +154,7 @@ type fakeMetrics struct {
 	handshakes []string
 	auths      map[string]int
 	talks      map[string]int
+	repeats    map[string]int
 	waits      int
 }
 
@@ -167,6 +168,16 @@ func (m *fakeMetrics) EarlyTalk(_, result string) {
 		m.talks = map[string]int{}
 	}
 	m.talks[result]++
+}
+
+func (m *fakeMetrics) Again(_, first string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.label(Agains(), first)
+	if m.repeats == nil {
+		m.repeats = map[string]int{}
+	}
+	m.repeats[first]++
 }
 
 func (m *fakeMetrics) TLSHandshake(_, version, result string) {

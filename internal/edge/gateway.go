@@ -159,7 +159,8 @@ type ListenerConfig struct {
 
 	Early EarlyTalkers // who is tested before the greeting, and how
 
-	dozesAtOnce bool // for tests: every wait of the dialog is a pause, see doze.go
+	slow        time.Duration // for tests, in place of slowReply
+	dozesAtOnce bool          // for tests: every wait of the dialog is a pause, see doze.go
 }
 
 // Limits bound what one listener and one client may use. A zero field means its default.

@@ -41,6 +41,7 @@ const (
 	KeyUpstreamReply = "upstream_reply" // its own words
 	KeySigned        = "signed"         // the signatures put on it, or why there are none; only where something is signed
 	KeyQueued        = "queued"         // why it went into the spool; only where it did
+	KeyAgain         = "again"          // the id under which the message came before; only where it did
 	KeyMS            = "ms"             // milliseconds since MAIL
 	KeyVerb          = "verb"           // the command, in a line about one
 	KeyStage         = "stage"          // helo, mail, rcpt, eod: where it was decided
@@ -66,7 +67,7 @@ const (
 func Keys() []string {
 	return []string{
 		KeyID, KeyListener, KeyClient, KeyHelo, KeyFrom, KeyTo, KeyMessageID, KeySize, KeyAction, KeyBecause, KeyScore,
-		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeySigned, KeyQueued, KeyMS, KeyVerb, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyWaivers, KeyEdits,
+		KeyCode, KeyReply, KeyUpstream, KeyUpstreamReply, KeySigned, KeyQueued, KeyAgain, KeyMS, KeyVerb, KeyStage, KeyRoute, KeyPolicy, KeyFilter, KeyFilters, KeyFindings, KeyWaivers, KeyEdits,
 		KeyUser, KeyMechanism, KeyTLS, KeyResult, KeyWould, KeyWouldBecause, KeyWouldEdits, KeyError, KeyStack,
 	}
 }
@@ -83,6 +84,7 @@ type fate struct {
 	upstreamReply string
 	signed        string
 	queued        string
+	again         string
 	messageID     string
 	size          int64
 	err           error
@@ -106,7 +108,7 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 	if !gw.Log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
-	attrs := append(make([]slog.Attr, 0, 22),
+	attrs := append(make([]slog.Attr, 0, 23),
 		slog.String(KeyID, t.in.ID),
 		slog.String(KeyListener, s.w.cfg.Name),
 		slog.String(KeyClient, s.clientName()),
@@ -134,6 +136,9 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 	}
 	if f.queued != "" {
 		attrs = append(attrs, slog.String(KeyQueued, f.queued))
+	}
+	if f.again != "" {
+		attrs = append(attrs, slog.String(KeyAgain, f.again))
 	}
 	if f.err != nil {
 		attrs = append(attrs, gw.fault(f.err))

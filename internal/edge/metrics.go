@@ -31,6 +31,8 @@ type Metrics interface {
 	Message(route string, action filter.Action, changed string, observed bool, size int64)
 	// Score is told the score of a message whose content was judged.
 	Score(score float64)
+	// Again counts a message that came again, by what is known of when it came first (Agains).
+	Again(listener, first string)
 	Recipient(result, source string)
 	// Auth counts a login (AuthResults).
 	Auth(listener, result string)
@@ -157,6 +159,7 @@ func (noMetrics) TLSHandshake(string, string, string)                {}
 func (noMetrics) DataDuration(string, time.Duration)                 {}
 func (noMetrics) Message(string, filter.Action, string, bool, int64) {}
 func (noMetrics) Score(float64)                                      {}
+func (noMetrics) Again(string, string)                               {}
 func (noMetrics) Recipient(string, string)                           {}
 func (noMetrics) Auth(string, string)                                {}
 func (noMetrics) Panic()                                             {}

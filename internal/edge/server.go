@@ -19,6 +19,7 @@ type Server struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // one for each connection
 	clients *limits.Table  // what they take of us
+	repeats *repeats       // messages that may come again
 
 	remembered atomic.Pointer[memory]
 	crowded    atomic.Bool // few places are left
@@ -39,6 +40,7 @@ func NewServer(cfg ListenerConfig, gateway func() *Gateway) *Server {
 		listeners: map[net.Listener]*acceptLoop{},
 		wires:     map[*wire]*limits.Load{},
 		clients:   limits.NewTable(),
+		repeats:   newRepeats(),
 	}
 	s.Configure(cfg)
 	return s

@@ -75,6 +75,7 @@ type wire struct {
 	hello     bool     // TLS is to begin
 	body      bool     // content is being read; what is left of it must not be read as commands
 	arrival   *arrival // content that the dialog has read, for the session to take
+	untold    func()   // the last reply was that a message is taken, and came late; see again.go
 	nap
 	tarpit
 	pace pace
@@ -134,12 +135,14 @@ func (w *wire) fill(deadline time.Time) error {
 		return w.ended
 	}
 	if err := w.flush(); err != nil {
+		w.lostBy(errEnded)
 		return w.end(fmt.Errorf("%w: write: %v", errEnded, err)) // no time-out of reading, which would be answered
 	}
 	if err := w.wait(deadline); err != nil {
 		if errors.Is(err, errDoze) {
 			return err
 		}
+		w.lostBy(err)
 		return w.end(err)
 	}
 	return nil
@@ -211,7 +214,7 @@ func (w *wire) readLine() ([]byte, error) {
 			return nil, w.ended
 		}
 		if line := w.line(); line != nil {
-			w.lineEnds = time.Time{}
+			w.lineEnds, w.untold = time.Time{}, nil
 			return line, nil
 		}
 		if w.lineEnds.IsZero() {

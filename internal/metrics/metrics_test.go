@@ -69,6 +69,7 @@ func everything(m *Metrics) {
 	m.Recipient(edge.RecipientUnknown, edge.SourceStatic)
 	m.Panic()
 	m.Score(3)
+	m.Again("public", edge.AgainTaken)
 	m.DNSQuery(dns.Query{Type: "TXT", Rcode: dns.ServFail, Elapsed: time.Second})
 	m.DNSCache(true)
 	m.DNSBudget(dns.LimitTime)

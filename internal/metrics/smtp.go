@@ -21,6 +21,7 @@ type smtpSeries struct {
 	rejected        *prometheus.CounterVec
 	earlyTalks      *prometheus.CounterVec
 	tarpit          *prometheus.CounterVec
+	repeats         *prometheus.CounterVec
 	commands        *prometheus.CounterVec
 	rejects         *prometheus.CounterVec
 	rejectsSeen     sync.Map // combination → struct{}
@@ -69,6 +70,7 @@ var (
 	earlySet     = wordsOf(edge.EarlyResults())
 	changedSet   = wordsOf(changedWords)
 	versionSet   = wordsOf(versionWords)
+	againSet     = wordsOf(edge.Agains())
 	authSet      = wordsOf(edge.AuthResults())
 	handshakeSet = wordsOf([]string{"ok", "failed"})
 	stageSet     = wordsOf(edge.Stages())
@@ -81,6 +83,7 @@ func (m *Metrics) smtp() {
 	m.rejected = m.counterVec("smtp_connections_rejected_total", "Connections that were refused before the greeting.", "listener", "reason")
 	m.earlyTalks = m.counterVec("smtp_early_talks_total", "Clients that were waited for before the greeting, by what they did.", "listener", "result")
 	m.tarpit = m.counterVec("smtp_tarpit_waits_total", "Waits that clients were made to have for their errors.", "listener")
+	m.repeats = m.counterVec("smtp_repeats_total", "Messages that came again, by what is known of when they came first.", "listener", "first")
 	m.commands = m.counterVec("smtp_commands_total", "Commands, by the class of their reply.", "listener", "verb", "code")
 	m.rejects = m.counterVec("smtp_rejects_total", "Replies 4yz and 5yz of our own, by where and why.", "stage", "code", "ecode", "reason")
 	m.sessionDuration = m.histogramVec("smtp_session_duration_seconds", "How long connections lasted.", sessionBuckets, "listener")
@@ -104,6 +107,7 @@ func (m *Metrics) Content(used func() int64) { m.content.Store(&used) }
 func (m *Metrics) listenerSeries(name string) *listenerSeries {
 	l := []string{name}
 	m.tarpit.WithLabelValues(name)
+	each(func(v ...string) { m.repeats.WithLabelValues(v...) }, l, edge.Agains())
 	each(func(v ...string) { m.rejected.WithLabelValues(v...) }, l, refusalWords)
 	each(func(v ...string) { m.earlyTalks.WithLabelValues(v...) }, l, edge.EarlyResults())
 	m.handshakes.WithLabelValues(name, "1.2", "ok")
@@ -161,6 +165,11 @@ func (m *Metrics) EarlyTalk(listener, result string) {
 // Tarpit implements edge.Metrics.
 func (m *Metrics) Tarpit(listener string) {
 	m.tarpit.WithLabelValues(m.listeners.get(m, listener).name).Inc()
+}
+
+// Again implements edge.Metrics.
+func (m *Metrics) Again(listener, first string) {
+	m.repeats.WithLabelValues(m.listeners.get(m, listener).name, m.word(againSet, first)).Inc()
 }
 
 // Command implements edge.Metrics.

@@ -111,8 +111,7 @@ func (j *judged) queueAfter(s *session, out *upstream.Outcome) string {
 	if !j.mayQueue() {
 		return ""
 	}
-	switch out.Stage {
-	case upstream.StageDot, upstream.StageContent, upstream.StageStore:
+	if !beforeDot(out.Stage) {
 		return ""
 	}
 	switch out.Kind {
@@ -125,6 +124,16 @@ func (j *judged) queueAfter(s *session, out *upstream.Outcome) string {
 		}
 	}
 	return ""
+}
+
+// beforeDot reports whether it is certain of a delivery that ended in this stage that its final dot has not been sent.
+func beforeDot(stage upstream.Stage) bool {
+	switch stage {
+	case upstream.StageWait, upstream.StageDial, upstream.StageGreeting, upstream.StageHello, upstream.StageTLS, upstream.StageAuth,
+		upstream.StageIdentity, upstream.StageMail, upstream.StageRcpt, upstream.StageData, upstream.StageBody:
+		return true
+	}
+	return false
 }
 
 // enqueue gives a message to the spool: what each group is to get under one 250.

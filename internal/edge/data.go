@@ -66,7 +66,8 @@ func (s *session) Data(io.Reader) (err error) {
 	defer func() { t.gw.metrics().DataDuration(s.w.cfg.Name, time.Since(arrived)) }()
 	content := mail.NewContent(blob, faults, mail.Limits{HeaderOctets: s.w.cfg.Limits.Header})
 	defer content.Release()
-	ctx := newTerm(s.w.ctx, arrived.Add(judgeTime))
+	t.until = arrived.Add(judgeTime)
+	ctx := newTerm(s.w.ctx, t.until)
 	defer ctx.end()
 	first, again := s.again(t, content)
 	if again && first.what == AgainTaken {
@@ -197,7 +198,7 @@ func (s *session) consultOnce(t *transaction, j *judged, before []*judged) pipel
 			return b.data
 		}
 	}
-	j.data = s.consult(t.dns, j.to.policy.Plan, filter.Data, j.input)
+	j.data = s.consultUntil(s.w.ctx, t.until, t.dns, j.to.policy.Plan, filter.Data, j.input)
 	t.last = append(t.last, j.data...)
 	return j.data
 }

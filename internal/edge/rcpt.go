@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-smtp"
 
@@ -241,7 +242,7 @@ func (s *session) known(t *transaction, r *recipient) (source string, no refusal
 	}
 	is := upstream.NoSource
 	if directory := t.gw.Recipients[r.route.Name]; directory != nil {
-		ctx, cancel := judging(s.w.ctx, t.dns)
+		ctx, cancel := judging(s.w.ctx, t.dns, time.Now().Add(judgeTime))
 		defer cancel()
 		from := sourceOf(directory)
 		var err error

@@ -103,9 +103,9 @@ func (s *session) turnAway(v *pipeline.Verdict) mail.Reply {
 	return r
 }
 
-// judging gives the context of filters that pay their look-ups from a budget.
-func judging(ctx context.Context, b *dns.Budget) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(dns.WithBudget(ctx, b), judgeTime)
+// judging gives the context of filters that pay their look-ups from a budget, and have time until then.
+func judging(ctx context.Context, b *dns.Budget, until time.Time) (context.Context, context.CancelFunc) {
+	return context.WithDeadline(dns.WithBudget(ctx, b), until)
 }
 
 // Confirmed gives the session as it is when the connect phase has found the client's confirmed name (RFC 8601 3).
@@ -143,11 +143,19 @@ func (s *session) consult(b *dns.Budget, p *pipeline.Plan, ph filter.Phase, in *
 	return s.consultIn(s.w.ctx, b, p, ph, in)
 }
 
+// consultIn is consult, where more than the end of the connection is known of the context.
 func (s *session) consultIn(ctx context.Context, b *dns.Budget, p *pipeline.Plan, ph filter.Phase, in *filter.Input) pipeline.Reports {
+	return s.consultUntil(ctx, time.Now().Add(judgeTime), b, p, ph, in)
+}
+
+// consultUntil is consultIn, in the time that is left to several.
+func (s *session) consultUntil(
+	ctx context.Context, until time.Time, b *dns.Budget, p *pipeline.Plan, ph filter.Phase, in *filter.Input,
+) pipeline.Reports {
 	if !p.Has(ph) {
 		return nil
 	}
-	ctx, cancel := judging(ctx, b)
+	ctx, cancel := judging(ctx, b, until)
 	defer cancel()
 	return s.run(ctx, p, ph, in)
 }
@@ -189,6 +197,7 @@ type transaction struct {
 	share   limits.Share     // of the budget for content
 	dsn     mail.DSN         // without what is asked for single recipients
 	began   time.Time
+	until   time.Time // when all filters of the data phase, of all groups, and the delivery must have ended
 }
 
 // Mail begins a transaction. The engine's own reading of the path is not used, see commandPath.

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"bufio"
+	"context"
 	"io"
 	"net"
 	"strings"
@@ -9,7 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/users"
+	"github.com/postern-mail/postern/pipeline"
+	"github.com/postern-mail/postern/upstream"
 )
 
 // slow is a client in a bubble where waiting takes no time.
@@ -252,4 +256,47 @@ func TestLingering(t *testing.T) {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
+}
+
+// TestOneTimeForAllGroups: the filters of several policies share the time of the message, or its client would have left.
+func TestOneTimeForAllGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := makeDoor(t, nil, func(d *door, cfg *ListenerConfig) {
+			cfg.TLS = nil
+			d.gw.Spool = &fakeSpool{}
+			var rules []upstream.Rule
+			for _, name := range []string{"one", "two", "three"} {
+				plan, err := pipeline.Compile([]pipeline.Stage{{
+					Spec: filter.Spec{Name: "slow" + name, Phases: filter.In(filter.Data)}, Timeout: time.Hour,
+					Filter: filter.Func(func(ctx context.Context, _ *filter.Input) (filter.Result, error) {
+						<-ctx.Done()
+						return filter.Result{}, ctx.Err()
+					}),
+				}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				d.gw.Policies[name] = &Policy{Plan: plan, Policy: d.gw.Policy}
+				rules = append(rules, upstream.Rule{To: []string{name + ".example"}, Route: upstream.Route{Upstream: "one", Policy: name, Spool: true}})
+			}
+			if d.gw.Router, _ = upstream.NewTable(rules); d.gw.Router == nil {
+				t.Fatal("no table")
+			}
+		})
+		ours, theirs := net.Pipe()
+		d.srv.take(theirs)
+		s := &slow{t, ours, bufio.NewReader(ours), time.Now()}
+		s.expect("220")
+		s.say("EHLO client.example\r\n", "250")
+		s.say("MAIL FROM:<a@sender.example>\r\n", "250")
+		for _, name := range []string{"one", "two", "three"} {
+			s.say("RCPT TO:<b@"+name+".example>\r\n", "250")
+		}
+		s.say("DATA\r\n", "354")
+		began := time.Now()
+		s.say("\r\nx\r\n.\r\n", "451")
+		about(t, "the wait for the reply", time.Since(began), judgeTime)
+		_ = ours.Close()
+		_ = d.srv.Close()
+	})
 }

@@ -131,7 +131,8 @@ type queueCmd struct {
 	Release queueSelection `cmd:"" help:"Let held messages be tried again."`
 	Rm      struct {
 		queueSelection
-		Yes bool `help:"With --all and no filter: yes, everything."`
+		Yes      bool    `help:"With --all and no filter: yes, everything."`
+		Exported *string `placeholder:"DIR" help:"The messages that an export has written to this folder; of them what --from, --to, --upstream and --state mean."`
 	} `cmd:"" help:"Remove messages. Nobody is told."`
 	Export struct {
 		Dir string `arg:"" name:"DIR" help:"Folder, made where it is missing."`
@@ -321,7 +322,13 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 	case "queue release":
 		return a.QueueRelease(ctx, c.Queue.Release.selection())
 	case "queue rm":
-		return a.QueueRemove(ctx, c.Queue.Rm.selection(), c.Queue.Rm.Yes)
+		s := c.Queue.Rm.selection()
+		if dir := c.Queue.Rm.Exported; dir != nil {
+			if s.Exported = *dir; *dir == "" {
+				return &app.Exit{Code: app.ExitUsage, Err: errors.New("postern: --exported is empty")}
+			}
+		}
+		return a.QueueRemove(ctx, s, c.Queue.Rm.Yes)
 	case "queue export":
 		return a.QueueExport(ctx, c.Queue.Export.Dir, c.Queue.Export.selection())
 	case "config show":

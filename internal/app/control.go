@@ -58,7 +58,7 @@ func answered(err error) error {
 		return exit(ExitUnavailable, "%v", err)
 	}
 	code, known := map[control.Kind]int{
-		control.Usage: ExitUsage, control.Data: ExitData, control.Unavailable: ExitUnavailable, control.Config: ExitConfig,
+		control.Usage: ExitUsage, control.Missing: ExitData, control.Data: ExitData, control.Unavailable: ExitUnavailable, control.Config: ExitConfig,
 	}[e.Kind]
 	if !known {
 		code = ExitSoftware

@@ -54,7 +54,7 @@ func export(ctx context.Context, q operator, dir, id string) error {
 		return err
 	}
 	if m.ID != id || !isID(id) {
-		return control.Errorf(control.Data, "%s: not in the queue", id)
+		return control.Errorf(control.Missing, "%s: not in the queue", id)
 	}
 	content, err := q.content(ctx, id)
 	if err != nil {
@@ -94,4 +94,33 @@ func syncFolder(dir string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// exportedIn gives the ids of the messages that lie whole in a folder: the record is written last.
+func exportedIn(dir string) (ids []string, err error) {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, exit(ExitData, "--exported: %v", err)
+	}
+	for _, f := range files {
+		id, isRecord := strings.CutSuffix(f.Name(), ".json")
+		if !isRecord || !isID(id) {
+			continue
+		}
+		var known struct {
+			ID   string `json:"id"`
+			Size int64  `json:"size"`
+		}
+		b, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			return nil, exit(ExitData, "--exported: %v", err)
+		}
+		info, err := os.Stat(filepath.Join(dir, id+".eml"))
+		if json.Unmarshal(b, &known) != nil || known.ID != id || err != nil || info.Size() != known.Size {
+			return nil, exit(ExitData, "--exported: %s: there is no whole export of this message: nothing is removed; export it anew, or take its files away",
+				visible(filepath.Join(dir, id)))
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
 }

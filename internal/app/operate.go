@@ -240,9 +240,9 @@ func queueFault(id string, err error) error {
 	kind, text := control.Unavailable, err.Error()
 	switch {
 	case errors.Is(err, spool.ErrNotFound), errors.Is(err, spool.ErrID):
-		kind, text = control.Data, "not in the queue"
+		kind, text = control.Missing, "not in the queue"
 	case errors.Is(err, queue.ErrNotMeant):
-		kind, text = control.Data, "it is no longer what was asked for"
+		kind, text = control.Missing, "it is no longer what was asked for"
 	case errors.Is(err, queue.ErrBusy):
 		text = "it is being delivered at this moment: try again"
 	case errors.Is(err, spool.ErrDamaged):

@@ -379,37 +379,6 @@ func TestQueueFlags(t *testing.T) {
 	})
 }
 
-func TestQueueExport(t *testing.T) {
-	eitherWay(t, 20, func(t *testing.T, o *operatedApp) {
-		ctx, dir := t.Context(), filepath.Join(t.TempDir(), "a", "b")
-		if out, errs := o.did(t, 0, o.QueueExport(ctx, dir, QueueSelection{All: true, Flags: flags(queue.Filter{From: "a@one.example"})})); out != "10 exported\n" || errs != "" {
-			t.Errorf("%q %q", out, errs)
-		}
-		files, err := os.ReadDir(dir)
-		if err != nil || len(files) != 20 {
-			t.Fatalf("%d files: %v", len(files), err)
-		}
-		content, err := os.ReadFile(filepath.Join(dir, o.ids[2]+".eml"))
-		if err != nil || string(content) != "Subject: =?utf-8?q?n=C2=B0?= 2\r\n\r\nbody\r\n" {
-			t.Errorf("%q %v", content, err)
-		}
-		record, err := os.ReadFile(filepath.Join(dir, o.ids[2]+".json"))
-		var m queue.Listed
-		if err != nil || json.Unmarshal(record, &m) != nil || m.ID != o.ids[2] || len(m.Groups) != 2 {
-			t.Errorf("%s %v", record, err)
-		}
-		if _, errs := o.did(t, ExitCannotWrite, o.QueueExport(ctx, dir, QueueSelection{IDs: o.ids[1:4]})); !strings.Contains(errs, o.ids[2]+": ") || !strings.Contains(errs, "exists") {
-			t.Errorf("over what is there: %s", errs)
-		}
-		if out, _ := o.did(t, ExitData, o.QueueExport(ctx, dir, QueueSelection{IDs: []string{"mx-nobody", o.ids[3]}})); out != o.ids[3]+": exported\n1 exported, 1 failed\n" {
-			t.Errorf("%q", out)
-		}
-		if got := o.listed(t, QueueListOptions{}); len(got) != 20 {
-			t.Errorf("in the queue: %d", len(got))
-		}
-	})
-}
-
 // A message that is damaged on the disk is told, and stops no other.
 func TestQueueDamaged(t *testing.T) {
 	eitherWay(t, 5, func(t *testing.T, o *operatedApp) {
@@ -483,7 +452,7 @@ func TestQueueNotOurs(t *testing.T) {
 func TestTally(t *testing.T) {
 	var out, errs bytes.Buffer
 	tl := &tally{a: &App{o: Options{Stdout: &out, Stderr: &errs}}, what: "removed", all: true, terminal: true, total: 6}
-	for i, err := range []error{nil, nil, control.Errorf(control.Data, "2: gone"), control.Errorf(control.Unavailable, "3: busy\x1b"), nil} {
+	for i, err := range []error{nil, nil, control.Errorf(control.Missing, "2: gone"), control.Errorf(control.Unavailable, "3: busy\x1b"), nil} {
 		tl.shown = time.Time{}
 		if i == 1 {
 			tl.shown = time.Now().Add(time.Hour)

@@ -18,10 +18,14 @@ import (
 
 // QueueSelection says which messages of the queue a command is about.
 type QueueSelection struct {
-	IDs   []string
-	All   bool // those that Flags mean, in place of IDs
-	Flags QueueFlags
+	IDs      []string
+	All      bool   // those that Flags mean, in place of IDs
+	Exported string // those that an export has written to this folder whole, in place of IDs; of them what Flags mean
+	Flags    QueueFlags
 }
+
+// many reports whether more messages may be meant than there are any more.
+func (s *QueueSelection) many() bool { return s.All || s.Exported != "" }
 
 // QueueListOptions say what of the queue is listed.
 type QueueListOptions struct {
@@ -249,7 +253,7 @@ func (a *App) operate(ctx context.Context, o queue.Order, done string, s QueueSe
 		return err
 	}
 	defer q.close()
-	t := a.newTally(done, s.All)
+	t := a.newTally(done, s.many())
 	ids, err := s.ids(ctx, q, f, t)
 	if err != nil {
 		return err
@@ -265,12 +269,18 @@ func (a *App) operate(ctx context.Context, o queue.Order, done string, s QueueSe
 // filter gives the filter that is meant, once it is clear which messages are.
 func (s *QueueSelection) filter() (queue.Filter, error) {
 	none := queue.Filter{}
+	ways := 0
+	for _, is := range []bool{len(s.IDs) > 0, s.All, s.Exported != ""} {
+		if is {
+			ways++
+		}
+	}
 	switch {
-	case s.All && len(s.IDs) > 0:
-		return none, exit(ExitUsage, "either ids or --all")
-	case !s.All && s.Flags != (QueueFlags{}):
+	case ways > 1:
+		return none, exit(ExitUsage, "one of these: ids, --all, --exported")
+	case !s.many() && s.Flags != (QueueFlags{}):
 		return none, exit(ExitUsage, "what is selected by --from, --to, --upstream or --state takes --all")
-	case !s.All && len(s.IDs) == 0:
+	case ways == 0:
 		return none, exit(ExitUsage, "name ids, or --all")
 	}
 	return s.Flags.filter()
@@ -279,11 +289,16 @@ func (s *QueueSelection) filter() (queue.Filter, error) {
 // ids gives the messages that are meant. What can't be read stops no other: the tally has it.
 func (s *QueueSelection) ids(ctx context.Context, q operator, f queue.Filter, t *tally) ([]string, error) {
 	t.total = len(s.IDs)
-	if !s.All {
+	if !s.many() {
 		return s.IDs, nil
 	}
 	if err := q.knows(ctx, f.Upstream); err != nil {
 		return nil, answered(err)
+	}
+	if s.Exported != "" {
+		all, err := exportedIn(s.Exported)
+		t.total = len(all)
+		return all, err
 	}
 	var all []string
 	err := q.list(ctx, f, "", 0, func(m queue.Listed) error {
@@ -355,8 +370,8 @@ func (t *tally) add(id string, err error) {
 			t.clear()
 			fmt.Fprintf(t.a.o.Stdout, "%s: %s\n", visible(id), t.what)
 		}
-	case t.all && errors.As(err, &fault) && fault.Kind == control.Data:
-		t.gone++ // delivered since the list was made
+	case t.all && errors.As(err, &fault) && fault.Kind == control.Missing:
+		t.gone++ // delivered since the list was made; what is there and can't be read is a fault
 	default:
 		t.fail(err)
 	}
@@ -380,7 +395,7 @@ func (t *tally) fail(err error) {
 	t.clear()
 	fmt.Fprintf(t.a.o.Stderr, "%s\n", visible(err.Error()))
 	var fault *control.Error
-	if t.worst == nil || errors.As(err, &fault) && fault.Kind != control.Data {
+	if t.worst == nil || errors.As(err, &fault) && fault.Kind != control.Data && fault.Kind != control.Missing {
 		t.worst = err
 	}
 }

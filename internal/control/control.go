@@ -36,7 +36,8 @@ type Kind string
 // The kinds.
 const (
 	Usage       Kind = "usage"       // 64: the request is none
-	Data        Kind = "data"        // 65: what it names is not there, or can't be read
+	Missing     Kind = "missing"     // 65: what it names is not there
+	Data        Kind = "data"        // 65: what it names can't be read
 	Unavailable Kind = "unavailable" // 69: not now
 	Software    Kind = "software"    // 70: a fault of the gateway
 	Config      Kind = "config"      // 78: it is not configured
@@ -47,7 +48,7 @@ func (k Kind) status() int {
 	switch k {
 	case Usage:
 		return http.StatusBadRequest
-	case Data:
+	case Missing, Data:
 		return http.StatusNotFound
 	case Unavailable:
 		return http.StatusServiceUnavailable

@@ -3,6 +3,7 @@ package spool
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -104,28 +105,44 @@ func (c *committer) next() []*putting {
 	return batch
 }
 
-// commit makes one file of messages, with a name for each. Where that fails before the first of these names is made, each
-// message is tried by itself: one whose content can't be read must not fail the others, and neither must a file system on
-// which files have one name only.
+// commit makes one file of messages, with a name for each. One whose content can't be read does not fail the others, which are
+// tried without it, and where files have one name only each gets its own; whatever else fails is the disk's, and would fail
+// them one by one as well, while all others wait.
 func (s *Store) commit(batch []*putting) {
-	size, err := s.writeBatch(batch)
-	if err == nil {
-		s.account(len(batch), size)
-		return
-	}
-	if len(batch) == 1 || errors.Is(err, errNamed) {
-		for _, p := range batch {
-			p.failure = err
+	for len(batch) > 0 {
+		size, err := s.writeBatch(batch)
+		switch unread := (*contentError)(nil); {
+		case err == nil:
+			s.account(len(batch), size)
+			return
+		case errors.Is(err, errOneName):
+			for i := range batch {
+				s.commit(batch[i : i+1])
+			}
+			return
+		case errors.As(err, &unread):
+			unread.of.failure = err
+			batch = slices.DeleteFunc(slices.Clone(batch), func(p *putting) bool { return p == unread.of })
+		default:
+			for _, p := range batch {
+				p.failure = err
+			}
+			return
 		}
-		return
-	}
-	for i := range batch {
-		s.commit(batch[i : i+1])
 	}
 }
 
-// errNamed says that names of a batch may have become durable.
-var errNamed = errors.New("spool: the names could not be synced")
+// errOneName says that files can't have two names here.
+var errOneName = errors.New("spool: files have one name only")
+
+// contentError is of content that can't be read, and no fault of where it was to be written.
+type contentError struct {
+	of  *putting
+	err error
+}
+
+func (e *contentError) Error() string { return "spool: content: " + e.err.Error() }
+func (e *contentError) Unwrap() error { return e.err }
 
 // writeBatch writes and syncs a file, names it, and syncs the names. What a failure leaves is removed.
 func (s *Store) writeBatch(batch []*putting) (size int64, err error) {
@@ -147,6 +164,7 @@ func (s *Store) writeBatch(batch []*putting) (size int64, err error) {
 		if path := s.path(batch[i].id, messageSuffix); i > 0 {
 			if err = s.fs.Link(tmp, path); errors.Is(err, errors.ErrUnsupported) || errors.Is(err, os.ErrPermission) {
 				s.alone.Store(true) // link(2): EPERM says that this file system has none
+				err = fmt.Errorf("%w: %w", errOneName, err)
 			}
 		} else {
 			err = s.fs.Rename(tmp, path)
@@ -156,7 +174,6 @@ func (s *Store) writeBatch(batch []*putting) (size int64, err error) {
 		if err = s.names.wait(); err == nil {
 			return x.size, nil
 		}
-		err = errors.Join(errNamed, err)
 	}
 	return 0, errors.Join(err, s.unname(batch), s.remove(tmp))
 }
@@ -193,6 +210,9 @@ func writeParts(w io.Writer, x *index, batch []*putting) error {
 		}
 		if err == nil {
 			err = p.layout.writeTo(b)
+			if unread := (*contentError)(nil); errors.As(err, &unread) {
+				unread.of = p
+			}
 		}
 	}
 	if err == nil {

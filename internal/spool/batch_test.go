@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/postern-mail/postern/internal/store/storetest"
@@ -191,5 +192,89 @@ func TestManyAtOnce(t *testing.T) {
 	defer b.Release()
 	if err := x.put(s, b); !errors.Is(err, errClosed) {
 		t.Error(err)
+	}
+}
+
+// batchOf makes what is given to commit of samples.
+func batchOf(t *testing.T, s *Store, samples ...*sample) (batch []*putting) {
+	t.Helper()
+	for _, x := range samples {
+		b := mail.NewBlob(x.original)
+		t.Cleanup(b.Release)
+		messages, err := x.messages(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := s.compile(t.Context(), x.entry, b, messages)
+		if err == nil {
+			err = p.sum()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch = append(batch, p)
+		for _, m := range messages {
+			t.Cleanup(m.Release)
+		}
+	}
+	return batch
+}
+
+// TestFailingBatch lets each operation of a batch fail, once and from there on: all of it fails, at once and not one by one, and nothing
+// of it is there, neither then nor after a power cut, unless what was to take it back has failed as well: then it is there whole.
+func TestFailingBatch(t *testing.T) {
+	const many = 16
+	samples := make([]*sample, many)
+	for i := range samples {
+		samples[i] = sampleOf(fmt.Sprintf("n-%d", i), 10*i)
+	}
+	for _, fault := range []error{syscall.EIO, syscall.ENOSPC, syscall.EROFS} {
+		for _, times := range []int{1, 2, 1000} {
+			for n, last := 1, false; !last; n++ {
+				loss := storetest.Losses()[n%len(storetest.Losses())]
+				f := disk()
+				s := openOn(t, f, Options{})
+				batch := batchOf(t, s, samples...)
+				begin := f.Ops()
+				f.FailFrom(n, times, fault, n%2 == 0)
+				s.commit(batch)
+				ops := f.Ops() - begin
+				last = ops < n
+				f.FailFrom(1, 0, nil, false)
+				lingers := 0
+				for i, p := range batch {
+					if last && p.failure != nil || !last && !errors.Is(p.failure, fault) {
+						t.Fatalf("operation %d fails %d times with %v: %d: %v", n, times, fault, i, p.failure)
+					}
+					if p.lingers {
+						lingers++
+					}
+				}
+				if ops > 2*many+10 {
+					t.Fatalf("operation %d fails %d times with %v: %d operations", n, times, fault, ops)
+				}
+				want := 0
+				if last {
+					want = many
+				}
+				if ids, err := s.IDs(); err != nil || len(ids) != want && lingers == 0 || lingers > 0 && times == 1 {
+					t.Fatalf("operation %d fails %d times with %v: %d entries of %d, %d linger, %v", n, times, fault, len(ids), want, lingers, err)
+				}
+				f.CutAt(1)
+				s.Close()
+				f.Reboot(loss, uint64(n))
+				s = openOn(t, f, Options{})
+				ids, err := s.IDs()
+				if err != nil || len(ids) != want && lingers == 0 {
+					t.Fatalf("operation %d fails %d times with %v, and then the power: %d entries of %d, %v\n%s", n, times, fault, len(ids), want, err, strings.Join(f.Log(), "\n"))
+				}
+				for _, x := range samples {
+					if err := x.check(s); err != nil && !errors.Is(err, ErrNotFound) {
+						t.Fatalf("operation %d fails %d times with %v, and then the power: %v", n, times, fault, err)
+					}
+				}
+				s.Close()
+			}
+		}
 	}
 }

@@ -123,11 +123,29 @@ func writeRun(w io.Writer, r mail.Run) error {
 		_, err := w.Write(b[r.Off : r.Off+r.N])
 		return err
 	}
-	n, err := io.Copy(w, r.Blob.Section(r.Off, r.N))
-	if err == nil && n != r.N {
-		err = io.ErrUnexpectedEOF
+	from := contentReader{r: r.Blob.Section(r.Off, r.N)}
+	n, err := io.Copy(w, &from)
+	if from.err == nil && err == nil && n != r.N {
+		from.err = io.ErrUnexpectedEOF
+	}
+	if from.err != nil {
+		return &contentError{err: from.err}
 	}
 	return err
+}
+
+// contentReader tells errors of reading from those of writing.
+type contentReader struct {
+	r   io.Reader
+	err error
+}
+
+func (c *contentReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if err != nil && err != io.EOF {
+		c.err = err
+	}
+	return n, err
 }
 
 // sum gives the checksum of what write puts out.

@@ -66,7 +66,7 @@ func (a *App) openQueue(cfg *config.Config) (operator, error) {
 				"run this as that user", dir, uid)
 		}
 	}
-	s, err := openSpool(cfg)
+	s, err := openSpool(cfg, func(err error) { fmt.Fprintln(a.o.Stderr, "postern:", err) })
 	if err != nil {
 		return nil, err
 	}

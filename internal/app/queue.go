@@ -20,9 +20,9 @@ import (
 
 func spoolDir(cfg *config.Config) string { return filepath.Join(cfg.State.Directory, "spool") }
 
-// openSpool opens the store of mail that waits. Errors are Exits.
-func openSpool(cfg *config.Config) (*spool.Store, error) {
-	s, err := spool.Open(spoolDir(cfg), spool.Options{Size: cfg.Spool.Size, MinFree: cfg.Spool.MinFree})
+// openSpool opens the store of mail that waits; fault is told which files can't be looked at. Errors are Exits.
+func openSpool(cfg *config.Config, fault func(error)) (*spool.Store, error) {
+	s, err := spool.Open(spoolDir(cfg), spool.Options{Size: cfg.Spool.Size, MinFree: cfg.Spool.MinFree, Fault: fault})
 	switch {
 	case err == nil:
 		return s, nil

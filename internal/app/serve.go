@@ -118,7 +118,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger, g
 	if g.held, err = openQuarantine(cfg); err != nil {
 		return nil, err
 	}
-	if g.spool, err = openSpool(cfg); err != nil {
+	if g.spool, err = openSpool(cfg, func(err error) { log.Error("spool", "error", err) }); err != nil {
 		return nil, err
 	}
 	if g.ledger, err = openLedger(cfg, log); err != nil {

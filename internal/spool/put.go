@@ -274,11 +274,24 @@ func (s *Store) isNew(id string) error {
 		return fmt.Errorf("spool: %w", err)
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, gone := s.gone[id]; gone {
-		return fmt.Errorf("%w: %s", ErrExists, id)
+	_, gone := s.gone[id]
+	_, stray := s.strays[id]
+	if !gone {
+		s.hidden[id] = struct{}{}
 	}
-	s.hidden[id] = struct{}{}
+	s.mu.Unlock()
+	switch {
+	case gone:
+		return fmt.Errorf("%w: %s", ErrExists, id)
+	case !stray:
+		return nil
+	}
+	if err := s.removeRest(id, logSuffix, originalSuffix); err != nil { // else it would inherit marks
+		return fmt.Errorf("spool: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.strays, id)
 	return nil
 }
 

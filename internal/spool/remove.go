@@ -32,12 +32,17 @@ func (s *Store) removeHeld(id string) error {
 		return nil
 	}
 	// The rest goes when the first removal is durable: the entry must not come back without its original, or its marks.
-	s.setGone(id, true)
+	s.mu.Lock()
+	s.gone[id] = struct{}{}
+	s.mu.Unlock()
 	s.names.later(func() {
-		for _, suffix := range rest {
-			_ = s.remove(s.path(id, suffix)) // what stays is a leftover, which the next Open removes
+		err := s.removeRest(id, rest...) // what stays is a leftover, which the next Open removes
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.gone, id)
+		if err != nil {
+			s.strays[id] = struct{}{}
 		}
-		s.setGone(id, false)
 	})
 	return nil
 }
@@ -60,15 +65,13 @@ func (s *Store) unlink(id string) (rest []string, err error) {
 	return rest, nil
 }
 
-// setGone notes that an entry has been removed and not all of its files.
-func (s *Store) setGone(id string, gone bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if gone {
-		s.gone[id] = struct{}{}
-	} else {
-		delete(s.gone, id)
+// removeRest removes files of what is no entry.
+func (s *Store) removeRest(id string, suffixes ...string) error {
+	var errs []error
+	for _, suffix := range suffixes {
+		errs = append(errs, s.remove(s.path(id, suffix)))
 	}
+	return errors.Join(errs...)
 }
 
 // sizes gives the octets of files that no other entry has a part of, and which an entry has beside the one that every entry

@@ -39,6 +39,8 @@ type Options struct {
 	MinFree int64            // octets that must stay free in the file system, 0: no look
 	FS      store.FS         // nil: store.OS
 	Now     func() time.Time // nil: time.Now
+	// Fault is told by Open of what it passes over; nil: nobody is.
+	Fault func(error)
 }
 
 // Usage is what a Store holds.
@@ -73,6 +75,7 @@ type Store struct {
 	reserved int64                    // octets that are being written
 	busy     map[string]chan struct{} // entries that somebody changes; closed when that ends
 	gone     map[string]struct{}      // entries that were removed and whose files are not all gone
+	strays   map[string]struct{}      // ids of which files are there that belong to no entry and could not be removed
 	hidden   map[string]struct{}      // entries of Puts that have not returned, or whose callers have left
 	left     int                      // Puts under way whose callers have left
 	logs     map[string]int64         // what a large log had when it was last written anew
@@ -80,12 +83,12 @@ type Store struct {
 }
 
 // Open makes the folder where it is missing, takes it for this process, and clears what a crash has left. It looks at names
-// and sizes and reads no entry. The error is ErrOwned where another process has the folder, ErrVersion where a newer Postern
+// and sizes and reads no entry; a file of which that fails is told to Options.Fault, and passed over. The error is ErrOwned where another process has the folder, ErrVersion where a newer Postern
 // wrote it.
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{
 		dir: dir, fs: o.FS, now: o.Now, size: o.Size, minFree: o.MinFree, large: largeOriginal,
-		busy: map[string]chan struct{}{}, gone: map[string]struct{}{}, hidden: map[string]struct{}{}, logs: map[string]int64{},
+		busy: map[string]chan struct{}{}, gone: map[string]struct{}{}, strays: map[string]struct{}{}, hidden: map[string]struct{}{}, logs: map[string]int64{},
 	}
 	if s.fs == nil {
 		s.fs = store.OS
@@ -98,7 +101,9 @@ func Open(dir string, o Options) (*Store, error) {
 	}
 	err := s.prepare()
 	if err == nil {
-		err = s.sweep()
+		f := faults{to: o.Fault}
+		err = s.sweep(&f)
+		f.end()
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.lock.Close())
@@ -222,7 +227,7 @@ func (s *Store) read(path string, most int64) ([]byte, error) {
 }
 
 // sweep counts what is there and removes what a crash has left. That need not be synced: what comes back is swept again.
-func (s *Store) sweep() error {
+func (s *Store) sweep(f *faults) error {
 	all, err := s.fs.ReadDir(s.dir)
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
@@ -253,41 +258,63 @@ func (s *Store) sweep() error {
 		}
 		switch {
 		case leftover:
-			if err := s.fs.Remove(filepath.Join(s.dir, name)); err != nil {
-				return fmt.Errorf("spool: %w", err)
+			if err := s.remove(filepath.Join(s.dir, name)); err != nil {
+				f.tell(err)
+				s.strays[id] = struct{}{}
 			}
 		case suffix != "" && there:
 			info, err := d.Info()
 			if err != nil {
-				return fmt.Errorf("spool: %w", err)
+				f.tell(err)
+				continue
 			}
 			octets += float64(info.Size()) / float64(store.Links(info)) // each name has its share of the file
 		}
 	}
 	s.usage.Entries, s.usage.Octets = len(entries), int64(math.Round(octets))
-	return s.countDamaged()
+	s.countDamaged(f)
+	return nil
 }
 
 // countDamaged counts what was set aside.
-func (s *Store) countDamaged() error {
+func (s *Store) countDamaged(f *faults) {
 	all, err := s.fs.ReadDir(filepath.Join(s.dir, damagedName))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		f.tell(err)
 	}
 	for _, d := range all {
-		info, err := d.Info()
-		if err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-		s.usage.Octets += info.Size() / store.Links(info)
 		if strings.HasSuffix(d.Name(), messageSuffix) {
 			s.usage.Damaged++
 		}
+		info, err := d.Info()
+		if err != nil {
+			f.tell(err)
+			continue
+		}
+		s.usage.Octets += info.Size() / store.Links(info)
 	}
-	if err != nil {
-		return fmt.Errorf("spool: %w", err)
+}
+
+// mostFaults is how many of them Open tells one by one.
+const mostFaults = 10
+
+// faults are what Open passes over: one broken file must not keep all others from being delivered.
+type faults struct {
+	to   func(error)
+	many int
+}
+
+func (f *faults) tell(err error) {
+	if f.many++; f.many <= mostFaults && f.to != nil {
+		f.to(fmt.Errorf("spool: passed over: %w", err))
 	}
-	return nil
+}
+
+// end tells how many have not been told.
+func (f *faults) end() {
+	if more := f.many - mostFaults; more > 0 && f.to != nil {
+		f.to(fmt.Errorf("spool: passed over %d files more", more))
+	}
 }
 
 func (s *Store) path(id, suffix string) string { return filepath.Join(s.dir, id+suffix) }

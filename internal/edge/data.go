@@ -27,6 +27,7 @@ type judged struct {
 	verdict   pipeline.Verdict
 	messageID string
 	end       outcome // of this group, where the message has several
+	original  string  // under which the original was kept; it is dropped where the message does not leave
 }
 
 // outcome is how a message ends, for reply, log and metrics.
@@ -155,6 +156,7 @@ func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, all []*ju
 			for _, j := range all {
 				j.end = o
 			}
+			s.drop(ctx, t, originals(all))
 		}
 	}()
 	for i, j := range all {

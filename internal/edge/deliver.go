@@ -54,62 +54,61 @@ func (s *session) keep(ctx context.Context, t *transaction, j *judged, kind stri
 	}, j.content.Blob())
 }
 
-// ready is a message as it is to leave, for one group.
-type ready struct {
-	m        *mail.Message
-	original string // the id of the original that was kept; "" for none
-}
-
 // prepare puts our fields on the message, changes what the verdict says, signs it, and keeps the original where that is due. It
 // reports whether all that went well; the outcome says what did not.
-func (s *session) prepare(ctx context.Context, t *transaction, j *judged, o *outcome) (out ready, ok bool) {
+func (s *session) prepare(ctx context.Context, t *transaction, j *judged, o *outcome) (_ *mail.Message, ok bool) {
 	m, err := mail.Rewrite(j.content, s.edits(t, j), j.verdict.Rebuild)
 	if err != nil {
 		// Never delivery: an edit that was asked for and not carried out may be the removal of a part.
 		o.fail(replyLocal, ReasonRewrite, err)
-		return out, false
+		return nil, false
 	}
 	signed, note, err := sign(ctx, t.gw.Signer, j.input, m)
 	if err != nil {
 		m.Release()
 		// Never without the signature that its domain promises, and never the sender's fault.
 		o.fail(replyLocal, ReasonSigning, err)
-		return out, false
+		return nil, false
 	}
 	if signed != m {
 		m.Release()
 	}
-	out.m, o.signed = signed, note
+	o.signed = note
 	if j.verdict.Rebuild {
 		o.changed = ChangedRebuilt
 	}
 	if strips(j.verdict.Edits) || j.verdict.Rebuild {
 		if keepsOriginal(j.reports) {
-			if out.original, err = s.keep(ctx, t, j, HeldOriginal); err != nil {
+			id, err := s.keep(ctx, t, j, HeldOriginal)
+			if err != nil {
 				signed.Release()
 				o.fail(storageReply(err), ReasonStorage, err)
-				return out, false
+				return nil, false
 			}
+			j.original = id
 		}
 		if strips(j.verdict.Edits) {
 			o.changed = ChangedStripped
 		}
 	}
-	return out, true
+	return signed, true
 }
 
 // deliver makes the message of a group, and hands it to the upstream while the client waits, or to the spool.
 func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *outcome) {
-	r, ok := s.prepare(ctx, t, j, o)
+	m, ok := s.prepare(ctx, t, j, o)
 	if !ok {
 		return
 	}
-	defer r.m.Release()
+	defer m.Release()
 	if why := j.queueAtOnce(s); why != "" {
-		s.enqueue(t, []*judged{j}, []ready{r}, why, o)
+		s.enqueue(t, []*judged{j}, []*mail.Message{m}, why, o)
 		return
 	}
-	out := s.handOn(ctx, t, j, r.m)
+	out := s.handOn(ctx, t, j, m)
+	if out.Kind == upstream.Delivered || out.Kind == upstream.Unknown {
+		j.original = "" // it stays
+	}
 	if relay, ok := j.to.relay.(apartRelay); ok && t.parted && out.Kind == upstream.Refused && len(t.to) == 1 {
 		// Exim takes a 5yz to the final dot for the recipients, too, whom it was asked to bring by themselves. They are to come
 		// before this one, which hears of it when it comes alone.
@@ -120,12 +119,10 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 		o.upstreamReply = out.Reply.String()
 	}
 	if why := j.queueAfter(s, &out); why != "" {
-		s.enqueue(t, []*judged{j}, []ready{r}, why, o)
+		s.enqueue(t, []*judged{j}, []*mail.Message{m}, why, o)
 		return
 	}
-	if r.original != "" && out.Kind != upstream.Delivered && out.Kind != upstream.Unknown {
-		s.drop(ctx, t, r.original)
-	}
+	s.drop(ctx, t, originals([]*judged{j}))
 	o.reply = out.ClientReply(t.in.ID, out.Verbatim)
 	if out.Kind == upstream.Delivered {
 		return
@@ -152,11 +149,29 @@ func sign(ctx context.Context, s Signer, in *filter.Input, m *mail.Message) (*ma
 	return m.Prepend(top), note, nil
 }
 
-// drop removes the original of a message that was not delivered: whoever sends it again brings it along. What
+// originals gives the originals that were kept for some groups, and that these have not given to anybody else to drop.
+func originals(all []*judged) (ids []string) {
+	for _, j := range all {
+		if j.original != "" {
+			ids = append(ids, j.original)
+			j.original = ""
+		}
+	}
+	return ids
+}
+
+// drop removes the originals of a message that was not delivered: whoever sends it again brings it along. What
 // goes wrong here is no matter of the client's.
-func (s *session) drop(ctx context.Context, t *transaction, id string) {
-	if err := t.gw.Quarantine.Drop(context.WithoutCancel(ctx), id); err != nil {
-		t.gw.Log.Error("original can not be dropped", KeyID, t.in.ID, t.gw.fault(err))
+func (s *session) drop(ctx context.Context, t *transaction, ids []string) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.crashed(v)
+		}
+	}()
+	for _, id := range ids {
+		if err := t.gw.Quarantine.Drop(context.WithoutCancel(ctx), id); err != nil {
+			t.gw.Log.Error("original can not be dropped", KeyID, t.in.ID, t.gw.fault(err))
+		}
 	}
 }
 

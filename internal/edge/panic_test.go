@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/spool"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/upstream"
 )
@@ -88,4 +90,65 @@ func TestPanicAmidContent(t *testing.T) {
 	if err := broken(); err == nil || !strings.Contains(err.Error(), "421") || !strings.Contains(err.Error(), "Internal error") {
 		t.Errorf("got %v; a 421 ends the connection", err)
 	}
+}
+
+// TestPanicDropsTheOriginal: what was kept of a message that does not leave is not left behind, whoever panics.
+func TestPanicDropsTheOriginal(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*door)
+		to     string
+		kept   int
+	}{
+		"signer, one of two groups": {func(d *door) { d.gw.Signer = &panicSigner{after: 1} }, "c@second.example", 0},
+		"what the relay says":       {func(d *door) { d.gw.Relays["one"] = apartPanics{d.relay} }, "c@never.example 452 4\\.5\\.3", 0},
+		"the spool, after all":      {func(d *door) { d.gw.Spool = panicSpool{d.gw.Spool} }, "c@second.example", 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, _ := spoolDoor(t, []string{"data strip 1"}, func(d *door, _ *ListenerConfig) {
+				d.relay.one = true
+				d.relay.answer = func(mail.Envelope) upstream.Outcome {
+					return upstream.Outcome{Kind: upstream.Refused, Stage: upstream.StageDot, Reply: mail.NewReply(550, 5, 7, 1, "no")}
+				}
+				c.change(d)
+			})
+			from := "b@ours.example"
+			if strings.Contains(c.to, "452") {
+				from = "b@never.example"
+			}
+			cl := begin(t, d)
+			to, reply, _ := strings.Cut(c.to, " ")
+			cl.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<" + from + ">\nS: 250\nC: RCPT TO:<" + to + ">\nS: " + cmpOr(reply, "250"))
+			cl.steps("C: DATA\nS: 354")
+			cl.send("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n.\r\n")
+			cl.steps("S: 451 4\\.3\\.0 Internal error\nno5yz:")
+			if held := d.quarantine.all(); len(held) != c.kept {
+				t.Errorf("%d originals are left", len(held))
+			}
+			if d.metrics.panics != 1 {
+				t.Errorf("%d panics", d.metrics.panics)
+			}
+		})
+	}
+}
+
+// panicSigner signs some messages, and breaks.
+type panicSigner struct{ after int }
+
+func (p *panicSigner) Sign(context.Context, *filter.Input, *mail.Message) ([]byte, string, error) {
+	if p.after--; p.after < 0 {
+		panic("broken")
+	}
+	return nil, "none", nil
+}
+
+type apartPanics struct{ *fakeRelay }
+
+func (apartPanics) Apart(mail.Address, mail.Address, upstream.Outcome) upstream.Outcome {
+	panic("broken")
+}
+
+type panicSpool struct{ Spool }
+
+func (panicSpool) Put(context.Context, spool.Entry, *mail.Blob, []*mail.Message) error {
+	panic("broken")
 }

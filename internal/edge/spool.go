@@ -137,7 +137,7 @@ func beforeDot(stage upstream.Stage) bool {
 }
 
 // enqueue gives a message to the spool: what each group is to get under one 250.
-func (s *session) enqueue(t *transaction, groups []*judged, messages []ready, why string, o *outcome) {
+func (s *session) enqueue(t *transaction, groups []*judged, messages []*mail.Message, why string, o *outcome) {
 	first := groups[0]
 	in, c := s.in, clientOf(s.in)
 	e := spool.Entry{
@@ -146,8 +146,7 @@ func (s *session) enqueue(t *transaction, groups []*judged, messages []ready, wh
 		From:   t.in.From.String(), SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit, Return: t.dsn.Return, EnvelopeID: t.dsn.EnvelopeID,
 		Bounce: s.mayBounce(first.input), MessageID: first.messageID, Subject: brief(first.content.Header().Get("Subject")),
 	}
-	all := make([]*mail.Message, len(groups))
-	for i, j := range groups {
+	for _, j := range groups {
 		g := spool.Group{
 			Route: j.to.route.Name, Upstream: j.to.route.Upstream, Policy: j.to.policyName,
 			Action: j.verdict.Action.String(), Because: j.verdict.Because, Score: j.verdict.Score,
@@ -155,20 +154,16 @@ func (s *session) enqueue(t *transaction, groups []*judged, messages []ready, wh
 		for _, r := range j.all {
 			g.To = append(g.To, spool.Recipient{Address: r.address.String(), Notify: r.notify.When, Original: r.notify.Original})
 		}
-		e.Groups, all[i] = append(e.Groups, g), messages[i].m
+		e.Groups = append(e.Groups, g)
 	}
 	ctx, cancel := context.WithTimeout(s.w.ctx, spoolTime)
 	defer cancel()
-	err := ctx.Err()
+	kept, err := originals(groups), ctx.Err()
 	if err == nil {
-		err = t.gw.Spool.Put(ctx, e, first.content.Blob(), all)
+		err = t.gw.Spool.Put(ctx, e, first.content.Blob(), messages)
 	}
 	if err != nil {
-		for i := range messages {
-			if messages[i].original != "" {
-				s.drop(ctx, t, messages[i].original)
-			}
-		}
+		s.drop(ctx, t, kept)
 		if s.w.ctx.Err() != nil {
 			// Connections are being closed: nobody would hear the 250, and the message comes again. To store it would double it.
 			o.fail(replyClosing, ReasonLost, err)
@@ -244,18 +239,14 @@ func (s *session) deliverApart(ctx context.Context, t *transaction, all []*judge
 // mildest verdict.
 func (s *session) holdAndQueue(ctx context.Context, t *transaction, all []*judged, least filter.Action, o *outcome) {
 	var groups []*judged
-	var messages []ready
+	var messages []*mail.Message
 	defer func() {
-		for i := range messages {
-			messages[i].m.Release()
+		for _, m := range messages {
+			m.Release()
 		}
 	}()
 	fail := func(why outcome) {
-		for i := range messages {
-			if messages[i].original != "" {
-				s.drop(ctx, t, messages[i].original)
-			}
-		}
+		s.drop(ctx, t, originals(groups))
 		*o = why
 	}
 	for _, j := range all {
@@ -273,12 +264,12 @@ func (s *session) holdAndQueue(ctx context.Context, t *transaction, all []*judge
 			}
 			continue
 		}
-		r, ok := s.prepare(ctx, t, j, &j.end)
+		m, ok := s.prepare(ctx, t, j, &j.end)
 		if !ok {
 			fail(j.end)
 			return
 		}
-		groups, messages = append(groups, j), append(messages, r)
+		groups, messages = append(groups, j), append(messages, m)
 	}
 	if least >= filter.Quarantine {
 		return

@@ -114,6 +114,12 @@ func spoolDoor(t *testing.T, filters []string, change func(*door, *ListenerConfi
 // address. It gives the reply to the message.
 func send(t *testing.T, d *door, from string, to ...string) string {
 	t.Helper()
+	return sendContent(t, d, "From: a@sender.example\r\nSubject: s\r\n\r\nx\r\n", from, to...)
+}
+
+// sendContent is send for a message of its own.
+func sendContent(t *testing.T, d *door, content, from string, to ...string) string {
+	t.Helper()
 	c := begin(t, d)
 	c.steps("C: MAIL FROM:<" + from + ">\nS: 250")
 	for _, rcpt := range to {
@@ -123,8 +129,9 @@ func send(t *testing.T, d *door, from string, to ...string) string {
 		}
 		c.steps("C: RCPT TO:<" + address + ">\nS: " + reply)
 	}
-	c.steps("C: DATA\nS: 354\nraw: \"From: a@sender.example\\r\\nSubject: s\\r\\n\\r\\nx\\r\\n.\\r\\n\"\nS: .*")
-	return c.last
+	c.steps("C: DATA\nS: 354")
+	c.send(content + ".\r\n")
+	return c.reply()
 }
 
 const spf, noSPF = "mail spf pass ip4:192.0.2.1", "mail spf none -"
@@ -420,4 +427,49 @@ func (s closingSpool) Put(ctx context.Context, e spool.Entry, original *mail.Blo
 		return err
 	}
 	return s.Spool.Put(ctx, e, original, messages)
+}
+
+// TestOriginalWithTheSpool: what is stripped is kept as it came where the spool takes the message, and only there.
+func TestOriginalWithTheSpool(t *testing.T) {
+	for name, c := range map[string]struct {
+		to    []string
+		some  bool // the next server refuses one recipient
+		err   error
+		reply string
+		kept  int
+	}{
+		"taken":                   {to: []string{"b@ours.example"}, reply: "250 2.0.0", kept: 1},
+		"taken for some":          {to: []string{"b@ours.example", "c@ours.example"}, some: true, reply: "250 2.0.0", kept: 1},
+		"taken apart":             {to: []string{"b@ours.example", "c@second.example"}, reply: "250 2.0.0", kept: 2},
+		"disk broken":             {to: []string{"b@ours.example"}, err: errors.New("EIO"), reply: "451 4.3.0"},
+		"disk broken, for some":   {to: []string{"b@ours.example", "c@ours.example"}, some: true, err: errors.New("EIO"), reply: "451 4.3.0"},
+		"disk full, for two ends": {to: []string{"b@ours.example", "c@second.example"}, err: spool.ErrFull, reply: "452 4.3.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, f := spoolDoor(t, []string{spf, "data strip 1"}, func(d *door, _ *ListenerConfig) {
+				d.relay.answer = func(env mail.Envelope) upstream.Outcome {
+					if c.some {
+						last := env.To[len(env.To)-1]
+						return upstream.Outcome{
+							Kind: upstream.RecipientRefused, Stage: upstream.StageRcpt,
+							Refused: map[mail.Address]mail.Reply{last: mail.NewReply(550, 5, 1, 1, "no")},
+						}
+					}
+					return upstream.Outcome{Kind: upstream.Unreachable, Stage: upstream.StageDial}
+				}
+			})
+			f.is(c.err, false)
+			reply := sendContent(t, d, "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n", "a@sender.example", c.to...)
+			if !strings.HasPrefix(reply, c.reply) {
+				t.Errorf("reply %q, not %s", reply, c.reply)
+			}
+			held := d.quarantine.all()
+			if len(held) != c.kept || slices.ContainsFunc(held, func(h Held) bool { return h.Kind != HeldOriginal }) {
+				t.Errorf("%d are kept: %+v", len(held), held)
+			}
+			if all := f.all(); (len(all) == 1) != (c.err == nil) || len(all) == 1 && !strings.Contains(all[0].contents[0], "removed") {
+				t.Errorf("in the spool: %+v", all)
+			}
+		})
+	}
 }

@@ -232,16 +232,14 @@ func ourselves(gw *Gateway, domain string) bool {
 	return domain == "" || err == nil && domain == own
 }
 
-// known asks who can tell whether there is such a mailbox. An exempt one is never asked for, but an
-// address that could mean another host to the next server must be known by name.
+// known asks who can tell whether there is such a mailbox. No source is asked for an exempt one, but an address that could mean
+// another host to the next server must be known by name. What the next server said of one itself is told: it takes no mail for it,
+// and a client that is put off again and again learns it after days.
 func (s *session) known(t *transaction, r *recipient) (source string, no refusal) {
 	source = SourceNone
 	suspicious := r.route.Ours && upstream.Suspicious(r.address) // elsewhere it is for others to read
-	if r.exempt && !suspicious {
-		return source, refusal{}
-	}
 	is := upstream.NoSource
-	if directory := t.gw.Recipients[r.route.Name]; directory != nil {
+	if directory := t.gw.Recipients[r.route.Name]; directory != nil && (suspicious || !r.exempt) {
 		ctx, cancel := judging(s.w.ctx, t.dns, time.Now().Add(judgeTime))
 		defer cancel()
 		from := sourceOf(directory)

@@ -31,7 +31,7 @@ const TakeSuffix = ".take"
 func NewFile(path string, report func(error)) (*File, error) {
 	f, err := lines.Open(path, lines.Source[*Mailboxes]{
 		Parse: parseList, Report: report, Prefix: "upstream: recipients: ", Vouched: mayTake,
-		Doubt: func(before, l *Mailboxes) error { return tooFew(path, before, l) },
+		Doubt: func(before, l *Mailboxes) error { return tooFew(path, before.Len(), l.Len()) },
 	})
 	if err != nil {
 		return nil, err
@@ -40,11 +40,11 @@ func NewFile(path string, report func(error)) (*File, error) {
 }
 
 // tooFew is the doubt about a list that lacks much of the one in force.
-func tooFew(path string, before, l *Mailboxes) error {
-	if !Shrunk(before.Len(), l.Len()) {
+func tooFew(path string, before, found int) error {
+	if !Shrunk(before, found) {
 		return nil
 	}
-	return fmt.Errorf("%d entries, %d are in force: over 20 %% fewer; if that is right: touch %s%s", l.Len(), before.Len(), path, TakeSuffix)
+	return fmt.Errorf("%d entries, %d are in force: over 20 %% fewer; if that is right: touch %s%s", found, before, path, TakeSuffix)
 }
 
 // mayTake reports whether an administrator has said so of the list since it was written.

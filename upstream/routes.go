@@ -40,21 +40,31 @@ type Router interface {
 //
 // Of From, where it is not empty, one entry must fit the reverse-path: a domain, "*.domain", an address, or "<>" for the null one.
 // It is what the client says of itself. Of Listeners, where it is not empty, one must be the listener's name.
+//
+// An entry of To or From under which Files has a file stands for the entries of that file, whatever it has at the moment.
 type Rule struct {
 	To        []string
 	From      []string
 	Listeners []string
+	Files     map[string]*PatternFile
 	Route
 }
 
-// Table is a Router of rules of which the first match wins. It is immutable.
+// Table is a Router of rules of which the first match wins. It is immutable but for what its files say.
 type Table struct {
 	rules     []rule
 	domains   map[string][]int // domain -> indexes of the rules that name it, ascending
 	suffixes  map[string][]int // "*.domain", by domain
 	addresses map[string][]int // by Mailbox
 	mailboxOf map[string]bool
-	stars     []int // the rules with "*"
+	stars     []int    // the rules with "*"
+	files     []listed // ascending
+}
+
+// listed is a file that a rule names in To.
+type listed struct {
+	rule int
+	file *PatternFile
 }
 
 // rule is a Rule, compiled.
@@ -82,7 +92,7 @@ func NewTable(rules []Rule) (*Table, error) {
 			c.route.Name = r.To[0]
 		}
 		for _, to := range r.To {
-			p, err := parsePattern(to)
+			p, err := r.pattern(to, parsePattern)
 			if err != nil {
 				return nil, fmt.Errorf("upstream: routes[%d]: pattern %q: %w", i, to, err)
 			}
@@ -90,7 +100,7 @@ func NewTable(rules []Rule) (*Table, error) {
 			t.add(p, i)
 		}
 		for _, from := range r.From {
-			p, err := parseSender(from)
+			p, err := r.pattern(from, parseSender)
 			if err != nil {
 				return nil, fmt.Errorf("upstream: routes[%d]: from %q: %w", i, from, err)
 			}
@@ -99,6 +109,14 @@ func NewTable(rules []Rule) (*Table, error) {
 		t.rules = append(t.rules, c)
 	}
 	return t, nil
+}
+
+// pattern reads an entry of To or From.
+func (r *Rule) pattern(entry string, parse func(string) (pattern, error)) (pattern, error) {
+	if f := r.Files[entry]; f != nil {
+		return pattern{kind: isFile, file: f}, nil
+	}
+	return parse(entry)
 }
 
 // parseSender reads an entry of From.
@@ -118,6 +136,7 @@ type pattern struct {
 	kind patternKind
 	key  string // a domain, or the Mailbox of an address
 	at   string // the domain of an address
+	file *PatternFile
 }
 
 type patternKind uint8
@@ -128,6 +147,7 @@ const (
 	isAddress
 	isStar
 	isNull // the null reverse-path
+	isFile
 )
 
 func parsePattern(s string) (pattern, error) {
@@ -141,7 +161,7 @@ func parsePattern(s string) (pattern, error) {
 		if err != nil {
 			return pattern{}, fmt.Errorf("not an address: %w", err)
 		}
-		return pattern{isAddress, a.Mailbox(), a.Domain()}, nil
+		return pattern{kind: isAddress, key: a.Mailbox(), at: a.Domain()}, nil
 	}
 	kind, name := isDomain, s
 	if rest, ok := strings.CutPrefix(s, "*."); ok {
@@ -168,6 +188,8 @@ func (p pattern) fits(a mail.Address) bool {
 		return a.Domain() != ""
 	case isNull:
 		return a.IsZero()
+	case isFile:
+		return p.file.list.Get().has(a)
 	}
 	return p.key == a.Domain()
 }
@@ -176,6 +198,8 @@ func (t *Table) add(p pattern, rule int) {
 	switch p.kind {
 	case isStar:
 		t.stars = append(t.stars, rule)
+	case isFile:
+		t.files = append(t.files, listed{rule, p.file})
 	case isAddress:
 		t.addresses[p.key] = append(t.addresses[p.key], rule)
 		t.mailboxOf[p.at] = true
@@ -197,16 +221,43 @@ func (t *Table) Route(q Query) (Route, error) {
 	return route, nil
 }
 
-// Match gives the number of the rule that Route goes by, and of that entry of its To which matches: of several, one
-// that is not "*", and the first of those. It is for people who ask why. The error is ErrNoRoute where there is none.
-func (t *Table) Match(q Query) (rule, to int, err error) {
-	rule, ours := t.find(&q)
-	if rule < 0 {
-		return 0, 0, ErrNoRoute
+// Match is why a recipient goes where he goes.
+type Match struct {
+	Rule, To int    // the number of the rule, and of that entry of its To
+	Entry    string // where that is a file: the entry of the file
+	Line     int    // of it
+}
+
+// Match gives the rule that Route goes by, and that entry of its To which matches: of several, one that is not "*", and the
+// first of those. It is for people who ask why, and goes through all of them. The error is ErrNoRoute where there is none.
+func (t *Table) Match(q Query) (m Match, err error) {
+	for m.Rule = range t.rules {
+		r := &t.rules[m.Rule]
+		if !r.admits(&q) {
+			continue
+		}
+		star := -1
+		for i := range r.to {
+			m.To = i
+			switch p := &r.to[i]; {
+			case p.kind == isStar:
+				if star < 0 {
+					star = i
+				}
+			case p.kind == isFile:
+				if m.Entry, m.Line = p.file.list.Get().find(q.Recipient); m.Line > 0 {
+					return m, nil
+				}
+			case p.fits(q.Recipient):
+				return m, nil
+			}
+		}
+		if star >= 0 && q.Relay && q.Recipient.Domain() != "" {
+			m.To = star
+			return m, nil
+		}
 	}
-	return rule, slices.IndexFunc(t.rules[rule].to, func(p pattern) bool {
-		return (p.kind == isStar) != ours && p.fits(q.Recipient)
-	}), nil
+	return Match{}, ErrNoRoute
 }
 
 // Admits reports whether a rule is for the sender and the listener of a query, whoever the recipient is.
@@ -227,6 +278,14 @@ func (t *Table) find(q *Query) (best int, ours bool) {
 	}
 	if len(t.addresses) > 0 { // the key costs more than the look-up
 		best = t.better(best, t.addresses[q.Recipient.Mailbox()], q)
+	}
+	for _, l := range t.files {
+		if best >= 0 && l.rule >= best {
+			break
+		}
+		if t.rules[l.rule].admits(q) && l.file.list.Get().has(q.Recipient) {
+			best = l.rule
+		}
 	}
 	named := best
 	if q.Relay && domain != "" {
@@ -267,7 +326,7 @@ func (t *Table) Ours(domain string) bool {
 		}
 		rest = parent
 	}
-	return false
+	return slices.ContainsFunc(t.files, func(l listed) bool { return l.file.list.Get().ours(domain) })
 }
 
 // Suspicious reports whether a's local part could name a mailbox elsewhere to a server that reads more

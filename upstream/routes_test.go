@@ -132,7 +132,8 @@ func TestTableMatch(t *testing.T) {
 		{"postmaster", true, 0, -1},
 		{"a@[192.0.2.1]", true, 0, 1},
 	} {
-		rule, at, err := table.Match(Query{Recipient: address(t, c.to), Relay: c.relay})
+		m, err := table.Match(Query{Recipient: address(t, c.to), Relay: c.relay})
+		rule, at := m.Rule, m.To
 		switch {
 		case c.at < 0 && !errors.Is(err, ErrNoRoute):
 			t.Errorf("%s (relay %v): %d, %d, %v; want no route", c.to, c.relay, rule, at, err)
@@ -163,7 +164,8 @@ func FuzzTableMatch(f *testing.F) {
 		}
 		q := Query{Recipient: a, Relay: relay}
 		route, err := table.Route(q)
-		rule, entry, err2 := table.Match(q)
+		m, err2 := table.Match(q)
+		rule, entry := m.Rule, m.To
 		if !errors.Is(err, err2) {
 			t.Fatalf("%v, and %v", err, err2)
 		}
@@ -226,8 +228,8 @@ func TestNarrowRoutes(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if rule, _, err := table.Match(q); err != nil || table.rules[rule].route.Name != c.want || !table.Admits(rule, q) {
-			t.Errorf("%+v: matches %d, %v", c, rule, err)
+		if m, err := table.Match(q); err != nil || table.rules[m.Rule].route.Name != c.want || !table.Admits(m.Rule, q) {
+			t.Errorf("%+v: matches %+v, %v", c, m, err)
 		}
 		if route.Ours != strings.HasSuffix(c.to, "example.org") {
 			t.Errorf("%+v: ours: %v", c, route.Ours)

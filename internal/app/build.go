@@ -20,11 +20,21 @@ import (
 	"github.com/postern-mail/postern/upstream"
 )
 
-// newTable makes the routing table. Errors are config.Errors.
-func newTable(cfg *config.Config) (*upstream.Table, error) {
+// newTable makes the routing table, with the files that it names, by their paths, as they are now. Errors are config.Errors.
+func newTable(cfg *config.Config) (*upstream.Table, map[string]*upstream.PatternFile, error) {
+	files, _, err := openLists(nil, patternLists, cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, nil, err
+	}
+	table, err := tableWith(cfg, files)
+	return table, files, err
+}
+
+// tableWith makes the routing table of these files. Errors are config.Errors.
+func tableWith(cfg *config.Config, files map[string]*upstream.PatternFile) (*upstream.Table, error) {
 	rules := make([]upstream.Rule, len(cfg.Routes))
 	for i, r := range cfg.Routes {
-		rules[i] = upstream.Rule{To: r.To, From: r.From, Listeners: r.Listeners, Route: upstream.Route{
+		rules[i] = upstream.Rule{To: r.To, From: r.From, Listeners: r.Listeners, Files: files, Route: upstream.Route{
 			Name: routeName(r), Upstream: r.Upstream, Policy: r.Policy, Spool: r.Spool, Exchange: isExchange(cfg.Upstream(r.Upstream)),
 		}}
 	}
@@ -44,10 +54,11 @@ func routeName(r config.Route) string { return r.Name() }
 // relays keeps relays from one configuration to the next: their connections, what they know of recipients
 // and of servers that are down outlive a reload that does not concern them.
 type relays struct {
-	mu    sync.Mutex
-	known map[string]knownRelay
-	lists recipientFiles
-	asked directories
+	mu       sync.Mutex
+	known    map[string]knownRelay
+	lists    listFiles[*upstream.File]
+	patterns listFiles[*upstream.PatternFile]
+	asked    directories
 }
 
 // closer is a relay that holds connections.

@@ -53,7 +53,11 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	}
 	p := &prepared{}
 	var err error
-	if p.table, err = newTable(cfg); err != nil {
+	patterns, adoptPatterns, err := openLists(r.patternFiles(), patternLists, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	if p.table, err = tableWith(cfg, patterns); err != nil {
 		return nil, err
 	}
 	resolver, adopt, err := d.forConfig(cfg)
@@ -65,7 +69,7 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	if err != nil {
 		return nil, err
 	}
-	files, adoptFiles, err := r.files().forConfig(cfg, log)
+	files, adoptFiles, err := openLists(r.recipientFiles(), recipientLists, cfg, log)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +94,7 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 		p.adopt = func() []closer {
 			adopt()
 			adoptFiles()
+			adoptPatterns()
 			adoptAsked()
 			return known()
 		}

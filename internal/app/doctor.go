@@ -83,12 +83,16 @@ func examination(cfg *config.Config, only string) (doctor.Examination, error) {
 		}
 		return e, exit(ExitUsage, "doctor: there is no upstream %s; allowed: %s", visible(only), strings.Join(names, ", "))
 	}
+	table, files, err := newTable(cfg)
+	if err != nil {
+		return e, &Exit{Code: ExitConfig, Err: err}
+	}
 	for i := range cfg.Upstreams {
 		u := &cfg.Upstreams[i]
 		if only != "" && u.Name != only {
 			continue
 		}
-		servers, err := patients(cfg, u)
+		servers, err := patients(cfg, u, files)
 		if err != nil {
 			return e, &Exit{Code: ExitConfig, Err: err}
 		}
@@ -97,7 +101,7 @@ func examination(cfg *config.Config, only string) (doctor.Examination, error) {
 	if only != "" {
 		return e, nil
 	}
-	g, err := facade(cfg)
+	g, err := facade(cfg, table, files)
 	if err != nil {
 		return e, &Exit{Code: ExitConfig, Err: err}
 	}
@@ -106,7 +110,7 @@ func examination(cfg *config.Config, only string) (doctor.Examination, error) {
 }
 
 // patients are the servers of an upstream, none of a maildir.
-func patients(cfg *config.Config, u *config.Upstream) ([]doctor.Server, error) {
+func patients(cfg *config.Config, u *config.Upstream, files map[string]*upstream.PatternFile) ([]doctor.Server, error) {
 	mode, err := upstream.ParseTLSMode(u.TLS)
 	if err != nil {
 		return nil, cfg.Errorf("upstreams."+u.Name+".tls", "%s", err)
@@ -133,7 +137,7 @@ func patients(cfg *config.Config, u *config.Upstream) ([]doctor.Server, error) {
 	}
 	for _, r := range cfg.Routes {
 		if r.Upstream == u.Name {
-			takeRoute(&s, r)
+			takeRoute(&s, r, files)
 		}
 	}
 	var all []doctor.Server
@@ -168,8 +172,8 @@ func credentials(cfg *config.Config, u *config.Upstream, s *doctor.Server) (err 
 }
 
 // takeRoute notes what a route brings to a server.
-func takeRoute(s *doctor.Server, r config.Route) {
-	s.Domains = append(s.Domains, plainDomains(r)...)
+func takeRoute(s *doctor.Server, r config.Route, files map[string]*upstream.PatternFile) {
+	s.Domains = append(s.Domains, wholeDomains(r, files)...)
 	s.Outward = s.Outward || slices.Contains(r.To, "*")
 	if len(r.To) == 1 && r.To[0] == "*" {
 		return // strangers' mailboxes are nobody's to know
@@ -180,16 +184,6 @@ func takeRoute(s *doctor.Server, r config.Route) {
 	case "callout":
 		s.Recipients = max(s.Recipients, doctor.Asked)
 	}
-}
-
-// plainDomains gives the domains all of whose mailboxes a route takes.
-func plainDomains(r config.Route) (all []string) {
-	for _, p := range r.To {
-		if !strings.ContainsAny(p, "@*") {
-			all = append(all, p)
-		}
-	}
-	return all
 }
 
 // near reports whether nobody else can listen on the way to a server.
@@ -203,11 +197,7 @@ func near(address string) bool {
 }
 
 // facade is what others see of the gateway.
-func facade(cfg *config.Config) (*doctor.Gateway, error) {
-	table, err := newTable(cfg)
-	if err != nil {
-		return nil, err
-	}
+func facade(cfg *config.Config, table *upstream.Table, files map[string]*upstream.PatternFile) (*doctor.Gateway, error) {
 	resolver, _, err := (*resolvers)(nil).forConfig(cfg)
 	if err != nil {
 		return nil, err
@@ -227,7 +217,7 @@ func facade(cfg *config.Config) (*doctor.Gateway, error) {
 		return nil
 	}}
 	for _, r := range cfg.Routes {
-		g.Domains = append(g.Domains, plainDomains(r)...)
+		g.Domains = append(g.Domains, wholeDomains(r, files)...)
 	}
 	for _, l := range cfg.Listeners {
 		if near(l.Address) {

@@ -231,7 +231,7 @@ func (a *App) QuarantineRelease(ctx context.Context, ids, to []string) error {
 	if err != nil {
 		return err
 	}
-	table, err := newTable(cfg)
+	table, _, err := newTable(cfg)
 	if err != nil {
 		return &Exit{Code: ExitConfig, Err: err}
 	}

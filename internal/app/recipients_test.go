@@ -50,7 +50,7 @@ filters: []
 		if err != nil {
 			reply = err.Error()
 		}
-		states := g.relays.lists.states()
+		states := g.relays.listStates()
 		if !strings.HasPrefix(reply, want) || len(states) != 1 || states[0].Entries != entries || states[0].Taken != taken {
 			t.Errorf("%s: %q, %+v", what, reply, states)
 		}

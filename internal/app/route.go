@@ -84,11 +84,11 @@ func (a *App) newRouter(cfg *config.Config, o RouteOptions) (*router, error) {
 	if err := r.findListener(); err != nil {
 		return nil, err
 	}
-	if r.table, err = newTable(cfg); err != nil {
+	if r.table, _, err = newTable(cfg); err != nil {
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	files, _, err := (*recipientFiles)(nil).forConfig(cfg, quiet)
+	files, _, err := openLists(nil, recipientLists, cfg, quiet)
 	if err != nil {
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
@@ -212,29 +212,33 @@ func (r *router) way(given string, a edge.RecipientAnswer) *routeAnswer {
 		w.Together, w.first = a.Together.String(), r.first
 	}
 	query := upstream.Query{Recipient: a.Address, From: r.from, Listener: r.listener, Relay: r.o.Relay}
-	rule, entry, err := r.table.Match(query)
+	m, err := r.table.Match(query)
+	before := m.Rule
 	if err != nil {
-		rule = len(r.cfg.Routes)
+		before = len(r.cfg.Routes)
 	}
-	for i := range rule {
+	for i := range before {
 		w.Passed = append(w.Passed, passed{r.place(i, 0), routeName(r.cfg.Routes[i]), r.whyPassed(i, query)})
 	}
 	if err == nil {
-		r.took(w, rule, entry, a)
+		r.took(w, m, a)
 		return w
 	}
 	query.Relay = true
-	if rule, entry, err := r.table.Match(query); err == nil {
-		at := r.place(rule, entry)
-		w.WithRelay = &withRelay{place: at, Route: routeName(r.cfg.Routes[rule]), Upstream: r.cfg.Routes[rule].Upstream}
+	if m, err := r.table.Match(query); err == nil {
+		route := r.cfg.Routes[m.Rule]
+		w.WithRelay = &withRelay{place: r.place(m.Rule, m.To), Route: routeName(route), Upstream: route.Upstream}
 	}
 	return w
 }
 
 // took writes down the route that took a recipient, and what hangs on it.
-func (r *router) took(w *routeAnswer, rule, entry int, a edge.RecipientAnswer) {
-	route := r.cfg.Routes[rule]
-	w.Route = &taken{place: r.place(rule, entry), Name: routeName(route), Entry: route.To[entry]}
+func (r *router) took(w *routeAnswer, m upstream.Match, a edge.RecipientAnswer) {
+	route := r.cfg.Routes[m.Rule]
+	w.Route = &taken{place: r.place(m.Rule, m.To), Name: routeName(route), Entry: route.To[m.To]}
+	if m.Line > 0 {
+		w.Route.Listed = &listed{File: route.To[m.To], Line: m.Line, Entry: m.Entry}
+	}
 	w.Policy = a.Policy
 	if u := r.cfg.Upstream(route.Upstream); u != nil {
 		w.Upstream = &inside{Name: u.Name, Servers: u.Servers.Addresses(), Maildir: u.Maildir}

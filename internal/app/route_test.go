@@ -31,8 +31,15 @@ policies: {strict: {tag: 2, reject: 8}}
 // routeOf runs the command on a configuration.
 func routeOf(t *testing.T, text, stdin string, o RouteOptions) (out, errs string, err error) {
 	t.Helper()
+	return routeWith(t, text, stdin, o, map[string]string{"list": "known@example.org\n@sub.example.org\n"})
+}
+
+// routeWith runs the command on a configuration and the files beside it.
+func routeWith(t *testing.T, text, stdin string, o RouteOptions, files map[string]string) (out, errs string, err error) {
+	t.Helper()
 	t.Chdir(t.TempDir())
-	for name, content := range map[string]string{"c.yaml": text, "list": "known@example.org\n@sub.example.org\n"} {
+	files["c.yaml"], files["c.list"] = text, "known@example.org\n"
+	for name, content := range files {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

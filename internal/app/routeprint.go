@@ -43,8 +43,16 @@ func (p place) String() string { return fmt.Sprintf("%s:%d:%d", p.File, p.Line, 
 // taken is the route that takes a recipient; its place is that of the entry.
 type taken struct {
 	place
-	Name  string `json:"name"`
-	Entry string `json:"entry"` // of `to`
+	Name   string  `json:"name"`
+	Entry  string  `json:"entry"`            // of `to`
+	Listed *listed `json:"listed,omitempty"` // where that is a file
+}
+
+// listed is an entry of a file.
+type listed struct {
+	File  string `json:"file"`
+	Line  int    `json:"line"`
+	Entry string `json:"entry"` // in lower case, an address without quotes
 }
 
 type passed struct {
@@ -144,6 +152,9 @@ func (w *routeAnswer) printRoute(row func(key, value string)) {
 	route := fmt.Sprintf("%s (%s)", w.Route.Name, w.Route.place)
 	if w.Route.Entry != w.Route.Name {
 		route = fmt.Sprintf("%s, by its entry %s (%s)", w.Route.Name, w.Route.Entry, w.Route.place)
+	}
+	if l := w.Route.Listed; l != nil {
+		route += fmt.Sprintf(", which has %s (%s:%d)", l.Entry, l.File, l.Line)
 	}
 	row("route", route)
 	if w.Policy != "" {

@@ -123,7 +123,7 @@ func (a *App) scanConfig() (cfg *config.Config, isStandard bool, err error) {
 }
 
 func (a *App) newScan(cfg *config.Config, o ScanOptions, isStandard bool) (*scan, error) {
-	table, err := newTable(cfg)
+	table, _, err := newTable(cfg)
 	if err != nil {
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}

@@ -129,8 +129,9 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger, g
 	g.metrics.Quarantine(g.held.Usage)
 	g.metrics.Ledger(g.ledger.Usage)
 	g.metrics.StateDirectory(cfg.State.Directory)
-	g.metrics.RecipientLists(func() []metrics.RecipientList { return append(g.relays.lists.states(), g.relays.asked.states()...) })
+	g.metrics.RecipientLists(g.relays.listStates)
 	g.relays.lists.show = g.privacy
+	g.relays.patterns.show = g.privacy
 	g.relays.asked.show = g.privacy
 	g.resolvers.observer = g.metrics
 	g.senders = senders.New(log)

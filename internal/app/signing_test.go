@@ -249,7 +249,7 @@ func TestReleasedMailIsSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := newTable(cfg)
+	table, _, err := newTable(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

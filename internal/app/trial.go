@@ -2,10 +2,8 @@ package app
 
 import (
 	"context"
-	"strings"
 	"time"
 
-	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/upstream"
 )
 
@@ -33,9 +31,12 @@ func (g *gateway) tryRecipients(ctx context.Context) {
 }
 
 func (g *gateway) tryRoutes(ctx context.Context, tried map[string]time.Time) {
-	sources := g.current.Load().Recipients
+	sources, files := g.current.Load().Recipients, g.relays.patterns.all()
 	for _, r := range g.cfg.Load().Routes {
-		name, domain := routeName(r), plainDomain(r)
+		name, domain := routeName(r), ""
+		if all := wholeDomains(r, files); len(all) > 0 {
+			domain = all[0]
+		}
 		ask, ok := sources[name].(upstream.Ask)
 		if at, done := tried[name]; !ok || domain == "" || done && time.Since(at) < trialFor || ctx.Err() != nil {
 			continue
@@ -51,14 +52,4 @@ func (g *gateway) tryRoutes(ctx context.Context, tried map[string]time.Time) {
 				"route", g.privacy().Mask(name), "upstream", r.Upstream)
 		}
 	}
-}
-
-// plainDomain gives a domain all of whose mailboxes a route takes, "" where it names none.
-func plainDomain(r config.Route) string {
-	for _, p := range r.To {
-		if !strings.ContainsAny(p, "@*") {
-			return p
-		}
-	}
-	return ""
 }

@@ -91,7 +91,7 @@ type Limits struct {
 
 // Route says which recipients go where. Of the routes, the first that fits counts.
 type Route struct {
-	To         []string   `yaml:"to"`        // domains and addresses in lower case, "*.domain", "*"
+	To         []string   `yaml:"to"`        // domains and addresses in lower case, "*.domain", "*", and paths of files of them, see IsPath
 	From       []string   `yaml:"from"`      // of reverse-paths likewise, "<>" for the null one; none: all of them
 	Listeners  []string   `yaml:"listeners"` // names; none: all of them
 	Upstream   string     `yaml:"upstream"`

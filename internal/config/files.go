@@ -42,24 +42,7 @@ func (c *Config) CheckFiles() error {
 			fail("listeners."+l.Name+".relay.users", "%s", err)
 		}
 	}
-	for i, r := range c.Routes {
-		if r.Recipients.File == "" {
-			continue
-		}
-		if err := readable(r.Recipients.File); err != nil {
-			fail(fmt.Sprintf("routes[%d].recipients.file", i), "%s", err)
-		}
-	}
-	for i, r := range c.Routes {
-		if r.Recipients.CAFile != "" {
-			checkAuthorities(fmt.Sprintf("routes[%d].recipients.ca_file", i), r.Recipients.CAFile, fail)
-		}
-		if r.Recipients.Bind != nil {
-			if _, err := r.Recipients.Bind.Password(); err != nil {
-				fail(fmt.Sprintf("routes[%d].recipients.bind.password_file", i), "%s", err)
-			}
-		}
-	}
+	c.checkRouteFiles(fail)
 	for _, u := range c.Upstreams {
 		if u.CAFile != "" {
 			checkAuthorities("upstreams."+u.Name+".ca_file", u.CAFile, fail)
@@ -82,6 +65,30 @@ func (c *Config) CheckFiles() error {
 		return c.src.finish(errs)
 	}
 	return nil
+}
+
+func (c *Config) checkRouteFiles(fail func(path, format string, args ...any)) {
+	for place, path := range c.PatternFiles() {
+		if err := readable(path); err != nil {
+			fail(place, "%s", err)
+		}
+	}
+	for i, r := range c.Routes {
+		at := fmt.Sprintf("routes[%d].recipients", i)
+		if r.Recipients.File != "" {
+			if err := readable(r.Recipients.File); err != nil {
+				fail(at+".file", "%s", err)
+			}
+		}
+		if r.Recipients.CAFile != "" {
+			checkAuthorities(at+".ca_file", r.Recipients.CAFile, fail)
+		}
+		if r.Recipients.Bind != nil {
+			if _, err := r.Recipients.Bind.Password(); err != nil {
+				fail(at+".bind.password_file", "%s", err)
+			}
+		}
+	}
 }
 
 // KeyPairs gives the certificates of a listener, the first one first, each with its place in the configuration; path

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -186,12 +187,15 @@ func (k *checker) callout(path string, r *Route) {
 func (k *checker) patterns(path string, route int, r *Route, taken map[string]int) {
 	for j, s := range r.To {
 		at := fmt.Sprintf("%s[%d]", path, j)
-		p, err := pattern(s)
-		if err == nil && strings.HasSuffix(p, "@*") {
+		p, err := s, error(nil)
+		if !IsPath(s) {
+			p, err = pattern(s)
+		}
+		if err == nil && !IsPath(s) && strings.HasSuffix(p, "@*") {
 			err = fmt.Errorf("a route takes no local@*; name the domain")
 		}
 		if err != nil {
-			k.fail(at, "%s", err)
+			k.fail(at, "%s%s", err, pathHint(s))
 			continue
 		}
 		r.To[j] = p
@@ -212,12 +216,12 @@ func (k *checker) patterns(path string, route int, r *Route, taken map[string]in
 // senders checks what narrows a route.
 func (k *checker) senders(path string, r *Route) {
 	for j, s := range r.From {
-		if s == "<>" {
+		if s == "<>" || IsPath(s) {
 			continue
 		}
 		p, err := pattern(s)
 		if err != nil || p == "*" || strings.HasSuffix(p, "@*") {
-			k.fail(fmt.Sprintf("%s.from[%d]", path, j), `must be a domain, "*.domain", an address or "<>", and is %s`, show(s))
+			k.fail(fmt.Sprintf("%s.from[%d]", path, j), `must be a domain, "*.domain", an address or "<>", and is %s%s`, show(s), pathHint(s))
 			continue
 		}
 		r.From[j] = p
@@ -233,8 +237,44 @@ func (k *checker) senders(path string, r *Route) {
 	}
 }
 
+// IsPath reports whether an entry of a route's to or from names a file of patterns. No domain begins so; an address that does
+// may stand in such a file.
+func IsPath(entry string) bool {
+	return strings.HasPrefix(entry, "/") || strings.HasPrefix(entry, "./") || strings.HasPrefix(entry, "../")
+}
+
+// pathHint says how paths are written, after an error about an entry that may be meant for one.
+func pathHint(entry string) string {
+	if !strings.Contains(entry, "/") {
+		return ""
+	}
+	return "; the path of a file begins with /, ./ or ../"
+}
+
+// PatternFiles gives the files of patterns that routes name, each with the place where it is named.
+func (c *Config) PatternFiles() iter.Seq2[string, string] {
+	return func(yield func(place, path string) bool) {
+		for i := range c.Routes {
+			r := &c.Routes[i]
+			for j, p := range r.To {
+				if IsPath(p) && !yield(fmt.Sprintf("routes[%d].to[%d]", i, j), p) {
+					return
+				}
+			}
+			for j, p := range r.From {
+				if IsPath(p) && !yield(fmt.Sprintf("routes[%d].from[%d]", i, j), p) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // shadow finds a pattern of an earlier route that takes everything p does.
 func shadow(p string, route int, taken map[string]int) (wide string, first int, ok bool) {
+	if IsPath(p) {
+		return "", 0, false // what is in it changes
+	}
 	earlier := func(wide string) bool {
 		first, ok = taken[wide]
 		return ok && first < route
@@ -261,7 +301,7 @@ func shadow(p string, route int, taken map[string]int) (wide string, first int, 
 func (c *Config) firstDomain() string {
 	for _, r := range c.Routes {
 		for _, p := range r.To {
-			if p != "*" {
+			if p != "*" && !IsPath(p) {
 				return strings.TrimPrefix(p[strings.LastIndexByte(p, '@')+1:], "*.")
 			}
 		}

@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// RecipientList is the state of one list of recipients: a file's, or a directory's.
+// RecipientList is the state of one list of recipients, or of whatever a route takes: a file's, or a directory's.
 type RecipientList struct {
 	Source  string        // the path of the file, or the name of the directory
 	Entries int           // in force
@@ -39,7 +39,7 @@ func (m *Metrics) recipientLists() {
 	m.acceptsAny = m.gaugeVec("recipient_callout_accepts_any", "Whether a route's upstream accepts recipients that nobody can have (1).", "route")
 	m.registry.MustRegister(&recipientLists{
 		m:       m,
-		entries: desc("entries", "Entries in force of a file or directory of recipients."),
+		entries: desc("entries", "Entries in force of a file or directory of recipients, or of a file of a route."),
 		taken:   desc("last_read_successful", "Whether what a file or directory of recipients has now is in force (1), or what it had before (0)."),
 		age:     desc("age_seconds", "Time since a directory of recipients confirmed the entries in force."),
 	})

@@ -188,6 +188,13 @@ func parseNote(line []byte) (note, error) {
 	return n, nil
 }
 
+// Apply does to an entry what marks say, as Load does with those that are on disk.
+func (e *Entry) Apply(marks ...Mark) {
+	for _, m := range marks {
+		(&note{Mark: m}).applyTo(e)
+	}
+}
+
 // applyTo does to an entry what the note says, and reports whether it speaks of the entry at all.
 func (n *note) applyTo(e *Entry) bool {
 	if n.Group < 0 || n.Group >= len(e.Groups) {

@@ -57,7 +57,7 @@ func (q *Queue) learn(d *destination, began time.Time, r *result) {
 // server answers for each by itself.
 func (q *Queue) attempt(it *item, s *Settings) result {
 	id := it.entry.id
-	e, err := q.o.Store.Load(id)
+	e, err := q.entry(id)
 	if err != nil {
 		return q.lost(id, err)
 	}
@@ -310,7 +310,7 @@ func (t *trial) end(ctx context.Context) result {
 	if len(left) == 0 {
 		t.r.gone = true
 		if len(t.e.Groups) == 1 {
-			t.q.remove(t.e.ID)
+			t.q.remove(t.e.ID, t.marks...)
 			return t.r
 		}
 		t.flush()
@@ -318,7 +318,7 @@ func (t *trial) end(ctx context.Context) result {
 	}
 	if t.blamed {
 		t.r.counted = 1
-		t.r.next = time.Now().Add(t.s.pause(t.g.Attempts + 1))
+		t.r.next = time.Now().Add(t.s.pause(max(t.g.Attempts, t.it.attempts) + 1))
 		t.marks = append(t.marks, spool.Mark{Time: time.Now(), Group: t.it.group, Tried: true, Next: t.r.next})
 	}
 	t.flush()

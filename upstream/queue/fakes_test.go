@@ -108,11 +108,84 @@ func refuses(replies map[string]mail.Reply) func(mail.Envelope) upstream.Outcome
 	}
 }
 
+// disk is a spool, some of whose calls may fail.
+type disk struct {
+	*spool.Store
+	mu   sync.Mutex
+	errs map[string]func(id string) error // by method
+}
+
+func (d *disk) fail(method, id string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if f := d.errs[method]; f != nil {
+		return f(id)
+	}
+	return nil
+}
+
+// fails makes a method fail, or work again where err is nil.
+func (d *disk) fails(method string, err error) {
+	d.answers(method, func(string) error { return err })
+}
+
+func (d *disk) answers(method string, f func(id string) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.errs == nil {
+		d.errs = map[string]func(string) error{}
+	}
+	d.errs[method] = f
+}
+
+func (d *disk) Put(ctx context.Context, e spool.Entry, original *mail.Blob, messages []*mail.Message) error {
+	if err := d.fail("Put", e.ID); err != nil {
+		return err
+	}
+	return d.Store.Put(ctx, e, original, messages)
+}
+
+func (d *disk) IDs() ([]string, error) {
+	if err := d.fail("IDs", ""); err != nil {
+		return nil, err
+	}
+	return d.Store.IDs()
+}
+
+func (d *disk) Load(id string) (spool.Entry, error) {
+	if err := d.fail("Load", id); err != nil {
+		return spool.Entry{}, err
+	}
+	return d.Store.Load(id)
+}
+
+func (d *disk) Mark(id string, marks ...spool.Mark) error {
+	if err := d.fail("Mark", id); err != nil {
+		return err
+	}
+	return d.Store.Mark(id, marks...)
+}
+
+func (d *disk) Remove(id string) error {
+	if err := d.fail("Remove", id); err != nil {
+		return err
+	}
+	return d.Store.Remove(id)
+}
+
+func (d *disk) SetAside(id string, why error) error {
+	if err := d.fail("SetAside", id); err != nil {
+		return err
+	}
+	return d.Store.SetAside(id, why)
+}
+
 // bench is a queue with a spool in memory, and servers "in" and "out".
 type bench struct {
 	t       *testing.T
 	fs      *storetest.FS
 	store   *spool.Store
+	disk    disk
 	in, out relay
 	q       *Queue
 	s       Settings
@@ -164,7 +237,8 @@ func (b *bench) start() {
 	if b.store, err = spool.Open("/spool", spool.Options{FS: b.fs}); err != nil {
 		b.t.Fatal(err)
 	}
-	b.q = New(Options{Store: b.store, Log: slog.New(slog.DiscardHandler), Keep: b.keep, Hooks: Hooks{
+	b.disk.Store = b.store
+	b.q = New(Options{Store: &b.disk, Log: slog.New(slog.DiscardHandler), Keep: b.keep, Hooks: Hooks{
 		Tried: func(t Tried) {
 			b.note(&b.tried, t.To+" "+string(t.State))
 			b.note(&b.ended, t.Entry.ID+" "+t.To+" "+string(t.State))

@@ -166,7 +166,7 @@ func byAge(a, b *entry) int {
 
 // Get gives one message.
 func (q *Queue) Get(id string) (Listed, error) {
-	e, err := q.o.Store.Load(id)
+	e, err := q.entry(id)
 	if err != nil {
 		return Listed{}, err
 	}

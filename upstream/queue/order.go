@@ -53,7 +53,7 @@ func (q *Queue) Do(o Order, id string, f Filter) (Ordered, error) {
 	turn := &q.orders[maphash.String(orderSeed, id)%uint64(len(q.orders))]
 	turn.Lock()
 	defer turn.Unlock()
-	e, err := q.o.Store.Load(id)
+	e, err := q.entry(id)
 	whole := f.From == "" && f.To == ""
 	if err != nil && (!whole || errors.Is(err, spool.ErrNotFound) || errors.Is(err, spool.ErrID)) {
 		return Ordered{}, err
@@ -209,7 +209,7 @@ func (q *Queue) forget(e *spool.Entry, id string, f *Filter, d *Ordered) error {
 		return q.forgetWhole(e, id, all, d)
 	}
 	// A try may have ended since the entry was read.
-	now, err := q.o.Store.Load(id)
+	now, err := q.entry(id)
 	var marks []spool.Mark
 	for i := range all {
 		s := &all[i]

@@ -93,16 +93,17 @@ type Queue struct {
 	ends chan struct{} // closed when nothing new is to begin
 	work sync.WaitGroup
 
-	mu       sync.Mutex
-	settings *Settings
-	entries  map[string]*entry
-	dests    map[string]*destination
-	debts    []debt // what the spool would not take
-	timer    *time.Timer
-	closed   bool
-	loading  bool
-	fresh    map[string]bool // put while the spool is being read: it may be found there when it has ended already
-	orders   [64]sync.Mutex  // of orders about one message; none is taken under mu
+	mu         sync.Mutex
+	settings   *Settings
+	entries    map[string]*entry
+	dests      map[string]*destination
+	debts      map[string]*debt // what the spool would not take, by entry
+	complained time.Time        // of debts, the last time
+	timer      *time.Timer
+	closed     bool
+	loading    bool
+	fresh      map[string]bool // put while the spool is being read: it may be found there when it has ended already
+	orders     [64]sync.Mutex  // of orders about one message; none is taken under mu
 }
 
 // entry is what is known of a message without looking at it.
@@ -115,7 +116,7 @@ type entry struct {
 
 // New makes a queue and begins to read what lies in the spool, oldest first. It delivers from the first moment on.
 func New(o Options, s Settings) *Queue {
-	q := &Queue{o: o, settings: &s, entries: map[string]*entry{}, dests: map[string]*destination{}, loading: true, fresh: map[string]bool{}, ends: make(chan struct{})}
+	q := &Queue{o: o, settings: &s, entries: map[string]*entry{}, dests: map[string]*destination{}, debts: map[string]*debt{}, loading: true, fresh: map[string]bool{}, ends: make(chan struct{})}
 	q.ctx, q.stop = context.WithCancel(context.Background())
 	q.timer = time.AfterFunc(time.Hour, q.wake)
 	if o.Idle {
@@ -234,7 +235,7 @@ func (q *Queue) load() {
 
 // read loads one entry for the queue; nil where nothing of it waits.
 func (q *Queue) read(id string) *spool.Entry {
-	e, err := q.o.Store.Load(id)
+	e, err := q.entry(id)
 	if err != nil {
 		q.unreadable(id, err)
 		return nil
@@ -244,9 +245,7 @@ func (q *Queue) read(id string) *spool.Entry {
 			return &e
 		}
 	}
-	if err := q.o.Store.Remove(id); err != nil { // it ended, and then the machine did
-		q.fault(id, err)
-	}
+	q.remove(id) // it ended, and then the machine did
 	return nil
 }
 

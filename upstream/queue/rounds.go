@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,55 +11,6 @@ import (
 
 // roundEvery is the pause between two looks for mail that is late.
 const roundEvery = 30 * time.Second
-
-// debt is what the spool would not take: it is offered again, and nothing depends on it but that a restart before makes a double.
-type debt struct {
-	id    string
-	marks []spool.Mark
-	gone  bool
-}
-
-// mark puts marks into the spool, or owes them.
-func (q *Queue) mark(id string, marks ...spool.Mark) {
-	if len(marks) == 0 {
-		return
-	}
-	if err := q.o.Store.Mark(id, marks...); err != nil {
-		q.owe(debt{id: id, marks: marks}, err)
-	}
-}
-
-// remove takes an entry out of the spool, or owes it.
-func (q *Queue) remove(id string) {
-	if err := q.o.Store.Remove(id); err != nil {
-		q.owe(debt{id: id, gone: true}, err)
-	}
-}
-
-func (q *Queue) owe(d debt, err error) {
-	if errors.Is(err, spool.ErrNotFound) {
-		return
-	}
-	q.fault(d.id, fmt.Errorf("what became of a message can't be noted, and a restart before it can would try it again: %w", err))
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.debts = append(q.debts, d)
-}
-
-// pay offers the spool what it would not take.
-func (q *Queue) pay() {
-	q.mu.Lock()
-	debts := q.debts
-	q.debts = nil
-	q.mu.Unlock()
-	for _, d := range debts {
-		if d.gone {
-			q.remove(d.id)
-		} else {
-			q.mark(d.id, d.marks...)
-		}
-	}
-}
 
 // rounds looks for mail that is late, until the queue ends: nobody else does, where a destination is not tried.
 func (q *Queue) rounds() {
@@ -122,7 +72,7 @@ func (q *Queue) chore(it *item) result {
 	q.mu.Lock()
 	s, cause := q.settings, it.dest.cause
 	q.mu.Unlock()
-	e, err := q.o.Store.Load(it.entry.id)
+	e, err := q.entry(it.entry.id)
 	if err != nil {
 		return q.lost(it.entry.id, err)
 	}
@@ -144,7 +94,7 @@ func (q *Queue) chore(it *item) result {
 		return result{again: true}
 	}
 	if len(e.Groups) == 1 {
-		q.remove(e.ID)
+		q.remove(e.ID, marks...)
 	} else {
 		q.mark(e.ID, marks...)
 	}

@@ -73,7 +73,7 @@ func (g *gateway) answers() http.Handler {
 		return control.Send(w, g.account())
 	}))
 	mux.Handle("POST /v1/recipients/flush", control.Handle(g.flush))
-	answerQueue(mux, localQueue{q: g.queue})
+	answerQueue(mux, localQueue{q: g.queue, noted: g.ordered})
 	return mux
 }
 

@@ -75,7 +75,7 @@ func (a *App) openQueue(cfg *config.Config) (operator, error) {
 		Damaged: func(id string, err error) { fmt.Fprintf(a.o.Stderr, "%s: damaged, and set aside: %v\n", id, err) },
 		Fault:   func(id string, err error) { fmt.Fprintf(a.o.Stderr, "%s: %v\n", id, err) },
 	}}, queue.Settings{})
-	return localQueue{q, s, upstreamNames(cfg)}, nil
+	return localQueue{q: q, spool: s, upstreams: upstreamNames(cfg)}, nil
 }
 
 // localQueue is the queue of this process; the zero one is empty.
@@ -84,6 +84,7 @@ type localQueue struct {
 	spool *spool.Store // closed with it, where it is its own
 
 	upstreams []string // that the configuration has
+	noted     func(o queue.Order, id string, d *queue.Ordered)
 }
 
 func upstreamNames(cfg *config.Config) (names []string) {
@@ -221,6 +222,9 @@ func (l localQueue) sideBySide(o queue.Order, ids []string, f queue.Filter, woke
 	all.Wait()
 	for i, d := range did {
 		r := &results[i]
+		if l.noted != nil && r.Fault == nil && len(d.Upstreams) > 0 {
+			l.noted(o, r.ID, &d)
+		}
 		r.Recipients, r.Others, r.Held, r.Busy = len(d.To), d.Others, d.Held, d.Busy
 		for _, name := range d.Upstreams {
 			if o == queue.Retry && !woken[name] {

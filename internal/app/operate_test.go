@@ -515,4 +515,15 @@ func TestQueueOfGateway(t *testing.T) {
 	o.did(t, 0, o.QueueRelease(t.Context(), QueueSelection{All: true, Flags: flags(queue.Filter{State: queue.StateHold})}))
 	left()
 	o.did(t, ExitData, o.QueueShow(t.Context(), ids[1], false, false))
+	for _, want := range []string{
+		`"msg":"queue operation","id":"` + ids[1] + `","operation":"hold","from":"ann@example.com","recipients":["bob@example.org"],"count":1`,
+		`"id":"` + ids[1] + `","operation":"release"`, `"id":"` + ids[0] + `","operation":"retry"`,
+	} {
+		if !strings.Contains(g.log.String(), want) {
+			t.Errorf("the log lacks %s", want)
+		}
+	}
+	if n := strings.Count(g.log.String(), `"operation":"hold"`); n != 1 {
+		t.Errorf("%d lines about hold", n)
+	}
 }

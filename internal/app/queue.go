@@ -155,6 +155,23 @@ func (g *gateway) queueDown(name, cause string) {
 	g.log.Info("mail for an upstream leaves the spool again", "upstream", name)
 }
 
+// mostNamed is how many recipients are named in a line about an operator's order.
+const mostNamed = 100
+
+// ordered counts and logs what an operator has done to a message: it was acknowledged, and somebody will ask where it is.
+func (g *gateway) ordered(o queue.Order, id string, d *queue.Ordered) {
+	g.metrics.QueueOrder(o)
+	show := g.privacy()
+	named := make([]string, 0, min(len(d.To), mostNamed))
+	for _, s := range d.To[:min(len(d.To), mostNamed)] {
+		to, _ := mail.ParseAddress(s)
+		named = append(named, show.Show(to))
+	}
+	from, _ := mail.ParseAddress(d.From)
+	g.log.Info("queue operation", edge.KeyID, id, "operation", string(o), edge.KeyFrom, show.Show(from), "recipients", named, "count", len(d.To),
+		"others", d.Others, edge.KeySize, d.Size)
+}
+
 func (g *gateway) reported(e *spool.Entry, delayed bool, id string) {
 	g.metrics.QueueReport(delayed)
 	from, _ := mail.ParseAddress(e.From)

@@ -13,6 +13,7 @@ import (
 type queueSeries struct {
 	queueTried    map[string]prometheus.Counter
 	queueReports  map[string]prometheus.Counter
+	queueOrders   map[string]prometheus.Counter
 	queueFaults   prometheus.Counter
 	queueSetAside prometheus.Counter
 }
@@ -46,6 +47,13 @@ func (m *Metrics) QueueReport(delayed bool) {
 		kind = reportDelay
 	}
 	m.queueReports[kind].Inc()
+}
+
+// QueueOrder counts a message that an operator's order was carried out on.
+func (m *Metrics) QueueOrder(o queue.Order) {
+	if c := m.queueOrders[string(o)]; c != nil {
+		c.Inc()
+	}
 }
 
 // QueueFault counts a failure to read or write the spool.
@@ -82,6 +90,11 @@ func (m *Metrics) queue() {
 		[]string{"deferred", string(spool.Delivered), string(spool.Failed), string(spool.Kept)})
 	m.queueReports = countersOf(m.counterVec("dsn_sent_total", "Delivery status notifications that were put into the spool.", "kind"),
 		[]string{reportFailure, reportDelay})
+	var orders []string
+	for _, o := range queue.Orders() {
+		orders = append(orders, string(o))
+	}
+	m.queueOrders = countersOf(m.counterVec("queue_operations_total", "Messages that an operator has worked on, by postern queue.", "operation"), orders)
 	m.queueFaults = m.counter("spool_faults_total", "Failures to read or write the spool, or to make a report; what they were about is tried again.")
 	m.queueSetAside = m.counter("spool_set_aside_total", "Entries of the spool that were found damaged, and set aside.")
 }

@@ -147,9 +147,12 @@ func (l localQueue) loaded(ctx context.Context) error {
 	}
 }
 
-func (l localQueue) get(_ context.Context, id string) (queue.Listed, error) {
+func (l localQueue) get(ctx context.Context, id string) (queue.Listed, error) {
 	if l.q == nil {
 		return queue.Listed{}, queueFault(id, spool.ErrNotFound)
+	}
+	if err := l.loaded(ctx); err != nil { // what is not known yet would look as if it had ended
+		return queue.Listed{}, err
 	}
 	m, err := l.q.Get(id)
 	return m, queueFault(id, err)
@@ -183,6 +186,11 @@ const operateSideBySide = 64
 func (l localQueue) operate(ctx context.Context, o queue.Order, ids []string, f queue.Filter, done func(operated) error) error {
 	if !slices.Contains(queue.Orders(), o) {
 		return control.Errorf(control.Usage, "no operation %q", o)
+	}
+	if l.q != nil {
+		if err := l.loaded(ctx); err != nil {
+			return err
+		}
 	}
 	woken := map[string]bool{}
 	for len(ids) > 0 {

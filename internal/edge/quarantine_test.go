@@ -1,10 +1,12 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/upstream"
@@ -74,4 +76,47 @@ func TestOriginalsOfWhatWasNotDelivered(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestKeptBeforeTheReply: nobody is answered, and nothing is handed on, before the quarantine has said that its copy is durable.
+func TestKeptBeforeTheReply(t *testing.T) {
+	for name, c := range map[string]struct {
+		filter, reply string
+		delivered     int
+	}{
+		"held":     {"data propose quarantine", "550 5.7.1 Message held", 0},
+		"original": {"data strip 0", "250 2.0.0 Ok: queued", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := &slowQuarantine{begun: make(chan struct{}), synced: make(chan struct{})}
+			d := newDoor(t, []string{c.filter}, func(d *door, _ *ListenerConfig) {
+				q.Quarantine = d.gw.Quarantine
+				d.gw.Quarantine = q
+			})
+			client := begin(t, d)
+			client.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>\nS: 250\nC: DATA\nS: 354")
+			client.send("Subject: x\r\n\r\nx\r\n.\r\n")
+			<-q.begun
+			_ = client.conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+			if b, err := client.r.Peek(1); err == nil || len(d.relay.all()) > 0 {
+				t.Errorf("%q came, %d were delivered", b, len(d.relay.all()))
+			}
+			close(q.synced)
+			if r := client.reply(); !strings.HasPrefix(r, c.reply) || len(d.relay.all()) != c.delivered || len(d.quarantine.all()) != 1 {
+				t.Errorf("%q, %d delivered, %d kept", r, len(d.relay.all()), len(d.quarantine.all()))
+			}
+		})
+	}
+}
+
+// slowQuarantine has a disk that takes its time.
+type slowQuarantine struct {
+	Quarantine
+	begun, synced chan struct{}
+}
+
+func (q *slowQuarantine) Keep(ctx context.Context, h Held, b *mail.Blob) (string, error) {
+	close(q.begun)
+	<-q.synced
+	return q.Quarantine.Keep(ctx, h, b)
 }

@@ -281,16 +281,41 @@ func TestApart(t *testing.T) {
 			filters: []string{"data propose quarantine"}, to: []string{"b@ours.example", "c@second.example"}, reply: "550 5.7.1",
 			held: "b@ours.example|c@second.example",
 		},
+		"held for all, nobody is told": {
+			filters: []string{"data propose quarantine"}, to: []string{"b@ours.example", "c@second.example"}, accept: true, reply: "250 2.0.0 Ok: held as",
+			held: "b@ours.example|c@second.example",
+		},
+		"held for one, nobody is told": {
+			filters: []string{three}, to: []string{"b@ours.example", "c@strict.example"}, accept: true, reply: "250 2.0.0 Ok: queued as",
+			groups: "one: b@ours.example", held: "c@strict.example",
+		},
+		"refused for some, held for others": {
+			filters: []string{three, "data propose quarantine"}, to: []string{"b@ours.example", "c@strict.example"}, reply: "550 5.7.1 Message held",
+			held: "b@ours.example|c@strict.example",
+		},
+		"refused for some, held for others, nobody is told": {
+			filters: []string{three, "data propose quarantine"}, to: []string{"c@strict.example", "b@ours.example"}, accept: true, reply: "250 2.0.0 Ok: held as",
+			held: "c@strict.example|b@ours.example",
+		},
 		"a filter that fails":  {filters: []string{"data error"}, to: []string{"b@ours.example", "c@second.example"}, reply: "451"},
 		"a filter that panics": {filters: []string{"data panic"}, to: []string{"b@ours.example", "c@second.example"}, reply: "451"},
 		"disk full":            {err: spool.ErrFull, to: []string{"b@ours.example", "c@second.example"}, reply: "452 4.3.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, f := spoolDoor(t, c.filters, nil)
+			d, f := spoolDoor(t, c.filters, func(d *door, _ *ListenerConfig) {
+				for _, p := range d.gw.Policies {
+					if c.accept {
+						p.QuarantineReply = QuarantineAccept
+					}
+				}
+			})
 			f.is(c.err, false)
 			reply := send(t, d, "a@sender.example", c.to...)
 			if !strings.HasPrefix(reply, c.reply) {
 				t.Errorf("reply %q, not %s", reply, c.reply)
+			}
+			if want := strings.Count(strings.Join(c.to, "|"), " 452"); d.metrics.rejects["rcpt 452 split"] != want {
+				t.Errorf("%v are counted, not %d", d.metrics.rejects, want)
 			}
 			got := ""
 			for _, s := range f.all() {
@@ -342,6 +367,10 @@ func TestRelayQueues(t *testing.T) {
 		if !strings.Contains(content, "\r\nMessage-ID: ") || !strings.Contains(content, "\r\nDate: ") {
 			t.Errorf("not completed:\n%s", content)
 		}
+	}
+	d.current.Load().Relays["one"] = downRelay{d.relay} // nothing of it has to be up
+	if reply := send(t, d, "a@sender.example", "b@ours.example"); !strings.HasPrefix(reply, "250 2.0.0 Ok: queued as ") || len(f.all()) != 2 {
+		t.Errorf("while the next server is down: %q, %d in the spool", reply, len(f.all()))
 	}
 	f.is(nil, true)
 	c := begin(t, d)

@@ -138,26 +138,30 @@ func TestOurFaultsRefuseNobody(t *testing.T) {
 		tls      string // of the upstream
 		want     string // how the reply begins
 	}{
-		{name: "filter fails", config: "filters: [{trouble: {how: error, phase: data}}]", want: "4"},
-		{name: "filter panics", config: "filters: [{trouble: {how: panic, phase: data}}]", want: "4"},
-		{name: "filter hangs", config: "filters: [{trouble: {how: hang, phase: data, timeout: 200ms}}]", want: "4"},
-		{name: "filter panics at connect", config: "filters: [{trouble: {how: panic, phase: connect}}]", want: "4"},
-		{name: "filter panics at helo", config: "filters: [{trouble: {how: panic, phase: helo}}]", want: "4"},
-		{name: "filter fails at mail", config: "filters: [{trouble: {how: error, phase: mail}}]", want: "4"},
-		{name: "filter hangs at rcpt", config: "filters: [{trouble: {how: hang, phase: rcpt, timeout: 200ms}}]", want: "4"},
-		{name: "filter fails open by configuration", config: "filters: [{trouble: {how: error, phase: data, on_error: continue}}]", want: "2"},
-		{name: "observed filter panics", config: "filters: [{trouble: {how: panic, phase: data, observe: true}}]", want: "2"},
-		{name: "no DNS", config: "exempt_networks: []", want: "2"},
-		{name: "backend is down", upstream: func(*testing.T) string { return "127.0.0.1:1" }, want: "4"},
-		{name: "backend greets with 554", upstream: with(map[string]string{"greeting": "554 no service"}), want: "4"},
-		{name: "backend refuses EHLO and HELO", upstream: with(map[string]string{"EHLO": "550 go away", "HELO": "550 go away"}), want: "4"},
-		{name: "backend refuses MAIL for good", upstream: with(map[string]string{"MAIL": "550 5.7.1 client blocked"}), want: "4"},
-		{name: "backend answers MAIL with 421", upstream: with(map[string]string{"MAIL": "421 4.3.2 later"}), want: "4"},
-		{name: "backend does not relay for us", upstream: with(map[string]string{"RCPT": "554 5.7.1 Relay access denied"}), want: "4"},
-		{name: "backend refuses DATA for now", upstream: with(map[string]string{"DATA": "451 4.3.0 later"}), want: "4"},
-		{name: "backend goes at RCPT", upstream: with(map[string]string{"RCPT": "drop"}), want: "4"},
-		{name: "backend goes after the dot", upstream: with(map[string]string{"dot": "drop"}), want: "4"},
-		{name: "backend speaks nonsense", upstream: with(map[string]string{"EHLO": "\x00\x01 hello"}), want: "4"},
+		{name: "filter fails", config: "filters: [{trouble: {how: error, phase: data}}]", want: "451 4.3.0"},
+		{name: "filter panics", config: "filters: [{trouble: {how: panic, phase: data}}]", want: "451 4.3.0"},
+		{name: "filter hangs", config: "filters: [{trouble: {how: hang, phase: data, timeout: 200ms}}]", want: "451 4.3.0"},
+		{name: "filter panics at connect", config: "filters: [{trouble: {how: panic, phase: connect}}]", want: "451 4.3.0"},
+		{name: "filter panics at helo", config: "filters: [{trouble: {how: panic, phase: helo}}]", want: "451 4.3.0"},
+		{name: "filter fails at mail", config: "filters: [{trouble: {how: error, phase: mail}}]", want: "451 4.3.0"},
+		{name: "filter hangs at rcpt", config: "filters: [{trouble: {how: hang, phase: rcpt, timeout: 200ms}}]", want: "451 4.3.0"},
+		{name: "filter fails open by configuration", config: "filters: [{trouble: {how: error, phase: data, on_error: continue}}]", want: "250 2.0.0 Ok: queued as "},
+		{name: "observed filter panics", config: "filters: [{trouble: {how: panic, phase: data, observe: true}}]", want: "250 2.0.0 Ok: queued as "},
+		{name: "no DNS", config: "exempt_networks: []", want: "250 2.0.0 Ok: queued as "},
+		{name: "backend is down", upstream: func(*testing.T) string { return "127.0.0.1:1" }, want: "451 4.4.1"},
+		{name: "backend greets with 554", upstream: with(map[string]string{"greeting": "554 no service"}), want: "451 4.4.0"},
+		{name: "backend refuses EHLO and HELO", upstream: with(map[string]string{"EHLO": "550 go away", "HELO": "550 go away"}), want: "451 4.4.0"},
+		{name: "backend refuses MAIL for good", upstream: with(map[string]string{"MAIL": "550 5.7.1 client blocked"}), want: "451 4.4.0"},
+		{name: "backend answers MAIL with 421", upstream: with(map[string]string{"MAIL": "421 4.3.2 later"}), want: "451 4.4.0"},
+		{name: "backend does not relay for us", upstream: with(map[string]string{"RCPT": "554 5.7.1 Relay access denied"}), want: "451 4.4.0"},
+		{name: "backend refuses DATA for now", upstream: with(map[string]string{"DATA": "451 4.3.0 later"}), want: "451 4.3.0"},
+		{name: "backend goes at RCPT", upstream: with(map[string]string{"RCPT": "drop"}), want: "451 4.4.2"},
+		{name: "backend goes after the dot", upstream: with(map[string]string{"dot": "drop"}), want: "451 4.4.2"},
+		{name: "backend's system is full, it says at RCPT", upstream: with(map[string]string{"RCPT": "550 5.3.1 system full"}), want: "451 4.4.0"},
+		{name: "backend is out of step at the dot", upstream: with(map[string]string{"dot": "503 5.5.1 bad sequence"}), want: "451 4.4.0"},
+		{name: "backend wants a login at the dot", upstream: with(map[string]string{"dot": "530 5.7.0 login first"}), want: "451 4.4.0"},
+		{name: "backend closes with its reply to the dot", upstream: with(map[string]string{"dot": "421 4.3.2 closing"}), want: "451 4.4.0"},
+		{name: "backend speaks nonsense", upstream: with(map[string]string{"EHLO": "\x00\x01 hello"}), want: "451 4.4.0"},
 		{name: "quarantine is full", config: "quarantine: {size: 1}", want: "452 4.3.1"},
 		{name: "quarantine's folder is gone", break_: func(t *testing.T, g *testGateway) {
 			if err := os.RemoveAll(filepath.Join(g.dir, "state", "quarantine")); err != nil {
@@ -166,22 +170,22 @@ func TestOurFaultsRefuseNobody(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(g.dir, "state", "quarantine"), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, want: "4"},
+		}, want: "451 4.3.0"},
 		{name: "folder for large content is gone", large: true, break_: func(t *testing.T, g *testGateway) {
 			if err := os.RemoveAll(g.tmp); err != nil {
 				t.Fatal(err)
 			}
-		}, want: "4"},
+		}, want: "451 4.3.0"},
 		{name: "recipients file is emptied", config: "", break_: func(t *testing.T, g *testGateway) {
 			if err := os.WriteFile(filepath.Join(g.dir, "recipients"), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, want: "2"},
-		{name: "backend is down, with a spool", route: "spool: true", upstream: func(*testing.T) string { return "127.0.0.1:1" }, want: "2"},
-		{name: "backend greets with 554, with a spool", route: "spool: true", upstream: with(map[string]string{"greeting": "554 no service"}), want: "2"},
-		{name: "backend does not relay for us, with a spool", route: "spool: true", upstream: with(map[string]string{"RCPT": "554 5.7.1 Relay access denied"}), want: "2"},
-		{name: "backend goes at RCPT, with a spool", route: "spool: true", upstream: with(map[string]string{"RCPT": "drop"}), want: "2"},
-		{name: "filter fails, with a spool", route: "spool: true", config: "filters: [{trouble: {how: error, phase: data}}]", want: "4"},
+		}, want: "250 2.0.0 Ok: queued as "},
+		{name: "backend is down, with a spool", route: "spool: true", upstream: func(*testing.T) string { return "127.0.0.1:1" }, want: "250 2.0.0 Ok: queued as "},
+		{name: "backend greets with 554, with a spool", route: "spool: true", upstream: with(map[string]string{"greeting": "554 no service"}), want: "250 2.0.0 Ok: queued as "},
+		{name: "backend does not relay for us, with a spool", route: "spool: true", upstream: with(map[string]string{"RCPT": "554 5.7.1 Relay access denied"}), want: "250 2.0.0 Ok: queued as "},
+		{name: "backend goes at RCPT, with a spool", route: "spool: true", upstream: with(map[string]string{"RCPT": "drop"}), want: "250 2.0.0 Ok: queued as "},
+		{name: "filter fails, with a spool", route: "spool: true", config: "filters: [{trouble: {how: error, phase: data}}]", want: "451 4.3.0"},
 		{name: "spool is full", route: "spool: true", config: "spool: {size: 1}", upstream: func(*testing.T) string { return "127.0.0.1:1" }, want: "452 4.3.1"},
 		{name: "disk is full", route: "spool: true", config: "spool: {min_free: 100000TiB}", upstream: func(*testing.T) string { return "127.0.0.1:1" }, want: "452 4.3.1"},
 		{name: "spool's folder is gone", route: "spool: true", upstream: func(*testing.T) string { return "127.0.0.1:1" }, break_: func(t *testing.T, g *testGateway) {
@@ -191,10 +195,10 @@ func TestOurFaultsRefuseNobody(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(g.dir, "state", "spool"), nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, want: "4"},
-		{name: "no certificate of the backend, with a spool", route: "spool: true", tls: "required", want: "2"},
-		{name: "no certificate of the backend", tls: "required", want: "4"},
-		{name: "nothing is broken", want: "2"},
+		}, want: "451 4.3.0"},
+		{name: "no certificate of the backend, with a spool", route: "spool: true", tls: "required", want: "250 2.0.0 Ok: queued as "},
+		{name: "no certificate of the backend", tls: "required", want: "451 4.4.0"},
+		{name: "nothing is broken", want: "250 2.0.0 Ok: queued as "},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

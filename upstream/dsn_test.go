@@ -34,3 +34,16 @@ func TestNotify(t *testing.T) {
 		t.Errorf("to a server without DSN: %q", got)
 	}
 }
+
+// TestWhoNotifies: an outcome says whose it is to tell the sender, and whether the message is where it should be.
+func TestWhoNotifies(t *testing.T) {
+	for _, dsn := range []bool{true, false} {
+		for _, lmtp := range []bool{true, false} {
+			tr := transaction{c: &conn{lmtp: lmtp, ext: extensions{dsn: dsn}}}
+			tr.verdict(mail.NewReply(250, 2, 0, 0, "Ok"), nil)
+			if o := &tr.out; o.Kind != Delivered || o.DSN != dsn || o.Final != lmtp {
+				t.Errorf("DSN %t, LMTP %t: %+v", dsn, lmtp, o)
+			}
+		}
+	}
+}

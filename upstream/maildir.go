@@ -74,7 +74,7 @@ func makeFolders(fsys store.FS, dir string) error {
 // Deliver stores the message, synced, before it says Delivered. A disk that fails is a fault of ours.
 func (d *Maildir) Deliver(ctx context.Context, env mail.Envelope, m *mail.Message) Outcome {
 	start := time.Now()
-	o := Outcome{Kind: Delivered, Stage: StageStore, Server: maildirServer}
+	o := Outcome{Kind: Delivered, Stage: StageStore, Server: maildirServer, Final: true}
 	if err := d.deliver(ctx, env, m); err != nil {
 		o.Kind, o.Err = OurFault, fmt.Errorf("upstream: maildir: %w", err)
 		d.Hooks.fault(&o)

@@ -46,7 +46,7 @@ func TestMaildir(t *testing.T) {
 	}
 	wg.Wait()
 	env.From = address(t, "a@x.test")
-	if o := d.Deliver(t.Context(), env, message(t, content)); o.Kind != Delivered {
+	if o := d.Deliver(t.Context(), env, message(t, content)); o.Kind != Delivered || !o.Final || o.DSN {
 		t.Errorf("%+v", o)
 	}
 	files, err := os.ReadDir(filepath.Join(dir, "new"))

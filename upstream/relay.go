@@ -89,6 +89,8 @@ type Outcome struct {
 	TLS       *tls.ConnectionState // nil: the connection was plain, or there was none
 	Err       error                // the cause where there was no reply; for the log only
 	Verbatim  bool                 // the configuration lets the client have the server's own words
+	DSN       bool                 // the server offers DSN, and knows the envelope's wishes: notifications are its (RFC 3461 5.2.1)
+	Final     bool                 // behind the server there is none: what it takes is delivered (RFC 2033; a Maildir)
 	Elapsed   time.Duration
 }
 

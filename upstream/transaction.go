@@ -161,7 +161,9 @@ func (t *transaction) fail(stage Stage, r mail.Reply, err error) bool {
 }
 
 func (t *transaction) outcome(k Kind, stage Stage, r mail.Reply, err error) Outcome {
-	return Outcome{Kind: k, Stage: stage, Server: t.c.server, Reply: r, TLS: t.c.tls, Refused: t.refused, Err: err}
+	return Outcome{
+		Kind: k, Stage: stage, Server: t.c.server, Reply: r, TLS: t.c.tls, Refused: t.refused, Err: err, DSN: t.c.ext.dsn, Final: t.c.lmtp,
+	}
 }
 
 // unreadable is the outcome where our own storage fails us.

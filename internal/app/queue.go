@@ -14,6 +14,7 @@ import (
 	"github.com/postern-mail/postern/internal/quarantine"
 	"github.com/postern-mail/postern/internal/spool"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/mail/dsn"
 	"github.com/postern-mail/postern/upstream"
 	"github.com/postern-mail/postern/upstream/queue"
 )
@@ -172,10 +173,10 @@ func (g *gateway) ordered(o queue.Order, id string, d *queue.Ordered) {
 		"others", d.Others, edge.KeySize, d.Size)
 }
 
-func (g *gateway) reported(e *spool.Entry, delayed bool, id string) {
-	g.metrics.QueueReport(delayed)
+func (g *gateway) reported(e *spool.Entry, what dsn.Action, id string) {
+	g.metrics.QueueReport(what)
 	from, _ := mail.ParseAddress(e.From)
-	g.log.Info("sender told", "id", e.ID, "report", id, "delayed", delayed, "to", g.privacy().Show(from))
+	g.log.Info("sender told", "id", e.ID, "report", id, "told", string(what), "to", g.privacy().Show(from))
 }
 
 // spooler is the spool as the edge knows it.
@@ -184,6 +185,15 @@ type spooler struct{ g *gateway }
 // Put implements edge.Spool.
 func (s spooler) Put(ctx context.Context, e spool.Entry, original *mail.Blob, messages []*mail.Message) error {
 	return s.g.queue.Put(ctx, e, original, messages)
+}
+
+// HandedOn implements edge.Spool.
+func (s spooler) HandedOn(ctx context.Context, e spool.Entry, o *upstream.Outcome, original *mail.Blob) error {
+	err := s.g.queue.HandedOn(ctx, &e, o, original)
+	if err != nil {
+		s.g.metrics.QueueFault()
+	}
+	return err
 }
 
 // Room implements edge.Spool.

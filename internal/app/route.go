@@ -127,6 +127,11 @@ func (noSpool) Put(context.Context, spool.Entry, *mail.Blob, []*mail.Message) er
 	return errors.New("app: nothing is stored here")
 }
 
+// HandedOn implements edge.Spool: nothing is handed on.
+func (noSpool) HandedOn(context.Context, spool.Entry, *upstream.Outcome, *mail.Blob) error {
+	return nil
+}
+
 // Room implements edge.Spool.
 func (noSpool) Room(int64) bool { return true }
 

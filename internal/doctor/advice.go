@@ -103,7 +103,8 @@ var advices = map[string]advice{
 		Mend{Exchange: "Set-ReceiveConnector -EnhancedStatusCodesEnabled $true.", Postfix: "Take enhancedstatuscodes out of smtpd_discard_ehlo_keywords."},
 	},
 	"dsn": {
-		"Senders who ask for a notification get none: what they asked is not handed on.",
+		"What senders ask about notifications is not handed on. Who asks for one of success has one from the gateway, which says that the server has the " +
+			"message, and not what became of it there.",
 		Mend{
 			Here:     "dsn: false for the listener: then the senders' own servers tell them that mail was relayed.",
 			Exchange: "Set-ReceiveConnector -DeliveryStatusNotificationEnabled $true.",

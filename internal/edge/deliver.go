@@ -125,6 +125,7 @@ func (s *session) deliver(ctx context.Context, t *transaction, j *judged, o *out
 	s.drop(ctx, t, originals([]*judged{j}))
 	o.reply = out.ClientReply(t.in.ID, out.Verbatim)
 	if out.Kind == upstream.Delivered {
+		s.notify(t, j, &out)
 		return
 	}
 	if o.reply.Positive() { // acknowledged is what was delivered, and nothing else

@@ -352,6 +352,7 @@ func isTimeout(err error) bool {
 //	flags: F F     what else was said of it: SMTPUTF8, 8BITMIME
 //	content: "…"   everything below the Received field of the last one
 //	top: RE        everything from its beginning up to there must match somewhere
+//	told: A,B      the last sender who was told that the next server has a message, of these recipients; "" for nobody
 //	held: N RE     so many messages are in quarantine, and the last one's kind matches
 //	log: RE        a line of the log must match
 //	nolog: RE      none may
@@ -387,6 +388,17 @@ func (c *client) expect(op, v string) {
 	case "dsn":
 		if s := fmt.Sprintf("%+v", last().env.DSN); s != v {
 			c.fatal("dsn %s", s)
+		}
+	case "told":
+		told := ""
+		for _, s := range c.d.spool.notified() {
+			told = s.e.From + " " + s.groups()
+			if !s.e.Bounce {
+				told += ", unproved"
+			}
+		}
+		if told != v {
+			c.fatal("told: %q", told)
 		}
 	case "flags":
 		var flags []string

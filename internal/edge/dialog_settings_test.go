@@ -23,6 +23,8 @@ func selectEngine(cfg *ListenerConfig, engine string) { cfg.Engine = engine }
 //	clock: bubble            the time is the test's, and passes only where everything waits; the connection is a pipe
 //	relay: OUTCOME REPLY     what the next server says to every message
 //	protocol: lmtp           the next server takes one recipient at a time
+//	dsn_inside: true         it offers DSN
+//	spool: works, broken or buggy  what is to be spooled, and those who are to be told, go there; none otherwise
 //	cached: ADDRESS REPLY    what it said lately to a recipient
 //	directory: down          the source of recipients fails
 //	quarantine: full, broken or none
@@ -92,6 +94,14 @@ func configure(t *testing.T, d *door, cfg *ListenerConfig, key, v string) {
 		}
 	case "dsn":
 		cfg.DSN = v == "true"
+	case "dsn_inside":
+		d.relay.dsn = v == "true"
+	case "spool":
+		d.spool = &fakeSpool{full: v == "buggy"}
+		if v == "broken" {
+			d.spool.err = errors.New("disk on fire")
+		}
+		d.gw.Spool = d.spool
 	case "chunking":
 		cfg.Chunking = v == "true"
 	case "temp_dir":

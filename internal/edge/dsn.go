@@ -1,7 +1,9 @@
 package edge
 
 import (
+	"context"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/upstream"
 )
 
 // The parameters of RFC 3461, and what becomes of them: they are handed on, for the next server to obey.
@@ -122,6 +125,26 @@ func (t *transaction) notifications(to []*recipient) *mail.DSN {
 		d.Notify = append(d.Notify, r.notify)
 	}
 	return d
+}
+
+// notify tells the sender of a message that the next server has it, where the client asked for that and the server offers no
+// DSN (RFC 3461 5.2.2, 5.2.3). The client's reply is what it is, whatever becomes of this.
+func (s *session) notify(t *transaction, j *judged, out *upstream.Outcome) {
+	if out.DSN || t.gw.Spool == nil || !slices.ContainsFunc(j.all, func(r *recipient) bool { return strings.Contains(r.notify.When, "SUCCESS") }) {
+		return
+	}
+	var err error
+	defer func() {
+		if v := recover(); v != nil {
+			t.gw.metrics().Panic()
+			t.gw.Log.Error("notification panicked", KeyID, t.in.ID, t.gw.fault(v), KeyStack, string(debug.Stack()))
+		} else if err != nil {
+			t.gw.Log.Error("sender can't be told", KeyID, t.in.ID, t.gw.fault(err))
+		}
+	}()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.w.ctx), spoolTime)
+	defer cancel()
+	err = t.gw.Spool.HandedOn(ctx, s.entry(t, []*judged{j}), out, j.content.Blob())
 }
 
 // parameter gives the value of a parameter of the last MAIL or RCPT as it came, which the engine has read and taken.

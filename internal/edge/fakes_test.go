@@ -38,6 +38,7 @@ type fakeRelay struct {
 	cached map[string]mail.Reply
 	before func() // called at the beginning of Deliver
 	one    bool   // OneRecipient
+	dsn    bool   // it offers DSN
 	forget bool   // what it was given is not kept
 }
 
@@ -54,7 +55,7 @@ func (f *fakeRelay) Deliver(_ context.Context, env mail.Envelope, m *mail.Messag
 	if _, err := m.WriteTo(&b); err != nil {
 		return upstream.Outcome{Err: err}
 	}
-	out := upstream.Outcome{Kind: upstream.Delivered, Server: "backend:25", Reply: mail.NewReply(250, 2, 0, 0, "backend has it"), Stage: upstream.StageDot}
+	out := upstream.Outcome{Kind: upstream.Delivered, Server: "backend:25", Reply: mail.NewReply(250, 2, 0, 0, "backend has it"), Stage: upstream.StageDot, DSN: f.dsn}
 	if f.answer != nil {
 		out = f.answer(env)
 	}
@@ -363,6 +364,7 @@ type door struct {
 	relay      *fakeRelay
 	second     *fakeRelay
 	quarantine *fakeQuarantine
+	spool      *fakeSpool // nil: none
 	metrics    *fakeMetrics
 	log        *logBuffer
 	gw         *Gateway // the first one

@@ -44,7 +44,7 @@ type Gateway struct {
 
 	Signer     Signer         // signs and seals what is delivered; nil: nothing is signed
 	Quarantine Quarantine     // nil: nothing can be kept, so that what should be is deferred
-	Spool      Spool          // nil: what can't be handed on while its client waits is the client's to bring again
+	Spool      Spool          // nil: what can't be handed on while its client waits is the client's to bring again, and no sender is notified
 	Load       *limits.Load   // what all listeners take of the process; nil: they may take anything
 	Content    *limits.Budget // of content that is being taken in or handed on, of all sessions; nil: no limit
 	TempDir    string         // where content that outgrows memory lies; in the state's file system
@@ -95,6 +95,10 @@ type Spool interface {
 	// Put stores a message, and what each of its groups is to get. When it returns nil that is durable. An error that is a
 	// spool.ErrFull means that there is no room.
 	Put(ctx context.Context, e spool.Entry, original *mail.Blob, messages []*mail.Message) error
+	// HandedOn tells the sender of a message that was handed on while its client waited, where that was asked for and the next
+	// server will not do it. e is what the spool would know of the message, which it does not have; it has one group. The error
+	// says that the sender should be told, and is not.
+	HandedOn(ctx context.Context, e spool.Entry, o *upstream.Outcome, original *mail.Blob) error
 	// Room reports whether there is room for a message of so many octets; 0 for one of which that is not known.
 	Room(octets int64) bool
 }

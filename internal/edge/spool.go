@@ -138,24 +138,7 @@ func beforeDot(stage upstream.Stage) bool {
 
 // enqueue gives a message to the spool: what each group is to get under one 250.
 func (s *session) enqueue(t *transaction, groups []*judged, messages []*mail.Message, why string, o *outcome) {
-	first := groups[0]
-	in, c := s.in, clientOf(s.in)
-	e := spool.Entry{
-		ID: t.in.ID, Time: time.Now(), Node: t.gw.Node, Listener: s.w.cfg.Name, User: in.User, Relay: in.Relay,
-		Client: spool.Client{Addr: c.Addr, Server: c.Server, Name: c.Name, Reverse: c.Reverse, Nameless: c.Nameless, Helo: c.Helo, ESMTP: c.ESMTP},
-		From:   t.in.From.String(), SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit, Return: t.dsn.Return, EnvelopeID: t.dsn.EnvelopeID,
-		Bounce: s.mayBounce(first.input), MessageID: first.messageID, Subject: brief(first.content.Header().Get("Subject")),
-	}
-	for _, j := range groups {
-		g := spool.Group{
-			Route: j.to.route.Name, Upstream: j.to.route.Upstream, Policy: j.to.policyName,
-			Action: j.verdict.Action.String(), Because: j.verdict.Because, Score: j.verdict.Score,
-		}
-		for _, r := range j.all {
-			g.To = append(g.To, spool.Recipient{Address: r.address.String(), Notify: r.notify.When, Original: r.notify.Original})
-		}
-		e.Groups = append(e.Groups, g)
-	}
+	first, e := groups[0], s.entry(t, groups)
 	ctx, cancel := context.WithTimeout(s.w.ctx, spoolTime)
 	defer cancel()
 	kept, err := originals(groups), ctx.Err()
@@ -173,6 +156,28 @@ func (s *session) enqueue(t *transaction, groups []*judged, messages []*mail.Mes
 		return
 	}
 	o.reply, o.queued = mail.NewReply(250, 2, 0, 0, "Ok: queued as "+t.in.ID), why
+}
+
+// entry gives what the spool is to know of a message.
+func (s *session) entry(t *transaction, groups []*judged) spool.Entry {
+	first, in, c := groups[0], s.in, clientOf(s.in)
+	e := spool.Entry{
+		ID: t.in.ID, Time: time.Now(), Node: t.gw.Node, Listener: s.w.cfg.Name, User: in.User, Relay: in.Relay,
+		Client: spool.Client{Addr: c.Addr, Server: c.Server, Name: c.Name, Reverse: c.Reverse, Nameless: c.Nameless, Helo: c.Helo, ESMTP: c.ESMTP},
+		From:   t.in.From.String(), SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit, Return: t.dsn.Return, EnvelopeID: t.dsn.EnvelopeID,
+		Bounce: s.mayBounce(first.input), MessageID: first.messageID, Subject: brief(first.content.Header().Get("Subject")),
+	}
+	for _, j := range groups {
+		g := spool.Group{
+			Route: j.to.route.Name, Upstream: j.to.route.Upstream, Policy: j.to.policyName,
+			Action: j.verdict.Action.String(), Because: j.verdict.Because, Score: j.verdict.Score,
+		}
+		for _, r := range j.all {
+			g.To = append(g.To, spool.Recipient{Address: r.address.String(), Notify: r.notify.When, Original: r.notify.Original})
+		}
+		e.Groups = append(e.Groups, g)
+	}
+	return e
 }
 
 // spoolReply answers for the spool's disk.

@@ -21,6 +21,7 @@ type fakeSpool struct {
 	err  error
 	full bool
 	got  []spooled
+	told []spooled // of whom the sender is to be told that the next server has it
 }
 
 type spooled struct {
@@ -50,6 +51,21 @@ func (f *fakeSpool) Put(_ context.Context, e spool.Entry, original *mail.Blob, m
 	return nil
 }
 
+// HandedOn implements Spool.
+func (f *fakeSpool) HandedOn(_ context.Context, e spool.Entry, _ *upstream.Outcome, original *mail.Blob) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.full {
+		panic("bug")
+	}
+	if f.err != nil {
+		return f.err
+	}
+	b, _ := original.Bytes()
+	f.told = append(f.told, spooled{e: e, original: string(b)})
+	return nil
+}
+
 // Room implements Spool.
 func (f *fakeSpool) Room(int64) bool {
 	f.mu.Lock()
@@ -68,6 +84,12 @@ func (f *fakeSpool) all() []spooled {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.got)
+}
+
+func (f *fakeSpool) notified() []spooled {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.told)
 }
 
 // groups writes down who got what under which upstream.

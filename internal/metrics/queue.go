@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postern-mail/postern/internal/spool"
+	"github.com/postern-mail/postern/mail/dsn"
 	"github.com/postern-mail/postern/upstream/queue"
 )
 
@@ -22,6 +23,7 @@ type queueSeries struct {
 const (
 	reportFailure = "failure"
 	reportDelay   = "delay"
+	reportSuccess = "success"
 )
 
 // Queue gives the functions that are asked, at each scrape, what the queue and the spool hold.
@@ -41,9 +43,12 @@ func (m *Metrics) QueueTried(s spool.State) {
 }
 
 // QueueReport counts a delivery status notification.
-func (m *Metrics) QueueReport(delayed bool) {
-	kind := reportFailure
-	if delayed {
+func (m *Metrics) QueueReport(what dsn.Action) {
+	kind := reportSuccess
+	switch what {
+	case dsn.Failed:
+		kind = reportFailure
+	case dsn.Delayed:
 		kind = reportDelay
 	}
 	m.queueReports[kind].Inc()
@@ -89,13 +94,13 @@ func (m *Metrics) queue() {
 	m.queueTried = countersOf(m.counterVec("queue_recipients_total", "What tries from the spool came to, by recipient.", "result"),
 		[]string{"deferred", string(spool.Delivered), string(spool.Failed), string(spool.Kept)})
 	m.queueReports = countersOf(m.counterVec("dsn_sent_total", "Delivery status notifications that were put into the spool.", "kind"),
-		[]string{reportFailure, reportDelay})
+		[]string{reportFailure, reportDelay, reportSuccess})
 	var orders []string
 	for _, o := range queue.Orders() {
 		orders = append(orders, string(o))
 	}
 	m.queueOrders = countersOf(m.counterVec("queue_operations_total", "Messages that an operator has worked on, by postern queue.", "operation"), orders)
-	m.queueFaults = m.counter("spool_faults_total", "Failures to read or write the spool, or to make a report; what they were about is tried again.")
+	m.queueFaults = m.counter("spool_faults_total", "Failures to read or write the spool, or to make a report; what they were about is tried again, but for a report of success.")
 	m.queueSetAside = m.counter("spool_set_aside_total", "Entries of the spool that were found damaged, and set aside.")
 }
 

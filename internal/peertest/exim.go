@@ -23,7 +23,7 @@ keep_environment =
 add_environment = PATH=/usr/sbin:/usr/bin:/bin
 message_size_limit = 100M
 smtputf8_advertise_hosts = *
-dsn_advertise_hosts = *
+dsn_advertise_hosts = {dsn}
 smtp_accept_max = 100
 queue_run_max = 20
 smtp_accept_queue_per_connection = 0
@@ -113,8 +113,12 @@ func StartExim(t testing.TB, o MTAOptions) *MTA {
 	}
 	hosts, user, password := authenticated(o.Paths)
 	restrict, login := eximLogin(o.Login)
+	dsn := "*"
+	if o.NoDSN {
+		dsn = ""
+	}
 	j.write("/etc/exim4/exim4.conf", fill(eximConfig, "authenticated", hosts, "user", user, "password", password, "host", hostName(o), "port", port(m.Addr), "domain", o.Domain,
-		"relayed", strings.Join(domains(o.Paths), " : "), "restrict", restrict, "login", login, "main", main, "routers", eximRouters(t, o.Paths)))
+		"relayed", strings.Join(domains(o.Paths), " : "), "restrict", restrict, "dsn", dsn, "login", login, "main", main, "routers", eximRouters(t, o.Paths)))
 
 	said := j.start("/usr/sbin/exim4", "-bdf", "-q1s")
 	m.log = func() string {

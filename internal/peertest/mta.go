@@ -33,6 +33,7 @@ type MTAOptions struct {
 	XForward   bool     // Postfix: XFORWARD is offered
 	XClient    bool     // Postfix: XCLIENT is offered, also LOGIN, and it takes no mail from 127.0.0.8
 	Proxy      bool     // Postfix: it wants a PROXY header, and takes no mail from 127.0.0.8
+	NoDSN      bool     // Exim: DSN is not offered, as by default
 	Login      Login    // Exim: only whoever logs in so gets mail taken
 	Paths      []Path   // with one, the server relays for clients on loopback, and for their addresses as senders
 }

@@ -278,6 +278,9 @@ func (t *trial) note(to []int, state spool.State, o *upstream.Outcome, r mail.Re
 		p.State, p.Reply, p.Server, p.Cause, p.Last = state, r, o.Server, cause, now
 		t.tell(i, state, o, r, cause)
 	}
+	if state == spool.Delivered {
+		t.q.notify(t.s, t.e, t.it.group, to, o)
+	}
 }
 
 func (t *trial) tell(i int, state spool.State, o *upstream.Outcome, r mail.Reply, cause string) {

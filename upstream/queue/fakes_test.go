@@ -14,6 +14,7 @@ import (
 	"github.com/postern-mail/postern/internal/spool"
 	"github.com/postern-mail/postern/internal/store/storetest"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/mail/dsn"
 	"github.com/postern-mail/postern/upstream"
 )
 
@@ -243,7 +244,7 @@ func (b *bench) start() {
 			b.note(&b.tried, t.To+" "+string(t.State))
 			b.note(&b.ended, t.Entry.ID+" "+t.To+" "+string(t.State))
 		},
-		Reported: func(e *spool.Entry, delayed bool, id string) { b.note(&b.reported, fmt.Sprint(e.From, " ", delayed)) },
+		Reported: func(e *spool.Entry, what dsn.Action, id string) { b.note(&b.reported, fmt.Sprint(e.From, " ", what)) },
 		Fault:    func(id string, err error) { b.note(&b.faults, id+": "+err.Error()) },
 		Damaged:  func(id string, _ error) { b.note(&b.damaged, id) },
 		Down:     func(name, cause string) { b.note(&b.changes, name+" "+cause) },

@@ -25,6 +25,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/spool"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/mail/dsn"
 	"github.com/postern-mail/postern/upstream"
 )
 
@@ -56,11 +57,11 @@ type Settings struct {
 
 // Hooks are told what happens. They are called from many goroutines; a nil func is not called.
 type Hooks struct {
-	Tried    func(Tried)                  // a try has ended, for each of its recipients
-	Down     func(upstream, cause string) // an upstream can't be reached, after it could; "" for cause: it can again
-	Reported func(e *spool.Entry, delayed bool, to string)
-	Damaged  func(id string, err error) // an entry was set aside
-	Fault    func(id string, err error) // the spool can't be read or written, or a report not be made: it is tried again
+	Tried    func(Tried)                                      // a try has ended, for each of its recipients
+	Down     func(upstream, cause string)                     // an upstream can't be reached, after it could; "" for cause: it can again
+	Reported func(e *spool.Entry, what dsn.Action, id string) // a sender is told: the id is the report's
+	Damaged  func(id string, err error)                       // an entry was set aside
+	Fault    func(id string, err error)                       // the spool can't be read or written, or a report not be made: it is tried again
 }
 
 // Tried is what became of one recipient in one try.

@@ -230,7 +230,7 @@ func TestLate(t *testing.T) {
 		}
 		told := b.noted(&b.reported)
 		slices.Sort(told)
-		equal(t, "reported", told, "a@sender.example false", "a@sender.example true", "b@sender.example false")
+		equal(t, "reported", told, "a@sender.example delayed", "a@sender.example failed", "b@sender.example failed")
 		equal(t, "left", b.left())
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -47,7 +48,7 @@ func (q *Queue) giveUp(ctx context.Context, s *Settings, e *spool.Entry, group i
 		}
 	}
 	if len(told) > 0 {
-		sent, err := q.report(ctx, s, e, group, told, why, false)
+		sent, err := q.report(ctx, s, e, news{group: group, to: told, what: dsn.Failed, why: why})
 		if err != nil {
 			return nil, err
 		}
@@ -83,8 +84,17 @@ func (q *Queue) keep(ctx context.Context, e *spool.Entry, group int, to []int, w
 	return q.o.Keep(ctx, e, group, to, why, b)
 }
 
+// news is what a sender is to be told of recipients of a group.
+type news struct {
+	group    int
+	to       []int // their places
+	what     dsn.Action
+	why      string     // see giveUp
+	original *mail.Blob // the message as it came, where it is not in the spool
+}
+
 // report puts a delivery status notification into the queue, once. It reports false where there is nobody who may be told.
-func (q *Queue) report(ctx context.Context, s *Settings, e *spool.Entry, group int, to []int, why string, delayed bool) (bool, error) {
+func (q *Queue) report(ctx context.Context, s *Settings, e *spool.Entry, n news) (bool, error) {
 	if e.From == "" || e.Report || !e.Bounce {
 		return false, nil // RFC 5321 6.1: never to a null reverse-path
 	}
@@ -98,16 +108,12 @@ func (q *Queue) report(ctx context.Context, s *Settings, e *spool.Entry, group i
 	}
 	// The id is the same however often this is tried for these recipients: a crash before the mark makes no second report. More of
 	// them are another report: nobody must go without.
-	kind := "f"
-	if delayed {
-		kind = "d"
-	}
-	id := fmt.Sprintf("%s-%s%d-%s", e.ID, kind, group, Places(to))
-	n, err := q.write(s, e, group, to, why, id, delayed)
+	id := fmt.Sprintf("%s-%s%d-%s", e.ID, reportKind(n.what), n.group, Places(n.to))
+	written, err := q.write(s, e, n, id)
 	if err != nil {
 		return false, fmt.Errorf("queue: report: %w", err)
 	}
-	blob := mail.NewBlob(n.Octets)
+	blob := mail.NewBlob(written.Octets)
 	defer blob.Release()
 	m := mail.NewMessage(blob)
 	defer func() { m.Release() }()
@@ -121,7 +127,7 @@ func (q *Queue) report(ctx context.Context, s *Settings, e *spool.Entry, group i
 		unsigned.Release()
 	}
 	err = q.Put(ctx, spool.Entry{
-		ID: id, Time: time.Now(), Node: e.Node, Report: true, SMTPUTF8: n.SMTPUTF8, Body8Bit: n.EightBit,
+		ID: id, Time: time.Now(), Node: e.Node, Report: true, SMTPUTF8: written.SMTPUTF8, Body8Bit: written.EightBit,
 		MessageID: "<" + id + "@" + s.Hostname + ">",
 		// RFC 3461 6.1: with NOTIFY=NEVER.
 		Groups: []spool.Group{{Route: route.Name, Upstream: route.Upstream, To: []spool.Recipient{{Address: e.From, Notify: "NEVER"}}}},
@@ -130,9 +136,20 @@ func (q *Queue) report(ctx context.Context, s *Settings, e *spool.Entry, group i
 		return true, nil
 	}
 	if f := q.o.Hooks.Reported; f != nil && err == nil {
-		f(e, delayed, id)
+		f(e, n.what, id)
 	}
 	return err == nil, err
+}
+
+// reportKind is what tells the ids of reports about the same recipients apart.
+func reportKind(what dsn.Action) string {
+	switch what {
+	case dsn.Failed:
+		return "f"
+	case dsn.Delayed:
+		return "d"
+	}
+	return "s"
 }
 
 // Places gives a word of letters and digits, for ids, that stands for just these places in a group, in whatever order.
@@ -144,9 +161,17 @@ func Places(to []int) string {
 	return strconv.FormatUint(h.Sum64(), 36)
 }
 
+// remoteName gives a server as a report names it: a socket of this machine, or a folder, has no name that others could know.
+func remoteName(server string) string {
+	if _, port, err := net.SplitHostPort(server); err != nil || strings.Trim(port, "0123456789") != "" {
+		return ""
+	}
+	return server
+}
+
 // write writes a report. What the next servers are and say is told to our own clients only: others get the code.
-func (q *Queue) write(s *Settings, e *spool.Entry, group int, to []int, why, id string, delayed bool) (dsn.Notification, error) {
-	g := &e.Groups[group]
+func (q *Queue) write(s *Settings, e *spool.Entry, n news, id string) (dsn.Notification, error) {
+	g := &e.Groups[n.group]
 	reader, err := mail.ParseAddress(e.From)
 	if err != nil {
 		return dsn.Notification{}, err
@@ -156,42 +181,48 @@ func (q *Queue) write(s *Settings, e *spool.Entry, group int, to []int, why, id 
 		Arrival: e.Time, ReceivedFrom: e.Client.Helo, ReceivedAddr: e.Client.Addr.Addr(),
 		Full: strings.EqualFold(e.Return, "FULL"),
 	}
-	action := dsn.Failed
-	if delayed {
-		action, r.Until = dsn.Delayed, e.Time.Add(s.Expire)
+	words := "the next server does not take the message"
+	switch n.what {
+	case dsn.Delayed:
+		r.Until = e.Time.Add(s.Expire)
+	case dsn.Relayed, dsn.Delivered:
+		words = "the next server has taken the message"
 	}
-	for _, i := range to {
+	for _, i := range n.to {
 		p := &g.To[i]
 		a, err := mail.ParseAddress(p.Address)
 		if err != nil {
 			return dsn.Notification{}, err
 		}
-		one := dsn.Recipient{Address: a, Original: p.Original, Action: action, Last: p.Last, Why: why, Diagnostic: p.Reply}
+		one := dsn.Recipient{Address: a, Original: p.Original, Action: n.what, Last: p.Last, Why: n.why, Diagnostic: p.Reply}
 		switch {
 		case e.Relay:
-			one.RemoteMTA = p.Server
+			one.RemoteMTA = remoteName(p.Server)
 		case !p.Reply.IsZero():
-			one.Diagnostic.Text = "the next server does not take the message"
+			one.Diagnostic.Text = words
 		}
 		if r := p.Reply; r.IsZero() && one.Why == "" {
 			one.Why = "the next server could not be reached"
-		} else if why != "" {
+		} else if n.why != "" {
 			one.Status = mail.Enhanced{5, 4, 7} // RFC 3463 3.5: delivery time expired
-			if delayed {
+			if n.what == dsn.Delayed {
 				one.Status[0] = 4
 			}
 		}
 		r.Recipients = append(r.Recipients, one)
 	}
-	var original *mail.Message
-	b, err := q.o.Store.Original(e.ID)
-	switch {
-	case err == nil:
-		original = mail.NewMessage(b)
-		b.Release()
-		defer original.Release()
-	case !errors.Is(err, spool.ErrDamaged): // a report without the message is better than none
-		return dsn.Notification{}, err
+	b := n.original
+	if b == nil {
+		b, err = q.o.Store.Original(e.ID)
+		switch {
+		case errors.Is(err, spool.ErrDamaged): // a report without the message is better than none
+			return dsn.Write(r, nil)
+		case err != nil:
+			return dsn.Notification{}, err
+		}
+		defer b.Release()
 	}
+	original := mail.NewMessage(b)
+	defer original.Release()
 	return dsn.Write(r, original)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/internal/spool"
+	"github.com/postern-mail/postern/mail/dsn"
 )
 
 // roundEvery is the pause between two looks for mail that is late.
@@ -110,7 +111,7 @@ func (q *Queue) warn(ctx context.Context, s *Settings, e *spool.Entry, it *item,
 		}
 	}
 	if len(told) > 0 {
-		if _, err := q.report(ctx, s, e, it.group, told, "it could not be delivered yet", true); err != nil {
+		if _, err := q.report(ctx, s, e, news{group: it.group, to: told, what: dsn.Delayed, why: "it could not be delivered yet"}); err != nil {
 			q.fault(e.ID, err)
 			return result{again: true}
 		}

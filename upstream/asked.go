@@ -277,25 +277,25 @@ func (p *Pool) probeOne(ctx context.Context, s *server, left int, env *mail.Enve
 	}
 }
 
-// AcceptsAny reports whether the servers accept a mailbox of the domain that nobody can have: then to ask them finds out
-// nothing. An error means that they did not say. Nothing is remembered of it.
-func (p *Pool) AcceptsAny(ctx context.Context, domain string) (bool, error) {
+// AcceptsAny reports whether the servers accept a mailbox of the domain that nobody can have, and which of them says so: then to
+// ask them finds out nothing. An error means that they did not say. Nothing is remembered of it.
+func (p *Pool) AcceptsAny(ctx context.Context, domain string) (all bool, server string, err error) {
 	to, err := mail.ParseAddress("postern-" + strings.ToLower(rand.Text()) + "@" + domain)
 	if err != nil {
-		return false, fmt.Errorf("upstream: a recipient to try: %w", err)
+		return false, "", fmt.Errorf("upstream: a recipient to try: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeouts.Ask)
 	defer cancel()
 	o := p.probe(ctx, to)
 	switch {
 	case o.Kind == Delivered:
-		return true, nil
+		return true, o.Server, nil
 	case o.Kind == RecipientRefused && o.Reply.Permanent():
-		return false, nil
+		return false, o.Server, nil
 	case o.Err != nil:
-		return false, fmt.Errorf("upstream: trying a recipient at %s: %w", o.Server, o.Err)
+		return false, o.Server, fmt.Errorf("upstream: trying a recipient at %s: %w", o.Server, o.Err)
 	}
-	return false, fmt.Errorf("upstream: trying a recipient at %s: %s", o.Server, o.Reply)
+	return false, o.Server, fmt.Errorf("upstream: trying a recipient at %s: %s", o.Server, o.Reply)
 }
 
 // speaksOfMailbox reports whether a refusal of RCPT, which does not speak about us, says that there is no such mailbox. One

@@ -27,6 +27,7 @@ func (a *App) Check() error {
 	if _, err := a.prepare(cfg, nil, log, nil, upstream.Hooks{}, nil, nil); err != nil {
 		return &Exit{Code: ExitConfig, Err: err}
 	}
+	warnOfTrials(cfg, log)
 	_, err = fmt.Fprintf(a.o.Stdout, "%s: ok: %d listeners, %d routes, %d upstreams, %d filters, %d policies\n",
 		a.o.Config, len(cfg.Listeners), len(cfg.Routes), len(cfg.Upstreams), len(cfg.Filters), len(cfg.Policies))
 	return err

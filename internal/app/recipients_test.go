@@ -12,6 +12,7 @@ import (
 
 	entries "github.com/postern-mail/postern/internal/lines"
 	"github.com/postern-mail/postern/internal/peertest"
+	"github.com/postern-mail/postern/internal/store"
 )
 
 // writeRecipients writes a file of recipients as if it were a minute old: u0, u1 and so on of example.org.
@@ -145,6 +146,57 @@ filters: []
 	}
 	if all := g.log.lines(t, told); len(all) != 1 || all[0]["route"] != "*.example.net" || all[0]["upstream"] != "inside" {
 		t.Errorf("told: %v", all)
+	}
+	check := func(file string) string {
+		t.Helper()
+		var out, errs lockedBuffer
+		a, err := New(Options{Config: file, ConfigGiven: true, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Check(); err != nil || !strings.Contains(out.String(), ": ok: ") {
+			t.Errorf("check: %v, %s", err, out.String())
+		}
+		return errs.String()
+	}
+	saved := filepath.Join(g.cfg.Load().State.Directory, "callouts.json")
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(saved); err == nil {
+			break
+		}
+	}
+	const warned = " of the upstream inside took a recipient of example.net that nobody can have: recipients: callout refuses none there"
+	if out := check(g.app.o.Config); strings.Count(out, warned) != 1 || !strings.Contains(out, "at "+time.Now().UTC().Format("2006-01-02T")) {
+		t.Errorf("check: %s", out)
+	}
+	text, err := os.ReadFile(g.app.o.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "postern.yaml")
+	for old, now := range map[string]string{
+		`example.net], upstream: inside, recipients: callout`: `example.net], upstream: inside`, // not asked any more
+		g.cfg.Load().Upstreams[0].Servers[0].Address:          "192.0.2.1:25",                   // another server
+		`"*.example.net", example.net`:                        `example.net`,                    // another route
+	} {
+		if err := os.WriteFile(other, []byte(strings.Replace(string(text), old, now, 1)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out := check(other); strings.Contains(out, warned) {
+			t.Errorf("check with %s: %s", now, out)
+		}
+	}
+	if err := os.WriteFile(saved, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := check(g.app.o.Config); strings.Contains(out, "that nobody can have") {
+		t.Errorf("damaged: %s", out)
+	}
+	if err := saveTrials(store.OS, g.cfg.Load(), []trial{{Route: "*.example.net"}, {Route: "gone"}}); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := loadTrials(store.OS, g.cfg.Load()); err != nil || len(all) != 1 || all[0].Any {
+		t.Errorf("%+v, %v", all, err)
 	}
 }
 

@@ -118,7 +118,7 @@ type queueCmd struct {
 	Ls struct {
 		queueFilter
 		Limit int    `placeholder:"N" default:"-1" help:"At most so many; 0 for all (default: 100, with --json all)."`
-		After string `placeholder:"ID" help:"Begin behind this message."`
+		After string `placeholder:"ID" help:"Begin behind this message; or behind the place that the end of a page names."`
 		JSON  bool   `name:"json" help:"Print JSON, one object a line."`
 	} `cmd:"" help:"List what waits, the oldest first."`
 	Show struct {

@@ -177,7 +177,7 @@ func firstPage(t *testing.T, dir string) (page time.Duration, listed int) {
 	defer q.Close(ctx)
 	began := time.Now()
 	n := 0
-	if err := q.List(queue.Filter{}, "", func(queue.Listed) bool { n++; return n < 100 }); err != nil || n != 100 {
+	if _, _, err := q.List(t.Context(), queue.Filter{}, queue.Place{}, 0, func(queue.Listed) bool { n++; return n < 100 }); err != nil || n != 100 {
 		t.Errorf("%d of 100 were listed: %v", n, err)
 	}
 	page = time.Since(began)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +24,7 @@ import (
 
 // operator is the queue as commands see it. The errors that it hands out are control.Errors.
 type operator interface {
-	// list hands what f means to yield, oldest first, from behind the id after.
+	// list hands what f means to yield, oldest first, from behind the message after: its id, or what queue.Place.String gives.
 	list(ctx context.Context, f queue.Filter, after string, limit int, yield func(queue.Listed) error) error
 	get(ctx context.Context, id string) (queue.Listed, error)
 	content(ctx context.Context, id string) (io.ReadCloser, error)
@@ -31,7 +32,9 @@ type operator interface {
 	operate(ctx context.Context, o queue.Order, ids []string, f queue.Filter, done func(operated) error) error
 	// knows gives an error where neither the configuration nor the queue has an upstream of this name; "" is none in particular.
 	knows(ctx context.Context, upstream string) error
-	close()
+	// shared reports whether others may work on the queue meanwhile; else nothing may wait here for whoever reads what is printed.
+	shared() bool
+	close() // may be called more than once
 }
 
 // operator gives the queue of the gateway that runs, or else the spool itself, which nobody may open meanwhile.
@@ -106,26 +109,60 @@ func (l localQueue) close() {
 	_ = l.spool.Close() // what was settled is on disk
 }
 
+func (localQueue) shared() bool { return false }
+
 func (l localQueue) list(ctx context.Context, f queue.Filter, after string, limit int, yield func(queue.Listed) error) error {
 	if l.q == nil {
 		return nil
 	}
-	if err := l.loaded(ctx); err != nil {
-		return err
-	}
 	var ended error
 	n := 0
-	err := l.q.List(f, after, func(m queue.Listed) bool {
+	_, err := l.page(ctx, f, after, 0, func(m queue.Listed) bool {
 		n++
-		if ended = yield(m); ended == nil {
-			ended = ctx.Err()
-		}
+		ended = yield(m)
 		return ended == nil && n != limit
 	})
 	if ended != nil {
 		return ended
 	}
-	return queueFault("", err)
+	return err
+}
+
+// page lists for as long as most. It tells where the next page begins, if there is one.
+func (l localQueue) page(ctx context.Context, f queue.Filter, after string, most time.Duration, yield func(queue.Listed) bool) (next string, err error) {
+	if err := l.loaded(ctx); err != nil {
+		return "", err
+	}
+	place, err := l.place(after)
+	if err != nil {
+		return "", err
+	}
+	reached, end, err := l.q.List(ctx, f, place, most, yield)
+	if !end {
+		next = reached.String()
+	}
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	return next, queueFault("", err)
+}
+
+// place gives the place behind which a list is to begin; "" is before the first.
+func (l localQueue) place(after string) (queue.Place, error) {
+	if after == "" {
+		return queue.Place{}, nil
+	}
+	p, err := queue.ParsePlace(after)
+	if err != nil {
+		return p, control.Errorf(control.Usage, "--after %s: no id of a message", visible(after))
+	}
+	if p.Taken.IsZero() {
+		known := false
+		if p, known = l.q.PlaceOf(p.ID); !known {
+			return p, control.Errorf(control.Missing, "--after %s: not in the queue any more: name it as the end of the page before did, TIME/ID", visible(after))
+		}
+	}
+	return p, nil
 }
 
 // loadPatience is how long a question waits for a spool that is being read: the clients of a gateway that has just begun.
@@ -297,6 +334,19 @@ type order struct {
 	State    string   `json:"state,omitempty"`
 }
 
+// page is part of a list. No question takes the gateway long, and no client that reads slowly keeps it: who wants more asks again.
+type page struct {
+	Messages []json.RawMessage `json:"messages"`
+	Next     string            `json:"next,omitempty"`  // behind which the next begins; "": it was the last
+	Fault    *control.Error    `json:"fault,omitempty"` // the first of what could not be read
+}
+
+// What bounds a page.
+const (
+	pageTime   = time.Second
+	pageOctets = 1 << 20
+)
+
 // answerQueue lets commands operate the queue.
 func answerQueue(mux *http.ServeMux, l localQueue) {
 	mux.Handle("GET /v1/queue", control.Handle(func(w http.ResponseWriter, r *http.Request) error {
@@ -305,11 +355,18 @@ func answerQueue(mux *http.ServeMux, l localQueue) {
 			return control.Errorf(control.Usage, "limit: not a number")
 		}
 		f := queue.Filter{From: r.FormValue("from"), To: r.FormValue("to"), Upstream: r.FormValue("upstream"), State: r.FormValue("state")}
-		if err := l.loaded(r.Context()); err != nil {
+		var p page
+		octets := 0
+		p.Next, err = l.page(r.Context(), f, r.FormValue("after"), pageTime, func(m queue.Listed) bool {
+			b, _ := json.Marshal(m) // texts and numbers
+			p.Messages = append(p.Messages, b)
+			octets += len(b)
+			return len(p.Messages) != limit && octets < pageOctets
+		})
+		if !errors.As(err, &p.Fault) && err != nil || len(p.Messages) == 0 && p.Next == "" && err != nil {
 			return err
 		}
-		s := control.NewStream(w)
-		return l.list(r.Context(), f, r.FormValue("after"), limit, func(m queue.Listed) error { return s.Send(m) })
+		return control.Send(w, p)
 	}))
 	mux.Handle("GET /v1/queue/{id}", control.Handle(func(w http.ResponseWriter, r *http.Request) error {
 		m, err := l.get(r.Context(), r.PathValue("id"))
@@ -358,16 +415,41 @@ func (r remoteQueue) close() { r.c.Close() }
 
 func (r remoteQueue) list(ctx context.Context, f queue.Filter, after string, limit int, yield func(queue.Listed) error) error {
 	q := url.Values{}
-	for name, value := range map[string]string{"from": f.From, "to": f.To, "upstream": f.Upstream, "state": f.State, "after": after} {
+	for name, value := range map[string]string{"from": f.From, "to": f.To, "upstream": f.Upstream, "state": f.State} {
 		if value != "" {
 			q.Set(name, value)
 		}
 	}
-	if limit > 0 {
-		q.Set("limit", strconv.Itoa(limit))
+	q.Set("after", after)
+	var fault error
+	for n := 0; ; {
+		if limit > 0 {
+			q.Set("limit", strconv.Itoa(limit-n))
+		}
+		var p page
+		if err := r.c.Get(ctx, "/v1/queue?"+q.Encode(), &p); err != nil {
+			return err
+		}
+		for _, b := range p.Messages {
+			var m queue.Listed
+			if err := json.Unmarshal(b, &m); err != nil {
+				return fmt.Errorf("the gateway's answer can't be read: %w", err)
+			}
+			if err := yield(m); err != nil {
+				return err
+			}
+		}
+		if p.Fault != nil && fault == nil {
+			fault = p.Fault
+		}
+		if n += len(p.Messages); p.Next == "" || limit > 0 && n >= limit {
+			return fault
+		}
+		q.Set("after", p.Next)
 	}
-	return control.List(ctx, r.c, "/v1/queue?"+q.Encode(), yield)
 }
+
+func (remoteQueue) shared() bool { return true }
 
 func (r remoteQueue) get(ctx context.Context, id string) (m queue.Listed, err error) {
 	if !isID(id) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/smtp"
 	"os"
 	"path/filepath"
@@ -46,11 +47,12 @@ func TestQueueList(t *testing.T) {
 				t.Errorf("%s: %v, want %v", c.name, got, c.want)
 			}
 		}
+		o.did(t, 0, o.QueueList(t.Context(), QueueListOptions{Limit: 0}))
 		out, errs := o.did(t, 0, o.QueueList(t.Context(), QueueListOptions{Limit: -1}))
 		if n := strings.Count(out, "\n"); n != 1+pageOfQueue+1 { // one has two groups
 			t.Errorf("%d lines for people:\n%s", n, out)
 		}
-		if errs != "postern: there are more: --after "+ids[pageOfQueue-1]+"\n" {
+		if errs != "postern: there are more: --after "+o.place(t, ids[pageOfQueue-1])+"\n" {
 			t.Errorf("told: %s", errs)
 		}
 		for _, want := range []string{"ID ", ids[0], "active", "<a@one.example>", "u0@example.org", "v@else.example +1"} {
@@ -60,6 +62,93 @@ func TestQueueList(t *testing.T) {
 		}
 	})
 }
+
+// place gives the place of a message in the list.
+func (o *operatedApp) place(t *testing.T, id string) string {
+	t.Helper()
+	out, _ := o.did(t, 0, o.QueueShow(t.Context(), id, true, false))
+	var m queue.Listed
+	if err := json.Unmarshal([]byte(out), &m); err != nil {
+		t.Fatal(err)
+	}
+	return queue.Place{Taken: m.Time, ID: m.ID}.String()
+}
+
+// A page goes on where the one before has ended, though the message there is delivered since; what is no message's id is no place.
+func TestQueueAfter(t *testing.T) {
+	eitherWay(t, 5, func(t *testing.T, o *operatedApp) {
+		place := o.place(t, o.ids[1])
+		o.did(t, 0, o.QueueRemove(t.Context(), QueueSelection{IDs: o.ids[1:2]}, false))
+		if got := o.listed(t, QueueListOptions{After: place}); !slices.Equal(got, o.ids[2:]) {
+			t.Errorf("behind what has ended: %v", got)
+		}
+		for after, code := range map[string]int{"a b": ExitUsage, "x/" + o.ids[0]: ExitUsage, o.ids[1]: ExitData} {
+			if out, errs := o.did(t, code, o.QueueList(t.Context(), QueueListOptions{After: after})); strings.Contains(out, o.ids[0]) || !strings.Contains(errs, "--after") {
+				t.Errorf("%q: %s%s", after, out, errs)
+			}
+		}
+	})
+}
+
+// Whoever reads a list, or a message, slowly keeps neither the spool from a gateway that starts, nor the gateway.
+func TestQueueSlowReader(t *testing.T) {
+	o := operateApp(t, false, 300)
+	wrote := 0
+	o.App.o.Stdout = writerFunc(func(p []byte) (int, error) {
+		if wrote++; wrote == 1 {
+			s, err := spool.Open(spoolDir(o.cfg), spool.Options{})
+			if err != nil {
+				t.Fatalf("the spool is not free: %v", err)
+			}
+			s.Close()
+		}
+		return len(p), nil
+	})
+	for name, f := range map[string]func() error{
+		"ls":      func() error { return o.QueueList(t.Context(), QueueListOptions{JSON: true}) },
+		"show":    func() error { return o.QueueShow(t.Context(), o.ids[1], false, false) },
+		"content": func() error { return o.QueueShow(t.Context(), o.ids[1], false, true) },
+	} {
+		if wrote = 0; f() != nil || wrote == 0 {
+			t.Errorf("%s: %d writes", name, wrote)
+		}
+	}
+}
+
+// A gateway gives a long list in pages, of which some have nothing that is meant; what could not be read is told in the end.
+func TestQueuePages(t *testing.T) {
+	o := operateApp(t, false, 0)
+	l, err := control.Listen(controlSocket(o.cfg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := map[string]string{
+		"": `{"messages":[{"id":"a"},{"id":"b"}],"next":"1"}`, "1": `{"messages":[],"next":"2","fault":{"kind":"data","error":"c: damaged"}}`,
+		"2": `{"messages":[{"id":"d"}],"next":"3","fault":{"kind":"data","error":"e: damaged"}}`, "3": `{"messages":[{"id":"f"},{"id":"g"}]}`,
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /v1/queue", control.Handle(func(w http.ResponseWriter, r *http.Request) error {
+		if after := r.FormValue("after"); after == "2" && r.FormValue("limit") != "" && r.FormValue("limit") != "1" {
+			return control.Errorf(control.Usage, "limit %s", r.FormValue("limit"))
+		}
+		_, err := w.Write([]byte(pages[r.FormValue("after")]))
+		return err
+	}))
+	server := control.Serve(l, mux, slog.New(slog.DiscardHandler))
+	defer server.Close(time.Second)
+	out, errs := o.did(t, ExitData, o.QueueList(t.Context(), QueueListOptions{JSON: true}))
+	if strings.Count(out, "\n") != 5 || !strings.Contains(out, `"id":"g"`) || errs != "postern: c: damaged\n" {
+		t.Errorf("%s%s", out, errs)
+	}
+	out, errs = o.did(t, ExitData, o.QueueList(t.Context(), QueueListOptions{JSON: true, Limit: 2}))
+	if strings.Count(out, "\n") != 2 || !strings.Contains(errs, "there are more: --after 0001-01-01T00:00:00Z/b\n") {
+		t.Errorf("two of them: %s%s", out, errs)
+	}
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestQueueShow(t *testing.T) {
 	eitherWay(t, 3, func(t *testing.T, o *operatedApp) {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,7 +31,7 @@ func (s *QueueSelection) many() bool { return s.All || s.Exported != "" }
 // QueueListOptions say what of the queue is listed.
 type QueueListOptions struct {
 	Flags QueueFlags
-	After string // the id behind which the list begins
+	After string // the message behind which the list begins: its id, or its place as the end of a list tells it
 	Limit int    // of messages; 0 for all, less than 0 for as many as are of use to people, and all with JSON
 	JSON  bool
 }
@@ -57,36 +58,71 @@ func (a *App) QueueList(ctx context.Context, o QueueListOptions) error {
 	if err := q.knows(ctx, f.Upstream); err != nil {
 		return answered(err)
 	}
+	// Where the spool is ours alone meanwhile, a gateway that starts can't have it: it is given back before anybody reads.
+	var out io.Writer = a.o.Stdout
+	var kept bytes.Buffer
+	if !q.shared() {
+		out = &kept
+	}
 	ask := o.Limit
 	if ask > 0 {
 		ask++ // to know whether there are more
 	}
-	var show func(queue.Listed) error
-	flush := func() error { return nil }
-	if enc := json.NewEncoder(a.o.Stdout); o.JSON {
-		show = func(m queue.Listed) error { return enc.Encode(m) }
-	} else {
-		w := tabwriter.NewWriter(a.o.Stdout, 0, 8, 2, ' ', 0)
-		fmt.Fprint(w, "ID\tTIME\tSTATE\tUPSTREAM\tFROM\tTO\tSIZE\tTRIES\tNEXT\tBECAUSE\n")
-		show, flush = func(m queue.Listed) error { printQueued(w, m); return nil }, w.Flush
-	}
-	last, more := "", false
+	print := newQueuePrinter(out, o.JSON)
+	var last queue.Listed
 	n := 0
 	err = q.list(ctx, f, o.After, ask, func(m queue.Listed) error {
 		if n++; o.Limit > 0 && n > o.Limit {
-			more = true
 			return nil
 		}
-		last = m.ID
-		return show(m)
+		last = m
+		return print.message(m)
 	})
-	if err := flush(); err != nil {
+	q.close()
+	if err := print.end(); err != nil {
 		return err
 	}
-	if more {
-		fmt.Fprintf(a.o.Stderr, "postern: there are more: --after %s\n", last)
+	if _, err := kept.WriteTo(a.o.Stdout); err != nil {
+		return err
+	}
+	if o.Limit > 0 && n > o.Limit {
+		fmt.Fprintf(a.o.Stderr, "postern: there are more: --after %s\n", queue.Place{Taken: last.Time, ID: last.ID})
 	}
 	return answered(err)
+}
+
+// queuePrinter prints a list.
+type queuePrinter struct {
+	json *json.Encoder // nil: for people
+	rows *tabwriter.Writer
+	n    int
+}
+
+func newQueuePrinter(w io.Writer, asJSON bool) *queuePrinter {
+	if asJSON {
+		return &queuePrinter{json: json.NewEncoder(w)}
+	}
+	p := &queuePrinter{rows: tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)}
+	fmt.Fprint(p.rows, "ID\tTIME\tSTATE\tUPSTREAM\tFROM\tTO\tSIZE\tTRIES\tNEXT\tBECAUSE\n")
+	return p
+}
+
+func (p *queuePrinter) message(m queue.Listed) error {
+	if p.json != nil {
+		return p.json.Encode(m)
+	}
+	printQueued(p.rows, m)
+	if p.n++; p.n%pageOfQueue == 0 { // columns are as wide as those of a page want them: no long list has to be in memory for that
+		return p.rows.Flush()
+	}
+	return nil
+}
+
+func (p *queuePrinter) end() error {
+	if p.rows == nil {
+		return nil
+	}
+	return p.rows.Flush()
 }
 
 // printQueued prints one line for each group of a message.
@@ -152,15 +188,18 @@ func (a *App) QueueShow(ctx context.Context, id string, asJSON, content bool) er
 		if err != nil {
 			return answered(err)
 		}
-		defer r.Close()
-		_, err = io.Copy(a.o.Stdout, r)
-		var fault *control.Error
-		if errors.As(err, &fault) {
+		// Read to the end before the first octet is printed: neither the gateway nor the spool waits for a pager.
+		whole, err := io.ReadAll(r)
+		r.Close()
+		q.close()
+		if err != nil {
 			return answered(err)
 		}
+		_, err = a.o.Stdout.Write(whole)
 		return err
 	}
 	m, err := q.get(ctx, id)
+	q.close()
 	if err != nil {
 		return answered(err)
 	}

@@ -91,6 +91,8 @@ func Handle(answer func(http.ResponseWriter, *http.Request) error) http.Handler 
 		if err == nil {
 			err = answer(out, r)
 		}
+		// What is left of the answer goes when this returns, and may have been long in coming.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(stall))
 		if err == nil {
 			return
 		}
@@ -171,10 +173,11 @@ type Stream struct {
 	flushed time.Time // when the last ones went
 }
 
-// NewStream begins an answer.
+// NewStream begins an answer. Its header goes at once, so that the client knows that somebody works on it.
 func NewStream(w http.ResponseWriter) *Stream {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.WriteHeader(http.StatusOK)
+	_ = http.NewResponseController(w).Flush() // a client that is gone is found out when there is something to send
 	return &Stream{w: w, enc: json.NewEncoder(w), flushed: time.Now()}
 }
 

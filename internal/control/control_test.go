@@ -326,3 +326,30 @@ func TestClose(t *testing.T) {
 		t.Errorf("afterwards: %v", err)
 	}
 }
+
+// The header of an answer goes before there is anything to say: who asks knows that somebody works on it.
+func TestStreamBegins(t *testing.T) {
+	goOn := make(chan struct{})
+	c := serve(t, map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /slow": func(w http.ResponseWriter, r *http.Request) error {
+			s := NewStream(w)
+			select {
+			case <-goOn:
+				return s.Send("done")
+			case <-r.Context().Done():
+				return r.Context().Err()
+			}
+		},
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	answer, err := c.Open(ctx, "/slow")
+	if err != nil {
+		t.Fatalf("no header: %v", err)
+	}
+	defer answer.Close()
+	close(goOn)
+	if b, err := io.ReadAll(answer); err != nil || string(b) != "\"done\"\n" {
+		t.Errorf("%q %v", b, err)
+	}
+}

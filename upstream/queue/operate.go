@@ -2,6 +2,7 @@ package queue
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -116,50 +117,89 @@ func sameAddress(want, address string) bool {
 	return strings.EqualFold(want, address)
 }
 
-// List hands the messages that f means to yield, oldest first, from behind the one with the id after ("": from the first on),
-// until it returns false. What ends meanwhile is left out. What can't be read stops no other: the first such fault is given back in
-// the end.
-func (q *Queue) List(f Filter, after string, yield func(Listed) bool) error {
-	var fault error
-	for _, en := range q.sorted(f, after) {
+// Place is where a message stands in a list: it holds also when that message has ended. The zero one is before the first.
+type Place struct {
+	Taken time.Time
+	ID    string
+}
+
+// String gives the form that ParsePlace reads.
+func (p Place) String() string { return p.Taken.UTC().Format(time.RFC3339Nano) + "/" + p.ID }
+
+// ParsePlace reads a place, or an id alone: its time is zero then, and PlaceOf tells it while the message waits. The error is spool.ErrID.
+func ParsePlace(s string) (Place, error) {
+	at, id, both := strings.Cut(s, "/")
+	if !both {
+		at, id = "", s
+	}
+	p := Place{ID: id}
+	isOther := func(r rune) bool { return (r|0x20 < 'a' || r|0x20 > 'z') && (r < '0' || r > '9') && r != '-' }
+	if id == "" || strings.ContainsFunc(id, isOther) {
+		return p, fmt.Errorf("%w: %q", spool.ErrID, s)
+	}
+	if both {
+		t, err := time.Parse(time.RFC3339Nano, at)
+		if err != nil {
+			return p, fmt.Errorf("%w: %q has no time", spool.ErrID, s)
+		}
+		p.Taken = t
+	}
+	return p, nil
+}
+
+// PlaceOf gives the place of a message that waits.
+func (q *Queue) PlaceOf(id string) (Place, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if en := q.entries[id]; en != nil {
+		return en.place(), true
+	}
+	return Place{}, false
+}
+
+func (en *entry) place() Place { return Place{en.taken.Round(0), en.id} }
+
+// List hands the messages that f means to yield, oldest first, from behind a place, until that returns false, or most has passed (0: it may
+// take any time), or ctx ends. It tells how far it has come, and whether that is the end. What ends meanwhile is left out. What can't be read
+// stops no other: the first such fault is given back in the end.
+func (q *Queue) List(ctx context.Context, f Filter, after Place, most time.Duration, yield func(Listed) bool) (reached Place, end bool, fault error) {
+	begin := time.Now()
+	reached = after
+	for i, en := range q.sorted(f, after) {
+		if ctx.Err() != nil {
+			return reached, false, ctx.Err()
+		}
+		if most > 0 && i > 0 && time.Since(begin) > most {
+			return reached, false, fault
+		}
+		reached = en.place()
 		l, err := q.Get(en.id)
 		switch {
 		case errors.Is(err, spool.ErrNotFound):
 		case err != nil && fault == nil:
 			fault = fmt.Errorf("%s: %w", en.id, err)
 		case err == nil && f.matches(&l) && !yield(l):
-			return fault
+			return reached, false, fault
 		}
 	}
-	return fault
+	return reached, true, fault
 }
 
-// sorted gives what f may mean, oldest first.
-func (q *Queue) sorted(f Filter, after string) []*entry {
+// sorted gives what f may mean and stands behind a place, oldest first.
+func (q *Queue) sorted(f Filter, after Place) []*entry {
+	begin := &entry{taken: after.Taken, id: after.ID}
 	q.mu.Lock()
 	all := make([]*entry, 0, len(q.entries))
-	start, known := q.entries[after]
 	for _, en := range q.entries {
-		if f.quick(en) {
+		if (after == (Place{}) || byAge(en, begin) > 0) && f.quick(en) {
 			all = append(all, en)
 		}
 	}
 	q.mu.Unlock()
 	slices.SortFunc(all, byAge)
-	switch {
-	case known:
-		i, found := slices.BinarySearchFunc(all, start, byAge)
-		if found {
-			i++
-		}
-		all = all[i:]
-	case after != "": // it has ended meanwhile: ids begin with their time where the node is the same
-		all = slices.DeleteFunc(all, func(en *entry) bool { return en.id <= after })
-	}
 	return all
 }
 
-// byAge puts the oldest first, by the clock on the wall: the time of some has another one besides, which others can't be held against.
 func byAge(a, b *entry) int {
 	return cmp.Or(cmp.Compare(a.taken.UnixNano(), b.taken.UnixNano()), cmp.Compare(a.id, b.id))
 }

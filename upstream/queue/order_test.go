@@ -1,9 +1,11 @@
 package queue
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +22,9 @@ func TestOperate(t *testing.T) {
 			sleep(time.Second)
 		}
 		list := func(f Filter, after string) (ids []string) {
-			if err := b.q.List(f, after, func(l Listed) bool { ids = append(ids, l.ID); return len(ids) < 3 }); err != nil {
+			place, _ := b.q.PlaceOf(after)
+			_, _, err := b.q.List(t.Context(), f, place, 0, func(l Listed) bool { ids = append(ids, l.ID); return len(ids) < 3 })
+			if err != nil {
 				t.Fatal(err)
 			}
 			return ids
@@ -65,6 +69,60 @@ func TestOperate(t *testing.T) {
 		equal(t, "left", b.left())
 		if _, err := b.q.Do(Retry, "n-1", Filter{}); !errors.Is(err, spool.ErrNotFound) {
 			t.Errorf("%v", err)
+		}
+	})
+}
+
+// TestPlace: a list goes on where it ended, whatever has become of the message there, and whatever its id looks like.
+func TestPlace(t *testing.T) {
+	run(t, func(t *testing.T, b *bench) {
+		b.in.is(down)
+		for _, id := range []string{"z-1", "a-1", "m-1", "b-1"} { // as other nodes of a cluster might have named them
+			b.put(message{id: id, from: "a@sender.example", to: []string{"in x@example.org"}})
+			sleep(time.Second)
+		}
+		page := func(after string, most time.Duration, n int) (ids []string, reached string, end bool) {
+			var p Place
+			if after != "" {
+				var err error
+				if p, err = ParsePlace(after); err != nil {
+					t.Fatal(err)
+				}
+			}
+			at, end, err := b.q.List(t.Context(), Filter{}, p, most, func(l Listed) bool {
+				ids = append(ids, l.ID)
+				time.Sleep(time.Second)
+				return len(ids) != n
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return ids, at.String(), end
+		}
+		ids, at, end := page("", 0, 2)
+		equal(t, "first page", ids, "z-1", "a-1")
+		if _, err := b.q.Do(Remove, "a-1", Filter{}); err != nil || end {
+			t.Fatal(err, end)
+		}
+		ids, _, end = page(at, 0, 0)
+		equal(t, "the rest", ids, "m-1", "b-1")
+		if !end {
+			t.Error("that is not the end")
+		}
+		ids, at, end = page("", 500*time.Millisecond, 0)
+		equal(t, "what there is time for", ids, "z-1")
+		if end || !strings.HasSuffix(at, "/z-1") {
+			t.Errorf("reached %s, %v", at, end)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, end, err := b.q.List(ctx, Filter{From: "nobody@sender.example"}, Place{}, 0, nil); !errors.Is(err, context.Canceled) || end {
+			t.Errorf("after its client has gone: %v", err)
+		}
+		for _, bad := range []string{"", "a b", "x/y", "2026-11-26T09:00:00Z/", "../x", "2026-11-26T09:00:00Z/a/b", "ü"} {
+			if _, err := ParsePlace(bad); !errors.Is(err, spool.ErrID) {
+				t.Errorf("%q: %v", bad, err)
+			}
 		}
 	})
 }

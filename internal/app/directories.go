@@ -56,12 +56,14 @@ func snapshots(cfg *config.Config) string {
 // planDirectories gives the directories that a configuration names, by their digests, and which of them each route asks.
 func planDirectories(cfg *config.Config) (all map[string]plannedDirectory, routes map[string]string, err error) {
 	all, routes = map[string]plannedDirectory{}, map[string]string{}
+	apart := directoriesApart(cfg)
 	for i := range cfg.Routes {
 		r := &cfg.Routes[i]
 		if r.Recipients.Verify != "ldap" {
 			continue
 		}
 		s, err := r.Recipients.Directory()
+		s.Apart = apart[s.Digest()]
 		if err != nil {
 			return nil, nil, config.Errors{cfg.Errorf(fmt.Sprintf("routes[%d].recipients.bind.password_file", i), "%s", err)}
 		}
@@ -75,6 +77,22 @@ func planDirectories(cfg *config.Config) (all map[string]plannedDirectory, route
 		routes[routeName(*r)] = digest
 	}
 	return all, routes, nil
+}
+
+// directoriesApart gives the questions that are put to different servers, by their digests: these have a list each.
+func directoriesApart(cfg *config.Config) map[string]bool {
+	apart, of := map[string]bool{}, map[string][]string{}
+	for i := range cfg.Routes {
+		if r := &cfg.Routes[i]; r.Recipients.Verify == "ldap" {
+			s, _ := r.Recipients.Directory() // the password does not matter here
+			question := s.Digest()
+			if before, ok := of[question]; ok && !slices.Equal(before, s.URLs) {
+				apart[question] = true
+			}
+			of[question] = s.URLs
+		}
+	}
+	return apart
 }
 
 // forConfig gives the sources of a configuration by the names of its routes: those that are known go on, after adopt, with what
@@ -203,10 +221,11 @@ func (d *directories) states() (all []metrics.RecipientList) {
 
 // snapshotsOnly gives sources that know what is on the disk, and never ask a directory, by the names of their routes.
 func snapshotsOnly(cfg *config.Config, log *slog.Logger) map[string]*directory.Source {
-	all := map[string]*directory.Source{}
+	all, apart := map[string]*directory.Source{}, directoriesApart(cfg)
 	for i := range cfg.Routes {
 		if r := &cfg.Routes[i]; r.Recipients.Verify == "ldap" {
 			s, _ := r.Recipients.Directory() // whoever asks need not be able to read the password
+			s.Apart = apart[s.Digest()]
 			all[routeName(*r)] = openDirectory(cfg, plannedDirectory{routeName(*r), s}, log, func() edge.Privacy { return edge.PrivacyFull })
 		}
 	}

@@ -85,10 +85,16 @@ func (c *conn) begin(s *Settings, secure bool, config *tls.Config, raw net.Conn)
 	}
 	// RFC 4513 5.1.2: without a password this would be an anonymous bind that looks like another; go-ldap refuses it.
 	if err := c.Bind(s.User, s.Password); err != nil {
+		if ldap.IsErrorAnyOf(err, ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInappropriateAuthentication) {
+			return fmt.Errorf("%w: %w", errLogin, err)
+		}
 		return fmt.Errorf("bind: %w", err)
 	}
 	return nil
 }
+
+// errLogin says that a server has refused the login. To log in again without a change brings the account nearer to its lock.
+var errLogin = errors.New("bind: the login is refused")
 
 func (c *conn) close() {
 	c.stop()

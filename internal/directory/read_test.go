@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -229,6 +230,50 @@ func TestAwkwardServers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRefusedLogin: a password that is refused is tried once in a read, and not again for an hour: accounts are locked for that.
+func TestRefusedLogin(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var logins atomic.Int32
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				p, err := ber.ReadPacket(c)
+				if err != nil {
+					return
+				}
+				logins.Add(1)
+				m := ber.NewSequence("")
+				m.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, p.Children[0].Value, ""))
+				m.AppendChild(done(1, 49))
+				_, _ = c.Write(m.Bytes())
+				_, _ = ber.ReadPacket(c)
+			}()
+		}
+	}()
+	s := settings(l.Addr().String())
+	for what, full := range map[string]bool{"everything": true, "what changed": false} {
+		d := Open("test", store.OS, t.TempDir(), s, Hooks{})
+		d.inForce.Store(&inForce{list: mailboxes("a@b.test"), at: time.Now(), own: true})
+		d.last, d.mark, d.full = s.URLs[0], mark{since: time.Now()}, time.Now()
+		for range 3 {
+			logins.Store(0)
+			pause := d.Read(t.Context(), full)
+			if n := logins.Load(); n != 1 || pause < refusedPause*9/10 || d.Err() == nil || !strings.Contains(d.Err().Error(), "Invalid Credentials") {
+				t.Errorf("%s: %d logins, the next one after %v: %v", what, n, pause, d.Err())
+			}
+		}
 	}
 }
 

@@ -55,12 +55,19 @@ type Settings struct {
 	Timeout time.Duration // for the connection with its TLS, for the bind, and for each page
 	Stale   time.Duration // the age from which a list does not say any more that there is no such mailbox
 	Page    int           // entries asked for at once (RFC 2696)
+
+	Apart bool // other servers are asked the same, and have another list: the URLs are part of the Digest
 }
 
-// Digest names what is asked for, and of whom: lists of different digests can't be compared.
+// Digest names the list: what is asked for, and, if Apart, of whom. Without that, another server has the same list, and a list of before is
+// what its answer is compared with.
 func (s *Settings) Digest() string {
+	parts := [][]string{s.Base, {s.Filter}, s.Attributes}
+	if s.Apart {
+		parts = append(parts, s.URLs)
+	}
 	h := sha256.New()
-	for _, part := range [][]string{s.URLs, s.Base, {s.Filter}, s.Attributes} {
+	for _, part := range parts {
 		fmt.Fprintf(h, "%q\n", part)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:8])

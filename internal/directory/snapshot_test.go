@@ -163,7 +163,8 @@ func TestPauses(t *testing.T) {
 	}
 }
 
-// TestFollow: a source whose question changed answers with the list of before until it has its own, which is compared with nothing.
+// TestFollow: a source whose question changed answers with the list of before until it has its own, which is compared with that one, after a
+// start too. Other servers that are asked the same have the same list.
 func TestFollow(t *testing.T) {
 	dir := t.TempDir()
 	old := Open("test", store.OS, dir, settings("x"), Hooks{})
@@ -176,8 +177,10 @@ func TestFollow(t *testing.T) {
 		t.Error("the list of before does not answer")
 	}
 	r := &reading{found: mailboxes("a@b.test")}
-	if err := d.judge(d.inForce.Load(), r); err != nil {
-		t.Error(err)
+	for what, d := range map[string]*Source{"followed": d, "after a start": Open("test", store.OS, dir, s, Hooks{})} {
+		if err := d.judge(d.inForce.Load(), r); !errors.Is(err, errShrunk) {
+			t.Errorf("%s, a list of a third: %v", what, err)
+		}
 	}
 	if err := d.replace(d.inForce.Load(), r, mark{}, "ldap://x", time.Now()); err != nil {
 		t.Error(err)
@@ -185,6 +188,60 @@ func TestFollow(t *testing.T) {
 	if known(t, d, "b@b.test") != upstream.No {
 		t.Error("the list of its own does not answer")
 	}
+	more := s
+	more.URLs = append([]string{"ldap://y"}, s.URLs...)
+	if d := Open("test", store.OS, dir, more, Hooks{}); d.Err() != nil || known(t, d, "a@b.test") != upstream.Yes {
+		t.Errorf("another server: %v", d.Err())
+	}
+	apart := s
+	apart.Apart = true
+	if d := Open("test", store.OS, dir, apart, Hooks{}); !errors.Is(d.Err(), ErrNothing) {
+		t.Errorf("another directory: %v", d.Err())
+	}
+}
+
+// TestWord: what somebody says of one list holds for no later one, whatever the clocks were and whether his file can be removed.
+func TestWord(t *testing.T) {
+	for what, fsys := range map[string]store.FS{"removed": store.OS, "stays": keeping{store.OS}} {
+		t.Run(what, func(t *testing.T) {
+			d := Open("test", fsys, t.TempDir(), settings("x"), Hooks{})
+			d.inForce.Store(&inForce{list: mailboxes("a@b.test", "b@b.test", "c@b.test"), at: time.Now(), own: true})
+			one, two := mailboxes("a@b.test"), mailboxes("b@b.test")
+			touch := func(at time.Time) {
+				t.Helper()
+				if err := errors.Join(os.WriteFile(d.word(), nil, 0o600), os.Chtimes(d.word(), at, at)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ahead := time.Now().Add(time.Hour) // as the clock was for a while
+			d.doubted(one, time.Now())
+			touch(ahead)
+			if d.doubted(two, time.Now()); d.vouched() {
+				t.Error("a word about another list counts")
+			}
+			touch(ahead.Add(time.Minute))
+			if d.takeOnWord(); known(t, d, "b@b.test") != upstream.Yes || known(t, d, "a@b.test") != upstream.No {
+				t.Error("a word does not count")
+			}
+			if d.doubted(one, time.Now()); d.doubted(one, time.Now()) {
+				t.Error("a word counts twice")
+			}
+			touch(time.Now().Add(time.Minute))
+			if !d.doubted(one, time.Now()) {
+				t.Error("the next word does not count")
+			}
+		})
+	}
+}
+
+// keeping is a file system on which no word can be removed.
+type keeping struct{ store.FS }
+
+func (k keeping) Remove(name string) error {
+	if strings.HasSuffix(name, upstream.TakeSuffix) {
+		return os.ErrPermission
+	}
+	return k.FS.Remove(name)
 }
 
 // BenchmarkLoad reads a snapshot of 100 000 addresses, as a start does, and tells its size, on disk and in memory.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,9 @@ const (
 	retryFirst = 5 * time.Second
 	// wordEvery is how often it is looked for an administrator's word about a list that was not taken.
 	wordEvery = 2 * time.Second
+	// refusedPause is how long after a refused login the next one comes at the earliest, unless the settings change or somebody asks for it:
+	// directories lock an account after a few of them, often for all that it is good for, and count them for half an hour as a rule.
+	refusedPause = time.Hour
 )
 
 var (
@@ -65,13 +69,14 @@ type Source struct {
 	failed  int        // reads in a row
 	found   *upstream.Mailboxes
 	foundAt time.Time // a list that was not taken, nil for none
+	spent   time.Time // that of a word that was about another list, and could not be removed
 }
 
 // inForce is a list that answers.
 type inForce struct {
 	list *upstream.Mailboxes
 	at   time.Time // when the directory last confirmed it
-	own  bool      // it was read with the settings of now: another one can be compared with it
+	own  bool      // it was read with the settings of now: what is new can be put beside it
 }
 
 // Open makes a source and reads its snapshot, if there is one, from the folder dir. It asks no server: Run does. What is wrong with
@@ -129,10 +134,16 @@ func (d *Source) State() (entries int, at time.Time, ok bool) {
 // Err says why what the directory says now is not in force, nil if it is, or if that was not found out yet.
 func (d *Source) Err() error { return *d.lastErr.Load() }
 
-// Follow lets d answer with the list of another source until it has one of its own.
+// Follow lets d answer with the list of another source until it has one of its own, which is compared with that one, after a start too.
 func (d *Source) Follow(before *Source) {
-	if f := before.inForce.Load(); f != nil {
-		d.inForce.CompareAndSwap(nil, &inForce{list: f.list, at: f.at})
+	f := before.inForce.Load()
+	if f == nil || !d.inForce.CompareAndSwap(nil, &inForce{list: f.list, at: f.at}) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.save(f.list, f.at); err != nil {
+		d.setErr(err)
 	}
 }
 
@@ -193,10 +204,15 @@ func (d *Source) Read(ctx context.Context, all bool) (pause time.Duration) {
 	}
 	d.setErr(err)
 	pause = s.Refresh
-	if err == nil || errors.Is(err, ErrNotSaved) || errors.Is(err, errShrunk) {
+	switch {
+	case errors.Is(err, errLogin):
+		d.failed, pause = 0, max(pause, refusedPause)
+	case err == nil, errors.Is(err, ErrNotSaved), errors.Is(err, errShrunk):
 		d.failed = 0
-	} else if d.failed++; d.failed < 16 {
-		pause = min(pause, retryFirst<<(d.failed-1))
+	default:
+		if d.failed++; d.failed < 16 {
+			pause = min(pause, retryFirst<<(d.failed-1))
+		}
 	}
 	return pause - time.Duration(rand.Int64N(int64(pause/10)+1)) // several gateways need not come together
 }
@@ -217,7 +233,7 @@ func (d *Source) setErr(err error) {
 func (d *Source) read(ctx context.Context, s *Settings, all bool) error {
 	began := time.Now()
 	f := d.inForce.Load()
-	if !all && f != nil && f.own && d.found == nil && !d.mark.none() && time.Since(d.full) < s.Full {
+	if !all && f != nil && f.own && d.found == nil && !d.mark.none() && time.Since(d.full) < s.Full && slices.Contains(s.URLs, d.last) {
 		limited, cancel := context.WithTimeout(ctx, readFor)
 		r, m, err := readChanged(limited, s, d.last, d.mark)
 		cancel()
@@ -227,6 +243,9 @@ func (d *Source) read(ctx context.Context, s *Settings, all bool) error {
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if !elsewhere(err) { // to log in once more would be one more refused login
+			return fmt.Errorf("directory: %s: %w", hostOf(d.last), err)
 		}
 	}
 	return d.readAny(ctx, s, f, began)
@@ -298,7 +317,7 @@ func (d *Source) judge(f *inForce, r *reading) error {
 	switch {
 	case r.found.Len() == 0:
 		return fmt.Errorf("%w: no address in it", errShrunk)
-	case f != nil && f.own && upstream.Shrunk(f.list.Len(), r.found.Len()):
+	case f != nil && upstream.Shrunk(f.list.Len(), r.found.Len()):
 		return fmt.Errorf("%w: %d entries, %d are in force: over 20 %% fewer; if that is right: touch %s",
 			errShrunk, r.found.Len(), f.list.Len(), d.word())
 	}
@@ -342,6 +361,7 @@ func (d *Source) doubted(l *upstream.Mailboxes, at time.Time) (take bool) {
 	if d.found != nil && d.found.Equal(l) {
 		return d.vouched()
 	}
+	d.spend()
 	d.found, d.foundAt = l, at
 	if err := d.fs.MkdirAll(filepath.Dir(d.path), 0o700); err == nil {
 		_ = saveSnapshot(d.fs, d.path+".found", l, at) // without it nobody can say that it is right, and the old one serves
@@ -355,14 +375,23 @@ func (d *Source) vouched() bool {
 		return false
 	}
 	word, err := d.fs.Stat(d.word())
-	return err == nil && !word.ModTime().Before(list.ModTime())
+	return err == nil && !word.ModTime().Before(list.ModTime()) && !word.ModTime().Equal(d.spent)
 }
 
-// forget drops the list that was not taken.
+// spend drops the word that there is: it was about one list, whatever the clocks say.
+func (d *Source) spend() {
+	word, err := d.fs.Stat(d.word())
+	if err == nil && d.fs.Remove(d.word()) != nil {
+		d.spent = word.ModTime()
+	}
+}
+
+// forget drops the list that was not taken, with the word about it.
 func (d *Source) forget() {
 	if d.found != nil {
 		d.found = nil
 		_ = d.fs.Remove(d.path + ".found")
+		d.spend()
 	}
 }
 

@@ -16,6 +16,8 @@ const (
 	// askFor is how long a client waits at RCPT for what the servers say to a question, a free place included, unless
 	// Timeouts.Ask says otherwise.
 	askFor = 2 * time.Second
+	// askedSlow is how many servers may take their part of that time, so that it has as many parts at most.
+	askedSlow = 3
 	// askAtOnce is how many questions are under way, of the connections that the pool may have: mail goes before.
 	askAtOnce = 8
 	// askWaiting is how many questions are under way or wait for that. Those beyond fail at once.
@@ -242,12 +244,16 @@ func (p *Pool) failed(key string, err error) (Known, error) {
 }
 
 // probe asks the servers, in their order, about a recipient. Each has its part of the time that is left, so that one which
-// swallows all that it is sent does not speak for the others. What is Delivered was accepted at RCPT.
+// swallows all that it is sent does not speak for the others, and a third at least: with more servers none would have time enough for
+// an answer that is late on purpose. What is Delivered was accepted at RCPT.
 func (p *Pool) probe(ctx context.Context, to mail.Address) (o Outcome) {
 	env := mail.Envelope{To: []mail.Address{to}, SMTPUTF8: !to.IsASCII()}
 	servers := p.inReach(ctx, time.Now(), &o)
+	late := 0 // servers that took all of their time
 	for i, s := range servers {
-		p.probeOne(ctx, s, len(servers)-i, &env, &o)
+		if p.probeOne(ctx, s, min(len(servers)-i, max(askedSlow-late, 1)), &env, &o) {
+			late++
+		}
 		if !elsewhere(&o) || over(ctx) {
 			break
 		}
@@ -255,16 +261,16 @@ func (p *Pool) probe(ctx context.Context, to mail.Address) (o Outcome) {
 	return o
 }
 
-// probeOne asks one of the servers that are left.
-func (p *Pool) probeOne(ctx context.Context, s *server, left int, env *mail.Envelope, o *Outcome) {
+// probeOne asks one of the servers that are left, in its part of the time, and reports whether it has taken all of that.
+func (p *Pool) probeOne(ctx context.Context, s *server, parts int, env *mail.Envelope, o *Outcome) (late bool) {
 	now := time.Now()
 	limit, _ := ctx.Deadline()
-	ctx, cancel := context.WithTimeout(ctx, limit.Sub(now)/time.Duration(left))
+	ctx, cancel := context.WithTimeout(ctx, limit.Sub(now)/time.Duration(parts))
 	defer cancel()
 	waited, err := s.acquire(ctx)
 	if err != nil {
 		*o = Outcome{Kind: Unreachable, Stage: StageWait, Server: s.address, Err: err}
-		return
+		return over(ctx)
 	}
 	defer s.release()
 	p.try(ctx, s, now, waited, env, nil, o)
@@ -275,6 +281,7 @@ func (p *Pool) probeOne(ctx context.Context, s *server, left int, env *mail.Enve
 	if !slow && !givenUp && (o.Kind == OurFault || o.Kind == Unreachable) {
 		s.judge(o, false)
 	}
+	return over(ctx)
 }
 
 // AcceptsAny reports whether the servers accept a mailbox of the domain that nobody can have, and which of them says so: then to

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,7 +67,10 @@ func (a *answering) serve(nc net.Conn) {
 			case strings.HasPrefix(line, "EHLO"), strings.HasPrefix(line, "LHLO"):
 				reply = "250-s\r\n250-SIZE 1000\r\n250-8BITMIME\r\n250 SMTPUTF8"
 			case strings.HasPrefix(line, "RCPT"):
-				reply = a.rcpt(line)
+				rcpt := a.rcpt
+				a.mu.Unlock()
+				reply = rcpt(line)
+				a.mu.Lock()
 			case strings.HasPrefix(line, "DATA"):
 				reply = "554 5.5.1 there was no data to come"
 			default:
@@ -371,6 +375,37 @@ func TestAskServers(t *testing.T) {
 			t.Error("not the right servers are marked down")
 		}
 	})
+}
+
+// TestAskExchanges: however many servers there are, the first one has the time for an answer that comes after a tarpit, and
+// the time for all is not longer than with three.
+func TestAskExchanges(t *testing.T) {
+	for _, quiet := range []int{0, 1, 2, 7} {
+		synctest.Test(t, func(t *testing.T) {
+			var silent atomic.Int64
+			silent.Store(int64(quiet))
+			var servers []string
+			for i := range 7 {
+				servers = append(servers, fmt.Sprintf("s%d.test:25", i+1))
+			}
+			a := &answering{}
+			a.rcpt = func(string) string {
+				if silent.Add(-1) >= 0 {
+					return ""
+				}
+				time.Sleep(5 * time.Second) // as long as the tarpit lasts
+				return "550 5.1.10 RESOLVER.ADR.RecipientNotFound; Recipient not found by SMTP address lookup"
+			}
+			all := quiet == len(servers)
+			p := pool(t, Config{Servers: servers, Timeouts: ExchangeTimeouts(len(servers)), Dial: a.dial})
+			start := time.Now()
+			known, err := Ask{Pool: p, Positive: time.Hour, Negative: time.Hour}.Lookup(t.Context(), address(t, "bob@y.test"))
+			took := time.Since(start)
+			if all && (err == nil || took != 3*exchangeTarpit) || !all && (known != No || err != nil) {
+				t.Errorf("%d of %d are silent: %v, %v after %v", quiet, len(servers), known, err, took)
+			}
+		})
+	}
 }
 
 // FuzzSpeaksOfMailbox: no reply of a server's is taken for "no such mailbox" but a permanent one.

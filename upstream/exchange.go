@@ -12,12 +12,10 @@ const (
 	exchangeDelay = time.Minute
 	// exchangeTarpit is longer than its reply to a recipient that it does not have takes: 5 s (TarpitInterval).
 	exchangeTarpit = 7 * time.Second
-	// exchangeAsked is how many servers a client waits for at most, when each lets it wait.
-	exchangeAsked = 3
 )
 
 // ExchangeTimeouts gives the Timeouts for an upstream of so many servers that are Exchange's: it makes whoever names
 // mailboxes that it does not have wait, and everybody while it is short of resources.
 func ExchangeTimeouts(servers int) Timeouts {
-	return Timeouts{Command: exchangeDelay, Ask: exchangeTarpit * time.Duration(min(max(servers, 1), exchangeAsked))}
+	return Timeouts{Command: exchangeDelay, Ask: exchangeTarpit * time.Duration(min(max(servers, 1), askedSlow))}
 }

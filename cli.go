@@ -31,7 +31,7 @@ type commands struct {
 	Check checkCmd `cmd:"" help:"Check the configuration, and say where it is wrong and what is allowed."`
 	Scan  scanCmd  `cmd:"" help:"Run the filters on a message file and print the verdict. Exit: 0 deliver, 10 quarantine, 11 defer, 12 reject."`
 
-	Explain    explainCmd    `cmd:"" help:"Show the decision about one message: each filter, what it found and what was changed."`
+	Explain    explainCmd    `cmd:"" help:"Show the decision about one message: each filter, what it found and what was changed; and where it waits."`
 	Quarantine quarantineCmd `cmd:"" help:"List, show, release or remove held mail."`
 	Queue      queueCmd      `cmd:"" help:"List, show, retry, hold, release, remove or export mail that waits in the spool."`
 	ConfigShow configCmd     `cmd:"" name:"config" help:"Show the effective configuration."`
@@ -62,7 +62,7 @@ type scanCmd struct {
 }
 
 type explainCmd struct {
-	Log string `placeholder:"FILE" help:"Log of the gateway to look in ('-' is standard input), for mail that was not held."`
+	Log string `placeholder:"FILE" help:"Log of the gateway to look in ('-' is standard input), for mail that is neither held nor in the spool."`
 	ID  string `arg:"" name:"ID" help:"Id from the SMTP reply, the log or the Received field."`
 }
 
@@ -299,7 +299,7 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 			JSON: c.Scan.JSON, Out: c.Scan.Out, Trace: c.Scan.Trace, File: c.Scan.File,
 		})
 	case "explain":
-		return a.Explain(c.Explain.ID, c.Explain.Log)
+		return a.Explain(ctx, c.Explain.ID, c.Explain.Log)
 	case "quarantine ls":
 		return a.QuarantineList(c.Quarantine.Ls.JSON)
 	case "quarantine show":

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -377,69 +376,4 @@ func (a *App) QuarantineRemove(ids []string) error {
 		fmt.Fprintf(a.o.Stdout, "%s: removed\n", id)
 	}
 	return nil
-}
-
-// Explain shows the decision about a message: from the quarantine's record, and from the log where one is
-// given. The log tells also where the quarantine can't be read.
-func (a *App) Explain(id, logFile string) error {
-	found, err := a.explainHeld(id)
-	if err != nil {
-		if logFile == "" {
-			return err
-		}
-		fmt.Fprintln(a.o.Stderr, err)
-	}
-	if logFile != "" {
-		lines, err := a.logLines(id, logFile)
-		if err != nil {
-			return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
-		}
-		if len(lines) > 0 && found {
-			fmt.Fprintln(a.o.Stdout)
-		}
-		for _, l := range lines {
-			a.printLogLine(l)
-			found = true
-		}
-	}
-	switch {
-	case found:
-		return nil
-	case logFile == "":
-		return exit(ExitData, "%s: nothing is held under this id; for mail that was not held, name the log with --log", id)
-	}
-	return exit(ExitData, "%s: neither held nor in %s", id, logFile)
-}
-
-// explainHeld shows the quarantine's record of a message, if it has one.
-func (a *App) explainHeld(id string) (found bool, err error) {
-	r, err := a.heldToRead()
-	if err != nil {
-		return false, err
-	}
-	e, err := r.Get(id)
-	switch {
-	case errors.Is(err, quarantine.ErrNotFound), errors.Is(err, quarantine.ErrID):
-		return false, nil
-	case err != nil:
-		return false, heldError(id, err)
-	}
-	return true, a.printRecord(e)
-}
-
-// logLines finds the lines of the log that are about a message.
-func (a *App) logLines(id, path string) ([][]byte, error) {
-	in, closeIn, err := a.openInput(path)
-	if err != nil {
-		return nil, err
-	}
-	defer closeIn()
-	var all [][]byte
-	err = eachLine(in, func(line []byte) {
-		var about struct{ ID string }
-		if bytes.Contains(line, []byte(id)) && json.Unmarshal(line, &about) == nil && about.ID == id {
-			all = append(all, bytes.Clone(line))
-		}
-	})
-	return all, err
 }

@@ -2,7 +2,11 @@ package spool
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -51,6 +55,21 @@ func isTime(s string) bool {
 // sortByAge puts the oldest id first.
 func sortByAge(ids []string) {
 	slices.SortFunc(ids, func(a, b string) int { return cmp.Or(strings.Compare(age(a), age(b)), strings.Compare(a, b)) })
+}
+
+// Has reports whether the spool in a folder has an entry. It is for those who do not own it: it looks at a name, and changes nothing.
+func Has(dir, id string) (bool, error) {
+	if err := checkID(id); err != nil {
+		return false, err
+	}
+	_, err := os.Stat(filepath.Join(dir, id+messageSuffix))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("spool: %w", err)
+	}
+	return true, nil
 }
 
 // IDs gives the ids of the entries, oldest first. It reads names only. One whose Put has not returned is not among them.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -395,5 +397,26 @@ func TestSetAside(t *testing.T) {
 	s = openOn(t, f, Options{})
 	if u := s.Usage(); u.Entries != 1 || u.Damaged != 1 || u.Octets < before.Octets {
 		t.Errorf("usage %v, before %v", u, before)
+	}
+}
+
+// TestHas: whether an entry is there can be seen without owning the spool, and no id leads out of it.
+func TestHas(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"mx-1.msg", "mx-2.log"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, want := range map[string]bool{"mx-1": true, "mx-2": false, "mx-3": false} {
+		if has, err := Has(dir, id); has != want || err != nil {
+			t.Errorf("%s: %t, %v", id, has, err)
+		}
+	}
+	if _, err := Has(filepath.Join(dir, "sub"), "../mx-1"); !errors.Is(err, ErrID) {
+		t.Errorf("%v", err)
+	}
+	if has, err := Has(filepath.Join(dir, "none"), "mx-1"); has || err != nil {
+		t.Errorf("no spool: %t, %v", has, err)
 	}
 }

@@ -62,6 +62,12 @@ func (q *Queue) attempt(it *item, s *Settings) result {
 		return q.lost(id, err)
 	}
 	g := &e.Groups[it.group]
+	if len(waiting(g)) == 0 { // one that failed half way
+		if len(e.Groups) == 1 {
+			q.remove(id)
+		}
+		return result{gone: true}
+	}
 	relay := s.Relays[g.Upstream]
 	if relay == nil {
 		cause := fmt.Sprintf("the configuration has no upstream %q any more", g.Upstream)
@@ -75,6 +81,7 @@ func (q *Queue) attempt(it *item, s *Settings) result {
 	ctx, cancel := context.WithTimeout(q.ctx, tryTime)
 	defer cancel()
 	t := &trial{q: q, s: s, e: &e, g: g, it: it}
+	defer t.flush() // where something panics
 	t.run(ctx, relay, m)
 	return t.end(ctx)
 }
@@ -314,6 +321,7 @@ func (t *trial) end(ctx context.Context) result {
 		t.r.gone = true
 		if len(t.e.Groups) == 1 {
 			t.q.remove(t.e.ID, t.marks...)
+			t.marks = nil
 			return t.r
 		}
 		t.flush()

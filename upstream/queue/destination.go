@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"container/heap"
 	"math/rand/v2"
-	"slices"
 	"time"
 )
 
@@ -42,6 +41,10 @@ type item struct {
 	turn       int64 // among what is ready of its origin: when its message was taken, or when a fault was found with it
 	next       time.Time
 	warned     bool
+	bounce     bool      // its sender may be told
+	tried      bool      // since the queue began, or it was released
+	quiet      time.Time // its sender is told nothing before
+	chores     int       // that failed
 	held       bool
 	state      place
 	index      int // in the heap that it is in; -1: in none
@@ -97,8 +100,9 @@ func (h *byTurn) Pop() any {
 
 // origin is what is ready of one origin's mail.
 type origin struct {
-	name  string
-	items byTurn
+	name          string
+	items         byTurn
+	before, after *origin // in turn
 }
 
 // destination is an upstream and what waits for it. Queue.mu guards it.
@@ -106,7 +110,7 @@ type destination struct {
 	name     string
 	deferred byTime
 	origins  map[string]*origin
-	ring     []*origin // whose turn it is, one after the other
+	turn     *origin // whose turn it is; the others follow in a ring
 	ready    int
 	busy     int
 	window   int       // tries at once: it doubles with each success
@@ -139,7 +143,13 @@ func (d *destination) of(name string) *origin {
 	if o == nil {
 		o = &origin{name: name}
 		d.origins[name] = o
-		d.ring = append(d.ring, o)
+		o.before, o.after = o, o
+		if first := d.turn; first != nil {
+			o.before, o.after = first.before, first
+			o.before.after, first.before = o, o
+		} else {
+			d.turn = o
+		}
 	}
 	return o
 }
@@ -160,9 +170,16 @@ func (d *destination) leave(it *item) {
 
 // drop forgets an origin of which nothing is ready.
 func (d *destination) drop(o *origin) {
-	if len(o.items) == 0 {
-		delete(d.origins, o.name)
-		d.ring = slices.DeleteFunc(d.ring, func(x *origin) bool { return x == o })
+	if len(o.items) > 0 {
+		return
+	}
+	delete(d.origins, o.name)
+	o.before.after, o.after.before = o.after, o.before
+	switch {
+	case o.after == o:
+		d.turn = nil
+	case d.turn == o:
+		d.turn = o.after
 	}
 }
 
@@ -181,16 +198,12 @@ func (d *destination) mayTry(now time.Time, most int) bool {
 
 // take takes the item whose turn it is.
 func (d *destination) take() *item {
-	o := d.ring[0]
+	o := d.turn
 	it := heap.Pop(&o.items).(*item)
 	d.ready--
 	d.busy++
-	if len(o.items) == 0 {
-		delete(d.origins, o.name)
-		d.ring = d.ring[1:]
-	} else if len(d.ring) > 1 {
-		d.ring = append(d.ring[1:], o)
-	}
+	d.turn = o.after
+	d.drop(o)
 	return it
 }
 

@@ -112,8 +112,9 @@ func refuses(replies map[string]mail.Reply) func(mail.Envelope) upstream.Outcome
 // disk is a spool, some of whose calls may fail.
 type disk struct {
 	*spool.Store
-	mu   sync.Mutex
-	errs map[string]func(id string) error // by method
+	mu    sync.Mutex
+	errs  map[string]func(id string) error // by method
+	shift time.Duration                    // of the clock since what is read was put
 }
 
 func (d *disk) fail(method, id string) error {
@@ -157,7 +158,9 @@ func (d *disk) Load(id string) (spool.Entry, error) {
 	if err := d.fail("Load", id); err != nil {
 		return spool.Entry{}, err
 	}
-	return d.Store.Load(id)
+	e, err := d.Store.Load(id)
+	e.Time = e.Time.Add(d.shift)
+	return e, err
 }
 
 func (d *disk) Mark(id string, marks ...spool.Mark) error {
@@ -191,6 +194,7 @@ type bench struct {
 	q       *Queue
 	s       Settings
 	stopped bool
+	panics  string // when this recipient is told of
 
 	mu       sync.Mutex
 	tried    []string // recipient and state
@@ -243,6 +247,9 @@ func (b *bench) start() {
 		Tried: func(t Tried) {
 			b.note(&b.tried, t.To+" "+string(t.State))
 			b.note(&b.ended, t.Entry.ID+" "+t.To+" "+string(t.State))
+			if t.To == b.panics {
+				panic("told")
+			}
 		},
 		Reported: func(e *spool.Entry, what dsn.Action, id string) { b.note(&b.reported, fmt.Sprint(e.From, " ", what)) },
 		Fault:    func(id string, err error) { b.note(&b.faults, id+": "+err.Error()) },

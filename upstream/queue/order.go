@@ -179,6 +179,9 @@ func (q *Queue) hold(e *spool.Entry, id string, f *Filter, hold bool, d *Ordered
 		it := s.it
 		was := it.held
 		it.held = hold
+		if was && !hold {
+			it.tried, it.quiet = false, time.Now().Add(q.settings.grace())
+		}
 		if it.state == busy || it.state == over || was == hold {
 			continue // it is entered when its try has ended
 		}

@@ -175,7 +175,7 @@ func (q *Queue) Put(ctx context.Context, e spool.Entry, original *mail.Blob, mes
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.add(&e)
+	q.add(&e, time.Time{})
 	q.dispatch()
 	return nil
 }
@@ -192,7 +192,7 @@ func (q *Queue) unput(id string, err error) {
 	if e := q.read(id); e != nil {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.add(e)
+		q.add(e, time.Time{})
 		q.dispatch()
 	}
 }
@@ -226,7 +226,7 @@ func (q *Queue) load() {
 		q.mu.Lock()
 		for _, e := range found {
 			if e != nil && !q.fresh[e.ID] {
-				q.add(e)
+				q.add(e, time.Now().Add(q.settings.grace()))
 			}
 		}
 		q.dispatch()
@@ -279,8 +279,8 @@ func (q *Queue) isClosed() bool {
 	return q.closed
 }
 
-// add enters what waits of a message; q.mu is held.
-func (q *Queue) add(e *spool.Entry) {
+// add enters what waits of a message, whose sender is told nothing before quiet; q.mu is held.
+func (q *Queue) add(e *spool.Entry, quiet time.Time) {
 	if q.entries[e.ID] != nil {
 		return
 	}
@@ -294,7 +294,7 @@ func (q *Queue) add(e *spool.Entry) {
 		it := &item{
 			entry: en, group: i, route: g.Route, origin: originOf(e), size: g.Size, recipients: len(to),
 			attempts: g.Attempts, next: g.Next, warned: g.Warned, held: g.Held, index: -1,
-			turn: e.Time.UnixNano(), dest: q.destination(g.Upstream),
+			quiet: quiet, bounce: e.Bounce && !e.Report && e.From != "", turn: e.Time.UnixNano(), dest: q.destination(g.Upstream),
 		}
 		en.items = append(en.items, it)
 		it.dest.enter(it, time.Now())
@@ -365,7 +365,7 @@ func (q *Queue) guarded(it *item, f func() result) (r result) {
 	defer func() {
 		if v := recover(); v != nil {
 			q.o.Log.Error("queue panicked", "id", it.entry.id, "error", fmt.Sprint(v), "stack", string(debug.Stack()))
-			r = result{again: true}
+			r = result{again: true, counted: 1}
 		}
 	}()
 	return f()
@@ -374,6 +374,7 @@ func (q *Queue) guarded(it *item, f func() result) (r result) {
 // settle enters the result of a try or a chore; q.mu is held.
 func (q *Queue) settle(it *item, r *result) {
 	it.attempts += r.counted
+	it.tried = it.tried || r.counted > 0
 	it.warned = it.warned || r.warned
 	switch {
 	case r.gone:

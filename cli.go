@@ -274,6 +274,13 @@ func given(args []string) bool {
 // command runs the parsed command.
 func (p *program) command(ctx context.Context, a *app.App, c *commands, name string) error {
 	verb, _, _ := strings.Cut(name, " <")
+	if strings.HasPrefix(verb, "queue ") {
+		// Who ends a long command is told how far it has come; a second signal ends it at once.
+		var stop context.CancelFunc
+		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		context.AfterFunc(ctx, stop)
+	}
 	switch verb {
 	case "serve":
 		// One HUP that waits stands for all: the files are read when it is its turn.

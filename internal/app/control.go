@@ -51,9 +51,14 @@ func (a *App) running(ctx context.Context, cfg *config.Config) (*control.Client,
 // answered gives an error of a question to a running gateway the exit code that it stands for.
 func answered(err error) error {
 	var e *control.Error
+	var write *writeError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &write):
+		return exit(ExitCannotWrite, "%v", err)
+	case errors.Is(err, context.Canceled):
+		return exit(ExitUnavailable, "interrupted")
 	case !errors.As(err, &e):
 		return exit(ExitUnavailable, "%v", err)
 	}

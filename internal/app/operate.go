@@ -203,13 +203,23 @@ func (l localQueue) content(_ context.Context, id string) (io.ReadCloser, error)
 	if err != nil {
 		return nil, queueFault(id, err)
 	}
-	return blobReader{b.Section(0, b.Size()), b.Release}, nil
+	return blobReader{b.Section(0, b.Size()), id, b.Release}, nil
 }
 
 // blobReader gives a reference back when it is closed.
 type blobReader struct {
-	io.Reader
+	r       io.Reader
+	id      string
 	release func()
+}
+
+// Read implements io.Reader. A fault is one of this message.
+func (r blobReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = queueFault(r.id, err)
+	}
+	return n, err
 }
 
 func (r blobReader) Close() error {

@@ -434,7 +434,7 @@ func (t *tally) fail(err error) {
 	t.clear()
 	fmt.Fprintf(t.a.o.Stderr, "%s\n", visible(err.Error()))
 	var fault *control.Error
-	if t.worst == nil || errors.As(err, &fault) && fault.Kind != control.Data && fault.Kind != control.Missing {
+	if t.worst == nil || !errors.As(err, &fault) || fault.Kind != control.Data && fault.Kind != control.Missing {
 		t.worst = err
 	}
 }

@@ -135,6 +135,11 @@ func (s *Store) commit(batch []*putting) {
 // errOneName says that files can't have two names here.
 var errOneName = errors.New("spool: files have one name only")
 
+// noLinks reports whether an error of Link says that this file system has none: link(2) has EPERM for it.
+func noLinks(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, os.ErrPermission)
+}
+
 // contentError is of content that can't be read, and no fault of where it was to be written.
 type contentError struct {
 	of  *putting
@@ -162,8 +167,8 @@ func (s *Store) writeBatch(batch []*putting) (size int64, err error) {
 	// The last name is that of the first: the file has a name of ours until all others are made.
 	for i := len(batch) - 1; i >= 0 && err == nil; i-- {
 		if path := s.path(batch[i].id, messageSuffix); i > 0 {
-			if err = s.fs.Link(tmp, path); errors.Is(err, errors.ErrUnsupported) || errors.Is(err, os.ErrPermission) {
-				s.alone.Store(true) // link(2): EPERM says that this file system has none
+			if err = s.fs.Link(tmp, path); noLinks(err) {
+				s.alone.Store(true)
 				err = fmt.Errorf("%w: %w", errOneName, err)
 			}
 		} else {

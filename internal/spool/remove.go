@@ -3,10 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
-	"time"
 
 	"github.com/postern-mail/postern/internal/store"
 )
@@ -94,60 +91,4 @@ func (s *Store) sizes(id string) (octets int64, rest []string, err error) {
 		}
 	}
 	return octets, rest, nil
-}
-
-// SetAside puts the files of an entry that can't be read where nobody stumbles over them, and a file beside them that says
-// why. They are kept, and count, until somebody removes them.
-func (s *Store) SetAside(id string, why error) error {
-	letGo, err := s.hold(id)
-	if err != nil {
-		return err
-	}
-	defer letGo()
-	if _, _, err := s.sizes(id); err != nil {
-		return fmt.Errorf("spool: set aside %s: %w", id, err)
-	}
-	if err := s.setAside(id, why); err != nil {
-		return fmt.Errorf("spool: set aside %s: %w", id, err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.logs, id)
-	s.usage.Entries--
-	s.usage.Damaged++
-	return nil
-}
-
-func (s *Store) setAside(id string, why error) error {
-	folder := filepath.Join(s.dir, damagedName)
-	if err := s.fs.MkdirAll(folder, 0o700); err != nil {
-		return err
-	}
-	// Each file has its second name durably before the first one goes, the commit point last: a crash makes no leftover of it.
-	for _, suffix := range []string{originalSuffix, logSuffix, messageSuffix} {
-		err := s.fs.Link(s.path(id, suffix), filepath.Join(folder, id+suffix))
-		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, os.ErrExist) {
-			return err
-		}
-	}
-	reason := filepath.Join(folder, id+".txt")
-	if err := s.remove(reason + tmpSuffix); err != nil {
-		return err
-	}
-	err := store.WriteFile(s.fs, reason+tmpSuffix, reason, 0o600, func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%s %v\n", s.now().UTC().Format(time.RFC3339), why)
-		return err
-	})
-	if err == nil {
-		err = s.names.wait() // the folder itself may be new
-	}
-	for _, suffix := range []string{messageSuffix, originalSuffix, logSuffix} {
-		if err == nil {
-			err = s.remove(s.path(id, suffix))
-		}
-	}
-	if err == nil {
-		err = s.names.wait()
-	}
-	return err
 }

@@ -77,6 +77,14 @@ func Links(info fs.FileInfo) int64 {
 	return max(1, n)
 }
 
+// SameFile reports whether two names that Stat has told of are of one file.
+func SameFile(a, b fs.FileInfo) bool {
+	if s, ok := a.Sys().(interface{ SameFile(sys any) bool }); ok {
+		return s.SameFile(b.Sys())
+	}
+	return os.SameFile(a, b)
+}
+
 // WriteFile makes a durable file at path, whole or not at all: what write puts out goes to tmp, which is
 // synced, renamed to path, and its folder synced. Both names must lie on one file system. A file that
 // stands at path is replaced.

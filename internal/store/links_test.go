@@ -38,6 +38,13 @@ func TestLinks(t *testing.T) {
 				t.Fatal(err)
 			}
 			want(a, 2)
+			for other, same := range map[string]bool{b: true, other: false} {
+				x, err := c.fs.Stat(a)
+				y, err2 := c.fs.Stat(other)
+				if err != nil || err2 != nil || store.SameFile(x, y) != same {
+					t.Errorf("%s and %s are one file: %v, %v, %v", a, other, !same, err, err2)
+				}
+			}
 			if err := c.fs.Link(other, b); !os.IsExist(err) {
 				t.Error(err)
 			}

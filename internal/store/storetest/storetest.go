@@ -403,10 +403,11 @@ type info struct {
 	mod  time.Time
 
 	links int64
+	of    *inode
 }
 
 func infoOf(name string, n *inode) info {
-	i := info{name, int64(len(n.data)), 0o600, n.modified, n.links}
+	i := info{name, int64(len(n.data)), 0o600, n.modified, n.links, n}
 	if n.dir {
 		i.mode = fs.ModeDir | 0o700
 	}
@@ -419,6 +420,12 @@ func (i info) Mode() fs.FileMode  { return i.mode }
 func (i info) ModTime() time.Time { return i.mod }
 func (i info) IsDir() bool        { return i.mode.IsDir() }
 func (i info) Sys() any           { return i }
+
+// SameFile is what store.SameFile asks.
+func (i info) SameFile(sys any) bool {
+	other, ok := sys.(info)
+	return ok && i.of == other.of
+}
 
 // Links is what store.Links asks.
 func (i info) Links() int64 { return i.links }

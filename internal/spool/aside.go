@@ -60,6 +60,7 @@ func (s *Store) setAside(id string, why error) error {
 	}
 	s.mu.Lock()
 	delete(s.logs, id)
+	delete(s.torn, id)
 	s.usage.Entries--
 	s.usage.Damaged++
 	s.mu.Unlock()

@@ -49,6 +49,11 @@ func (s *Store) Mark(id string, marks ...Mark) error {
 		return fmt.Errorf("spool: %w", err)
 	}
 	size, err := s.appendLog(s.path(id, logSuffix), lines, settled)
+	if errors.Is(err, errLogFull) {
+		if err = s.shrinkLog(id); err == nil {
+			size, err = s.appendLog(s.path(id, logSuffix), lines, settled)
+		}
+	}
 	if err == nil && s.tooLarge(id, size) {
 		if s.shrinkLog(id) != nil { // the marks are there, and that is what was asked for
 			s.setShrunk(id, size)
@@ -111,6 +116,9 @@ func (n *note) encode() ([]byte, error) {
 	return append(line, '\n'), nil
 }
 
+// errLogFull says that a log would become larger than one that is read.
+var errLogFull = errors.New("the log is full")
+
 // appendLog adds lines, and syncs them and the file's name, which may be new, where durable is set. It tells how large the
 // file is.
 func (s *Store) appendLog(path string, lines []byte, durable bool) (size int64, err error) {
@@ -123,7 +131,14 @@ func (s *Store) appendLog(path string, lines []byte, durable bool) (size int64, 
 		if size = info.Size(); size == 0 {
 			lines = lines[1:]
 		}
-		_, err = f.Write(lines)
+		if size+int64(len(lines)) > maxLog {
+			err = errLogFull
+		}
+	}
+	if err == nil {
+		var n int
+		n, err = f.Write(lines)
+		s.account(0, int64(n)) // part of it may be there although there was an error
 	}
 	if err == nil && durable {
 		err = f.Sync()
@@ -131,7 +146,6 @@ func (s *Store) appendLog(path string, lines []byte, durable bool) (size int64, 
 	if err = errors.Join(err, f.Close()); err != nil {
 		return 0, err
 	}
-	s.account(0, int64(len(lines)))
 	if durable {
 		err = s.names.wait()
 	}

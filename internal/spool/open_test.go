@@ -158,3 +158,24 @@ func TestRemovedInPart(t *testing.T) {
 		}
 	})
 }
+
+// TestFolderMadeBefore: a folder that was made by one who died before its name was synced is as good as one that Open makes.
+func TestFolderMadeBefore(t *testing.T) {
+	for _, made := range []string{"/state", "/state/spool"} {
+		f := storetest.New()
+		if err := f.MkdirAll(made, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		s := openOn(t, f, Options{})
+		x := sampleOf("n-1", 100)
+		x.keep(t, s)
+		f.CutAt(1)
+		s.Close()
+		f.Reboot(storetest.All, 1)
+		s = openOn(t, f, Options{})
+		if err := x.check(s); err != nil {
+			t.Errorf("%s was there: %v", made, err)
+		}
+		s.Close()
+	}
+}

@@ -419,6 +419,31 @@ func withFault(n, times int, fault error, short bool) (err error) {
 	return clean(s, f)
 }
 
+// TestSlowRemovals: who waits for a sync does not wait for files that are removed.
+func TestSlowRemovals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c syncer
+		c.start(func() error { return nil })
+		var begun, ended atomic.Int64
+		slow := make(chan struct{})
+		for range 3 {
+			c.later(func() { begun.Add(1); <-slow; ended.Add(1) })
+			time.Sleep(2 * removalDelay)
+		}
+		if begun.Load() != 1 {
+			t.Errorf("%d are removed at once", begun.Load())
+		}
+		begin := time.Now()
+		if err := c.wait(); err != nil || time.Since(begin) > 0 {
+			t.Errorf("%v, after %v", err, time.Since(begin))
+		}
+		close(slow)
+		if err := c.stop(); err != nil || ended.Load() != 3 {
+			t.Errorf("%v, %d of 3 done", err, ended.Load())
+		}
+	})
+}
+
 // TestRemovalsAreSyncedLater: a removal is durable within its time, and what has to wait for that is done then, also where a
 // sync fails before.
 func TestRemovalsAreSyncedLater(t *testing.T) {

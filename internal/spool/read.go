@@ -147,11 +147,19 @@ func (s *Store) Load(id string) (Entry, error) {
 		return Entry{}, err
 	}
 	if torn > 0 {
-		s.mu.Lock()
-		s.usage.TornMarks += int64(torn)
-		s.mu.Unlock()
+		s.countTorn(id, torn)
 	}
 	return e, nil
+}
+
+// countTorn counts lines that were left out, each once.
+func (s *Store) countTorn(id string, lines int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if more := lines - s.torn[id]; more > 0 {
+		s.usage.TornMarks += int64(more)
+		s.torn[id] = lines
+	}
 }
 
 // Message gives what a group is to get. All octets of the entry are proved before the first is handed out: ErrDamaged. The

@@ -58,6 +58,7 @@ func (s *Store) unlink(id string) (rest []string, err error) {
 	s.account(-1, -octets)
 	s.mu.Lock()
 	delete(s.logs, id)
+	delete(s.torn, id)
 	s.mu.Unlock()
 	return rest, nil
 }

@@ -49,11 +49,17 @@ func (s *Store) shrinkLog(id string) error {
 		_, err := w.Write(lines)
 		return err
 	})
-	if err != nil {
+	if err != nil { // it may be in its place all the same
+		if now, err := s.fs.Stat(path); err == nil {
+			s.account(0, now.Size()-before.Size())
+		}
 		return fmt.Errorf("spool: %w", err)
 	}
-	s.setShrunk(id, int64(len(lines)))
 	s.account(0, int64(len(lines))-before.Size())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.logs[id] = int64(len(lines))
+	delete(s.torn, id)
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/postern-mail/postern/internal/store"
@@ -78,6 +79,7 @@ type Store struct {
 	strays   map[string]struct{}      // ids of which files are there that belong to no entry and could not be removed
 	hidden   map[string]struct{}      // entries of Puts that have not returned, or whose callers have left
 	left     int                      // Puts under way whose callers have left
+	torn     map[string]int           // lines of logs that were left out, and have been counted
 	logs     map[string]int64         // what a large log had when it was last written anew
 	closed   bool
 }
@@ -88,7 +90,7 @@ type Store struct {
 func Open(dir string, o Options) (*Store, error) {
 	s := &Store{
 		dir: dir, fs: o.FS, now: o.Now, size: o.Size, minFree: o.MinFree, large: largeOriginal,
-		busy: map[string]chan struct{}{}, gone: map[string]struct{}{}, strays: map[string]struct{}{}, hidden: map[string]struct{}{}, logs: map[string]int64{},
+		busy: map[string]chan struct{}{}, gone: map[string]struct{}{}, strays: map[string]struct{}{}, hidden: map[string]struct{}{}, torn: map[string]int{}, logs: map[string]int64{},
 	}
 	if s.fs == nil {
 		s.fs = store.OS
@@ -146,20 +148,14 @@ func (s *Store) Usage() Usage {
 
 // take makes the folder, durably, and locks it.
 func (s *Store) take() error {
-	if _, err := s.fs.Stat(s.dir); errors.Is(err, os.ErrNotExist) {
-		if err := s.fs.MkdirAll(s.dir, 0o700); err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-		// The folder above may be new as well; the one above that need not be ours to open.
-		err := s.fs.SyncDir(filepath.Dir(s.dir))
-		if above := s.fs.SyncDir(filepath.Dir(filepath.Dir(s.dir))); !errors.Is(above, os.ErrPermission) {
-			err = errors.Join(err, above)
-		}
-		if err != nil {
-			return fmt.Errorf("spool: %w", err)
-		}
-	} else if err != nil {
+	if err := s.fs.MkdirAll(s.dir, 0o700); err != nil {
 		return fmt.Errorf("spool: %w", err)
+	}
+	// Who has made it may have died before its name was synced, and that of the folder above. They need not be ours to open.
+	for _, above := range []string{filepath.Dir(s.dir), filepath.Dir(filepath.Dir(s.dir))} {
+		if err := s.fs.SyncDir(above); err != nil && !errors.Is(err, os.ErrPermission) && !errors.Is(err, syscall.EROFS) {
+			return fmt.Errorf("spool: %w", err)
+		}
 	}
 	f, err := s.fs.OpenFile(filepath.Join(s.dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

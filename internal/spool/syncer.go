@@ -24,6 +24,9 @@ type syncer struct {
 	after   []func()  // to be done when removals are durable
 	last    error     // of the last sync that was for removals
 	stopped bool
+
+	afters sync.WaitGroup
+	turns  chan struct{} // one after another
 }
 
 // batch is one sync and who waits for it.
@@ -34,6 +37,7 @@ type batch struct {
 
 func (c *syncer) start(sync func() error) {
 	c.sync, c.wake, c.quit, c.done = sync, make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
+	c.turns = make(chan struct{}, 1)
 	go c.run()
 }
 
@@ -41,6 +45,7 @@ func (c *syncer) start(sync func() error) {
 func (c *syncer) stop() error {
 	close(c.quit)
 	<-c.done
+	c.afters.Wait()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stopped = true
@@ -110,6 +115,14 @@ func (c *syncer) run() {
 	}
 }
 
+func (c *syncer) carryOut(after []func()) {
+	c.turns <- struct{}{}
+	defer func() { <-c.turns }()
+	for _, f := range after {
+		f()
+	}
+}
+
 // turn syncs if somebody waits, or removals have waited long enough, or at once with all. It tells how long those
 // may still wait, 0 where there are none.
 func (c *syncer) turn(all bool) time.Duration {
@@ -131,10 +144,8 @@ func (c *syncer) turn(all bool) time.Duration {
 		b.err = err
 		close(b.done)
 	}
-	if err == nil {
-		for _, f := range after {
-			f()
-		}
+	if err == nil && len(after) > 0 {
+		c.afters.Go(func() { c.carryOut(after) }) // others wait for the next sync
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -62,7 +62,20 @@ func (osFS) SyncDir(name string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return closeSynced(d)
+}
+
+// closeSynced syncs a folder, where there is something to sync, and closes it.
+func closeSynced(d interface {
+	Sync() error
+	Close() error
+},
+) error {
+	err := d.Sync()
+	if syncsNothing(err) {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
 }
 
 // Links tells how many names a file has; 1 where the system does not say.

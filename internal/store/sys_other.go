@@ -12,6 +12,8 @@ func TryLock(File) (bool, error) {
 	return false, fmt.Errorf("store: lock: %w", errors.ErrUnsupported)
 }
 
+func syncsNothing(error) bool { return false }
+
 func free(name string) (int64, error) {
 	return 0, fmt.Errorf("store: room at %s: %w", name, errors.ErrUnsupported)
 }

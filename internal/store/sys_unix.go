@@ -30,6 +30,9 @@ func TryLock(f File) (bool, error) {
 	return false, fmt.Errorf("store: lock: %w", errors.ErrUnsupported)
 }
 
+// syncsNothing reports whether a sync's error says that this file system syncs no folders (fsync(2)).
+func syncsNothing(err error) bool { return errors.Is(err, unix.EINVAL) }
+
 func free(name string) (int64, error) {
 	var s unix.Statfs_t
 	for {

@@ -83,6 +83,12 @@ func reports(t testing.TB) map[string]func() (Report, string) {
 				Recipient{Address: address(t, "e@example.org"), Action: Expanded})
 			return r, honest
 		},
+		"relayed": func() (Report, string) { // of success alone no message comes back, whatever was asked
+			r := failure(t)
+			r.Full = true
+			r.Recipients[0].Action, r.Recipients[0].Diagnostic = Relayed, mail.NewReply(250, 2, 6, 0, "Queued mail for delivery")
+			return r, honest
+		},
 		"foreign": func() (Report, string) { // strangers' words that are not ASCII, to somebody who is
 			r := failure(t)
 			r.Full = true

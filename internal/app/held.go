@@ -48,10 +48,13 @@ func entry(h edge.Held, node string) quarantine.Entry {
 	return e
 }
 
-// quarantine opens the configured store.
+// quarantine opens the configured store to change what is in it.
 func (a *App) quarantine() (*config.Config, *quarantine.Store, error) {
 	cfg, err := a.load()
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := rootMay(quarantineDir(cfg)); err != nil {
 		return nil, nil, err
 	}
 	s, err := openQuarantine(cfg)

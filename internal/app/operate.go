@@ -56,18 +56,16 @@ func (a *App) operator(ctx context.Context) (operator, error) {
 // openQueue opens the spool where no gateway runs. Nothing is tried.
 func (a *App) openQueue(cfg *config.Config) (operator, error) {
 	dir := spoolDir(cfg)
-	switch info, err := os.Stat(dir); {
+	switch _, err := os.Stat(dir); {
 	case errors.Is(err, os.ErrNotExist):
 		// Nothing was ever spooled. A folder that root made here could not be the gateway's.
 		fmt.Fprintln(a.o.Stderr, "postern: no gateway runs, and there is no spool")
 		return localQueue{upstreams: upstreamNames(cfg)}, nil
 	case err != nil:
 		return nil, exit(ExitUnavailable, "%v", err)
-	case os.Geteuid() == 0:
-		if uid, known := ownerOf(info); known && uid != 0 {
-			return nil, exit(ExitUnavailable, "no gateway runs, and the spool %s belongs to the user %d, who could not use what root writes there: "+
-				"run this as that user", dir, uid)
-		}
+	}
+	if err := rootMay(dir); err != nil {
+		return nil, err
 	}
 	s, err := openSpool(cfg, func(err error) { fmt.Fprintln(a.o.Stderr, "postern:", err) })
 	if err != nil {
@@ -75,8 +73,10 @@ func (a *App) openQueue(cfg *config.Config) (operator, error) {
 	}
 	fmt.Fprintln(a.o.Stderr, "postern: no gateway runs: working on the spool itself")
 	q := queue.New(queue.Options{Store: s, Idle: true, Log: slog.New(slog.DiscardHandler), Hooks: queue.Hooks{
-		Damaged: func(id string, err error) { fmt.Fprintf(a.o.Stderr, "%s: damaged, and set aside: %v\n", id, err) },
-		Fault:   func(id string, err error) { fmt.Fprintf(a.o.Stderr, "%s: %v\n", id, err) },
+		Damaged: func(id string, err error) {
+			fmt.Fprintf(a.o.Stderr, "%s: damaged, and set aside: %s\n", id, visible(err.Error()))
+		},
+		Fault: func(id string, err error) { fmt.Fprintf(a.o.Stderr, "%s: %s\n", id, visible(err.Error())) },
 	}}, queue.Settings{})
 	return localQueue{q: q, spool: s, upstreams: upstreamNames(cfg)}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/smtp"
 	"os"
+	osuser "os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -377,8 +378,45 @@ func TestQueueNotOurs(t *testing.T) {
 	if err := os.Chown(spoolDir(o.cfg), 65534, 65534); err != nil {
 		t.Fatal(err)
 	}
-	if _, errs := o.did(t, ExitUnavailable, o.QueueList(t.Context(), QueueListOptions{})); !strings.Contains(errs, "user 65534") {
+	if _, errs := o.did(t, ExitUnavailable, o.QueueList(t.Context(), QueueListOptions{})); !strings.Contains(errs, "sudo -u "+nobodyName()) {
 		t.Errorf("%s", errs)
+	}
+}
+
+// nobodyName is the name of the user 65534, for sudo.
+func nobodyName() string {
+	u, err := osuser.LookupId("65534")
+	if err != nil {
+		return "#65534"
+	}
+	return u.Username
+}
+
+// Records of the quarantine that root had written would be lost to the gateway, which runs as another user.
+func TestQuarantineNotOurs(t *testing.T) {
+	if os.Geteuid() != 0 {
+		peertest.Missing(t, "POSTERN_PEERS", "the right to be another user: run as root")
+	}
+	o := operateApp(t, false, 0)
+	for _, dir := range []string{o.cfg.State.Directory, quarantineDir(o.cfg)} { // where it is made, and where it is
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chown(dir, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+		for name, f := range map[string]func() error{
+			"release": func() error { return o.QuarantineRelease(t.Context(), []string{"mx-1"}, nil) },
+			"settle":  func() error { return o.QuarantineSettle("mx-1", true) },
+			"rm":      func() error { return o.QuarantineRemove([]string{"mx-1"}) },
+		} {
+			if _, errs := o.did(t, ExitUnavailable, f()); !strings.Contains(errs, "sudo -u "+nobodyName()) {
+				t.Errorf("%s: %s", name, errs)
+			}
+		}
+	}
+	if files, err := os.ReadDir(quarantineDir(o.cfg)); err != nil || len(files) > 0 {
+		t.Errorf("made there: %v %v", files, err)
 	}
 }
 

@@ -337,6 +337,9 @@ func (k *checker) rest() {
 	}
 }
 
+// mostPause is the longest pause between two tries: more is a slip, and the message given up before its second try.
+const mostPause = 24 * time.Hour
+
 func (k *checker) spool() {
 	s := &k.c.Spool
 	if s.Size <= 0 {
@@ -344,6 +347,9 @@ func (k *checker) spool() {
 	}
 	if s.Retry.First < time.Second {
 		k.fail("spool.retry.first", "first must be at least 1s")
+	}
+	if s.Retry.Most > mostPause {
+		k.fail("spool.retry.most", "most must not be more than %s", mostPause)
 	}
 	if s.Retry.Most < s.Retry.First {
 		k.fail("spool.retry.most", "most must not be less than first, which is %s", s.Retry.First)

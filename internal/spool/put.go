@@ -107,7 +107,7 @@ func (s *Store) tell(p *putting, err error) bool {
 
 // putHeld finds room for an entry and writes it.
 func (s *Store) putHeld(p *putting) error {
-	if err := s.reserve(p.need()); err != nil {
+	if err := s.reserve(p.need(), p.report); err != nil {
 		return err
 	}
 	defer s.unreserve(p.need())
@@ -125,6 +125,7 @@ func (s *Store) putHeld(p *putting) error {
 type putting struct {
 	ctx    context.Context //nolint:containedctx // of the call of Put
 	id     string
+	report bool
 	layout *layout
 	head   head
 	record []byte
@@ -167,7 +168,7 @@ func (s *Store) compile(ctx context.Context, e Entry, original *mail.Blob, messa
 	if err != nil {
 		return nil, err
 	}
-	p := &putting{ctx: ctx, id: e.ID, layout: l, record: data, done: make(chan struct{}), over: make(chan struct{})}
+	p := &putting{ctx: ctx, id: e.ID, report: e.Report, layout: l, record: data, done: make(chan struct{}), over: make(chan struct{})}
 	p.head = head{record: int64(len(data)), octets: l.octets(), recordSum: checksum(data)}
 	if l.large {
 		p.head.original = original.Size()
@@ -184,20 +185,25 @@ func (p *putting) sum() (err error) {
 	return err
 }
 
-// reserve takes room for n octets, or says ErrFull.
-func (s *Store) reserve(n int64) error {
+// reserve takes room for n octets, or says ErrFull. A report has an eighth of the spool, and half of what must stay free, for
+// itself: when it is there the message that it is about may go.
+func (s *Store) reserve(n int64, report bool) error {
 	free, err := s.free()
 	if err != nil {
 		return fmt.Errorf("spool: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.size > 0 && s.usage.Octets+s.reserved+n > s.size {
-		return fmt.Errorf("%w: %d octets of %d are in use, %d are needed", ErrFull, s.usage.Octets+s.reserved, s.size, n)
+	size, minFree := s.size, s.minFree
+	if report { // else a full spool could give nothing up
+		size, minFree = size+size/8, minFree/2
+	}
+	if size > 0 && s.usage.Octets+s.reserved+n > size {
+		return fmt.Errorf("%w: %d octets of %d are in use, %d are needed", ErrFull, s.usage.Octets+s.reserved, size, n)
 	}
 	// What others are writing may or may not be there yet: it is counted twice rather than not.
-	if s.minFree > 0 && free-s.reserved-n < s.minFree {
-		return fmt.Errorf("%w: the file system has room for %d octets, %d are needed and %d must stay free", ErrFull, free, s.reserved+n, s.minFree)
+	if minFree > 0 && free-s.reserved-n < minFree {
+		return fmt.Errorf("%w: the file system has room for %d octets, %d are needed and %d must stay free", ErrFull, free, s.reserved+n, minFree)
 	}
 	s.reserved += n
 	return nil
@@ -229,7 +235,7 @@ func (s *Store) Room(octets int64) bool {
 	s.mu.Lock()
 	hangs := s.left >= mostLeft
 	s.mu.Unlock()
-	if hangs || s.reserve(octets) != nil {
+	if hangs || s.reserve(octets, false) != nil {
 		return false
 	}
 	s.unreserve(octets)

@@ -287,6 +287,39 @@ func TestMarks(t *testing.T) {
 	}
 }
 
+// TestRoomForReports: a report finds room where nothing else does, since it lets go what it is about; but not without end.
+func TestRoomForReports(t *testing.T) {
+	for name, full := range map[string]func(f *storetest.FS, s *Store){
+		"size":     func(_ *storetest.FS, s *Store) { s.Bound(s.Usage().Octets, 0) },
+		"min_free": func(f *storetest.FS, s *Store) { s.Bound(0, 10000); f.Fill(8000) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := disk()
+			s := openOn(t, f, Options{})
+			sampleOf("n-1", 20000).keep(t, s)
+			full(f, s)
+			put := func(x *sample) error {
+				b := mail.NewBlob(x.original)
+				defer b.Release()
+				return x.put(s, b)
+			}
+			if err := put(sampleOf("n-2", 100)); !errors.Is(err, ErrFull) {
+				t.Errorf("a message: %v", err)
+			}
+			report := sampleOf("n-3", 100)
+			report.entry.Report = true
+			if err := put(report); err != nil {
+				t.Errorf("a report: %v", err)
+			}
+			report = sampleOf("n-4", 5000)
+			report.entry.Report = true
+			if err := put(report); !errors.Is(err, ErrFull) {
+				t.Errorf("many reports: %v", err)
+			}
+		})
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	f := disk()
 	s := openOn(t, f, Options{Size: 5000})

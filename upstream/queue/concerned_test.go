@@ -108,7 +108,7 @@ func TestCountsTries(t *testing.T) {
 			if err != nil || l.Groups[0].Attempts != i+1 || l.Groups[0].Next == nil {
 				t.Fatalf("%+v, %v", l, err)
 			}
-			if d, want := time.Until(*l.Groups[0].Next), time.Minute<<i; d > want*6/5 || d < want*4/5-35*time.Second {
+			if d, want := time.Until(*l.Groups[0].Next), time.Minute<<i; d > want*6/5 || d < want*4/5-45*time.Second {
 				t.Errorf("after try %d: %v", i+1, d)
 			}
 			sleep(80 * time.Second)

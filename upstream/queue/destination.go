@@ -243,7 +243,11 @@ func (d *destination) failed(began, now time.Time, reachable bool, cause string)
 
 // pause gives how long a group waits that was tried so often.
 func (s *Settings) pause(attempts int) time.Duration {
-	return spread(min(s.First<<min(max(attempts-1, 0), 20), s.Most))
+	d := min(s.First, s.Most)
+	for ; attempts > 1 && d < s.Most; attempts-- {
+		d = min(2*d, s.Most)
+	}
+	return spread(d)
 }
 
 // spread gives d, give or take a fifth: what failed together is not to come back together.

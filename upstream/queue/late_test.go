@@ -10,6 +10,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/spool"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/upstream"
 )
 
 // TestOneClock: where the clock was set, a sender is told once all the same.
@@ -205,4 +206,57 @@ func TestForPeople(t *testing.T) {
 			t.Errorf("%v: %q", d, got)
 		}
 	}
+}
+
+// TestPause: however long the first pause is, the next one is no shorter, and none is longer than the longest.
+func TestPause(t *testing.T) {
+	for _, first := range []time.Duration{time.Second, 3 * time.Hour, 24 * time.Hour} {
+		s := Settings{First: first, Most: 24 * time.Hour}
+		for n := range 100 {
+			if d := s.pause(n); d < first*4/5 || d > s.Most*6/5 {
+				t.Errorf("first %v, try %d: %v", first, n, d)
+			}
+		}
+	}
+}
+
+// TestClockWasAhead: a time that was noted under a clock years ahead keeps no message.
+func TestClockWasAhead(t *testing.T) {
+	run(t, func(t *testing.T, b *bench) {
+		b.in.is(refuses(map[string]mail.Reply{"x@example.org": mail.NewReply(450, 4, 2, 1, "later")}))
+		b.put(message{id: "m-1", from: "a@sender.example", to: []string{"in x@example.org"}})
+		sleep(time.Second)
+		b.stop()
+		b.start() // which may have begun to read
+		if err := b.store.Mark("m-1", spool.Mark{Next: time.Now().AddDate(10, 0, 0)}); err != nil {
+			t.Fatal(err)
+		}
+		b.restart()
+		b.in.is(nil)
+		sleep(b.s.Most * 6 / 5)
+		equal(t, "left", b.left())
+	})
+}
+
+// TestReportOfReport: a report that somebody's mail was given up is not lost with it; one that tells of a delay may be.
+func TestReportOfReport(t *testing.T) {
+	run(t, func(t *testing.T, b *bench) {
+		no := refuses(map[string]mail.Reply{"x@example.org": mail.NewReply(550, 5, 7, 1, "no"), "printer@sender.example": mail.NewReply(550, 5, 1, 1, "no such user")})
+		b.in.is(no)
+		b.out.is(no)
+		b.put(message{id: "m-1", from: "printer@sender.example", bounce: true, to: []string{"in x@example.org"}})
+		b.in.is(func(env mail.Envelope) upstream.Outcome {
+			if env.To[0].String() == "y@example.org" {
+				return down(env)
+			}
+			return no(env)
+		})
+		b.put(message{id: "m-2", from: "printer@sender.example", bounce: true, to: []string{"in y@example.org"}})
+		sleep(5 * time.Hour)
+		equal(t, "kept", b.noted(&b.kept), "printer@sender.example: refused by in:25: 550 5.1.1 no such user")
+		if n := len(b.noted(&b.reported)); n != 2 {
+			t.Errorf("%d reports", n)
+		}
+		equal(t, "left", b.left(), "m-2")
+	})
 }

@@ -297,7 +297,11 @@ func (q *Queue) add(e *spool.Entry, quiet time.Time) {
 			quiet: quiet, bounce: e.Bounce && !e.Report && e.From != "", turn: e.Time.UnixNano(), dest: q.destination(g.Upstream),
 		}
 		en.items = append(en.items, it)
-		it.dest.enter(it, time.Now())
+		now := time.Now()
+		if latest := now.Add(q.settings.Most * 6 / 5); q.settings.Most > 0 && it.next.After(latest) {
+			it.next = latest // it was noted under another clock
+		}
+		it.dest.enter(it, now)
 	}
 	if len(en.items) > 0 {
 		q.entries[e.ID] = en

@@ -25,7 +25,7 @@ func (q *Queue) giveUp(ctx context.Context, s *Settings, e *spool.Entry, group i
 	g := &e.Groups[group]
 	var told, silent []int
 	for _, i := range to {
-		if asksFor(&g.To[i], "FAILURE") {
+		if asksFor(&g.To[i], "FAILURE") || bearsFailure(e, g) {
 			told = append(told, i)
 		} else {
 			silent = append(silent, i) // RFC 3461 4.1: NOTIFY=NEVER, or without FAILURE
@@ -63,6 +63,12 @@ func (q *Queue) giveUp(ctx context.Context, s *Settings, e *spool.Entry, group i
 	}
 	mark(silent, spool.Failed)
 	return marks, nil
+}
+
+// bearsFailure reports whether a message is a report of ours that somebody's mail was given up: the mail is gone, and nobody knows of it
+// if the report goes as well, whatever NOTIFY it has.
+func bearsFailure(e *spool.Entry, g *spool.Group) bool {
+	return e.Report && (g.Because == "" || g.Because == string(dsn.Failed))
 }
 
 // asksFor reports whether a recipient's sender wants to be told of what: FAILURE or DELAY. Where the client said nothing, both.
@@ -130,7 +136,9 @@ func (q *Queue) report(ctx context.Context, s *Settings, e *spool.Entry, n news)
 		ID: id, Time: time.Now(), Node: e.Node, Report: true, SMTPUTF8: written.SMTPUTF8, Body8Bit: written.EightBit,
 		MessageID: "<" + id + "@" + s.Hostname + ">",
 		// RFC 3461 6.1: with NOTIFY=NEVER.
-		Groups: []spool.Group{{Route: route.Name, Upstream: route.Upstream, To: []spool.Recipient{{Address: e.From, Notify: "NEVER"}}}},
+		Groups: []spool.Group{{
+			Route: route.Name, Upstream: route.Upstream, Because: string(n.what), To: []spool.Recipient{{Address: e.From, Notify: "NEVER"}},
+		}},
 	}, blob, []*mail.Message{m})
 	if errors.Is(err, spool.ErrExists) {
 		return true, nil

@@ -128,8 +128,8 @@ func (a *asked) remembered(key string, now time.Time, positive, negative time.Du
 	return NoSource
 }
 
-// Ask is a recipient source that asks the servers of a pool, as a client would: MAIL with the null reverse-path, RCPT,
-// RSET. It remembers the answers, for all Asks of the pool. It is safe for concurrent use.
+// Ask is a recipient source that asks the servers of a pool, as a client would: MAIL with the null reverse-path or From, RCPT,
+// RSET. It remembers the answers, for all Asks of the pool, whatever their From. It is safe for concurrent use.
 //
 // A server that says that there is no such mailbox is believed. Where it speaks about us, puts us off, says nothing
 // within 2 s or can't be reached, Lookup gives an error, unless the mailbox was found within the last 7 days. Where it
@@ -137,6 +137,7 @@ func (a *asked) remembered(key string, now time.Time, positive, negative time.Du
 type Ask struct {
 	Pool               *Pool
 	Positive, Negative time.Duration // how long the answers hold
+	From               mail.Address  // ASCII; zero for the null reverse-path
 }
 
 // Lookup implements Recipients. A local part that is Suspicious is not asked about: a server that takes mail for
@@ -163,7 +164,7 @@ func (k Ask) Lookup(ctx context.Context, to mail.Address) (Known, error) {
 	}
 	a.mu.Unlock()
 	if !under {
-		k.Pool.fly(ctx, f, key, to)
+		k.Pool.fly(ctx, f, key, k.From, to)
 		return f.known, f.err
 	}
 	select {
@@ -175,7 +176,7 @@ func (k Ask) Lookup(ctx context.Context, to mail.Address) (Known, error) {
 }
 
 // fly puts the question, for all who wait for its answer: the end of ctx does not end it.
-func (p *Pool) fly(ctx context.Context, f *flight, key string, to mail.Address) {
+func (p *Pool) fly(ctx context.Context, f *flight, key string, from, to mail.Address) {
 	defer func() {
 		p.asked.mu.Lock()
 		delete(p.asked.flights, key)
@@ -191,11 +192,11 @@ func (p *Pool) fly(ctx context.Context, f *flight, key string, to mail.Address) 
 		f.known, f.err = p.failed(key, errAsk)
 		return
 	}
-	o := p.probe(ctx, to)
+	o := p.probe(ctx, from, to)
 	switch {
 	case o.Kind == Delivered:
 		f.known, f.err = p.found(key, Yes), nil
-	case o.Kind == RecipientRefused && o.Reply.Permanent() && speaksOfMailbox(o.Reply):
+	case o.Kind == RecipientRefused && o.Reply.Permanent() && speaksOfMailbox(o.Reply) && !speaksOf(from, o.Reply):
 		f.known, f.err = p.found(key, No), nil
 	case (o.Kind == RecipientRefused || o.Kind == Refused) && o.Reply.Permanent():
 		p.cfg.Hooks.asked(AskedUnsure)
@@ -246,8 +247,8 @@ func (p *Pool) failed(key string, err error) (Known, error) {
 // probe asks the servers, in their order, about a recipient. Each has its part of the time that is left, so that one which
 // swallows all that it is sent does not speak for the others, and a third at least: with more servers none would have time enough for
 // an answer that is late on purpose. What is Delivered was accepted at RCPT.
-func (p *Pool) probe(ctx context.Context, to mail.Address) (o Outcome) {
-	env := mail.Envelope{To: []mail.Address{to}, SMTPUTF8: !to.IsASCII()}
+func (p *Pool) probe(ctx context.Context, from, to mail.Address) (o Outcome) {
+	env := mail.Envelope{From: from, To: []mail.Address{to}, SMTPUTF8: !to.IsASCII()}
 	servers := p.inReach(ctx, time.Now(), &o)
 	late := 0 // servers that took all of their time
 	for i, s := range servers {
@@ -286,14 +287,14 @@ func (p *Pool) probeOne(ctx context.Context, s *server, parts int, env *mail.Env
 
 // AcceptsAny reports whether the servers accept a mailbox of the domain that nobody can have, and which of them says so: then to
 // ask them finds out nothing. An error means that they did not say. Nothing is remembered of it.
-func (p *Pool) AcceptsAny(ctx context.Context, domain string) (all bool, server string, err error) {
+func (k Ask) AcceptsAny(ctx context.Context, domain string) (all bool, server string, err error) {
 	to, err := mail.ParseAddress("postern-" + strings.ToLower(rand.Text()) + "@" + domain)
 	if err != nil {
 		return false, "", fmt.Errorf("upstream: a recipient to try: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, p.cfg.Timeouts.Ask)
+	ctx, cancel := context.WithTimeout(ctx, k.Pool.cfg.Timeouts.Ask)
 	defer cancel()
-	o := p.probe(ctx, to)
+	o := k.Pool.probe(ctx, k.From, to)
 	switch {
 	case o.Kind == Delivered:
 		return true, o.Server, nil
@@ -303,6 +304,12 @@ func (p *Pool) AcceptsAny(ctx context.Context, domain string) (all bool, server 
 		return false, o.Server, fmt.Errorf("upstream: trying a recipient at %s: %w", o.Server, o.Err)
 	}
 	return false, o.Server, fmt.Errorf("upstream: trying a recipient at %s: %s", o.Server, o.Reply)
+}
+
+// speaksOf reports whether a refusal of RCPT may be about the sender that asked, and not about the mailbox.
+func speaksOf(from mail.Address, r mail.Reply) bool {
+	text := strings.ToLower(r.Text)
+	return !from.IsZero() && (strings.Contains(text, "sender") || strings.Contains(text, strings.ToLower(from.String())))
 }
 
 // speaksOfMailbox reports whether a refusal of RCPT, which does not speak about us, says that there is no such mailbox. One

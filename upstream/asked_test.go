@@ -188,6 +188,38 @@ func TestAskLMTP(t *testing.T) {
 	})
 }
 
+// TestAskFrom: who is to be named as the sender is, and what a server minds about him is no word about the mailbox.
+func TestAskFrom(t *testing.T) {
+	for _, c := range []struct {
+		rcpt string
+		from string
+		want Known
+	}{
+		{"250 ok", "probe@gw.test", Yes},
+		{"550 5.1.1 no such user", "probe@gw.test", No},
+		{"550 5.1.1 <bob@y.test>: Recipient address rejected: User unknown", "probe@gw.test", No},
+		{"550 5.1.1 <Probe@gw.test>: User unknown", "probe@gw.test", NoSource},
+		{"550 5.1.1 Sender address rejected: User unknown", "probe@gw.test", NoSource},
+		{"550 5.1.1 Sender address rejected: User unknown", "", No}, // the null one is nobody's address
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &answering{}
+			a.answer(c.rcpt)
+			k, _ := asking(t, a)
+			if c.from != "" {
+				k.From = address(t, c.from)
+			}
+			known, err := k.Lookup(t.Context(), address(t, "bob@y.test"))
+			if known != c.want || err != nil || !slices.Contains(a.heard, "MAIL FROM:<"+c.from+">") {
+				t.Errorf("%+v: %v, %v, heard %q", c, known, err, a.heard)
+			}
+			if _, _, err := k.AcceptsAny(t.Context(), "y.test"); err != nil || slices.Contains(a.heard, "MAIL FROM:<>") != (c.from == "") {
+				t.Errorf("%+v: a trial: %v, heard %q", c, err, a.heard)
+			}
+		})
+	}
+}
+
 // TestAcceptsAny: one random mailbox tells whether asking tells anything.
 func TestAcceptsAny(t *testing.T) {
 	for _, c := range []struct {
@@ -205,7 +237,7 @@ func TestAcceptsAny(t *testing.T) {
 			a := &answering{}
 			a.answer(c.rcpt)
 			k, _ := asking(t, a)
-			got, server, err := k.Pool.AcceptsAny(t.Context(), "y.test")
+			got, server, err := k.AcceptsAny(t.Context(), "y.test")
 			if got != c.any || err == nil && server != k.Pool.servers[0].address || (err != nil) != c.failed || len(k.Pool.asked.yes.young) > 0 {
 				t.Errorf("%s: %v, %v", c.rcpt, got, err)
 			}
@@ -223,7 +255,7 @@ func TestAcceptsAnyGivenUp(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		if _, _, err := k.Pool.AcceptsAny(ctx, "y.test"); !errors.Is(err, context.Canceled) || k.Pool.servers[0].isDown(time.Now()) {
+		if _, _, err := k.AcceptsAny(ctx, "y.test"); !errors.Is(err, context.Canceled) || k.Pool.servers[0].isDown(time.Now()) {
 			t.Error(err)
 		}
 	})

@@ -3,6 +3,7 @@ package app
 import (
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/directory"
+	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/upstream"
 )
 
@@ -16,7 +17,8 @@ func newRecipients(cfg *config.Config, files map[string]*upstream.File, asked ma
 		case r.Recipients.Verify == "ldap" && asked[routeName(r)] != nil:
 			all[routeName(r)] = widened(r, asked[routeName(r)])
 		case r.Recipients.Verify == "callout" && ok:
-			all[routeName(r)] = upstream.Ask{Pool: pool, Positive: r.Recipients.Cache.Positive, Negative: r.Recipients.Cache.Negative}
+			from, _ := mail.ParseAddress(r.Recipients.Sender) // "", or checked with the configuration
+			all[routeName(r)] = upstream.Ask{Pool: pool, Positive: r.Recipients.Cache.Positive, Negative: r.Recipients.Cache.Negative, From: from}
 		}
 	}
 	return all

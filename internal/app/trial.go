@@ -53,7 +53,7 @@ func (g *gateway) tryRoutes(ctx context.Context, tried map[string]time.Time) {
 		if at, done := tried[name]; !ok || domain == "" || done && time.Since(at) < trialFor || ctx.Err() != nil {
 			continue
 		}
-		all, server, err := ask.Pool.AcceptsAny(ctx, domain)
+		all, server, err := ask.AcceptsAny(ctx, domain)
 		if err != nil {
 			continue // deliveries and their metrics tell of that
 		}

@@ -119,7 +119,8 @@ func (r *Route) narrow() bool { return len(r.From) > 0 || len(r.Listeners) > 0 }
 type Recipients struct {
 	Verify string       `yaml:"verify" allowed:"none|file|callout|ldap"`
 	File   string       `yaml:"file"`
-	Cache  *AnswerCache `yaml:"cache"` // of a callout, else nil
+	Sender string       `yaml:"sender"` // that a callout asks with; "": the null one
+	Cache  *AnswerCache `yaml:"cache"`  // of a callout, else nil
 	LDAP   `yaml:",inline"`
 
 	RecipientDelimiter string            `yaml:"recipient_delimiter"` // characters, each of which may end a local part

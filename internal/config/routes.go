@@ -164,10 +164,21 @@ func (k *checker) callout(path string, r *Route) {
 		if r.Recipients.Cache != nil {
 			k.fail(path+".cache", "nothing is remembered without verify: callout")
 		}
+		if k.wrote(path + ".sender") {
+			k.fail(path+".sender", "nobody is asked without verify: callout")
+		}
 		return
 	}
 	if u := k.c.Upstream(r.Upstream); u != nil && u.Maildir != "" {
 		k.fail(path, "verify: callout asks a server, and the upstream %s is a maildir, which has every mailbox", r.Upstream)
+	}
+	switch a, err := mail.ParseAddress(r.Recipients.Sender); {
+	case r.Recipients.Sender == "" || r.Recipients.Sender == "<>":
+		r.Recipients.Sender = ""
+	case err != nil || a.Domain() == "" || !a.IsASCII():
+		k.fail(path+".sender", "must be a mailbox of ASCII characters such as postmaster@example.org, or <> for the null one, and is %s", show(r.Recipients.Sender))
+	default:
+		r.Recipients.Sender = a.String()
 	}
 	c := r.Recipients.Cache
 	if c == nil {

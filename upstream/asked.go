@@ -64,6 +64,7 @@ func AllAsked() []Asked {
 // asked is what one pool has found out about mailboxes, and what it is finding out. Keys are mail.Address.Mailbox.
 type asked struct {
 	places chan struct{} // a question under way holds one
+	memory Memory        // never nil
 
 	mu      sync.Mutex
 	yes     generations[string, knownMailbox]
@@ -84,37 +85,14 @@ type flight struct {
 	err   error
 }
 
-func (a *asked) init() {
+func (a *asked) init(memory Memory) {
+	if a.memory = memory; memory == nil {
+		a.memory = forgetful{}
+	}
 	a.places = make(chan struct{}, askAtOnce)
 	a.yes = generations[string, knownMailbox]{young: map[string]knownMailbox{}, most: maxKnown}
 	a.no.young = map[string]time.Time{}
 	a.flights = map[string]*flight{}
-}
-
-// forget drops a mailbox that was found: a server refuses it now.
-func (a *asked) forget(to mail.Address) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.yes.empty() {
-		a.yes.drop(to.Mailbox())
-	}
-}
-
-// Forget drops all that the servers have said of a mailbox: to questions, and to mail for it, whoever sent it. It gives how many
-// answers that were.
-func (p *Pool) Forget(to mail.Address) (n int) {
-	key := to.Mailbox()
-	p.asked.mu.Lock()
-	if _, ok := p.asked.yes.get(key); ok {
-		n++
-	}
-	if _, ok := p.asked.no.get(key); ok {
-		n++
-	}
-	p.asked.yes.drop(key)
-	p.asked.no.drop(key)
-	p.asked.mu.Unlock()
-	return n + p.answers.forget(key)
 }
 
 // remembered gives what is known of a mailbox and holds still.
@@ -148,7 +126,9 @@ func (k Ask) Lookup(ctx context.Context, to mail.Address) (Known, error) {
 	}
 	a, key := &k.Pool.asked, to.Mailbox()
 	a.mu.Lock()
-	if known := a.remembered(key, time.Now(), k.Positive, k.Negative); known != NoSource {
+	now := time.Now()
+	a.recall(key, now)
+	if known := a.remembered(key, now, k.Positive, k.Negative); known != NoSource {
 		a.mu.Unlock()
 		k.Pool.cfg.Hooks.asked(AskedBefore)
 		return known, nil
@@ -164,7 +144,7 @@ func (k Ask) Lookup(ctx context.Context, to mail.Address) (Known, error) {
 	}
 	a.mu.Unlock()
 	if !under {
-		k.Pool.fly(ctx, f, key, k.From, to)
+		k.fly(ctx, f, key, to)
 		return f.known, f.err
 	}
 	select {
@@ -176,7 +156,8 @@ func (k Ask) Lookup(ctx context.Context, to mail.Address) (Known, error) {
 }
 
 // fly puts the question, for all who wait for its answer: the end of ctx does not end it.
-func (p *Pool) fly(ctx context.Context, f *flight, key string, from, to mail.Address) {
+func (k Ask) fly(ctx context.Context, f *flight, key string, to mail.Address) {
+	p := k.Pool
 	defer func() {
 		p.asked.mu.Lock()
 		delete(p.asked.flights, key)
@@ -192,12 +173,12 @@ func (p *Pool) fly(ctx context.Context, f *flight, key string, from, to mail.Add
 		f.known, f.err = p.failed(key, errAsk)
 		return
 	}
-	o := p.probe(ctx, from, to)
+	o := p.probe(ctx, k.From, to)
 	switch {
 	case o.Kind == Delivered:
-		f.known, f.err = p.found(key, Yes), nil
-	case o.Kind == RecipientRefused && o.Reply.Permanent() && speaksOfMailbox(o.Reply) && !speaksOf(from, o.Reply):
-		f.known, f.err = p.found(key, No), nil
+		f.known, f.err = p.found(key, Yes, keepKnown), nil
+	case o.Kind == RecipientRefused && o.Reply.Permanent() && speaksOfMailbox(o.Reply) && !speaksOf(k.From, o.Reply):
+		f.known, f.err = p.found(key, No, k.Negative), nil
 	case (o.Kind == RecipientRefused || o.Kind == Refused) && o.Reply.Permanent():
 		p.cfg.Hooks.asked(AskedUnsure)
 		f.known, f.err = NoSource, nil
@@ -208,8 +189,8 @@ func (p *Pool) fly(ctx context.Context, f *flight, key string, from, to mail.Add
 	}
 }
 
-// found notes an answer.
-func (p *Pool) found(key string, known Known) Known {
+// found notes an answer, which is of use for so long.
+func (p *Pool) found(key string, known Known, keep time.Duration) Known {
 	result, now := AskedYes, time.Now()
 	p.asked.mu.Lock()
 	if known == Yes {
@@ -220,6 +201,7 @@ func (p *Pool) found(key string, known Known) Known {
 		p.asked.no.put(key, now)
 		p.asked.yes.drop(key)
 	}
+	p.asked.memory.Keep(key, known, now, keep)
 	p.asked.mu.Unlock()
 	p.cfg.Hooks.asked(result)
 	return known

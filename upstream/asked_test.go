@@ -367,7 +367,7 @@ func TestAskHarvest(t *testing.T) {
 			t.Fatal(known, err)
 		}
 		for i := range 1_000_000 {
-			k.Pool.found(fmt.Sprintf("u%d@y.test", i), No)
+			k.Pool.found(fmt.Sprintf("u%d@y.test", i), No, keepKnown)
 		}
 		if n := len(k.Pool.asked.no.young) + len(k.Pool.asked.no.elder); n > 2*maxAnswers {
 			t.Errorf("%d names are remembered", n)

@@ -92,6 +92,7 @@ type Config struct {
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	Hooks   Hooks
+	Memory  Memory // of what Asks have found out; nil: it ends with the pool
 }
 
 // Rank says which share of the work a server has.

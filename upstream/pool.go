@@ -37,7 +37,7 @@ func NewPool(cfg Config) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{cfg: cfg, answers: newAnswers()}
-	p.asked.init()
+	p.asked.init(cfg.Memory)
 	for i, address := range cfg.Servers {
 		secure, err := cfg.tlsConfig(address)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/certs"
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/edge"
@@ -59,6 +60,7 @@ type relays struct {
 	lists    listFiles[*upstream.File]
 	patterns listFiles[*upstream.PatternFile]
 	asked    directories
+	state    filter.State // that remembers what servers say of mailboxes; nil: nothing does
 }
 
 // closer is a relay that holds connections.
@@ -95,7 +97,7 @@ func (r *relays) forConfig(cfg *config.Config, hooks upstream.Hooks) (all map[st
 			return nil, nil, cfg.Errorf("upstreams."+u.Name+".auth.password_file", "%s", err)
 		}
 		if !ok || !sameUpstream(k.cfg, u) || k.files != files || !same(k.auth, auth) || k.hello != cfg.Hostname || !slices.Equal(k.secure, cfg.RequireTLSTo) {
-			relay, err := newRelay(cfg, u, auth, hooks)
+			relay, err := newRelay(cfg, u, auth, hooks, answersOf(r.state, u))
 			if err != nil {
 				return nil, nil, config.Errors{cfg.Errorf("upstreams."+u.Name, "%s", err)}
 			}
@@ -203,7 +205,7 @@ func warnOfOwnCertificates(cfg *config.Config, log *slog.Logger) {
 	}
 }
 
-func newRelay(cfg *config.Config, u config.Upstream, auth *upstream.Auth, hooks upstream.Hooks) (upstream.Relay, error) {
+func newRelay(cfg *config.Config, u config.Upstream, auth *upstream.Auth, hooks upstream.Hooks, memory upstream.Memory) (upstream.Relay, error) {
 	if u.Maildir != "" {
 		m, err := upstream.NewMaildir(u.Maildir)
 		if err != nil {
@@ -227,7 +229,7 @@ func newRelay(cfg *config.Config, u config.Upstream, auth *upstream.Auth, hooks 
 	c := upstream.Config{
 		Name: u.Name, Servers: u.Servers.Addresses(), LMTP: u.Protocol == "lmtp", TLS: mode, CAFile: u.CAFile, ServerName: u.ServerName,
 		Auth: auth, Identity: identity, Hello: cfg.Hostname, Verbatim: u.Replies == "verbatim", Timeouts: timeouts,
-		Chunking: u.Chunking == "auto", Secure: secureDomains(cfg), Source: u.Source, Probe: u.Probe != "none", Hooks: hooks,
+		Chunking: u.Chunking == "auto", Secure: secureDomains(cfg), Source: u.Source, Probe: u.Probe != "none", Hooks: hooks, Memory: memory,
 	}
 	for _, s := range u.Servers {
 		c.Ranks = append(c.Ranks, upstream.Rank{Priority: s.Priority, Weight: s.Weight})

@@ -130,6 +130,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger, g
 	g.metrics.Ledger(g.ledger.Usage)
 	g.metrics.StateDirectory(cfg.State.Directory)
 	g.metrics.RecipientLists(g.relays.listStates)
+	g.relays.state = g.ledger
 	g.relays.lists.show = g.privacy
 	g.relays.patterns.show = g.privacy
 	g.relays.asked.show = g.privacy

@@ -113,6 +113,9 @@ func (s *Store) commit(batch []*putting) {
 		size, err := s.writeBatch(batch)
 		switch unread := (*contentError)(nil); {
 		case err == nil:
+			for _, p := range batch {
+				p.stays, p.lingers = false, false // of a try before
+			}
 			s.account(len(batch), size)
 			return
 		case errors.Is(err, errOneName):
@@ -187,7 +190,9 @@ func (s *Store) writeBatch(batch []*putting) (size int64, err error) {
 func (s *Store) unname(batch []*putting) error {
 	var errs []error
 	for _, p := range batch {
-		errs = append(errs, s.remove(s.path(p.id, messageSuffix)))
+		err := s.remove(s.path(p.id, messageSuffix))
+		p.stays = err != nil
+		errs = append(errs, err)
 	}
 	err := errors.Join(append(errs, s.names.wait())...)
 	for _, p := range batch {

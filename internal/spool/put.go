@@ -86,9 +86,10 @@ func (s *Store) carryOut(p *putting) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.left--
-	if p.err != nil || err == nil { // else it stays hidden, and is tried after the next Open: a double, and no loss
-		delete(s.hidden, p.id)
+	if p.err == nil && err != nil {
+		p.stays = true // and is tried after the next Open: a double, and no loss
 	}
+	s.show(p)
 }
 
 // tell gives the caller of a Put its result, and reports whether it is still there to get it.
@@ -100,9 +101,16 @@ func (s *Store) tell(p *putting, err error) bool {
 		return false
 	}
 	p.told = true
-	delete(s.hidden, p.id)
+	s.show(p)
 	close(p.over)
 	return true
+}
+
+// show ends that nobody sees an entry; s.mu is held.
+func (s *Store) show(p *putting) {
+	if !p.stays {
+		delete(s.hidden, p.id)
+	}
 }
 
 // putHeld finds room for an entry and writes it.
@@ -133,6 +141,7 @@ type putting struct {
 	done    chan struct{} // closed when the commit is over, and the next two are known
 	failure error
 	lingers bool // it may come back with a crash, although there was an error
+	stays   bool // it is there, although there was an error: nobody is to see it before the next Open
 
 	over       chan struct{} // closed when err is known, and the caller has not left before
 	err        error

@@ -139,6 +139,59 @@ func TestForgetful(t *testing.T) {
 	}
 }
 
+// TestFailedSync: what a Sync could not write is not made durable by a later one, and looks as if it were.
+func TestFailedSync(t *testing.T) {
+	for loss, want := range map[storetest.Loss]string{storetest.All: "\x00\x00\x00def", storetest.Names: "\x00\x00\x00defghi", storetest.Zeros: "\x00\x00\x00def\x00\x00\x00"} {
+		f := prepared(nil)
+		h, err := f.OpenFile("/d/f", os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(h, "abc")
+		f.FailAt(1, syscall.EIO, false)
+		if err := h.Sync(); !errors.Is(err, syscall.EIO) {
+			t.Fatal(err)
+		}
+		fmt.Fprint(h, "def")
+		if err := errors.Join(h.Sync(), f.SyncDir("/d")); err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(h, "ghi")
+		if got := f.Files()["/d/f"]; string(got) != "abcdefghi" {
+			t.Errorf("before: %q", got)
+		}
+		f.Reboot(loss, 1)
+		if got := f.Files()["/d/f"]; string(got) != want {
+			t.Errorf("loss %d: %q, want %q", loss, got, want)
+		}
+	}
+}
+
+// TestTornBlocks: of what was not synced some blocks may be there and others not, in any order.
+func TestTornBlocks(t *testing.T) {
+	seen := map[string]bool{}
+	for seed := range uint64(200) {
+		f := prepared(nil)
+		h, err := f.OpenFile("/d/f", os.O_WRONLY|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = h.Write(bytes.Repeat([]byte("x"), 128))
+		if err = errors.Join(err, f.SyncDir("/d")); err != nil {
+			t.Fatal(err)
+		}
+		f.Reboot(storetest.Some, seed)
+		if got := f.Files()["/d/f"]; len(got) == 128 {
+			seen[string([]byte{got[0], got[127]})] = true
+		}
+	}
+	for _, want := range []string{"xx", "x\x00", "\x00x", "\x00\x00"} {
+		if !seen[want] {
+			t.Errorf("%q is not among %v", want, seen)
+		}
+	}
+}
+
 func TestWriteFileOnDisk(t *testing.T) {
 	dir := t.TempDir()
 	path, tmp := filepath.Join(dir, "f"), filepath.Join(dir, "tmp")

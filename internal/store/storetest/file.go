@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"syscall"
 )
 
@@ -81,12 +80,14 @@ func (h *file) Write(p []byte) (int, error) {
 		h.n.data = append(h.n.data, make([]byte, grow)...)
 	}
 	copy(h.n.data[h.off:], p[:n])
+	h.n.dirty = append(h.n.dirty, [2]int64{h.off, h.off + int64(n)})
 	h.off += int64(n)
 	h.n.modified = f.now()
 	return n, err
 }
 
-// Sync makes the content durable; the name is SyncDir's matter.
+// Sync makes the content durable; the name is SyncDir's matter. What a Sync could not write no later one will: it is taken for
+// clean, stays to be seen, and is gone with the power, as on the systems that there are.
 func (h *file) Sync() error {
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
@@ -95,9 +96,12 @@ func (h *file) Sync() error {
 	}
 	err := h.fs.op("sync", h.path)
 	if err != nil && (!h.fs.short || errors.Is(err, ErrPower)) {
+		if !errors.Is(err, ErrPower) {
+			h.n.dirty = nil
+		}
 		return err
 	}
-	h.n.synced = slices.Clone(h.n.data)
+	h.n.synced, h.n.dirty = h.n.written(), nil
 	return err
 }
 

@@ -29,6 +29,7 @@ var ErrPower = errors.New("storetest: the power is cut")
 type inode struct {
 	dir          bool
 	data, synced []byte
+	dirty        [][2]int64 // from where to where data was written since the last Sync, whatever became of that
 	kids, onDisk map[string]*inode
 	modified     time.Time
 	locked       bool
@@ -37,6 +38,32 @@ type inode struct {
 
 func newDir(t time.Time) *inode {
 	return &inode{dir: true, kids: map[string]*inode{}, onDisk: map[string]*inode{}, modified: t}
+}
+
+// written gives what the disk has if all that is dirty is written to it.
+func (n *inode) written() []byte {
+	all := make([]byte, len(n.data))
+	copy(all, n.synced)
+	for _, r := range n.dirty {
+		end := min(r[1], int64(len(n.data)))
+		if r[0] < end {
+			copy(all[r[0]:end], n.data[r[0]:end])
+		}
+	}
+	return all
+}
+
+// torn gives what the disk has if of what is dirty each block is written or not, by chance; what was never written is zero.
+func (n *inode) torn(rnd *rand.Rand) []byte {
+	const block = 64
+	all, now := make([]byte, len(n.data)), n.written()
+	copy(all, n.synced)
+	for at := 0; at < len(all); at += block {
+		if end := min(at+block, len(all)); rnd.IntN(2) == 0 {
+			copy(all[at:end], now[at:end])
+		}
+	}
+	return all
 }
 
 // FS is a file system in memory. It is safe for concurrent use.
@@ -93,11 +120,12 @@ const (
 	All     Loss = iota // nothing of them is there
 	Content             // every name is there, the contents are not: a rename overtook the data
 	Names               // every content is there, the names are not
-	Some                // each name and each content for itself, by chance; of contents a part
+	Some                // each name and each content for itself, by chance; of contents the beginning, or some blocks
+	Zeros               // every name is there, and as many octets as there were, but zeros
 )
 
 // Losses lists the ways to lose.
-func Losses() []Loss { return []Loss{All, Content, Names, Some} }
+func Losses() []Loss { return []Loss{All, Content, Names, Some, Zeros} }
 
 // Reboot brings the power back: what was not synced is lost in the given way, seed decides for Some.
 // Open files of before are dead and locks are free.
@@ -120,9 +148,14 @@ func reborn(old *inode, loss Loss, rnd *rand.Rand, done map[*inode]*inode) *inod
 		n.data = slices.Clone(old.synced)
 		switch {
 		case loss == Names, loss == Some && rnd.IntN(3) == 0:
-			n.data = slices.Clone(old.data)
+			n.data = old.written()
+		case loss == Zeros:
+			n.data = make([]byte, len(old.data))
+			copy(n.data, old.synced)
+		case loss == Some && rnd.IntN(3) == 0:
+			n.data = old.torn(rnd)
 		case loss == Some && rnd.IntN(2) == 0 && len(old.data) > len(old.synced):
-			n.data = slices.Clone(old.data[:len(old.synced)+rnd.IntN(len(old.data)-len(old.synced))])
+			n.data = old.written()[:len(old.synced)+rnd.IntN(len(old.data)-len(old.synced))]
 		}
 		n.synced = slices.Clone(n.data)
 		return n
@@ -137,7 +170,7 @@ func reborn(old *inode, loss Loss, rnd *rand.Rand, done map[*inode]*inode) *inod
 	}
 	slices.Sort(all)
 	for _, name := range all {
-		if loss == Content || loss == Some && rnd.IntN(2) == 0 {
+		if loss == Content || loss == Zeros || loss == Some && rnd.IntN(2) == 0 {
 			if now := old.kids[name]; now != nil {
 				names[name] = now
 			} else {

@@ -74,8 +74,8 @@ type queueUsage struct {
 
 // queueMetrics reads the queue when it is asked.
 type queueMetrics struct {
-	m                                         *Metrics
-	messages, octets, oldest, used, bad, torn *prometheus.Desc
+	m                                                *Metrics
+	messages, octets, oldest, used, limit, bad, torn *prometheus.Desc
 }
 
 func (m *Metrics) queue() {
@@ -88,6 +88,7 @@ func (m *Metrics) queue() {
 		octets:   desc("queue_bytes", "Octets of them.", "route", "state"),
 		oldest:   desc("queue_oldest_age_seconds", "For how long the oldest of them has waited.", "route", "state"),
 		used:     desc("spool_bytes", "Octets of the spool's files."),
+		limit:    desc("spool_limit_bytes", "How many octets they may have; 0: no limit of the configuration."),
 		bad:      desc("spool_damaged", "Damaged entries of the spool that were set aside."),
 		torn:     desc("spool_torn_marks_total", "Marks of what became of recipients that were found damaged, and left out."),
 	})
@@ -106,7 +107,7 @@ func (m *Metrics) queue() {
 
 // Describe implements prometheus.Collector.
 func (c *queueMetrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.messages, c.octets, c.oldest, c.used, c.bad, c.torn} {
+	for _, d := range []*prometheus.Desc{c.messages, c.octets, c.oldest, c.used, c.limit, c.bad, c.torn} {
 		to <- d
 	}
 }
@@ -146,6 +147,7 @@ func (c *queueMetrics) Collect(to chan<- prometheus.Metric) {
 	}
 	files := now.files()
 	to <- prometheus.MustNewConstMetric(c.used, prometheus.GaugeValue, float64(files.Octets))
+	to <- prometheus.MustNewConstMetric(c.limit, prometheus.GaugeValue, float64(files.Limit))
 	to <- prometheus.MustNewConstMetric(c.bad, prometheus.GaugeValue, float64(files.Damaged))
 	to <- prometheus.MustNewConstMetric(c.torn, prometheus.CounterValue, float64(files.TornMarks))
 }

@@ -49,6 +49,7 @@ type Usage struct {
 	Entries int
 	Octets  int64 // of all files, those of damaged entries included
 	Damaged int   // entries that were set aside and are still kept
+	Limit   int64 // how many octets there may be; 0: as many as the disk has room for
 
 	TornMarks int64 // marks that Load found damaged and left out, since Open
 }
@@ -143,7 +144,9 @@ func (s *Store) Bound(size, minFree int64) {
 func (s *Store) Usage() Usage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.usage
+	u := s.usage
+	u.Limit = s.size
+	return u
 }
 
 // take makes the folder, durably, and locks it.

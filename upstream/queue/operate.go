@@ -304,6 +304,9 @@ func (q *Queue) Usage() []Usage {
 	for _, en := range q.entries {
 		for _, it := range en.items {
 			k := key{it.route, it.stateName()}
+			if it.dest.down && !it.held {
+				k.state = StateDeferred // the one that tries whether it is back has no better prospects
+			}
 			u := sums[k]
 			if u == nil {
 				u = &Usage{Route: k.route, State: k.state, Oldest: en.taken}

@@ -127,6 +127,26 @@ func TestPlace(t *testing.T) {
 	})
 }
 
+// TestUsageDown: what waits for an upstream that is down is deferred, and its age does not leap when the oldest is tried.
+func TestUsageDown(t *testing.T) {
+	run(t, func(t *testing.T, b *bench) {
+		b.in.is(down)
+		b.put(message{id: "m-1", from: "a@sender.example", to: []string{"in x@example.org"}})
+		sleep(time.Minute)
+		b.in.takes = time.Hour
+		sleep(2 * time.Second)
+		if l, err := b.q.Get("m-1"); err != nil || l.Groups[0].State != StateActive {
+			t.Fatalf("it is not being tried: %+v %v", l, err)
+		}
+		if u := b.q.Usage(); len(u) != 1 || u[0].State != StateDeferred || u[0].Messages != 1 {
+			t.Errorf("%+v", u)
+		}
+		b.in.takes = 0
+		b.in.is(nil)
+		sleep(2 * time.Hour)
+	})
+}
+
 // TestRemovePart: only who is meant is removed; the others get the message, and after a restart, too.
 func TestRemovePart(t *testing.T) {
 	run(t, func(t *testing.T, b *bench) {

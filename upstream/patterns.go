@@ -65,8 +65,12 @@ func parsePatterns(name string, r io.Reader) (*patterns, error) {
 	p := &patterns{domains: map[string]int32{}, suffixes: map[string]int32{}, addresses: map[string]int32{}, mailboxOf: map[string]struct{}{}}
 	err := lines.Each(name, r, func(n int, entry, _ string) error {
 		one, err := parsePattern(entry)
-		if err == nil && one.kind == isStar {
+		switch {
+		case err != nil:
+		case one.kind == isStar:
 			err = errors.New("what takes every domain stands in the configuration, not in a file")
+		case one.kind != isAddress && isNumber(one.key[strings.LastIndexByte(one.key, '.')+1:]):
+			err = errors.New("not a domain") // no top-level domain is a number (RFC 3696 2): it was meant for an address of a host
 		}
 		if err != nil {
 			return fmt.Errorf("%q: %w", entry, err)
@@ -82,6 +86,8 @@ func parsePatterns(name string, r io.Reader) (*patterns, error) {
 	}
 	return p, nil
 }
+
+func isNumber(label string) bool { return strings.Trim(label, "0123456789") == "" }
 
 func (p *patterns) add(one pattern, line int32) {
 	to := p.domains

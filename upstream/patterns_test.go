@@ -123,6 +123,8 @@ func TestPatternFileErrors(t *testing.T) {
 		{"every local part", "@a.test\n", path + ":1: "},
 		{"star within", "a.*.test\n", path + ":1: "},
 		{"two on a line", "a.test b.test\n", path + ":1: "},
+		{"address of a host", "10.test\n192.0.2.1\n", path + ":2: "},
+		{"network", "*.0.2.1\n", path + ":1: "},
 		{"no domain", "\n\na@\n", path + ":3: "},
 		{"long line", "a.test\n" + strings.Repeat("x", lines.MaxLine+1), path + ":2: line longer"},
 		{"empty", "", path + ": no entry in it"},

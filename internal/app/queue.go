@@ -199,6 +199,13 @@ func (s spooler) HandedOn(ctx context.Context, e spool.Entry, o *upstream.Outcom
 // Room implements edge.Spool.
 func (s spooler) Room(octets int64) bool { return s.g.spool.Room(octets) }
 
+// restQueue lets no more deliveries from the spool begin.
+func (g *gateway) restQueue() {
+	if g.queue != nil {
+		g.queue.Rest()
+	}
+}
+
 // closeQueue ends deliveries from the spool; those under way may end until ctx does.
 func (g *gateway) closeQueue(ctx context.Context) {
 	if g.queue != nil {

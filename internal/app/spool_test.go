@@ -1,8 +1,10 @@
 package app
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -78,6 +80,54 @@ func TestSpooled(t *testing.T) {
 		return err == nil && len(left) == 0
 	}) {
 		t.Error("files are left in the spool")
+	}
+}
+
+// TestDrainBeginsNothing: while a client has its time to end, the spool takes mail, and gives none away that might be cut off.
+func TestDrainBeginsNothing(t *testing.T) {
+	t.Parallel()
+	address := peertest.FreeAddr(t)
+	g := startGatewayWith(t, fmt.Sprintf(spoolConfig, address))
+	send := func(c net.Conn, r *bufio.Reader, lines ...string) (reply string) {
+		t.Helper()
+		for _, line := range lines {
+			if _, err := io.WriteString(c, line+"\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			var err error
+			if reply, err = readReply(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return reply
+	}
+	if reply, err := (sample{from: "alice@client.test", to: "u1@example.org", content: []byte(invoice)}).send(t.Context(), g.addr); err != nil {
+		t.Fatalf("%q, %v", reply, err)
+	}
+	c, err := net.Dial("tcp", g.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
+	r := bufio.NewReader(c)
+	if _, err := readReply(r); err != nil {
+		t.Fatal(err)
+	}
+	send(c, r, "EHLO client.test", "MAIL FROM:<a@client.test>", "RCPT TO:<u2@example.org>", "DATA")
+	ended := make(chan error, 1)
+	go func() { ended <- g.drain(nil) }()
+	time.Sleep(200 * time.Millisecond) // it takes no new connection, and the server comes back
+	sink(t, address, filepath.Join(g.dir, "inbox"))
+	time.Sleep(4 * time.Second) // more than two tries would need
+	if n, _ := g.queue.Len(); n != 1 {
+		t.Errorf("%d messages wait while the gateway drains", n)
+	}
+	if reply := send(c, r, "Subject: x\r\n\r\nbody\r\n."); !strings.HasPrefix(reply, "250") {
+		t.Error(reply)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

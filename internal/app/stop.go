@@ -16,6 +16,8 @@ import (
 const (
 	drainTold     = 5 * time.Second
 	drainPatience = 30 * time.Second
+	// triesEnd is what deliveries from the spool that are under way have, however short the limit is.
+	triesEnd = 5 * time.Second
 )
 
 // drain takes no new mail, lets begun transactions end for as long as the configuration allows, and ends at once at a
@@ -28,6 +30,10 @@ func (g *gateway) drain(ends <-chan os.Signal) error {
 	g.log.Info("draining", "limit", limit.String())
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	// From here on the spool takes mail and gives none away, so that at the end no try is cut off that has just begun.
+	tries, cut := context.WithTimeout(context.Background(), max(limit, triesEnd))
+	defer cut()
+	g.restQueue()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -35,8 +41,8 @@ func (g *gateway) drain(ends <-chan os.Signal) error {
 		for _, l := range slices.Concat(g.listeners, g.leaving) {
 			all.Go(func() { g.drainOne(ctx, l) })
 		}
+		all.Go(func() { g.closeQueue(tries) })
 		all.Wait()
-		g.closeQueue(ctx)
 	}()
 	tick := time.NewTicker(drainTold)
 	defer tick.Stop()

@@ -32,6 +32,9 @@ type result struct {
 
 // learn notes what a try that began then says of its destination; q.mu is held.
 func (q *Queue) learn(d *destination, began time.Time, r *result) {
+	if q.ctx.Err() != nil {
+		return // it was cut off, which says nothing about the destination
+	}
 	now := time.Now()
 	was := d.down
 	switch {

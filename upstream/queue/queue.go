@@ -140,16 +140,20 @@ func (q *Queue) Configure(s Settings) {
 	q.dispatch()
 }
 
-// Close ends the queue: nothing new is tried, and tries under way may end until ctx does; then they are cut off. It may be called
-// more than once.
-func (q *Queue) Close(ctx context.Context) {
+// Rest lets no more tries begin. What is put is stored, for the next start.
+func (q *Queue) Rest() {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	if !q.closed {
 		q.closed = true
 		q.timer.Stop()
 		close(q.ends)
 	}
-	q.mu.Unlock()
+}
+
+// Close is Rest, and lets tries under way end until ctx does; then they are cut off. It may be called more than once.
+func (q *Queue) Close(ctx context.Context) {
+	q.Rest()
 	release := context.AfterFunc(ctx, q.stop)
 	defer release()
 	q.work.Wait()

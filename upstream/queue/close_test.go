@@ -1,0 +1,61 @@
+package queue
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/upstream"
+)
+
+// TestRest: a queue that is to end begins no try, ends those under way, and takes what comes.
+func TestRest(t *testing.T) {
+	run(t, func(t *testing.T, b *bench) {
+		b.s.Parallel = 1
+		b.q.Configure(b.s)
+		b.in.takes = 20 * time.Second
+		b.put(message{id: "m-1", from: "a@sender.example", to: []string{"in x@example.org"}})
+		b.put(message{id: "m-2", from: "a@sender.example", to: []string{"in x@example.org"}})
+		sleep(10 * time.Second)
+		b.q.Rest()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		go b.q.Close(ctx)
+		sleep(5 * time.Second)
+		b.put(message{id: "m-3", from: "a@sender.example", to: []string{"in x@example.org"}})
+		sleep(time.Minute)
+		if b.in.tries != 1 || len(b.in.taken()) != 1 {
+			t.Errorf("%d tries, %d deliveries", b.in.tries, len(b.in.taken()))
+		}
+		equal(t, "left", b.left(), "m-2", "m-3")
+		b.restart()
+		sleep(5 * time.Minute)
+		equal(t, "left", b.left())
+	})
+}
+
+// TestCut: a try that is cut off at the end says nothing about its upstream, and the message waits.
+func TestCut(t *testing.T) {
+	run(t, func(t *testing.T, b *bench) {
+		b.in.takes = time.Hour
+		b.in.is(func(env mail.Envelope) upstream.Outcome {
+			return upstream.Outcome{Kind: upstream.Unreachable, Stage: upstream.StageDial, Server: "in:25", Err: context.Canceled}
+		})
+		b.put(message{id: "m-1", from: "a@sender.example", to: []string{"in x@example.org"}})
+		sleep(10 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		began := time.Now()
+		b.q.Close(ctx)
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		equal(t, "changes", b.noted(&b.changes))
+		b.in.takes = 0
+		b.in.is(nil)
+		b.restart()
+		sleep(time.Second)
+		equal(t, "left", b.left())
+	})
+}

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -220,6 +221,125 @@ func TestFileInParts(t *testing.T) {
 		writeList(t, path+TakeSuffix, "", few.Add(time.Minute))
 		time.Sleep(lines.CheckEvery)
 		check("empty is never taken", 20, "no address", 10)
+	})
+}
+
+// memory is a Keeper.
+type memory struct {
+	list  *Mailboxes
+	at    time.Time
+	saved int
+}
+
+func (m *memory) Load() (*Mailboxes, time.Time) { return m.list, m.at }
+
+func (m *memory) Save(l *Mailboxes) {
+	m.list, m.at = l, time.Now()
+	m.saved++
+}
+
+// numbered gives a list of n.
+func numbered(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "u%d@x.test\n", i)
+	}
+	return text.String()
+}
+
+// TestWordIsSpent: a word takes one list, and none that comes later with an older time, as copies and backups have it.
+func TestWordIsSpent(t *testing.T) {
+	for _, stays := range []bool{false, true} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "recipients")
+		synctest.Test(t, func(t *testing.T) {
+			old := time.Now().Add(-time.Hour)
+			writeList(t, path, numbered(10), old)
+			f, err := NewFile(path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			give := func(at time.Time) {
+				t.Helper()
+				if !stays {
+					writeList(t, path+TakeSuffix, "", at)
+					return
+				}
+				// A folder with something in it can't be removed.
+				if err := errors.Join(os.MkdirAll(path+TakeSuffix+"/x", 0o700), os.Chtimes(path+TakeSuffix, at, at)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			check := func(what string, want int) {
+				t.Helper()
+				time.Sleep(lines.CheckEvery)
+				if n := f.Entries(); n != want {
+					t.Errorf("stays: %v, %s: %d entries, %v", stays, what, n, f.Err())
+				}
+			}
+			writeList(t, path, numbered(5), old.Add(time.Minute))
+			check("doubted", 10)
+			give(time.Now().Add(time.Hour)) // by a clock that was ahead
+			check("the word", 5)
+			writeList(t, path, numbered(2), old)
+			check("of a backup", 5)
+			time.Sleep(time.Hour)
+			check("and later", 5)
+			give(old.Add(time.Minute))
+			check("the next word", 2)
+		})
+	}
+}
+
+// TestKeptFile: a start has the list that was taken last to compare with, and goes on with that where the file looks like a part of one.
+func TestKeptFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "recipients")
+	synctest.Test(t, func(t *testing.T) {
+		m := &memory{}
+		old := time.Now().Add(-time.Hour)
+		start := func(what, text string, written time.Time, want int, fault string) *File {
+			t.Helper()
+			if text != "" {
+				writeList(t, path, text, written)
+			}
+			var told error
+			f, err := NewKeptFile(path, m, func(err error) { told = err })
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			for _, err := range []error{told, f.Err()} {
+				if (err == nil) != (fault == "") || err != nil && !strings.Contains(err.Error(), fault) {
+					t.Errorf("%s: %v", what, err)
+				}
+			}
+			if n := f.Entries(); n != want {
+				t.Errorf("%s: %d entries", what, n)
+			}
+			return f
+		}
+		start("the first", numbered(10), old, 10, "")
+		start("the same", "", old, 10, "")
+		if m.saved != 1 || m.list.Len() != 10 {
+			t.Errorf("saved %d times, %d entries", m.saved, m.list.Len())
+		}
+		start("more, in the middle of a write", strings.TrimSpace(numbered(11)), time.Now().Add(-time.Second), 10, "no end")
+		start("few", numbered(5), old, 10, "5 entries, 10 are in force: over 20 % fewer; if that is right: touch "+path+TakeSuffix)
+		f := start("few again", "", old, 10, "5 entries")
+		writeList(t, path+TakeSuffix, "", time.Now())
+		time.Sleep(lines.CheckEvery)
+		if n := f.Entries(); n != 5 || f.Err() != nil || m.list.Len() != 5 {
+			t.Errorf("the word: %d entries, %v", n, f.Err())
+		}
+		start("fewer", numbered(4), old, 4, "")
+		writeList(t, path+TakeSuffix, "", m.at)
+		start("a word of before", numbered(1), old, 4, "1 entries")
+		time.Sleep(time.Minute)
+		writeList(t, path+TakeSuffix, "", time.Now())
+		start("one of meanwhile", "", old, 1, "")
+		writeList(t, path, "", old)
+		if _, err := NewKeptFile(path, m, nil); err == nil {
+			t.Error("an empty file")
+		}
 	})
 }
 

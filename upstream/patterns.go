@@ -19,8 +19,9 @@ type PatternFile struct{ list *lines.File[*patterns] }
 
 // NewPatternFile reads the file at path; errors and report are as those of NewFile.
 func NewPatternFile(path string, report func(error)) (*PatternFile, error) {
+	w := &word{path: path + TakeSuffix}
 	f, err := lines.Open(path, lines.Source[*patterns]{
-		Parse: parsePatterns, Report: report, Prefix: "upstream: routes: ", Vouched: mayTake,
+		Parse: parsePatterns, Report: report, Prefix: "upstream: routes: ", Vouched: w.vouches, Taken: func(*patterns) { w.spend() },
 		Doubt: func(before, l *patterns) error { return tooFew(path, before.len(), l.len()) },
 	})
 	if err != nil {

@@ -27,8 +27,9 @@ type listFile interface {
 type listKind[F listFile] struct {
 	named func(*config.Config) iter.Seq2[string, string] // the places in a configuration that name them, and their paths
 	open  func(path string, report func(error)) (F, error)
-	tell  func(log *slog.Logger, path, cause string) // in the log, that one can't be used, or is in use again where the cause is ""
-	label string                                     // before their paths in the metrics
+	kept  func(cfg *config.Config, log *slog.Logger, path string, report func(error)) (F, error) // to be used, where it outlives the process; nil: open
+	tell  func(log *slog.Logger, path, cause string)                                             // in the log, that one can't be used, or is in use again where the cause is ""
+	label string                                                                                 // before their paths in the metrics
 }
 
 var recipientLists = listKind[*upstream.File]{
@@ -42,6 +43,9 @@ var recipientLists = listKind[*upstream.File]{
 		}
 	},
 	open: upstream.NewFile,
+	kept: func(cfg *config.Config, log *slog.Logger, path string, report func(error)) (*upstream.File, error) {
+		return upstream.NewKeptFile(path, keptRecipients{file: path, path: keptPath(cfg, path), log: log}, report)
+	},
 	tell: func(log *slog.Logger, path, cause string) {
 		if cause != "" {
 			log.Error("recipients file can't be used: the last good one is in force", "file", path, "error", cause)
@@ -93,11 +97,19 @@ func openLists[F listFile](r *listFiles[F], kind listKind[F], cfg *config.Config
 		if _, ok := all[path]; ok {
 			continue
 		}
-		f, err := kind.open(path, func(err error) { tell(path, err) })
+		var f F
+		var err error
+		report := func(err error) { tell(path, err) }
+		old, goesOn := known[path]
+		if r != nil && !goesOn && kind.kept != nil {
+			f, err = kind.kept(cfg, log, path, report)
+		} else {
+			f, err = kind.open(path, report)
+		}
 		if err != nil {
 			return nil, nil, config.Errors{cfg.Errorf(place, "%s", err)}
 		}
-		if old, ok := known[path]; ok {
+		if goesOn {
 			f = old
 		}
 		all[path] = f

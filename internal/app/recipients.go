@@ -1,11 +1,54 @@
 package app
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"time"
+
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/directory"
+	"github.com/postern-mail/postern/internal/store"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/upstream"
 )
+
+// keptRecipients keeps what a file of recipients said last, for a start to compare with.
+type keptRecipients struct {
+	file, path string
+	log        *slog.Logger
+}
+
+// keptPath names the file that keeps a list.
+func keptPath(cfg *config.Config, file string) string {
+	if abs, err := filepath.Abs(file); err == nil {
+		file = abs
+	}
+	sum := sha256.Sum256([]byte(file))
+	return filepath.Join(snapshots(cfg), "file-"+hex.EncodeToString(sum[:8])+".list")
+}
+
+// Load implements upstream.Keeper. One that is damaged is as good as none: what the file has now is written in its place.
+func (k keptRecipients) Load() (*upstream.Mailboxes, time.Time) {
+	l, at, err := directory.LoadSnapshot(store.OS, k.path)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			k.log.Error("recipients that were kept can't be read: the file is taken as it is", "file", k.file, "error", err.Error())
+		}
+		return nil, time.Time{}
+	}
+	return l, at
+}
+
+// Save implements upstream.Keeper.
+func (k keptRecipients) Save(l *upstream.Mailboxes) {
+	if err := directory.SaveSnapshot(store.OS, k.path, l, time.Now()); err != nil {
+		k.log.Error("recipients can't be kept: a start would have nothing to compare the file with", "file", k.file, "error", err.Error())
+	}
+}
 
 // newRecipients gives the source of each route that has one. Without relays there are none that ask a server.
 func newRecipients(cfg *config.Config, files map[string]*upstream.File, asked map[string]*directory.Source, relays map[string]upstream.Relay) map[string]upstream.Recipients {

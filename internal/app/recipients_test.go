@@ -87,6 +87,46 @@ filters: []
 	}
 }
 
+// TestShrunkOverStart: a start with a list that has many fewer entries goes on with the one of before.
+func TestShrunkOverStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "recipients")
+	text := fmt.Sprintf(`
+hostname: mx.example.org
+listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s}}
+routes: [{to: [example.org], upstream: local, recipients: {verify: file, file: %q}}]
+upstreams: {local: {maildir: "{{dir}}/mail"}}
+state: {directory: %q}
+filters: []
+`, path, filepath.Join(dir, "state"))
+	at := time.Now().Add(-time.Hour)
+	for _, c := range []struct {
+		entries, inForce int
+		damage           bool
+	}{{10, 10, false}, {5, 10, false}, {9, 9, false}, {3, 3, true}} {
+		if c.damage {
+			kept, _ := filepath.Glob(filepath.Join(dir, "state", "recipients", "file-*.list"))
+			if len(kept) != 1 || os.WriteFile(kept[0], []byte("postern recipients 1\n"), 0o600) != nil {
+				t.Fatalf("kept: %q", kept)
+			}
+		}
+		writeRecipients(t, path, c.entries, at)
+		g := startGateway(t, text)
+		states := g.relays.lists.states(recipientLists)
+		if len(states) != 1 || states[0].Entries != c.inForce || states[0].Taken != (c.entries == c.inForce) {
+			t.Errorf("%d entries: %+v", c.entries, states)
+		}
+		if n := len(g.log.lines(t, "recipients file can't be used: the last good one is in force")); n == 0 != (c.entries == c.inForce) {
+			t.Errorf("%d entries: told %d times", c.entries, n)
+		}
+		if n := len(g.log.lines(t, "recipients that were kept can't be read: the file is taken as it is")); n == 1 != c.damage {
+			t.Errorf("%d entries: damage told %d times", c.entries, n)
+		}
+		g.close()
+	}
+}
+
 // TestCalloutToPostfix: unknown mailboxes of a real Postfix are refused at RCPT, before any content, and those that it does not
 // relay for are put off.
 func TestCalloutToPostfix(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,6 +99,19 @@ func parseSnapshot(data []byte) (*upstream.Mailboxes, time.Time, error) {
 		return fail("damaged: an entry stands twice")
 	}
 	return l, at, nil
+}
+
+// LoadSnapshot reads a list that SaveSnapshot has written, and when.
+func LoadSnapshot(fsys store.FS, path string) (*upstream.Mailboxes, time.Time, error) {
+	return loadSnapshot(fsys, path)
+}
+
+// SaveSnapshot writes a list, from wherever it is, durable, whole or not at all. It makes the folder.
+func SaveSnapshot(fsys store.FS, path string, l *upstream.Mailboxes, at time.Time) error {
+	if err := fsys.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	return saveSnapshot(fsys, path, l, at)
 }
 
 // loadSnapshot reads the file at path.

@@ -34,6 +34,8 @@ type Source[T any] struct {
 	// Vouched reports whether somebody says of the file, as this look at it saw it, that it is to be taken in spite of
 	// Doubt. It is asked at every look as long as the file is doubted. nil: only Reload takes it.
 	Vouched func(path string, seen fs.FileInfo) bool
+	// Taken is told of each state of the file that is taken up. It may be nil.
+	Taken func(found T)
 	// Report is told of each change of Err after Open: an error when a changed file can't be used, nil when it is in
 	// force again or anew. It may be nil.
 	Report func(error)
@@ -65,6 +67,26 @@ func Open[T any](path string, s Source[T]) (*File[T], error) {
 		return nil, err
 	}
 	f.source.Report = s.Report
+	return f, nil
+}
+
+// OpenAfter reads the file at path where it is known what it said before: what looks like a part of it is not taken, and what it said before
+// is in force then, as if the file had changed meanwhile.
+func OpenAfter[T any](path string, s Source[T], before T) (*File[T], error) {
+	f := &File[T]{path: path, source: s}
+	f.value.Store(&before)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	f.checked.Store(now.UnixNano())
+	f.source.Report = nil
+	if err := f.read(now, Rest, false); err != nil && !f.doubted && !errors.Is(err, errUnfinished) {
+		return nil, err
+	}
+	f.source.Report = s.Report
+	if err := f.Err(); err != nil && s.Report != nil {
+		s.Report(err)
+	}
 	return f, nil
 }
 
@@ -183,6 +205,9 @@ func (f *File[T]) read(now time.Time, rest time.Duration, force bool) error {
 		err = fmt.Errorf("%s%w", f.source.Prefix, err)
 	} else {
 		f.value.Store(&v)
+		if f.source.Taken != nil {
+			f.source.Taken(v)
+		}
 	}
 	f.setErr(err)
 	return err
@@ -237,6 +262,8 @@ func (f *File[T]) load(now time.Time, rest time.Duration) (v T, info fs.FileInfo
 	return v, before, nil
 }
 
+var errUnfinished = errors.New("the last line has no end: the file seems to be in the middle of a write")
+
 // checkEnd gives an error where the last line of a file of that size has no end; name is for it.
 func checkEnd(name string, file io.ReaderAt, size int64) error {
 	if size == 0 {
@@ -247,7 +274,7 @@ func checkEnd(name string, file io.ReaderAt, size int64) error {
 		return fmt.Errorf("%s: last line: %w", name, err)
 	}
 	if last[0] != '\n' {
-		return fmt.Errorf("%s: the last line has no end: the file seems to be in the middle of a write", name)
+		return fmt.Errorf("%s: %w", name, errUnfinished)
 	}
 	return nil
 }

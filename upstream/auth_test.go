@@ -3,7 +3,10 @@ package upstream
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/postern-mail/postern/mail"
 )
@@ -68,4 +71,64 @@ func TestEcho(t *testing.T) {
 	if r := short.withoutEcho(mail.Reply{Code: 535, Text: "bad password: pw"}); strings.Contains(r.Text, "pw") {
 		t.Error(r)
 	}
+}
+
+// TestRefusedLogin: a login that was refused is tried again by one message after a back-off, and by no other and no callout, also where there is
+// no other server.
+func TestRefusedLogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cert, _ := certificate(t, "s1.test")
+		login := func(then ...string) []string {
+			return append([]string{
+				"S 220 s1", "C EHLO gw.test", `S "250-s1\r\n250 STARTTLS\r\n"`, "C STARTTLS", "S 220 go", "TLS", "C EHLO gw.test", `S "250-s1\r\n250 AUTH PLAIN\r\n"`,
+				"C AUTH PLAIN " + encode("\x00u\x00open sesame"),
+			}, then...)
+		}
+		b := &backend{name: "s1", cert: &cert, done: make(chan struct{}), scripts: [][]string{
+			login("S 535 5.7.8 no", "DRAIN"),
+			login("PAUSE 5s", "S 535 5.7.8 no", "DRAIN"),
+			login("S 235 welcome", "C MAIL FROM:<a@x.test>", "S 250 Ok", "C RCPT TO:<b@y.test>", "S 250 Ok", "C DATA", "S 354 go", "BODY", "S 250 Ok", "DRAIN"),
+		}}
+		faults := 0
+		p := pool(t, Config{
+			Servers: []string{"s1.test:25"}, TLS: TLSRequired, Auth: &Auth{User: "u", Password: "open sesame"}, Dial: pipeNet{"s1.test:25": b}.dial,
+			Hooks: Hooks{Fault: func(string, Stage, mail.Reply, error) { faults++ }},
+		})
+		check := func(what string, connections int, want Kind) {
+			t.Helper()
+			o, _ := deliver(t, p)
+			if o.Kind != want || want == OurFault && (o.Stage != StageAuth || o.Reply.Code != 535 || !o.ClientReply("x", false).Temporary()) {
+				t.Errorf("%s: %+v", what, o)
+			}
+			if b.mu.Lock(); b.accepted != connections {
+				t.Errorf("%s: %d connections, not %d", what, b.accepted, connections)
+			}
+			b.mu.Unlock()
+		}
+		check("the first", 1, OurFault)
+		check("the next", 1, OurFault)
+		if known, err := (Ask{Pool: p, Positive: time.Hour, Negative: time.Hour}).Lookup(t.Context(), address(t, "b@y.test")); known != NoSource || err == nil {
+			t.Errorf("a callout: %v, %v", known, err)
+		}
+		time.Sleep(backoffFirst - time.Second)
+		check("before the back-off is over", 1, OurFault)
+		time.Sleep(2 * time.Second)
+		var trial sync.WaitGroup
+		trial.Go(func() { deliver(t, p) })
+		time.Sleep(time.Second)
+		check("while one tries", 2, OurFault)
+		trial.Wait()
+		check("when it has failed", 2, OurFault)
+		time.Sleep(2*backoffFirst - time.Second)
+		check("before the longer back-off is over", 2, OurFault)
+		time.Sleep(2 * time.Second)
+		check("mended", 3, Delivered)
+		if faults != 2 {
+			t.Errorf("%d faults were told", faults)
+		}
+		p.Close()
+		if err := b.stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }

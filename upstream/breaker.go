@@ -80,6 +80,58 @@ type health struct {
 	served  time.Time     // when it was last known to be well by a transaction
 	took    time.Duration // how long it took to connect the last time, and to be greeted
 	greeted time.Duration
+	login   login
+}
+
+// login is what is known of a login that the server refuses. It has a back-off of its own: connections of before may serve on meanwhile.
+type login struct {
+	refused *Outcome // the last one; nil: it was not refused
+	until   time.Time
+	backoff time.Duration
+	trying  time.Time // somebody tries it again, until then at most
+}
+
+// barred gives what the server said to the last login, where it is not to be tried now: each one in vain brings the account nearer to its
+// lock, and there may be a message every second. Whoever gets nil is to tell logged what came of it.
+func (s *server) barred(now time.Time) *Outcome {
+	if s.cfg.Auth == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &s.health.login
+	switch {
+	case l.refused == nil:
+		return nil
+	case now.Before(l.trying), now.Before(l.until):
+		return l.refused
+	}
+	l.trying = now.Add(backoffLast)
+	return nil
+}
+
+// logged takes down what came of a new connection.
+func (s *server) logged(o *Outcome) {
+	if s.cfg.Auth == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := &s.health.login
+	l.trying = time.Time{}
+	switch {
+	case o.Kind == Delivered:
+		*l = login{}
+	case o.Kind == OurFault && o.Stage == StageAuth:
+		now := time.Now()
+		if l.refused == nil || !now.Before(l.until) { // twenty at once are one
+			l.backoff = min(max(2*l.backoff, backoffFirst), backoffLast)
+			l.until = now.Add(l.backoff)
+		}
+		refused := *o
+		refused.repeated = true
+		l.refused = &refused
+	}
 }
 
 // standing is how a server is to be preferred, the lowest first.
@@ -182,6 +234,7 @@ func (s *server) tried(now time.Time) {
 // transaction that it carried out or refused. A delivery that the client gave up says nothing.
 func (s *server) judge(o *Outcome, givenUp bool) {
 	switch {
+	case o.repeated:
 	case o.Kind == Delivered, o.Kind == Refused && o.Reply.Code != 0 && o.Stage != StageMail, o.Kind == RecipientRefused:
 		s.serves(time.Now())
 	case o.Stage == StageWait, o.Stage == StageContent:

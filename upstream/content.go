@@ -31,12 +31,28 @@ func (t *transaction) content() Outcome {
 	}
 	switch {
 	case w.failed != nil:
+		if r, err := t.c.reply(lastWords); err == nil && (r.Temporary() || r.Permanent()) {
+			return t.cutOff(r)
+		}
 		return t.c.failed(StageBody, mail.Reply{}, w.failed)
 	case !w.ended: // else the dot is out, and only its answer counts
 		t.c.broken, t.c.now = true, time.Now() // what was sent so far must not become a message
 		return t.unreadable(err)
 	}
 	return Outcome{Kind: Delivered}
+}
+
+// lastWords is how long what a server has said is looked for when it takes no more octets.
+const lastWords = 500 * time.Millisecond
+
+// cutOff is the outcome where the server did not wait for the final dot: it has said why, and closed. None of the message was taken. RFC 5321
+// does not let it do that, and some do with what is too big.
+func (t *transaction) cutOff(r mail.Reply) Outcome {
+	if r.Code == 421 || aboutProtocol(r) || t.aboutHost(r, true) {
+		return t.c.failed(StageBody, r, nil)
+	}
+	t.c.broken = true
+	return t.outcome(Refused, StageBody, r, nil)
 }
 
 // contentWriter writes content to a server, from where it lies as far as that can be.

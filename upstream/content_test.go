@@ -202,3 +202,35 @@ func BenchmarkContent(b *testing.B) {
 		})
 	}
 }
+
+// TestCutOff: a server that has enough in the middle of the content, says so and closes, is gone by, and is not down for that.
+func TestCutOff(t *testing.T) {
+	for _, c := range []struct {
+		name, says string
+		kind       Kind
+		reply      int
+		down       bool
+	}{
+		{"too big", "S 552 5.3.4 message too big", Refused, 552, false},
+		{"not now", "S 452 4.3.1 no space", Refused, 452, false},
+		{"closing", "S 421 4.3.2 going down", OurFault, 421, true},
+		{"no command", "S 500 5.5.2 what?", OurFault, 500, true},
+		{"taken?", "S 250 2.0.0 taken", Unreachable, 0, true},
+		{"nothing", "PAUSE 1ms", Unreachable, 0, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := &backend{name: "s1", done: make(chan struct{}), scripts: [][]string{{
+				"S 220 s1", "C EHLO gw.test", "S 250 s1", "C MAIL FROM:<a@x.test>", "S 250 Ok", "C RCPT TO:<b@y.test>",
+				"S 250 Ok", "C DATA", "S 354 go", "EAT 100000", c.says,
+			}}}
+			p := pool(t, Config{Servers: []string{listen(t, b)}})
+			o := p.Deliver(t.Context(), envelope(t, "b@y.test"), message(t, strings.Repeat("0123456789abc\r\n", 1<<20)))
+			if o.Kind != c.kind || o.Stage != StageBody || o.Reply.Code != c.reply || p.servers[0].down.Load() != c.down {
+				t.Errorf("down: %v, %+v", p.servers[0].down.Load(), o)
+			}
+			if err := b.stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -31,7 +31,7 @@ type dialer struct {
 func (d *dialer) dial(ctx context.Context, client *mail.Client, within time.Duration, need security) (*conn, Outcome) {
 	c, o := d.attempt(ctx, client, within, d.tls != nil && (d.cfg.TLS != TLSNone || need > inClear))
 	if c == nil && (d.cfg.TLS == TLSOpportunistic || d.cfg.TLS == TLSNone) && o.Stage == StageTLS &&
-		!errors.Is(o.Err, errProtocol) && !over(ctx) {
+		lacksTLS(&o) && !over(ctx) {
 		if need > inClear {
 			o.Err = insecureBecause(d.server, o)
 			return nil, o
@@ -40,6 +40,15 @@ func (d *dialer) dial(ctx context.Context, client *mail.Client, within time.Dura
 		return d.attempt(ctx, client, within, false)
 	}
 	return c, o
+}
+
+// lacksTLS reports whether TLS can't be had of the server: it says so, or the handshake failed. A connection that was lost or taken away says
+// nothing of it, and mail must not go in clear for that.
+func lacksTLS(o *Outcome) bool {
+	if o.Err == nil {
+		return o.Reply.Temporary() || o.Reply.Permanent()
+	}
+	return errors.Is(o.Err, errTLS) && !errors.Is(o.Err, errProtocol)
 }
 
 // connect makes the connection itself.

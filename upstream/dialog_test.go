@@ -383,3 +383,44 @@ func (d *dialog) deliver(args []string) error {
 	}
 	return nil
 }
+
+// TestHandshakeTakenAway: an opportunistic handshake that is cut short, since the server was found down meanwhile, is no reason to send in clear.
+func TestHandshakeTakenAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := &backend{name: "s1", done: make(chan struct{}), scripts: [][]string{{
+			"S 220 s1", "C EHLO gw.test", `S "250-s1\r\n250 STARTTLS\r\n"`, "C STARTTLS", "S 220 go", "DRAIN",
+		}}}
+		two := &backend{name: "s2", done: make(chan struct{}), scripts: [][]string{{
+			"S 220 s2", "C EHLO gw.test", "S 250 s2", "C MAIL FROM:<a@x.test>", "S 250 Ok", "C RCPT TO:<b@y.test>", "S 250 Ok", "C DATA", "S 354 go", "BODY", "S 250 Ok", "DRAIN",
+		}}}
+		p := pool(t, Config{
+			Servers: []string{"s1.test:25", "s2.test:25"}, TLS: TLSOpportunistic, Probe: true,
+			Dial: pipeNet{"s1.test:25": one, "s2.test:25": two}.dial,
+		})
+		s := p.servers[0]
+		s.probes = true // as Watch does, which would look at it
+		time.AfterFunc(suspicion/2, func() {
+			s.mu.Lock()
+			var hanging []*conn
+			for c := range s.watch.hanging {
+				hanging = append(hanging, c)
+			}
+			s.mu.Unlock()
+			for _, c := range hanging {
+				c.leave()
+			}
+		})
+		if o, took := deliver(t, p); o.Kind != Delivered || o.Server != "s2.test:25" || took != suspicion/2 {
+			t.Errorf("after %v: %+v", took, o)
+		}
+		s.mu.Lock()
+		s.probes = false
+		s.mu.Unlock()
+		p.Close()
+		for _, b := range []*backend{one, two} {
+			if err := b.stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

@@ -249,7 +249,13 @@ func (p *Pool) try(ctx context.Context, s *server, now time.Time, waited bool, e
 	} else {
 		p.cfg.Hooks.phase(s.address, took.Stage, took.For)
 	}
-	if c, *o = s.dialer.dial(ctx, env.Client, s.dialTime(), need); c != nil {
+	if refused := s.barred(now); refused != nil {
+		*o = *refused
+		return
+	}
+	c, *o = s.dialer.dial(ctx, env.Client, s.dialTime(), need)
+	s.logged(o)
+	if c != nil {
 		s.opened(c.ext, c.now)
 		s.timed(c)
 		if err := c.secure(need); err != nil {

@@ -92,6 +92,8 @@ type Outcome struct {
 	DSN       bool                 // the server offers DSN, and knows the envelope's wishes: notifications are its (RFC 3461 5.2.1)
 	Final     bool                 // behind the server there is none: what it takes is delivered (RFC 2033; a Maildir)
 	Elapsed   time.Duration
+
+	repeated bool // the server said so before, and was not asked again
 }
 
 // Insecure reports whether the message was not sent since it needs a connection within TLS, and there is none. To other mail

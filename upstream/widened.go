@@ -36,22 +36,26 @@ func (w Widened) Lookup(ctx context.Context, a mail.Address) (Known, error) {
 			return Yes, nil
 		}
 	}
-	if err != nil || known != No {
-		return known, err
+	if err == nil && known != No {
+		return known, nil
 	}
+	// A list that is too old to say that somebody does not exist still vouches for those that it has.
 	// From the right: with "user+a+b" first "user+a" is looked for, as Postfix does not, and then "user".
 	for local := a.Local(); ; {
 		i := strings.LastIndexAny(local, w.Delimiters)
 		if i <= 0 {
-			return No, nil
+			return known, err
 		}
 		local = local[:i]
-		base, err := mail.ParseAddress(local + "@" + a.Domain())
-		if err != nil {
+		base, wrong := mail.ParseAddress(local + "@" + a.Domain())
+		if wrong != nil {
 			continue // it would end in a dot
 		}
-		if known, err := w.Recipients.Lookup(ctx, base); err != nil || known == Yes {
-			return known, err
+		switch k, failed := w.Recipients.Lookup(ctx, base); {
+		case failed == nil && k == Yes:
+			return Yes, nil
+		case failed != nil && err == nil:
+			known, err = k, failed
 		}
 	}
 }

@@ -51,6 +51,36 @@ func TestWidened(t *testing.T) {
 	}
 }
 
+// old is a list that says of nobody that he does not exist.
+type old struct{ Recipients }
+
+var errOld = errors.New("too old")
+
+func (o old) Lookup(ctx context.Context, a mail.Address) (Known, error) {
+	if known, err := o.Recipients.Lookup(ctx, a); err != nil || known == Yes {
+		return known, err
+	}
+	return NoSource, errOld
+}
+
+// TestWidenedOld: a list that is too old to say no still vouches for those that it has, whatever stands behind a delimiter.
+func TestWidenedOld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "recipients")
+	writeList(t, path, "bob@example.org\n", time.Now())
+	f, err := NewFile(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := Widened{Recipients: old{f}, Delimiters: "+", Aliases: map[string]string{"alias.example": "example.org"}}
+	for s, want := range map[string]Known{
+		"bob@example.org": Yes, "bob+x@example.org": Yes, "bob+x+y@alias.example": Yes, "carl@example.org": NoSource, "carl+x@example.org": NoSource,
+	} {
+		if got, err := w.Lookup(t.Context(), address(t, s)); got != want || (err == nil) != (want == Yes) || err != nil && !errors.Is(err, errOld) {
+			t.Errorf("%s: %v, %v, not %v", s, got, err, want)
+		}
+	}
+}
+
 // TestWidenedUnsure: what holds without the source is known while it can't tell, and nothing else is.
 func TestWidenedUnsure(t *testing.T) {
 	w := Widened{Recipients: unsure{}, Delimiters: "+", CatchAll: []string{"all.example"}}

@@ -240,6 +240,33 @@ filters: []
 	}
 }
 
+// TestAcceptsAnyAfterReload: what was found out about one upstream says nothing of the next one of the same route.
+func TestAcceptsAnyAfterReload(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	text := func(server string) string {
+		return fmt.Sprintf(`
+hostname: mx.example.org
+listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s}}
+routes: [{to: [example.org], upstream: inside, recipients: callout}]
+upstreams: {inside: {servers: [%q]}}
+state: {directory: %q}
+filters: []
+`, server, filepath.Join(dir, "state"))
+	}
+	g := startGateway(t, text(newCountingSink(t).addr))
+	tried := map[asking]time.Time{}
+	for i, want := range []string{"1", "0"} {
+		if i == 1 {
+			g.take(t, text(backend(t, map[string]string{"RCPT": "550 5.1.1 no such user"})))
+		}
+		g.tryRoutes(t.Context(), tried)
+		if got := g.metric(t, `postern_recipient_callout_accepts_any{route="example.org"}`); got != want || len(tried) != 1 {
+			t.Errorf("upstream %d: %s, %d are remembered", i, got, len(tried))
+		}
+	}
+}
+
 // TestFlush: what the server inside has said of a recipient is forgotten on a word, in any case, and that of others is not.
 func TestFlush(t *testing.T) {
 	t.Parallel()

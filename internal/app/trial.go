@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -30,7 +31,7 @@ const (
 func (g *gateway) tryRecipients(ctx context.Context) {
 	tick := time.NewTicker(trialEvery)
 	defer tick.Stop()
-	tried := map[string]time.Time{} // routes that were answered for
+	tried := map[asking]time.Time{} // those that were answered
 	for {
 		g.tryRoutes(ctx, tried)
 		select {
@@ -41,8 +42,15 @@ func (g *gateway) tryRecipients(ctx context.Context) {
 	}
 }
 
-func (g *gateway) tryRoutes(ctx context.Context, tried map[string]time.Time) {
+// asking is what is tried: after a reload a route of the same name may lead to another server.
+type asking struct {
+	route, domain string
+	pool          *upstream.Pool
+}
+
+func (g *gateway) tryRoutes(ctx context.Context, tried map[asking]time.Time) {
 	var found []trial
+	there := map[asking]bool{}
 	sources, files := g.current.Load().Recipients, g.relays.patterns.all()
 	for _, r := range g.cfg.Load().Routes {
 		name, domain := routeName(r), ""
@@ -50,21 +58,24 @@ func (g *gateway) tryRoutes(ctx context.Context, tried map[string]time.Time) {
 			domain = all[0]
 		}
 		ask, ok := sources[name].(upstream.Ask)
-		if at, done := tried[name]; !ok || domain == "" || done && time.Since(at) < trialFor || ctx.Err() != nil {
+		one := asking{name, domain, ask.Pool}
+		there[one] = true
+		if at, done := tried[one]; !ok || domain == "" || done && time.Since(at) < trialFor || ctx.Err() != nil {
 			continue
 		}
 		all, server, err := ask.AcceptsAny(ctx, domain)
 		if err != nil {
 			continue // deliveries and their metrics tell of that
 		}
-		tried[name] = time.Now()
-		found = append(found, trial{Route: name, Upstream: r.Upstream, Server: server, Domain: domain, Time: tried[name].UTC(), Any: all})
+		tried[one] = time.Now()
+		found = append(found, trial{Route: name, Upstream: r.Upstream, Server: server, Domain: domain, Time: tried[one].UTC(), Any: all})
 		g.metrics.AcceptsAny(name, all)
 		if all {
 			g.log.Warn("the upstream accepts recipients that nobody can have: recipients: callout refuses none there",
 				"route", g.privacy().Mask(name), "upstream", r.Upstream)
 		}
 	}
+	maps.DeleteFunc(tried, func(one asking, _ time.Time) bool { return !there[one] })
 	if len(found) == 0 {
 		return
 	}

@@ -81,6 +81,7 @@ type knownMailbox struct {
 // flight is one question under way; its fields may be read when done is closed.
 type flight struct {
 	done  chan struct{}
+	stale bool // asked.mu is held: it was begun before somebody wanted the answer forgotten
 	known Known
 	err   error
 }
@@ -160,7 +161,9 @@ func (k Ask) fly(ctx context.Context, f *flight, key string, to mail.Address) {
 	p := k.Pool
 	defer func() {
 		p.asked.mu.Lock()
-		delete(p.asked.flights, key)
+		if p.asked.flights[key] == f {
+			delete(p.asked.flights, key)
+		}
 		p.asked.mu.Unlock()
 		close(f.done)
 	}()
@@ -176,9 +179,9 @@ func (k Ask) fly(ctx context.Context, f *flight, key string, to mail.Address) {
 	o := p.probe(ctx, k.From, to)
 	switch {
 	case o.Kind == Delivered:
-		f.known, f.err = p.found(key, Yes, keepKnown), nil
+		f.known, f.err = p.found(f, key, Yes, keepKnown), nil
 	case o.Kind == RecipientRefused && o.Reply.Permanent() && speaksOfMailbox(o.Reply) && !speaksOf(k.From, o.Reply):
-		f.known, f.err = p.found(key, No, k.Negative), nil
+		f.known, f.err = p.found(f, key, No, k.Negative), nil
 	case (o.Kind == RecipientRefused || o.Kind == Refused) && o.Reply.Permanent():
 		p.cfg.Hooks.asked(AskedUnsure)
 		f.known, f.err = NoSource, nil
@@ -190,18 +193,24 @@ func (k Ask) fly(ctx context.Context, f *flight, key string, to mail.Address) {
 }
 
 // found notes an answer, which is of use for so long.
-func (p *Pool) found(key string, known Known, keep time.Duration) Known {
+func (p *Pool) found(f *flight, key string, known Known, keep time.Duration) Known {
 	result, now := AskedYes, time.Now()
 	p.asked.mu.Lock()
-	if known == Yes {
+	if known == No {
+		result = AskedNo
+	}
+	switch {
+	case f.stale:
+	case known == Yes:
 		p.asked.yes.put(key, knownMailbox{at: now})
 		p.asked.no.drop(key)
-	} else {
-		result = AskedNo
+	default:
 		p.asked.no.put(key, now)
 		p.asked.yes.drop(key)
 	}
-	p.asked.memory.Keep(key, known, now, keep)
+	if !f.stale {
+		p.asked.memory.Keep(key, known, now, keep)
+	}
 	p.asked.mu.Unlock()
 	p.cfg.Hooks.asked(result)
 	return known

@@ -367,7 +367,7 @@ func TestAskHarvest(t *testing.T) {
 			t.Fatal(known, err)
 		}
 		for i := range 1_000_000 {
-			k.Pool.found(fmt.Sprintf("u%d@y.test", i), No, keepKnown)
+			k.Pool.found(&flight{}, fmt.Sprintf("u%d@y.test", i), No, keepKnown)
 		}
 		if n := len(k.Pool.asked.no.young) + len(k.Pool.asked.no.elder); n > 2*maxAnswers {
 			t.Errorf("%d names are remembered", n)
@@ -405,6 +405,37 @@ func TestAskServers(t *testing.T) {
 		}
 		if !k.Pool.servers[0].isDown(time.Now()) || !k.Pool.servers[1].isDown(time.Now()) || k.Pool.servers[2].isDown(time.Now()) {
 			t.Error("not the right servers are marked down")
+		}
+	})
+}
+
+// TestForgetMeanwhile: the answer to a question that was under way when it was to be forgotten is not remembered.
+func TestForgetMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &answering{}
+		a.rcpt = func(string) string {
+			time.Sleep(time.Second)
+			return "550 5.1.1 no such user"
+		}
+		k, _ := asking(t, a)
+		bob := address(t, "bob@y.test")
+		var first sync.WaitGroup
+		first.Go(func() {
+			if known, err := k.Lookup(t.Context(), bob); known != No || err != nil {
+				t.Errorf("who asked before: %v, %v", known, err)
+			}
+		})
+		time.Sleep(time.Second / 2)
+		k.Pool.Forget(bob)
+		a.answer("250 ok")
+		for range 2 {
+			if known, err := k.Lookup(t.Context(), bob); known != Yes || err != nil {
+				t.Errorf("who asks afterwards: %v, %v", known, err)
+			}
+			first.Wait()
+		}
+		if n := a.asked(); n != 2 || len(k.Pool.asked.flights) != 0 {
+			t.Errorf("asked %d times, %d under way", n, len(k.Pool.asked.flights))
 		}
 	})
 }

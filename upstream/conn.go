@@ -25,6 +25,7 @@ type conn struct {
 	sock     *socket       // of raw; nil where it has none
 	server   string
 	hello    string // the name that we gave last
+	doubted  bool   // it refused EHLO, and not since it does not know it: what it offers is not known
 	lmtp     bool   // RFC 2033: there is a reply for each recipient after the final dot
 	chunking int64  // RFC 3030: how many octets one BDAT announces, where it is offered; 0: there is none
 	timeouts *Timeouts

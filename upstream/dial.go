@@ -203,6 +203,7 @@ func (d *dialer) ehlo(c *conn) (mail.Reply, error) {
 	if err != nil || !r.Permanent() {
 		return r, err
 	}
+	c.doubted = !unknownCommand(r) && r.Code != 504
 	r, err = c.ask("HELO " + d.cfg.Hello)
 	switch {
 	case err != nil:

@@ -424,3 +424,23 @@ func TestHandshakeTakenAway(t *testing.T) {
 		}
 	})
 }
+
+// TestDoubtedEHLO: a server that minds our name in EHLO, and not in HELO, may have SMTPUTF8: mail that needs it is not refused for good.
+func TestDoubtedEHLO(t *testing.T) {
+	for refusal, permanent := range map[string]bool{"500 what?": true, "502 5.5.1 not implemented": true, "504 no": true, "550 5.7.1 bad name": false, "501 5.5.4 name?": false} {
+		synctest.Test(t, func(t *testing.T) {
+			b := &backend{name: "s1", done: make(chan struct{}), scripts: [][]string{{
+				"S 220 s1", "C EHLO gw.test", "S " + refusal, "C HELO gw.test", "S 250 s1", "DRAIN",
+			}}}
+			p := pool(t, Config{Servers: []string{"s1.test:25"}, Dial: pipeNet{"s1.test:25": b}.dial})
+			o := p.Deliver(t.Context(), envelope(t, "m\u00fcller@y.test"), message(t, "Subject: x\r\n\r\n"))
+			if r := o.ClientReply("x", false); r.Permanent() != permanent || r.Temporary() == permanent {
+				t.Errorf("%s: %s", refusal, r)
+			}
+			p.Close()
+			if err := b.stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

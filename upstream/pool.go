@@ -288,6 +288,9 @@ func (p *Pool) transact(ctx context.Context, s *server, c *conn, before Took, en
 	t.run()
 	*o = t.out
 	*t = transaction{}
+	if c.doubted && errors.Is(o.Err, errNoUTF8) {
+		o.Kind = OurFault // it may have it, and has minded our name
+	}
 	c.detach()
 	c.spent = p.cfg.Identity == IdentityProxy || o.Kind != Delivered && c.uses > 1 && enough(o)
 	p.answers.accepted(env.From, c.accepted, c.now, fresh)

@@ -169,12 +169,22 @@ func (s *server) tick() {
 	s.mu.Unlock()
 	defer w.running.Done()
 	defer cancel()
-	o := s.dialer.probe(ctx, connect, greet)
+	o := s.dialer.guarded(ctx, connect, greet)
 	s.looked(now, &o)
 }
 
 // atLeast is how long a server may take that took that long the last time.
 func atLeast(least, took time.Duration) time.Duration { return max(least, 4*took) }
+
+// guarded is probe in a goroutine of its own, where nobody would catch a panic.
+func (d *dialer) guarded(ctx context.Context, connect, greet time.Duration) (o Outcome) {
+	defer func() {
+		if v := recover(); v != nil {
+			o = Outcome{Kind: OurFault, Stage: StageHello, Server: d.server, Err: fmt.Errorf("upstream: looking at %s panicked: %v", d.server, v)}
+		}
+	}()
+	return d.probe(ctx, connect, greet)
+}
 
 // probe connects and says EHLO and QUIT.
 func (d *dialer) probe(ctx context.Context, connect, greet time.Duration) (o Outcome) {

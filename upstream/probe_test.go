@@ -2,6 +2,8 @@ package upstream
 
 import (
 	"context"
+	"net"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -390,4 +392,12 @@ func TestWaitersAreTold(t *testing.T) {
 		f.servers["a.test:25"].set(fleetRefuses)
 		f.servers["a.test:25"].slow(&f.servers["a.test:25"].pause, 0)
 	})
+}
+
+// TestProbePanics: what panics while a server is looked at is a fault of that look.
+func TestProbePanics(t *testing.T) {
+	p := pool(t, Config{Servers: []string{"s1.test:25"}, Dial: func(context.Context, string, string) (net.Conn, error) { panic("no network") }})
+	if o := p.servers[0].dialer.guarded(t.Context(), time.Second, time.Second); o.Kind != OurFault || !strings.Contains(o.Err.Error(), "panicked: no network") {
+		t.Errorf("%+v", o)
+	}
 }

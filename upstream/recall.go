@@ -68,6 +68,10 @@ func (p *Pool) Forget(to mail.Address) (n int) {
 	p.asked.yes.drop(key)
 	p.asked.no.drop(key)
 	p.asked.memory.Forget(key)
+	if f, under := p.asked.flights[key]; under { // its answer is for those who wait for it already
+		f.stale = true
+		delete(p.asked.flights, key)
+	}
 	p.asked.mu.Unlock()
 	return n + p.answers.forget(key)
 }

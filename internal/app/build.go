@@ -162,6 +162,18 @@ func authOf(u config.Upstream) (*upstream.Auth, error) {
 	return &upstream.Auth{User: u.Auth.User, Password: password}, nil
 }
 
+// exchangeIdle is how long connections may be idle for an Exchange not to close them first, which it does after 5 minutes.
+const exchangeIdle = 4 * time.Minute
+
+// warnOfExchange names limits that do not fit the profile.
+func warnOfExchange(cfg *config.Config, log *slog.Logger) {
+	for _, u := range cfg.Upstreams {
+		if l := u.Limits; isExchange(&u) && l != nil && l.Idle >= exchangeIdle {
+			log.Warn("Exchange closes connections that are idle for 5 minutes: limits.idle should be below 4m", "upstream", u.Name)
+		}
+	}
+}
+
 // warnOfAuth names passwords that are less secret than they could be.
 func warnOfAuth(cfg *config.Config, log *slog.Logger) {
 	readable := func(a *config.Auth) {

@@ -105,6 +105,7 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	warnOfEngine(cfg, log)
 	warnOfRelay(cfg, log)
 	warnOfAuth(cfg, log)
+	warnOfExchange(cfg, log)
 	warnOfOwnCertificates(cfg, log)
 	warnOfUsers(cfg, p.users, log)
 	warnOfCertificates(cfg, p.certs, log)

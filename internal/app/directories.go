@@ -129,6 +129,10 @@ func openDirectory(cfg *config.Config, p plannedDirectory, log *slog.Logger, sho
 		Taken: func(t directory.Taken) {
 			log.Info("recipients read from the directory", "source", show().Mask(d.Name()), "server", t.Server, "mailboxes", t.Mailboxes,
 				"skipped", t.Skipped, "ms", t.Took.Milliseconds())
+			if t.Others != "" {
+				log.Warn("the directory refers to another one for a part of what is below base, which was not read: name a global catalog (port 3268, "+
+					"or 3269 with ldaps), or give each domain a route", "source", show().Mask(d.Name()), "server", t.Server, "reference", show().Mask(t.Others))
+			}
 		},
 	})
 	return d

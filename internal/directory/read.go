@@ -50,6 +50,7 @@ type reading struct {
 	s       *Settings
 	found   *upstream.Mailboxes
 	skipped int       // values that are no addresses
+	others  string    // a reference to entries below a base that another server has; "" for none
 	newest  time.Time // of the changes seen
 }
 
@@ -155,6 +156,11 @@ func (r *reading) below(base, filter string) error {
 				return err
 			}
 		}
+		for _, ref := range res.Referrals {
+			if r.others == "" && hasMailboxes(ref) {
+				r.others = ref
+			}
+		}
 		// RFC 2696 3: an empty cookie, or no control at all, ends the list. What a server refers to elsewhere is not followed.
 		next, ok := ldap.FindControl(res.Controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
 		if !ok || len(next.Cookie) == 0 {
@@ -162,6 +168,22 @@ func (r *reading) below(base, filter string) error {
 		}
 		paging.SetCookie(next.Cookie)
 	}
+}
+
+// hasMailboxes reports whether a reference (RFC 4511 4.5.3) may lead to mailboxes: not to those partitions of Active Directory that every
+// domain refers to, which have none.
+func hasMailboxes(ref string) bool {
+	u, err := url.Parse(ref)
+	if err != nil {
+		return true
+	}
+	dn := strings.ToLower(strings.TrimPrefix(u.Path, "/"))
+	for _, none := range []string{"dc=domaindnszones,", "dc=forestdnszones,", "cn=configuration,", "cn=schema,"} {
+		if strings.HasPrefix(dn, none) {
+			return false
+		}
+	}
+	return true
 }
 
 // entry takes up the addresses of one entry.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -276,6 +277,50 @@ func TestRefusedLogin(t *testing.T) {
 		}
 	}
 }
+
+// TestReferences: what another server has is told of, but not the partitions without mailboxes of which every domain controller speaks.
+func TestReferences(t *testing.T) {
+	for _, c := range []struct {
+		refs []string
+		want string
+	}{
+		{nil, ""},
+		{[]string{"ldap://DomainDnsZones.corp.example/DC=DomainDnsZones,DC=corp,DC=example", "ldap://corp.example/CN=Configuration,DC=corp,DC=example"}, ""},
+		{[]string{"ldap://ForestDnsZones.corp.example/DC=ForestDnsZones,DC=corp,DC=example", "ldap://child.corp.example/DC=child,DC=corp,DC=example"}, "ldap://child.corp.example/DC=child,DC=corp,DC=example"},
+	} {
+		addr := serve(t, func([]string, net.Conn) []*ber.Packet {
+			all := []*ber.Packet{one("mail", "a@example.org")}
+			for _, ref := range c.refs {
+				p := ber.Encode(ber.ClassApplication, ber.TypeConstructed, 19, nil, "")
+				p.AppendChild(ber.NewString(ber.ClassUniversal, ber.TypePrimitive, ber.TagOctetString, ref, ""))
+				all = append(all, p)
+			}
+			return append(all, done(5, 0))
+		})
+		var taken []Taken
+		d := Open("test", store.OS, t.TempDir(), settings(addr), Hooks{Taken: func(t Taken) { taken = append(taken, t) }})
+		if err := read(t, d, true); err != nil || len(taken) != 1 || taken[0].Others != c.want || taken[0].Mailboxes != 1 {
+			t.Errorf("%q: %v, %+v", c.refs, err, taken)
+		}
+	}
+}
+
+// TestPanic: what panics while the directory is read is an error of that read, and the list of before serves on.
+func TestPanic(t *testing.T) {
+	d := Open("test", panicking{store.OS}, t.TempDir(), settings(serve(t, func([]string, net.Conn) []*ber.Packet {
+		return []*ber.Packet{one("mail", "a@example.org"), done(5, 0)}
+	})), Hooks{})
+	for range 2 {
+		if err := read(t, d, true); err == nil || !strings.Contains(err.Error(), "panicked: no disk") || known(t, d, "a@example.org") != upstream.Yes {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// panicking is a file system on which to make a folder panics.
+type panicking struct{ store.FS }
+
+func (panicking) MkdirAll(string, os.FileMode) error { panic("no disk") }
 
 // TestTooMuch: a server that sends without an end is not read for ever.
 func TestTooMuch(t *testing.T) {

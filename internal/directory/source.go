@@ -47,6 +47,7 @@ type Taken struct {
 	Server    string // that it was read from; "" for one that was taken on an administrator's word
 	Mailboxes int    // entries in force
 	Skipped   int    // values that are no addresses
+	Others    string // a reference to entries that another server has, which were not read; "" for none
 	Took      time.Duration
 }
 
@@ -198,7 +199,7 @@ func (d *Source) Read(ctx context.Context, all bool) (pause time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.settings.Load()
-	err := d.read(ctx, s, all)
+	err := d.guarded(ctx, s, all)
 	if ctx.Err() != nil {
 		return 0
 	}
@@ -227,6 +228,16 @@ func (d *Source) setErr(err error) {
 	if d.hooks.Report != nil && changed {
 		d.hooks.Report(err)
 	}
+}
+
+// guarded is read, whatever the library makes of what a server sends: there is nobody here who would catch a panic.
+func (d *Source) guarded(ctx context.Context, s *Settings, all bool) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("directory: reading it panicked: %v", v)
+		}
+	}()
+	return d.read(ctx, s, all)
 }
 
 // read takes up what the directory says; d.mu is held.
@@ -305,7 +316,7 @@ func (d *Source) add(f *inForce, r *reading, began time.Time) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	d.tell(Taken{Server: hostOf(d.last), Mailboxes: list.Len(), Skipped: r.skipped, Took: time.Since(began)})
+	d.tell(Taken{Server: hostOf(d.last), Mailboxes: list.Len(), Skipped: r.skipped, Others: r.others, Took: time.Since(began)})
 	return d.save(list, began)
 }
 
@@ -330,7 +341,7 @@ func (d *Source) replace(f *inForce, r *reading, m mark, url string, began time.
 	d.forget()
 	d.inForce.Store(&inForce{list: r.found, at: began, own: true})
 	if f == nil || !f.own || f.list.Len() != r.found.Len() {
-		d.tell(Taken{Server: hostOf(url), Mailboxes: r.found.Len(), Skipped: r.skipped, Took: time.Since(began)})
+		d.tell(Taken{Server: hostOf(url), Mailboxes: r.found.Len(), Skipped: r.skipped, Others: r.others, Took: time.Since(began)})
 	}
 	return d.save(r.found, began)
 }

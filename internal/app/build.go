@@ -351,8 +351,10 @@ func labels(cfg *config.Config) metrics.Labels {
 	for _, r := range cfg.Routes {
 		l.Routes = append(l.Routes, routeName(r))
 	}
+	l.Upstreams = map[string][]string{}
 	for _, u := range cfg.Upstreams {
 		l.Servers = append(l.Servers, u.Servers.Addresses()...)
+		l.Upstreams[u.Name] = slices.Compact(slices.Sorted(slices.Values(u.Servers.Addresses())))
 		if u.Maildir != "" && !slices.Contains(l.Servers, "maildir") {
 			l.Servers = append(l.Servers, "maildir") // what a maildir calls itself
 		}

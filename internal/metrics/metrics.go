@@ -34,6 +34,8 @@ type Labels struct {
 	Servers   []string // host:port of every upstream's servers, and "maildir" where one is configured
 	Lists     []string // names of DNS lists
 
+	Upstreams map[string][]string // the servers of each upstream
+
 	Certificates []string // places of certificates, and of authorities, as certs.State has them
 }
 
@@ -64,6 +66,7 @@ type Metrics struct {
 	filters   named[filterSeries]
 	routes    named[routeSeries]
 	servers   named[serverSeries]
+	members   atomic.Pointer[map[string][]string] // the servers of each upstream
 	lists     named[listSeries]
 	certs     named[string]
 
@@ -124,6 +127,7 @@ func (m *Metrics) Configured(l Labels) {
 	m.routes.add(l.Routes)
 	m.servers.add(l.Servers)
 	m.serversInUse(l.Servers)
+	m.members.Store(&l.Upstreams)
 	m.certs.add(l.Certificates)
 	m.lists.add(l.Lists)
 }

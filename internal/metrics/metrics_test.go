@@ -36,6 +36,7 @@ import (
 func testMetrics(t *testing.T) *Metrics {
 	m := New(Options{Version: "1.2.3", Revision: "abc", Labels: Labels{
 		Listeners: []string{"public"}, Filters: []string{"spf", "attachments"}, Routes: []string{"example.org"}, Servers: []string{"mail:25"}, Lists: []string{"bl.example"},
+		Upstreams:    map[string][]string{"x": {"mail:25"}},
 		Certificates: []string{"public", "public.sni[0]", "public.client_ca"},
 	}})
 	m.StateDirectory(t.TempDir())
@@ -343,6 +344,24 @@ func TestConfigured(t *testing.T) {
 	m.Message("r999", filter.Continue, edge.ChangedNo, false, 1)
 	if got := value(t, m, `postern_messages_total{action="continue",changed="no",mode="enforce",route="other"}`); got != "1" {
 		t.Error(got)
+	}
+}
+
+// TestUpstreamServers: which servers an upstream has is that of the configuration in force, a server of two upstreams included.
+func TestUpstreamServers(t *testing.T) {
+	m := testMetrics(t)
+	m.Configured(Labels{Servers: []string{"a:25", "b:25"}, Upstreams: map[string][]string{"in": {"a:25"}, "out": {"a:25", "b:25"}, "mail": nil}})
+	for series, want := range map[string]string{
+		`postern_upstream_server_info{backend="a:25",upstream="in"}`: "1", `postern_upstream_server_info{backend="a:25",upstream="out"}`: "1",
+		`postern_upstream_server_info{backend="b:25",upstream="out"}`: "1", `postern_upstream_server_info{backend="b:25",upstream="in"}`: "absent",
+	} {
+		if got := value(t, m, series); got != want {
+			t.Errorf("%s is %s", series, got)
+		}
+	}
+	m.Configured(Labels{Servers: []string{"a:25"}, Upstreams: map[string][]string{"in": {"a:25"}}})
+	if got := value(t, m, `postern_upstream_server_info{backend="b:25",upstream="out"}`); got != "absent" {
+		t.Errorf("after a reload: %s", got)
 	}
 }
 

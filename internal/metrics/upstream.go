@@ -73,6 +73,7 @@ func (m *Metrics) upstreams() {
 		m:           m,
 		took:        desc("duration_seconds", "How long the phases of deliveries took.", "backend", "phase"),
 		up:          desc("up", "Whether a server is used (1) or marked down (0).", "backend"),
+		of:          desc("server_info", "Which servers an upstream has: always 1.", "upstream", "backend"),
 		breaker:     desc("breaker_state", "Which state the circuit breaker of a server is in (1) and which it is not (0).", "backend", "state"),
 		connections: desc("connections", "Connections to a server.", "backend", "state"),
 	})
@@ -112,14 +113,15 @@ func (m *Metrics) serversInUse(servers []string) {
 
 // serverStates reads the states of servers, and how long they took, when it is asked.
 type serverStates struct {
-	m                              *Metrics
-	took, up, breaker, connections *prometheus.Desc
+	m                                  *Metrics
+	took, up, of, breaker, connections *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
 func (c *serverStates) Describe(to chan<- *prometheus.Desc) {
 	to <- c.took
 	to <- c.up
+	to <- c.of
 	to <- c.breaker
 	to <- c.connections
 }
@@ -128,6 +130,13 @@ func (c *serverStates) Describe(to chan<- *prometheus.Desc) {
 func (c *serverStates) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v int64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+	}
+	for name, servers := range *c.m.members.Load() {
+		for _, server := range servers {
+			if s := (*c.m.servers.known.Load())[server]; s != nil { // those beyond the limit have no state either
+				gauge(c.of, 1, name, server)
+			}
+		}
 	}
 	if s := c.m.servers.beyond.Load(); s != nil {
 		s.took.collect(to, c.took, s.name)

@@ -203,6 +203,7 @@ func (s *Store) reserve(n int64, report bool) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.wantsRoom(free)
 	size, minFree := s.size, s.minFree
 	if report { // else a full spool could give nothing up
 		size, minFree = size+size/8, minFree/2

@@ -83,6 +83,9 @@ type Store struct {
 	torn     map[string]int           // lines of logs that were left out, and have been counted
 	logs     map[string]int64         // what a large log had when it was last written anew
 	closed   bool
+
+	separating bool      // entries are given files of their own
+	separateAt time.Time // not before
 }
 
 // Open makes the folder where it is missing, takes it for this process, and clears what a crash has left. It looks at names

@@ -182,7 +182,20 @@ func (q *Queue) List(ctx context.Context, f Filter, after Place, most time.Durat
 			return reached, false, fault
 		}
 	}
+	if fault == nil {
+		fault = q.unreadFault()
+	}
 	return reached, true, fault
+}
+
+// unreadFault is the fault where some of the spool could not be read, and is not in the queue until it can.
+func (q *Queue) unreadFault() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for id, err := range q.unread {
+		return fmt.Errorf("%d messages could not be read yet; %s: %w", len(q.unread), id, err)
+	}
+	return nil
 }
 
 // sorted gives what f may mean and stands behind a place, oldest first.
@@ -330,5 +343,5 @@ func (q *Queue) Usage() []Usage {
 func (q *Queue) Len() (n int, loaded bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.entries), !q.loading
+	return len(q.entries), !q.loading && !q.unlisted
 }

@@ -102,6 +102,8 @@ type Queue struct {
 	complained time.Time        // of debts, the last time
 	timer      *time.Timer
 	closed     bool
+	unlisted   bool             // the spool could not be listed
+	unread     map[string]error // what could not be read, and waits to be
 	loading    bool
 	fresh      map[string]bool // put while the spool is being read: it may be found there when it has ended already
 	orders     [64]sync.Mutex  // of orders about one message; none is taken under mu
@@ -117,7 +119,7 @@ type entry struct {
 
 // New makes a queue and begins to read what lies in the spool, oldest first. It delivers from the first moment on.
 func New(o Options, s Settings) *Queue {
-	q := &Queue{o: o, settings: &s, entries: map[string]*entry{}, dests: map[string]*destination{}, debts: map[string]*debt{}, loading: true, fresh: map[string]bool{}, ends: make(chan struct{})}
+	q := &Queue{o: o, settings: &s, entries: map[string]*entry{}, dests: map[string]*destination{}, debts: map[string]*debt{}, unread: map[string]error{}, loading: true, fresh: map[string]bool{}, ends: make(chan struct{})}
 	q.ctx, q.stop = context.WithCancel(context.Background())
 	q.timer = time.AfterFunc(time.Hour, q.wake)
 	if o.Idle {
@@ -193,82 +195,12 @@ func (q *Queue) unput(id string, err error) {
 	if !fresh || !errors.Is(err, spool.ErrExists) {
 		return
 	}
-	if e := q.read(id); e != nil {
+	if e, _ := q.read(id); e != nil {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		q.add(e, time.Time{})
 		q.dispatch()
 	}
-}
-
-// load takes what lies in the spool into the queue, oldest first.
-func (q *Queue) load() {
-	defer func() {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		q.loading, q.fresh = false, nil
-	}()
-	ids, err := q.o.Store.IDs()
-	if err != nil {
-		q.fault("", err)
-		return
-	}
-	const readers, batch = 4, 256
-	for len(ids) > 0 && q.ctx.Err() == nil && !q.isClosed() {
-		part := ids[:min(batch, len(ids))]
-		ids = ids[len(part):]
-		found := make([]*spool.Entry, len(part))
-		var wg sync.WaitGroup
-		for r := range readers {
-			wg.Go(func() {
-				for i := r; i < len(part); i += readers {
-					found[i] = q.read(part[i])
-				}
-			})
-		}
-		wg.Wait()
-		q.mu.Lock()
-		for _, e := range found {
-			if e != nil && !q.fresh[e.ID] {
-				q.add(e, time.Now().Add(q.settings.grace()))
-			}
-		}
-		q.dispatch()
-		q.mu.Unlock()
-	}
-}
-
-// read loads one entry for the queue; nil where nothing of it waits.
-func (q *Queue) read(id string) *spool.Entry {
-	e, err := q.entry(id)
-	if err != nil {
-		q.unreadable(id, err)
-		return nil
-	}
-	for i := range e.Groups {
-		if len(waiting(&e.Groups[i])) > 0 {
-			return &e
-		}
-	}
-	q.remove(id) // it ended, and then the machine did
-	return nil
-}
-
-// unreadable sets a damaged entry aside: it must not stop the rest, and nobody must lose it. It reports whether the entry is no
-// longer in the spool.
-func (q *Queue) unreadable(id string, err error) (gone bool) {
-	switch {
-	case errors.Is(err, spool.ErrNotFound): // removed meanwhile
-		return true
-	case errors.Is(err, spool.ErrDamaged):
-		aside := q.o.Store.SetAside(id, err)
-		if f := q.o.Hooks.Damaged; f != nil {
-			f(id, errors.Join(err, aside))
-		}
-		return aside == nil || errors.Is(aside, spool.ErrNotFound)
-	}
-	q.fault(id, err)
-	return false
 }
 
 func (q *Queue) fault(id string, err error) {

@@ -50,6 +50,7 @@ func (q *Queue) rounds() {
 		case <-tick.C:
 		}
 		q.pay()
+		q.reread()
 		q.chores()
 	}
 }

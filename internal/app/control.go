@@ -56,11 +56,11 @@ func answered(err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &write):
-		return exit(ExitCannotWrite, "%v", err)
+		return exit(ExitCannotWrite, "%s", visible(err.Error()))
 	case errors.Is(err, context.Canceled):
 		return exit(ExitUnavailable, "interrupted")
 	case !errors.As(err, &e):
-		return exit(ExitUnavailable, "%v", err)
+		return exit(ExitUnavailable, "%s", visible(err.Error()))
 	}
 	code, known := map[control.Kind]int{
 		control.Usage: ExitUsage, control.Missing: ExitData, control.Data: ExitData, control.Unavailable: ExitUnavailable, control.Config: ExitConfig,
@@ -68,7 +68,7 @@ func answered(err error) error {
 	if !known {
 		code = ExitSoftware
 	}
-	return exit(code, "%v", e)
+	return exit(code, "%s", visible(e.Text))
 }
 
 // answers is what commands may ask.
@@ -79,7 +79,20 @@ func (g *gateway) answers() http.Handler {
 	}))
 	mux.Handle("POST /v1/recipients/flush", control.Handle(g.flush))
 	answerQueue(mux, localQueue{q: g.queue, noted: g.ordered})
-	return mux
+	return g.countingPanics(mux)
+}
+
+// countingPanics counts the panics of a handler. They end its answer, and stand in the log.
+func (g *gateway) countingPanics(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if v := recover(); v != nil {
+				g.metrics.Panic()
+				panic(v) // net/http logs it
+			}
+		}()
+		h.ServeHTTP(w, r)
+	})
 }
 
 // account is how a running gateway is.

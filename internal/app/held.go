@@ -107,7 +107,7 @@ func (a *App) QuarantineList(asJSON bool) error {
 	}
 	all, err := s.List()
 	if asJSON {
-		enc := json.NewEncoder(a.o.Stdout)
+		enc := jsonTo(a.o.Stdout)
 		for _, e := range all {
 			if err := enc.Encode(e); err != nil {
 				return err
@@ -146,15 +146,18 @@ func (a *App) QuarantineShow(id string, asJSON, content bool) error {
 			return heldError(id, err)
 		}
 		defer r.Close()
-		_, err = io.Copy(a.o.Stdout, r)
-		return err
+		whole, err := io.ReadAll(r)
+		if err != nil {
+			return heldError(id, err)
+		}
+		return a.printContent(whole)
 	}
 	e, err := s.Get(id)
 	if err != nil {
 		return heldError(id, err)
 	}
 	if asJSON {
-		enc := json.NewEncoder(a.o.Stdout)
+		enc := jsonTo(a.o.Stdout)
 		enc.SetIndent("", "  ")
 		return enc.Encode(e)
 	}
@@ -243,16 +246,28 @@ func (a *App) QuarantineRelease(ctx context.Context, ids, to []string) error {
 		return &Exit{Code: ExitConfig, Err: err}
 	}
 	adopt()
-	for _, id := range ids {
-		err := s.ReleaseTo(ctx, id, strings.Join(to, ", "), func(e quarantine.Entry, b *mail.Blob) error {
+	return a.eachHeld(ids, "released", func(id string) error {
+		return s.ReleaseTo(ctx, id, strings.Join(to, ", "), func(e quarantine.Entry, b *mail.Blob) error {
 			return releaseOne(ctx, cfg, table, all, e, b, to)
 		})
-		if err != nil {
-			return heldError(id, err)
+	})
+}
+
+// eachHeld does something to each of some held messages. A fault of one stops no other; it is told, and the last gives the exit code.
+func (a *App) eachHeld(ids []string, done string, f func(id string) error) error {
+	var worst error
+	for _, id := range ids {
+		err := heldError(id, f(id))
+		if err == nil {
+			fmt.Fprintf(a.o.Stdout, "%s: %s\n", id, done)
+			continue
 		}
-		fmt.Fprintf(a.o.Stdout, "%s: released\n", id)
+		if worst != nil {
+			fmt.Fprintf(a.o.Stderr, "%v\n", worst)
+		}
+		worst = err
 	}
-	return nil
+	return worst
 }
 
 // signReleased signs the mail of a client that may relay, as if it had not been held. What came from elsewhere is not
@@ -372,11 +387,5 @@ func (a *App) QuarantineRemove(ids []string) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range ids {
-		if err := s.Remove(id); err != nil {
-			return heldError(id, err)
-		}
-		fmt.Fprintf(a.o.Stdout, "%s: removed\n", id)
-	}
-	return nil
+	return a.eachHeld(ids, "removed", s.Remove)
 }

@@ -100,7 +100,7 @@ type queuePrinter struct {
 
 func newQueuePrinter(w io.Writer, asJSON bool) *queuePrinter {
 	if asJSON {
-		return &queuePrinter{json: json.NewEncoder(w)}
+		return &queuePrinter{json: jsonTo(w)}
 	}
 	p := &queuePrinter{rows: tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)}
 	fmt.Fprint(p.rows, "ID\tTIME\tSTATE\tUPSTREAM\tFROM\tTO\tSIZE\tTRIES\tNEXT\tBECAUSE\n")
@@ -195,8 +195,7 @@ func (a *App) QueueShow(ctx context.Context, id string, asJSON, content bool) er
 		if err != nil {
 			return answered(err)
 		}
-		_, err = a.o.Stdout.Write(whole)
-		return err
+		return a.printContent(whole)
 	}
 	m, err := q.get(ctx, id)
 	q.close()
@@ -204,7 +203,7 @@ func (a *App) QueueShow(ctx context.Context, id string, asJSON, content bool) er
 		return answered(err)
 	}
 	if asJSON {
-		enc := json.NewEncoder(a.o.Stdout)
+		enc := jsonTo(a.o.Stdout)
 		enc.SetIndent("", "  ")
 		return enc.Encode(m)
 	}

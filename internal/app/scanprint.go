@@ -1,11 +1,13 @@
 package app
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -177,17 +179,57 @@ func (s *scan) scoreLine() string {
 
 // visible makes text of a message safe for a terminal and for a table: control octets, and what turns the
 // direction of writing, are shown as escapes.
-func visible(s string) string {
+func visible(s string) string { return escaped(s, "") }
+
+// escaped gives s with each character that a terminal obeys, or that hides or turns others around, in the form of JSON; but for those in keep.
+func escaped(s, keep string) string {
 	var b strings.Builder
 	for _, r := range s {
-		switch {
-		case r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0xfffd:
+		if obeyed(r) && !strings.ContainsRune(keep, r) {
 			fmt.Fprintf(&b, "\\u%04x", r)
-		default:
+		} else {
 			b.WriteRune(r)
 		}
 	}
 	return b.String()
+}
+
+func obeyed(r rune) bool {
+	switch {
+	case r < ' ', r >= 0x7f && r < 0xa0, r == 0xfffd:
+		return true
+	case r == 0x061c, r >= 0x200b && r <= 0x200f, r >= 0x2028 && r <= 0x202e, r >= 0x2066 && r <= 0x2069, r == 0xfeff:
+		return true // marks of direction, ends of lines, characters without width
+	}
+	return false
+}
+
+// jsonTo gives an encoder for values in which others may have put anything: what a terminal obeys is escaped.
+func jsonTo(w io.Writer) *json.Encoder { return json.NewEncoder(escapingWriter{w, "\n"}) }
+
+// escapingWriter escapes what a terminal obeys. A write must end where a character does.
+type escapingWriter struct {
+	w    io.Writer
+	keep string
+}
+
+// Write implements io.Writer.
+func (e escapingWriter) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(e.w, escaped(string(p), e.keep)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// printContent prints a message, as it is into files and pipes; a terminal obeys nothing of it.
+func (a *App) printContent(content []byte) error {
+	w := a.o.Stdout
+	if f, ok := w.(*os.File); ok && isTerminal(f) {
+		w = escapingWriter{w, "\n\t"}
+		content = bytes.ReplaceAll(content, []byte("\r\n"), []byte("\n"))
+	}
+	_, err := w.Write(content)
+	return err
 }
 
 // describe reports on a part of which no filter has said anything.

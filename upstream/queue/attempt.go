@@ -86,7 +86,7 @@ func (q *Queue) attempt(it *item, s *Settings) result {
 	t := &trial{q: q, s: s, e: &e, g: g, it: it}
 	defer t.flush() // where something panics
 	t.run(ctx, relay, m)
-	return t.end(ctx)
+	return t.end()
 }
 
 // lost is the result where the spool does not give an entry.
@@ -306,11 +306,13 @@ func (t *trial) flush() {
 }
 
 // end gives up who failed, and says what is to become of the group.
-func (t *trial) end(ctx context.Context) result {
+func (t *trial) end() result {
 	if t.r.gone {
 		return t.r
 	}
 	if len(t.failed) > 0 {
+		ctx, cancel := context.WithTimeout(t.q.ctx, notifyTime) // the servers may have used up the time of the try
+		defer cancel()
 		marks, err := t.q.giveUp(ctx, t.s, t.e, t.it.group, t.failed, "")
 		if err != nil {
 			t.q.fault(t.e.ID, err) // they wait on: nobody's mail is dropped since a report can't be made

@@ -59,3 +59,18 @@ func TestCut(t *testing.T) {
 		equal(t, "left", b.left())
 	})
 }
+
+// TestSlowRefusal: a server that takes all the time that a try has leaves time to tell the sender what it said.
+func TestSlowRefusal(t *testing.T) {
+	run(t, func(t *testing.T, b *bench) {
+		b.in.takes = tryTime
+		b.in.is(refuses(map[string]mail.Reply{"x@example.org": mail.NewReply(550, 5, 1, 1, "no"), "y@example.org": mail.NewReply(550, 5, 7, 1, "never")}))
+		b.put(message{id: "m-1", from: "a@sender.example", bounce: true, to: []string{"in x@example.org"}})
+		b.put(message{id: "m-2", from: "a@sender.example", to: []string{"in x@example.org", "in y@example.org"}})
+		sleep(2*tryTime + time.Minute)
+		equal(t, "reported", b.noted(&b.reported), "a@sender.example failed")
+		const why = ": refused by in:25: 550 5.1.1 no; refused by in:25: 550 5.7.1 never"
+		equal(t, "kept", b.noted(&b.kept), "x@example.org"+why, "y@example.org"+why)
+		equal(t, "left", b.left())
+	})
+}

@@ -289,7 +289,7 @@ func (b *bench) stop() {
 	}
 }
 
-// restart ends and begins anew, as after a crash if crash is set: then nothing is said good-bye to.
+// restart ends and begins anew.
 func (b *bench) restart() {
 	b.stop()
 	b.start()

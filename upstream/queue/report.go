@@ -84,10 +84,24 @@ func (q *Queue) keep(ctx context.Context, e *spool.Entry, group int, to []int, w
 	}
 	defer b.Release()
 	if why == "" {
-		p := &e.Groups[group].To[to[0]]
-		why = fmt.Sprintf("refused by %s: %s", p.Server, p.Reply)
+		why = whyRefused(&e.Groups[group], to)
 	}
 	return q.o.Keep(ctx, e, group, to, why, b)
+}
+
+// refusalsTold are how many different refusals an operator is told of.
+const refusalsTold = 5
+
+// whyRefused says what the next servers had against recipients.
+func whyRefused(g *spool.Group, to []int) string {
+	var all []string
+	for _, i := range to {
+		p := &g.To[i]
+		if s := fmt.Sprintf("refused by %s: %s", p.Server, p.Reply); !slices.Contains(all, s) && len(all) < refusalsTold {
+			all = append(all, s)
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 // news is what a sender is to be told of recipients of a group.

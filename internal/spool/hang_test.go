@@ -239,3 +239,25 @@ func putWith(ctx context.Context, s *Store, x *sample) error {
 	}
 	return s.Put(ctx, x.entry, b, messages)
 }
+
+// panicking is a file system that panics.
+type panicking struct{ *storetest.FS }
+
+func (panicking) Stat(string) (fs.FileInfo, error) { panic("at the disco") }
+
+// TestPanic: a panic is an error of the message that it was about.
+func TestPanic(t *testing.T) {
+	s, err := Open(dir, Options{FS: panicking{disk()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for range 2 { // the id is free again
+		if err := putWith(t.Context(), s, sampleOf("n-1", 10)); err == nil || !strings.Contains(err.Error(), "disco") {
+			t.Error(err)
+		}
+	}
+	if s.reserved != 0 || s.Usage().Entries != 0 {
+		t.Errorf("%d octets reserved, usage %+v", s.reserved, s.Usage())
+	}
+}

@@ -75,7 +75,7 @@ func (s *Store) carryOut(p *putting) {
 	letGo, err := s.hold(p.id)
 	if err == nil {
 		defer letGo()
-		err = s.putHeld(p)
+		err = s.guarded(p)
 	}
 	if s.tell(p, err) {
 		return
@@ -90,6 +90,16 @@ func (s *Store) carryOut(p *putting) {
 		p.stays = true // and is tried after the next Open: a double, and no loss
 	}
 	s.show(p)
+}
+
+// guarded calls putHeld; what panics there is its caller's matter, and must not end the process.
+func (s *Store) guarded(p *putting) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("spool: put %s: panic: %v", p.id, v)
+		}
+	}()
+	return s.putHeld(p)
 }
 
 // tell gives the caller of a Put its result, and reports whether it is still there to get it.

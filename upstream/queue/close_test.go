@@ -74,3 +74,37 @@ func TestSlowRefusal(t *testing.T) {
 		equal(t, "left", b.left())
 	})
 }
+
+// TestDuringTry: what is ordered, and configured, while a message is being tried holds from the end of that try on.
+func TestDuringTry(t *testing.T) {
+	run(t, func(t *testing.T, b *bench) {
+		b.in.takes = time.Minute
+		b.in.is(refuses(map[string]mail.Reply{"x@example.org": mail.NewReply(450, 4, 2, 1, "later")}))
+		b.put(message{id: "m-1", from: "a@sender.example", to: []string{"in x@example.org"}})
+		sleep(10 * time.Second)
+		if _, err := b.q.Do(Hold, "m-1", Filter{}); err != nil {
+			t.Fatal(err)
+		}
+		if d, err := b.q.Do(Retry, "m-1", Filter{}); err != nil || d.Held != 1 {
+			t.Errorf("%+v, %v", d, err)
+		}
+		sleep(5 * time.Hour)
+		if b.in.tries != 1 {
+			t.Errorf("%d tries of what is held", b.in.tries)
+		}
+		b.in.is(nil)
+		if _, err := b.q.Do(Release, "m-1", Filter{}); err != nil {
+			t.Fatal(err)
+		}
+		sleep(10 * time.Second)
+		without := b.s
+		without.Relays = map[string]upstream.Relay{}
+		b.q.Configure(without)
+		b.put(message{id: "m-2", from: "a@sender.example", to: []string{"in x@example.org"}})
+		sleep(10 * time.Minute)
+		equal(t, "left", b.left(), "m-2")
+		b.q.Configure(b.s)
+		sleep(2 * time.Minute)
+		equal(t, "left", b.left())
+	})
+}

@@ -176,3 +176,24 @@ func TestOneMessageRefused(t *testing.T) {
 		}
 	})
 }
+
+// TestSlowStartGrows: who waits for a slot of a server that is just back has one as soon as there are more, though none is given back.
+func TestSlowStartGrows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pool(t, Config{Servers: []string{"s1.test:25"}, MaxConnections: 10})
+		s := p.servers[0]
+		s.health.closed = time.Now()
+		for i := range 5 {
+			start := time.Now()
+			if _, err := s.acquire(t.Context()); err != nil || time.Since(start) > slowStart/5+time.Millisecond {
+				t.Errorf("slot %d: after %v, %v", i+1, time.Since(start), err)
+			}
+		}
+		if since := time.Since(s.health.closed); since < 4*time.Second || since > 5*time.Second {
+			t.Errorf("5 of 10 slots after %v", since)
+		}
+		for range 5 {
+			s.release()
+		}
+	})
+}

@@ -74,16 +74,28 @@ func (s *server) acquire(ctx context.Context) (waited bool, err error) {
 	}
 	mine := make(chan error, 1)
 	s.waiting = append(s.waiting, mine)
+	var grown <-chan time.Time // in a slow start there are more slots as time goes by
+	if !s.calm() {
+		tick := time.NewTicker(slowStart / 10)
+		defer tick.Stop()
+		grown = tick.C
+	}
 	s.mu.Unlock()
 	wait := time.NewTimer(s.cfg.Timeouts.Wait)
 	defer wait.Stop()
-	select {
-	case err = <-mine:
-		return true, err
-	case <-wait.C:
-		err = fmt.Errorf("%w: %s, %d in use", errWait, s.address, s.cfg.MaxConnections)
-	case <-ctx.Done():
-		err = fmt.Errorf("%w: %s: %w", errWait, s.address, context.Cause(ctx))
+	for err == nil {
+		select {
+		case err = <-mine:
+			return true, err
+		case now := <-grown:
+			s.mu.Lock()
+			s.admit(now)
+			s.mu.Unlock()
+		case <-wait.C:
+			err = fmt.Errorf("%w: %s, %d in use", errWait, s.address, s.cfg.MaxConnections)
+		case <-ctx.Done():
+			err = fmt.Errorf("%w: %s: %w", errWait, s.address, context.Cause(ctx))
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -116,3 +116,23 @@ func exchanged(t *testing.T, addr string, lines ...string) (replies []string) {
 	}
 	return replies
 }
+
+// TestExchangeIdle: limits with which Exchange closes connections first are told of.
+func TestExchangeIdle(t *testing.T) {
+	t.Parallel()
+	for idle, warned := range map[string]bool{"3m": false, "4m": true, "10m": true} {
+		s := exchange.Start(t, exchange.Options{})
+		g := startGateway(t, fmt.Sprintf(`
+hostname: mx.example.org
+listeners: {public: {address: "127.0.0.1:0"}}
+routes: [{to: [example.org], upstream: exchange}]
+upstreams: {exchange: {servers: [%q], profile: exchange, limits: {idle: %s}}}
+state: {directory: "{{dir}}/state"}
+filters: []
+`, s.Addr, idle))
+		if got := strings.Contains(g.log.String(), "limits.idle should be below 4m"); got != warned {
+			t.Errorf("%s: warned: %v", idle, got)
+		}
+		g.close()
+	}
+}

@@ -206,13 +206,6 @@ func (s *server) available(now time.Time) bool {
 	return s.health.state != BreakerOpen || s.health.fault == faultMail || s.onTrial(now)
 }
 
-// isDown reports whether a server is marked down, and its back-off is not over.
-func (s *server) isDown(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.health.state == BreakerOpen && now.Before(s.health.until)
-}
-
 // trialAt is the end of the back-off, zero where it is the probes' to say when the server is tried.
 func (s *server) trialAt() time.Time {
 	s.mu.Lock()

@@ -197,3 +197,10 @@ func TestSlowStartGrows(t *testing.T) {
 		}
 	})
 }
+
+// isDown reports whether a server is marked down, and its back-off is not over.
+func (s *server) isDown(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.health.state == BreakerOpen && now.Before(s.health.until)
+}

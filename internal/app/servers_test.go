@@ -179,3 +179,81 @@ filters: []
 		t.Errorf("told %d times that it is down, %d times that it is up", down, up)
 	}
 }
+
+// TestUpstreamTakenAway: a delivery that is under way when a reload takes its upstream away is carried out, and the next message goes to the new one.
+func TestUpstreamTakenAway(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var old, fresh sync.Map
+	held, let := make(chan struct{}), make(chan struct{})
+	go takeMail(holding{l, held, let}, &old)
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	go takeMail(other, &fresh)
+	text := func(server net.Listener) string {
+		return fmt.Sprintf(`hostname: mx.example.org
+listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s}}
+routes: [{to: [example.org], upstream: inside}]
+upstreams: {inside: {servers: [%q]}}
+state: {directory: %q}
+filters: []
+`, server.Addr(), dir)
+	}
+	g := startGateway(t, text(l))
+	send := func() error {
+		return smtp.SendMail(g.addr, nil, "a@example.net", []string{"bob@example.org"}, []byte("Subject: x\r\n\r\nx\r\n"))
+	}
+	sent := make(chan error, 1)
+	go func() { sent <- send() }()
+	<-held
+	g.take(t, text(other))
+	if err := send(); err != nil {
+		t.Errorf("to the new one: %v", err)
+	}
+	close(let)
+	if err := <-sent; err != nil {
+		t.Errorf("to the old one: %v", err)
+	}
+	for what, took := range map[string]*sync.Map{"old": &old, "new": &fresh} {
+		n := 0
+		took.Range(func(any, any) bool { n++; return true })
+		if n != 1 {
+			t.Errorf("the %s one has %d messages", what, n)
+		}
+	}
+}
+
+// holding is a listener whose connections hold the reply to the final dot back.
+type holding struct {
+	net.Listener
+	held, let chan struct{}
+}
+
+func (h holding) Accept() (net.Conn, error) {
+	c, err := h.Listener.Accept()
+	return &holdingConn{Conn: c, h: h}, err
+}
+
+type holdingConn struct {
+	net.Conn
+	h       holding
+	content bool
+}
+
+func (c *holdingConn) Write(p []byte) (int, error) {
+	if c.content {
+		c.content = false
+		close(c.h.held)
+		<-c.h.let
+	}
+	c.content = strings.HasPrefix(string(p), "354")
+	return c.Conn.Write(p)
+}

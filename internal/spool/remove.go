@@ -44,6 +44,14 @@ func (s *Store) removeHeld(id string) error {
 	return nil
 }
 
+// Durable waits until what was removed by now is removed for good: no power cut brings it back.
+func (s *Store) Durable() error {
+	if err := s.names.wait(); err != nil {
+		return fmt.Errorf("spool: %w", err)
+	}
+	return nil
+}
+
 // unlink removes the name that makes the entry one, and takes its octets off the account. It tells which other files it has.
 func (s *Store) unlink(id string) (rest []string, err error) {
 	s.unlinking.Lock() // the last name of a file is one only

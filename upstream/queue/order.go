@@ -283,5 +283,8 @@ func (q *Queue) forgetWhole(e *spool.Entry, id string, all []share, d *Ordered) 
 		d.note(e, &all[i])
 	}
 	q.without(all, true)
+	if err := q.o.Store.Durable(); err != nil {
+		return fmt.Errorf("it is removed, and a power cut might bring it back: %w", err)
+	}
 	return nil
 }

@@ -147,6 +147,25 @@ func TestUsageDown(t *testing.T) {
 	})
 }
 
+// TestRemoveDurable: what an operator was told is removed does not come back with a power cut.
+func TestRemoveDurable(t *testing.T) {
+	run(t, func(t *testing.T, b *bench) {
+		b.in.is(down)
+		b.put(message{id: "m-1", from: "a@sender.example", to: []string{"in x@example.org"}})
+		sleep(time.Minute)
+		if _, err := b.q.Do(Remove, "m-1", Filter{}); err != nil {
+			t.Fatal(err)
+		}
+		ops := b.fs.Log()
+		removed := slices.IndexFunc(ops, func(op string) bool {
+			return strings.Contains(op, "m-1.msg") && strings.Contains(strings.ToLower(op), "remove")
+		})
+		if removed < 0 || !slices.ContainsFunc(ops[removed:], func(op string) bool { return strings.Contains(strings.ToLower(op), "sync") }) {
+			t.Errorf("no sync behind the removal: %q", ops[max(0, len(ops)-6):])
+		}
+	})
+}
+
 // TestRemovePart: only who is meant is removed; the others get the message, and after a restart, too.
 func TestRemovePart(t *testing.T) {
 	run(t, func(t *testing.T, b *bench) {

@@ -38,6 +38,7 @@ type Store interface {
 	Original(id string) (*mail.Blob, error)
 	Mark(id string, marks ...spool.Mark) error
 	Remove(id string) error
+	Durable() error // what was removed is so for good when it returns
 	SetAside(id string, why error) error
 }
 

@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/postern-mail/postern/internal/peertest"
 )
 
 // countingSink is an SMTP server that counts messages by their field X-Id. It takes a little time for each.
@@ -278,12 +280,7 @@ func TestNothingIsLostOverReloads(t *testing.T) {
 	}
 	swap(1)
 	put(t, filepath.Join(dir, "users"), []byte(someUser))
-	second, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	second.Close()
-	configs := hupConfigs(t.TempDir(), dir, sink.addr, second.Addr().String())
+	configs := hupConfigs(t.TempDir(), dir, sink.addr, peertest.FreeAddr(t))
 	g := startGateway(t, configs[0])
 	m := &mailers{addr: g.addr, acked: map[string]bool{}, handshakes: map[int64]int{}}
 	m.serial.Store(1)
@@ -358,12 +355,7 @@ func TestReloadsLeakNothing(t *testing.T) {
 	put(t, filepath.Join(dir, "cert.pem"), cert)
 	put(t, filepath.Join(dir, "key.pem"), key)
 	put(t, filepath.Join(dir, "users"), []byte(someUser))
-	second, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	second.Close()
-	configs := hupConfigs(t.TempDir(), dir, sink.addr, second.Addr().String())
+	configs := hupConfigs(t.TempDir(), dir, sink.addr, peertest.FreeAddr(t))
 	g := startGateway(t, configs[0])
 	m := &mailers{addr: g.addr, acked: map[string]bool{}, handshakes: map[int64]int{}}
 	round := func(n int) {

@@ -53,6 +53,7 @@ type backend struct {
 
 	mu       sync.Mutex
 	accepted int
+	stopped  bool
 	bodies   []string
 	errs     []error
 	conns    []net.Conn
@@ -61,10 +62,14 @@ type backend struct {
 
 func (b *backend) serve(nc net.Conn) {
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.stopped {
+		_ = nc.Close()
+		return
+	}
 	n := b.accepted
 	b.accepted++
 	b.conns = append(b.conns, nc)
-	b.mu.Unlock()
 	b.wg.Go(func() {
 		defer nc.Close() //nolint:errcheck // a test's
 		if n >= len(b.scripts) {
@@ -90,6 +95,9 @@ func (b *backend) fail(err error) {
 // stop ends what goes on, and gives what went wrong.
 func (b *backend) stop() error {
 	close(b.done)
+	b.mu.Lock()
+	b.stopped = true // whoever comes late does not come while all are waited for
+	b.mu.Unlock()
 	b.wg.Wait()
 	b.mu.Lock()
 	defer b.mu.Unlock()

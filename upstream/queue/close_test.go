@@ -14,7 +14,7 @@ func TestRest(t *testing.T) {
 	run(t, func(t *testing.T, b *bench) {
 		b.s.Parallel = 1
 		b.q.Configure(b.s)
-		b.in.takes = 20 * time.Second
+		b.in.slow(20 * time.Second)
 		b.put(message{id: "m-1", from: "a@sender.example", to: []string{"in x@example.org"}})
 		b.put(message{id: "m-2", from: "a@sender.example", to: []string{"in x@example.org"}})
 		sleep(10 * time.Second)
@@ -38,7 +38,7 @@ func TestRest(t *testing.T) {
 // TestCut: a try that is cut off at the end says nothing about its upstream, and the message waits.
 func TestCut(t *testing.T) {
 	run(t, func(t *testing.T, b *bench) {
-		b.in.takes = time.Hour
+		b.in.slow(time.Hour)
 		b.in.is(func(env mail.Envelope) upstream.Outcome {
 			return upstream.Outcome{Kind: upstream.Unreachable, Stage: upstream.StageDial, Server: "in:25", Err: context.Canceled}
 		})
@@ -52,7 +52,7 @@ func TestCut(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		equal(t, "changes", b.noted(&b.changes))
-		b.in.takes = 0
+		b.in.slow(0)
 		b.in.is(nil)
 		b.restart()
 		sleep(time.Second)
@@ -63,7 +63,7 @@ func TestCut(t *testing.T) {
 // TestSlowRefusal: a server that takes all the time that a try has leaves time to tell the sender what it said.
 func TestSlowRefusal(t *testing.T) {
 	run(t, func(t *testing.T, b *bench) {
-		b.in.takes = tryTime
+		b.in.slow(tryTime)
 		b.in.is(refuses(map[string]mail.Reply{"x@example.org": mail.NewReply(550, 5, 1, 1, "no"), "y@example.org": mail.NewReply(550, 5, 7, 1, "never")}))
 		b.put(message{id: "m-1", from: "a@sender.example", bounce: true, to: []string{"in x@example.org"}})
 		b.put(message{id: "m-2", from: "a@sender.example", to: []string{"in x@example.org", "in y@example.org"}})
@@ -78,7 +78,7 @@ func TestSlowRefusal(t *testing.T) {
 // TestDuringTry: what is ordered, and configured, while a message is being tried holds from the end of that try on.
 func TestDuringTry(t *testing.T) {
 	run(t, func(t *testing.T, b *bench) {
-		b.in.takes = time.Minute
+		b.in.slow(time.Minute)
 		b.in.is(refuses(map[string]mail.Reply{"x@example.org": mail.NewReply(450, 4, 2, 1, "later")}))
 		b.put(message{id: "m-1", from: "a@sender.example", to: []string{"in x@example.org"}})
 		sleep(10 * time.Second)

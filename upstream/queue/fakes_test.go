@@ -45,11 +45,11 @@ func (r *relay) Deliver(ctx context.Context, env mail.Envelope, m *mail.Message)
 	r.tries++
 	r.open++
 	r.most = max(r.most, r.open)
-	answer := r.answer
+	answer, takes := r.answer, r.takes
 	r.mu.Unlock()
-	if r.takes > 0 {
+	if takes > 0 {
 		select {
-		case <-time.After(r.takes):
+		case <-time.After(takes):
 		case <-ctx.Done():
 		}
 	}
@@ -81,6 +81,12 @@ func (r *relay) is(answer func(mail.Envelope) upstream.Outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.answer = answer
+}
+
+func (r *relay) slow(takes time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.takes = takes
 }
 
 func (r *relay) taken() []got {

@@ -133,7 +133,7 @@ func TestUsageDown(t *testing.T) {
 		b.in.is(down)
 		b.put(message{id: "m-1", from: "a@sender.example", to: []string{"in x@example.org"}})
 		sleep(time.Minute)
-		b.in.takes = time.Hour
+		b.in.slow(time.Hour)
 		sleep(2 * time.Second)
 		if l, err := b.q.Get("m-1"); err != nil || l.Groups[0].State != StateActive {
 			t.Fatalf("it is not being tried: %+v %v", l, err)
@@ -141,7 +141,7 @@ func TestUsageDown(t *testing.T) {
 		if u := b.q.Usage(); len(u) != 1 || u[0].State != StateDeferred || u[0].Messages != 1 {
 			t.Errorf("%+v", u)
 		}
-		b.in.takes = 0
+		b.in.slow(0)
 		b.in.is(nil)
 		sleep(2 * time.Hour)
 	})
@@ -235,7 +235,7 @@ func TestRetryDown(t *testing.T) {
 // TestRemoveBusy: what is being delivered can't be taken away from under it.
 func TestRemoveBusy(t *testing.T) {
 	run(t, func(t *testing.T, b *bench) {
-		b.in.takes = time.Minute
+		b.in.slow(time.Minute)
 		b.put(message{id: "m-1", from: "a@sender.example", to: []string{"in x@example.org"}})
 		sleep(time.Second)
 		if _, err := b.q.Do(Remove, "m-1", Filter{}); !errors.Is(err, ErrBusy) {

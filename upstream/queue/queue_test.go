@@ -294,7 +294,7 @@ func TestTurns(t *testing.T) {
 			b.put(message{id: fmt.Sprintf("m-%03d", i), from: "a@example.org", user: "ann", to: []string{"in x@example.org"}})
 		}
 		b.put(message{id: "n-1", from: "b@example.org", user: "bob", to: []string{"in x@example.org"}})
-		b.in.takes = time.Second
+		b.in.slow(time.Second)
 		b.in.is(nil)
 		sleep(time.Minute)
 		all := b.in.taken()

@@ -139,7 +139,7 @@ func ParsePlace(s string) (Place, error) {
 	}
 	if both {
 		t, err := time.Parse(time.RFC3339Nano, at)
-		if err != nil {
+		if y := t.UTC().Year(); err != nil || y < 0 || y > 9999 { // String could not say it
 			return p, fmt.Errorf("%w: %q has no time", spool.ErrID, s)
 		}
 		p.Taken = t

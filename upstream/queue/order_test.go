@@ -245,3 +245,22 @@ func TestRemoveBusy(t *testing.T) {
 		equal(t, "left", b.left())
 	})
 }
+
+// FuzzPlace: what is read as a place is written as one that is read as the same.
+func FuzzPlace(f *testing.F) {
+	for _, seed := range []string{
+		"mx-000000000000000001", "2026-11-26T09:00:00.123456789Z/mx-1", "2026-11-26T10:00:00+01:00/a", "9999-12-31T23:59:59-01:00/a", "0000-01-01T00:00:00+01:00/a", "/", "x/y/z",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := ParsePlace(s)
+		if err != nil {
+			return
+		}
+		again, err := ParsePlace(p.String())
+		if err != nil || again.ID != p.ID || !again.Taken.Equal(p.Taken) {
+			t.Errorf("%q: %+v, and again %+v %v", s, p, again, err)
+		}
+	})
+}

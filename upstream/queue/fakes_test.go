@@ -121,6 +121,8 @@ type disk struct {
 	mu    sync.Mutex
 	errs  map[string]func(id string) error // by method
 	shift time.Duration                    // of the clock since what is read was put
+
+	removed func() // called when an entry has been; nil: nothing is
 }
 
 func (d *disk) fail(method, id string) error {
@@ -180,7 +182,14 @@ func (d *disk) Remove(id string) error {
 	if err := d.fail("Remove", id); err != nil {
 		return err
 	}
-	return d.Store.Remove(id)
+	err := d.Store.Remove(id)
+	d.mu.Lock()
+	f := d.removed
+	d.mu.Unlock()
+	if err == nil && f != nil {
+		f()
+	}
+	return err
 }
 
 func (d *disk) SetAside(id string, why error) error {

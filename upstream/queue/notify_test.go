@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,6 +159,30 @@ func TestSuccessUntold(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestPutAgain puts a message of an id at the moment in which the one before is removed, and still known. Reports are made twice so, by
+// the id that they had, where a power cut came between the report and its mark.
+func TestPutAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		defer b.stop()
+		m := message{id: "m-1", from: "a@sender.example", to: []string{"in x@example.org"}}
+		var again sync.Once
+		b.disk.removed = func() {
+			again.Do(func() {
+				if err := b.tryPut(m); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		b.put(m)
+		sleep(time.Minute)
+		if n := len(b.in.taken()); n != 2 {
+			t.Errorf("%d of 2 were delivered", n)
+		}
+		equal(t, "left", b.left())
+	})
 }
 
 // TestSuccessPowerCut cuts the power at each moment of a message's life: its sender has a report when it is over, and where

@@ -116,6 +116,7 @@ type entry struct {
 	taken  time.Time
 	groups int
 	items  []*item // those that still wait
+	anew   bool    // one of its id was put since: this one had been removed
 }
 
 // New makes a queue and begins to read what lies in the spool, oldest first. It delivers from the first moment on.
@@ -218,7 +219,8 @@ func (q *Queue) isClosed() bool {
 
 // add enters what waits of a message, whose sender is told nothing before quiet; q.mu is held.
 func (q *Queue) add(e *spool.Entry, quiet time.Time) {
-	if q.entries[e.ID] != nil {
+	if en := q.entries[e.ID]; en != nil {
+		en.anew = true
 		return
 	}
 	en := &entry{id: e.ID, taken: e.Time, groups: len(e.Groups)}
@@ -341,9 +343,24 @@ func (q *Queue) gone(it *item) {
 		return
 	}
 	delete(q.entries, en.id)
-	if en.groups > 1 { // all of them are marked by now
+	switch {
+	case en.groups > 1: // all of them are marked by now
 		q.work.Go(func() { q.remove(en.id) })
+	case en.anew:
+		q.work.Go(func() { q.lookAgain(en.id) })
 	}
+}
+
+// lookAgain enters an entry that may have been put when the one of its id, a report that was made before, had just been removed.
+func (q *Queue) lookAgain(id string) {
+	e, _ := q.read(id)
+	if e == nil {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.add(e, time.Time{})
+	q.dispatch()
 }
 
 // waiting gives the places of the recipients of a group that still wait.

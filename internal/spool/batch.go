@@ -8,12 +8,17 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Group commit. A disk syncs a few hundred times a second, whatever the amount, and making a file costs more than writing a
 // message into it. So the messages of those who come while another file is being written go into one file, which gets a name
 // for each of them when it is synced, and then the folder is synced once for all these names. Several files under way at a
 // time have been tried: they make more syncs of smaller files, and fewer messages.
+//
+// Whoever has just been served comes back with the next message, as a rule, and as soon as that is here. So the next file is begun
+// when as many are there as there were, or after a part of the time that the last one took: else two halves of them would take turns,
+// each with syncs of its own.
 
 const (
 	// What lingers keeps its neighbours' octets on the disk.
@@ -29,11 +34,19 @@ type committer struct {
 	mu      sync.Mutex
 	more    sync.Cond
 	waiting []*putting
+	expects int       // messages at once, as there were last
+	until   time.Time // how long they are waited for
+	late    *time.Timer
 	stopped bool
 }
 
 func (c *committer) start(write func([]*putting)) {
 	c.write, c.more.L = write, &c.mu
+	c.late = time.AfterFunc(time.Hour, func() {
+		c.mu.Lock() // run has looked, and waits, or has not, and will
+		defer c.mu.Unlock()
+		c.more.Signal()
+	})
 	c.wg.Go(c.run)
 }
 
@@ -44,6 +57,7 @@ func (c *committer) stop() {
 	c.more.Signal()
 	c.mu.Unlock()
 	c.wg.Wait()
+	c.late.Stop()
 }
 
 // commit returns when the message is durable, or can't be made so. As long as it has not been begun, its context is heeded.
@@ -78,7 +92,12 @@ func (c *committer) run() {
 		if batch == nil {
 			return
 		}
+		began := time.Now()
 		c.write(batch)
+		now := time.Now()
+		c.mu.Lock()
+		c.expects, c.until = len(batch)+len(c.waiting), now.Add(now.Sub(began)/4)
+		c.mu.Unlock()
 		for _, p := range batch {
 			close(p.done)
 		}
@@ -89,7 +108,7 @@ func (c *committer) run() {
 func (c *committer) next() []*putting {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.waiting) == 0 {
+	for len(c.waiting) == 0 || c.gathers() {
 		if c.stopped {
 			return nil
 		}
@@ -103,6 +122,16 @@ func (c *committer) next() []*putting {
 	batch := slices.Clone(c.waiting[:n])
 	c.waiting = slices.Delete(c.waiting, 0, n)
 	return batch
+}
+
+// gathers reports whether some who have just been served may be back in a moment; then somebody will signal. mu is held.
+func (c *committer) gathers() bool {
+	left := time.Until(c.until)
+	if left <= 0 || c.stopped || len(c.waiting) >= min(c.expects, mostParts) {
+		return false
+	}
+	c.late.Reset(left)
+	return true
 }
 
 // commit makes one file of messages, with a name for each. One whose content can't be read does not fail the others, which are

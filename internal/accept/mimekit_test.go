@@ -95,6 +95,15 @@ func scanConfig(t *testing.T, more string) string {
 // strictPolicy is the overlay of those who let through nothing that nobody has looked into.
 const strictPolicy = "policies: {default: {filters: {attachments: {classes: {macro: strip, encrypted: strip, active_pdf: strip, unreadable: reject}}}}}\n"
 
+// TestNotifications has all parsers of the kit read the notifications that we write.
+func TestNotifications(t *testing.T) {
+	cmd := exec.Command("go", "test", "-count", "1", "-run", "TestWriteReadByParsers", "../../mail/dsn")
+	cmd.Env = append(os.Environ(), "POSTERN_MIMEKIT="+kit(t))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
 // kitResult is what the kit's check says of one case.
 type kitResult struct {
 	ID      string   `json:"id"`

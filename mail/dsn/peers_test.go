@@ -20,6 +20,26 @@ var kitParsers = []string{
 	"php-horde", "reformime", "dovecot-imap",
 }
 
+// builtParsers are those of it that need building.
+var builtParsers = []string{
+	"kmime", "libetpan", "mailutils", "mimetic", "vmime", "node-postal-mime", "node-emailjs", "go-stdlib", "go-message", "go-enmime",
+	"java-jakarta", "java-jakarta-lenient", "java-mime4j",
+}
+
+// kitOf gives the folder of the kit, and the parsers to ask: all of them where $POSTERN_MIMEKIT is one in which they have been built, as
+// `make accept` does.
+func kitOf(t *testing.T) (dir string, parsers []string) {
+	t.Helper()
+	if dir := os.Getenv("POSTERN_MIMEKIT"); dir != "" {
+		return dir, slices.Concat(kitParsers, builtParsers)
+	}
+	dir, err := filepath.Abs(peertest.Shared(t, "mimekit"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir, kitParsers
+}
+
 type kitAnswer struct {
 	Err   string
 	Parts []struct {
@@ -35,18 +55,14 @@ func (a kitAnswer) types() (all []string) {
 	return all
 }
 
-// oracle has the parsers read files.
-func oracle(t *testing.T, files []string) map[string]map[string]kitAnswer {
+// oracle has the parsers of a kit read files.
+func oracle(t *testing.T, kit string, parsers, files []string) map[string]map[string]kitAnswer {
 	t.Helper()
-	kit, err := filepath.Abs(peertest.Shared(t, "mimekit"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	python, err := exec.LookPath("python3")
 	if err != nil {
 		peertest.Missing(t, "POSTERN_PEERS", "no program python3")
 	}
-	cmd := exec.Command(python, append([]string{filepath.Join(kit, "oracle"), "--json", "-", "--parsers", strings.Join(kitParsers, ",")}, files...)...)
+	cmd := exec.Command(python, append([]string{filepath.Join(kit, "oracle"), "--json", "-", "--parsers", strings.Join(parsers, ",")}, files...)...)
 	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
 	out, err := cmd.Output()
 	if err != nil {
@@ -89,10 +105,11 @@ func TestWriteReadByParsers(t *testing.T) {
 	for name, original := range hostile {
 		put("hostile "+name, failure(t), original)
 	}
-	found := oracle(t, append(slices.Clone(files), control))
-	for i, p := range kitParsers {
+	kit, parsers := kitOf(t)
+	found := oracle(t, kit, parsers, append(slices.Clone(files), control))
+	for i, p := range parsers {
 		if a := found[control][p]; a.Err != "" || !slices.Equal(a.types(), []string{"text/plain"}) {
-			if i == 0 {
+			if i == 0 || slices.Contains(builtParsers, p) {
 				t.Fatalf("%s does not work here: %s", p, a.Err)
 			}
 			t.Logf("%s does not work here: %s", p, a.Err)
@@ -108,10 +125,14 @@ func TestWriteReadByParsers(t *testing.T) {
 }
 
 // agrees compares the types of the leaves that a parser finds with those of the three parts. Some look into a message that
-// comes back whole, and Python takes each group of fields for a part, whose type is text/plain.
+// comes back whole, Python takes each group of fields for a part, whose type is text/plain, and postal-mime does not know the types of
+// RFC 6533.
 func agrees(parser string, want, got []string, groups int) error {
 	if n := len(got); n == 3 && want[2] == "message/rfc822" && got[2] == "text/plain" {
 		got = append(slices.Clone(got[:2]), want[2])
+	}
+	if parser == "node-postal-mime" && want[1] == "message/global-delivery-status" {
+		return nil
 	}
 	if strings.HasPrefix(parser, "py-") {
 		if want[1] == "message/delivery-status" {

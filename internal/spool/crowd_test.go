@@ -98,7 +98,7 @@ func member(s *Store, g int, rnd *rand.Rand, persists bool) (lives []*life) {
 
 // TestFaultsCrowd lets operations fail, one or several from one on, while many come at once, and then the power.
 func TestFaultsCrowd(t *testing.T) {
-	rounds := 500
+	rounds := 150
 	if testing.Short() {
 		rounds = 50
 	}

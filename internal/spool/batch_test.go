@@ -50,29 +50,11 @@ func TestWithoutLinks(t *testing.T) {
 // TestUnreadableNeighbour: content that can't be read fails its own message and none of those that come with it.
 func TestUnreadableNeighbour(t *testing.T) {
 	s := openOn(t, disk(), Options{})
-	var batch []*putting
 	samples := []*sample{sampleOf("n-1", 10), sampleOf("n-2", 20), sampleOf("n-3", 30)}
-	for i, x := range samples {
-		b := mail.NewBlob(x.original)
-		messages, err := x.messages(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := s.compile(t.Context(), x.entry, b, messages)
-		if err == nil {
-			err = p.sum()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		batch = append(batch, p)
-		if i == 1 {
-			for _, m := range messages {
-				m.Release()
-			}
-			b.Release()
-		}
-	}
+	batch := batchOf(t, s, samples...)
+	gone := mail.NewBlob(samples[1].original)
+	gone.Release()
+	batch[1].layout.original = gone
 	s.commit(batch)
 	for i, p := range batch {
 		if (p.failure != nil) != (i == 1) {

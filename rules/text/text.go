@@ -1,0 +1,153 @@
+// Package text gives a message as spam rules see it: the rendered body, the raw body, the URIs, facts about its HTML and its
+// header fields, each computed once on need; it holds no rule, judges nothing and asks no network.
+package text
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// Options say whose networks are trusted, where the message comes from, and how much of it is looked at. The zero value
+// trusts nobody and has SpamAssassin's bounds.
+type Options struct {
+	Trusted  []netip.Prefix // networks whose Received fields are believed (trusted_networks)
+	Internal []netip.Prefix // of these, those that are ours (internal_networks)
+	MSA      []netip.Prefix // of these, those whose clients are our users (msa_networks)
+
+	Client Client // who hands the message over; the newest hop, for which no Received field stands in it yet
+
+	From        mail.Address // the reverse-path
+	HasEnvelope bool         // From is known, and not only the null reverse-path by default
+
+	TLDs *TLDs // the top-level domains that make a host name of a word in a text; nil: DefaultTLDs
+
+	BodyScan    int // octets of each part that are rendered (body_part_scan_size); default 50 000, negative: all
+	RawBodyScan int // octets of each part in the raw body (rawbody_part_scan_size); default 500 000, negative: all
+}
+
+// Client is the hop that hands a message over, as the server knows it. The zero value means that there is none.
+type Client struct {
+	Addr  netip.Addr // its address, unmapped; not valid where there is no such hop
+	Name  string     // the name of its address that its address confirms, "" for none
+	Helo  string     // what it said in EHLO or HELO
+	ESMTP bool       // it said EHLO
+	TLS   bool       // the connection is encrypted
+	Login string     // as whom it has authenticated itself, "" for nobody
+	By    string     // the name of the server it speaks to
+	ID    string     // the server's id of the transaction
+}
+
+// equal reports whether two Options make the same Message of a content.
+func (o *Options) equal(p *Options) bool {
+	return slices.Equal(o.Trusted, p.Trusted) && slices.Equal(o.Internal, p.Internal) && slices.Equal(o.MSA, p.MSA) &&
+		o.Client == p.Client && o.From == p.From && o.HasEnvelope == p.HasEnvelope && o.TLDs == p.TLDs &&
+		o.BodyScan == p.BodyScan && o.RawBodyScan == p.RawBodyScan
+}
+
+// Message is a content as rules see it. All of it is safe for concurrent use; what it gives is shared by all who ask, and
+// must not be changed. Texts have LF line ends.
+type Message struct {
+	content *mail.Content
+	opt     Options
+	heads   heads // header fields and relays
+
+	full   func() []byte
+	leaves func() []*TextPart
+	body   func() [][]byte
+	raw    func() [][]byte
+	html   func() *HTML
+	uris   func() []URI
+}
+
+// known are the Messages that were made of a content.
+type known struct {
+	mu  sync.Mutex
+	all []*Message
+}
+
+// maxKnown is how many Messages of a content are remembered; one for each set of rules that has networks of its own.
+const maxKnown = 16
+
+// Of gives the Message of a content. It is the same one, and what was computed for it stays, as long as the options are the
+// same.
+func Of(c *mail.Content, o Options) *Message {
+	k := mail.Memo(c, "text: messages", func() *known { return &known{} })
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, m := range k.all {
+		if m.opt.equal(&o) {
+			return m
+		}
+	}
+	m := newMessage(c, o)
+	if len(k.all) < maxKnown {
+		k.all = append(k.all, m)
+	}
+	return m
+}
+
+func newMessage(c *mail.Content, o Options) *Message {
+	m := &Message{content: c, opt: o}
+	m.full = sync.OnceValue(m.readFull)
+	m.leaves = sync.OnceValue(m.readParts)
+	m.body = sync.OnceValue(m.renderBody)
+	m.raw = sync.OnceValue(m.chunkBody)
+	m.html = sync.OnceValue(m.readHTML)
+	m.uris = sync.OnceValue(m.findURIs)
+	return m
+}
+
+// Content gives the content that m is a view of.
+func (m *Message) Content() *mail.Content { return m.content }
+
+// Options gives the options that m was made with.
+func (m *Message) Options() Options { return m.opt }
+
+// Full gives the whole message, header and body, undecoded, with LF line ends, as rules of the kind full see it.
+func (m *Message) Full() []byte { return m.full() }
+
+// Body gives the rendered text in paragraphs, each of which ends in LF; the first is the subject's, and there in any case.
+func (m *Message) Body() [][]byte { return m.body() }
+
+// RawBody gives the text of the parts, decoded and not rendered, in the pieces that rules of the kind rawbody see.
+func (m *Message) RawBody() [][]byte { return m.raw() }
+
+// Parts gives the leaves of the MIME structure.
+func (m *Message) Parts() []*TextPart { return m.leaves() }
+
+// HTML gives what the HTML of the message is like; never nil.
+func (m *Message) HTML() *HTML { return m.html() }
+
+// URIs gives the URIs of the message, each once.
+func (m *Message) URIs() []URI { return m.uris() }
+
+func (m *Message) readFull() []byte       { return nil }
+func (m *Message) readParts() []*TextPart { return nil }
+func (m *Message) renderBody() [][]byte   { return nil }
+func (m *Message) chunkBody() [][]byte    { return nil }
+func (m *Message) readHTML() *HTML        { return &HTML{} }
+func (m *Message) findURIs() []URI        { return nil }
+
+// TextPart is a leaf of the MIME structure with its text.
+type TextPart struct {
+	Part *mail.Part
+	Type string // the media type by which it is shown: that of its header, or text/html where it looks like it
+}
+
+// HTML is what the HTML of a message is like.
+type HTML struct{}
+
+// URI is a URI that was found in a message.
+type URI struct {
+	Raw      string   // as it was found, without white space around it
+	Variants []string // Raw, and what readers may take it for; the ones that rules of the kind uri see
+	Host     string   // in lower case, "" for none
+	Domain   string   // the registered domain of Host, "" for none
+	Anchor   string   // the text of the links to it
+}
+
+// TLDs is a set of top-level domains.
+type TLDs struct{}

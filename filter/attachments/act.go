@@ -16,13 +16,13 @@ func (o *outcome) removeParts() error {
 	for _, x := range o.exams {
 		if x.action == strip {
 			t := x.part
-			if p := protected(t); p != nil {
+			if p := t.Whole(); p != nil {
 				t = p
 			}
 			stripped[t] = true
 		}
 		if len(x.outside) > 0 && x.outside[0].action == strip {
-			if p := protected(x.part); p != nil {
+			if p := x.part.Whole(); p != nil {
 				stripped[p] = true
 			} else {
 				o.result.Edits = append(o.result.Edits, mail.RemoveOutside{Path: x.part.Path})
@@ -32,7 +32,7 @@ func (o *outcome) removeParts() error {
 	var targets []*mail.Part
 	files := map[*mail.Part][]*exam{}
 	for _, x := range o.exams {
-		if x.action != strip && (len(x.outside) == 0 || x.outside[0].action != strip || protected(x.part) == nil) {
+		if x.action != strip && (len(x.outside) == 0 || x.outside[0].action != strip || x.part.Whole() == nil) {
 			continue
 		}
 		t := outermost(x.part, stripped)
@@ -64,32 +64,6 @@ func outermost(p *mail.Part, stripped map[*mail.Part]bool) *mail.Part {
 		}
 	}
 	return t
-}
-
-// protected gives the outermost part around p, or p itself, of which nothing may be changed but all of it: what is
-// signed (RFC 1847 2.1) or encrypted, reports that programs read (RFC 6522), and journals, whose value is that
-// nobody has touched them. It is nil where there is none. The message that a report returns is not what programs
-// read of it.
-func protected(p *mail.Part) *mail.Part {
-	var found *mail.Part
-	in := false // in an embedded message of the part looked at
-	for ; p != nil; p = p.Parent {
-		switch p.Type {
-		case "multipart/signed", "multipart/encrypted":
-			if p.IsMultipart() {
-				found = p
-			}
-		case "multipart/report":
-			if p.IsMultipart() && !in {
-				found = p
-			}
-		}
-		in = in && !p.IsMultipart() || p.Type == "message/rfc822" || p.Type == "message/global"
-		if p.Header.Count("X-MS-Journal-Report") > 0 && p.IsMultipart() {
-			found = p
-		}
-	}
-	return found
 }
 
 // returned reports whether a part belongs to the message that a report returns, which many servers cut off.
@@ -165,7 +139,7 @@ func (o *outcome) replace(t *mail.Part, files []*exam) error {
 	if err != nil {
 		return fmt.Errorf("attachments: notice: %w", err)
 	}
-	body, encoding := encode(text)
+	body, encoding := mail.EncodeText(text)
 	header := []mail.AddField{
 		{Name: "Content-Type", Body: "text/plain; charset=utf-8"},
 		{Name: "Content-Transfer-Encoding", Body: encoding},

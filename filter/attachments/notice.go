@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime/quotedprintable"
 	"os"
 	"strings"
 	"text/template"
@@ -137,39 +136,6 @@ func write(t *template.Template, n notice) ([]byte, error) {
 		text, err = render(builtinNotice, n)
 	}
 	return text, err
-}
-
-// encode gives the text and its content transfer encoding. 8bit is not used: the next server may not take
-// it (RFC 6152). A line that begins with "--" is encoded too, since it might be a delimiter of the
-// multipart around it (RFC 2046 5.1.1).
-func encode(text []byte) (body []byte, encoding string) {
-	if plain(text) {
-		return text, "7bit"
-	}
-	var b bytes.Buffer
-	w := quotedprintable.NewWriter(&b)
-	_, _ = w.Write(text) // a Buffer takes everything
-	_ = w.Close()
-	body = bytes.ReplaceAll(b.Bytes(), []byte("\r\n--"), []byte("\r\n=2D-"))
-	if bytes.HasPrefix(body, []byte("--")) {
-		body = append([]byte("=2D"), body[1:]...)
-	}
-	return body, "quoted-printable"
-}
-
-// plain reports whether text may travel as 7bit (RFC 2045 2.7).
-func plain(text []byte) bool {
-	for line := range bytes.Lines(text) {
-		if len(line) > 998 || bytes.HasPrefix(line, []byte("--")) {
-			return false
-		}
-	}
-	for _, c := range text {
-		if c >= 0x80 {
-			return false
-		}
-	}
-	return true
 }
 
 // sizeText gives a size for people, with the exact number.

@@ -125,7 +125,7 @@ func (o *outcome) reportAmbiguous(x *exam) {
 	case quarantineAmbiguous:
 		o.result.Propose = max(o.result.Propose, filter.Quarantine)
 	default:
-		if protected(x.part) != nil && protected(x.part) != x.part || isCalendar(x.part) {
+		if x.part.Whole() != nil && x.part.Whole() != x.part || isCalendar(x.part) {
 			o.result.Propose = max(o.result.Propose, filter.Quarantine)
 			return
 		}

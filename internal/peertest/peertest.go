@@ -25,7 +25,7 @@ func Root(t testing.TB) string {
 		dir = filepath.Join(".cache", "peers")
 	}
 	if !filepath.IsAbs(dir) {
-		dir = filepath.Join(module(t), dir) // as scripts/peers takes it
+		dir = filepath.Join(Module(t), dir) // as scripts/peers takes it
 	}
 	root := filepath.Join(dir, "root")
 	if _, err := os.Stat(root); err != nil {
@@ -49,7 +49,7 @@ func File(t testing.TB, path string) string {
 // them the test skips, and fails where POSTERN_SHARED is "required".
 func Shared(t testing.TB, elem ...string) string {
 	t.Helper()
-	path := filepath.Join(append([]string{filepath.Dir(module(t)), "shared"}, elem...)...)
+	path := filepath.Join(append([]string{filepath.Dir(Module(t)), "shared"}, elem...)...)
 	if _, err := os.Stat(path); err != nil {
 		Missing(t, "POSTERN_SHARED", "no corpus at ../shared/"+filepath.Join(elem...))
 	}
@@ -74,12 +74,12 @@ func obtainable(t testing.TB, variable string) bool {
 	if variable == "POSTERN_PEERS" {
 		return os.Geteuid() == 0
 	}
-	_, err := os.Stat(filepath.Join(filepath.Dir(module(t)), "shared"))
+	_, err := os.Stat(filepath.Join(filepath.Dir(Module(t)), "shared"))
 	return err == nil
 }
 
-// module gives the folder of go.mod.
-func module(t testing.TB) string {
+// Module gives the folder of go.mod.
+func Module(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
 	if err != nil {

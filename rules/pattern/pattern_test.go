@@ -1,0 +1,97 @@
+package pattern
+
+import (
+	"maps"
+	"math/rand/v2"
+	"testing"
+)
+
+func TestFind(t *testing.T) {
+	for _, c := range []struct {
+		name, expr, text string
+		o                Options
+		start, end       int
+	}{
+		{"text", "b+", "abbb", Options{}, 1, 4},
+		{"lazy", "b+?", "abbb", Options{}, 1, 2},
+		{"alternatives in order", "a|ab", "ab", Options{}, 0, 1},
+		{"loop", "(?:ab|a)*c", "abaabc", Options{}, 0, 6},
+		{"lazy loop", "(?:ab|a)*?b", "aab", Options{}, 0, 3},
+		{"loop of nothing", "(?:a|)*b", "aab", Options{}, 0, 3},
+		{"count", "(?:ab){2,3}", "xabababab", Options{}, 1, 7},
+		{"group refers to its own last turn", `(?:(a|b\1))+`, "aba", Options{}, 0, 3},
+		{"dollar before a line feed", "a$", "a\n", Options{}, 0, 1},
+		{"look behind", "(?<=ab|c)d", "abd", Options{}, 2, 3},
+		{"not behind", "(?<!ab)d", "abdd", Options{}, 3, 4},
+		{"atomic", "(?>a+)ab", "aaab", Options{}, -1, 0},
+		{"possessive", "a++b", "aaab", Options{}, 0, 4},
+		{"keep", `a\Kb`, "ab", Options{}, 1, 2},
+		{"latin-1 folds", "\xe4", "\xc4", Options{IgnoreCase: true}, 0, 1},
+		{"flags within", "(?i)a(?-i)b", "Ab", Options{}, 0, 2},
+		{"verbose", "a b # no\n c", "abc", Options{Extended: true}, 0, 3},
+		{"beyond an octet", `\x{201c}`, "\xe2\x80\x9c", Options{}, -1, 0},
+		{"posix", "[[:alpha:]]+", "12ab", Options{}, 2, 4},
+		{"at most", "^a{,2}$", "aa", Options{}, 0, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, err := Compile(c.expr, c.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			start, end, ok, err := p.Find([]byte(c.text), 0)
+			if err != nil || ok != (c.start >= 0) || ok && (start != c.start || end != c.end) {
+				t.Errorf("got %d %d %v %v, want %d %d", start, end, ok, err, c.start, c.end)
+			}
+		})
+	}
+}
+
+func TestCount(t *testing.T) {
+	for _, c := range []struct {
+		expr, text string
+		most, want int
+	}{
+		{"a", "banana", 0, 3},
+		{"a", "banana", 2, 2},
+		{"", "abc", 0, 4},
+		{"a*", "baac", 0, 4},
+		{`\b`, "ab cd", 0, 4},
+		{"a?", "aa", 0, 3},
+	} {
+		n, err := MustCompile(c.expr, Options{}).Count([]byte(c.text), c.most)
+		if n != c.want || err != nil {
+			t.Errorf("%q in %q: %d %v, want %d", c.expr, c.text, n, err, c.want)
+		}
+	}
+}
+
+func TestSample(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, expr := range []string{`^a{3}\b\W(?i:xyz)[^a]\d+$`, `(["'])x\1`, `(?<=ab)c`, `(?!no)\w\w`, `(?=.*foo)bar`, `(?:a|bc){100}`} {
+		p := MustCompile(expr, Options{})
+		text, ok := p.Sample(r)
+		if ok {
+			ok, _ = p.Match(text)
+		}
+		if !ok {
+			t.Errorf("no sample of %q: %q", expr, text)
+		}
+	}
+	if text, ok := MustCompile(`a(?!)`, Options{}).Sample(r); ok {
+		t.Errorf("a sample of what cannot match: %q", text)
+	}
+}
+
+func TestScan(t *testing.T) {
+	var ps []*Pattern
+	for _, e := range []string{"b", "x", "^a", `(?:a+)+$`, "c$"} {
+		ps = append(ps, MustCompile(e, Options{}))
+	}
+	got := map[int]int{}
+	if err := NewSet(ps, SetOptions{}).Scan([][]byte{[]byte("abc"), []byte("xc")}, func(p, s int) { got[p] = s }); err != nil {
+		t.Fatal(err)
+	}
+	if want := map[int]int{0: 0, 1: 1, 2: 0, 4: 0}; !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}

@@ -157,6 +157,8 @@ type Spec struct {
 	// Certificates says that it goes by certificates of clients: they are asked for one.
 	Certificates bool
 	Lists        []string // names of the DNS lists that it asks, by which auth.Lists are counted
+	// Health tells how the program is that it asks; nil where it asks none. It is called at any time, and answers at once.
+	Health func() Health
 }
 
 // Factory makes filters of one kind from their configuration.

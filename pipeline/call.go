@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"runtime/debug"
@@ -181,6 +182,8 @@ func (c *call) settle(e ending) {
 	switch {
 	case e.crashed:
 		r.fail(Panicked, e.err)
+	case errors.Is(e.err, filter.ErrBreakerOpen):
+		r.fail(Resting, e.err)
 	case e.err != nil && e.elapsed >= c.st.timeout():
 		r.fail(TimedOut, fmt.Errorf("%w after %s: %w", ErrDeadline, c.st.timeout(), e.err))
 	case e.err != nil:

@@ -45,6 +45,8 @@ func TestDeadlines(t *testing.T) {
 	}{
 		{"in time", after(time.Second, filter.Result{}, nil), Pass, nil, time.Second, 0},
 		{"in time with an error", after(time.Second, filter.Result{}, own), Errored, own, time.Second, 0},
+		{"not asked", after(0, filter.Result{}, fmt.Errorf("x: %w", filter.ErrBreakerOpen)), Resting, filter.ErrBreakerOpen, 0, 0},
+		{"not asked at the deadline", after(limit, filter.Result{}, filter.ErrBreakerOpen), Resting, filter.ErrBreakerOpen, limit, 0},
 		{"obeys its context", obeys, TimedOut, ErrDeadline, limit, 0},
 		{"its error says why", obeys, TimedOut, context.DeadlineExceeded, limit, 0},
 		{"a result just in time", after(limit-1, filter.Result{Propose: filter.Reject}, nil), Match, nil, limit - 1, 0},

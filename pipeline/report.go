@@ -63,14 +63,15 @@ const (
 	TimedOut                // did not end by its deadline
 	Panicked                // crashed; Report.Err is a *PanicError
 	Skipped                 // not run, since the message was refused already
+	Resting                 // could not tell: what it asks has failed again and again, and was not asked (filter.ErrBreakerOpen)
 	outcomeCount
 )
 
-var outcomeNames = [outcomeCount]string{"pass", "match", "error", "timeout", "panic", "skipped"}
+var outcomeNames = [outcomeCount]string{"pass", "match", "error", "timeout", "panic", "skipped", "breaker_open"}
 
 // AllOutcomes lists the outcomes, for whoever creates one series for each.
 func AllOutcomes() []Outcome {
-	return []Outcome{Pass, Match, Errored, TimedOut, Panicked, Skipped}
+	return []Outcome{Pass, Match, Errored, TimedOut, Panicked, Skipped, Resting}
 }
 
 // String gives the outcome's name in lower case.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/metrics"
 	"github.com/postern-mail/postern/pipeline"
 )
 
@@ -19,6 +20,7 @@ type judge struct {
 	base     *pipeline.Plan
 	certs    bool     // a filter goes by certificates of clients
 	lists    []string // names of the DNS lists that are asked
+	asked    []metrics.Asked
 	policies map[string]judgePolicy
 }
 
@@ -55,6 +57,9 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 		}
 		base[i] = stage
 		j.lists = append(j.lists, stage.Lists...)
+		if stage.Health != nil {
+			j.asked = append(j.asked, metrics.Asked{Filter: stage.Name, Health: stage.Health})
+		}
 		j.certs = j.certs || stage.Certificates
 	}
 	if len(faults) > 0 {

@@ -175,6 +175,7 @@ func (g *gateway) install(cfg *config.Config) error {
 	known := labels(cfg)
 	known.Lists = p.judge.lists
 	g.metrics.Configured(known)
+	g.metrics.Asked(p.judge.asked)
 	g.tls.use(p.certs)
 	g.metrics.Certificates(g.tls.states())
 	g.users = p.users

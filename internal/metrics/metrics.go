@@ -68,6 +68,7 @@ type Metrics struct {
 	servers   named[serverSeries]
 	members   atomic.Pointer[map[string][]string] // the servers of each upstream
 	lists     named[listSeries]
+	programs  atomic.Pointer[[]Asked]
 	certs     named[string]
 
 	usage         atomic.Pointer[func() quarantine.Usage]
@@ -113,6 +114,7 @@ func New(o Options) *Metrics {
 	m.bigSenders()
 	m.smtp()
 	m.messages()
+	m.registry.MustRegister(newAskedMetrics(m))
 	m.upstreams()
 	m.recipientLists()
 	m.Configured(o.Labels)

@@ -40,6 +40,9 @@ func testMetrics(t *testing.T) *Metrics {
 		Certificates: []string{"public", "public.sni[0]", "public.client_ca"},
 	}})
 	m.StateDirectory(t.TempDir())
+	m.Asked([]Asked{{Filter: "attachments", Health: func() filter.Health {
+		return filter.Health{Breaker: "half_open", Signatures: time.Now().Add(-time.Hour)}
+	}}})
 	m.Certificates([]certs.State{
 		{Place: "public", NotAfter: time.Unix(2000000000, 0), Taken: true},
 		{Place: "public.sni[0]", NotAfter: time.Unix(2100000000, 0)},
@@ -131,6 +134,8 @@ func TestCounts(t *testing.T) {
 	everything(m)
 	for series, want := range map[string]string{
 		`postern_smtp_connections_total{listener="public",tls="starttls"}`:                           "1",
+		`postern_filter_breaker_state{filter="attachments",state="half_open"}`:                       "1",
+		`postern_filter_breaker_state{filter="attachments",state="open"}`:                            "0",
 		`postern_smtp_connections_total{listener="public",tls="implicit"}`:                           "0",
 		`postern_smtp_connections_active{listener="public"}`:                                         "0",
 		`postern_smtp_connections_rejected_total{listener="public",reason="client_limit"}`:           "1",

@@ -1,0 +1,176 @@
+package scanner
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/mail"
+)
+
+// rawServer answers each connection with what answer writes, after it has read a request's header.
+func rawServer(t *testing.T, answer func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = c.Close() }()
+				b := make([]byte, 1<<16)
+				_, _ = c.Read(b)
+				answer(c)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+func httpPool(t *testing.T, servers ...string) *Pool {
+	t.Helper()
+	p, err := new(Pools).Pool(filter.Env{Log: slog.New(slog.DiscardHandler)}, Options{Kind: "x", Config: Defaults(5, servers...), HTTP: "/check"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func content(text string) *mail.Content {
+	return mail.NewContent(mail.NewBlob([]byte(text)), mail.LineFaults{}, mail.Limits{})
+}
+
+func post(p *Pool, c *mail.Content, limit time.Duration) (out []byte, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	err = p.Ask(ctx, func(ctx context.Context, s *Server) error {
+		out, err = p.Post(ctx, s, Post{Header: http.Header{"X-Id": {"1"}}, Content: c, Most: 1000})
+		return err
+	})
+	return out, err
+}
+
+// TestHostileAnswers: whatever a server answers, it is bounded in octets and in time, and an error.
+func TestHostileAnswers(t *testing.T) {
+	drip := func(c net.Conn, head string) {
+		_, err := io.WriteString(c, head)
+		for err == nil {
+			time.Sleep(20 * time.Millisecond)
+			_, err = io.WriteString(c, "x")
+		}
+	}
+	endless := func(c net.Conn, head string) {
+		_, err := io.WriteString(c, head)
+		for err == nil {
+			_, err = io.WriteString(c, strings.Repeat("x", 1000))
+		}
+	}
+	for name, answer := range map[string]func(net.Conn){
+		"nothing":        func(net.Conn) {},
+		"garbage":        func(c net.Conn) { _, _ = io.WriteString(c, "220 mail ESMTP\r\n") },
+		"silence":        func(c net.Conn) { _, _ = io.Copy(io.Discard, c) },
+		"slow header":    func(c net.Conn) { drip(c, "HTTP/1.1 200 OK\r\nX: ") },
+		"endless header": func(c net.Conn) { endless(c, "HTTP/1.1 200 OK\r\nX: ") },
+		"endless status": func(c net.Conn) { endless(c, "HTTP/1.1 200 ") },
+		"slow body":      func(c net.Conn) { drip(c, "HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n") },
+		"endless body":   func(c net.Conn) { endless(c, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n") },
+		"long body":      func(c net.Conn) { endless(c, "HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n") },
+		"short body":     func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc") },
+		"two lengths": func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd")
+		},
+		"broken chunk": func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+		},
+		"another status": func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 403 no\r\nContent-Length: 0\r\n\r\n") },
+		"a redirection": func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 307 go\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n")
+		},
+		"endless continue": func(c net.Conn) { endless(c, strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 100)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := httpPool(t, rawServer(t, answer))
+			began := time.Now()
+			out, err := post(p, content("A: b\r\n\r\nc\r\n"), 500*time.Millisecond)
+			if err == nil {
+				t.Errorf("got %q", out)
+			}
+			if took := time.Since(began); took > 3*time.Second {
+				t.Errorf("took %s", took)
+			}
+			if p.servers[0].breaker.faults != 1 {
+				t.Error("it is no fault of the server's")
+			}
+		})
+	}
+}
+
+// TestPost: the message and its fields arrive, connections are kept, one that has died meanwhile harms nobody, and a socket
+// serves as well as a port.
+func TestPost(t *testing.T) {
+	var conns int
+	server := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			b, _ := io.ReadAll(r.Body)
+			if r.Header.Get("X-Idempotency-Key") != "" || r.ContentLength != int64(len(b)) {
+				w.WriteHeader(http.StatusBadRequest)
+			}
+			_, _ = fmt.Fprintf(w, "%s %s %s %s", r.Method, r.URL.Path, r.Header.Get("X-Id"), b)
+		}),
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			if s == http.StateNew {
+				conns++
+			}
+		},
+		ReadHeaderTimeout: time.Minute,
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(l) }()
+	p := httpPool(t, "unix:"+path)
+	for range 3 {
+		out, err := post(p, content("A: b\r\n\r\nc\r\n"), 5*time.Second)
+		if err != nil || string(out) != "POST /check 1 A: b\r\n\r\nc\r\n" {
+			t.Errorf("got %q, %v", out, err)
+		}
+	}
+	if conns != 1 {
+		t.Errorf("%d connections for three messages", conns)
+	}
+	_ = server.Close()
+	if l, err = net.Listen("unix", path); err != nil {
+		t.Fatal(err)
+	}
+	next := &http.Server{Handler: server.Handler, ReadHeaderTimeout: time.Minute}
+	go func() { _ = next.Serve(l) }()
+	defer func() { _ = next.Close() }()
+	if _, err := post(p, content("A: b\r\n\r\nc\r\n"), 5*time.Second); err != nil {
+		t.Errorf("after a restart: %v", err)
+	}
+	c := content("A: b\r\n\r\nc\r\n")
+	c.Release()
+	if out, err := post(p, c, 5*time.Second); err == nil {
+		t.Errorf("a content that is gone: %q", out)
+	}
+	if p.servers[0].breaker.faults != 0 {
+		t.Error("our own fault is held against the server")
+	}
+}

@@ -24,6 +24,7 @@ var floors = map[string]int{
 	"internal/store":      0,
 	"internal/archive":    0,
 	"internal/certs":      0,
+	"internal/detection":  1,
 	"internal/dns":        0,
 	"internal/dkim":       0,
 	"internal/directory":  3,

@@ -1,0 +1,78 @@
+package detection
+
+import (
+	"bytes"
+	"strings"
+)
+
+// Fields of others that a corpus's messages went through before they were gathered. They hold verdicts of filters, or
+// marks of the mailbox from which they were taken: with them one would tell corpora apart, and not spam from mail. A
+// gateway sees none of them, or takes them off; so all that is measured, of whoever's making, sees messages without.
+var (
+	strippedNames = nameSet(
+		"Authentication-Results", "Authentication-Results-Original", "Received-SPF", "X-Received-SPF", "X-Original-Authentication-Results",
+		"ARC-Seal", "ARC-Message-Signature", "ARC-Authentication-Results",
+		"X-Bogosity", "X-RC-Spam", "X-RC-Virus", "X-RC-FROM", "XLevel", "XStatus", "XChecker-Version", "X-AmavisStatus", "X-Amavis-Alert",
+		"X-Policyd-Weight", "X-Virus-Scanned", "X-Virus-Status", "X-Greylist", "X-Spamd-Result", "X-Spamd-Bar", "X-Ham-Report",
+		"X-Sender-IP", "X-SID-PRA", "X-SID-Result", "X-IncomingHeaderCount", "X-IncomingTopHeaderMarker", "X-Message-Info",
+		"X-Message-Delivery", "X-Message-Status", "X-Auto-Response-Suppress", "X-ClientProxiedBy", "X-OriginatorOrg",
+		"X-Store-Info", "X-Authentication-Info", "X-Reporting-Spam", "X-NAS-Classification", "X-NAS-Bayes",
+		"Delivered-To", "X-Delivered-To", "X-Original-To", "Old-Return-Path", "Envelope-To", "Delivery-Date",
+		"Status", "X-Status", "X-UID", "X-UIDL", "X-Keywords", "X-IMAP", "X-IMAPbase", "X-Account-Key", "Content-Length", "Lines", "X-Gnus-Mail-Source",
+		"Resent-From", "Resent-Date", "Resent-Sender", "Resent-Message-ID", "Resent-To",
+		"X-Pyzor", "X-Razor", "X-DCC", "X-Antivirus", "X-Antivirus-Status", "X-Junkmail-Status", "X-PMX-Version",
+	)
+	strippedPrefixes = []string{
+		"x-spam", "x-barracuda-", "x-asg-", "x-microsoft-antispam", "x-ms-exchange-", "x-ms-", "x-forefront-", "x-eop", "x-mozilla-",
+		"x-mailscanner", "x-ironport-", "x-proofpoint-", "x-dspam-", "x-crm114-", "x-spambayes-", "x-rspamd-",
+		"x-yahoofilteredbulk", "x-ymail", "x-mimecast-", "x-cloudmark-", "x-cmae-", "x-brightmail", "x-symantec-", "x-sophos",
+		"x-dcc-", "x-pyzor-", "x-razor-", "x-exchange-antispam", "x-apparently-to", "x-ovh-", "x-vr-", "x-vade", "x-halon-", "x-spf-",
+	}
+)
+
+func nameSet(names ...string) map[string]bool {
+	set := map[string]bool{}
+	for _, n := range names {
+		set[strings.ToLower(n)] = true
+	}
+	return set
+}
+
+// Stripped reports whether Strip takes away fields of this name.
+func Stripped(name string) bool {
+	name = strings.ToLower(name)
+	if strippedNames[name] {
+		return true
+	}
+	for _, p := range strippedPrefixes {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// Strip takes the fields away that others' filters and mailboxes wrote into a message, and the line "From " of an mbox
+// above it. The rest stays as it is, octet for octet.
+func Strip(b []byte) []byte {
+	out, drop := make([]byte, 0, len(b)), false
+	for rest, first := b, true; len(rest) > 0; first = false {
+		line := rest
+		if i := bytes.IndexByte(rest, '\n'); i >= 0 {
+			line = rest[:i+1]
+		}
+		if len(bytes.TrimRight(line, "\r\n")) == 0 {
+			return append(out, rest...)
+		}
+		rest = rest[len(line):]
+		if line[0] != ' ' && line[0] != '\t' {
+			name, _, ok := bytes.Cut(line, []byte(":"))
+			drop = ok && Stripped(string(bytes.TrimRight(name, " \t"))) ||
+				first && (bytes.HasPrefix(line, []byte("From ")) || bytes.HasPrefix(line, []byte(">From ")))
+		}
+		if !drop {
+			out = append(out, line...)
+		}
+	}
+	return out
+}

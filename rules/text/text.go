@@ -58,7 +58,7 @@ type Message struct {
 	leaves func() []*TextPart
 	body   func() [][]byte
 	raw    func() [][]byte
-	html   func() *HTML
+	html   func() []*HTML
 	uris   func() []URI
 }
 
@@ -118,27 +118,13 @@ func (m *Message) RawBody() [][]byte { return m.raw() }
 // Parts gives the leaves of the MIME structure.
 func (m *Message) Parts() []*TextPart { return m.leaves() }
 
-// HTML gives what the HTML of the message is like; never nil.
-func (m *Message) HTML() *HTML { return m.html() }
+// HTML gives the facts about each part of HTML, in the order of the content.
+func (m *Message) HTML() []*HTML { return m.html() }
 
 // URIs gives the URIs of the message, each once.
 func (m *Message) URIs() []URI { return m.uris() }
 
-func (m *Message) readFull() []byte       { return nil }
-func (m *Message) readParts() []*TextPart { return nil }
-func (m *Message) renderBody() [][]byte   { return nil }
-func (m *Message) chunkBody() [][]byte    { return nil }
-func (m *Message) readHTML() *HTML        { return &HTML{} }
-func (m *Message) findURIs() []URI        { return nil }
-
-// TextPart is a leaf of the MIME structure with its text.
-type TextPart struct {
-	Part *mail.Part
-	Type string // the media type by which it is shown: that of its header, or text/html where it looks like it
-}
-
-// HTML is what the HTML of a message is like.
-type HTML struct{}
+func (m *Message) findURIs() []URI { return nil }
 
 // URI is a URI that was found in a message.
 type URI struct {

@@ -1,0 +1,243 @@
+package text
+
+import (
+	"bytes"
+	"unicode/utf8"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// Kinds of octets in a text: white space, line end among it, and what is none.
+const (
+	notSpace = iota
+	blank
+	lineEnd
+)
+
+// spaceClass gives the kind of each octet of ASCII.
+var spaceClass = func() (t [256]uint8) {
+	for _, c := range []byte(asciiSpace) {
+		t[c] = blank
+	}
+	t['\n'] = lineEnd
+	return t
+}()
+
+// The defaults of SpamAssassin 4.
+const (
+	defaultBodyScan    = 50_000
+	defaultRawBodyScan = 500_000
+)
+
+// scan gives how much of a part is looked at: option, its default for 0, or all for a negative one.
+func scan(option, usual int) int {
+	switch {
+	case option == 0:
+		return usual
+	case option < 0:
+		return maxPart * 4
+	}
+	return option
+}
+
+// renderPart renders a part of plain text or HTML.
+func (t *TextPart) renderPart() *rendering {
+	octets := t.Decoded()
+	txt := normalize(octets, t.Charset)
+	if t.Shown == "text/html" && len(octets) > 0 {
+		return t.renderHTML(txt, len(octets))
+	}
+	return &rendering{text: txt}
+}
+
+// renderBody puts the texts of all parts together in paragraphs.
+func (m *Message) renderBody() [][]byte {
+	var texts []text
+	for _, p := range m.Parts() {
+		if p.renders() {
+			texts = append(texts, p.render().text)
+		} else {
+			texts = append(texts, text{})
+		}
+	}
+	return m.paragraphs(texts, m.subject())
+}
+
+// subject gives the decoded subject, the last where there are several, and a line end.
+func (m *Message) subject() []byte {
+	return append([]byte(mail.DecodeWords(lastField(m.content.Header(), "Subject"))), 10)
+}
+
+// paragraphs joins texts, and makes of all white space one space, or the end of a paragraph where it has several line ends.
+func (m *Message) paragraphs(texts []text, subject []byte) [][]byte {
+	if len(texts) == 0 {
+		return [][]byte{} // no part at all
+	}
+	limit, size, chars := scan(m.opt.BodyScan, defaultBodyScan), len(subject), false
+	for i := range texts {
+		texts[i].cut(limit)
+		size += len(texts[i].utf8) + 1
+		chars = chars || texts[i].chars
+	}
+	f := folder{out: append(make([]byte, 0, size), subject...), chars: chars}
+	for i := range texts {
+		if i > 0 && f.begun {
+			f.space(lineEnd)
+		}
+		f.add(texts[i].utf8)
+	}
+	f.flush()
+	return splitLines(f.out)
+}
+
+// cut shortens a text to about limit characters, at the end of a line or a word if there is one near.
+func (t *text) cut(limit int) {
+	length := t.length()
+	if length <= limit {
+		return
+	}
+	at := t.offset(limit)
+	for _, c := range []byte("\n ") {
+		n := bytes.IndexByte(t.utf8[at:], c)
+		if n >= 0 && utf8.RuneCount(t.utf8[at:at+n]) <= 1024 {
+			t.utf8 = t.utf8[:at+n+1]
+			return
+		}
+	}
+	t.utf8 = t.utf8[:at]
+}
+
+// length gives the number of characters.
+func (t *text) length() int { return utf8.RuneCount(t.utf8) }
+
+// offset gives where the n-th character begins.
+func (t *text) offset(n int) int {
+	for i := range string(t.utf8) {
+		if n == 0 {
+			return i
+		}
+		n--
+	}
+	return len(t.utf8)
+}
+
+// folder folds white space on the way. Runs of it may go over from one text to the next.
+type folder struct {
+	out   []byte
+	chars bool // all white space of Unicode is white space, and the result is UTF-8; else that of ASCII, and octets
+	begun bool // something was added
+
+	run   bool // within white space
+	ends  int  // line ends in it
+	lead  bool // it has a blank before the first
+	trail bool // and behind the last
+}
+
+// space takes note of an octet of white space.
+func (f *folder) space(kind uint8) {
+	f.run, f.begun = true, true
+	if kind == lineEnd {
+		f.ends++
+		f.trail = false
+		return
+	}
+	if f.ends == 0 {
+		f.lead = true
+	} else {
+		f.trail = true
+	}
+}
+
+// flush writes what the white space becomes.
+func (f *folder) flush() {
+	if !f.run {
+		return
+	}
+	switch {
+	case f.ends < 2:
+		f.out = append(f.out, ' ')
+	default:
+		if f.lead {
+			f.out = append(f.out, ' ')
+		}
+		f.out = append(f.out, '\n')
+		if f.trail {
+			f.out = append(f.out, ' ')
+		}
+	}
+	f.run, f.ends, f.lead, f.trail = false, 0, false, false
+}
+
+// add adds a text.
+func (f *folder) add(b []byte) {
+	for i := 0; i < len(b); {
+		start := i
+		for i < len(b) && spaceClass[b[i]] == notSpace && b[i] < utf8.RuneSelf && b[i] != 0 {
+			i++
+		}
+		if i > start {
+			f.flush()
+			f.begun = true
+			f.out = append(f.out, b[start:i]...)
+			continue
+		}
+		c := b[i]
+		switch {
+		case spaceClass[c] != notSpace:
+			f.space(spaceClass[c])
+			i++
+		case c == 0:
+			f.flush()
+			f.begun = true
+			f.out = append(f.out, '\n')
+			i++
+		default:
+			i += f.addRune(b[i:])
+		}
+	}
+}
+
+// addRune adds a character beyond ASCII, and gives its length.
+func (f *folder) addRune(b []byte) int {
+	r, n := utf8.DecodeRune(b)
+	if f.chars && isWideSpace(r) {
+		f.space(blank)
+		return n
+	}
+	f.flush()
+	f.begun = true
+	if !f.chars && r <= 0xff {
+		f.out = append(f.out, byte(r))
+		return n
+	}
+	f.out = append(f.out, b[:n]...)
+	return n
+}
+
+// isWideSpace reports whether a character beyond ASCII is white space (Unicode's White_Space).
+func isWideSpace(r rune) bool {
+	switch r {
+	case 0x85, 0xa0, 0x1680, 0x2028, 0x2029, 0x202f, 0x205f, 0x3000:
+		return true
+	}
+	return r >= 0x2000 && r <= 0x200a
+}
+
+// splitLines cuts a text into lines of at most maxLine octets, between words where that can be.
+func splitLines(b []byte) [][]byte {
+	all := make([][]byte, 0, bytes.Count(b, []byte{'\n'})+1)
+	for len(b) > 0 {
+		line := firstLine(b)
+		b = b[len(line):]
+		for len(line) > maxLine {
+			n := bytes.LastIndexByte(line[:maxLine+1], ' ') + 1
+			if n == 0 {
+				n = maxLine
+			}
+			all = append(all, line[:n:n])
+			line = line[n:]
+		}
+		all = append(all, line[:len(line):len(line)])
+	}
+	return all
+}

@@ -1,0 +1,190 @@
+package text
+
+import (
+	"bytes"
+	"io"
+)
+
+const (
+	maxPart = 2 << 20 // octets of one part that are decoded
+	maxLine = 2048    // octets of a line in a multipart, and of a paragraph; SpamAssassin breaks longer ones
+	maxGap  = 20      // blank lines one behind the other
+)
+
+// decode gives the decoded octets with LF line ends, prepared as SpamAssassin prepares them: of blank lines in a row it keeps
+// some, and in multiparts it breaks lines that are too long, before it decodes.
+func (t *TextPart) decode() []byte {
+	p := t.Part
+	if raw, ok := t.raw(); ok {
+		switch {
+		case p.Encoding == "quoted-printable":
+			if !t.plain(raw) {
+				raw = t.prepare(appendLF(make([]byte, 0, len(raw)), raw))
+			}
+			return decodeQP(raw)
+		case p.Encoded():
+			return t.readAll(p.Open(), len(raw))
+		}
+		return t.prepare(appendLF(make([]byte, 0, len(raw)+1), raw))
+	}
+	return t.readAll(p.Open(), int(min(p.End-p.BodyOffset, maxPart)))
+}
+
+// raw gives the octets of the body as they lie in memory.
+func (t *TextPart) raw() ([]byte, bool) {
+	p := t.Part
+	all, ok := t.msg.content.Blob().Bytes()
+	if !ok || p.BodyOffset > p.End || p.End > int64(len(all)) {
+		return nil, false
+	}
+	raw := all[p.BodyOffset:p.End]
+	return raw[:min(len(raw), maxPart*3/2)], true
+}
+
+// readAll reads decoded octets, and gives them LF line ends.
+func (t *TextPart) readAll(r io.Reader, size int) []byte {
+	b := make([]byte, 0, min(size, maxPart)+512)
+	for len(b) < maxPart {
+		n, err := r.Read(b[len(b):cap(b)])
+		b = b[:len(b)+n]
+		if err != nil {
+			break
+		}
+		if len(b) == cap(b) {
+			b = append(b, 0)[:len(b)]
+		}
+	}
+	if bytes.IndexByte(b, '\r') >= 0 {
+		b = appendLF(b[:0], b)
+	}
+	return b
+}
+
+// decodeQP decodes quoted-printable (RFC 2045 6.7), and gives lines LF for an end whatever they had. What is no escape stays.
+func decodeQP(raw []byte) []byte {
+	out := make([]byte, 0, len(raw))
+	for len(raw) > 0 {
+		line := firstLine(raw)
+		raw = raw[len(line):]
+		soft := true
+		if n := len(line) - 1; line[n] == '\n' {
+			if line = line[:n]; n > 0 && line[n-1] == '\r' {
+				line = line[:n-1]
+			}
+			line = bytes.TrimRight(line, " \t")
+			if n = len(line) - 1; n >= 0 && line[n] == '=' {
+				line = line[:n]
+			} else {
+				soft = false
+			}
+		}
+		for n := bytes.IndexByte(line, '='); n >= 0; n = bytes.IndexByte(line, '=') {
+			out = append(out, line[:n]...)
+			line = line[n:]
+			if len(line) > 2 && digit(line[1]) < 16 && digit(line[2]) < 16 {
+				out = append(out, byte(digit(line[1])<<4|digit(line[2])))
+				line = line[3:]
+				continue
+			}
+			out = append(out, '=')
+			line = line[1:]
+		}
+		if out = append(out, line...); !soft {
+			out = append(out, '\n')
+		}
+	}
+	if bytes.IndexByte(out, '\r') >= 0 {
+		out = appendLF(out[:0], out)
+	}
+	return out
+}
+
+// plain reports whether there is nothing to prepare: no line is too long, and no gap.
+func (t *TextPart) plain(raw []byte) bool {
+	gap := 0
+	for len(raw) > 0 {
+		line := firstLine(raw)
+		raw = raw[len(line):]
+		if len(line) > maxLine {
+			return false
+		}
+		if len(line) > 2 {
+			gap = 0
+		} else if gap++; gap > maxGap {
+			return false
+		}
+	}
+	return true
+}
+
+// prepare breaks long lines of a part of a multipart, and drops blank lines from where there are many.
+func (t *TextPart) prepare(b []byte) []byte {
+	within := t.Part.Parent != nil && t.Part.Parent.IsMultipart()
+	long, gap := false, 0
+	for rest := b; len(rest) > 0; {
+		line := firstLine(rest)
+		rest = rest[len(line):]
+		long = long || within && len(line) > maxLine
+		if !isBlank(line) {
+			gap = 0
+		} else if gap++; gap > maxGap {
+			b, long = squeeze(b), within
+			break
+		}
+	}
+	if long {
+		b = breakLines(b)
+	}
+	return b
+}
+
+func isBlank(line []byte) bool {
+	for _, c := range line {
+		if spaceClass[c] == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// squeeze keeps the first of the blank lines in a row, and the last ones.
+func squeeze(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	var blanks [][]byte
+	flush := func() {
+		if len(blanks) > maxGap {
+			blanks = append(blanks[:1], blanks[len(blanks)-maxGap+1:]...)
+		}
+		for _, l := range blanks {
+			out = append(out, l...)
+		}
+		blanks = blanks[:0]
+	}
+	for len(b) > 0 {
+		line := firstLine(b)
+		b = b[len(line):]
+		if isBlank(line) {
+			blanks = append(blanks, line)
+			continue
+		}
+		flush()
+		out = append(out, line...)
+	}
+	flush()
+	return out
+}
+
+// breakLines puts a line end into lines that are too long.
+func breakLines(b []byte) []byte {
+	out := make([]byte, 0, len(b)+len(b)/1024)
+	for len(b) > 0 {
+		line := firstLine(b)
+		b = b[len(line):]
+		for len(line) > maxLine {
+			out = append(append(out, line[:maxLine]...), '\n')
+			line = line[maxLine:]
+		}
+		out = append(out, line...)
+	}
+	return out
+}

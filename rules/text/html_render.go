@@ -1,0 +1,596 @@
+package text
+
+import (
+	"bytes"
+	"regexp"
+	"strconv"
+	"unicode"
+	"unicode/utf8"
+)
+
+// renderer makes the text and the facts of HTML. It is told of tags and texts by a tokenizer.
+type renderer struct {
+	h      *HTML
+	source text // the HTML
+	z      tokenizer
+
+	out   []byte // the rendered text
+	chars bool   // it has characters
+	piece piece  // what was written last
+
+	hiddenSpans, unseenSpans []span
+
+	styles   []style
+	open     [tagCount]int // how many styles of an element are open
+	basefont int
+
+	scratch []byte // decoded texts, and values
+	low     []byte // the name of an element that is not known
+	base    string // what the base element says
+
+	anchorText []byte // of all links, one behind the other
+	anchorAt   []int  // where each begins
+	anchorLink []int  // of which link it is
+	links      map[string]int
+
+	titleText []byte
+	titleAt   []int
+
+	lines    [][]byte
+	backhair map[[2]uint8]struct{}
+	face     string // the font's name that was looked at last, and whether it is odd
+	faceBad  bool
+}
+
+// piece is a piece of rendered text.
+type piece struct {
+	from      int
+	any       bool // there is one
+	space     bool // it is what a tag makes
+	invisible bool
+	chars     bool
+}
+
+// Bounds on what one part may bring.
+const (
+	maxTexts    = 5000 // links, titles, comments and scripts, of each
+	maxUnknown  = 1000 // different elements that are not known
+	maxURI      = 8192 // characters of a URI
+	maxBackhair = 49
+)
+
+// renderHTML renders a part.
+func (t *TextPart) renderHTML(src text, octets int) *rendering {
+	h := &HTML{Length: src.length(), MinSize: 3, MaxSize: 3}
+	r := &renderer{h: h, basefont: 3, styles: make([]style, 1, 16), links: make(map[string]int)}
+	r.styles[0] = style{fg: 0, bg: 0xffffff, background: 0xffffff, size: 3}
+	r.source = text{prepareHTML(src.utf8, t.Decoded()), src.chars}
+	r.out = make([]byte, 0, len(r.source.utf8)/2+64)
+	r.z = tokenizer{src: r.source.utf8, to: r}
+	r.z.run(r.unclosed)
+	r.finish()
+
+	out := text{r.out, r.chars}
+	h.Rendered = out.length()
+	h.NonSpace = h.Rendered - countSpace(out)
+	h.Ratio = (float64(octets) - float64(h.Rendered)) / float64(octets)
+	return &rendering{text: out, hidden: r.hiddenSpans, unseen: r.unseenSpans, html: h}
+}
+
+// prepareHTML makes a space of "&nbsp;", and "<br>" of "<br />", and plain quotes of double ones that are none. shared is not
+// to be changed.
+func prepareHTML(b, shared []byte) []byte {
+	if !bytes.Contains(b, []byte("&nbsp;")) && !bytes.Contains(b, []byte("/>")) && !bytes.Contains(b, []byte("\xe2\x80\x9c")) &&
+		!bytes.Contains(b, []byte("\xe2\x80\x9d")) {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	if len(b) > 0 && len(shared) > 0 && &b[0] != &shared[0] {
+		out = b[:0]
+	}
+	for i := 0; i < len(b); {
+		switch c := b[i]; {
+		case c == '&' && bytes.HasPrefix(b[i:], []byte("&nbsp;")):
+			out = append(out, ' ')
+			i += len("&nbsp;")
+		case c == 0xe2 && i+2 < len(b) && b[i+1] == 0x80 && (b[i+2] == 0x9c || b[i+2] == 0x9d):
+			out = append(out, '"')
+			i += 3
+		case c == '>' && len(out) > 0 && out[len(out)-1] == '/':
+			out = append(dropSlash(out), '>')
+			i++
+		default:
+			out = append(out, c)
+			i++
+		}
+	}
+	return out
+}
+
+// dropSlash drops the slash at the end of an empty element's tag that has nothing but a name.
+func dropSlash(b []byte) []byte {
+	end := len(b) - 1
+	for end > 0 && isHTMLSpace(b[end-1]) {
+		end--
+	}
+	from := end
+	for from > 0 && isWord(b[from-1]) {
+		from--
+	}
+	if from == end || from == 0 || b[from-1] != '<' {
+		return b
+	}
+	return b[:end]
+}
+
+// countSpace counts the characters that are white space.
+func countSpace(t text) (n int) {
+	for i := 0; i < len(t.utf8); {
+		c := t.utf8[i]
+		if c < utf8.RuneSelf {
+			if spaceClass[c] != notSpace && (t.chars || c != '\f') {
+				n++
+			}
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRune(t.utf8[i:])
+		if t.chars && isWideSpace(r) {
+			n++
+		}
+		i += size
+	}
+	return n
+}
+
+// unclosed names an element whose text is not shown and which is not closed at the end.
+func (r *renderer) unclosed() string {
+	for _, id := range []uint8{tagStyle, tagScript} {
+		if r.h.known[id] > 1 {
+			return tags[id].name
+		}
+	}
+	return ""
+}
+
+// finish hands over what was collected.
+func (r *renderer) finish() {
+	h := r.h
+	h.Anchors = pieces(r.anchorText, r.anchorAt)
+	h.Titles = pieces(r.titleText, r.titleAt)
+	for i, l := range r.anchorLink {
+		h.Links[l].Anchors = append(h.Links[l].Anchors, string(h.Anchors[i]))
+	}
+	h.Backhair = len(r.backhair)
+}
+
+// pieces cuts a text where its pieces begin.
+func pieces(b []byte, at []int) [][]byte {
+	if len(at) == 0 {
+		return nil
+	}
+	all := make([][]byte, len(at))
+	for i, from := range at {
+		to := len(b)
+		if i+1 < len(at) {
+			to = at[i+1]
+		}
+		all[i] = b[from:to:to]
+	}
+	return all
+}
+
+// count takes note of a tag, and of how many of the element are open.
+func (r *renderer) count(id uint8, name []byte, valid, opens bool) {
+	h := r.h
+	h.Tags++
+	if valid {
+		h.Elements++
+	}
+	first := false
+	switch {
+	case id != 0:
+		n := &h.known[id]
+		first = *n == 0
+		*n = max(*n, 1)
+		switch {
+		case opens:
+			*n++
+		case *n > 1:
+			*n--
+		default:
+			h.ExtraClose++
+		}
+	default:
+		first = r.countUnknown(name, opens)
+	}
+	if first {
+		h.seen++
+		if valid {
+			h.valid++
+		}
+	}
+}
+
+func (r *renderer) countUnknown(name []byte, opens bool) (first bool) {
+	h := r.h
+	n, known := h.unknown[string(name)]
+	if !known && len(h.unknown) >= maxUnknown {
+		return false
+	}
+	if h.unknown == nil {
+		h.unknown = make(map[string]int)
+	}
+	switch {
+	case opens:
+		n++
+	case n > 0:
+		n--
+	default:
+		h.ExtraClose++
+	}
+	h.unknown[string(name)] = n
+	return !known
+}
+
+// lower gives a name in lower case.
+func (r *renderer) lower(name []byte) []byte {
+	r.low = append(r.low[:0], name...)
+	for i, c := range r.low {
+		if 'A' <= c && c <= 'Z' {
+			r.low[i] = c + 'a' - 'A'
+		}
+	}
+	return r.low
+}
+
+// tag counts a tag, and reports whether it is one that matters.
+func (r *renderer) tag(name []byte, opens bool) (id, is uint8) {
+	id = tagOf(name)
+	is = tags[id].is
+	office := false
+	if id == 0 {
+		name = r.lower(name)
+		office = isNamespace(name)
+	}
+	r.count(id, name, is&isElement != 0 || office, opens)
+	if is&(isElement|isTrick) == 0 {
+		return 0, 0
+	}
+	return id, is
+}
+
+// start implements tokens.
+func (r *renderer) start(name []byte, attrs []attribute) {
+	id, is := r.tag(name, true)
+	if id == 0 {
+		return
+	}
+	if is&hasStyle != 0 {
+		r.openStyle(id, attrs)
+	}
+	r.whitespace(is)
+	if is&hasURI != 0 {
+		r.findURIs(id, attrs)
+	}
+	r.look(id, attrs)
+}
+
+// end implements tokens.
+func (r *renderer) end(name []byte) {
+	id, is := r.tag(name, false)
+	if id == 0 {
+		return
+	}
+	if is&hasStyle != 0 {
+		r.closeStyle(id)
+	}
+	r.whitespace(is)
+}
+
+// whitespace writes what a tag makes.
+func (r *renderer) whitespace(is uint8) {
+	s := ""
+	switch {
+	case is&breaksLine != 0:
+		s = "\n"
+	case is&breaksText != 0:
+		s = "\n\n"
+	case is&breaksWord != 0:
+		s = " "
+	default:
+		return
+	}
+	if r.piece.any && !r.piece.space && !r.piece.invisible && len(r.out) > r.piece.from && r.out[len(r.out)-1] == ' ' {
+		r.out = r.out[:len(r.out)-1]
+	}
+	r.piece = piece{from: len(r.out), any: true, space: true}
+	r.out = append(r.out, s...)
+}
+
+// inside reports whether an element is open.
+func (r *renderer) inside(id uint8) bool { return r.h.known[id] > 1 }
+
+// decode decodes the character references of a value.
+func (r *renderer) decode(v []byte) []byte {
+	if bytes.IndexByte(v, '&') < 0 {
+		return v
+	}
+	v, _ = appendEntities(nil, v, false, r.source.chars)
+	return v
+}
+
+// value gives the decoded value of an attribute.
+func (r *renderer) value(attrs []attribute, name string) (v []byte, ok bool) {
+	for i := range attrs {
+		if equalFold(attrs[i].name, name) {
+			return r.decode(attrs[i].value), true
+		}
+	}
+	return nil, false
+}
+
+// text implements tokens.
+func (r *renderer) text(b []byte, verbatim bool) {
+	chars := r.source.chars
+	if !verbatim && bytes.IndexByte(b, '&') >= 0 {
+		var wide bool
+		r.scratch, wide = appendEntities(r.scratch[:0], b, true, chars)
+		b, chars = r.scratch, chars || wide
+	}
+	if r.inside(tagScript) {
+		if len(r.h.Scripts) < maxTexts {
+			r.h.Scripts = append(r.h.Scripts, bytes.Clone(b))
+		}
+		return
+	}
+	if r.inside(tagStyle) {
+		return
+	}
+	if r.inside(tagA) && len(r.anchorAt) > 0 {
+		r.anchorText = append(r.anchorText, b...)
+	}
+	if r.inside(tagTitle) && len(r.titleAt) > 0 {
+		r.titleText = append(r.titleText, b...)
+	}
+	invisible, unseen := false, false
+	if !blankText(b) {
+		invisible, unseen = r.invisible(), r.unseen()
+	}
+	if r.piece.any {
+		r.compare(b, chars)
+	}
+	r.display(b, chars, invisible, unseen)
+}
+
+// blankText reports whether a text has nothing but white space, or the two characters that a space of UTF-8 is in Latin-1.
+func blankText(b []byte) bool {
+	for i := 0; i < len(b); i++ {
+		if spaceClass[b[i]] != notSpace {
+			continue
+		}
+		if !bytes.HasPrefix(b[i:], []byte(latinSpace)) {
+			return false
+		}
+		i += len(latinSpace) - 1
+	}
+	return true
+}
+
+// latinSpace are the octets of U+00A0 in UTF-8, taken for characters of Latin-1.
+const latinSpace = "\u00c2\u00a0"
+
+// display writes text. White space in it is folded.
+func (r *renderer) display(b []byte, chars, invisible, unseen bool) {
+	from := len(r.out)
+	trim := r.piece.any && r.piece.space && !invisible
+	r.piece = piece{from: from, any: true, invisible: invisible, chars: chars}
+	r.chars = r.chars || chars
+	for i := 0; i < len(b); {
+		start := i
+		for i < len(b) && spaceClass[b[i]] == notSpace && b[i] != 0xc3 {
+			i++
+		}
+		r.out = append(r.out, b[start:i]...)
+		if i == len(b) {
+			break
+		}
+		switch {
+		case spaceClass[b[i]] != notSpace:
+			for i < len(b) && spaceClass[b[i]] != notSpace {
+				i++
+			}
+			r.out = append(r.out, ' ')
+		case bytes.HasPrefix(b[i:], []byte(latinSpace)):
+			i += len(latinSpace)
+			r.out = append(r.out, ' ')
+		default:
+			r.out = append(r.out, b[i])
+			i++
+		}
+	}
+	if trim && len(r.out) > from && r.out[from] == ' ' {
+		r.out = append(r.out[:from], r.out[from+1:]...)
+	}
+	if invisible && len(r.out) > from {
+		r.hiddenSpans = appendSpan(r.hiddenSpans, from, len(r.out))
+	}
+	if unseen && len(r.out) > from {
+		r.unseenSpans = appendSpan(r.unseenSpans, from, len(r.out))
+	}
+}
+
+// appendSpan adds a piece, to the last one where they touch.
+func appendSpan(all []span, from, to int) []span {
+	if n := len(all); n > 0 && all[n-1].to == from {
+		all[n-1].to = to
+		return all
+	}
+	return append(all, span{from, to})
+}
+
+// compare looks for a tag in the midst of a word: between what was written last and what comes now.
+func (r *renderer) compare(b []byte, chars bool) {
+	last := r.out[r.piece.from:]
+	if len(last) == 0 || len(b) == 0 {
+		return
+	}
+	before, _ := utf8.DecodeLastRune(last)
+	after, _ := utf8.DecodeRune(b)
+	if !inWord(before, r.piece.chars) || !inWord(after, chars) {
+		return
+	}
+	r.h.Obfuscations++
+	if len(r.backhair) >= maxBackhair {
+		return
+	}
+	left, right := wordEnd(last, r.piece.chars), wordStart(b, chars)
+	if left > 0 && right > 0 {
+		if r.backhair == nil {
+			r.backhair = make(map[[2]uint8]struct{})
+		}
+		r.backhair[[2]uint8{left, right}] = struct{}{}
+	}
+}
+
+// inWord reports whether a character is neither white space nor punctuation of ASCII.
+func inWord(c rune, chars bool) bool {
+	if c < utf8.RuneSelf {
+		return spaceClass[c] == notSpace && (c < '!' || c > '~' || isWord(byte(c)) && c != '_')
+	}
+	return !chars || !isWideSpace(c)
+}
+
+// wordChar reports whether a character is one of a word in a pattern.
+func wordChar(c rune, chars bool) bool {
+	if c < utf8.RuneSelf {
+		return isWord(byte(c))
+	}
+	return chars && (unicode.IsLetter(c) || unicode.IsMark(c) || unicode.IsNumber(c))
+}
+
+// longestPart is how long a part of a word is at most that is looked at.
+const longestPart = 7
+
+// wordEnd gives the length of the part of a word at the end, 0 if it is too long.
+func wordEnd(b []byte, chars bool) (n uint8) {
+	after := false // the character behind is one of a word
+	for k := uint8(0); ; k++ {
+		c, size := utf8.DecodeLastRune(b)
+		if size == 0 {
+			c = ' '
+		}
+		if k > 0 && after != wordChar(c, chars) {
+			n = k // the beginning of what follows is a boundary
+		}
+		if size == 0 || k == longestPart || !inWord(c, chars) {
+			return n
+		}
+		after = wordChar(c, chars)
+		b = b[:len(b)-size]
+	}
+}
+
+// wordStart gives the length of the part of a word at the start, 0 if it is too long.
+func wordStart(b []byte, chars bool) (n uint8) {
+	before := false
+	for k := uint8(0); ; k++ {
+		c, size := utf8.DecodeRune(b)
+		if size == 0 {
+			c = ' '
+		}
+		if k > 0 && before != wordChar(c, chars) {
+			n = k
+		}
+		if size == 0 || k == longestPart || !inWord(c, chars) {
+			return n
+		}
+		before = wordChar(c, chars)
+		b = b[size:]
+	}
+}
+
+// comment implements tokens.
+func (r *renderer) comment(b []byte) {
+	if len(r.h.Comments) < maxTexts {
+		r.h.Comments = append(r.h.Comments, b)
+	}
+}
+
+// declaration implements tokens.
+func (r *renderer) declaration(b []byte) {
+	if len(b) >= 9 && equalFold(b[2:9], "doctype") {
+		r.h.Tags++
+		r.h.Elements++
+		r.h.known[tagDoctype] = 1
+	}
+}
+
+// goodFace is what the name of a font is like.
+var goodFace = regexp.MustCompile(`(?i)^\s*["'.]?[a-z ][a-z -]*[a-z]\d?["']?(?:,\s*["']?[a-z][a-z -]*[a-z]\d?["']?)*;?\n?$`)
+
+// look takes note of what else start tags tell.
+func (r *renderer) look(id uint8, attrs []attribute) {
+	switch id {
+	case tagFont:
+		if v, ok := r.value(attrs, "face"); ok {
+			r.lookAtFace(string(v))
+		}
+	case tagImg:
+		if r.inside(tagA) && len(r.anchorAt) > 0 {
+			r.anchorText = append(r.anchorText, "<img>\n"...)
+		}
+		r.lookAtSize(attrs)
+	case tagForm:
+		if v, ok := r.value(attrs, "action"); ok && bytes.Contains(bytes.ToLower(v), []byte("mailto:")) {
+			r.h.MailtoForm = true
+		}
+	case tagObject, tagEmbed:
+		r.h.Embeds = true
+	case tagA:
+		if len(r.anchorAt) < maxTexts {
+			href, _ := r.href(attrs)
+			r.anchorAt = append(r.anchorAt, len(r.anchorText))
+			r.anchorLink = append(r.anchorLink, r.link(r.canonical(href)))
+		}
+	case tagTitle:
+		if len(r.titleAt) < maxTexts {
+			r.titleAt = append(r.titleAt, len(r.titleText))
+		}
+	}
+}
+
+func (r *renderer) lookAtFace(v string) {
+	if v != r.face {
+		r.face, r.faceBad = v, !goodFace.MatchString(v[:min(len(v), 1000)])
+	}
+	r.h.BadFace = r.h.BadFace || r.faceBad
+}
+
+// lookAtSize adds up the sizes of images.
+func (r *renderer) lookAtSize(attrs []attribute) {
+	w, okW := r.value(attrs, "width")
+	h, okH := r.value(attrs, "height")
+	if okW && okH {
+		r.h.ImageArea += pixels(w, 8) * pixels(h, 6)
+	}
+}
+
+// pixels reads a length; what is none is taken for 200.
+func pixels(b []byte, percent float64) float64 {
+	b = bytes.TrimSuffix(b, []byte("\n"))
+	number, isPercent := bytes.CutSuffix(b, []byte("%"))
+	for _, c := range number {
+		if c < '0' || c > '9' {
+			return 200
+		}
+	}
+	n, err := strconv.ParseFloat(string(number[:min(len(number), 300)]), 64)
+	if err != nil || n <= 0 {
+		return 200
+	}
+	if isPercent {
+		n *= percent
+	}
+	return n
+}

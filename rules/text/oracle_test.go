@@ -1,0 +1,292 @@
+package text
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/postern-mail/postern/internal/peertest"
+	"github.com/postern-mail/postern/mail"
+)
+
+// dump is what SpamAssassin makes of a message: what internal/peertest/spamassassin/textdump.pl writes.
+type dump struct {
+	Name      string
+	Body      [][]byte
+	RawBody   [][]byte
+	Visible   [][]byte
+	Invisible [][]byte
+	Full      []byte
+	URIs      [][]byte
+	URI       map[string]struct {
+		Types   []string
+		Cleaned [][]byte
+		Anchors [][]byte
+		Hosts   map[string]string
+	}
+	HTML []struct {
+		Number map[string]json.Number
+		Text   map[string][][]byte
+		Inside map[string]int
+		Link   map[string]struct {
+			Types   []string
+			Anchors [][]byte
+		}
+	}
+	Truncated int
+}
+
+// sample is a message of the corpora.
+type sample struct {
+	name    string
+	content *mail.Content
+}
+
+// ingest takes a message in as the gateway does.
+func ingest(t testing.TB, raw []byte) *mail.Content {
+	t.Helper()
+	g := mail.NewIngest(mail.IngestOptions{Memory: 64 << 20})
+	if _, err := g.Write(raw); err != nil {
+		t.Fatal(err)
+	}
+	b, faults, err := g.Blob()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := mail.NewContent(b, faults, mail.Limits{})
+	t.Cleanup(c.Release)
+	return c
+}
+
+// archives are the corpora of ham and spam.
+var archives = []string{
+	"spamassassin-ham", "spamassassin-spam", "csdmc2010-new-ham", "csdmc2010-new-spam",
+	"nazario-phish-2004-2005", "phishing_pot-2022-2025H1",
+}
+
+// corpus reads every step-th message of a corpus: of an archive, or SpamAssassin's own test mails.
+func corpus(t testing.TB, name string, step int) (all []sample) {
+	t.Helper()
+	n := 0
+	add := func(file string, raw []byte) {
+		if n++; n%step == 0 {
+			all = append(all, sample{name + ":" + file, ingest(t, raw)})
+		}
+	}
+	if name != "apache-spamassassin-t" {
+		for file, raw := range peertest.Packed(t, peertest.Shared(t, "suites", "spam", name+".tar.gz")) {
+			if !strings.HasSuffix(file, ".md") && !strings.Contains(file, "LICENSE") {
+				add(file, raw)
+			}
+		}
+		return all
+	}
+	root := peertest.Shared(t, "suites", "mime", name, "t", "data")
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := os.ReadFile(path)
+		if err == nil {
+			add(path[len(root)+1:], raw)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// ask lets SpamAssassin look at messages.
+func ask(t testing.TB, all []sample) []dump {
+	t.Helper()
+	rules := filepath.Join(peertest.Root(t), "usr/share/spamassassin")
+	script, err := filepath.Abs("../../internal/peertest/spamassassin/textdump.pl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := peertest.Command(t, "perl", script, rules)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var feed sync.WaitGroup
+	feed.Go(func() {
+		defer in.Close()
+		w := bufio.NewWriter(in)
+		defer w.Flush()
+		for _, s := range all {
+			raw, _ := s.content.Blob().Bytes()
+			lf := bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n"))
+			fmt.Fprintf(w, "%d\n", len(lf))
+			if _, err := w.Write(lf); err != nil {
+				return
+			}
+		}
+	})
+	dumps := make([]dump, 0, len(all))
+	dec := json.NewDecoder(bufio.NewReaderSize(out, 1<<20))
+	for _, s := range all {
+		d := dump{}
+		if err := dec.Decode(&d); err != nil {
+			t.Fatalf("%s: %v\n%s", s.name, err, complaint.String())
+		}
+		d.Name = s.name
+		dumps = append(dumps, d)
+	}
+	feed.Wait()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, complaint.String())
+	}
+	return dumps
+}
+
+// dumps gives what SpamAssassin makes of messages, from the cache where it has been asked before.
+func dumps(t testing.TB, name string, step int, all []sample) []dump {
+	t.Helper()
+	folder := filepath.Join("..", "..", ".cache", "spamassassin-text")
+	path := filepath.Join(folder, fmt.Sprintf("%s.%d.json.gz", name, step))
+	if f, err := os.Open(path); err == nil {
+		defer f.Close()
+		if d, err := readDumps(f); err == nil && len(d) == len(all) {
+			return d
+		}
+	}
+	found := ask(t, all)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if err := json.NewEncoder(z).Encode(found); err != nil {
+		t.Fatal(err)
+	}
+	z.Close()
+	if err := os.WriteFile(path, packed.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+func readDumps(r io.Reader) (all []dump, err error) {
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return nil, err
+	}
+	return all, json.NewDecoder(z).Decode(&all)
+}
+
+// steps gives which messages of each corpus are looked at: some 300 in all, or all of them.
+func step() int {
+	if os.Getenv("POSTERN_ORACLE") == "all" {
+		return 1
+	}
+	return 21
+}
+
+func TestFullAsSpamAssassin(t *testing.T) {
+	for _, name := range append(archives, "apache-spamassassin-t") {
+		all := corpus(t, name, step())
+		for i, d := range dumps(t, name, step(), all) {
+			if got := Of(all[i].content, Options{}).Full(); !bytes.Equal(got, d.Full) {
+				t.Errorf("%s: %d octets, SpamAssassin %d", d.Name, len(got), len(d.Full))
+			}
+		}
+	}
+}
+
+// tally counts how many messages are seen as SpamAssassin sees them, and tells of some that are not.
+type tally struct {
+	t           testing.TB
+	what        string
+	same, other int
+}
+
+func (c *tally) note(name string, same bool, format string, args ...any) {
+	if same {
+		c.same++
+		return
+	}
+	if c.other++; c.other <= 12 {
+		c.t.Logf("%s: %s: %s", c.what, name, fmt.Sprintf(format, args...))
+	}
+}
+
+// demand fails the test where the part of those that are the same is too small.
+func (c *tally) demand(least float64) {
+	rate := float64(c.same) / float64(c.same+c.other)
+	c.t.Logf("%s: %d of %d are the same (%.2f %%)", c.what, c.same, c.same+c.other, 100*rate)
+	if rate < least {
+		c.t.Errorf("%s: %.2f %% are the same, want %.2f %%", c.what, 100*rate, 100*least)
+	}
+}
+
+// firstDifference tells where two lists of texts differ.
+func firstDifference(got, want [][]byte) string {
+	for i := range max(len(got), len(want)) {
+		var g, w []byte
+		if i < len(got) {
+			g = got[i]
+		}
+		if i < len(want) {
+			w = want[i]
+		}
+		if bytes.Equal(g, w) && i < len(got) && i < len(want) {
+			continue
+		}
+		k := 0
+		for k < len(g) && k < len(w) && g[k] == w[k] {
+			k++
+		}
+		from := max(0, k-30)
+		return fmt.Sprintf("%d:%d of %d/%d\n got %q\nwant %q", i, k, len(got), len(want), g[from:min(len(g), k+80)], w[from:min(len(w), k+80)])
+	}
+	return ""
+}
+
+func sameTexts(got, want [][]byte) bool {
+	if len(got) != len(want) {
+		return false
+	}
+	for i := range got {
+		if !bytes.Equal(got[i], want[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func TestBodyAsSpamAssassin(t *testing.T) {
+	body, raw := &tally{t: t, what: "body"}, &tally{t: t, what: "rawbody"}
+	for _, name := range append(archives, "apache-spamassassin-t") {
+		all := corpus(t, name, step())
+		for i, d := range dumps(t, name, step(), all) {
+			m := Of(all[i].content, Options{})
+			got := m.Body()
+			body.note(d.Name, sameTexts(got, d.Body), "%s", firstDifference(got, d.Body))
+			got = m.RawBody()
+			raw.note(d.Name, sameTexts(got, d.RawBody), "%s", firstDifference(got, d.RawBody))
+		}
+	}
+	body.demand(0.995)
+	raw.demand(0.995)
+}

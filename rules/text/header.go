@@ -1,4 +1,283 @@
 package text
 
-// heads is what was computed of the header fields and relays.
-type heads struct{}
+import (
+	"bytes"
+	"sync"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// heads is what was computed of the header fields and relays: each thing once, on need.
+type heads struct {
+	parsed  sync.Once
+	header  *header
+	chained sync.Once
+	relays  *Relays
+	mu      sync.Mutex
+	got     []*got // by the id of the selector
+}
+
+// got is what a selector gave.
+type got struct {
+	values [][]byte
+	joined []byte
+	ok     bool
+}
+
+// The bounds of a header. Those of a name and a value are SpamAssassin's, and so is that of ALL; it has no others.
+const (
+	maxHeader     = 1 << 20 // octets that are read of a message to find its header
+	maxFields     = 20000   // fields that are kept
+	maxNameLength = 256
+	maxValue      = 8192
+	maxAll        = 65536 // octets in ALL
+	maxBadLines   = 3     // lines that are no field before the header is taken to be over
+)
+
+// header is the header section of a message as SpamAssassin reads it, which is not quite as other programs do: lines that
+// are no field are passed over up to a number, and names and values are cut.
+type header struct {
+	raw    []byte // all lines with LF line ends, the blank line behind them included
+	fields []headField
+	text   []byte // all fields decoded and unfolded, as Name: value LF; the fields point into it
+
+	truncated bool // a name or a value was cut
+	unclosed  bool // no blank line stands between header and body
+	mbox      bool // an mbox line stands before it
+}
+
+// headField is one field.
+type headField struct {
+	hash  uint32 // of the name in lower case
+	name  []byte // as written, without blanks before the colon
+	raw   []byte // what stands behind the colon, folded as it came, with its line end
+	value []byte // unfolded and decoded, with a line end
+	line  []byte // name, colon, blank, value
+	own   bool   // it is no field of the message, but stands for one of ours
+}
+
+// readHeader reads the header at the beginning of b, which may have CRLF or LF line ends. What of b is body is not looked at.
+func readHeader(b []byte, whole bool, own []byte) *header {
+	h := &header{}
+	b = h.skipMbox(b)
+	var (
+		starts []int // in h.raw, of the fields
+		bad    int
+	)
+	h.unclosed = true
+	h.raw = make([]byte, 0, min(len(b), 4096))
+	for len(b) > 0 {
+		line, rest, complete := cutLine(b)
+		if !complete && !whole {
+			break
+		}
+		if len(line) == 0 && complete {
+			h.raw = append(h.raw, '\n')
+			h.unclosed = false
+			break
+		}
+		if len(line) > 0 && (line[0] == ' ' || line[0] == '\t') {
+			if len(starts) == 0 {
+				starts = append(starts, len(h.raw))
+			}
+		} else {
+			if bytes.HasPrefix(line, []byte("--")) {
+				break
+			}
+			if !beginsField(line) {
+				if bad++; bad > maxBadLines {
+					break
+				}
+			}
+			if len(starts) == maxFields {
+				break
+			}
+			starts = append(starts, len(h.raw))
+		}
+		h.raw = append(h.raw, line...)
+		if complete {
+			h.raw = append(h.raw, '\n')
+		}
+		b = rest
+	}
+	h.readFields(starts, own)
+	return h
+}
+
+// skipMbox passes over the line that an mbox file has before a message.
+func (h *header) skipMbox(b []byte) []byte {
+	rest, ok := bytes.CutPrefix(b, []byte("From"))
+	if !ok {
+		return b
+	}
+	n := 0
+	for n < len(rest) && isSpace(rest[n]) {
+		n++
+	}
+	if n == 0 || n == 1 && len(rest) > 1 && rest[1] == ':' {
+		return b
+	}
+	h.mbox = true
+	_, b, _ = cutLine(b)
+	return b
+}
+
+// cutLine takes a line off b, without its LF or CRLF; complete tells whether it had one.
+func cutLine(b []byte) (line, rest []byte, complete bool) {
+	i := bytes.IndexByte(b, '\n')
+	if i < 0 {
+		return b, nil, false
+	}
+	line, rest = b[:i], b[i+1:]
+	if i > 0 && line[i-1] == '\r' {
+		line = line[:i-1]
+	}
+	return line, rest, true
+}
+
+// beginsField reports whether a line begins with a field name and a colon, blanks between them allowed.
+func beginsField(line []byte) bool {
+	i := 0
+	for i < len(line) && line[i] > ' ' && line[i] < 0x7f && line[i] != ':' {
+		i++
+	}
+	if i == 0 {
+		return false
+	}
+	for i < len(line) && (line[i] == ' ' || line[i] == '\t') {
+		i++
+	}
+	return i < len(line) && line[i] == ':'
+}
+
+// readFields takes the fields apart that begin at starts, and decodes them. Own is a Received field before them.
+func (h *header) readFields(starts []int, own []byte) {
+	end := len(h.raw)
+	if !h.unclosed {
+		end-- // the blank line
+	}
+	h.fields = make([]headField, 0, len(starts))
+	type place struct{ line, value, end int }
+	places := make([]place, 0, len(starts))
+	h.text = make([]byte, 0, len(h.raw)+len(h.raw)/8+16)
+	keep := func(name, raw []byte, own bool) {
+		p := place{line: len(h.text)}
+		h.text = append(append(h.text, name...), ':', ' ')
+		p.value = len(h.text)
+		h.text = appendDecoded(h.text, name, raw)
+		h.text = append(h.text, '\n')
+		p.end = len(h.text)
+		h.fields = append(h.fields, headField{hash: nameHash(name), name: name, raw: raw, own: own})
+		places = append(places, p)
+	}
+	if own != nil {
+		keep([]byte("Received"), own, true)
+	}
+	for i, at := range starts {
+		to := end
+		if i+1 < len(starts) {
+			to = starts[i+1]
+		}
+		name, raw, ok := bytes.Cut(h.raw[at:to], []byte(":"))
+		if !ok {
+			continue
+		}
+		name = bytes.TrimRight(name, " \t")
+		if len(name) > maxNameLength {
+			name, h.truncated = name[:maxNameLength], true
+		}
+		if len(raw) > maxValue {
+			raw, h.truncated = raw[:maxValue], true
+		}
+		// The fields that tell of our own findings are not for a message to set.
+		if bytes.EqualFold(name, []byte("X-Spam-Relays-Trusted")) {
+			continue
+		}
+		keep(name, raw, false)
+	}
+	for i, p := range places { // only now does h.text stay where it is
+		h.fields[i].line, h.fields[i].value = h.text[p.line:p.end:p.end], h.text[p.value:p.end:p.end]
+	}
+}
+
+// is reports whether the field has that name, given in lower case with its hash.
+func (f *headField) is(low string, hash uint32) bool {
+	if f.hash != hash || len(f.name) != len(low) {
+		return false
+	}
+	for i, c := range f.name {
+		if lower(c) != low[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// all gives ALL: every field decoded and unfolded, as far as its bound goes. Beyond that SpamAssassin takes the fields name
+// by name, in the order of their first.
+func (h *header) all() []byte {
+	if len(h.text) <= maxAll {
+		return h.text
+	}
+	var (
+		size  int
+		taken = make([]bool, len(h.fields))
+		done  = make(map[string]bool)
+	)
+pick:
+	for i := range h.fields {
+		low := string(bytes.ToLower(h.fields[i].name))
+		if done[low] {
+			continue
+		}
+		done[low] = true
+		for j := i; j < len(h.fields); j++ {
+			f := &h.fields[j]
+			if !f.is(low, h.fields[i].hash) {
+				continue
+			}
+			if size += len(f.line); size > maxAll {
+				h.truncated = true
+				break pick
+			}
+			taken[j] = true
+		}
+	}
+	out := make([]byte, 0, maxAll)
+	for i := range h.fields {
+		if taken[i] {
+			out = append(out, h.fields[i].line...)
+		}
+	}
+	return out
+}
+
+// readHead gives the header, which is read on the first call.
+func (m *Message) readHead() *header {
+	m.heads.parsed.Do(func() {
+		m.heads.header = m.findHeader(m.content)
+	})
+	return m.heads.header
+}
+
+func (m *Message) findHeader(c *mail.Content) *header {
+	blob := c.Blob()
+	if b, ok := blob.Bytes(); ok {
+		return readHeader(b[:min(len(b), maxHeader)], len(b) <= maxHeader, m.opt.receivedField())
+	}
+	b := make([]byte, min(blob.Size(), maxHeader))
+	n, _ := blob.ReadAt(b, 0) // an error ends the header; Content.Err tells of it
+	return readHeader(b[:n], int64(n) == blob.Size(), m.opt.receivedField())
+}
+
+// HeaderFaults tells what is odd about the header: a name or value was longer than is kept, or no blank line stands between
+// it and the body.
+func (m *Message) HeaderFaults() (truncated, unclosed bool) {
+	h := m.readHead()
+	return h.truncated || len(h.text) > maxAll, h.unclosed
+}
+
+// isSpace reports whether c is white space to Perl's \s.
+func isSpace(c byte) bool {
+	return c == ' ' || '\t' <= c && c <= '\r'
+}

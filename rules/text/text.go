@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/postern-mail/postern/mail"
 )
@@ -38,6 +39,7 @@ type Client struct {
 	Login string     // as whom it has authenticated itself, "" for nobody
 	By    string     // the name of the server it speaks to
 	ID    string     // the server's id of the transaction
+	Time  time.Time  // when it handed the message over, zero where that is not known
 }
 
 // equal reports whether two Options make the same Message of a content.

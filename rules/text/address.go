@@ -1,0 +1,515 @@
+package text
+
+import "bytes"
+
+// parsedAddress is an entry of an address field, with what could be made out of it.
+type parsedAddress struct {
+	address, name       []byte
+	hasAddress, hasName bool
+}
+
+// maxAddressSteps bounds the work for one value: each step looks at an octet or so.
+const maxAddressSteps = 400_000
+
+// addressReader takes address fields apart as leniently as SpamAssassin does, for which a name may hold whatever it likes
+// and an address is what has an "@". What stands before each entry's comma is one of
+//
+//	name <address>   <address>   address   name
+//
+// with a comment in parentheses behind it.
+type addressReader struct {
+	b     []byte
+	steps int
+}
+
+// entry is what an entry holds, nil for what it lacks.
+type entry struct {
+	name, address, comment []byte
+	angle                  bool // the address stood in angle brackets
+}
+
+// parseAddresses reads an address field: what is an address, and what is the name to it.
+func parseAddresses(value []byte) []parsedAddress {
+	b := trimRightSpace(value)
+	if len(b) == 0 {
+		return nil
+	}
+	commas := bytes.Count(value, []byte(","))
+	if bytes.Contains(b, []byte(`\\`)) {
+		b = bytes.ReplaceAll(b, []byte(`\\`), nil)
+	}
+	b = cutGroup(b)
+	if allSpace(b) {
+		return strictAddresses(value, nil, commas)
+	}
+	r := &addressReader{b: b, steps: maxAddressSteps}
+	var out []parsedAddress
+	for {
+		e, n, ok := r.entry()
+		if !ok {
+			break
+		}
+		out = append(out, e.settle())
+		r.b = r.b[n:]
+	}
+	if bytes.IndexByte(r.b, '@') >= 0 {
+		out = appendBracketed(out, r.b)
+	}
+	return strictAddresses(value, out, commas)
+}
+
+func trimRightSpace(b []byte) []byte {
+	for len(b) > 0 && isSpace(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+func allSpace(b []byte) bool {
+	return len(trimRightSpace(b)) == 0
+}
+
+func skipSpace(b []byte, at int) int {
+	for at < len(b) && isSpace(b[at]) {
+		at++
+	}
+	return at
+}
+
+// cutGroup takes the name of a group (RFC 5322 3.4) off the beginning, and all where the group is empty.
+func cutGroup(b []byte) []byte {
+	end := bytes.IndexAny(b, `"()<>`)
+	if end < 0 {
+		end = len(b)
+	}
+	colon := bytes.LastIndexByte(b[:end], ':')
+	if colon < 1 {
+		return b
+	}
+	b = b[skipSpace(b, colon+1):]
+	if len(b) > 0 && b[0] == ';' {
+		return nil
+	}
+	return b
+}
+
+// quoted gives the end of a quoted string that begins at at, -1 where there is none. A backslash does not quote a line end.
+func quoted(b []byte, at int) int {
+	return quotedText(b, at, false)
+}
+
+func quotedText(b []byte, at int, lines bool) int {
+	if at >= len(b) || b[at] != '"' {
+		return -1
+	}
+	for i := at + 1; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			return i + 1
+		case '\\':
+			if i++; i < len(b) && b[i] == '\n' && !lines {
+				return -1
+			}
+		}
+	}
+	return -1
+}
+
+// comment gives the end of a comment that begins at at, -1 where there is none. It holds no other.
+func comment(b []byte, at int, lines bool) int {
+	if at >= len(b) || b[at] != '(' {
+		return -1
+	}
+	for i := at + 1; i < len(b); i++ {
+		switch b[i] {
+		case ')':
+			return i + 1
+		case '(':
+			return -1
+		case '\\':
+			if i++; i < len(b) && b[i] == '\n' && !lines {
+				return -1
+			}
+		}
+	}
+	return -1
+}
+
+// entry reads the entry at the beginning of r.b; n is its length with the comma.
+func (r *addressReader) entry() (e entry, n int, ok bool) {
+	at := skipSpace(r.b, 0)
+	ends := r.phrase(at)
+	// A name, or none, and an address in brackets.
+	last := at
+	if len(ends) > 0 {
+		last = ends[len(ends)-1]
+	}
+	if last < len(r.b) && r.b[last] == '<' {
+		if e, n, ok := r.bracketed(last); ok {
+			if last > at {
+				e.name = r.b[at:last]
+			}
+			return e, n, true
+		}
+	}
+	// An address by itself.
+	for _, end := range [...]int{quoted(r.b, at), r.atom(at)} {
+		if end = mailbox(r.b, end); end > 0 {
+			if c, n, ok := r.tail(end); ok {
+				return entry{address: r.b[at:end], comment: c}, n, true
+			}
+		}
+	}
+	// A name by itself.
+	for i := len(ends) - 1; i >= 0; i-- {
+		if c, n, ok := r.tail(ends[i]); ok {
+			return entry{name: r.b[at:ends[i]], comment: c}, n, true
+		}
+	}
+	if at > 0 && len(ends) == 0 {
+		if c, n, ok := r.tail(at); ok {
+			return entry{name: r.b[at-1 : at], comment: c}, n, true
+		}
+	}
+	return e, 0, false
+}
+
+// phrase gives the places where a name that begins at at may end: behind each quoted string and each run of other octets.
+func (r *addressReader) phrase(at int) (ends []int) {
+	for at < len(r.b) {
+		end := at
+		for end < len(r.b) && r.b[end] != '"' && r.b[end] != ',' && r.b[end] != ';' && r.b[end] != '<' {
+			end++
+		}
+		if end == at {
+			if end = quoted(r.b, at); end < 0 {
+				return ends
+			}
+		}
+		r.steps -= end - at
+		ends = append(ends, end)
+		at = end
+	}
+	return ends
+}
+
+// atom gives the end of an unquoted local part, -1 where there is none.
+func (r *addressReader) atom(at int) int {
+	end := at
+	for end < len(r.b) && r.b[end] != '@' && !isSpecial(r.b[end]) {
+		end++
+	}
+	if end == at {
+		return -1
+	}
+	return end
+}
+
+func isSpecial(c byte) bool {
+	return isSpace(c) || bytes.IndexByte([]byte("<>()[],:;"), c) >= 0
+}
+
+// mailbox gives the end of an address whose local part ends at at, -1 where there is none.
+func mailbox(b []byte, at int) int {
+	if at < 0 || at >= len(b) || b[at] != '@' {
+		return -1
+	}
+	at++
+	end := at
+	for end < len(b) && b[end] != '"' && !isSpecial(b[end]) {
+		end++
+	}
+	if end > at {
+		return end
+	}
+	if at < len(b) && b[at] == '[' {
+		for end = at + 1; end < len(b) && (isDigit(b[end]) || b[end] == ':' || b[end] == '.'); end++ {
+		}
+		if end > at+1 && end < len(b) && b[end] == ']' {
+			return end + 1
+		}
+	}
+	return -1
+}
+
+// isMailbox reports whether b is an address and nothing else.
+func isMailbox(b []byte) bool {
+	b = bytes.TrimSuffix(b, []byte("\n"))
+	r := addressReader{b: b}
+	return mailbox(b, quoted(b, 0)) == len(b) && len(b) > 0 || mailbox(b, r.atom(0)) == len(b) && len(b) > 0
+}
+
+// bracketed reads "<address>", which begins at at, and what may stand behind it. The address has as many octets as fit.
+func (r *addressReader) bracketed(at int) (e entry, n int, ok bool) {
+	from := skipSpace(r.b, at+1)
+	end := from
+	for end < len(r.b) && r.b[end] != '>' && r.b[end] != '@' {
+		end++
+	}
+	for a := end; a >= from; a-- {
+		to := a
+		for to < len(r.b) && !isSpace(r.b[to]) {
+			to++
+		}
+		for ; to > a; to-- {
+			if r.steps--; r.steps < 0 {
+				return e, 0, false
+			}
+			gt := skipSpace(r.b, to)
+			if gt == len(r.b) || r.b[gt] != '>' {
+				if gt > to { // the octets before are no white space: none of them ends there either
+					r.steps -= gt - to
+				}
+				continue
+			}
+			if c, n, ok := r.repeated(gt + 1); ok {
+				return entry{address: r.b[from:to], comment: c, angle: true}, n, true
+			}
+		}
+	}
+	if from < len(r.b) && r.b[from] == '>' {
+		if c, n, ok := r.repeated(from + 1); ok {
+			return entry{address: r.b[from:from:from], comment: c, angle: true}, n, true
+		}
+	}
+	return e, 0, false
+}
+
+// repeated passes over further addresses in brackets, which some programs write.
+func (r *addressReader) repeated(at int) (c []byte, n int, ok bool) {
+	if r.steps--; r.steps < 0 {
+		return nil, 0, false
+	}
+	lt := skipSpace(r.b, at)
+	if lt == len(r.b) || r.b[lt] != '<' {
+		return r.tail(at)
+	}
+	from := skipSpace(r.b, lt+1)
+	word := from
+	if q := quoted(r.b, from); q > 0 {
+		word = q
+	}
+	to := word
+	for to < len(r.b) && !isSpace(r.b[to]) {
+		to++
+	}
+	for ; to > from; to-- {
+		if r.steps--; r.steps < 0 {
+			return nil, 0, false
+		}
+		if gt := skipSpace(r.b, to); gt < len(r.b) && r.b[gt] == '>' {
+			if c, n, ok := r.repeated(gt + 1); ok {
+				return c, n, true
+			}
+		}
+	}
+	if from < len(r.b) && r.b[from] == '>' {
+		if c, n, ok := r.repeated(from + 1); ok {
+			return c, n, true
+		}
+	}
+	return r.tail(at)
+}
+
+// tail reads what must stand behind an entry: perhaps a comment, and a comma, a semicolon or the end.
+func (r *addressReader) tail(at int) (c []byte, n int, ok bool) {
+	next := skipSpace(r.b, at)
+	r.steps -= next - at + 1
+	if end := comment(r.b, next, false); end > 0 {
+		r.steps -= end - next
+		if n, ok := r.stop(end); ok {
+			return r.b[next+1 : end-1 : end-1], n, true
+		}
+	}
+	n, ok = r.stop(at)
+	return nil, n, ok
+}
+
+func (r *addressReader) stop(at int) (n int, ok bool) {
+	at = skipSpace(r.b, at)
+	switch {
+	case at == len(r.b):
+		return at, true
+	case r.b[at] == ',' || r.b[at] == ';':
+		return at + 1, true
+	}
+	return 0, false
+}
+
+// settle decides what of an entry is an address and what a name.
+func (e entry) settle() parsedAddress {
+	var p parsedAddress
+	address := e.address
+	if e.angle {
+		if address = dropComments(address); !isMailbox(address) {
+			address = nil
+		}
+	}
+	if !wellQuoted(address) {
+		address = nil
+	}
+	name, has := []byte(nil), false
+	if e.name != nil {
+		name, has = unquoteName(e.name), true
+		switch {
+		case address == nil && isMailbox(name) && wellQuoted(name) && hasValidHost(name):
+			address, has = name, false
+		case address != nil && bytes.Equal(name, address), len(name) == 0:
+			has = false
+		}
+	}
+	if !has && e.comment != nil {
+		name, has = e.comment, true
+	}
+	if address != nil {
+		p.address, p.hasAddress = oneAt(address), true
+	}
+	if has {
+		p.name, p.hasName = name, true
+	}
+	return p
+}
+
+// wellQuoted refuses addresses with an empty quoted local part, or a lone quote.
+func wellQuoted(b []byte) bool {
+	return b != nil && !bytes.HasPrefix(b, []byte(`""@`)) && bytes.Count(b, []byte(`"`)) != 1
+}
+
+// oneAt cuts an address at its second "@".
+func oneAt(b []byte) []byte {
+	at := bytes.IndexByte(b, '@')
+	if at < 0 {
+		return b
+	}
+	if i := bytes.IndexByte(b[at+1:], '@'); i >= 0 {
+		return b[:at+1+i]
+	}
+	return b
+}
+
+func hasValidHost(b []byte) bool {
+	_, host, ok := bytes.Cut(oneAt(b), []byte("@"))
+	return ok && IsHostName(string(host))
+}
+
+// dropComments takes comments out.
+func dropComments(b []byte) []byte {
+	if bytes.IndexByte(b, '(') < 0 {
+		return b
+	}
+	out := make([]byte, 0, len(b))
+	budget := maxAddressSteps
+	for i := 0; i < len(b); {
+		if b[i] == '(' && budget > 0 {
+			if end := comment(b, i, true); end > 0 {
+				i = end
+				continue
+			}
+			budget -= len(b) - i
+		}
+		out = append(out, b[i])
+		i++
+	}
+	return out
+}
+
+// unquoteName takes quotes, backslashes in them, and comments outside of them from a name.
+func unquoteName(b []byte) []byte {
+	if bytes.IndexByte(b, '"') < 0 {
+		return dropComments(b)
+	}
+	out := make([]byte, 0, len(b))
+	for i := 0; i < len(b); {
+		if b[i] != '"' {
+			end := bytes.IndexByte(b[i:], '"')
+			if end < 0 {
+				end = len(b) - i
+			}
+			out = append(out, dropComments(b[i:i+end])...)
+			i += end
+			continue
+		}
+		end := quotedText(b, i, true)
+		if end < 0 {
+			i++
+			continue
+		}
+		for _, c := range b[i+1 : end-1] {
+			if c != '\\' {
+				out = append(out, c)
+			}
+		}
+		i = end
+	}
+	return out
+}
+
+// appendBracketed finds addresses in brackets in what is no entry.
+func appendBracketed(out []parsedAddress, b []byte) []parsedAddress {
+	for i := 0; i < len(b); i++ {
+		if b[i] != '<' {
+			continue
+		}
+		r := addressReader{b: b}
+		for _, end := range [...]int{quoted(b, i+1), r.atom(i + 1)} {
+			if end = mailbox(b, end); end > 0 && end < len(b) && b[end] == '>' {
+				if a := b[i+1 : end]; wellQuoted(a) {
+					out = append(out, parsedAddress{address: oneAt(a), hasAddress: true})
+				}
+				i = end
+				break
+			}
+		}
+	}
+	return out
+}
+
+// strictAddresses is for fields with fewer entries than commas: a strict reader (RFC 5322) may find more.
+func strictAddresses(_ []byte, lenient []parsedAddress, _ int) []parsedAddress { return lenient }
+
+// IsHostName reports whether a host name is one that DNS may hold: at least two labels of letters, digits, "_" and inner
+// "-", the last two without "_", 253 octets in all, dots at the end aside.
+func IsHostName(host string) bool {
+	for len(host) > 0 && host[len(host)-1] == '.' {
+		host = host[:len(host)-1]
+	}
+	if len(host) > 253 {
+		return false
+	}
+	labels, start := 0, 0
+	var last, before bool // the last two labels have "_"
+	for i := 0; i <= len(host); i++ {
+		if i < len(host) && host[i] != '.' {
+			continue
+		}
+		label := host[start:i]
+		if !isLabel(label) {
+			return false
+		}
+		before, last = last, hasUnderscore(label)
+		labels++
+		start = i + 1
+	}
+	return labels > 1 && !last && !before
+}
+
+func isLabel(l string) bool {
+	if len(l) < 1 || len(l) > 63 || l[0] == '-' || l[len(l)-1] == '-' {
+		return false
+	}
+	for i := range len(l) {
+		if c := l[i]; !isAlnum(c) && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+func hasUnderscore(l string) bool {
+	for i := range len(l) {
+		if l[i] == '_' {
+			return true
+		}
+	}
+	return false
+}

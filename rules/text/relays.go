@@ -1,0 +1,344 @@
+package text
+
+import (
+	"bytes"
+	"net/netip"
+	"strings"
+)
+
+// Relay is a host that has handed the message over, as the Received field of the next one tells, or as the gateway knows
+// its client. Nothing of it is sure but what a trusted host has written.
+type Relay struct {
+	IP         string     // address, without the prefix of a mapped IPv4 one; may be no address, or empty
+	Addr       netip.Addr // IP, not valid where that is none
+	RDNS       string     // name of the address, "" for none or not told
+	NoRDNS     bool       // the server looked for a name and there was none
+	Helo       string     // what it said in HELO or EHLO
+	By         string     // the host that took the message
+	Ident      string     // user (RFC 1413)
+	EnvFrom    string     // envelope's sender, where the field tells
+	HasEnvFrom bool
+	ID         string // of the message with the host that took it
+	Auth       string // how the client has authenticated itself, "" for not
+	MSA        bool   // it is one of msa_networks: its clients are our users
+	Internal   bool   // it and all newer ones are ours
+	Private    bool   // the address is used inside organisations only
+}
+
+// Relays is the chain of hosts that a message has passed, the newest first in each list.
+type Relays struct {
+	Trusted, Untrusted []Relay // those that are believed, and all that are older than the first that is not
+	Internal, External []Relay // those that are ours, and all that are older than the first that is not
+	Unparseable        int     // Received fields that could not be read
+
+	trusted, untrusted, internal, external []byte // the lists as rules see them
+
+	// How many Received fields, readable or not, stand before those that an untrusted (external) host may have written, less
+	// one. The hop that has no field is counted.
+	lastTrusted, lastInternal int
+}
+
+// String gives the relay as rules see it.
+func (r *Relay) String() string { return string(r.append(nil)) }
+
+// append writes the relay in the form that rules know.
+func (r *Relay) append(b []byte) []byte {
+	flag := func(set bool) string {
+		if set {
+			return "1"
+		}
+		return "0"
+	}
+	env := r.EnvFrom
+	if env == "0" {
+		env = ""
+	}
+	for _, part := range [...][2]string{
+		{"[ ip=", r.IP},
+		{" rdns=", r.RDNS},
+		{" helo=", r.Helo},
+		{" by=", r.By},
+		{" ident=", r.Ident},
+		{" envfrom=", env},
+		{" intl=", flag(r.Internal)},
+		{" id=", r.ID},
+		{" auth=", r.Auth},
+		{" msa=", flag(r.MSA)},
+		{" ]", ""},
+	} {
+		b = append(append(b, part[0]...), part[1]...)
+	}
+	return b
+}
+
+// writeRelays writes a list of relays.
+func writeRelays(all []Relay) []byte {
+	b := []byte{}
+	for i := range all {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = all[i].append(b)
+	}
+	return b
+}
+
+// Relays gives the chain of relays; never nil.
+func (m *Message) Relays() *Relays {
+	m.heads.chained.Do(func() { m.heads.relays = m.chain() })
+	return m.heads.relays
+}
+
+// chain follows the Received fields back, and parts those who are believed from those who are not. A host is believed whose
+// address is in the networks that are configured, or who has authenticated itself with one who is. Where no networks are
+// configured, one with a private address is.
+type chain struct {
+	Relays
+	opt               *Options
+	trusted, internal bool // we are still among those
+	msa               bool // one of msa_networks was met: all older ones are believed
+	fetchable         bool // a program that fetches mail begins the chain anew
+}
+
+func (m *Message) chain() *Relays {
+	c := &chain{opt: &m.opt, trusted: true, internal: true, fetchable: true}
+	c.lastTrusted, c.lastInternal = -1, -1
+	if m.opt.Client.Addr.IsValid() {
+		c.add(m.opt.clientRelay())
+	}
+	var (
+		received = nameHash("received")
+		reader   receivedReader
+		h        = m.readHead()
+	)
+	for i := range h.fields {
+		f := &h.fields[i]
+		if f.own || !f.is("received", received) {
+			continue
+		}
+		relay, v := reader.read(f.value)
+		switch v {
+		case readable:
+			c.add(relay)
+			continue
+		case unreadable:
+			c.Unparseable++
+		case fetched:
+			if c.fetchable {
+				c.Trusted, c.Internal, c.External = nil, nil, nil
+			}
+		}
+		if c.trusted {
+			c.lastTrusted++
+		}
+		if c.internal {
+			c.lastInternal++
+		}
+	}
+	r := &c.Relays
+	r.trusted, r.untrusted = writeRelays(r.Trusted), writeRelays(r.Untrusted)
+	r.internal, r.external = writeRelays(r.Internal), writeRelays(r.External)
+	return r
+}
+
+// add puts a relay at the end of the chain.
+func (c *chain) add(r Relay) {
+	if c.trusted && !c.msa {
+		c.judge(&r)
+	}
+	r.Internal = c.internal
+	if c.trusted {
+		c.Trusted = append(c.Trusted, r)
+		c.fetchable = true
+		c.lastTrusted++
+	} else {
+		c.Untrusted = append(c.Untrusted, r)
+		c.fetchable = false
+	}
+	if c.internal {
+		c.Internal = append(c.Internal, r)
+		c.lastInternal++
+	} else {
+		c.External = append(c.External, r)
+	}
+}
+
+// judge decides whether a relay is still trusted and internal.
+func (c *chain) judge(r *Relay) {
+	trusted, internal := c.opt.Trusted, c.opt.Internal
+	if len(trusted) == 0 && len(internal) == 0 {
+		if !r.Private && !truthy([]byte(r.Auth)) {
+			c.trusted, c.internal = false, false
+		}
+		return
+	}
+	// Of one that is not configured the other is taken.
+	if len(internal) == 0 {
+		internal = trusted
+	} else if len(trusted) == 0 {
+		trusted = internal
+	}
+	auth := truthy([]byte(r.Auth))
+	if !auth && !within(r.Addr, trusted, true) {
+		c.trusted, c.internal = false, false
+		return
+	}
+	if c.internal && !auth && !within(r.Addr, internal, true) {
+		c.internal = false
+	}
+	if within(r.Addr, c.opt.MSA, false) {
+		c.msa, r.MSA = true, true
+	}
+}
+
+// within reports whether an address is in one of the networks, or, with loopback, the machine's own.
+func within(ip netip.Addr, nets []netip.Prefix, loopback bool) bool {
+	if !ip.IsValid() {
+		return false
+	}
+	if loopback && ip.IsLoopback() {
+		return true
+	}
+	for _, n := range nets {
+		if n.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// clientRelay is the newest hop, which the gateway itself has seen.
+func (o *Options) clientRelay() Relay {
+	c := &o.Client
+	addr := c.Addr.Unmap().WithZone("")
+	r := Relay{
+		IP: addr.String(), Addr: addr, RDNS: stripped([]byte(c.Name)), NoRDNS: c.Name == "", Helo: stripped([]byte(c.Helo)),
+		By: stripped([]byte(c.By)), ID: stripped([]byte(c.ID)), Private: IsPrivate(addr),
+	}
+	if c.Login != "" {
+		r.Auth = c.protocol()
+	}
+	if o.HasEnvelope {
+		r.EnvFrom, r.HasEnvFrom = stripped([]byte(o.From.String())), true
+	}
+	return r
+}
+
+// protocol is the word for the client's protocol (RFC 3848).
+func (c *Client) protocol() string {
+	p := "SMTP"
+	if c.ESMTP || c.TLS || c.Login != "" {
+		p = "ESMTP"
+	}
+	if c.TLS {
+		p += "S"
+	}
+	if c.Login != "" {
+		p += "A"
+	}
+	return p
+}
+
+// receivedField writes the field that stands for the newest hop, nil where there is none. The gateway's own is written when
+// all is decided; rules look for it now.
+func (o *Options) receivedField() []byte {
+	c := &o.Client
+	if !c.Addr.IsValid() {
+		return nil
+	}
+	word := func(s, absent string) string {
+		if s = strings.Map(func(r rune) rune {
+			if r <= ' ' || r == 0x7f {
+				return '!'
+			}
+			return r
+		}, s); s == "" {
+			return absent
+		}
+		return s
+	}
+	addr := c.Addr.Unmap().WithZone("")
+	ip := addr.String()
+	if addr.Is6() {
+		ip = "IPv6:" + ip
+	}
+	b := []byte(" from " + word(c.Helo, "unknown") + " (" + word(c.Name, "unknown") + " [" + ip + "]) by " + word(c.By, "localhost") +
+		" (Postern) with " + c.protocol())
+	if c.ID != "" {
+		b = append(b, " id "+word(c.ID, "")...)
+	}
+	if !c.Time.IsZero() {
+		b = c.Time.AppendFormat(append(b, "; "...), "Mon, 02 Jan 2006 15:04:05 -0700")
+	}
+	return append(b, '\n')
+}
+
+// rangeOf gives the fields that hosts of one kind only can have written, or those that others may have. The field in which
+// our last host tells of the first foreign one is among the foreign ones, though it is our own.
+func (m *Message) rangeOf(k kind, raw bool) [][]byte {
+	var (
+		r          = m.Relays()
+		start, end = -1, -1 // numbers of Received fields; -1: from the top, to the end
+	)
+	switch k {
+	case allTrusted:
+		end = r.lastTrusted + 1
+	case allInternal:
+		end = r.lastInternal + 1
+	case allUntrusted:
+		start = r.lastTrusted + 1
+	default:
+		start = r.lastInternal + 1
+	}
+	h := m.readHead()
+	if raw {
+		return h.rawRange(start, end)
+	}
+	at, n := 0, -1
+	from, to, text := -1, -1, h.all()
+	for at < len(text) {
+		line := text[at:]
+		if i := bytes.IndexByte(line, '\n'); i >= 0 {
+			line = line[:i+1]
+		}
+		take, last := inRange(line, &n, start, end)
+		if take {
+			if from < 0 {
+				from = at
+			}
+			to = at + len(line)
+		}
+		if last {
+			break
+		}
+		at += len(line)
+	}
+	if from < 0 {
+		return nil
+	}
+	return [][]byte{text[from:to:to]}
+}
+
+// rawRange is rangeOf for fields as they came.
+func (h *header) rawRange(start, end int) (lines [][]byte) {
+	n := -1
+	for _, line := range h.rawLines() {
+		take, last := inRange(line, &n, start, end)
+		if take {
+			lines = append(lines, line)
+		}
+		if last {
+			break
+		}
+	}
+	return lines
+}
+
+// inRange counts Received fields, and tells whether a line is in the range, and whether it is the last.
+func inRange(line []byte, n *int, start, end int) (take, last bool) {
+	if hasFold(line, "received:") {
+		*n++
+	}
+	take = (start < 0 || start <= *n) && (end < 0 || *n <= end)
+	return take, end >= 0 && *n == end
+}

@@ -100,6 +100,12 @@ type chain struct {
 	fetchable         bool // a program that fetches mail begins the chain anew
 }
 
+// originating are the fields of services whose users' addresses make a last hop.
+var originating = []string{
+	"X-Yahoo-Post-IP", "X-Originating-IP", "X-Apparently-From", "X-SenderIP", "X-AOL-IP",
+	"X-MS-Exchange-CrossTenant-OriginalAttributedTenantConnectingIp",
+}
+
 func (m *Message) chain() *Relays {
 	c := &chain{opt: &m.opt, trusted: true, internal: true, fetchable: true}
 	c.lastTrusted, c.lastInternal = -1, -1
@@ -133,6 +139,18 @@ func (m *Message) chain() *Relays {
 		}
 		if c.internal {
 			c.lastInternal++
+		}
+	}
+	names := m.opt.Originating
+	if names == nil {
+		names = originating
+	}
+	for _, name := range names {
+		low := lowerASCII(name)
+		if v := h.named(low, nameHash(low), false); len(v) > 0 {
+			if ip := anyIP(v[len(v)-1]); ip != nil {
+				c.add((&hop{ip: ip}).relay())
+			}
 		}
 	}
 	r := &c.Relays

@@ -20,6 +20,10 @@ type Options struct {
 
 	Client Client // who hands the message over; the newest hop, for which no Received field stands in it yet
 
+	// Originating names the fields in which some services tell of their user's address; nil: those that SpamAssassin's stock
+	// rules name.
+	Originating []string
+
 	From        mail.Address // the reverse-path
 	HasEnvelope bool         // From is known, and not only the null reverse-path by default
 
@@ -45,6 +49,7 @@ type Client struct {
 // equal reports whether two Options make the same Message of a content.
 func (o *Options) equal(p *Options) bool {
 	return slices.Equal(o.Trusted, p.Trusted) && slices.Equal(o.Internal, p.Internal) && slices.Equal(o.MSA, p.MSA) &&
+		slices.Equal(o.Originating, p.Originating) && (o.Originating == nil) == (p.Originating == nil) &&
 		o.Client == p.Client && o.From == p.From && o.HasEnvelope == p.HasEnvelope && o.TLDs == p.TLDs &&
 		o.BodyScan == p.BodyScan && o.RawBodyScan == p.RawBodyScan
 }

@@ -7,8 +7,8 @@ import (
 )
 
 // Edit is a change to a content, as data: filters propose edits, Rewrite carries them out. The edits are
-// AddField, RemoveField, ReplaceField, RemovePart, ReplacePart, AppendPart and RemoveOutside; each marshals to a JSON object whose
-// "op" tells which it is.
+// AddField, RemoveField, ReplaceField, RemovePart, ReplacePart, AnnotatePart, AppendPart and RemoveOutside; each marshals to a
+// JSON object whose "op" tells which it is.
 type Edit interface {
 	fmt.Stringer
 	edit()
@@ -47,6 +47,15 @@ type ReplacePart struct {
 	Body   []byte
 }
 
+// AnnotatePart puts another part in the place of a leaf, as ReplacePart does, that holds all that was in it and something
+// beside: nothing is lost, and so it gives way to every removal or replacement of the part or of one around it, and to a
+// part that is put behind it. Of several for one part the first stands.
+type AnnotatePart struct {
+	Path   string
+	Header []AddField
+	Body   []byte
+}
+
 // AppendPart puts a part behind one of a multipart: the two become a multipart/mixed in its place, and the octets of the
 // one that was there stay. Header and Body are as for ReplacePart. Where the part at Path goes, so does this; several
 // for one part come one behind the other.
@@ -65,6 +74,7 @@ func (RemoveField) edit()   {}
 func (ReplaceField) edit()  {}
 func (RemovePart) edit()    {}
 func (ReplacePart) edit()   {}
+func (AnnotatePart) edit()  {}
 func (AppendPart) edit()    {}
 func (RemoveOutside) edit() {}
 
@@ -73,6 +83,8 @@ func (e RemoveField) String() string  { return fmt.Sprintf("remove field %d", e.
 func (e ReplaceField) String() string { return fmt.Sprintf("replace field %d", e.Index) }
 func (e RemovePart) String() string   { return "remove part " + e.Path }
 func (e ReplacePart) String() string  { return "replace part " + e.Path }
+
+func (e AnnotatePart) String() string { return "annotate part " + e.Path }
 
 func (e AppendPart) String() string { return "append a part to part " + e.Path }
 
@@ -124,6 +136,11 @@ func (e RemoveOutside) MarshalJSON() ([]byte, error) {
 // text.
 func (e ReplacePart) MarshalJSON() ([]byte, error) {
 	return marshalPart("replace_part", e.Path, e.Header, e.Body)
+}
+
+// MarshalJSON writes {"op":"annotate_part",…}, as ReplacePart does.
+func (e AnnotatePart) MarshalJSON() ([]byte, error) {
+	return marshalPart("annotate_part", e.Path, e.Header, e.Body)
 }
 
 // MarshalJSON writes {"op":"append_part",…}, as ReplacePart does.

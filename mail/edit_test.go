@@ -23,6 +23,11 @@ func TestEditForms(t *testing.T) {
 			"replace part 2.1",
 			`{"op":"replace_part","path":"2.1","header":[{"name":"Content-Type","body":"text/plain"}],"body":"x\r\n"}`,
 		},
+		{
+			AnnotatePart{"1", []AddField{{"Content-Type", "text/plain"}}, []byte("x\r\n")},
+			"annotate part 1",
+			`{"op":"annotate_part","path":"1","header":[{"name":"Content-Type","body":"text/plain"}],"body":"x\r\n"}`,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.text, func(t *testing.T) {

@@ -123,12 +123,18 @@ func checkRewrite(t testing.TB, msg []byte, pick func(n int) int) error {
 	}
 	var parts []*Part
 	c.Root().Walk(func(p *Part) bool { parts = append(parts, p); return true })
-	gone := map[*Part]bool{}
+	gone, noted, wider := map[*Part]bool{}, map[*Part]bool{}, map[*Part]bool{}
 	var edits []Edit
 	for range pick(4) {
 		p := parts[pick(len(parts))]
+		if p.IsLeaf() && pick(4) == 0 {
+			edits = append(edits, AnnotatePart{p.Path, []AddField{{"Content-Type", "text/x-new"}}, []byte("new\r\n")})
+			noted[p] = true
+			continue
+		}
 		if pick(4) == 0 && p.Parent != nil && p.Parent.IsMultipart() && !p.unended {
 			edits = append(edits, AppendPart{p.Path, []AddField{{"Content-Type", "text/x-more"}}, []byte("more\r\n")})
+			wider[p] = true
 			continue
 		}
 		gone[p] = true
@@ -137,6 +143,9 @@ func checkRewrite(t testing.TB, msg []byte, pick func(n int) int) error {
 		} else {
 			edits = append(edits, ReplacePart{p.Path, []AddField{{"Content-Type", "text/x-new"}}, []byte("new\r\n")})
 		}
+	}
+	for p := range noted {
+		gone[p] = gone[p] || !wider[p]
 	}
 	if n := len(c.Header().Fields()); n > 0 && pick(2) == 0 {
 		if n = pick(n); !contentField(c.Header().Fields()[n].Name) {

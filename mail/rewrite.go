@@ -35,6 +35,7 @@ func Rewrite(c *Content, edits []Edit, rebuild bool) (*Message, error) {
 	r := rewriter{c: c, rebuild: rebuild}
 	if rebuild || slices.ContainsFunc(edits, ofPart) {
 		r.parts, r.outside, r.appends = map[*Part]*ReplacePart{}, map[*Part]bool{}, map[*Part][]AppendPart{}
+		r.notes = map[*Part]*ReplacePart{}
 	}
 	m, err := r.rewrite(edits)
 	if err != nil {
@@ -66,6 +67,11 @@ func (r *rewriter) rewrite(edits []Edit) (*Message, error) {
 			return nil, fmt.Errorf("%w: %s: %w", ErrEdit, e, err)
 		}
 	}
+	for p, e := range r.notes {
+		if _, goes := r.parts[p]; !goes && len(r.appends[p]) == 0 {
+			r.parts[p] = e
+		}
+	}
 	if err := r.splice(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrEdit, err)
 	}
@@ -91,6 +97,7 @@ type rewriter struct {
 	added   []AddField
 	fields  map[int]*string        // index of a field: its new body; nil: it goes
 	parts   map[*Part]*ReplacePart // nil: it goes
+	notes   map[*Part]*ReplacePart // parts that are annotated, where no other edit is about them
 	outside map[*Part]bool         // multiparts that lose preamble and epilogue
 	appends map[*Part][]AppendPart // parts that get another one behind them
 	rebuild bool                   // ambiguous parts are serialised anew
@@ -132,9 +139,14 @@ func (r *rewriter) gather(e Edit) error {
 			r.changeField(e.Index, &e.Body)
 		}
 	case RemovePart:
-		return r.gatherPart(e.Path, nil)
+		return r.gatherPart(r.parts, e.Path, nil)
 	case ReplacePart:
-		return r.gatherPart(e.Path, &e)
+		return r.gatherPart(r.parts, e.Path, &e)
+	case AnnotatePart:
+		if p := r.c.Part(e.Path); p != nil && !p.IsLeaf() {
+			return errors.New("no leaf")
+		}
+		return r.gatherPart(r.notes, e.Path, &ReplacePart{Path: e.Path, Header: e.Header, Body: e.Body})
 	case AppendPart:
 		return r.gatherAppend(e)
 	case RemoveOutside:
@@ -156,20 +168,20 @@ func (r *rewriter) changeField(index int, body *string) {
 	r.fields[index] = body
 }
 
-func (r *rewriter) gatherPart(path string, e *ReplacePart) error {
+func (r *rewriter) gatherPart(parts map[*Part]*ReplacePart, path string, e *ReplacePart) error {
 	p := r.c.Part(path)
 	if p == nil {
 		return errors.New("no such part")
 	}
 	if e == nil {
-		r.parts[p] = nil
+		parts[p] = nil
 		return nil
 	}
 	if err := checkPart(e.Header, e.Body); err != nil {
 		return err
 	}
-	if _, ok := r.parts[p]; !ok {
-		r.parts[p] = e
+	if _, ok := parts[p]; !ok {
+		parts[p] = e
 	}
 	return nil
 }

@@ -36,6 +36,9 @@ func TestRewrite(t *testing.T) {
 	notice := func(path string) ReplacePart {
 		return ReplacePart{Path: path, Header: []AddField{{"Content-Type", "text/plain"}}, Body: []byte("gone\r\n")}
 	}
+	note := func(path string) AnnotatePart {
+		return AnnotatePart{Path: path, Header: []AddField{{"Content-Type", "text/plain"}}, Body: []byte("note\r\n")}
+	}
 	tests := []struct {
 		name, msg string
 		edits     []Edit
@@ -84,6 +87,18 @@ func TestRewrite(t *testing.T) {
 		{"replace one, remove the other", two, []Edit{notice("2"), RemovePart{"1"}}, rewriteHead + "pre\n--b\nContent-Type: text/plain\n\ngone\n\n--b--\nepi\n"},
 		{"removal beats replacement", two, []Edit{notice("2"), RemovePart{"2"}}, rewriteHead + "pre\n--b\n\none\n--b--\nepi\n"},
 		{"first replacement stands", two, []Edit{notice("2"), ReplacePart{Path: "2"}}, rewriteHead + "pre\n--b\n\none\n--b\nContent-Type: text/plain\n\ngone\n\n--b--\nepi\n"},
+		{"annotation", two, []Edit{note("2")}, rewriteHead + "pre\n--b\n\none\n--b\nContent-Type: text/plain\n\nnote\n\n--b--\nepi\n"},
+		{"annotation of the root", "A: 1\nContent-Type: text/html\n\nx\n", []Edit{note("0")}, "A: 1\nContent-Type: text/plain\nMIME-Version: 1.0\n\nnote\n"},
+		{"first annotation stands", two, []Edit{note("2"), AnnotatePart{Path: "2"}}, rewriteHead + "pre\n--b\n\none\n--b\nContent-Type: text/plain\n\nnote\n\n--b--\nepi\n"},
+		{"a later replacement beats annotation", two, []Edit{note("2"), notice("2")}, rewriteHead + "pre\n--b\n\none\n--b\nContent-Type: text/plain\n\ngone\n\n--b--\nepi\n"},
+		{"an earlier replacement beats annotation", two, []Edit{notice("2"), note("2")}, rewriteHead + "pre\n--b\n\none\n--b\nContent-Type: text/plain\n\ngone\n\n--b--\nepi\n"},
+		{"removal beats annotation", two, []Edit{note("2"), RemovePart{"2"}}, rewriteHead + "pre\n--b\n\none\n--b--\nepi\n"},
+		{"removal around it beats annotation", cut, []Edit{note("1.1"), RemovePart{"1"}}, rewriteHead + "--b\n\nout\n--b--\n"},
+		{
+			"a part put behind it beats annotation", two,
+			[]Edit{note("1"), AppendPart{Path: "1", Body: []byte("more\r\n")}, RemovePart{"2"}},
+			rewriteHead + "pre\n--b\nContent-Type: multipart/mixed;\n\tboundary=\"=_NEW.m\"\n\n--=_NEW.m\n\none\n--=_NEW.m\n\nmore\n\n--=_NEW.m--\n--b--\nepi\n",
+		},
 		{
 			"edits within a removed part go with it", cut,
 			[]Edit{notice("1.1"), RemovePart{"1.2"}, RemovePart{"1"}},
@@ -189,6 +204,9 @@ func TestRewriteRefuses(t *testing.T) {
 		{"no such part", RemovePart{"2"}},
 		{"empty path", RemovePart{""}},
 		{"no such part to replace", ReplacePart{Path: "1.1"}},
+		{"no such part to annotate", AnnotatePart{Path: "1.1"}},
+		{"no leaf to annotate", AnnotatePart{Path: "0"}},
+		{"annotation with a bare LF", AnnotatePart{Path: "1", Body: []byte("a\nb")}},
 		{"no such field", RemoveField{9}},
 		{"negative field", RemoveField{-1}},
 		{"no such field to replace", ReplaceField{9, "x"}},

@@ -18,6 +18,7 @@ type Policy struct {
 	Name                    string
 	Tag, Quarantine, Reject *float64           // score thresholds, reached by a score that is equal or greater; nil: none
 	Weights                 map[string]float64 // score of each symbol at strength 1; one that is missing scores nothing
+	Subject                 string             // the word that goes before the subject of what is marked; "" for none
 	Off                     map[string]bool    // stages whose reports are ignored: for those that run before the policy is known
 	Observe                 bool               // decide, but change nothing
 	exempt                  bool

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"math"
+	"mime"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,6 +47,9 @@ func Stamp(v Verdict, in *filter.Input, o StampOptions) []mail.Edit {
 		if o.Exchange {
 			edits = append(edits, confidence(v, o.Policy, relay)...)
 		}
+		if in.Content != nil && o.Policy != nil && o.Policy.Subject != "" && v.Action == filter.Tag {
+			edits = append(edits, subject(in.Content.Header(), v.Edits, o.Policy.Subject)...)
+		}
 	}
 	if in.Content == nil {
 		return edits
@@ -53,6 +57,30 @@ func Stamp(v Verdict, in *filter.Input, o StampOptions) []mail.Edit {
 	edits = append(edits, untrusted(in.Content.Header(), o.AuthservID, o.Keep, o.Score && !observe, !observe, relay)...)
 	if o.Exchange && observe && !relay {
 		edits = append(edits, organization(in.Content.Header())...)
+	}
+	return edits
+}
+
+// subject puts a word before the subject, also where a filter has changed it, or makes it the subject of a message that has
+// none.
+func subject(h *mail.Header, others []mail.Edit, word string) (edits []mail.Edit) {
+	none := true
+	for i, f := range h.Fields() {
+		if !f.Is("Subject") {
+			continue
+		}
+		none = false
+		for _, e := range slices.Backward(others) { // of several the first stands
+			if e, ok := e.(mail.ReplaceField); ok && e.Index == i {
+				f.Raw = f.Name + ": " + e.Body + "\r\n"
+			}
+		}
+		if body := f.Prefixed(word); body != "" {
+			edits = append(edits, mail.ReplaceField{Index: i, Body: body})
+		}
+	}
+	if none && !h.Truncated() {
+		edits = append(edits, mail.AddField{Name: "Subject", Body: mime.QEncoding.Encode("utf-8", word)})
 	}
 	return edits
 }

@@ -22,6 +22,8 @@ func render(c *mail.Content, edits []mail.Edit) string {
 		case mail.RemoveField:
 			f := c.Header().Fields()[e.Index]
 			b.WriteString("-" + strings.ReplaceAll(f.Raw, "\r\n", "\n"))
+		case mail.ReplaceField:
+			b.WriteString("=" + c.Header().Fields()[e.Index].Name + ": " + strings.ReplaceAll(e.Body, "\r\n", "\n") + "\n")
 		default:
 			b.WriteString("?" + e.String() + "\n")
 		}
@@ -41,7 +43,9 @@ func TestStamp(t *testing.T) {
 	const forged = "X-Spam-Flag: NO\nX-SPAM-Status: No, score=-99\nx-spam-score : -99\nX-Spam-Level:\nX-Spam-Checker-Version: 1\n" +
 		"X-Postern-Id: 1\nX-MS-Exchange-Organization-SCL: -1\nX-MS-Exchange-Forest-RulesExecuted: x\nX-MS-Has-Attach: yes\n" +
 		"Authentication-Results: mx.example.org; dkim=pass\nAuthentication-Results: other.example; dkim=pass\nSubject: hi\n\nbody\n"
+	const marks = "+X-Spam-Flag: YES\n+X-Spam-Status: Yes, score=5.1 required=5.0 tests=A,B\n+X-Spam-Score: 5.1\n+X-Spam-Level: *****\n"
 	thresholds := &Policy{Tag: ptr(5.0), Reject: ptr(15.0)}
+	subject := &Policy{Tag: ptr(5.0), Reject: ptr(15.0), Subject: "[SPAM]"}
 	tagged := Verdict{Action: filter.Tag, Score: 5.14, Findings: []StageFinding{
 		{Finding: filter.Finding{Symbol: "A", Strength: 1}},
 		{Finding: filter.Finding{Symbol: "B", Strength: 1}},
@@ -99,6 +103,31 @@ func TestStamp(t *testing.T) {
 			want: "-X-Postern-Id: 1\n-X-MS-Exchange-Organization-SCL: -1\n-X-MS-Exchange-Forest-RulesExecuted: x\n",
 		},
 		{name: "relay client", text: forged, relay: true, options: StampOptions{}, want: "-X-Postern-Id: 1\n"},
+		{
+			name: "a word before the subject", text: received, verdict: tagged, options: StampOptions{Score: true, Policy: subject},
+			want: marks + "=Subject: [SPAM] hi\n",
+		},
+		{
+			name: "a word before a subject that a filter has changed", text: received,
+			verdict: Verdict{Action: filter.Tag, Score: 5.14, Edits: []mail.Edit{mail.ReplaceField{Index: 0, Body: "x"}, mail.ReplaceField{Index: 1, Body: "[EXT] hi"}, mail.ReplaceField{Index: 1, Body: "y"}}},
+			options: StampOptions{Score: true, Policy: subject}, want: strings.Replace(marks, "tests=A,B", "tests=none", 1) + "=Subject: [SPAM] [EXT] hi\n",
+		},
+		{
+			name: "a word before no subject", text: "Received: from a\n\nbody\n", verdict: tagged, options: StampOptions{Score: true, Policy: subject},
+			want: marks + "+Subject: [SPAM]\n",
+		},
+		{
+			name: "the word is there", text: "Subject: Re: [SPAM] hi\n\nbody\n", verdict: tagged, options: StampOptions{Score: true, Policy: subject},
+			want: marks,
+		},
+		{
+			name: "no word on what is clean", text: received, options: StampOptions{Score: true, Policy: subject},
+			want: "+X-Spam-Status: No, score=0.0 required=5.0 tests=none\n+X-Spam-Score: 0.0\n",
+		},
+		{
+			name: "no word by an observing policy", text: received, verdict: tagged,
+			options: StampOptions{Score: true, Policy: &Policy{Observe: true, Subject: "[SPAM]"}},
+		},
 		{
 			name: "observing policy", text: forged, verdict: tagged, options: StampOptions{AuthservID: "mx.example.org", Score: true, Policy: &Policy{Observe: true}},
 			want: "+Authentication-Results: mx.example.org; none\n-Authentication-Results: mx.example.org; dkim=pass\n",

@@ -16,6 +16,7 @@ import (
 	"github.com/postern-mail/postern/filter/dkim"
 	"github.com/postern-mail/postern/filter/dmarc"
 	"github.com/postern-mail/postern/filter/dnsbl"
+	"github.com/postern-mail/postern/filter/external"
 	"github.com/postern-mail/postern/filter/greylist"
 	"github.com/postern-mail/postern/filter/heuristics"
 	"github.com/postern-mail/postern/filter/iprev"
@@ -73,7 +74,7 @@ func exit(code int, format string, args ...any) error {
 
 // BuiltIn lists the filters that every Postern has.
 func BuiltIn() []filter.Factory {
-	return []filter.Factory{iprev.Factory, pregreet.Factory, spf.Factory, dkim.Factory, arc.Factory, dmarc.NewFactory(), attachments.Factory, heuristics.Factory, access.Factory, dnsbl.Factory, greylist.Factory, ratelimit.Factory}
+	return []filter.Factory{iprev.Factory, pregreet.Factory, spf.Factory, dkim.Factory, arc.Factory, dmarc.NewFactory(), attachments.Factory, heuristics.Factory, access.Factory, dnsbl.Factory, external.Factory, greylist.Factory, ratelimit.Factory}
 }
 
 // Options are what the command line says.

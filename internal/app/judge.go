@@ -167,7 +167,7 @@ func (s *surroundings) compile(cfg *config.Config, stages []pipeline.Stage) (*pi
 func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipeline.Stage) (judgePolicy, error) {
 	out := &pipeline.Policy{
 		Name: p.Name, Tag: p.Tag, Quarantine: p.Quarantine, Reject: p.Reject,
-		Weights: map[string]float64{}, Off: map[string]bool{}, Observe: p.Observe || cfg.Observe,
+		Weights: map[string]float64{}, Off: map[string]bool{}, Observe: p.Observe || cfg.Observe, Subject: p.Subject,
 	}
 	var stages []pipeline.Stage
 	for i, f := range cfg.Filters {

@@ -358,6 +358,9 @@ func (k *checker) policies() {
 			p.thresholds()
 		}
 		k.ascending(path, p)
+		if p.Subject = strings.TrimSpace(p.Subject); len(p.Subject) > maxSubject || strings.ContainsFunc(p.Subject, unicode.IsControl) {
+			k.fail(path+".subject", "must be a word such as \"[SPAM]\", of printable characters and at most %d octets", maxSubject)
+		}
 		for symbol := range p.Weights {
 			if !validSymbol(symbol) {
 				k.fail(path+".weights."+strconv.Quote(symbol), "a symbol is of the form UPPER_SNAKE, and this is %s", show(symbol))
@@ -375,6 +378,9 @@ func (k *checker) policies() {
 		}
 	}
 }
+
+// maxSubject is how many octets the word may have that goes before a subject: there is to be room for the subject.
+const maxSubject = 40
 
 // ascending refuses thresholds of which a milder one could never be reached.
 func (k *checker) ascending(path string, p *Policy) {

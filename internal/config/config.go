@@ -167,6 +167,7 @@ type Policy struct {
 	Quarantine      *float64           `yaml:"quarantine"`
 	Reject          *float64           `yaml:"reject"`
 	QuarantineReply string             `yaml:"quarantine_reply" allowed:"reject|accept"`
+	Subject         string             `yaml:"subject"`
 	Weights         map[string]float64 `yaml:"weights"`
 	Observe         bool               `yaml:"observe"`
 	Filters         overlays           `yaml:"filters,overlays"`

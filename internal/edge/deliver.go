@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
@@ -74,8 +75,11 @@ func (s *session) prepare(ctx context.Context, t *transaction, j *judged, o *out
 		m.Release()
 	}
 	o.signed = note
-	if j.verdict.Rebuild {
+	switch {
+	case j.verdict.Rebuild:
 		o.changed = ChangedRebuilt
+	case slices.ContainsFunc(j.verdict.Edits, annotates):
+		o.changed = ChangedAnnotated
 	}
 	if strips(j.verdict.Edits) || j.verdict.Rebuild {
 		if keepsOriginal(j.reports) {
@@ -197,6 +201,12 @@ func (s *session) from() string {
 		s.traced.as, s.traced.from = s.in, fromClause(s.in)
 	}
 	return s.traced.from
+}
+
+// annotates reports whether an edit puts something into a text.
+func annotates(e mail.Edit) bool {
+	_, ok := e.(mail.AnnotatePart)
+	return ok
 }
 
 // strips reports whether an edit takes something out of the message.

@@ -124,9 +124,10 @@ func Reasons() []string {
 
 // Whether a message left as it came.
 const (
-	ChangedNo       = "no"
-	ChangedStripped = "stripped"
-	ChangedRebuilt  = "rebuilt"
+	ChangedNo        = "no"
+	ChangedAnnotated = "annotated" // a text has more in it
+	ChangedStripped  = "stripped"
+	ChangedRebuilt   = "rebuilt"
 )
 
 // What became of a recipient, and who knew.

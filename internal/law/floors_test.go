@@ -52,6 +52,7 @@ var floors = map[string]int{
 	"filter/dkim":         2,
 	"filter/dmarc":        2,
 	"filter/dnsbl":        2,
+	"filter/external":     2,
 	"filter/greylist":     2,
 	"filter/heuristics":   2,
 	"filter/http":         2,

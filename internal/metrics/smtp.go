@@ -57,7 +57,7 @@ type routeSeries struct {
 var (
 	tlsWords     = []string{edge.TLSNone, edge.TLSStart, edge.TLSImplicit}
 	refusalWords = edge.Rejections()
-	changedWords = []string{edge.ChangedNo, edge.ChangedStripped, edge.ChangedRebuilt}
+	changedWords = []string{edge.ChangedNo, edge.ChangedAnnotated, edge.ChangedStripped, edge.ChangedRebuilt}
 	resultWords  = []string{
 		edge.RecipientAccepted, edge.RecipientUnknown, edge.RecipientRelay,
 		edge.RecipientDeferred, edge.RecipientOverLimit, edge.RecipientRefused,

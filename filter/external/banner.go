@@ -1,0 +1,288 @@
+package external
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	htmltemplate "html/template"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"text/template"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/htmlindex"
+
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/mail/charset"
+)
+
+const (
+	bannerLimit = 16 << 10 // octets of a banner, and of the template of one
+	textLimit   = 4 << 20  // octets of a text into which one is put
+	wordLimit   = 100      // octets of what the sender has a say in
+)
+
+//go:embed banner.txt
+var builtinText string
+
+//go:embed banner.html
+var builtinHTML string
+
+// words are what a template is given.
+type words struct {
+	From       string // the author's address; may be empty
+	Gateway    string // the gateway's name
+	Postmaster string // whom to ask; may be empty
+}
+
+type banner struct {
+	text *template.Template
+	html *htmltemplate.Template
+}
+
+// loadBanner reads the templates, the built-in one for "", and tries them once, so that a mistake in one shows at start and
+// not in a message.
+func loadBanner(textFile, htmlFile string) (*banner, error) {
+	var b banner
+	text, err := source(textFile, builtinText)
+	if err == nil {
+		b.text, err = template.New("text").Option("missingkey=error").Parse(text)
+	}
+	if err == nil {
+		_, err = b.plain(words{From: "a@example.com", Gateway: "mx.example.org", Postmaster: "p@example.org"})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("external: text: %w", err)
+	}
+	html, err := source(htmlFile, builtinHTML)
+	if err == nil {
+		b.html, err = htmltemplate.New("html").Option("missingkey=error").Parse(html)
+	}
+	if err == nil {
+		_, err = b.marked(words{From: "a@example.com", Gateway: "mx.example.org", Postmaster: "p@example.org"})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("external: html: %w", err)
+	}
+	return &b, nil
+}
+
+func source(file, builtin string) (string, error) {
+	if file == "" {
+		return builtin, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, bannerLimit+1))
+	switch {
+	case err != nil:
+		return "", err
+	case len(b) > bannerLimit:
+		return "", fmt.Errorf("%s has more than %d octets", file, bannerLimit)
+	case !utf8.Valid(b):
+		return "", fmt.Errorf("%s is not UTF-8", file)
+	}
+	return string(b), nil
+}
+
+var errTooBig = errors.New("a banner has more than 16 KiB, or no text")
+
+// limited takes what a template writes: a loop in one is not to fill the memory.
+type limited struct{ bytes.Buffer }
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.Len()+len(p) > bannerLimit {
+		return 0, errTooBig
+	}
+	return l.Buffer.Write(p)
+}
+
+// plain gives the banner for plain text: lines that end in CRLF, with an empty one behind them.
+func (b *banner) plain(w words) (string, error) {
+	var out limited
+	if err := b.text.Execute(&out, w); err != nil {
+		return "", err
+	}
+	text := strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' && r != '\t' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, out.String())
+	text = strings.Trim(text, "\n ")
+	if text == "" {
+		return "", errTooBig
+	}
+	return strings.ReplaceAll(text, "\n", "\r\n") + "\r\n\r\n", nil
+}
+
+// marked gives the banner for HTML, in ASCII, which stands for itself in each of the charsets that it is put in.
+func (b *banner) marked(w words) (string, error) {
+	var out limited
+	if err := b.html.Execute(&out, w); err != nil {
+		return "", err
+	}
+	var s strings.Builder
+	for _, r := range strings.Trim(out.String(), "\n ") {
+		switch {
+		case r >= 0x7f:
+			s.WriteString("&#" + strconv.Itoa(int(r)) + ";")
+		case r >= ' ' || r == '\t':
+			s.WriteRune(r)
+		case r == '\n':
+			s.WriteString("\r\n")
+		}
+	}
+	if s.Len() == 0 {
+		return "", errTooBig
+	}
+	return s.String() + "\r\n", nil
+}
+
+// clipped makes what the sender has a say in fit for a line of a banner.
+func clipped(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == utf8.RuneError || r >= 0x200b && r <= 0x206f {
+			return -1
+		}
+		return r
+	}, s)
+	if len(s) > wordLimit {
+		s = strings.ToValidUTF8(s[:wordLimit], "") + "…"
+	}
+	return s
+}
+
+// edits gives the changes that put the banner into the text of a message, and a note about what was done, for people.
+func (b *banner) edits(root *mail.Part, w words) (edits []mail.Edit, note string, err error) {
+	var into, not []string
+	for _, p := range shown(root) {
+		e, why, err := b.annotate(p, w)
+		switch {
+		case err != nil:
+			return nil, "", err
+		case why != "":
+			not = append(not, p.Path+" ("+why+")")
+		default:
+			into = append(into, p.Path)
+			edits = append(edits, e)
+		}
+	}
+	switch {
+	case len(into) == 0 && len(not) == 0:
+		return nil, "no banner: there is no text to put it in", nil
+	case len(not) > 0:
+		return edits, "no banner in part " + strings.Join(not, ", "), nil
+	}
+	return edits, "banner in part " + strings.Join(into, ", "), nil
+}
+
+// annotate gives the part with the banner, or says why it is left alone.
+func (b *banner) annotate(p *mail.Part, w words) (e mail.Edit, why string, err error) {
+	if p.Whole() != nil {
+		return nil, "it is signed, encrypted or a report", nil
+	}
+	names, all := p.Charsets()
+	name := ""
+	if len(names) > 0 {
+		name = names[0]
+	}
+	if !all || len(names) > 1 || len(charset.Of(name).Conversions()) > 0 {
+		return nil, "its charset", nil
+	}
+	text, err := io.ReadAll(io.LimitReader(p.Open(), textLimit+1))
+	switch {
+	case err != nil:
+		return nil, "", err
+	case len(text) > textLimit:
+		return nil, "it is too large", nil
+	case bytes.IndexByte(text, 0) >= 0, len(charset.Marked(text)) > 0 && !bytes.HasPrefix(text, utf8Mark):
+		return nil, "its charset", nil
+	case bytes.Contains(text, []byte("-----BEGIN PGP ")):
+		return nil, "it is signed or encrypted", nil
+	}
+	at := 0
+	if bytes.HasPrefix(text, utf8Mark) {
+		at = len(utf8Mark)
+	}
+	var words string
+	if p.Type == "text/html" {
+		at += bodyStart(text[at:])
+		words, err = b.marked(w)
+	} else if words, err = b.plain(w); err == nil {
+		words, name = inCharset(words, name, text)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	body, transfer := mail.EncodeText(slices.Concat(text[:at], []byte(words), text[at:]))
+	return mail.AnnotatePart{Path: p.Path, Header: header(p, name, transfer), Body: body}, "", nil
+}
+
+var utf8Mark = []byte("\xef\xbb\xbf")
+
+// inCharset gives words in the charset of a text, and the charset that the text is in with them: where it was ASCII and
+// they are not, UTF-8. What a charset has no code for becomes a question mark.
+func inCharset(words, name string, text []byte) (octets, charset string) {
+	high := func(r rune) bool { return r >= 0x80 }
+	switch lower := strings.ToLower(name); {
+	case !strings.ContainsFunc(words, high), lower == "utf-8", lower == "utf8":
+		return words, name
+	case (lower == "" || lower == "us-ascii") && !bytes.ContainsFunc(text, high):
+		return words, "utf-8"
+	}
+	if e, err := htmlindex.Get(name); err == nil {
+		if out, err := encoding.ReplaceUnsupported(e.NewEncoder()).String(words); err == nil {
+			return strings.ReplaceAll(out, "\x1a", "?"), name
+		}
+	}
+	return strings.Map(func(r rune) rune {
+		if r >= 0x80 {
+			return '?'
+		}
+		return r
+	}, words), name
+}
+
+// header gives the fields of the part that takes the place of p: its type with the parameters of a text, the new
+// encoding, and what else there is about the content but for digests of it.
+func header(p *mail.Part, name, transfer string) []mail.AddField {
+	value := p.Type
+	if name != "" {
+		value += "; charset=" + quoted(name)
+	}
+	for _, param := range []string{"format", "delsp"} { // RFC 3676
+		if v := p.Params[param]; v != "" && p.Type == "text/plain" {
+			value += "; " + param + "=" + quoted(v)
+		}
+	}
+	fields := []mail.AddField{{Name: "Content-Type", Body: value}, {Name: "Content-Transfer-Encoding", Body: transfer}}
+	for _, kept := range []string{"Content-ID", "Content-Language", "Content-Location", "Content-Base", "Content-Description"} {
+		if v := p.Header.Get(kept); v != "" && len(v) < 900 {
+			fields = append(fields, mail.AddField{Name: kept, Body: v})
+		}
+	}
+	if p.Disposition == "inline" {
+		fields = append(fields, mail.AddField{Name: "Content-Disposition", Body: "inline"})
+	}
+	return fields
+}
+
+// quoted writes the value of a parameter (RFC 2045 5.1): what is no octet of a token is left out, since no charset or
+// format has any.
+func quoted(v string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.:+", r) {
+			return r
+		}
+		return -1
+	}, v)
+}

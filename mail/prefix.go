@@ -1,0 +1,40 @@
+package mail
+
+import (
+	"mime"
+	"strings"
+)
+
+// Prefixed gives the body of an unstructured field (RFC 5322 2.2.1) such as Subject with a word before what stands there,
+// for ReplaceField. What stands there keeps its octets and folds, but for folds of which some readers make the end of the
+// header. A word that is not ASCII becomes an encoded word (RFC 2047). It gives "" where the field has the word already,
+// wherever it stands in it: a reply to a message with it is not to gather them.
+func (f Field) Prefixed(word string) string {
+	unfolded := f.Body()
+	if f.Name == "" || strings.Contains(DecodeWords(unfolded), word) {
+		return ""
+	}
+	if shown := mime.QEncoding.Encode("utf-8", word+" "); shown != word+" " {
+		// RFC 2047 6.2: a blank between two encoded words is not shown, so that ours stands inside.
+		word = shown
+	}
+	_, raw, _ := strings.Cut(f.Raw, ":")
+	raw = strings.TrimSuffix(strings.TrimLeft(raw, " \t"), "\r\n")
+	body := word + " " + raw
+	switch first, _, _ := strings.Cut(raw, "\r\n"); {
+	case raw == "":
+		body = word
+	case first == "":
+		body = word + raw
+	case len(f.Name)+len(": ")+len(word)+1+len(first) > 78: // RFC 5322 2.1.1
+		body = word + "\r\n " + raw
+	}
+	if checkBody(body) == nil {
+		return body
+	}
+	lines := NewFolder(f.Name)
+	for _, w := range append([]string{word}, strings.Fields(unfolded)...) {
+		lines.Word(w)
+	}
+	return strings.TrimLeft(lines.String(), " ")
+}

@@ -18,6 +18,16 @@ type Mail struct {
 	Text *text.Message
 	// In holds what other filters have found (SPF, DKIM, DMARC …), by the keys of filter/auth. It may be nil.
 	In *filter.Input
+
+	mime   once[*structure]
+	facts  once[*mimeFacts]
+	images once[*imageFacts]
+	pairs  once[alternatives]
+}
+
+// structure gives the MIME structure as SpamAssassin reads it.
+func (m *Mail) structure() *structure {
+	return m.mime.get(func() *structure { return readStructure(m.Text.Full()) })
 }
 
 // Function is an eval function, as a rule names it.
@@ -34,7 +44,15 @@ type Function struct {
 type Check func(m *Mail) (value int, detail string)
 
 // tables lists the functions of each file.
-var tables = [][]Function{}
+var tables = [][]Function{
+	bodyFunctions,
+	bounceFunctions,
+	htmlFunctions,
+	imageFunctions,
+	mimeFunctions,
+	netFunctions,
+	uriFunctions,
+}
 
 // Functions gives all functions by name.
 func Functions() map[string]Function {

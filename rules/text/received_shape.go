@@ -72,18 +72,18 @@ const (
 	opNotID
 )
 
-func notSpace(c byte) bool { return c != ' ' }
+func notBlank(c byte) bool { return c != ' ' }
 func anything(byte) bool   { return true }
 func notParen(c byte) bool { return c != ')' }
 func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
 
 // wordKinds are the elements that are runs of octets.
 var wordKinds = map[byte]run{
-	'h': {slot: slotHelo, takes: notSpace, min: 1}, 'H': {slot: slotHelo, takes: notSpace},
-	'r': {slot: slotRDNS, takes: notSpace, min: 1}, 'x': {slot: slotBoth, takes: notSpace, min: 1},
-	'b': {slot: slotBy, takes: notSpace, min: 1}, 'd': {slot: slotID, takes: notSpace, min: 1},
-	'n': {slot: slotIdent, takes: notSpace, min: 1}, 'N': {slot: slotIdent, takes: notSpace},
-	't': {takes: notSpace, min: 1}, 'T': {takes: notSpace},
+	'h': {slot: slotHelo, takes: notBlank, min: 1}, 'H': {slot: slotHelo, takes: notBlank},
+	'r': {slot: slotRDNS, takes: notBlank, min: 1}, 'x': {slot: slotBoth, takes: notBlank, min: 1},
+	'b': {slot: slotBy, takes: notBlank, min: 1}, 'd': {slot: slotID, takes: notBlank, min: 1},
+	'n': {slot: slotIdent, takes: notBlank, min: 1}, 'N': {slot: slotIdent, takes: notBlank},
+	't': {takes: notBlank, min: 1}, 'T': {takes: notBlank},
 	's': {slot: slotExtra, takes: anything, lazy: true}, 'S': {slot: slotExtra, takes: notParen, min: 1},
 	'*': {takes: anything}, '+': {takes: anything, min: 1}, '?': {takes: anything, lazy: true},
 	'0': {takes: isDigit, min: 1}, 'c': {takes: notParen, min: 1}, 'k': {takes: notParen, max: 40},
@@ -94,14 +94,14 @@ var wordKinds = map[byte]run{
 	// The HELO name without parentheses; up to the parenthesis; of at least two octets, the first no digit.
 	'E': {slot: slotHelo, takes: func(c byte) bool { return c != ' ' && c != '(' && c != ')' }},
 	'F': {slot: slotHelo, takes: notParen},
-	'g': {slot: slotHelo, takes: notSpace, min: 2, accept: func(l []byte, from, _ int) bool { return !isDigit(l[from]) }},
+	'g': {slot: slotHelo, takes: notBlank, min: 2, accept: func(l []byte, from, _ int) bool { return !isDigit(l[from]) }},
 	// The client's name with a dot inside; the server's, which ends like a word; an id, as short as fits.
-	'R': {slot: slotRDNS, takes: notSpace, min: 3, accept: func(l []byte, from, to int) bool {
+	'R': {slot: slotRDNS, takes: notBlank, min: 3, accept: func(l []byte, from, to int) bool {
 		return bytes.IndexByte(l[from+1:to-1], '.') >= 0
 	}},
-	'w': {slot: slotBy, takes: notSpace, min: 1, accept: func(l []byte, _, to int) bool { return atBoundary(l, to) }},
-	'D': {slot: slotID, takes: notSpace, min: 1, lazy: true},
-	'y': {slot: slotBy, takes: notSpace, min: 1, accept: func(l []byte, from, to int) bool {
+	'w': {slot: slotBy, takes: notBlank, min: 1, accept: func(l []byte, _, to int) bool { return atBoundary(l, to) }},
+	'D': {slot: slotID, takes: notBlank, min: 1, lazy: true},
+	'y': {slot: slotBy, takes: notBlank, min: 1, accept: func(l []byte, from, to int) bool {
 		return to-from > 10 && bytes.HasSuffix(l[from:to], []byte(".yahoo.com"))
 	}},
 	// Neither blank nor @; no dot.

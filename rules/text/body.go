@@ -9,7 +9,7 @@ import (
 
 // Kinds of octets in a text: white space, line end among it, and what is none.
 const (
-	notSpace = iota
+	noSpace = iota
 	blank
 	lineEnd
 )
@@ -172,7 +172,7 @@ func (f *folder) flush() {
 func (f *folder) add(b []byte) {
 	for i := 0; i < len(b); {
 		start := i
-		for i < len(b) && spaceClass[b[i]] == notSpace && b[i] < utf8.RuneSelf && b[i] != 0 {
+		for i < len(b) && spaceClass[b[i]] == noSpace && b[i] < utf8.RuneSelf && b[i] != 0 {
 			i++
 		}
 		if i > start {
@@ -183,7 +183,7 @@ func (f *folder) add(b []byte) {
 		}
 		c := b[i]
 		switch {
-		case spaceClass[c] != notSpace:
+		case spaceClass[c] != noSpace:
 			f.space(spaceClass[c])
 			i++
 		case c == 0:

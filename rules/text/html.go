@@ -24,6 +24,7 @@ type HTML struct {
 	Obfuscations int // places at which a tag or comment stands within a word
 	Backhair     int // different pairs of lengths of what such a tag divides ("backhair_count")
 
+	// Texts are in UTF-8, but where the HTML is all ASCII, and no character in a text is beyond U+00FF: those are of Latin-1.
 	Anchors  [][]byte // the texts of links, one for each a element; an image in one is "<img>\n" ("anchor")
 	Titles   [][]byte // the texts of title elements ("title")
 	Comments [][]byte // with "<!--" and "-->" ("comment")
@@ -32,6 +33,7 @@ type HTML struct {
 	Links     []HTMLLink // the URIs in attributes, and those that a elements name, each once, as they come
 	Truncated bool       // a URI was longer than is looked at ("uri_truncated")
 
+	chars   bool             // the source is of characters, not of octets
 	known   [tagCount]uint32 // 1 + how many more start tags than end tags; 0: there is none such
 	unknown map[string]int   // the same of other elements, less the 1
 	seen    int              // different elements, as they were met
@@ -42,7 +44,7 @@ type HTML struct {
 type HTMLLink struct {
 	URI     string   // resolved against the base, where there is one
 	Types   []string // the elements in which it was found; none for what only the text of a link is known of
-	Anchors []string // the texts of the links to it
+	Anchors []string // the texts of the links to it, in UTF-8
 }
 
 // Inside gives how many more start tags than end tags of an element there were, its name in lower case; ok is false where

@@ -66,7 +66,7 @@ func isNameChar(c byte) bool {
 	return isNameStart(c) || '0' <= c && c <= '9' || c == '.' || c == '-'
 }
 
-func isHTMLSpace(c byte) bool { return spaceClass[c] != notSpace }
+func isHTMLSpace(c byte) bool { return spaceClass[c] != noSpace }
 
 // at gives an octet of src, 0 behind its end.
 func (z *tokenizer) at(i int) byte {

@@ -61,7 +61,7 @@ const (
 
 // renderHTML renders a part.
 func (t *TextPart) renderHTML(src text, octets int) *rendering {
-	h := &HTML{Length: src.length(), MinSize: 3, MaxSize: 3}
+	h := &HTML{Length: src.length(), MinSize: 3, MaxSize: 3, chars: src.chars}
 	r := &renderer{h: h, basefont: 3, styles: make([]style, 1, 16), links: make(map[string]int)}
 	r.styles[0] = style{fg: 0, bg: 0xffffff, background: 0xffffff, size: 3}
 	r.source = text{prepareHTML(src.utf8, t.Decoded()), src.chars}
@@ -128,7 +128,7 @@ func countSpace(t text) (n int) {
 	for i := 0; i < len(t.utf8); {
 		c := t.utf8[i]
 		if c < utf8.RuneSelf {
-			if spaceClass[c] != notSpace && (t.chars || c != '\f') {
+			if spaceClass[c] != noSpace && (t.chars || c != '\f') {
 				n++
 			}
 			i++
@@ -161,7 +161,32 @@ func (r *renderer) finish() {
 	for i, l := range r.anchorLink {
 		h.Links[l].Anchors = append(h.Links[l].Anchors, string(h.Anchors[i]))
 	}
+	if !r.source.chars {
+		toOctets(h.Anchors)
+		toOctets(h.Titles)
+		toOctets(h.Scripts)
+	}
 	h.Backhair = len(r.backhair)
+}
+
+// toOctets makes octets of texts in which no character is beyond U+00FF, as SpamAssassin has them of HTML without a charset.
+func toOctets(texts [][]byte) {
+	for i, t := range texts {
+		if plainASCII(t) {
+			continue
+		}
+		b := make([]byte, 0, len(t))
+		for _, r := range string(t) {
+			if r > 0xff {
+				b = nil
+				break
+			}
+			b = append(b, byte(r))
+		}
+		if b != nil {
+			texts[i] = b
+		}
+	}
 }
 
 // pieces cuts a text where its pieces begin.
@@ -366,7 +391,7 @@ func (r *renderer) text(b []byte, verbatim bool) {
 // blankText reports whether a text has nothing but white space, or the two characters that a space of UTF-8 is in Latin-1.
 func blankText(b []byte) bool {
 	for i := 0; i < len(b); i++ {
-		if spaceClass[b[i]] != notSpace {
+		if spaceClass[b[i]] != noSpace {
 			continue
 		}
 		if !bytes.HasPrefix(b[i:], []byte(latinSpace)) {
@@ -388,7 +413,7 @@ func (r *renderer) display(b []byte, chars, invisible, unseen bool) {
 	r.chars = r.chars || chars
 	for i := 0; i < len(b); {
 		start := i
-		for i < len(b) && spaceClass[b[i]] == notSpace && b[i] != 0xc3 {
+		for i < len(b) && spaceClass[b[i]] == noSpace && b[i] != 0xc3 {
 			i++
 		}
 		r.out = append(r.out, b[start:i]...)
@@ -396,8 +421,8 @@ func (r *renderer) display(b []byte, chars, invisible, unseen bool) {
 			break
 		}
 		switch {
-		case spaceClass[b[i]] != notSpace:
-			for i < len(b) && spaceClass[b[i]] != notSpace {
+		case spaceClass[b[i]] != noSpace:
+			for i < len(b) && spaceClass[b[i]] != noSpace {
 				i++
 			}
 			r.out = append(r.out, ' ')
@@ -456,7 +481,7 @@ func (r *renderer) compare(b []byte, chars bool) {
 // inWord reports whether a character is neither white space nor punctuation of ASCII.
 func inWord(c rune, chars bool) bool {
 	if c < utf8.RuneSelf {
-		return spaceClass[c] == notSpace && (c < '!' || c > '~' || isWord(byte(c)) && c != '_')
+		return spaceClass[c] == noSpace && (c < '!' || c > '~' || isWord(byte(c)) && c != '_')
 	}
 	return !chars || !isWideSpace(c)
 }

@@ -4,15 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/mail"
@@ -289,4 +293,89 @@ func TestBodyAsSpamAssassin(t *testing.T) {
 	}
 	body.demand(0.995)
 	raw.demand(0.995)
+}
+
+// stockTLDs reads the top-level domains of SpamAssassin's configuration.
+func stockTLDs(t testing.TB) *TLDs {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(peertest.Root(t), "usr/share/spamassassin/20_aux_tlds.cf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lists := map[string][]string{}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 1 && strings.HasPrefix(f[0], "util_rb_") {
+			lists[f[0]] = append(lists[f[0]], f[1:]...)
+		}
+	}
+	return NewTLDs(lists["util_rb_tld"], lists["util_rb_2tld"], lists["util_rb_3tld"])
+}
+
+func sorted(texts [][]byte) [][]byte {
+	texts = slices.Clone(texts)
+	slices.SortFunc(texts, bytes.Compare)
+	return slices.CompactFunc(texts, bytes.Equal)
+}
+
+func TestURIsAsSpamAssassin(t *testing.T) {
+	tlds := stockTLDs(t)
+	uris, detail := &tally{t: t, what: "uri"}, &tally{t: t, what: "uri detail"}
+	for _, name := range append(archives, "apache-spamassassin-t") {
+		all := corpus(t, name, step())
+		for i, d := range dumps(t, name, step(), all) {
+			m := Of(all[i].content, Options{TLDs: tlds})
+			got, want := sorted(m.URITexts()), sorted(d.URIs)
+			uris.note(d.Name, sameTexts(got, want), "%s", firstDifference(got, want))
+			detail.note(d.Name, uriDetail(m, d) == "", "%s", uriDetail(m, d))
+		}
+	}
+	uris.demand(0.99)
+	detail.demand(0.98)
+}
+
+// uriDetail tells the first difference in what is known of each URI.
+func uriDetail(m *Message, d dump) string {
+	all := m.URIs()
+	if len(all) != len(d.URI) {
+		return fmt.Sprintf("%d URIs, SpamAssassin has %d", len(all), len(d.URI))
+	}
+	for i := range all {
+		u := &all[i]
+		w, ok := d.URI[base64.StdEncoding.EncodeToString([]byte(u.Raw))]
+		if !ok {
+			return fmt.Sprintf("%q is not known to SpamAssassin", u.Raw)
+		}
+		types := slices.Sorted(slices.Values(u.Types))
+		if !slices.Equal(types, w.Types) {
+			return fmt.Sprintf("%q: %v, SpamAssassin has %v", u.Raw, types, w.Types)
+		}
+		if len(u.Anchors) != len(w.Anchors) {
+			return fmt.Sprintf("%q: %q, SpamAssassin has %q", u.Raw, u.Anchors, w.Anchors)
+		}
+		for k := range u.Anchors {
+			if u.Anchors[k] != utf8Of(w.Anchors[k]) {
+				return fmt.Sprintf("%q: %q, SpamAssassin has %q", u.Raw, u.Anchors[k], w.Anchors[k])
+			}
+		}
+		hosts := map[string]string{}
+		for _, h := range u.Hosts {
+			hosts[base64.StdEncoding.EncodeToString([]byte(h.Name))] = base64.StdEncoding.EncodeToString([]byte(h.Domain))
+		}
+		if !maps.Equal(hosts, w.Hosts) {
+			return fmt.Sprintf("%q: hosts %v", u.Raw, u.Hosts)
+		}
+	}
+	return ""
+}
+
+// utf8Of gives a text of octets that is no UTF-8 as what it is in Latin-1.
+func utf8Of(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	var s strings.Builder
+	for _, c := range b {
+		s.WriteRune(rune(c))
+	}
+	return s.String()
 }

@@ -27,7 +27,8 @@ type Options struct {
 	From        mail.Address // the reverse-path
 	HasEnvelope bool         // From is known, and not only the null reverse-path by default
 
-	TLDs *TLDs // the top-level domains that make a host name of a word in a text; nil: DefaultTLDs
+	TLDs       *TLDs      // the top-level domains that make a host name of a word in a text; nil: DefaultTLDs
+	Redirector Redirector // finds where redirectors lead; nil: only URIs within URIs are found. Comparable, such as a pointer
 
 	BodyScan    int // octets of each part that are rendered (body_part_scan_size); default 50 000, negative: all
 	RawBodyScan int // octets of each part in the raw body (rawbody_part_scan_size); default 500 000, negative: all
@@ -50,7 +51,7 @@ type Client struct {
 func (o *Options) equal(p *Options) bool {
 	return slices.Equal(o.Trusted, p.Trusted) && slices.Equal(o.Internal, p.Internal) && slices.Equal(o.MSA, p.MSA) &&
 		slices.Equal(o.Originating, p.Originating) && (o.Originating == nil) == (p.Originating == nil) &&
-		o.Client == p.Client && o.From == p.From && o.HasEnvelope == p.HasEnvelope && o.TLDs == p.TLDs &&
+		o.Client == p.Client && o.From == p.From && o.HasEnvelope == p.HasEnvelope && o.TLDs == p.TLDs && o.Redirector == p.Redirector &&
 		o.BodyScan == p.BodyScan && o.RawBodyScan == p.RawBodyScan
 }
 
@@ -66,7 +67,8 @@ type Message struct {
 	body   func() [][]byte
 	raw    func() [][]byte
 	html   func() []*HTML
-	uris   func() []URI
+	uris   func() *uriList
+	lines  func() [][]byte // of uris
 }
 
 // known are the Messages that were made of a content.
@@ -104,6 +106,7 @@ func newMessage(c *mail.Content, o Options) *Message {
 	m.raw = sync.OnceValue(m.chunkBody)
 	m.html = sync.OnceValue(m.readHTML)
 	m.uris = sync.OnceValue(m.findURIs)
+	m.lines = sync.OnceValue(func() [][]byte { return m.uris().strings() })
 	return m
 }
 
@@ -128,19 +131,11 @@ func (m *Message) Parts() []*TextPart { return m.leaves() }
 // HTML gives the facts about each part of HTML, in the order of the content.
 func (m *Message) HTML() []*HTML { return m.html() }
 
-// URIs gives the URIs of the message, each once.
-func (m *Message) URIs() []URI { return m.uris() }
+// URIs gives the URIs of the message, each once: those of the text, then those of HTML, then DKIM domains.
+func (m *Message) URIs() []URI { return m.uris().all }
 
-func (m *Message) findURIs() []URI { return nil }
+// URITexts gives the variants of all URIs, each once, as rules of the kind uri see them.
+func (m *Message) URITexts() [][]byte { return m.lines() }
 
-// URI is a URI that was found in a message.
-type URI struct {
-	Raw      string   // as it was found, without white space around it
-	Variants []string // Raw, and what readers may take it for; the ones that rules of the kind uri see
-	Host     string   // in lower case, "" for none
-	Domain   string   // the registered domain of Host, "" for none
-	Anchor   string   // the text of the links to it
-}
-
-// TLDs is a set of top-level domains.
-type TLDs struct{}
+// URIsTruncated reports whether URIs were left out, or cut off.
+func (m *Message) URIsTruncated() bool { return m.uris().truncated }

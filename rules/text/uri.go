@@ -1,0 +1,228 @@
+package text
+
+import (
+	"slices"
+	"strings"
+)
+
+// URI is a URI that was found in a message, under the form in which it was found.
+type URI struct {
+	Raw      string   // as it was found, with a scheme where a text has none; of a DKIM signature "domainkeys:" and the domain
+	Variants []string // Raw and what readers may take it for, each once: what rules of the kind uri see; none of a DKIM domain
+	Hosts    []Host   // the hosts that the variants name, each once
+	Types    []string // where it was found: the name of an element, "parsed" (a text), "schemeless", "unlinked", "domainkeys"
+	Anchors  []string // the texts of the links to it, each once
+}
+
+// Host is a host that a URI names.
+type Host struct {
+	Name   string // in lower case, with A-labels; or an IP address
+	Domain string // the domain of it that is registered, or the address
+}
+
+// Is reports whether the URI was found in such a place; see Types.
+func (u *URI) Is(kind string) bool { return slices.Contains(u.Types, kind) }
+
+// Host gives the first host's name, "" for none.
+func (u *URI) Host() string {
+	if len(u.Hosts) == 0 {
+		return ""
+	}
+	return u.Hosts[0].Name
+}
+
+// Domain gives the domain that is registered of the first host, "" for none.
+func (u *URI) Domain() string {
+	if len(u.Hosts) == 0 {
+		return ""
+	}
+	return u.Hosts[0].Domain
+}
+
+// maxURIs is how many URIs of a message are told of.
+const maxURIs = 5000
+
+// maxAnchors is how many texts of links to one URI are.
+const maxAnchors = 100
+
+// uriList collects URIs.
+type uriList struct {
+	tlds       *TLDs
+	redirector Redirector
+	all        []URI
+	at         map[string]int
+	truncated  bool
+}
+
+// findURIs collects the URIs of a message: from the text, from HTML, from DKIM signatures.
+func (m *Message) findURIs() *uriList {
+	l := &uriList{tlds: m.opt.TLDs, redirector: m.opt.Redirector, at: make(map[string]int)}
+	if l.tlds == nil {
+		l.tlds = DefaultTLDs
+	}
+	l.addTexts(m.Body())
+	for _, h := range m.HTML() {
+		l.truncated = l.truncated || h.Truncated
+		for i := range h.Links {
+			l.addLink(&h.Links[i], h.chars)
+		}
+	}
+	l.addSigners(m)
+	return l
+}
+
+// add adds a URI, if it is one; with named only one that names a host.
+func (l *uriList) add(uri string, chars, named, variants bool, types ...string) *URI {
+	i, known := l.at[uri]
+	if !known && len(l.all) >= maxURIs {
+		l.truncated = true
+		return nil
+	}
+	forms := []string{uri}
+	if variants {
+		forms = variantsOf(uri, chars, l.tlds, l.redirector)
+	}
+	u := URI{Raw: uri}
+	if known {
+		u = l.all[i]
+	}
+	hosts := len(u.Hosts)
+	for k, f := range forms {
+		if len(f) > maxURI {
+			f, l.truncated = f[:maxURI], true
+			forms[k] = f
+		}
+		if host, domain, ok := l.tlds.hostOf(f); ok {
+			hosts++
+			if h := (Host{host, domain}); !slices.Contains(u.Hosts, h) {
+				u.Hosts = append(u.Hosts, h)
+			}
+		}
+	}
+	if named && hosts == 0 {
+		return nil
+	}
+	if variants {
+		for _, f := range forms {
+			if !slices.Contains(u.Variants, f) {
+				u.Variants = append(u.Variants, f)
+			}
+		}
+	}
+	for _, t := range types {
+		if !slices.Contains(u.Types, t) {
+			u.Types = append(u.Types, t)
+		}
+	}
+	if !known {
+		i = len(l.all)
+		l.at[uri] = i
+		l.all = append(l.all, u)
+	} else {
+		l.all[i] = u
+	}
+	return &l.all[i]
+}
+
+// addTexts adds what stands in the text.
+func (l *uriList) addTexts(lines [][]byte) {
+	seen := make(map[string]struct{})
+	for _, line := range lines {
+		scanText(line, l.tlds, func(u textURI) {
+			raw := trimText(u.raw)
+			if _, ok := seen[string(raw)]; ok || len(seen) >= maxURIs {
+				return
+			}
+			s := string(raw)
+			seen[s] = struct{}{}
+			if u.kind == foundMail && !strings.Contains(s, "@") || u.kind == foundHost && !isHostName(lowerText(string(u.host))) {
+				return
+			}
+			l.addText(&u, s)
+		})
+	}
+}
+
+func (l *uriList) addText(u *textURI, raw string) {
+	uri, schemed, linked, ok := u.complete(raw)
+	if !ok {
+		return
+	}
+	types := []string{"parsed", "unlinked", "schemeless"}
+	switch {
+	case schemed:
+		types = types[:1]
+	case linked:
+		types = []string{"parsed", "schemeless"}
+	}
+	if hasPrefixFold(uri, "mailto:") {
+		if hasPercent(uri) {
+			uri = unescape(uri, false)
+		}
+		_, host, found := strings.Cut(uri, "@")
+		if n := strings.IndexAny(host, "?&>"); n >= 0 {
+			host = host[:n]
+		}
+		for strings.HasSuffix(host, "%20") {
+			host = host[:len(host)-3]
+		}
+		if !found || !l.tlds.Valid(toASCII(host)) {
+			return
+		}
+	}
+	l.add(uri, false, true, true, types...)
+}
+
+// addLink adds what stands in HTML.
+func (l *uriList) addLink(link *HTMLLink, chars bool) {
+	types := link.Types
+	if len(types) == 0 {
+		types = []string{"parsed"}
+	}
+	u := l.add(link.URI, chars, false, true, types...)
+	if u == nil {
+		return
+	}
+	for _, a := range link.Anchors {
+		if len(u.Anchors) < maxAnchors && !slices.Contains(u.Anchors, a) {
+			u.Anchors = append(u.Anchors, a)
+		}
+	}
+}
+
+// addSigners adds the domains of DKIM signatures.
+func (l *uriList) addSigners(m *Message) {
+	for _, name := range []string{"DomainKey-Signature", "DKIM-Signature"} {
+		for _, f := range m.content.Header().All(name) {
+			for tag := range strings.SplitSeq(unfold(f), ";") {
+				key, value, ok := strings.Cut(tag, "=")
+				if ok && strings.Trim(key, asciiSpace) == "d" {
+					d := strings.Map(dropSpace, value)
+					l.add("domainkeys:"+d, false, true, false, "domainkeys", "nocanon", "noclean")
+				}
+			}
+		}
+	}
+}
+
+func dropSpace(r rune) rune {
+	if r < 0x80 && spaceClass[byte(r)] != noSpace {
+		return -1
+	}
+	return r
+}
+
+// strings gives the variants of all URIs, each once.
+func (l *uriList) strings() [][]byte {
+	var all [][]byte
+	seen := make(map[string]struct{})
+	for i := range l.all {
+		for _, v := range l.all[i].Variants {
+			if _, ok := seen[v]; !ok {
+				seen[v] = struct{}{}
+				all = append(all, []byte(v))
+			}
+		}
+	}
+	return all
+}

@@ -10,6 +10,8 @@ type URI struct {
 	Raw      string   // as it was found, with a scheme where a text has none; of a DKIM signature "domainkeys:" and the domain
 	Variants []string // Raw and what readers may take it for, each once: what rules of the kind uri see; none of a DKIM domain
 	Hosts    []Host   // the hosts that the variants name, each once
+	Host     string   // the name of the first of them, "" for none
+	Domain   string   // the domain that is registered of it, "" for none
 	Types    []string // where it was found: the name of an element, "parsed" (a text), "schemeless", "unlinked", "domainkeys"
 	Anchors  []string // the texts of the links to it, each once
 }
@@ -22,22 +24,6 @@ type Host struct {
 
 // Is reports whether the URI was found in such a place; see Types.
 func (u *URI) Is(kind string) bool { return slices.Contains(u.Types, kind) }
-
-// Host gives the first host's name, "" for none.
-func (u *URI) Host() string {
-	if len(u.Hosts) == 0 {
-		return ""
-	}
-	return u.Hosts[0].Name
-}
-
-// Domain gives the domain that is registered of the first host, "" for none.
-func (u *URI) Domain() string {
-	if len(u.Hosts) == 0 {
-		return ""
-	}
-	return u.Hosts[0].Domain
-}
 
 // maxURIs is how many URIs of a message are told of.
 const maxURIs = 5000
@@ -97,6 +83,7 @@ func (l *uriList) add(uri string, chars, named, variants bool, types ...string) 
 			if h := (Host{host, domain}); !slices.Contains(u.Hosts, h) {
 				u.Hosts = append(u.Hosts, h)
 			}
+			u.Host, u.Domain = u.Hosts[0].Name, u.Hosts[0].Domain
 		}
 	}
 	if named && hosts == 0 {

@@ -3,8 +3,6 @@ package text
 import (
 	"bytes"
 	"unicode/utf8"
-
-	"github.com/postern-mail/postern/mail"
 )
 
 // Kinds of octets in a text: white space, line end among it, and what is none.
@@ -65,7 +63,10 @@ func (m *Message) renderBody() [][]byte {
 
 // subject gives the decoded subject, the last where there are several, and a line end.
 func (m *Message) subject() []byte {
-	return append([]byte(mail.DecodeWords(lastField(m.content.Header(), "Subject"))), 10)
+	if v := m.readHead().named("subject", nameHash("subject"), false); len(v) > 0 {
+		return v[len(v)-1]
+	}
+	return []byte("\n")
 }
 
 // paragraphs joins texts, and makes of all white space one space, or the end of a paragraph where it has several line ends.

@@ -3,20 +3,18 @@ package text
 import (
 	"unicode/utf8"
 
-	"golang.org/x/text/encoding/charmap"
-
 	"github.com/postern-mail/postern/mail/charset"
 )
 
 // decodeOctets makes UTF-8 of octets in a charset. Where the charset was only supposed, octets that are UTF-8 are left alone;
 // declared, it is believed as far as it is known. What can't be read is read as Windows-1252.
 func decodeOctets(octets []byte, name string, declared bool) []byte {
-	if !declared && utf8.Valid(octets) {
+	if !declared && isStrictUTF8(octets) {
 		return octets
 	}
-	switch low := lowerASCII(name); low {
+	switch low := lowerText(name); low {
 	case "iso-8859-1", "iso8859-1", "windows-1252", "cp1252", "latin1":
-		return latinText(octets)
+		return fromWindows1252(octets)
 	case "utf-8", "utf8":
 		if declared {
 			return validUTF8(octets)
@@ -30,43 +28,15 @@ func decodeOctets(octets []byte, name string, declared bool) []byte {
 			return []byte(c.Decode(string(octets)))
 		}
 	}
-	if allASCII(octets) {
+	if plainASCII(octets) {
 		return octets
 	}
-	return latinText(octets)
-}
-
-func allASCII(b []byte) bool {
-	for _, c := range b {
-		if c >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
-
-// latinText reads octets as Windows-1252. The five that have no meaning there become U+FFFD.
-func latinText(octets []byte) []byte {
-	if allASCII(octets) {
-		return octets
-	}
-	out := make([]byte, 0, len(octets)+len(octets)/2)
-	for _, c := range octets {
-		switch {
-		case c < utf8.RuneSelf:
-			out = append(out, c)
-		case c == 0x81 || c == 0x8d || c == 0x8f || c == 0x90 || c == 0x9d:
-			out = utf8.AppendRune(out, utf8.RuneError)
-		default:
-			out = utf8.AppendRune(out, charmap.Windows1252.DecodeByte(c))
-		}
-	}
-	return out
+	return fromWindows1252(octets)
 }
 
 // asciiOnly puts U+FFFD in place of what is not ASCII.
 func asciiOnly(octets []byte) []byte {
-	if allASCII(octets) {
+	if plainASCII(octets) {
 		return octets
 	}
 	out := make([]byte, 0, len(octets)+16)

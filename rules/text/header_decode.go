@@ -3,7 +3,6 @@ package text
 import (
 	"bytes"
 	"encoding/base64"
-	"unicode/utf8"
 )
 
 // appendDecoded appends a field's value unfolded, trimmed and decoded: encoded words (RFC 2047) of all fields but those
@@ -40,7 +39,7 @@ func appendUnfolded(dst, raw []byte) []byte {
 // decodeText decodes dst from at on: to UTF-8, and with words also encoded words.
 func decodeText(dst []byte, at int, words bool) []byte {
 	text := dst[at:]
-	if !utf8.Valid(text) {
+	if !isStrictUTF8(text) {
 		dst = append(dst[:at], decodeOctets(bytes.Clone(text), "utf-8", false)...)
 		text = dst[at:]
 	}

@@ -146,7 +146,7 @@ func (m *Message) chain() *Relays {
 		names = originating
 	}
 	for _, name := range names {
-		low := lowerASCII(name)
+		low := lowerText(name)
 		if v := h.named(low, nameHash(low), false); len(v) > 0 {
 			if ip := anyIP(v[len(v)-1]); ip != nil {
 				c.add((&hop{ip: ip}).relay())

@@ -122,7 +122,7 @@ func readSelector(text string) (*selector, error) {
 	if name == "" || strings.ContainsAny(name, " \t\r\n") {
 		return nil, fmt.Errorf("text: %q is no field name", name)
 	}
-	s := &selector{text: text, name: name, low: lowerASCII(name), id: -1}
+	s := &selector{text: text, name: name, low: lowerText(name), id: -1}
 	s.hash = nameHash(s.low)
 	for m := range strings.SplitSeq(mods, ":") {
 		switch m {
@@ -157,20 +157,6 @@ func readSelector(text string) (*selector, error) {
 	}
 	s.linewise = s.addr || s.person || s.host || s.ip || s.name == "EnvelopeFrom" && mods == ""
 	return s, nil
-}
-
-// lowerASCII is strings.ToLower for ASCII letters only.
-func lowerASCII(s string) string {
-	for i := range len(s) {
-		if 'A' <= s[i] && s[i] <= 'Z' {
-			b := []byte(s)
-			for j := range b {
-				b[j] = lower(b[j])
-			}
-			return string(b)
-		}
-	}
-	return s
 }
 
 func lower(c byte) byte {

@@ -27,16 +27,18 @@ type list struct {
 	health   health
 }
 
-// question is what all lists are asked in one phase.
+// question is what the lists of one subject are asked.
 type question struct {
-	of   string
-	kind kind
-	name string // in front of the zone
+	of    string
+	kind  kind
+	name  string // in front of the zone
+	shown string // how people call it
 }
 
 // opinion is what a list says.
 type opinion struct {
 	auth.ListResult
+	shown   string
 	symbols []string // of a listing, in the order of the configuration
 	asked   bool     // the question went to the list: a failure is the list's
 }
@@ -59,7 +61,7 @@ type asker struct {
 func (a *asker) ask(session, limited context.Context, l *list, q question) opinion {
 	p := l.health.enter(q.kind, a.now())
 	if p.not != "" {
-		return opinion{ListResult: auth.ListResult{List: l.name, Of: q.of, Result: p.not, Reason: offReasons[p.not]}}
+		return opinion{shown: q.shown, ListResult: auth.ListResult{List: l.name, Of: q.of, Result: p.not, Reason: offReasons[p.not]}}
 	}
 	var never, always opinion
 	var wait sync.WaitGroup
@@ -71,7 +73,7 @@ func (a *asker) ask(session, limited context.Context, l *list, q question) opini
 	}
 	o := a.look(limited, l, q.name)
 	wait.Wait()
-	o.Of = q.of
+	o.Of, o.shown = q.of, q.shown
 	if session.Err() != nil {
 		return o
 	}
@@ -157,12 +159,14 @@ func (l *list) read(o *opinion, found []netip.Addr) {
 	o.Result = auth.ListOtherCode
 	for _, f := range found {
 		o.Codes = append(o.Codes, f.String())
-		symbol, isError := l.means(f.Unmap())
+		symbols, isError := l.means(f.Unmap())
 		if isError {
 			o.Result, o.Reason = auth.ListErrorCode, "it answers with an error"
 		}
-		if symbol != "" && !slices.Contains(o.symbols, symbol) {
-			o.symbols = append(o.symbols, symbol)
+		for _, s := range symbols {
+			if !slices.Contains(o.symbols, s) {
+				o.symbols = append(o.symbols, s)
+			}
 		}
 	}
 	switch {
@@ -173,20 +177,36 @@ func (l *list) read(o *opinion, found []netip.Addr) {
 	}
 }
 
-// means gives the symbol of a code, "" for one that does not count.
-func (l *list) means(code netip.Addr) (symbol string, isError bool) {
+// means gives the symbols of a code, none for one that does not count: that of a pattern of numbers, else those of all bits
+// that it has.
+func (l *list) means(code netip.Addr) (symbols []string, isError bool) {
 	if !codes.Contains(code) || errorCodes.Contains(code) {
-		return "", true // of a resolver that lies about names that do not exist, or of a list that does not answer
+		return nil, true // of a resolver that lies about names that do not exist, or of a list that does not answer
 	}
 	for i := range l.meanings {
-		if m := &l.meanings[i]; m.codes.has(code) {
-			return m.symbol, m.isError
+		if m := &l.meanings[i]; !m.codes.bits && m.codes.has(code) {
+			return m.counts(), m.isError
 		}
 	}
 	if slices.Contains(refusals, code) {
-		return "", true
+		return nil, true
 	}
-	return l.symbol, false
+	for i := range l.meanings {
+		if m := &l.meanings[i]; m.codes.bits && m.codes.has(code) {
+			symbols, isError = append(symbols, m.counts()...), isError || m.isError
+		}
+	}
+	if symbols == nil && !isError && l.symbol != "" {
+		symbols = []string{l.symbol}
+	}
+	return symbols, isError
+}
+
+func (m *meaning) counts() []string {
+	if m.isError {
+		return nil
+	}
+	return []string{m.symbol}
 }
 
 // maxWords bounds what a list says of a listing, in octets.

@@ -24,14 +24,18 @@ func (o *octets) meets(p *octets) bool {
 }
 
 // pattern is a set of codes: addresses that a list answers with.
-type pattern [4]octets
+type pattern struct {
+	octets [4]octets
+	bits   bool // it looks at bits: a code may have several meanings then, one of each bit
+}
 
-const patternForm = "allowed: an address below 127.0.0.0/8 whose octets may be lists and ranges, such as 127.0.0.2, 127.0.0.[2..11], 127.0.[0..255].[1;3]"
+const patternForm = "allowed: an address below 127.0.0.0/8 whose octets may be lists and ranges, or a bit, such as 127.0.0.2, 127.0.0.[2..11], 127.0.[0..255].[1;3], 127.0.0.&8"
 
-// parsePattern reads an address of which each octet is a number, or a list of numbers and ranges in brackets.
+// parsePattern reads an address of which each octet is a number, or a list of numbers and ranges in brackets, or "&" and the
+// value of a bit: each number with that bit.
 func parsePattern(s string) (p pattern, err error) {
 	rest := s
-	for i := range p {
+	for i := range p.octets {
 		octet := rest
 		if strings.HasPrefix(rest, "[") {
 			var closed bool
@@ -48,16 +52,36 @@ func parsePattern(s string) (p pattern, err error) {
 				return p, fmt.Errorf("%q is no code; %s", s, patternForm)
 			}
 		}
-		if err := p[i].parse(octet); err != nil {
+		if bit, ok := strings.CutPrefix(octet, "&"); ok {
+			p.bits = true
+			err = p.octets[i].addBit(bit)
+		} else {
+			err = p.octets[i].parse(octet)
+		}
+		if err != nil {
 			return p, fmt.Errorf("%q: %w; %s", s, err, patternForm)
 		}
 	}
 	loopback := octets{}
 	loopback.add(127)
-	if p[0] != loopback {
+	if p.octets[0] != loopback {
 		return p, fmt.Errorf("%q: no code begins with anything but 127; %s", s, patternForm)
 	}
 	return p, nil
+}
+
+// addBit adds each value with a bit.
+func (o *octets) addBit(s string) error {
+	bit, err := parseOctet(s)
+	if err != nil || bit == 0 || bit&(bit-1) != 0 {
+		return errors.New("a bit is 1, 2, 4, 8, 16, 32, 64 or 128")
+	}
+	for v := range 256 {
+		if byte(v)&bit != 0 {
+			o.add(byte(v))
+		}
+	}
+	return nil
 }
 
 // parse reads what stands between the brackets: numbers and ranges with semicolons between them.
@@ -95,13 +119,13 @@ func parseOctet(s string) (byte, error) {
 // has reports whether the pattern has an address, which is one of IPv4.
 func (p *pattern) has(a netip.Addr) bool {
 	b := a.As4()
-	return p[0].has(b[0]) && p[1].has(b[1]) && p[2].has(b[2]) && p[3].has(b[3])
+	return p.octets[0].has(b[0]) && p.octets[1].has(b[1]) && p.octets[2].has(b[2]) && p.octets[3].has(b[3])
 }
 
 // meets reports whether some address is in both patterns.
 func (p *pattern) meets(q *pattern) bool {
-	for i := range p {
-		if !p[i].meets(&q[i]) {
+	for i := range p.octets {
+		if !p.octets[i].meets(&q.octets[i]) {
 			return false
 		}
 	}

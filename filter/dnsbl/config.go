@@ -22,6 +22,7 @@ const (
 	maxSymbol = 60 // what policies take
 	minBudget = 100 * time.Millisecond
 	maxBudget = 15 * time.Second // less than the time that a stage has
+	maxNames  = 50               // of one content
 )
 
 // Whom a list may be asked about.
@@ -29,12 +30,16 @@ const (
 	ofClient = "client"
 	ofHelo   = "helo"
 	ofSender = "sender"
+	ofLinks  = "links"          // the domains that the content names in links and mail addresses
+	ofHosts  = "link_addresses" // the IPv4 addresses that its links go to by number
 )
 
-var subjects = []string{ofClient, ofHelo, ofSender}
+var subjects = []string{ofClient, ofHelo, ofSender, ofLinks, ofHosts}
 
 type config struct {
 	Budget time.Duration         `yaml:"budget"`
+	Names  int                   `yaml:"names"`
+	Skip   []string              `yaml:"skip"`
 	Lists  map[string]listConfig `yaml:"lists"`
 }
 
@@ -105,6 +110,9 @@ func compile(c config) (lists []*list, symbols []filter.Symbol, err error) {
 	if c.Budget < minBudget || c.Budget > maxBudget {
 		return nil, nil, fmt.Errorf("dnsbl: budget: from %s to %s is allowed, and this is %s", minBudget, maxBudget, c.Budget)
 	}
+	if c.Names < 1 || c.Names > maxNames {
+		return nil, nil, fmt.Errorf("dnsbl: names: from 1 to %d is allowed, and this is %d", maxNames, c.Names)
+	}
 	if len(c.Lists) > maxLists {
 		return nil, nil, fmt.Errorf("dnsbl: lists: %d of them; at most %d are allowed", len(c.Lists), maxLists)
 	}
@@ -164,13 +172,19 @@ func (k *compiler) ownSymbol(name string, c listConfig) (string, error) {
 	symbol := c.Symbol
 	if symbol == "" {
 		symbol = "DNSBL_"
-		if *c.Weight < 0 {
+		switch {
+		case *c.Weight < 0:
 			symbol = "DNSWL_"
+		case !slices.ContainsFunc(c.Of, ofEnvelope):
+			symbol = "URIBL_"
 		}
 		symbol += strings.NewReplacer(".", "_", "-", "_").Replace(strings.ToUpper(name))
 	}
 	return symbol, k.declare(symbol, *c.Weight, name)
 }
+
+// ofEnvelope reports whether a list is about somebody who speaks with us, not about what the content names.
+func ofEnvelope(of string) bool { return of != ofLinks && of != ofHosts }
 
 // codes takes in what codes mean.
 func (k *compiler) codes(l *list, all map[string]codeConfig) error {
@@ -184,7 +198,7 @@ func (k *compiler) codes(l *list, all map[string]codeConfig) error {
 			return fmt.Errorf("codes: %w", err)
 		}
 		for j := range i {
-			if l.meanings[j].codes.meets(&p) {
+			if q := &l.meanings[j].codes; q.bits == p.bits && !p.bits && q.meets(&p) {
 				return fmt.Errorf("codes: %s and %s have a code in common", written[j], text)
 			}
 		}
@@ -223,7 +237,7 @@ func (k *compiler) declare(symbol string, weight float64, who string) error {
 		if weight < 0 {
 			says = "is good by"
 		}
-		k.symbols = append(k.symbols, filter.Symbol{Name: symbol, Weight: weight, Description: "the client or a name that it gave " + says + " the DNS list " + who})
+		k.symbols = append(k.symbols, filter.Symbol{Name: symbol, Weight: weight, Description: "the client, a name that it gave or a name in the content " + says + " the DNS list " + who})
 	}
 	return nil
 }

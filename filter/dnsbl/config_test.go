@@ -151,6 +151,10 @@ func TestConfigurationErrors(t *testing.T) {
 		{"lists: {bl.example: {codes: {127.0.0.2: listed}}}", "or the word error"},
 		{"lists: {bl.example: {codes: {127.0.0.300: error}}}", "an octet is a number"},
 		{"lists: {bl.example: {codes: {\"127.0.0.[2..5]\": error, 127.0.0.3: error}}}", "have a code in common"},
+		{"lists: {bl.example: {codes: {\"127.0.0.&3\": error}}}", "a bit is 1, 2, 4, 8"},
+		{"lists: {bl.example: {codes: {\"127.0.0.&\": error}}}", "a bit is 1, 2, 4, 8"},
+		{"names: 0", "names: from 1 to 50"},
+		{"skip: ['a b']", "skip: \"a b\" is no domain"},
 		{"lists: {a.example: {weight: 2, symbol: S}, b.example: {weight: 3, symbol: S}}", "b.example: S has two weights, 2 and 3"},
 		{"list: {}", "unknown field"},
 	} {

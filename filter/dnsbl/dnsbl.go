@@ -1,5 +1,6 @@
-// Package dnsbl asks DNS lists (RFC 5782) about the client's address, its HELO name and the sender's domain: lists of
-// those who send spam, and lists of those who do not. It scores what they say and refuses nobody itself.
+// Package dnsbl asks DNS lists (RFC 5782) about the client's address, its HELO name, the sender's domain and the names that
+// the content links to: lists of those who send spam, and lists of those who do not. It scores what they say and refuses
+// nobody itself.
 package dnsbl
 
 import (
@@ -26,8 +27,12 @@ const unknown = "DNSBL_UNKNOWN"
 // of milliseconds; what takes longer than this does not come any more.
 const defaultBudget = 4 * time.Second
 
+// defaultNames is how many names of one content are looked up: with a handful of lists that is what the budget of questions
+// for one message allows.
+const defaultNames = 20
+
 func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
-	cfg := config{Budget: defaultBudget}
+	cfg := config{Budget: defaultBudget, Names: defaultNames}
 	if err := decode(&cfg); err != nil {
 		return filter.Spec{}, nil, err
 	}
@@ -35,7 +40,10 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	if err != nil {
 		return filter.Spec{}, nil, err
 	}
-	c := &check{asker: asker{dns: env.DNS, log: env.Log, now: time.Now}, budget: cfg.Budget, ours: env.Ours}
+	c := &check{asker: asker{dns: env.DNS, log: env.Log, now: time.Now}, budget: cfg.Budget, ours: env.Ours, names: cfg.Names}
+	if c.skip, err = domains(cfg.Skip); err != nil {
+		return filter.Spec{}, nil, err
+	}
 	if c.hostname, err = mail.Domain(env.Hostname); err != nil {
 		c.hostname = ""
 	}
@@ -43,9 +51,9 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 		Name: env.Name, Provides: []string{string(auth.Lists)},
 		Symbols: append(symbols, filter.Symbol{Name: unknown, Weight: 0, Description: "a DNS list could not tell"}),
 	}
-	for of, phase := range map[string]filter.Phase{ofClient: filter.Connect, ofHelo: filter.Helo, ofSender: filter.Mail} {
-		for _, l := range lists {
-			if slices.Contains(l.of, of) {
+	for _, l := range lists {
+		for _, of := range l.of {
+			if phase := phases[of]; !slices.Contains(c.lists[phase], l) {
 				c.lists[phase] = append(c.lists[phase], l)
 				spec.Phases |= filter.In(phase)
 			}
@@ -60,10 +68,17 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	return spec, c, nil
 }
 
+// phases tells when lists are asked about whom.
+var phases = map[string]filter.Phase{
+	ofClient: filter.Connect, ofHelo: filter.Helo, ofSender: filter.Mail, ofLinks: filter.Data, ofHosts: filter.Data,
+}
+
 // check is the filter.
 type check struct {
 	asker
-	lists    [filter.Mail + 1][]*list // by phase
+	lists    [filter.Data + 1][]*list // by phase
+	names    int                      // of one content
+	skip     []string
 	budget   time.Duration
 	hostname string
 	ours     func(string) bool
@@ -73,25 +88,35 @@ type check struct {
 // private addresses are not looked up, nor are names that they give.
 func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, error) {
 	client := in.Session.Client.Addr().Unmap().WithZone("")
-	if in.Session.Relay || in.Session.Exempt || !public(client) || int(in.Phase) >= len(c.lists) || len(c.lists[in.Phase]) == 0 {
+	if in.Session.Relay || in.Session.Exempt || in.Phase != filter.Data && !public(client) || len(c.lists[in.Phase]) == 0 {
 		return filter.Result{}, nil
 	}
-	q, shown, ok := c.question(in, client)
-	if !ok {
-		return filter.Result{}, nil
+	questions, err := c.questions(in, client)
+	if err != nil {
+		return filter.Result{}, fmt.Errorf("dnsbl: %w", err)
 	}
+	var opinions []*opinion
 	limited, cancel := context.WithTimeout(ctx, c.timeFor(ctx))
 	defer cancel()
-	opinions := make([]opinion, len(c.lists[in.Phase]))
 	var wait sync.WaitGroup
-	for i, l := range c.lists[in.Phase] {
-		wait.Go(func() { opinions[i] = c.ask(ctx, limited, l, q) })
+	for _, l := range c.lists[in.Phase] {
+		for _, q := range questions {
+			if !slices.Contains(l.of, q.of) {
+				continue
+			}
+			o := new(opinion)
+			opinions = append(opinions, o)
+			wait.Go(func() { *o = c.ask(ctx, limited, l, q) })
+		}
 	}
 	wait.Wait()
 	if err := ctx.Err(); err != nil {
-		return filter.Result{}, fmt.Errorf("dnsbl: %s: %w", shown, err)
+		return filter.Result{}, fmt.Errorf("dnsbl: %s: %w", in.Phase, err)
 	}
-	return report(opinions, shown), nil
+	if len(opinions) == 0 {
+		return filter.Result{}, nil
+	}
+	return report(opinions), nil
 }
 
 // margin is what must be left of the stage's own time, so that slow lists are not taken for a fault of ours.
@@ -107,26 +132,35 @@ func (c *check) timeFor(ctx context.Context) time.Duration {
 	return min(c.budget, max(left-margin, left/2))
 }
 
-// question gives what lists are asked in the phase, and how it is called; false for nothing.
-func (c *check) question(in *filter.Input, client netip.Addr) (q question, shown string, ok bool) {
+// questions gives what lists are asked in the phase.
+func (c *check) questions(in *filter.Input, client netip.Addr) ([]question, error) {
+	q := question{kind: domain}
 	switch in.Phase {
 	case filter.Connect:
-		q = question{of: ofClient, kind: ipv4, name: reversed(client)}
+		q = question{of: ofClient, kind: ipv4, name: reversed(client), shown: client.String()}
 		if client.Is6() {
 			q.kind = ipv6
 		}
-		return q, client.String(), true
+		return []question{q}, nil
 	case filter.Helo:
-		q = question{of: ofHelo, kind: domain}
+		q.of = ofHelo
 		q.name, _ = mail.Domain(in.Session.Helo)
+	case filter.Data:
+		return c.linked(in.Content)
 	default:
-		q = question{of: ofSender, kind: domain, name: in.Transaction.From.Domain()}
+		q.of, q.name = ofSender, in.Transaction.From.Domain()
 	}
-	// What nobody could have an entry for, and what nobody here wants to know.
-	if !isDomain(q.name) || q.name == c.hostname || c.ours != nil && c.ours(q.name) {
-		return q, "", false
+	if !c.foreign(q.name) {
+		return nil, nil
 	}
-	return q, q.name, true
+	q.shown = q.name
+	return []question{q}, nil
+}
+
+// foreign reports whether a name is one that lists are asked about: not what nobody could have an entry for, nor what nobody
+// here wants to know.
+func (c *check) foreign(name string) bool {
+	return isDomain(name) && name != c.hostname && (c.ours == nil || !c.ours(name))
 }
 
 // isDomain reports whether a name has a domain behind it, and is no address: lists of names answer those with errors.
@@ -164,18 +198,19 @@ func public(a netip.Addr) bool {
 	return a.IsGlobalUnicast() && !a.IsPrivate() && !slices.ContainsFunc(notPublic, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// report makes the result of what the lists say, in their order.
-func report(opinions []opinion, shown string) filter.Result {
+// report makes the result of what the lists say, in their order. A symbol counts once of a list, however many names are on
+// it.
+func report(opinions []*opinion) filter.Result {
 	var r filter.Result
 	facts := make([]auth.ListResult, len(opinions))
 	var silent []string
-	for i := range opinions {
-		o := &opinions[i]
+	at := map[string]int{} // of findings, by list and symbol
+	for i, o := range opinions {
 		facts[i] = o.ListResult
 		switch o.Result {
 		case auth.ListClean:
 		case auth.ListListed, auth.ListOtherCode:
-			detail := shown + ": " + o.List + " " + strings.Join(o.Codes, " ")
+			detail := o.shown + ": " + o.List + " " + strings.Join(o.Codes, " ")
 			if o.Reason != "" {
 				detail += " (" + o.Reason + ")"
 			}
@@ -183,10 +218,17 @@ func report(opinions []opinion, shown string) filter.Result {
 				r.Findings = append(r.Findings, filter.Finding{Detail: detail + ": no code that counts"})
 			}
 			for _, s := range o.symbols {
+				if f, ok := at[o.List+" "+s]; ok {
+					r.Findings[f].Detail = joined(r.Findings[f].Detail, detail)
+					continue
+				}
+				at[o.List+" "+s] = len(r.Findings)
 				r.Findings = append(r.Findings, filter.Finding{Symbol: s, Strength: 1, Detail: detail})
 			}
 		default:
-			silent = append(silent, strings.Join(append([]string{o.List}, o.Codes...), " ")+": "+o.Reason)
+			if says := strings.Join(append([]string{o.List}, o.Codes...), " ") + ": " + o.Reason; !slices.Contains(silent, says) {
+				silent = append(silent, says)
+			}
 		}
 	}
 	if len(silent) > 0 {
@@ -194,4 +236,14 @@ func report(opinions []opinion, shown string) filter.Result {
 	}
 	r.Facts = []filter.Fact{auth.Lists.Of(facts)}
 	return r
+}
+
+// maxDetail bounds how much is told of several names on a list, in octets.
+const maxDetail = 300
+
+func joined(detail, more string) string {
+	if len(detail)+len(more) > maxDetail {
+		return strings.TrimSuffix(detail, "; …") + "; …"
+	}
+	return detail + "; " + more
 }

@@ -63,7 +63,6 @@ var floors = map[string]int{
 	"filter/rspamd":       2,
 	"filter/rules":        2,
 	"filter/spf":          2,
-	"filter/uribl":        2,
 	"pipeline":            3,
 	"upstream":            3,
 	"upstream/queue":      3,

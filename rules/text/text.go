@@ -55,6 +55,11 @@ func (o *Options) equal(p *Options) bool {
 		o.BodyScan == p.BodyScan && o.RawBodyScan == p.RawBodyScan
 }
 
+// rendersAs reports whether two Options make the same texts of a content: all but header fields and relays.
+func (o *Options) rendersAs(p *Options) bool {
+	return o.TLDs == p.TLDs && o.Redirector == p.Redirector && o.BodyScan == p.BodyScan && o.RawBodyScan == p.RawBodyScan
+}
+
 // Message is a content as rules see it. All of it is safe for concurrent use; what it gives is shared by all who ask, and
 // must not be changed. Texts have LF line ends.
 type Message struct {
@@ -81,7 +86,7 @@ type known struct {
 const maxKnown = 16
 
 // Of gives the Message of a content. It is the same one, and what was computed for it stays, as long as the options are the
-// same.
+// same; those that differ in networks and hops only share all but header fields and relays.
 func Of(c *mail.Content, o Options) *Message {
 	k := mail.Memo(c, "text: messages", func() *known { return &known{} })
 	k.mu.Lock()
@@ -92,6 +97,13 @@ func Of(c *mail.Content, o Options) *Message {
 		}
 	}
 	m := newMessage(c, o)
+	for _, other := range k.all {
+		if other.opt.rendersAs(&o) {
+			m.full, m.leaves, m.body, m.raw = other.full, other.leaves, other.body, other.raw
+			m.html, m.uris, m.lines = other.html, other.uris, other.lines
+			break
+		}
+	}
 	if len(k.all) < maxKnown {
 		k.all = append(k.all, m)
 	}

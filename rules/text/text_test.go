@@ -22,4 +22,10 @@ func TestMessagesAreRemembered(t *testing.T) {
 	if Of(c, Options{HasEnvelope: true}) == m {
 		t.Error("other options made the same Message")
 	}
+	if body := Of(c, Options{HasEnvelope: true}).Body(); &body[0][0] != &m.Body()[0][0] {
+		t.Error("a body was rendered twice")
+	}
+	if body := Of(c, Options{BodyScan: 1}).Body(); &body[0][0] == &m.Body()[0][0] {
+		t.Error("a body of other bounds is the same")
+	}
 }

@@ -73,7 +73,7 @@ func (n *node) width() (lo, hi int) {
 	switch n.kind {
 	case kindText:
 		return len(n.text), len(n.text)
-	case kindSet:
+	case kindSet, kindFail:
 		return 1, 1
 	case kindCat:
 		for _, s := range n.subs {

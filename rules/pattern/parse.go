@@ -32,6 +32,7 @@ type parser struct {
 	refs   []refAt  // numbers of groups referred to
 	names  []string // name of each group from 1, empty where it has none
 	depth  int
+	looks  int // that are open
 	sets   map[octets]*octets
 	byName map[string][]int32
 	late   []lateRef
@@ -170,12 +171,11 @@ func (p *parser) sequence() *node {
 		if !p.more() || p.src[p.pos] == '|' || p.src[p.pos] == ')' {
 			return concatenation(seq)
 		}
-		start := p.pos
 		n := p.atom()
-		if n == nil { // flags or a comment
+		if n == nil { // flags alone
 			continue
 		}
-		n = p.quantified(n, start)
+		n = p.quantified(n)
 		if last := len(seq) - 1; last >= 0 && joins(seq[last], n) {
 			seq[last].text = append(seq[last].text, n.text...)
 			continue
@@ -222,7 +222,7 @@ func (p *parser) blanks() {
 }
 
 // quantified puts a repeat around an atom where one is asked for.
-func (p *parser) quantified(n *node, start int) *node {
+func (p *parser) quantified(n *node) *node {
 	p.blanks()
 	lo, hi, ok := p.quantifier()
 	if !ok {
@@ -242,9 +242,6 @@ func (p *parser) quantified(n *node, start int) *node {
 	}
 	if hi != infinite && lo > hi { // Perl takes it and never matches
 		return failNode
-	}
-	if n.kind == kindKeep {
-		p.failAt(start, `\K under a quantifier`)
 	}
 	return r
 }

@@ -25,6 +25,9 @@ func (p *parser) escape() *node {
 		}[c])
 	case 'K':
 		p.pos++
+		if p.looks > 0 {
+			p.failAt(start, `\K in a look`)
+		}
 		return &node{kind: kindKeep}
 	case 'R':
 		p.pos++
@@ -67,8 +70,11 @@ func (p *parser) shorthand(c byte) (s octets, ok bool) {
 	case 'v', 'V':
 		s = classBlankV
 	case 'N':
-		if p.pos+1 < len(p.src) && p.src[p.pos+1] == '{' {
-			p.failAt(p.pos-1, `\N{…}`)
+		q := *p
+		if q.pos++; q.has("{") {
+			if _, _, ok := q.braces(); !ok {
+				p.failAt(p.pos-1, `\N{…}`)
+			}
 		}
 		return classDot, true
 	default:

@@ -67,6 +67,8 @@ func (p *parser) special(start int) *node {
 }
 
 func (p *parser) look(start int, behind, negative bool) *node {
+	p.looks++
+	defer func() { p.looks-- }()
 	n := &node{kind: kindLook, behind: behind, negative: negative, subs: []*node{p.inner(start)}}
 	if behind {
 		if _, hi := n.subs[0].width(); hi == infinite || hi > 255 {

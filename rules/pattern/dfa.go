@@ -1,0 +1,336 @@
+package pattern
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// What is known of the octet before a place.
+const (
+	ctxStart = 1 << iota // there is none
+	ctxWord
+	ctxLine // a line feed
+)
+
+// dfa scans for the patterns of an automaton in one pass. Its states are made when a text first leads to them, and all who
+// scan share them: they read the table without a lock, and take one to add to it. A table that is full is thrown away and
+// begun anew; who still reads the old one goes on with it until it knows no further.
+//
+// A state stands for the set of states of the automaton in which a match may be on its way, besides that one may begin at any
+// place: those beginnings are in no set, or each would hold them all. Matches are told one octet late, since \b and $ hang on
+// what comes next. The line feed that ends a text is an octet of its own kind, for $, and the end is one as well.
+type dfa struct {
+	nfa      *nfa
+	starts   []int32 // of the patterns, in the automaton
+	classes  [256]uint8
+	sample   []byte // an octet of each class
+	stride   int32  // classes, the last line feed, the end
+	contexts uint8  // the bits of a context that an assertion may ask for
+	limit    int    // octets of the table
+
+	tab   atomic.Pointer[table]
+	mu    sync.Mutex // for what follows, and for writing to tables
+	gen   *generation
+	todo  sparse
+	next  sparse
+	stack []int32
+	began map[int32]step // by context and class: what begins there
+	flush int            // tables thrown away
+}
+
+// table is what is read without a lock. next[s+class] is 0 where not yet known, else the state after that, negative where it
+// tells of matches. A state is its index times stride; 0 is none.
+type table struct {
+	next []int32
+	tell [][]int32 // by index of the state
+	gen  *generation
+}
+
+// generation holds the states of one table until it is thrown away.
+type generation struct {
+	known map[string]int32
+	sets  []members
+	size  int
+}
+
+type members struct {
+	states  []int32
+	context uint8
+}
+
+// step is what one octet leads to.
+type step struct {
+	states  []int32
+	matches []int32
+}
+
+// sparse is a set of states that is cleared at no cost.
+type sparse struct {
+	dense []int32
+	at    []int32
+}
+
+func (s *sparse) clear() { s.dense = s.dense[:0] }
+
+func (s *sparse) add(x int32) bool {
+	if i := s.at[x]; int(i) < len(s.dense) && s.dense[i] == x {
+		return false
+	}
+	s.at[x] = int32(len(s.dense))
+	s.dense = append(s.dense, x)
+	return true
+}
+
+func newDFA(a *nfa, starts []int32, limit int) *dfa {
+	d := &dfa{nfa: a, starts: starts, limit: limit, began: map[int32]step{}}
+	a.known, a.setAt, a.groups = nil, nil, nil
+	d.todo.at, d.next.at = make([]int32, len(a.states)), make([]int32, len(a.states))
+	if a.asserts[atTextStart] || a.asserts[atLineStart] || a.asserts[atSearchFrom] {
+		d.contexts |= ctxStart
+	}
+	if a.asserts[atBoundary] || a.asserts[notBoundary] {
+		d.contexts |= ctxWord
+	}
+	if a.asserts[atLineStart] {
+		d.contexts |= ctxLine
+	}
+	d.classify()
+	d.reset()
+	return d
+}
+
+// classify finds which octets no set tells apart.
+func (d *dfa) classify() {
+	sets := append([]octets{classWord, ranges('\n', '\n')}, d.nfa.sets...)
+	var marks [256]uint64
+	for i := range sets {
+		for b := range 256 {
+			marks[b] = marks[b]*0x9E3779B97F4A7C15 + 1
+			if sets[i].has(byte(b)) {
+				marks[b] = marks[b]*0xC2B2AE3D27D4EB4F + 7
+			}
+		}
+	}
+	at := map[uint64]uint8{}
+	for b := range 256 {
+		c, ok := at[marks[b]]
+		if !ok {
+			c = uint8(len(d.sample))
+			at[marks[b]] = c
+			d.sample = append(d.sample, byte(b))
+		}
+		d.classes[b] = c
+	}
+	d.stride = int32(len(d.sample)) + 2
+}
+
+// reset begins a new table. The first state is the start of a text.
+func (d *dfa) reset() {
+	d.gen = &generation{known: map[string]int32{}, sets: []members{{}}}
+	t := &table{next: make([]int32, 16*d.stride), tell: make([][]int32, 16), gen: d.gen}
+	d.tab.Store(t)
+	d.intern(nil, nil, ctxStart&d.contexts)
+}
+
+// intern gives the state of a set, made if need be: negative where it tells of matches.
+func (d *dfa) intern(states, matches []int32, context uint8) int32 {
+	key := make([]byte, 0, 4*(len(states)+len(matches))+2)
+	key = append(key, context)
+	for _, s := range states {
+		key = binary.LittleEndian.AppendUint32(key, uint32(s))
+	}
+	if len(matches) > 0 {
+		key = append(key, 0xFF)
+		for _, s := range matches {
+			key = binary.LittleEndian.AppendUint32(key, uint32(s))
+		}
+	}
+	if s, ok := d.gen.known[string(key)]; ok {
+		return s
+	}
+	i := len(d.gen.sets)
+	d.gen.sets = append(d.gen.sets, members{slices.Clone(states), context})
+	d.gen.size += 2*len(key) + 4*int(d.stride) + 160
+	t := d.tab.Load()
+	if i >= len(t.tell) {
+		grown := &table{next: make([]int32, 2*len(t.next)), tell: make([][]int32, 2*len(t.tell)), gen: d.gen}
+		copy(grown.next, t.next)
+		copy(grown.tell, t.tell)
+		t = grown
+		d.tab.Store(t)
+	}
+	s := int32(i) * d.stride
+	if len(matches) > 0 {
+		t.tell[i] = slices.Clone(matches)
+		s = -s
+	}
+	d.gen.known[string(key)] = s
+	return s
+}
+
+// extend finds what class leads to from state s of table t, and the table to go on with.
+func (d *dfa) extend(t *table, s, class int32) (int32, *table) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	cur := d.tab.Load()
+	if cur.gen == t.gen {
+		if to := cur.next[s+class]; to != 0 {
+			return to, cur
+		}
+	}
+	from := t.gen.sets[s/d.stride]
+	states, matches, context := d.move(from, class)
+	if d.gen.size > d.limit {
+		d.flush++
+		d.reset()
+	}
+	same := d.gen == t.gen
+	to := d.intern(states, matches, context)
+	cur = d.tab.Load()
+	if same {
+		atomic.StoreInt32(&cur.next[s+class], to)
+	}
+	return to, cur
+}
+
+// move gives the set that a class leads to, sorted, and the patterns that match before it.
+func (d *dfa) move(from members, class int32) (states, matches []int32, context uint8) {
+	begun := d.begin(from.context, class)
+	d.todo.clear()
+	d.next.clear()
+	matches = d.follow(from.states, from.context, class, nil)
+	for _, s := range begun.states {
+		d.next.add(s)
+	}
+	matches = append(matches, begun.matches...)
+	slices.Sort(matches)
+	matches = slices.Compact(matches)
+	if class == d.stride-1 {
+		return nil, matches, 0
+	}
+	slices.Sort(d.next.dense)
+	c := d.symbol(class)
+	if classWord.has(c) {
+		context |= ctxWord
+	}
+	if c == '\n' {
+		context |= ctxLine
+	}
+	return d.next.dense, matches, context & d.contexts
+}
+
+// begin gives what may begin at a place.
+func (d *dfa) begin(context uint8, class int32) step {
+	key := int32(context)<<16 | class
+	b, ok := d.began[key]
+	if !ok {
+		d.todo.clear()
+		d.next.clear()
+		b.matches = d.follow(d.starts, context, class, nil)
+		b.states = slices.Clone(d.next.dense)
+		d.began[key] = b
+	}
+	return b
+}
+
+// symbol gives an octet of a class.
+func (d *dfa) symbol(class int32) byte {
+	if int(class) >= len(d.sample) {
+		return '\n'
+	}
+	return d.sample[class]
+}
+
+// follow takes one octet of a class from some states, into d.next, and adds the patterns that match before it.
+func (d *dfa) follow(from []int32, context uint8, class int32, matches []int32) []int32 {
+	c := d.symbol(class)
+	end := class == d.stride-1
+	stack := append(d.stack[:0], from...)
+	for len(stack) > 0 {
+		i := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if !d.todo.add(i) {
+			continue
+		}
+		s := &d.nfa.states[i]
+		switch s.kind {
+		case stateSet:
+			if !end && d.nfa.sets[s.arg].has(c) {
+				d.next.add(s.out)
+			}
+		case stateSplit:
+			stack = append(stack, s.other, s.out)
+		case stateAssert:
+			if d.holds(s.arg, context, class, c) {
+				stack = append(stack, s.out)
+			}
+		case stateMatch:
+			matches = append(matches, s.arg)
+		}
+	}
+	d.stack = stack
+	return matches
+}
+
+func (d *dfa) holds(assertion int32, context uint8, class int32, c byte) bool {
+	end, last := class == d.stride-1, class == d.stride-2
+	switch assertion {
+	case atTextStart, atSearchFrom:
+		return context&ctxStart != 0
+	case atLineStart:
+		return context&ctxStart != 0 || context&ctxLine != 0 && !end
+	case atTextEnd:
+		return end
+	case atLastLine:
+		return end || last
+	case atLineEnd:
+		return end || c == '\n'
+	}
+	before, after := context&ctxWord != 0, !end && classWord.has(c)
+	return (before != after) == (assertion == atBoundary)
+}
+
+// scan calls tell with each pattern that matches in b, perhaps many times.
+func (d *dfa) scan(b []byte, tell func(matches []int32)) {
+	t := d.tab.Load()
+	s := d.stride
+	n := len(b)
+	if n > 0 && b[n-1] == '\n' {
+		n--
+	}
+	for i := 0; i < n; {
+		next := t.next
+		for _, c := range b[i:n] {
+			class := int32(d.classes[c])
+			to := atomic.LoadInt32(&next[s+class])
+			if to <= 0 {
+				break
+			}
+			s = to
+			i++
+		}
+		if i < n {
+			s, t = d.slow(t, s, int32(d.classes[b[i]]), tell)
+			i++
+		}
+	}
+	if n < len(b) {
+		s, t = d.slow(t, s, d.stride-2, tell)
+	}
+	d.slow(t, s, d.stride-1, tell)
+}
+
+// slow takes a step that may have to be made, and tells of matches.
+func (d *dfa) slow(t *table, s, class int32, tell func(matches []int32)) (int32, *table) {
+	to := atomic.LoadInt32(&t.next[s+class])
+	if to == 0 {
+		to, t = d.extend(t, s, class)
+	}
+	if to < 0 {
+		to = -to
+		tell(t.tell[to/d.stride])
+	}
+	return to, t
+}

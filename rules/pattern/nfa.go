@@ -1,0 +1,348 @@
+package pattern
+
+// The automaton that a set scans with accepts each text that the pattern matches. Of regular patterns with small counts it
+// accepts no other: they are exact. Of the rest it may accept more, and who scans has to confirm: looks count as nothing,
+// a reference as what its group may hold, an atomic group as a plain one, and a count beyond a bound as any number.
+
+// What a state of an automaton does.
+const (
+	stateSet    = iota // takes an octet of sets[arg], then out
+	stateSplit         // out or other
+	stateAssert        // out where the assertion arg holds
+	stateMatch         // pattern arg matches
+)
+
+type state struct {
+	kind  uint8
+	arg   int32
+	out   int32
+	other int32
+}
+
+// limits of the expansion of counts.
+type expansion struct {
+	narrow int // the most octets in a set that is still counted up to copies
+	copies int // the most copies of one octet
+	states int // the most states of a repeat of more than one octet
+}
+
+// loose makes automata that stay small when they are made deterministic: what is wide and counted, such as .{0,50} behind
+// something, would need a state for each set of places at which it may have begun.
+var (
+	loose = expansion{narrow: 80, copies: 8, states: 200}
+	// strict counts everything, up to a bound on states that nothing reasonable reaches.
+	strict = expansion{narrow: 256, copies: maxRepeat, states: 200_000}
+)
+
+// nfa is built from the end: each node is given the state to go on with and yields the one to begin at. States that are alike
+// are made once, which shares the ends of alternatives.
+type nfa struct {
+	states  []state
+	sets    []octets
+	known   map[state]int32
+	setAt   map[octets]int32
+	limits  expansion
+	exact   bool            // of the pattern being built
+	groups  map[int32]*node // of the pattern being built
+	depth   int             // of references within references
+	asserts [atSearchFrom + 1]bool
+}
+
+func newNFA(limits expansion) *nfa {
+	return &nfa{known: map[state]int32{}, setAt: map[octets]int32{}, limits: limits}
+}
+
+// add builds a pattern, and gives the state it begins at and whether the automaton is exact.
+func (a *nfa) add(t *tree, pattern int32) (start int32, exact bool) {
+	a.exact, a.groups, a.depth = true, nil, 0
+	match := a.make(state{kind: stateMatch, arg: pattern})
+	if t.groups > 0 {
+		a.groups = map[int32]*node{}
+		collectGroups(t.root, a.groups)
+	}
+	start = a.build(t.root, match)
+	return start, a.exact
+}
+
+func collectGroups(n *node, into map[int32]*node) {
+	if n.kind == kindCapture && into[n.n] == nil {
+		into[n.n] = n.subs[0]
+	}
+	for _, s := range n.subs {
+		collectGroups(s, into)
+	}
+}
+
+func (a *nfa) make(s state) int32 {
+	if i, ok := a.known[s]; ok {
+		return i
+	}
+	i := a.fresh(s)
+	a.known[s] = i
+	return i
+}
+
+func (a *nfa) fresh(s state) int32 {
+	a.states = append(a.states, s)
+	return int32(len(a.states) - 1)
+}
+
+func (a *nfa) setOf(s octets) int32 {
+	i, ok := a.setAt[s]
+	if !ok {
+		i = int32(len(a.sets))
+		a.sets = append(a.sets, s)
+		a.setAt[s] = i
+	}
+	return i
+}
+
+func (a *nfa) octet(s octets, next int32) int32 {
+	return a.make(state{kind: stateSet, arg: a.setOf(s), out: next})
+}
+
+func (a *nfa) split(x, y int32) int32 {
+	if x == y {
+		return x
+	}
+	return a.make(state{kind: stateSplit, out: x, other: y})
+}
+
+// nothing is a state from which no match is reached.
+func (a *nfa) nothing() int32 { return a.octet(octets{}, 0) }
+
+func (a *nfa) build(n *node, next int32) int32 {
+	switch n.kind {
+	case kindFail:
+		return a.nothing()
+	case kindText:
+		for i := len(n.text) - 1; i >= 0; i-- {
+			next = a.octet(textSet(n, i), next)
+		}
+		return next
+	case kindSet:
+		return a.octet(*n.set, next)
+	case kindCat:
+		for i := len(n.subs) - 1; i >= 0; i-- {
+			next = a.build(n.subs[i], next)
+		}
+		return next
+	case kindCond:
+		a.exact = false
+		return a.alternatives(branches(n.subs), next)
+	case kindAlt:
+		return a.alternatives(branches(n.subs), next)
+	case kindRepeat:
+		return a.repeat(n, next)
+	case kindCapture:
+		return a.build(n.subs[0], next)
+	case kindAtomic:
+		a.exact = false
+		return a.build(n.subs[0], next)
+	case kindLook:
+		a.exact = false
+	case kindBackref:
+		return a.backref(n, next)
+	case kindAssert:
+		a.asserts[n.n] = true
+		return a.make(state{kind: stateAssert, arg: n.n, out: next})
+	}
+	return next // kindEmpty, kindKeep
+}
+
+func textSet(n *node, i int) (s octets) {
+	s.add(n.text[i])
+	if n.fold {
+		s.add(otherCase[n.text[i]])
+	}
+	return s
+}
+
+// backref takes what the group may hold.
+func (a *nfa) backref(n *node, next int32) int32 {
+	a.exact = false
+	if a.depth < 3 && len(n.refs) == 1 {
+		if g := a.groups[n.refs[0]]; g != nil && !n.fold && size(g) < 500 {
+			a.depth++
+			defer func() { a.depth-- }()
+			return a.build(g, next)
+		}
+	}
+	return a.loop(&node{kind: kindSet, set: &classAny}, next)
+}
+
+func (a *nfa) loop(body *node, next int32) int32 {
+	head := a.fresh(state{kind: stateSplit, out: next, other: next})
+	a.states[head].other = a.build(body, head)
+	return head
+}
+
+func (a *nfa) repeat(n *node, next int32) int32 {
+	body := n.subs[0]
+	if n.max == 0 {
+		return next
+	}
+	if n.manner == possessive {
+		a.exact = false
+	}
+	lo, hi := int(n.min), int(n.max)
+	most := a.limits.states / max(size(body), 1)
+	if s, ok := single(body); ok {
+		most = 2
+		if s.count() <= a.limits.narrow {
+			most = a.limits.copies
+		}
+		most = max(most, min(lo, a.limits.copies))
+	}
+	most = max(most, 1)
+	if body.nullable() && n.max == infinite {
+		lo = min(lo, 1)
+	}
+	if lo > most {
+		lo, a.exact = most, false
+		hi = infinite
+	}
+	if hi != infinite && hi > most {
+		hi, a.exact = infinite, false
+	}
+	if hi == infinite {
+		next = a.loop(body, next)
+	} else {
+		end := next
+		for range hi - lo {
+			next = a.split(a.build(body, next), end)
+		}
+	}
+	for range lo {
+		next = a.build(body, next)
+	}
+	return next
+}
+
+// size gives about how many states a node takes, counts not expanded beyond a bound.
+func size(n *node) int {
+	switch n.kind {
+	case kindText:
+		return len(n.text)
+	case kindSet:
+		return 1
+	case kindRepeat:
+		turns := max(int(n.max), int(n.min), 1)
+		return bounded(size(n.subs[0]) * min(turns, maxRepeat))
+	case kindLook:
+		return 0
+	}
+	total := 0
+	for _, s := range n.subs {
+		total = bounded(total + size(s))
+	}
+	return total
+}
+
+// branch is an alternative: nodes one after the other, of the first of which the octets before at are taken off.
+type branch struct {
+	nodes []*node
+	at    int
+}
+
+func branches(subs []*node) (all []branch) {
+	for _, n := range subs {
+		all = append(all, branch{nodes: []*node{n}})
+	}
+	return all
+}
+
+// head takes the first octet off a branch where it begins with one.
+func (b branch) head() (s octets, rest branch, ok bool) {
+	for len(b.nodes) > 0 {
+		n := b.nodes[0]
+		switch n.kind {
+		case kindText:
+			s = textSet(n, b.at)
+			if b.at+1 < len(n.text) {
+				return s, branch{b.nodes, b.at + 1}, true
+			}
+			return s, branch{b.nodes[1:], 0}, true
+		case kindSet:
+			return *n.set, branch{b.nodes[1:], 0}, true
+		case kindEmpty, kindKeep:
+			b = branch{b.nodes[1:], 0}
+		case kindCat:
+			b = branch{append(append([]*node{}, n.subs...), b.nodes[1:]...), 0}
+		case kindCapture:
+			b = branch{append([]*node{n.subs[0]}, b.nodes[1:]...), 0}
+		default:
+			return s, b, false
+		}
+	}
+	return s, b, false
+}
+
+func (a *nfa) sequence(b branch, next int32) int32 {
+	for i := len(b.nodes) - 1; i > 0; i-- {
+		next = a.build(b.nodes[i], next)
+	}
+	if len(b.nodes) == 0 {
+		return next
+	}
+	if b.at == 0 {
+		return a.build(b.nodes[0], next)
+	}
+	n := b.nodes[0]
+	for i := len(n.text) - 1; i >= b.at; i-- {
+		next = a.octet(textSet(n, i), next)
+	}
+	return next
+}
+
+// alternatives joins branches that begin alike, and single octets that lead to the same place: order means nothing here.
+func (a *nfa) alternatives(all []branch, next int32) int32 {
+	type bunch struct {
+		set   octets
+		rests []branch
+	}
+	var bunches []bunch
+	at := map[octets]int{}
+	var entries []int32
+	for _, b := range all {
+		s, rest, ok := b.head()
+		if !ok {
+			entries = append(entries, a.sequence(b, next))
+			continue
+		}
+		i, known := at[s]
+		if !known {
+			i = len(bunches)
+			at[s] = i
+			bunches = append(bunches, bunch{set: s})
+		}
+		bunches[i].rests = append(bunches[i].rests, rest)
+	}
+	var order []int32
+	merged := map[int32]octets{}
+	for _, b := range bunches {
+		out := int32(0)
+		if len(b.rests) == 1 {
+			out = a.sequence(b.rests[0], next)
+		} else {
+			out = a.alternatives(b.rests, next)
+		}
+		s, known := merged[out]
+		if !known {
+			order = append(order, out)
+		}
+		s.union(&b.set)
+		merged[out] = s
+	}
+	for _, out := range order {
+		entries = append(entries, a.octet(merged[out], out))
+	}
+	if len(entries) == 0 {
+		return next
+	}
+	entry := entries[len(entries)-1]
+	for i := len(entries) - 2; i >= 0; i-- {
+		entry = a.split(entries[i], entry)
+	}
+	return entry
+}

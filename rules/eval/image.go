@@ -235,27 +235,13 @@ func compileImageName(_ *Settings, args []string) (Check, error) {
 	}, nil
 }
 
-// compilePattern compiles a pattern that is the argument of a function: /…/ with flags, m{…} likewise, or bare.
+// compilePattern compiles a pattern that is the argument of a function, with signs around it or without.
 func compilePattern(expr string) (*pattern.Pattern, error) {
-	var o pattern.Options
-	if len(expr) > 1 && expr[0] == '/' {
-		if i := strings.LastIndexByte(expr, '/'); i > 0 && strings.Trim(expr[i+1:], "imsxg") == "" {
-			for _, c := range expr[i+1:] {
-				switch c {
-				case 'i':
-					o.IgnoreCase = true
-				case 'm':
-					o.MultiLine = true
-				case 's':
-					o.DotAll = true
-				case 'x':
-					o.Extended = true
-				}
-			}
-			expr = expr[1:i]
-		}
+	inner, o, err := delimited(expr)
+	if err != nil {
+		inner = expr
 	}
-	p, err := pattern.Compile(expr, o)
+	p, err := pattern.Compile(inner, o)
 	if err != nil {
 		return nil, fmt.Errorf("eval: %w", err)
 	}

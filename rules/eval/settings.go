@@ -53,6 +53,15 @@ func keys(names ...string) bool {
 	return true
 }
 
+// checks look at the arguments of a key as they come.
+var checks = map[string]func(args string) error{}
+
+// checked registers the check of a key's arguments.
+func checked(key string, check func(args string) error) bool {
+	checks[key] = check
+	return true
+}
+
 // aliases registers further names of keys: old, new, old, new …
 func aliases(pairs ...string) bool {
 	for p := range slices.Chunk(pairs, 2) {
@@ -62,7 +71,7 @@ func aliases(pairs ...string) bool {
 }
 
 // Add takes a line whose key is none of the rule language's own. It is known where a function reads it. A line with an
-// unknown key is left to the caller.
+// unknown key is left to the caller. The error is of arguments that cannot be; such a line is not kept.
 func (s *Settings) Add(key, args string, at Position) (knownKey bool, err error) {
 	name, ok := known[key]
 	if !ok {
@@ -70,6 +79,11 @@ func (s *Settings) Add(key, args string, at Position) (knownKey bool, err error)
 	}
 	if s.count++; s.count > maxLines {
 		return true, fmt.Errorf("eval: more than %d lines of settings", maxLines)
+	}
+	if check := checks[name]; check != nil {
+		if err := check(strings.TrimSpace(args)); err != nil {
+			return true, err
+		}
 	}
 	if s.lines == nil {
 		s.lines = map[string][]kept{}

@@ -2,9 +2,11 @@ package eval
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"strings"
 
+	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/rules/text"
 )
 
@@ -23,15 +25,10 @@ var uriFunctions = []Function{
 	{"check_https_http_mismatch", compileMismatch},
 	plain("check_https_ip_mismatch", ipMismatch),
 	plain("check_uri_truncated", func(m *Mail) (int, string) {
-		for _, h := range m.Text.HTML() {
-			if h.Truncated {
-				return 1, ""
-			}
-		}
-		return 0, ""
+		return yes(m.Text.URIsTruncated(), "")
 	}),
 	{"check_for_http_redirector", func(s *Settings, _ []string) (Check, error) {
-		r := registryOf(s)
+		r := domainsOf(s)
 		return func(m *Mail) (int, string) { return redirector(m, r) }, nil
 	}},
 }
@@ -69,7 +66,7 @@ func hostListsOf(s *Settings) hostLists {
 func (h hostLists) add(list string, remove bool, hosts []string) {
 	for _, host := range hosts {
 		name, excepted := strings.CutPrefix(host, "!")
-		name = strings.TrimPrefix(asciiName(name), ".")
+		name = strings.TrimPrefix(mail.LowerASCII(name), ".")
 		switch {
 		case remove && list == "":
 			for _, l := range h {
@@ -90,7 +87,7 @@ func (h hostLists) add(list string, remove bool, hosts []string) {
 const maxLabels = 11
 
 func hostListed(s *Settings, name string) Check {
-	list, r := hostListsOf(s)[name], registryOf(s)
+	list := hostListsOf(s)[name]
 	return func(m *Mail) (int, string) {
 		if len(list) == 0 {
 			return 0, ""
@@ -99,9 +96,9 @@ func hostListed(s *Settings, name string) Check {
 			if len(u.Raw) >= 7 && strings.EqualFold(u.Raw[:7], "mailto:") {
 				continue
 			}
-			for _, v := range u.Variants {
-				if host, _, ok := r.hostOf(v); ok && onList(list, host) {
-					return 1, host
+			for _, h := range u.Hosts {
+				if onList(list, h.Name) {
+					return 1, h.Name
 				}
 			}
 		}
@@ -111,9 +108,6 @@ func hostListed(s *Settings, name string) Check {
 
 // onList looks a host up, and the names above it; the longest one that is on the list decides.
 func onList(list map[string]bool, host string) bool {
-	if strings.HasPrefix(host, "[") {
-		return list[strings.Trim(host, "[]")]
-	}
 	if address(host) {
 		return list[host]
 	}
@@ -146,7 +140,7 @@ func compileMismatch(s *Settings, args []string) (Check, error) {
 		return nil, err
 	}
 	high, err := number(name, args, 1, noBound)
-	r := registryOf(s)
+	r := domainsOf(s)
 	return func(m *Mail) (int, string) {
 		for _, h := range m.Text.HTML() {
 			anchors, seen := 0, ""
@@ -172,20 +166,19 @@ func compileMismatch(s *Settings, args []string) (Check, error) {
 }
 
 // linkDomain gives the domain to which a link with a text leads, "" for none.
-func linkDomain(r *registry, l text.HTMLLink) string {
+func linkDomain(r *text.TLDs, l text.HTMLLink) string {
 	u := httpHost.FindStringSubmatch(l.URI)
 	if u == nil || len(l.Anchors) == 0 || address(u[1]) {
 		return ""
 	}
-	domain := r.trim(u[1])
-	if _, d, ok := r.hostOf(domain); !ok || !r.valid(d) {
-		return ""
+	if d := r.Registered(mail.LowerASCII(u[1])); r.Valid(d) {
+		return d
 	}
-	return domain
+	return ""
 }
 
 // shownDomain gives the domain of the first https address in a link's text that has one, "" for none.
-func shownDomain(r *registry, anchor string) string {
+func shownDomain(r *text.TLDs, anchor string) string {
 	a := httpsHost.FindStringSubmatch(anchor)
 	if a == nil {
 		return ""
@@ -193,7 +186,7 @@ func shownDomain(r *registry, anchor string) string {
 	if address(a[1]) {
 		return a[1]
 	}
-	if d := r.trim(a[1]); r.valid(d) {
+	if d := r.Registered(mail.LowerASCII(a[1])); r.Valid(d) {
 		return d
 	}
 	return ""
@@ -227,7 +220,7 @@ var redirection = regexp.MustCompile(`(?i)^https?://([^/:?]+).+?(https?:/{0,2}?(
 const maxRedirections = 20
 
 // redirector looks for addresses that hold one of another domain.
-func redirector(m *Mail, r *registry) (int, string) {
+func redirector(m *Mail, r *text.TLDs) (int, string) {
 	for _, u := range m.Text.URIs() {
 		for _, v := range u.Variants {
 			for range maxRedirections {
@@ -246,9 +239,16 @@ func redirector(m *Mail, r *registry) (int, string) {
 }
 
 // domainOr gives the registered domain of a host, itself where it has none.
-func domainOr(r *registry, host string) string {
-	if _, d, ok := r.hostOf(host); ok && d != "" {
-		return d
+func domainOr(r *text.TLDs, host string) string {
+	host = mail.LowerASCII(host)
+	if !address(host) && r.Valid(host) {
+		return r.Registered(host)
 	}
 	return host
+}
+
+// address reports whether a host is an IP address.
+func address(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
 }

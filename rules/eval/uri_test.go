@@ -1,6 +1,11 @@
 package eval
 
-import "testing"
+import (
+	"slices"
+	"testing"
+
+	"github.com/postern-mail/postern/rules/text"
+)
 
 // settingsOf makes Settings of pairs of keys and arguments.
 func settingsOf(t testing.TB, lines ...[2]string) *Settings {
@@ -14,46 +19,38 @@ func settingsOf(t testing.TB, lines ...[2]string) *Settings {
 	return s
 }
 
-func TestRegistry(t *testing.T) {
-	stock := [][2]string{
-		{"util_rb_tld", "wrong"}, {"clear_util_rb", ""}, {"util_rb_tld", "com uk us xn--p1ai"}, {"util_rb_2tld", "co.uk"}, {"util_rb_3tld", "a.b.com"},
-	}
-	for _, c := range []struct{ host, domain string }{
-		{"www.example.com", "example.com"},
-		{"example.com", "example.com"},
-		{"a.example.co.uk", "example.co.uk"},
-		{"co.uk", "co.uk"},
-		{"x.y.a.b.com", "y.a.b.com"},
-		{"x.y.city.ca.us", "y.city.ca.us"},
-		{"x.school.pvt.k12.ca.us", "school.pvt.k12.ca.us"},
-		{"A..Example.COM.", "example.com"},
-		{"localhost", "localhost"},
-		{"", ""},
-	} {
-		if got := registryOf(settingsOf(t, stock...)).trim(c.host); got != c.domain {
-			t.Errorf("%s: %s", c.host, got)
+func TestTextOptions(t *testing.T) {
+	s := settingsOf(t, [2]string{"util_rb_tld", "wrong"}, [2]string{"clear_util_rb", ""}, [2]string{"util_rb_tld", "com uk"},
+		[2]string{"util_rb_2tld", "co.uk"}, [2]string{"util_rb_3tld", "a.b.com"}, [2]string{"originating_ip_headers", "X-A"},
+		[2]string{"clear_originating_ip_headers", ""}, [2]string{"originating_ip_headers", "X-B X-C"},
+		[2]string{"redirector_pattern", `/^http:\/\/go\.test\/(.*)$/i`}, [2]string{"redirector_pattern", `m'\?to=([^&]+)'`})
+	o := s.Text()
+	for host, domain := range map[string]string{"x.example.co.uk": "example.co.uk", "x.y.a.b.com": "y.a.b.com", "x.b.com": "b.com"} {
+		if got := o.TLDs.Registered(host); got != domain {
+			t.Errorf("%s: %s", host, got)
 		}
 	}
-	for name, r := range map[string]*registry{"stock": registryOf(settingsOf(t, stock...)), "public suffixes": registryOf(&Settings{})} {
-		for _, c := range []struct{ uri, host, domain string }{
-			{"HTTP://www.Example.com:80/a?b@c.com", "www.example.com", "example.com"},
-			{"mailto:a@b.example.com?x=y@z", "b.example.com", "example.com"},
-			{"http://user@x.example.com@www.example.co.uk/", "www.example.co.uk", "example.co.uk"},
-			{"http://192.0.2.1/", "192.0.2.1", "192.0.2.1"},
-			{"www.example.com#x", "www.example.com", "example.com"},
-			{"javascript:x.example.com", "", ""},
-			{"http://ex%61mple.com/", "", ""},
-			{"http://a.wrong_tld/", "", ""},
-			{"http://localhost/", "", ""},
-			{"http://-a.example.com/", "", ""},
-			{"http://a_b.example.com", "a_b.example.com", "example.com"},
-			{"http://a_b.com", "", ""},
-			{"mailto:a@b@c.com", "", ""},
-			{"http://x.nosuchtld/", "", ""},
-		} {
-			if host, domain, _ := r.hostOf(c.uri); host != c.host || domain != c.domain {
-				t.Errorf("%s: %s: %q, %q", name, c.uri, host, domain)
-			}
+	if o.TLDs.Valid("a.wrong") || !o.TLDs.Valid("a.com") {
+		t.Error("the top-level domains are others")
+	}
+	if !slices.Equal(o.Originating, []string{"X-B", "X-C"}) {
+		t.Errorf("the fields are %q", o.Originating)
+	}
+	for uri, target := range map[string]string{"HTTP://go.test/a.example": "a.example", "http://x.test/?to=b.example&c": "b.example", "http://x.test/": ""} {
+		if got, _ := o.Redirector.Target(uri); got != target {
+			t.Errorf("%s leads to %s", uri, got)
+		}
+	}
+	if p := s.Text(); p.TLDs != o.TLDs || p.Redirector != o.Redirector {
+		t.Error("the second call gives others")
+	}
+	var none Settings
+	if o := none.Text(); o.TLDs != text.DefaultTLDs || o.Redirector != nil || o.Originating != nil {
+		t.Errorf("without settings it is %+v", o)
+	}
+	for _, bad := range []string{"", "x", "/a", "/(/", "m a a", "/a/q"} {
+		if ok, err := none.Add("redirector_pattern", bad, Position{}); !ok || err == nil {
+			t.Errorf("redirector_pattern %s: %v, %v", bad, ok, err)
 		}
 	}
 }
@@ -66,6 +63,8 @@ func TestMismatches(t *testing.T) {
 	calls(t, "no address", html("<a href='http://www.example.net/'>here</a>"), call{"check_https_http_mismatch", 0})
 	calls(t, "a number", html("<a href='http://192.0.2.1/'>https://www.example.com/</a>"), call{"check_https_ip_mismatch", 1}, call{"check_https_http_mismatch", 0})
 	calls(t, "the same number", html("<a href='http://192.0.2.1/'>https://192.0.2.1/</a>"), call{"check_https_ip_mismatch", 0})
+	calls(t, "a redirector", html("<a href='http://www.example.com/?u=http://www.example.net/'>x</a>"), call{"check_for_http_redirector", 1})
+	calls(t, "none", html("<a href='http://www.example.com/?u=http://example.com/'>x</a>"), call{"check_for_http_redirector", 0})
 }
 
 func TestBounceRelays(t *testing.T) {
@@ -87,5 +86,28 @@ func TestBounceRelays(t *testing.T) {
 	calls(t, "none set", "Subject: a\n\nb\n", call{"have_any_bounce_relays", 0}, call{"check_welcomelist_bounce_relays", 0})
 	if value(t, mailOf(t, "Subject: a\n\nb\n"), s, "have_any_bounce_relays") != 1 {
 		t.Error("there are relays")
+	}
+}
+
+func TestHostLists(t *testing.T) {
+	s := settingsOf(t, [2]string{"enlist_uri_host", "(BAD) example.com !good.example.com 192.0.2.1"}, [2]string{"blacklist_uri_host", "Block.test"},
+		[2]string{"util_rb_tld", "com test"}, [2]string{"enlist_uri_host", "(GONE) example.com"}, [2]string{"delist_uri_host", "(GONE) example.com"})
+	for _, c := range []struct {
+		uri, function string
+		want          int
+	}{
+		{"http://www.example.com/", "check_uri_host_listed BAD", 1},
+		{"http://good.example.com/", "check_uri_host_listed BAD", 0},
+		{"http://a.good.example.com/", "check_uri_host_listed BAD", 0},
+		{"http://example.com.test/", "check_uri_host_listed BAD", 0},
+		{"http://192.0.2.1/", "check_uri_host_listed BAD", 1},
+		{"http://x.block.test/", "check_uri_host_in_blocklist", 1},
+		{"http://x.block.test/", "check_uri_host_in_welcomelist", 0},
+		{"http://example.com/", "check_uri_host_listed GONE", 0},
+		{"http://example.com/", "check_uri_host_listed NONE", 0},
+	} {
+		if got := value(t, mailOf(t, "Subject: a\n\nsee "+c.uri+" now\n"), s, c.function); got != c.want {
+			t.Errorf("%s: %s is %d", c.uri, c.function, got)
+		}
 	}
 }

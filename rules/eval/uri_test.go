@@ -90,7 +90,7 @@ func TestBounceRelays(t *testing.T) {
 }
 
 func TestHostLists(t *testing.T) {
-	s := settingsOf(t, [2]string{"enlist_uri_host", "(BAD) example.com !good.example.com 192.0.2.1"}, [2]string{"blacklist_uri_host", "Block.test"},
+	s := settingsOf(t, [2]string{"enlist_uri_host", "(BAD) example.com !good.example.com 192.0.2.1"}, [2]string{"blacklist_uri_host", "Block.com"},
 		[2]string{"util_rb_tld", "com test"}, [2]string{"enlist_uri_host", "(GONE) example.com"}, [2]string{"delist_uri_host", "(GONE) example.com"})
 	for _, c := range []struct {
 		uri, function string
@@ -101,8 +101,8 @@ func TestHostLists(t *testing.T) {
 		{"http://a.good.example.com/", "check_uri_host_listed BAD", 0},
 		{"http://example.com.test/", "check_uri_host_listed BAD", 0},
 		{"http://192.0.2.1/", "check_uri_host_listed BAD", 1},
-		{"http://x.block.test/", "check_uri_host_in_blocklist", 1},
-		{"http://x.block.test/", "check_uri_host_in_welcomelist", 0},
+		{"http://x.block.com/", "check_uri_host_in_blocklist", 1},
+		{"http://x.block.com/", "check_uri_host_in_welcomelist", 0},
 		{"http://example.com/", "check_uri_host_listed GONE", 0},
 		{"http://example.com/", "check_uri_host_listed NONE", 0},
 	} {

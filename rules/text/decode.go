@@ -108,9 +108,9 @@ func (t *TextPart) plain(raw []byte) bool {
 		if len(line) > maxLine {
 			return false
 		}
-		if len(line) > 2 {
+		if len(line) > 2 && !isBlank(line) {
 			gap = 0
-		} else if gap++; gap > maxGap {
+		} else if gap++; gap >= maxGap {
 			return false
 		}
 	}
@@ -127,8 +127,8 @@ func (t *TextPart) prepare(b []byte) []byte {
 		long = long || within && len(line) > maxLine
 		if !isBlank(line) {
 			gap = 0
-		} else if gap++; gap > maxGap {
-			b, long = squeeze(b), within
+		} else if gap++; gap >= maxGap {
+			b, long = squeeze(b, within), within
 			break
 		}
 	}
@@ -147,8 +147,13 @@ func isBlank(line []byte) bool {
 	return true
 }
 
-// squeeze keeps the first of the blank lines in a row, and the last ones.
-func squeeze(b []byte) []byte {
+// squeeze keeps the first of the blank lines in a row, and the last ones. Within a multipart the line before the part and the
+// line end behind it count.
+func squeeze(b []byte, within bool) []byte {
+	if within {
+		b = squeeze(append(append(append(make([]byte, 0, len(b)+2), '\n'), b...), '\n'), false)
+		return b[1 : len(b)-1]
+	}
 	out := make([]byte, 0, len(b))
 	var blanks [][]byte
 	flush := func() {

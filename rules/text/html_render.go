@@ -491,7 +491,7 @@ func wordChar(c rune, chars bool) bool {
 	if c < utf8.RuneSelf {
 		return isWord(byte(c))
 	}
-	return chars && (unicode.IsLetter(c) || unicode.IsMark(c) || unicode.IsNumber(c))
+	return chars && unicode.In(c, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
 }
 
 // longestPart is how long a part of a word is at most that is looked at.

@@ -140,9 +140,9 @@ func (r *renderer) applyStyle(s *style, css string) {
 	const transparent color = -10
 	parent := &r.styles[len(r.styles)-1]
 	for decl := range strings.SplitSeq(css, ";") {
-		name, value, ok := strings.Cut(strings.Trim(decl, asciiSpace), ":")
-		value = strings.Trim(value, asciiSpace)
-		if !ok || value == "" || strings.Contains(value, "\n") {
+		name, given, ok := strings.Cut(strings.TrimLeft(decl, asciiSpace), ":")
+		value := strings.Trim(given, asciiSpace)
+		if !ok || given == "" || strings.Contains(value, "\n") {
 			continue
 		}
 		switch low := strings.ToLower(name); {
@@ -163,7 +163,7 @@ func (r *renderer) applyStyle(s *style, css string) {
 			if c, ok := backgroundColor(strings.ToLower(value)); ok {
 				s.bg, s.background = c, c
 			}
-		default:
+		case value != "":
 			s.declare(strings.Trim(name, asciiSpace), value)
 		}
 	}

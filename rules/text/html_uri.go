@@ -171,6 +171,7 @@ type uriParts struct {
 // cutURI cuts a URI as RFC 3986 B does.
 func cutURI(s string) (u uriParts) {
 	s, u.fragment, u.hasFragment = strings.Cut(s, "#")
+	u.fragment, _, _ = strings.Cut(u.fragment, "\n") // what SpamAssassin reads of it
 	s, u.query, u.hasQuery = strings.Cut(s, "?")
 	if n := strings.IndexAny(s, ":/"); n > 0 && s[n] == ':' {
 		u.scheme, s, u.hasScheme = s[:n], s[n+1:], true

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -378,4 +379,69 @@ func utf8Of(b []byte) string {
 		s.WriteRune(rune(c))
 	}
 	return s.String()
+}
+
+func TestHTMLAsSpamAssassin(t *testing.T) {
+	facts, visible, hidden := &tally{t: t, what: "html"}, &tally{t: t, what: "visible"}, &tally{t: t, what: "invisible"}
+	for _, name := range append(archives, "apache-spamassassin-t") {
+		all := corpus(t, name, step())
+		for i, d := range dumps(t, name, step(), all) {
+			m := Of(all[i].content, Options{})
+			diff := htmlDifference(m.HTML(), d)
+			facts.note(d.Name, diff == "", "%s", diff)
+			got := m.VisibleBody()
+			visible.note(d.Name, sameTexts(got, d.Visible), "%s", firstDifference(got, d.Visible))
+			got = m.HiddenBody()
+			hidden.note(d.Name, sameTexts(got, d.Invisible), "%s", firstDifference(got, d.Invisible))
+		}
+	}
+	facts.demand(0.99)
+	visible.demand(0.99)
+	hidden.demand(0.99)
+}
+
+// htmlDifference tells the first difference in the facts about HTML.
+func htmlDifference(all []*HTML, d dump) string {
+	known := d.HTML[:0:0]
+	for _, w := range d.HTML {
+		if len(w.Number) > 0 {
+			known = append(known, w)
+		}
+	}
+	if len(all) != len(known) {
+		return fmt.Sprintf("%d parts, SpamAssassin has %d", len(all), len(known))
+	}
+	for i, h := range all {
+		w := known[i]
+		for _, name := range []string{
+			"html", "length", "html_length", "non_space_len", "ratio", "image_area", "min_size", "max_size", "font_low_contrast",
+			"font_invalid_color", "font_face_bad", "form_action_mailto", "embeds", "uri_truncated", "backhair_count", "closed_extra_ratio",
+			"bad_tag_ratio", "non_element_ratio", "obfuscation_ratio",
+		} {
+			got, ok := h.Number(name)
+			n, there := w.Number[name]
+			want, _ := n.Float64()
+			if ok != there || math.Abs(got-want) > 1e-6*math.Abs(want) {
+				return fmt.Sprintf("%s: %v %v, SpamAssassin has %v %v", name, got, ok, n, there)
+			}
+		}
+		for _, name := range []string{"anchor", "comment", "script", "title"} {
+			if !sameTexts(h.Texts(name), w.Text[name]) {
+				return name + ": " + firstDifference(h.Texts(name), w.Text[name])
+			}
+		}
+		for tag, n := range w.Inside {
+			name, _ := base64.StdEncoding.DecodeString(tag)
+			if got, ok := h.Inside(string(name)); !ok || got != n {
+				return fmt.Sprintf("inside %q: %d %v, SpamAssassin has %d", name, got, ok, n)
+			}
+		}
+		if n := h.seen; n != len(w.Inside) && n+1 != len(w.Inside) {
+			return fmt.Sprintf("%d elements, SpamAssassin has %d", n, len(w.Inside))
+		}
+		if len(h.Links) != len(w.Link) {
+			return fmt.Sprintf("%d links, SpamAssassin has %d", len(h.Links), len(w.Link))
+		}
+	}
+	return ""
 }

@@ -74,6 +74,7 @@ type Message struct {
 	html   func() []*HTML
 	uris   func() *uriList
 	lines  func() [][]byte // of uris
+	shown  shown
 }
 
 // known are the Messages that were made of a content.

@@ -61,12 +61,18 @@ func (m *Message) renderBody() [][]byte {
 	return m.paragraphs(texts, m.subject())
 }
 
+var subjectField = MustSelector("Subject")
+
 // subject gives the decoded subject, the last where there are several, and a line end.
 func (m *Message) subject() []byte {
-	if v := m.readHead().named("subject", nameHash("subject"), false); len(v) > 0 {
-		return v[len(v)-1]
+	all := m.Values(subjectField)
+	if len(all) == 0 {
+		return []byte{'\n'}
 	}
-	return []byte("\n")
+	if last := all[len(all)-1]; bytes.HasSuffix(last, []byte{'\n'}) {
+		return last
+	}
+	return append(bytes.Clone(all[len(all)-1]), '\n')
 }
 
 // paragraphs joins texts, and makes of all white space one space, or the end of a paragraph where it has several line ends.

@@ -82,6 +82,9 @@ func isStrictUTF8(b []byte) bool {
 // decodeDeclared decodes octets by the charset that is declared; ok is false where it is not known, or not theirs.
 func decodeDeclared(octets []byte, declared string) (out []byte, ok bool) {
 	name := strings.ToLower(strings.TrimSpace(declared))
+	if strings.Contains(name, "gb2312") || strings.Contains(name, "gb_2312") || strings.Contains(name, "gb-2312") {
+		name = "gb2312"
+	}
 	switch name {
 	case "us-ascii", "ascii", "utf-8", "utf8":
 		return nil, false // what is not of ASCII was looked at before
@@ -94,7 +97,7 @@ func decodeDeclared(octets []byte, declared string) (out []byte, ok bool) {
 			}
 		}
 		return fromWindows1252(octets), true
-	case "gb2312", "gb_2312-80", "euc-cn", "gb2312-raw", "cn-gb":
+	case "gb2312", "euc-cn", "cn-gb":
 		if !within94(octets) {
 			return nil, false
 		}

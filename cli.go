@@ -34,6 +34,7 @@ type commands struct {
 	Explain    explainCmd    `cmd:"" help:"Show the decision about one message: each filter, what it found and what was changed; and where it waits."`
 	Quarantine quarantineCmd `cmd:"" help:"List, show, release or remove held mail."`
 	Queue      queueCmd      `cmd:"" help:"List, show, retry, hold, release, remove or export mail that waits in the spool."`
+	Rules      rulesCmd      `cmd:"" help:"Check, list, explain, time and test rules in the language of SpamAssassin's .cf files."`
 	ConfigShow configCmd     `cmd:"" name:"config" help:"Show the effective configuration."`
 	Route      routeCmd      `cmd:"" help:"Explain where mail for recipients goes, and what a client that names them is told."`
 	Flush      flushCmd      `cmd:"" help:"Let the running gateway forget what servers inside have said of recipients, and read their directory anew."`
@@ -280,6 +281,11 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		context.AfterFunc(ctx, stop)
+	}
+	if strings.HasPrefix(verb, "rules ") {
+		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return c.Rules.run(ctx, a, verb)
 	}
 	switch verb {
 	case "serve":

@@ -2,12 +2,16 @@ package auth
 
 import "github.com/postern-mail/postern/filter"
 
-// RuleHits is the key of the rules that hit a message, in the order of the rule set.
-const RuleHits filter.Key[[]RuleHit] = "rule_hits"
+// The keys of what rules found in a message.
+const (
+	RuleHits filter.Key[[]RuleHit] = "rule_hits"
+	// RulesGaveUp is how many rules reached the limit of steps, of which is therefore not known whether they hit.
+	RulesGaveUp filter.Key[int] = "rules_gave_up"
+)
 
-// RuleHit is one rule that hit.
+// RuleHit is a rule that hit.
 type RuleHit struct {
-	Name  string  // UPPER_SNAKE
-	Score float64 // what the set of rules gives it
-	Count int     // how often it hit, at least 1
+	Name  string  // as in its file
+	Score float64 // what it counts without a policy's own weights; 0 for a rule that only serves others
+	Count int     // how often, at least 1
 }

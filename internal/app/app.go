@@ -22,6 +22,7 @@ import (
 	"github.com/postern-mail/postern/filter/iprev"
 	"github.com/postern-mail/postern/filter/pregreet"
 	"github.com/postern-mail/postern/filter/ratelimit"
+	"github.com/postern-mail/postern/filter/rules"
 	"github.com/postern-mail/postern/filter/spf"
 	"github.com/postern-mail/postern/internal/config"
 )
@@ -74,7 +75,15 @@ func exit(code int, format string, args ...any) error {
 
 // BuiltIn lists the filters that every Postern has.
 func BuiltIn() []filter.Factory {
-	return []filter.Factory{iprev.Factory, pregreet.Factory, spf.Factory, dkim.Factory, arc.Factory, dmarc.NewFactory(), attachments.Factory, heuristics.Factory, access.Factory, dnsbl.Factory, external.Factory, greylist.Factory, ratelimit.Factory}
+	return []filter.Factory{
+		iprev.Factory, pregreet.Factory, spf.Factory, dkim.Factory, arc.Factory, dmarc.NewFactory(), attachments.Factory, heuristics.Factory,
+		access.Factory,
+		dnsbl.Factory,
+		external.Factory,
+		greylist.Factory,
+		ratelimit.Factory,
+		rules.Factory,
+	}
 }
 
 // Options are what the command line says.

@@ -354,7 +354,7 @@ func TestDesign(t *testing.T) {
 	_, text, _ = bytes.Cut(text, []byte("## The configuration (contract)"))
 	_, text, _ = bytes.Cut(text, []byte("```yaml\n"))
 	text, _, _ = bytes.Cut(text, []byte("```"))
-	_, err = Parse("DESIGN.md", text, kinds)
+	_, err = Parse("DESIGN.md", text, append(slices.Clone(kinds), "rules"))
 	var errs Errors
 	if !errors.As(err, &errs) {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ type messageSeries struct {
 	authResults    pairs
 	attachments    pairs
 	listAnswers    *prometheus.CounterVec // of DNS lists
+	rulesGaveUp    prometheus.Counter
 	scores         prometheus.Histogram
 }
 
@@ -54,6 +55,7 @@ func (m *Metrics) messages() {
 	m.attachments = pairsOf(m.counterVec("attachments_total", "Parts of messages that are of a class, and what was to become of them.", "kind", "action"),
 		classWords, partActionWords)
 	m.listAnswers = m.counterVec("dnsbl_queries_total", "What DNS lists had to say, by list.", "zone", "result")
+	m.rulesGaveUp = m.counter("rules_gave_up_total", "Rules that reached the limit of steps in a message.")
 	m.scores = m.histogram("spam_score", "Scores of messages whose content was judged.", scoreBuckets)
 }
 
@@ -100,6 +102,8 @@ func (m *Metrics) FilterRun(r pipeline.Report) {
 			m.listAnswers.WithLabelValues(of.name, m.word(listSet, l.Result)).Inc()
 		}
 	}
+	gaveUp, _ := auth.RulesGaveUp.Among(r.Result.Facts)
+	m.rulesGaveUp.Add(float64(gaveUp))
 	parts, _ := auth.Parts.Among(r.Result.Facts)
 	for _, p := range parts {
 		if p.Class != "" {

@@ -1,0 +1,65 @@
+package postern
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/postern-mail/postern/internal/app"
+)
+
+// ruleFiles are flags of every rules command.
+type ruleFiles struct {
+	Files   []string `short:"f" placeholder:"PATTERN" help:"Files of rules, such as '/etc/spamassassin/*.cf', in place of those of the configuration. May be repeated."`
+	Default bool     `help:"With --files: our own rules before them."`
+	Scores  string   `placeholder:"SET" enum:",local,network,learner,both" default:"" help:"The set of scores that counts: local, network, learner or both (default: as configured, else local)."`
+}
+
+func (f *ruleFiles) options(json bool) app.RulesOptions {
+	return app.RulesOptions{Files: f.Files, Default: f.Default, Scores: f.Scores, JSON: json}
+}
+
+type rulesCmd struct {
+	Lint struct {
+		ruleFiles
+		All  bool `help:"Also what is only worth a note."`
+		JSON bool `name:"json" help:"Print JSON, one object a line."`
+	} `cmd:"" help:"Name each line that is wrong, and each rule that does not act exactly as in SpamAssassin, with file, line and reason. Exit: 0 no line is wrong, 65 some are."`
+	List struct {
+		ruleFiles
+		All      bool `help:"Also rules that only serve others, and those that do not run."`
+		Markdown bool `xor:"form" help:"Print rows of a table, as in docs/filters/rules.md."`
+		JSON     bool `name:"json" xor:"form" help:"Print JSON, one object a line."`
+	} `cmd:"" help:"List the rules that score: class, score, where they stand, what they are about."`
+	Explain struct {
+		ruleFiles
+		Name string `arg:"" name:"RULE" help:"Name of the rule."`
+	} `cmd:"" help:"Tell all about one rule: what it looks for, its scores, which others it names and which name it."`
+	Bench struct {
+		ruleFiles
+		Warm  int      `default:"0" placeholder:"N" help:"Look at the first N messages before the clock runs."`
+		Alone int      `default:"50" placeholder:"N" help:"Time each rule by itself on N messages (default: ${default}); 0 for none."`
+		Top   int      `default:"15" placeholder:"N" help:"Rules in the table of the slowest (default: ${default})."`
+		Paths []string `arg:"" name:"PATH" help:"Messages, and folders of messages."`
+	} `cmd:"" help:"Tell how many messages a second one core looks at, what that is spent on, and which rules are slow."`
+	Test struct {
+		ruleFiles
+		Folders []string `arg:"" optional:"" name:"DIR" help:"Folders of messages RULE.hit.eml, which the rule has to hit, and RULE.miss.eml, which it must not."`
+	} `cmd:"" help:"Run the lines 'test RULE ok|fail TEXT' of the files, and messages. Exit: 0 all is as wanted, 65 it is not."`
+}
+
+func (c *rulesCmd) run(ctx context.Context, a *app.App, verb string) error {
+	switch verb {
+	case "rules lint":
+		return a.RulesLint(c.Lint.options(c.Lint.JSON), c.Lint.All)
+	case "rules list":
+		return a.RulesList(c.List.options(c.List.JSON), c.List.All, c.List.Markdown)
+	case "rules explain":
+		return a.RulesExplain(c.Explain.options(false), c.Explain.Name)
+	case "rules bench":
+		b := &c.Bench
+		return a.RulesBench(ctx, app.RulesBenchOptions{RulesOptions: b.options(false), Paths: b.Paths, Warm: b.Warm, Alone: b.Alone, Top: b.Top})
+	case "rules test":
+		return a.RulesTest(ctx, c.Test.options(false), c.Test.Folders)
+	}
+	return fmt.Errorf("postern: no command %q", verb)
+}

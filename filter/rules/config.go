@@ -1,0 +1,172 @@
+package rules
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"weak"
+
+	"github.com/postern-mail/postern/rules"
+)
+
+// Config is what the configuration says of the filter.
+type Config struct {
+	Files    []string `yaml:"files"`    // patterns of paths; each pattern's files in lexical order
+	Default  bool     `yaml:"default"`  // our own rules, before those of the files
+	Off      []string `yaml:"off"`      // names of rules that do not run; * stands for anything
+	Scores   string   `yaml:"scores"`   // the set of scores: local, network, learner, both
+	Trusted  []string `yaml:"trusted"`  // networks of relays whose Received fields are believed
+	Internal []string `yaml:"internal"` // those of them that are ours
+	Plugins  []string `yaml:"plugins"`  // plugins that files may ask for beside Debian's default ones
+}
+
+// Defaults gives the configuration where nothing is said.
+func Defaults() Config { return Config{Default: true, Scores: "local"} }
+
+// Bounds of a configuration.
+const (
+	maxPatterns = 100
+	maxNetworks = 1000
+)
+
+// Loaded is a set of rules, and what is wrong with its files.
+type Loaded struct {
+	Set      *rules.Set
+	Problems []rules.Problem
+}
+
+// Sources reads the files.
+func (c *Config) Sources() ([]rules.Source, error) {
+	if len(c.Files) > maxPatterns {
+		return nil, fmt.Errorf("rules: files has more than %d entries", maxPatterns)
+	}
+	var all []rules.Source
+	if c.Default {
+		all = rules.Default()
+	}
+	files, err := rules.ReadFiles(c.Files)
+	return append(all, files...), err
+}
+
+// Options gives what rules are loaded with.
+func (c *Config) Options() (rules.Options, error) {
+	o := rules.Options{Disabled: c.Off, Plugins: c.Plugins, Open: rules.OpenFile}
+	switch c.Scores {
+	case "local":
+	case "network":
+		o.Network = true
+	case "learner":
+		o.Learner = true
+	case "both":
+		o.Network, o.Learner = true, true
+	default:
+		return o, fmt.Errorf("rules: scores: %q; allowed: local, network, learner, both", c.Scores)
+	}
+	return o, nil
+}
+
+// sets holds the sets that are in use, by what they were made of: stages of several policies, and of one configuration and the next, share them.
+var sets = struct {
+	sync.Mutex
+	of map[[sha256.Size]byte]weak.Pointer[Loaded]
+}{of: map[[sha256.Size]byte]weak.Pointer[Loaded]{}}
+
+// Load reads the files and makes a set of their rules, or finds the one that was made of the same.
+func (c *Config) Load() (*Loaded, error) {
+	sources, err := c.Sources()
+	if err != nil {
+		return nil, err
+	}
+	o, err := c.Options()
+	if err != nil {
+		return nil, err
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %v %v %q\n", o.Disabled, o.Network, o.Learner, o.Plugins)
+	included := false
+	for _, s := range sources {
+		fmt.Fprintf(h, "%q %d\n", s.Name, len(s.Octets))
+		h.Write(s.Octets)
+	}
+	key := [sha256.Size]byte(h.Sum(nil))
+	sets.Lock()
+	defer sets.Unlock()
+	if l := sets.of[key].Value(); l != nil {
+		return l, nil
+	}
+	open := o.Open
+	o.Open = func(name string) ([]byte, error) {
+		included = true
+		return open(name)
+	}
+	l := &Loaded{}
+	if l.Set, l.Problems, err = rules.Load(sources, o); err != nil {
+		return nil, err
+	}
+	for k, p := range sets.of {
+		if p.Value() == nil {
+			delete(sets.of, k)
+		}
+	}
+	if !included { // of files that others include nothing stands in the key
+		sets.of[key] = weak.Make(l)
+	}
+	return l, nil
+}
+
+// maxWarnings is how many lines that were not taken are told in the log.
+const maxWarnings = 20
+
+// warn tells what was not taken.
+func (l *Loaded) warn(log *slog.Logger) {
+	n := 0
+	for _, p := range l.Problems {
+		if p.Severity != rules.Fault {
+			continue
+		}
+		if n++; n <= maxWarnings {
+			log.Warn("a line of the rules was not taken", "file", p.Position.String(), "error", p.What)
+		}
+	}
+	if n > maxWarnings {
+		log.Warn("more lines of the rules were not taken; postern rules lint lists them", "count", n-maxWarnings)
+	}
+}
+
+// networks reads trusted and internal. Where only trusted is set, all of these are ours.
+func (c *Config) networks() (trusted, internal []netip.Prefix, err error) {
+	if trusted, err = parseNetworks("trusted", c.Trusted); err != nil {
+		return nil, nil, err
+	}
+	if internal, err = parseNetworks("internal", c.Internal); err != nil {
+		return nil, nil, err
+	}
+	if len(c.Internal) == 0 {
+		internal = trusted
+	}
+	return trusted, internal, nil
+}
+
+func parseNetworks(key string, texts []string) ([]netip.Prefix, error) {
+	if len(texts) > maxNetworks {
+		return nil, fmt.Errorf("rules: %s has more than %d entries", key, maxNetworks)
+	}
+	var all []netip.Prefix
+	for _, t := range texts {
+		p, err := netip.ParsePrefix(t)
+		if err != nil {
+			a, err := netip.ParseAddr(t)
+			if err != nil || a.Zone() != "" {
+				return nil, fmt.Errorf("rules: %s: %q is no network; allowed: 192.0.2.0/24, 192.0.2.1, 2001:db8::/32", key, t)
+			}
+			p = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())
+		}
+		if p != p.Masked() {
+			return nil, fmt.Errorf("rules: %s: %s has bits beyond the network %s", key, t, p.Masked())
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}

@@ -1,0 +1,177 @@
+// Package rules runs rules in the language of SpamAssassin's .cf files over a message, our own and those of the configuration, and
+// scores what they hit. It refuses nobody itself, and asks nobody over the network.
+package rules
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/rules"
+	"github.com/postern-mail/postern/rules/eval"
+	"github.com/postern-mail/postern/rules/text"
+)
+
+// Factory makes the filter "rules".
+var Factory = filter.Factory{Kind: "rules", New: open}
+
+// gaveUp is the symbol for rules that reached the limit of steps.
+const gaveUp = "RULES_GAVE_UP"
+
+func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
+	cfg := Defaults()
+	if err := decode(&cfg); err != nil {
+		return filter.Spec{}, nil, err
+	}
+	loaded, err := cfg.Load()
+	if err != nil {
+		return filter.Spec{}, nil, err
+	}
+	c := &check{loaded: loaded, hostname: env.Hostname}
+	if c.trusted, c.internal, err = cfg.networks(); err != nil {
+		return filter.Spec{}, nil, err
+	}
+	spec := filter.Spec{
+		Name: env.Name, Phases: filter.In(filter.Data),
+		Wants:    []string{string(auth.SPF), string(auth.DKIM), string(auth.ARC), string(auth.DMARC), string(auth.IPRev)},
+		Provides: []string{string(auth.RuleHits), string(auth.RulesGaveUp)},
+		Symbols:  []filter.Symbol{{Name: gaveUp, Weight: 0, Description: "rules reached the limit of steps, and may have hit or not"}},
+	}
+	if c.symbols, err = symbols(loaded.Set, &spec); err != nil {
+		return filter.Spec{}, nil, err
+	}
+	loaded.warn(env.Log)
+	return spec, c, nil
+}
+
+// check is the filter.
+type check struct {
+	loaded            *Loaded
+	symbols           map[*rules.Rule]string
+	hostname          string
+	trusted, internal []netip.Prefix
+}
+
+// Check runs the rules. A rule that reaches the limit of steps is one that has not hit, and is named; a function that panics is an
+// error of the whole, as every fault of ours.
+func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, error) {
+	if in.Content == nil {
+		return filter.Result{}, nil
+	}
+	m := &eval.Mail{Text: text.Of(in.Content, c.options(in)), In: in}
+	found, err := c.loaded.Set.Run(ctx, m)
+	if err == nil {
+		err = in.Content.Err()
+	}
+	if err != nil {
+		return filter.Result{}, fmt.Errorf("rules: %w", err)
+	}
+	var r filter.Result
+	hits := make([]auth.RuleHit, len(found.Hits))
+	for i := range found.Hits {
+		h := &found.Hits[i]
+		hits[i] = auth.RuleHit{Name: h.Rule.Name, Score: h.Score, Count: h.Count}
+		if symbol, ok := c.symbols[h.Rule]; ok {
+			r.Findings = append(r.Findings, filter.Finding{Symbol: symbol, Strength: 1, Detail: detail(h)})
+		}
+	}
+	r.Facts = []filter.Fact{auth.RuleHits.Of(hits)}
+	if len(found.GaveUp) > 0 {
+		names := make([]string, len(found.GaveUp))
+		for i, g := range found.GaveUp {
+			names[i] = g.Name
+		}
+		r.Findings = append(r.Findings, filter.Finding{Symbol: gaveUp, Strength: 1, Detail: strings.Join(names, " ")})
+		r.Facts = append(r.Facts, auth.RulesGaveUp.Of(len(names)))
+	}
+	return r, nil
+}
+
+// detail says what a hit is about, and shows what matched.
+func detail(h *rules.Hit) string {
+	var b strings.Builder
+	b.WriteString(h.Rule.Description)
+	if len(h.Text) > 0 {
+		if b.Len() > 0 {
+			b.WriteString(": ")
+		}
+		b.WriteString(strings.ToValidUTF8(string(h.Text), "\ufffd"))
+	}
+	if h.Count > 1 {
+		fmt.Fprintf(&b, " (%d times)", h.Count)
+	}
+	return strings.Join(strings.Fields(b.String()), " ")
+}
+
+// options tell how the message came: the client is the newest hop, of which no Received field speaks yet.
+func (c *check) options(in *filter.Input) text.Options {
+	o := text.Options{Trusted: c.trusted, Internal: c.internal}
+	if t := in.Transaction; t != nil {
+		o.From = t.From
+		o.Client.ID = t.ID
+	}
+	if s := in.Session; s != nil && s.Client.Addr().IsValid() {
+		addr := s.Client.Addr().Unmap().WithZone("")
+		o.Client.Addr, o.Client.Name, o.Client.Helo, o.Client.ESMTP = addr, s.PTR, s.Helo, s.ESMTP
+		o.Client.TLS, o.Client.Login, o.Client.By = s.TLS != nil, s.User, c.hostname
+		if s.Relay { // one of our own: what it hands over comes from nobody else
+			own := netip.PrefixFrom(addr, addr.BitLen())
+			o.Trusted, o.Internal = append(slices.Clone(o.Trusted), own), append(slices.Clone(o.Internal), own)
+		}
+	}
+	// A message that nobody hands over, as in a scan of a file, has no envelope unless one was named.
+	o.HasEnvelope = o.Client.Addr.IsValid() || !o.From.IsZero()
+	return o
+}
+
+// symbols declares a symbol for each rule that scores.
+func symbols(s *rules.Set, spec *filter.Spec) (map[*rules.Rule]string, error) {
+	names := make(map[*rules.Rule]string)
+	of := map[string]*rules.Rule{gaveUp: nil}
+	for _, r := range s.Rules() {
+		if r.Hidden() || !s.Active(r) {
+			continue
+		}
+		name := Symbol(r)
+		if other, twice := of[name]; twice {
+			return nil, fmt.Errorf("rules: the rule %s at %s has the symbol %s, as another has: %v", r.Name, r.At, name, nameOf(other))
+		}
+		of[name], names[r] = r, name
+		about := r.Description
+		if about == "" {
+			about = "a rule without a description"
+		}
+		spec.Symbols = append(spec.Symbols, filter.Symbol{Name: name, Weight: s.Score(r), Description: about})
+	}
+	return names, nil
+}
+
+func nameOf(r *rules.Rule) string {
+	if r == nil {
+		return "this filter's own"
+	}
+	return r.Name
+}
+
+// taken are names that rules of SpamAssassin share with symbols of other filters here. Their symbols begin with SA_.
+var taken = map[string]bool{
+	"DMARC_NONE": true, "DMARC_PASS": true, "INVALID_DATE": true, "MISSING_DATE": true, "MISSING_FROM": true, "MISSING_SUBJECT": true,
+	"SPF_FAIL": true, "SPF_HELO_FAIL": true, "SPF_HELO_NEUTRAL": true, "SPF_HELO_PASS": true, "SPF_HELO_SOFTFAIL": true,
+	"SPF_NEUTRAL": true, "SPF_NONE": true, "SPF_PASS": true, "SPF_SOFTFAIL": true,
+}
+
+// maxSymbol is how long a symbol may be.
+const maxSymbol = 64
+
+// Symbol gives the symbol of a rule: its name, in capitals.
+func Symbol(r *rules.Rule) string {
+	name := strings.ToUpper(r.Name)
+	if taken[name] || name[0] == '_' {
+		name = "SA_" + strings.TrimLeft(name, "_")
+	}
+	return name[:min(len(name), maxSymbol)]
+}

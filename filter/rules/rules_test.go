@@ -1,0 +1,143 @@
+package rules
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/mail"
+)
+
+// build makes the filter of a configuration, and of a file of rules where one is given.
+func build(t *testing.T, cfg Config, file string) (filter.Spec, filter.Filter, *strings.Builder, error) {
+	t.Helper()
+	if file != "" {
+		path := filepath.Join(t.TempDir(), "a.cf")
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Files = append(cfg.Files, path)
+	}
+	var log strings.Builder
+	env := filter.Env{Name: "rules", Hostname: "mx.example.org", Log: slog.New(slog.NewTextHandler(&log, nil))}
+	spec, f, err := Factory.New(env, func(v any) error {
+		*v.(*Config) = cfg
+		return nil
+	})
+	return spec, f, &log, err
+}
+
+func run(t *testing.T, f filter.Filter, message string) filter.Result {
+	t.Helper()
+	c := mail.NewContent(mail.NewBlob([]byte(strings.ReplaceAll(message, "\n", "\r\n"))), mail.LineFaults{}, mail.Limits{})
+	defer c.Release()
+	in := &filter.Input{
+		Phase: filter.Data, Content: c, Transaction: &filter.Transaction{ID: "mx-1"},
+		Session: &filter.Session{Client: netip.MustParseAddrPort("192.0.2.1:25"), Helo: "a.example"},
+	}
+	r, err := f.Check(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestFindings(t *testing.T) {
+	spec, f, _, err := build(t, Config{Scores: "local"}, "body A /b+c/\ndescribe A Some letters\nscore A 2.5\nbody __B /a/\nmeta C A && __B\nscore C -1\nbody mixed /b/\nbody MISSING_DATE /c/\nbody OFF /a/\nscore OFF 0\ntflags A multiple\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, f, "Subject: x\n\nabbbc bc\n")
+	var got []string
+	for _, x := range r.Findings {
+		i := slices.IndexFunc(spec.Symbols, func(s filter.Symbol) bool { return s.Name == x.Symbol })
+		if i < 0 {
+			t.Fatalf("%s is not declared", x.Symbol)
+		}
+		got = append(got, fmt.Sprintf("%s %g*%g %s", x.Symbol, spec.Symbols[i].Weight, x.Strength, x.Detail))
+	}
+	want := []string{"A 2.5*1 Some letters: bbbc (2 times)", "C -1*1 ", "MIXED 1*1 b", "SA_MISSING_DATE 1*1 c"}
+	if !slices.Equal(got, want) {
+		t.Errorf("findings %q", got)
+	}
+	hits, _ := auth.RuleHits.Among(r.Facts)
+	if want := []auth.RuleHit{{Name: "A", Score: 2.5, Count: 2}, {Name: "__B", Count: 1}, {Name: "C", Score: -1, Count: 1}, {Name: "mixed", Score: 1, Count: 1}, {Name: "MISSING_DATE", Score: 1, Count: 1}}; !slices.Equal(hits, want) {
+		t.Errorf("facts %v", hits)
+	}
+}
+
+func TestWhatIsWrong(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		cfg  Config
+		file string
+		why  string
+	}{
+		{"no such file", Config{Scores: "local", Files: []string{"/nowhere/a.cf"}}, "", "no such file"},
+		{"no such files", Config{Scores: "local", Files: []string{"/nowhere/*.cf"}}, "", "means no file"},
+		{"no set of scores", Config{Scores: "all"}, "", "allowed: local"},
+		{"no network", Config{Scores: "local", Trusted: []string{"a"}}, "", "trusted"},
+		{"bits beyond", Config{Scores: "local", Internal: []string{"10.0.0.1/8"}}, "", "10.0.0.0/8"},
+		{"two rules, one symbol", Config{Scores: "local"}, "body Ab /a/\nbody AB /a/\n", "has the symbol AB"},
+	} {
+		if _, _, _, err := build(t, c.cfg, c.file); err == nil || !strings.Contains(err.Error(), c.why) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}
+
+// TestBrokenLines: a line that is wrong is told in the log, and the rest runs.
+func TestBrokenLines(t *testing.T) {
+	_, f, log, err := build(t, Config{Scores: "local"}, "body A /a/\nbody B /(/\nwombat\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(log.String(), "was not taken"); n != 2 || !strings.Contains(log.String(), "a.cf:2") {
+		t.Errorf("log: %s", log)
+	}
+	if r := run(t, f, "Subject: x\n\na\n"); len(r.Findings) != 1 {
+		t.Errorf("findings %v", r.Findings)
+	}
+}
+
+func TestTheSameRulesAreLoadedOnce(t *testing.T) {
+	cfg := Defaults()
+	a, err := cfg.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := cfg.Load()
+	if err != nil || a != b {
+		t.Errorf("loaded twice: %v", err)
+	}
+	cfg.Off = []string{"A*"}
+	if b, err = cfg.Load(); err != nil || a == b {
+		t.Errorf("other options, the same set: %v", err)
+	}
+}
+
+// TestNewestHop: the client is the newest relay, and one that may relay is ours.
+func TestNewestHop(t *testing.T) {
+	_, f, _, err := build(t, Config{Scores: "local"}, "header A X-Spam-Relays-External =~ /^\\[ ip=192\\.0\\.2\\.1 .* helo=a\\.example /\nheader B X-Spam-Relays-Trusted =~ /ip=192\\.0\\.2\\.1 /\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for relay, want := range map[bool]string{false: "A", true: "B"} {
+		c := mail.NewContent(mail.NewBlob([]byte("Subject: x\r\n\r\nx\r\n")), mail.LineFaults{}, mail.Limits{})
+		r, err := f.Check(t.Context(), &filter.Input{
+			Phase: filter.Data, Content: c, Transaction: &filter.Transaction{},
+			Session: &filter.Session{Client: netip.MustParseAddrPort("192.0.2.1:25"), Helo: "a.example", Relay: relay},
+		})
+		c.Release()
+		if err != nil || len(r.Findings) != 1 || r.Findings[0].Symbol != want {
+			t.Errorf("relay %v: %v, %v", relay, r.Findings, err)
+		}
+	}
+}

@@ -1,0 +1,270 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules"
+	"github.com/postern-mail/postern/rules/eval"
+	"github.com/postern-mail/postern/rules/text"
+)
+
+// RulesTest runs the lines "test" of the files, and the messages in folders: NAME.hit.eml is a message that the rule NAME has to hit,
+// NAME.miss.eml one that it must not; between hit or miss and .eml there may be more. It ends with 65 where one fails.
+func (a *App) RulesTest(ctx context.Context, o RulesOptions, folders []string) error {
+	l, err := a.loadRules(o)
+	if err != nil {
+		return err
+	}
+	t := &rulesTest{app: a, set: l.Set}
+	for _, line := range l.Set.Tests() {
+		ok, err := l.Set.Try(line)
+		want := "a match"
+		if !line.Hit {
+			want = "no match"
+		}
+		t.note(ok, err, line.At.String()+": "+line.Rule, want)
+	}
+	for _, folder := range folders {
+		if err := t.folder(ctx, folder); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(a.o.Stdout, "%d tests, %d failed\n", t.run, t.failed)
+	if t.failed > 0 {
+		return &Exit{Code: ExitData}
+	}
+	return nil
+}
+
+type rulesTest struct {
+	app         *App
+	set         *rules.Set
+	run, failed int
+}
+
+func (t *rulesTest) note(ok bool, err error, what, want string) {
+	t.run++
+	switch {
+	case err != nil:
+		t.failed++
+		fmt.Fprintf(t.app.o.Stdout, "FAIL %s: %s\n", visible(what), visible(err.Error()))
+	case !ok:
+		t.failed++
+		fmt.Fprintf(t.app.o.Stdout, "FAIL %s: %s was wanted\n", visible(what), want)
+	}
+}
+
+func (t *rulesTest) folder(ctx context.Context, folder string) error {
+	names, err := filepath.Glob(filepath.Join(folder, "*.eml"))
+	if err == nil && len(names) == 0 {
+		err = fmt.Errorf("%s holds no .eml file", folder)
+	}
+	if err != nil {
+		return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
+	}
+	for _, name := range names {
+		rule, kind, ok := strings.Cut(filepath.Base(name), ".")
+		kind, _, _ = strings.Cut(kind, ".")
+		if !ok || kind != "hit" && kind != "miss" {
+			t.note(false, errors.New("its name is not NAME.hit.eml or NAME.miss.eml"), name, "")
+			continue
+		}
+		if t.set.Rule(rule) == nil {
+			t.note(false, fmt.Errorf("there is no rule %s", rule), name, "")
+			continue
+		}
+		hit, err := t.hits(ctx, name, rule)
+		t.note(hit == (kind == "hit"), err, name, "a "+kind)
+	}
+	return nil
+}
+
+func (t *rulesTest) hits(ctx context.Context, path, rule string) (bool, error) {
+	c, err := t.app.ingest(path, 0)
+	if err != nil {
+		return false, err
+	}
+	defer c.Release()
+	res, err := t.set.Run(ctx, &eval.Mail{Text: text.Of(c, text.Options{})})
+	return slices.ContainsFunc(res.Hits, func(h rules.Hit) bool { return h.Rule.Name == rule }), err
+}
+
+// RulesBenchOptions say how rules are timed.
+type RulesBenchOptions struct {
+	RulesOptions
+	Paths []string // messages, and folders of them
+	Warm  int      // messages that are looked at before the clock runs
+	Alone int      // messages for which each rule is timed alone
+	Top   int      // rules in the table of the slowest
+}
+
+// maxBench is how many messages are looked at.
+const maxBench = 100_000
+
+// RulesBench tells how fast the rules are on messages, one after the other on one core, each for the first time, and which rules are dear.
+func (a *App) RulesBench(ctx context.Context, o RulesBenchOptions) error {
+	files, err := messageFiles(o.Paths)
+	if err != nil {
+		return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
+	}
+	began := time.Now()
+	l, err := a.loadRules(o.RulesOptions)
+	if err != nil {
+		return err
+	}
+	b := &rulesBench{set: l.Set, alone: map[*rules.Rule]*cost{}, load: time.Since(began)}
+	tell := a.progress()
+	for i, f := range files {
+		if i%50 == 0 {
+			tell(fmt.Sprintf("%d of %d messages", i, len(files)))
+		}
+		c, err := a.ingest(f, 0)
+		if err != nil {
+			tell("")
+			return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
+		}
+		err = b.message(ctx, c, i < o.Warm, i >= o.Warm && i < o.Warm+o.Alone)
+		c.Release()
+		if err != nil {
+			tell("")
+			return &Exit{Code: ExitSoftware, Err: fmt.Errorf("postern: %s: %w", f, err)}
+		}
+	}
+	tell("")
+	return b.print(a, o.Top)
+}
+
+// messageFiles lists the files of paths, and of folders and what is below them, in lexical order.
+func messageFiles(paths []string) (all []string, err error) {
+	for _, p := range paths {
+		err := filepath.WalkDir(p, func(name string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if d.Type().IsRegular() && (name == p || !strings.HasPrefix(d.Name(), ".")) && len(all) < maxBench {
+				all = append(all, name)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(all) == 0 {
+		return nil, errors.New("no messages")
+	}
+	return all, nil
+}
+
+type cost struct {
+	messages int
+	total    time.Duration
+	worst    time.Duration
+}
+
+// rulesBench is what was measured.
+type rulesBench struct {
+	set     *rules.Set
+	load    time.Duration
+	octets  int64
+	times   []time.Duration
+	classes rules.Timings
+	gaveUp  map[string]int
+	hits    int
+	alone   map[*rules.Rule]*cost
+}
+
+func (b *rulesBench) message(ctx context.Context, c *mail.Content, warm, alone bool) error {
+	began := time.Now()
+	m := &eval.Mail{Text: text.Of(c, text.Options{})}
+	res, err := b.set.Run(ctx, m)
+	took := time.Since(began)
+	if err != nil || warm {
+		return err
+	}
+	b.times = append(b.times, took)
+	b.octets += c.Blob().Size()
+	b.hits += len(res.Hits)
+	for i, d := range res.Timings {
+		b.classes[i] += d
+	}
+	for _, r := range res.GaveUp {
+		if b.gaveUp == nil {
+			b.gaveUp = map[string]int{}
+		}
+		b.gaveUp[r.Name]++
+	}
+	if !alone {
+		return nil
+	}
+	return b.set.Measure(ctx, m, func(r *rules.Rule, d time.Duration) {
+		k := b.alone[r]
+		if k == nil {
+			k = &cost{}
+			b.alone[r] = k
+		}
+		k.messages++
+		k.total += d
+		k.worst = max(k.worst, d)
+	})
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func (b *rulesBench) print(a *App, top int) error {
+	tw := tabwriter.NewWriter(a.o.Stdout, 0, 8, 2, ' ', 0)
+	n := len(b.times)
+	if n == 0 {
+		return exit(ExitData, "all messages were used to warm up")
+	}
+	slices.Sort(b.times)
+	var sum time.Duration
+	for _, t := range b.times {
+		sum += t
+	}
+	fmt.Fprintf(tw, "rules\t%d, read in %.0f ms\n", len(b.set.Rules()), milliseconds(b.load))
+	fmt.Fprintf(tw, "messages\t%d of %.1f KB on average\n", n, float64(b.octets)/float64(n)/1000)
+	fmt.Fprintf(tw, "per second and core\t%.0f\n", float64(n)/sum.Seconds())
+	fmt.Fprintf(tw, "ms a message\t%.3f on average, half below %.3f, 99 %% below %.3f, the slowest %.3f\n", milliseconds(sum)/float64(n),
+		milliseconds(b.times[n/2]), milliseconds(b.times[n*99/100]), milliseconds(b.times[n-1]))
+	fmt.Fprintf(tw, "hits a message\t%.1f\n", float64(b.hits)/float64(n))
+	fmt.Fprint(tw, "\nCLASS\tMS A MESSAGE\n")
+	for i, d := range b.classes {
+		if d > 0 {
+			fmt.Fprintf(tw, "%s\t%.3f\n", rules.Class(i), milliseconds(d)/float64(n)) //nolint:gosec // at most the number of classes
+		}
+	}
+	for name, k := range b.gaveUp {
+		fmt.Fprintf(tw, "%s reached the limit of steps in %d messages\n", name, k)
+	}
+	b.printAlone(tw, top)
+	if err := tw.Flush(); err != nil {
+		return &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", err)}
+	}
+	return nil
+}
+
+// printAlone prints the rules that take longest when each is looked for by itself.
+func (b *rulesBench) printAlone(tw *tabwriter.Writer, top int) {
+	all := make([]*rules.Rule, 0, len(b.alone))
+	for r := range b.alone {
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(x, y *rules.Rule) int { return int(b.alone[y].total - b.alone[x].total) })
+	for i, r := range all[:min(top, len(all))] {
+		if i == 0 {
+			fmt.Fprint(tw, "\nSLOWEST ALONE\tCLASS\tMS A MESSAGE\tWORST\tAT\n")
+		}
+		k := b.alone[r]
+		fmt.Fprintf(tw, "%s\t%s\t%.3f\t%.3f\t%s\n", r.Name, r.Class, milliseconds(k.total)/float64(k.messages), milliseconds(k.worst), visible(r.At.String()))
+	}
+}

@@ -1,0 +1,148 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/postern-mail/postern/rules/eval"
+	"github.com/postern-mail/postern/rules/pattern"
+	"github.com/postern-mail/postern/rules/text"
+)
+
+// patternTest is a pattern over segments of text.
+type patternTest struct {
+	pattern  *pattern.Pattern // of one that uses captures: what it matches whatever these are
+	written  written
+	multiple bool
+	most     int // hits that count
+	skip     int // segments at the start that it does not look at
+}
+
+// headerTest is a test of a field.
+type headerTest struct {
+	selector text.Selector
+	exists   bool
+	negated  bool
+	missing  bool // it hits where the field is not there
+	patternTest
+}
+
+// evalTest is the call of a function.
+type evalTest struct {
+	check eval.Check
+}
+
+// captures reports whether other rules use what its groups hold.
+func (r *Rule) captures() bool {
+	switch {
+	case r.test.header != nil:
+		return r.test.header.written.captures
+	case r.test.pattern != nil:
+		return r.test.pattern.written.captures
+	}
+	return false
+}
+
+// compileRules compiles all rules that run but metas. The others are looked at as well where that tells people what is not supported.
+func compileRules(l *loader, s *Set) {
+	for _, r := range s.rules {
+		if err := l.compile(r, s); err != nil {
+			severity := Inexact
+			if errors.Is(err, errWritten) {
+				severity = Fault
+			}
+			l.tell(r.At, severity, r.Name, "%v", err)
+		}
+	}
+}
+
+var errWritten = errors.New("it never hits")
+
+func (l *loader) compile(r *Rule, s *Set) (err error) {
+	switch r.Class {
+	case Header:
+		r.test.header, err = l.compileHeader(r)
+	case Body, URI, RawBody, Full:
+		var w written
+		if w, err = readPattern(r.Text); err != nil {
+			return err
+		}
+		var p patternTest
+		if p, err = l.compilePattern(r, w); err != nil {
+			return err
+		}
+		if r.Class == Body && r.Flag("nosubject") {
+			p.skip = 1
+		}
+		r.test.pattern = &p
+	case MIMEHeader:
+		r.test.mime, err = l.compileMIME(r)
+	case Eval:
+		r.test.eval, err = compileEval(r, s)
+	}
+	return err
+}
+
+func (l *loader) compilePattern(r *Rule, w written) (p patternTest, err error) {
+	p.written = w
+	p.multiple, p.most = hitsFlag(r.Flags)
+	if l.replace.rules[r.Name] {
+		if p.written.expr, err = l.replace.apply(w.expr); err != nil {
+			return p, err
+		}
+	}
+	expr := p.written.expr
+	if len(p.written.uses) > 0 {
+		expr = p.written.with(anything)
+	}
+	p.pattern, err = pattern.Compile(expr, w.options)
+	if err != nil {
+		var e *pattern.Error
+		if errors.As(err, &e) {
+			return p, fmt.Errorf("%w: its pattern is not supported at %q: %s", errWritten, cut(expr[min(e.Offset, len(expr)):], 30), e.Reason)
+		}
+		return p, fmt.Errorf("%w: %w", errWritten, err)
+	}
+	return p, nil
+}
+
+func (l *loader) compileHeader(r *Rule) (*headerTest, error) {
+	c, err := readHeader(r.Text, headerForm)
+	if err != nil {
+		return nil, err
+	}
+	h := &headerTest{exists: c.exists, negated: c.negated}
+	if h.selector, err = text.ParseSelector(c.field); err != nil || c.exists {
+		return h, err
+	}
+	if h.patternTest, err = l.compilePattern(r, c.pattern); err != nil {
+		return nil, err
+	}
+	// Perl takes what is not there for an empty text, unless [if-unset: …] says for which.
+	matches, err := h.pattern.Match([]byte(c.unset))
+	if err != nil {
+		return nil, fmt.Errorf("[if-unset]: %w", err)
+	}
+	h.missing = matches != h.negated
+	return h, nil
+}
+
+func compileEval(r *Rule, s *Set) (*evalTest, error) {
+	name, args, err := readCall(r.Text)
+	if err != nil {
+		return nil, err
+	}
+	f, ok := s.functions[name]
+	if !ok {
+		if !r.active {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("it never hits: there is no function %s here", name)
+	}
+	check, err := f.Compile(s.settings, args)
+	if err != nil {
+		return nil, fmt.Errorf("it never hits: %s", strings.TrimPrefix(err.Error(), "eval: "))
+	}
+	return &evalTest{check}, nil
+}

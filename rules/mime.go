@@ -1,0 +1,180 @@
+package rules
+
+import (
+	"bytes"
+	"strconv"
+	"strings"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// mimeTest is a test of a field of each part.
+type mimeTest struct {
+	field       mimeField
+	negated     bool
+	concat      bool // the fields of all parts are one text
+	first, last int  // parts that are looked at, from 1
+	patternTest
+}
+
+// mimeField is what is read of each part.
+type mimeField struct {
+	name  string // in lower case; "ALL" for the whole header
+	raw   bool
+	unset string // stands for the field of a part that has none
+}
+
+// mimeGroup is the rules about the same field of parts.
+type mimeGroup struct {
+	field mimeField
+	group         // plain ones
+	odd   []*Rule // those that look at some parts, at all at once, or for what does not match
+}
+
+// maxMIMEParts is how many parts are looked at.
+const maxMIMEParts = 1000
+
+func (l *loader) compileMIME(r *Rule) (*mimeTest, error) {
+	c, err := readHeader(r.Text, mimeForm)
+	if err != nil {
+		return nil, err
+	}
+	t := &mimeTest{negated: c.negated, first: 1, last: maxMIMEParts}
+	t.field.name, t.field.raw = strings.CutSuffix(c.field, ":raw")
+	t.field.unset = c.unset
+	if t.field.name != "ALL" {
+		t.field.name = strings.ToLower(t.field.name)
+	}
+	if t.patternTest, err = l.compilePattern(r, c.pattern); err != nil {
+		return nil, err
+	}
+	t.concat = r.Flag("concat")
+	for _, f := range r.Flags {
+		if span, ok := strings.CutPrefix(f, "range="); ok {
+			t.span(span)
+		}
+	}
+	return t, nil
+}
+
+// span reads "2", "2-", "-3" and "2-3".
+func (t *mimeTest) span(s string) {
+	from, to, isSpan := strings.Cut(s, "-")
+	if n, err := strconv.Atoi(from); err == nil {
+		t.first = n
+		if !isSpan {
+			t.last = n
+		}
+	}
+	if n, err := strconv.Atoi(to); err == nil {
+		t.last = min(n, maxMIMEParts)
+	}
+}
+
+// groupMIME puts rules about the same field together.
+func (s *Set) groupMIME(r *Rule) {
+	i := 0
+	for i < len(s.mime) && s.mime[i].field != r.test.mime.field {
+		i++
+	}
+	if i == len(s.mime) {
+		s.mime = append(s.mime, mimeGroup{field: r.test.mime.field})
+	}
+	g := &s.mime[i]
+	if t := r.test.mime; t.negated || t.concat || t.first > 1 || t.last < maxMIMEParts {
+		g.odd = append(g.odd, r)
+		return
+	}
+	g.rules = append(g.rules, r)
+}
+
+// runMIME looks at the fields of all parts. Where a rule counts, it counts in the first part in which it hits.
+func (st *run) runMIME() {
+	if len(st.s.mime) == 0 {
+		return
+	}
+	var parts []*mail.Part
+	st.m.Text.Content().Root().Walk(func(p *mail.Part) bool {
+		parts = append(parts, p)
+		return len(parts) < maxMIMEParts
+	})
+	for i := range st.s.mime {
+		g := &st.s.mime[i]
+		values := make([][]byte, len(parts))
+		for j, p := range parts {
+			values[j] = g.field.of(p)
+		}
+		st.runGroup(&g.group, values)
+		for _, r := range g.odd {
+			st.runOdd(r, values)
+		}
+	}
+}
+
+// runOdd runs a rule that does not look at one part after the other.
+func (st *run) runOdd(r *Rule, values [][]byte) {
+	t := r.test.mime
+	values = values[min(max(t.first, 1)-1, len(values)):min(max(t.last, 0), len(values))]
+	if t.concat {
+		var all []byte
+		for _, v := range values {
+			all = append(all, v...)
+			if !bytes.HasSuffix(v, []byte{'\n'}) {
+				all = append(all, '\n')
+			}
+		}
+		values = [][]byte{all}
+	}
+	st.look(r, values, 0)
+	if t.negated {
+		st.negate([]*Rule{r})
+	}
+}
+
+// of gives the field of a part: unfolded, decoded and with a line end, or as it is.
+func (f *mimeField) of(p *mail.Part) []byte {
+	if f.name == "ALL" {
+		var all []byte
+		for _, field := range p.Header.Fields() {
+			if field.Name != "" {
+				all = append(append(append(all, field.Name...), ": "...), f.read(field)...)
+			}
+		}
+		return all
+	}
+	// Of several fields of the name the last counts.
+	fields := p.Header.All(f.name)
+	if len(fields) == 0 {
+		if f.raw {
+			return nil
+		}
+		return []byte(f.unset)
+	}
+	return f.read(fields[len(fields)-1])
+}
+
+func (f *mimeField) read(field mail.Field) []byte {
+	_, body, _ := strings.Cut(field.Raw, ":")
+	body = strings.TrimLeft(body, space)
+	if f.raw {
+		return []byte(strings.ReplaceAll(body, "\r\n", "\n"))
+	}
+	return []byte(mail.DecodeWords(unfold(body)) + "\n")
+}
+
+// unfold puts one blank in the place of each fold, and takes blanks off the end.
+func unfold(s string) string {
+	if strings.IndexByte(s, '\n') < 0 {
+		return strings.TrimRight(s, space)
+	}
+	var b strings.Builder
+	for line := range strings.Lines(s) {
+		line = strings.TrimRight(line, "\r\n")
+		if b.Len() > 0 {
+			b.WriteByte(' ')
+			line = strings.TrimLeft(line, " \t")
+		}
+		b.WriteString(line)
+	}
+	return strings.TrimRight(b.String(), space)
+}

@@ -1,0 +1,249 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func names(s *Set) (all []string) {
+	for _, r := range s.Rules() {
+		all = append(all, r.Name)
+	}
+	return all
+}
+
+func TestConditions(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"if (version >= 4.000000)\nbody A /a/\nendif\nbody B /b/", "A B"},
+		{"if (version < 4.000000)\nbody A /a/\nendif\nbody B /b/", "B"},
+		{"if (version < 4)\nbody A /a/\nelse\nbody B /b/\nendif", "B"},
+		{"if (version > 4)\nbody A /a/\nelse\nbody B /b/\nendif", "A"},
+		{"ifplugin Mail::SpamAssassin::Plugin::HTMLEval\nbody A /a/\nendif", "A"},
+		{"ifplugin Mail::SpamAssassin::Plugin::Nothing\nbody A /a/\nendif", ""},
+		{"if !plugin(Mail::SpamAssassin::Plugin::Nothing)\nbody A /a/\nendif", "A"},
+		{"if can(Mail::SpamAssassin::Conf::feature_bug6558_free)\nbody A /a/\nendif", "A"},
+		{"if (can(Mail::SpamAssassin::Conf::feature_of_tomorrow))\nbody A /a/\nendif", ""},
+		{"if has(Mail::SpamAssassin::Conf::feature_capture_rules) && (version >= 4)\nbody A /a/\nendif", "A"},
+		{"if local_tests_only\nbody A /a/\nelse\nbody B /b/\nendif", "A"},
+		{"if (version < 4)\nif (version > 3)\nbody A /a/\nelse\nbody B /b/\nendif\nbody C /c/\nendif\nbody D /d/", "D"},
+		{"if (version > 4)\nif (version < 3)\nbody A /a/\nelse\nbody B /b/\nendif\nbody C /c/\nendif", "B C"},
+		{"require_version 4.000001\nbody A /a/", "A"},
+		{"require_version 3.004000\nbody A /a/", ""},
+		{"require_version @@VERSION@@\nbody A /a/", "A"},
+		{"IfPlugin Mail::SpamAssassin::Plugin::FreeMail\nBODY A /a/\nENDIF", "A"},
+		{"lang de body A /a/\nlang en body B /b/", "B"},
+	} {
+		s, _ := load(t, c.text, Options{})
+		if got := strings.Join(names(s), " "); got != c.want {
+			t.Errorf("%q: %q, not %q", c.text, got, c.want)
+		}
+	}
+}
+
+// TestFaults: each is told with its line and the reason.
+func TestFaults(t *testing.T) {
+	for _, c := range []struct{ text, why string }{
+		{"if (version > 4)\nbody A /a/", "no endif"},
+		{"endif", "endif without"},
+		{"else", "else without"},
+		{"if (wombat)\nendif", "cannot be asked for"},
+		{"if can(\nendif", "parentheses"},
+		{"if", "too early"},
+		{"wombat 1", "no keyword"},
+		{"body", "is missing"},
+		{"body 1A /a/", "no name of a rule"},
+		{"body A-B /a/", "no name of a rule"},
+		{"body " + strings.Repeat("A", 101) + " /a/", "more than 100"},
+		{"body A", "what to look for"},
+		{"body A a", "between delimiters"},
+		{"body A /a", "no / at its end"},
+		{"body A /a/b/", "needs a backslash"},
+		{"body A /a/e", "modifiers"},
+		{`body A m\a\`, "between delimiters"},
+		{"body A /(/", "not supported"},
+		{"header A Subject", "neither FIELD"},
+		{"header A eval:x", "a function stands"},
+		{"header A eval:x(@)", "quotes"},
+		{"header A eval:x('a)", "no quote"},
+		{"score A", "1 or 4"},
+		{"score A x", "no number"},
+		{"score A 1 2", "1 or 4"},
+		{"score A (1)", "nothing was set before"},
+		{"score A (1", "no number"},
+		{"score A 1e9", "no number"},
+		{"priority A x", "no number"},
+		{"test A maybe x", "ok or fail"},
+		{"include other.cf", "can be included"},
+	} {
+		_, problems := load(t, "\n"+c.text, Options{})
+		i := slices.IndexFunc(problems, func(p Problem) bool { return p.Severity == Fault })
+		if i < 0 || !strings.Contains(problems[i].What, c.why) || problems[i].Line != 2 || problems[i].File != "test.cf" {
+			t.Errorf("%q: no fault that says %q: %v", c.text, c.why, problems)
+		}
+	}
+}
+
+func TestLimits(t *testing.T) {
+	deep := strings.Repeat("if (version > 4)\n", 150) + strings.Repeat("endif\n", 150)
+	for _, c := range []struct{ name, text, why string }{
+		{"a long line", "body A /" + strings.Repeat("a", maxLine) + "/\n", "a line of"},
+		{"many ifs", deep, "within one another"},
+		{"tags that grow", "replace_tag A " + strings.Repeat("<B>", 100) + "\nreplace_tag B " + strings.Repeat("<C>", 100) +
+			"\nreplace_tag C " + strings.Repeat("<D>", 100) + "\nreplace_tag D " + strings.Repeat("d", 100) + "\nbody X /<A>/\nreplace_rules X\n", "tags make a pattern"},
+	} {
+		_, problems := load(t, c.text, Options{})
+		if len(problems) == 0 || !strings.Contains(problems[0].What, c.why) {
+			t.Errorf("%s: %v", c.name, problems[:min(len(problems), 3)])
+		}
+	}
+	if _, _, err := Load([]Source{{"a", make([]byte, maxOctets+1)}}, Options{}); err == nil {
+		t.Error("a file of any size is read")
+	}
+	var many strings.Builder
+	for i := range maxRules + 1 {
+		fmt.Fprintf(&many, "meta A%d 0\n", i)
+	}
+	if _, _, err := Load([]Source{{"a", []byte(many.String())}}, Options{}); err == nil {
+		t.Error("any number of rules is read")
+	}
+	_, problems := load(t, strings.Repeat("wombat\n", maxProblems+5), Options{})
+	if len(problems) != maxProblems+1 || !strings.Contains(problems[maxProblems].What, "5 problems more") {
+		t.Errorf("%d problems", len(problems))
+	}
+}
+
+func TestTheLastDefinitionCounts(t *testing.T) {
+	s := mustLoad(t, "body A /a/\nheader A Subject =~ /x/\nmeta A 0\nbody B /b/")
+	if r := s.Rule("A"); r.Class != Meta || r.At.Line != 3 || len(s.Rules()) != 2 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestScores(t *testing.T) {
+	text := "body A /a/\nscore A 1 2 3 4\nscore A (0.5)\nbody B /b/\nbody T_C /c/\nbody D /d/\ntflags D nice\nbody __E /e/\nscore F 3\nbody F /f/\ntflags F nice"
+	for _, c := range []struct {
+		o           Options
+		a, b, tc, d float64
+	}{
+		{Options{}, 1.5, 1, 0.01, -1},
+		{Options{Network: true}, 2.5, 1, 0.01, -1},
+		{Options{Learner: true}, 3.5, 1, 0.01, -1},
+		{Options{Network: true, Learner: true}, 4.5, 1, 0.01, -1},
+	} {
+		s, _ := load(t, text, c.o)
+		for name, want := range map[string]float64{"A": c.a, "B": c.b, "T_C": c.tc, "D": c.d, "__E": 0, "F": 3} {
+			if got := s.Score(s.Rule(name)); got != want {
+				t.Errorf("%+v: %s scores %v, not %v", c.o, name, got, want)
+			}
+		}
+	}
+}
+
+func TestCommentsAndBlanks(t *testing.T) {
+	s := mustLoad(t, "  # a comment\n\tbody   A   /a\\#b/i   # another\n\ndescribe A  What it is  \r\ntflags A multiple  maxhits=3\n")
+	r := s.Rule("A")
+	if r.Text != "/a#b/i" || r.Description != "What it is" || !slices.Equal(r.Flags, []string{"multiple", "maxhits=3"}) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestInclude(t *testing.T) {
+	files := map[string]string{"/etc/rules/b.cf": "body B /b/\ninclude sub/c.cf\n", "/etc/rules/sub/c.cf": "body C /c/\ninclude /etc/rules/sub/c.cf"}
+	open := func(name string) ([]byte, error) {
+		if text, ok := files[name]; ok {
+			return []byte(text), nil
+		}
+		return nil, fmt.Errorf("open %s: no such file", name)
+	}
+	s, problems, err := Load([]Source{{"/etc/rules/a.cf", []byte("include b.cf\nbody A /a/\ninclude x.cf\n")}}, Options{Open: open})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(names(s), " "); got != "B C A" {
+		t.Errorf("rules: %s", got)
+	}
+	if len(problems) != 2 { // the file that includes itself, and the one that is not there
+		t.Errorf("problems: %v", problems)
+	}
+}
+
+func TestReplaceTags(t *testing.T) {
+	set := "replace_tag A [a4]\nreplace_tag B (?:b|8)\nreplace_tag C x<A>\nreplace_pre P p*\nreplace_inter I [-_]?\nreplace_post Q q+\n"
+	for _, c := range []struct{ expr, want string }{
+		{"<A><B>", "[a4](?:b|8)"},
+		{"<inter I><A><B>z", "[a4][-_]?(?:b|8)z"},
+		{"<pre P><A>c<B>", "p*[a4]cp*(?:b|8)"},
+		{"<post Q><A>", "[a4]q+"},
+		{"<C>", "x[a4]"},
+		{"<inter I>z<A>z<B>", "z[a4]z(?:b|8)"},
+		{"(?<!x)<A>", "(?<!x)[a4]"},
+		{"<nothing><A>", "<nothing>[a4]"},
+		{"<a href>", "<a href>"},
+		{"<", "<"},
+		{"<>", "<>"},
+		{"<pre ", "<pre "},
+	} {
+		r := newReplacement()
+		for line := range strings.Lines(set) {
+			key, value := word(strings.TrimSpace(line))
+			if !r.set(key, value) {
+				t.Fatal(line)
+			}
+		}
+		if got, err := r.apply(c.expr); got != c.want || err != nil {
+			t.Errorf("%s: %q, %v, not %q", c.expr, got, err, c.want)
+		}
+	}
+}
+
+func TestArguments(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want []string
+	}{
+		{"", nil},
+		{"'a'", []string{"a"}},
+		{` "a b" , 'c"d',12,-0.5 ,host.example:25`, []string{"a b", `c"d`, "12", "-0.5", "host.example:25"}},
+		{"''", []string{""}},
+	} {
+		if got, err := readArguments(c.text); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%q: %q, %v", c.text, got, err)
+		}
+	}
+}
+
+// FuzzParse: whatever a file holds, loading it ends, and what was loaded runs.
+func FuzzParse(f *testing.F) {
+	for _, seed := range []string{
+		"body A /a/i\nscore A 1 2 3 4\ndescribe A x\ntflags A multiple maxhits=2\n",
+		"header __B From:addr =~ /(?<NAME>.+)/\nuri C m{^https?://%{NAME}}i\nmeta D (A + __B > 1) && !C\n",
+		"if (version >= 4) && !plugin(Mail::SpamAssassin::Plugin::X)\nrawbody E /<A><B>/\nelse\nfull E /x/\nendif\nreplace_rules E\nreplace_tag A [a]\nreplace_inter I x\n",
+		"mimeheader F Content-Type:raw !~ /x/ [if-unset: y]\ntflags F range=1-2 concat\nheader G exists:X\nheader H eval:check_x('a', \"b\", 3)\n",
+		"meta I rules_matching(A*) / 2 ^ 3 ? 1 : 0\nmeta J I\nmeta I J\nlang de body A /x/\nrequire_version 3\n",
+		"replace_start [\nreplace_end ]\nreplace_tag A [A]\nbody K /[A]/\nreplace_rules K\ninclude x\npriority K -5\ntest K ok text\n",
+	} {
+		f.Add(seed, "text a b")
+	}
+	f.Fuzz(func(t *testing.T, file, text string) {
+		if len(file) > 20_000 || len(text) > 2000 {
+			return
+		}
+		s, problems, err := Load([]Source{{"fuzz.cf", []byte(file)}}, Options{})
+		if err != nil {
+			return
+		}
+		for _, p := range problems {
+			if p.File != "fuzz.cf" || p.Line < 1 || p.What == "" {
+				t.Errorf("a problem nowhere: %+v", p)
+			}
+		}
+		for _, r := range s.Rules() {
+			if r.test.meta != nil {
+				value(r.test.meta, make([]float64, len(s.rules)))
+			}
+		}
+		runOn(t, s, text)
+	})
+}

@@ -1,0 +1,378 @@
+package rules
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/postern-mail/postern/rules/eval"
+	"github.com/postern-mail/postern/rules/pattern"
+	"github.com/postern-mail/postern/rules/text"
+)
+
+// Hit is a rule that hit.
+type Hit struct {
+	Rule  *Rule
+	Count int     // how often; of a meta the value of its expression, at least 1
+	Score float64 // what it counts, once; 0 for rules that only serve others
+	Text  []byte  // what a pattern matched first, or what a function saw; cut, and octets of the message
+}
+
+// Result is what the rules of a set found in one message.
+type Result struct {
+	Hits  []Hit   // in the order of the rules in their files; those that only serve others among them
+	Score float64 // the sum
+
+	// GaveUp lists rules whose patterns reached the limit of steps: of them is not known whether they hit, and they count as if
+	// they had not.
+	GaveUp  []*Rule
+	Timings Timings
+}
+
+// Timings says how long each class of rules took. Texts are made when they are first asked for: their time is that of the class that came first.
+type Timings [len(classNames)]time.Duration
+
+// Total gives the sum.
+func (t *Timings) Total() (sum time.Duration) {
+	for _, d := range t {
+		sum += d
+	}
+	return sum
+}
+
+// maxShown is how many octets of what matched are shown.
+const maxShown = 120
+
+// run is the state of looking at one message. It is used again for the next.
+type run struct {
+	s        *Set
+	m        *eval.Mail
+	hits     []float64 // by the id of the rule; NaN is undecided
+	seen     []sight
+	gave     []int
+	held     [1][]byte // a field as the only segment
+	pending  []pendingUse
+	captured map[string][]string
+	uris     [][]byte
+	sampled  bool
+}
+
+// sight is where a rule hit.
+type sight struct {
+	id     int
+	in     []byte
+	detail string
+}
+
+// pendingUse is a rule that waits for the texts of captures.
+type pendingUse struct {
+	rule *Rule
+	segs [][]byte
+}
+
+// Run looks at one message. The error is that of ctx; a message as such gives none. The hits' texts may be octets of m's.
+func (s *Set) Run(ctx context.Context, m *eval.Mail) (Result, error) {
+	st := s.begin(m)
+	defer s.end(st)
+	var res Result
+	began := time.Now()
+	lap := func(c Class) error {
+		now := time.Now()
+		res.Timings[c] += now.Sub(began)
+		began = now
+		return ctx.Err()
+	}
+	st.runCaptures()
+	st.runHeaders()
+	if err := lap(Header); err != nil {
+		return Result{}, fmt.Errorf("rules: %w", err)
+	}
+	for _, c := range [...]struct {
+		class Class
+		group *group
+		need  bool
+	}{{Body, &s.body, s.needs.body}, {URI, &s.uri, s.needs.uri}, {RawBody, &s.raw, s.needs.raw}, {Full, &s.full, s.needs.full}} {
+		if c.need {
+			st.runGroup(c.group, st.segments(c.class))
+		}
+		if err := lap(c.class); err != nil {
+			return Result{}, fmt.Errorf("rules: %w", err)
+		}
+	}
+	st.runPending()
+	st.runMIME()
+	if err := lap(MIMEHeader); err != nil {
+		return Result{}, fmt.Errorf("rules: %w", err)
+	}
+	if err := st.runEvals(ctx); err != nil {
+		return Result{}, fmt.Errorf("rules: %w", err)
+	}
+	_ = lap(Eval)
+	st.runMetas()
+	_ = lap(Meta)
+	st.report(&res)
+	return res, nil
+}
+
+func (s *Set) begin(m *eval.Mail) *run {
+	st, ok := s.runs.Get().(*run)
+	if !ok {
+		st = &run{s: s, hits: make([]float64, len(s.rules))}
+	}
+	st.m, st.sampled = m, s.clock.sample()
+	return st
+}
+
+// end lets the state be used again; nothing of the message stays in it.
+func (s *Set) end(st *run) {
+	clear(st.hits)
+	clear(st.seen)
+	clear(st.pending)
+	clear(st.uris)
+	st.m, st.seen, st.gave, st.held[0], st.pending, st.captured, st.uris = nil, st.seen[:0], st.gave[:0], nil, st.pending[:0], nil, st.uris[:0]
+	s.runs.Put(st)
+}
+
+// segments gives the text that a class of rules looks at.
+func (st *run) segments(c Class) [][]byte {
+	switch c {
+	case Body:
+		return st.m.Text.Body()
+	case RawBody:
+		return st.m.Text.RawBody()
+	case Full:
+		st.held[0] = st.m.Text.Full()
+		return st.held[:]
+	}
+	if len(st.uris) == 0 {
+		st.uris = uriTexts(st.uris, st.m.Text.URIs())
+	}
+	return st.uris
+}
+
+// uriTexts lists what rules of the class uri see: each URI and each variant of it, once.
+func uriTexts(texts [][]byte, uris []text.URI) [][]byte {
+	seen := make(map[string]bool, 2*len(uris))
+	add := func(s string) {
+		if !seen[s] {
+			seen[s] = true
+			texts = append(texts, []byte(s))
+		}
+	}
+	for i := range uris {
+		add(uris[i].Raw)
+		for _, v := range uris[i].Variants {
+			add(v)
+		}
+	}
+	return texts
+}
+
+// group is the rules that look at the same segments.
+type group struct {
+	rules []*Rule
+	set   *pattern.Set
+}
+
+func (g *group) add(r *Rule) { g.rules = append(g.rules, r) }
+
+// fewPatterns are looked for one by one.
+const fewPatterns = 3
+
+func (g *group) build() {
+	if len(g.rules) < fewPatterns {
+		return
+	}
+	ps := make([]*pattern.Pattern, len(g.rules))
+	for i, r := range g.rules {
+		ps[i] = r.pattern().pattern
+	}
+	g.set = pattern.NewSet(ps, pattern.SetOptions{})
+}
+
+// pattern gives the pattern of a rule that has one.
+func (r *Rule) pattern() *patternTest {
+	switch {
+	case r.test.header != nil:
+		return &r.test.header.patternTest
+	case r.test.mime != nil:
+		return &r.test.mime.patternTest
+	}
+	return r.test.pattern
+}
+
+// runGroup looks for all patterns of a group.
+func (st *run) runGroup(g *group, segs [][]byte) {
+	if len(segs) == 0 {
+		return
+	}
+	if g.set == nil {
+		for _, r := range g.rules {
+			st.look(r, segs, r.pattern().skip)
+		}
+		return
+	}
+	err := g.set.Scan(segs, func(i, seg int) {
+		r := g.rules[i]
+		p := r.pattern()
+		switch {
+		case len(p.written.uses) > 0:
+			st.pending = append(st.pending, pendingUse{r, st.own(segs[max(seg, p.skip):])})
+		case r.Class == MIMEHeader:
+			st.look(r, segs[:seg+1], seg)
+		case p.multiple, seg < p.skip:
+			st.look(r, segs, max(seg, p.skip))
+		default:
+			st.hit(r, 1, segs[seg], "")
+		}
+	})
+	var gave *pattern.GaveUpError
+	if errors.As(err, &gave) {
+		for _, i := range gave.Patterns {
+			st.gave = append(st.gave, g.rules[i].id)
+		}
+	}
+}
+
+// own gives segments that stay: those of a field are in a place that the next field takes.
+func (st *run) own(segs [][]byte) [][]byte {
+	if len(segs) == 1 {
+		return slices.Clone(segs)
+	}
+	return segs
+}
+
+// look looks for one pattern, and counts where hits are counted.
+func (st *run) look(r *Rule, segs [][]byte, from int) {
+	p := r.pattern()
+	if len(p.written.uses) > 0 {
+		st.pending = append(st.pending, pendingUse{r, st.own(segs[min(from, len(segs)):])})
+		return
+	}
+	st.lookFor(r, p.pattern, segs, from)
+}
+
+func (st *run) lookFor(r *Rule, p *pattern.Pattern, segs [][]byte, from int) {
+	n, most := 0, r.pattern().most
+	for i := from; i < len(segs); i++ {
+		if r.Class == MIMEHeader && n > 0 {
+			break
+		}
+		c, err := p.Count(segs[i], most-n)
+		if err != nil {
+			st.gave = append(st.gave, r.id)
+		}
+		if c > 0 && n == 0 {
+			st.hit(r, 1, segs[i], "")
+		}
+		if n += c; n >= most || err != nil {
+			break
+		}
+	}
+	if n > 0 {
+		st.hits[r.id] = float64(n)
+	}
+}
+
+// hit notes that a rule has hit.
+func (st *run) hit(r *Rule, value float64, in []byte, detail string) {
+	st.hits[r.id] = value
+	if in != nil || detail != "" {
+		st.seen = append(st.seen, sight{r.id, in, detail})
+	}
+}
+
+// runEvals calls the functions.
+func (st *run) runEvals(ctx context.Context) error {
+	for i, r := range st.s.evals {
+		var began time.Time
+		if st.sampled {
+			began = time.Now()
+		}
+		n, detail := r.test.eval.check(st.m)
+		if st.sampled {
+			st.s.clock.add(r, time.Since(began))
+		}
+		if n != 0 {
+			st.hit(r, float64(max(n, 1)), nil, detail)
+		}
+		if i%16 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// runMetas decides the metas, of which each stands behind those that it names.
+func (st *run) runMetas() {
+metas:
+	for _, r := range st.s.metas {
+		for _, g := range r.test.guards {
+			if v := st.hits[g]; v != v {
+				st.hits[r.id] = undecided
+				continue metas
+			}
+		}
+		v, _ := value(r.test.meta, st.hits)
+		switch {
+		case v == 0:
+		case !r.active:
+			st.hits[r.id] = undecided
+		default:
+			st.hits[r.id] = max(v, 1)
+			if v > 0 {
+				st.hits[r.id] = v
+			}
+		}
+	}
+}
+
+// report writes down what was found.
+func (st *run) report(res *Result) {
+	slices.SortFunc(st.seen, func(a, b sight) int { return a.id - b.id })
+	n := 0
+	for _, v := range st.hits {
+		if v > 0 {
+			n++
+		}
+	}
+	res.Hits = make([]Hit, 0, n)
+	k := 0
+	for id, v := range st.hits {
+		if !(v > 0) { // undecided is none either
+			continue
+		}
+		r := st.s.rules[id]
+		h := Hit{Rule: r, Count: max(int(v), 1), Score: st.s.Score(r)}
+		for k < len(st.seen) && st.seen[k].id < id {
+			k++
+		}
+		if k < len(st.seen) && st.seen[k].id == id && !r.Hidden() {
+			h.Text = st.seen[k].text(r)
+		}
+		res.Hits = append(res.Hits, h)
+		res.Score += h.Score
+	}
+	slices.Sort(st.gave)
+	for _, id := range slices.Compact(st.gave) {
+		res.GaveUp = append(res.GaveUp, st.s.rules[id])
+	}
+}
+
+// text gives what people are shown of a hit.
+func (s *sight) text(r *Rule) []byte {
+	if s.in == nil {
+		return []byte(cut(s.detail, maxShown))
+	}
+	p := r.pattern()
+	if p == nil || p.pattern == nil {
+		return s.in[:min(len(s.in), maxShown)]
+	}
+	from, to, ok, _ := p.pattern.Find(s.in, 0)
+	if !ok {
+		return nil
+	}
+	return s.in[from:min(to, from+maxShown)]
+}

@@ -1,0 +1,52 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Try looks whether a line "test" of the files holds: whether the rule's pattern matches the text, or does not, as the line says. The error
+// is of a rule that has no pattern, and of one that there is not.
+func (s *Set) Try(t TestLine) (bool, error) {
+	r := s.byName[t.Rule]
+	if r == nil {
+		return false, fmt.Errorf("there is no rule %s", t.Rule)
+	}
+	p := r.pattern()
+	if p == nil || p.pattern == nil {
+		return false, errors.New("only rules with a pattern can be tested by a line: use messages")
+	}
+	matches, err := p.pattern.Match([]byte(t.Text))
+	if err != nil {
+		return false, err
+	}
+	if h := r.test.header; h != nil {
+		matches = matches != h.negated
+	}
+	return matches == t.Hit, nil
+}
+
+// Users lists the metas that name a rule.
+func (s *Set) Users(of *Rule) (all []*Rule) {
+	for _, r := range s.rules {
+		for _, in := range r.test.meta {
+			if in.op == opRule && int(in.arg) == of.id {
+				all = append(all, r)
+				break
+			}
+		}
+	}
+	return all
+}
+
+// Named lists the rules that a meta names.
+func (s *Set) Named(r *Rule) (all []*Rule) {
+	seen := map[int32]bool{}
+	for _, in := range r.test.meta {
+		if in.op == opRule && !seen[in.arg] {
+			seen[in.arg] = true
+			all = append(all, s.rules[in.arg])
+		}
+	}
+	return all
+}

@@ -23,6 +23,7 @@ type Mail struct {
 	facts  once[*mimeFacts]
 	images once[*imageFacts]
 	pairs  once[alternatives]
+	heads  headFacts // of the header fields
 }
 
 // structure gives the MIME structure as SpamAssassin reads it.
@@ -45,12 +46,18 @@ type Check func(m *Mail) (value int, detail string)
 
 // tables lists the functions of each file.
 var tables = [][]Function{
+	authFunctions,
 	bodyFunctions,
 	bounceFunctions,
+	freemailFunctions,
+	headerFunctions,
 	htmlFunctions,
 	imageFunctions,
+	listFunctions,
 	mimeFunctions,
 	netFunctions,
+	relayFunctions,
+	spoofFunctions,
 	uriFunctions,
 }
 

@@ -309,7 +309,7 @@ func compileSimilar(_ *Settings, args []string) (Check, error) {
 }
 
 var (
-	replyPrefix = regexp.MustCompile(`(?i)^(?:(?:Re|Fwd|Fw|Aw|Antwort|WG|SV|VB|VS|VL):\s*)+`)
+	replyPrefix    = regexp.MustCompile(`(?i)^(?:(?:Re|Fwd|Fw|Aw|Antwort|WG|SV|VB|VS|VL):\s*)+`)
 	subjectCharset = regexp.MustCompile(`(?i)=\?[-_a-z0-9]*(?:koi|jp|jis|euc|gb|big5|isoir|cp1251|windows-1251|georgianps|pt154|tis)[-_a-z0-9]*\?`)
 )
 
@@ -487,8 +487,7 @@ func ratwareName(m *Mail) (int, string) {
 	}
 }
 
-func compileRatwareEnvelope(s *Settings, args []string) (Check, error) {
-	r := registryOf(s)
+func compileRatwareEnvelope(_ *Settings, args []string) (Check, error) {
 	return func(m *Mail) (int, string) {
 		to, from := string(m.get(selToAddr)), string(m.get(selEnvelopeAddr))
 		user, host, ok := strings.Cut(to, "@")
@@ -496,8 +495,8 @@ func compileRatwareEnvelope(s *Settings, args []string) (Check, error) {
 			strings.IndexByte("=+-", from[4]) >= 0 {
 			return 0, ""
 		}
-		domain := r.trim(host)
-		if !r.valid(domain) {
+		domain := m.Text.RegisteredDomain(host)
+		if !m.Text.TopLevel().Valid(domain) {
 			return 0, ""
 		}
 		low := strings.ToLower(from)

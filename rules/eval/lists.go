@@ -293,8 +293,7 @@ func isHost(host string, r *text.Relay) bool {
 }
 
 // compileSenderMatches makes the check of whether the envelope's sender and the host it came from are of one domain.
-func compileSenderMatches(s *Settings, args []string) (Check, error) {
-	r := registryOf(s)
+func compileSenderMatches(_ *Settings, args []string) (Check, error) {
 	return func(m *Mail) (int, string) {
 		addr := string(m.get(selEnvelopeAddr))
 		_, host, ok := strings.Cut(addr, "@")
@@ -304,9 +303,9 @@ func compileSenderMatches(s *Settings, args []string) (Check, error) {
 		if dot := strings.IndexByte(host, '.'); dot <= 0 || strings.LastIndexByte(host, '.') == len(host)-1 && dot == len(host)-1 {
 			return 0, ""
 		}
-		domain := r.trim(host)
+		domain := m.Text.RegisteredDomain(host)
 		for _, hop := range lastHops(m) {
-			if hop.RDNS != "" && r.trim(hop.RDNS) == domain {
+			if hop.RDNS != "" && m.Text.RegisteredDomain(hop.RDNS) == domain {
 				return 1, hop.RDNS
 			}
 		}

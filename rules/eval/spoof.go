@@ -48,18 +48,16 @@ func spoofing(s *Settings, is func(*spoof) bool) Check {
 
 // spoofOptions are the settings.
 type spoofOptions struct {
-	registry *registry
-	owners   map[string]*addressList // by name
-	names    []string                // of owners, in order
-	extra    int
-	ignored  map[string]bool // domains whose DKIM signature is enough
-	headers  []string
+	owners  map[string]*addressList // by name
+	names   []string                // of owners, in order
+	extra   int
+	ignored map[string]bool // domains whose DKIM signature is enough
+	headers []string
 }
 
 func spoofOptionsOf(s *Settings) *spoofOptions {
-	r := registryOf(s)
 	return Built(s, "spoof", func() *spoofOptions {
-		o := &spoofOptions{registry: r, owners: map[string]*addressList{}, extra: setting(s, "fns_extrachars", 50), ignored: map[string]bool{}}
+		o := &spoofOptions{owners: map[string]*addressList{}, extra: setting(s, "fns_extrachars", 50), ignored: map[string]bool{}}
 		for _, l := range s.Lines("fns_add_addrlist", "fns_remove_addrlist") {
 			m := enlist.FindStringSubmatch(l.Args)
 			if m == nil {
@@ -99,7 +97,7 @@ func (o *spoofOptions) compare(m *Mail) (f spoof) {
 		return f
 	}
 	f.own = strings.ToLower(string(m.get(selFromAddr)))
-	_, domain, ok := o.registry.hostOf("mailto:" + f.own)
+	_, domain, ok := m.Text.DomainOf("mailto:" + f.own)
 	if !ok {
 		return f
 	}
@@ -109,7 +107,7 @@ func (o *spoofOptions) compare(m *Mail) (f spoof) {
 		return f
 	}
 	f.named = name[at[0]:at[1]]
-	if _, f.namedDomain, ok = o.registry.hostOf("mailto:" + f.named); !ok {
+	if _, f.namedDomain, ok = m.Text.DomainOf("mailto:" + f.named); !ok {
 		return f
 	}
 	f.contains = true

@@ -34,13 +34,12 @@ func parseAddresses(value []byte) []parsedAddress {
 	if len(b) == 0 {
 		return nil
 	}
-	commas := bytes.Count(value, []byte(","))
 	if bytes.Contains(b, []byte(`\\`)) {
 		b = bytes.ReplaceAll(b, []byte(`\\`), nil)
 	}
 	b = cutGroup(b)
 	if allSpace(b) {
-		return strictAddresses(value, nil, commas)
+		return nil
 	}
 	r := &addressReader{b: b, steps: maxAddressSteps}
 	var out []parsedAddress
@@ -55,7 +54,12 @@ func parseAddresses(value []byte) []parsedAddress {
 	if bytes.IndexByte(r.b, '@') >= 0 {
 		out = appendBracketed(out, r.b)
 	}
-	return strictAddresses(value, out, commas)
+	if len(out) <= bytes.Count(value, []byte(",")) {
+		if broken := brokenAddresses(b); len(broken) > len(out) {
+			return broken
+		}
+	}
+	return out
 }
 
 func trimRightSpace(b []byte) []byte {
@@ -464,5 +468,40 @@ func appendBracketed(out []parsedAddress, b []byte) []parsedAddress {
 	return out
 }
 
-// strictAddresses is for fields with fewer entries than commas: a strict reader (RFC 5322) may find more.
-func strictAddresses(_ []byte, lenient []parsedAddress, _ int) []parsedAddress { return lenient }
+// brokenAddresses is for a field with fewer entries than commas would have it. Its entries end at commas, be it between angle
+// brackets; of each it takes the local part and as much of a host as stands behind the first bracket, or at the beginning,
+// whatever follows. So does the parser that SpamAssassin turns to then.
+func brokenAddresses(b []byte) (out []parsedAddress) {
+	for len(b) > 0 {
+		end := 0
+		for end < len(b) && b[end] != ',' {
+			if q := quoted(b, end); q > 0 {
+				end = q
+				continue
+			}
+			end++
+		}
+		piece := b[:end]
+		if allSpace(piece) {
+			b = b[min(end+1, len(b)):]
+			continue
+		}
+		out = append(out, parsedAddress{})
+		b = b[min(end+1, len(b)):]
+		name := []byte(nil)
+		if lt := bytes.IndexByte(piece, '<'); lt >= 0 {
+			name, piece = bytes.TrimSpace(unquoteName(piece[:lt])), piece[lt+1:]
+		}
+		piece = piece[skipSpace(piece, 0):]
+		r := addressReader{b: piece}
+		at := max(quoted(piece, 0), r.atom(0))
+		host := at + 1
+		for host > 0 && host < len(piece) && (isAlnum(piece[host]) || bytes.IndexByte([]byte(".-_"), piece[host]) >= 0) {
+			host++
+		}
+		if at > 0 && at < len(piece) && piece[at] == '@' && host > at+1 {
+			out[len(out)-1] = parsedAddress{address: piece[:host:host], name: name, hasAddress: true, hasName: len(name) > 0}
+		}
+	}
+	return out
+}

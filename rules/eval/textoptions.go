@@ -23,10 +23,6 @@ func (s *Settings) Text() text.Options {
 	})
 }
 
-// domainsOf gives what the settings say of the names below which domains are registered; without a word of theirs the public
-// suffix list counts.
-func domainsOf(s *Settings) *text.TLDs { return s.Text().TLDs }
-
 func (s *Settings) domains() *text.TLDs {
 	var top, second, third []string
 	for _, l := range s.Lines("clear_util_rb", "util_rb_tld", "util_rb_2tld", "util_rb_3tld") {

@@ -28,7 +28,7 @@ var uriFunctions = []Function{
 		return yes(m.Text.URIsTruncated(), "")
 	}),
 	{"check_for_http_redirector", func(s *Settings, _ []string) (Check, error) {
-		r := domainsOf(s)
+		r := registryOf(s)
 		return func(m *Mail) (int, string) { return redirector(m, r) }, nil
 	}},
 }
@@ -140,7 +140,7 @@ func compileMismatch(s *Settings, args []string) (Check, error) {
 		return nil, err
 	}
 	high, err := number(name, args, 1, noBound)
-	r := domainsOf(s)
+	r := registryOf(s)
 	return func(m *Mail) (int, string) {
 		for _, h := range m.Text.HTML() {
 			anchors, seen := 0, ""
@@ -166,19 +166,20 @@ func compileMismatch(s *Settings, args []string) (Check, error) {
 }
 
 // linkDomain gives the domain to which a link with a text leads, "" for none.
-func linkDomain(r *text.TLDs, l text.HTMLLink) string {
+func linkDomain(r *registry, l text.HTMLLink) string {
 	u := httpHost.FindStringSubmatch(l.URI)
 	if u == nil || len(l.Anchors) == 0 || address(u[1]) {
 		return ""
 	}
-	if d := r.Registered(mail.LowerASCII(u[1])); r.Valid(d) {
-		return d
+	domain := r.trim(u[1])
+	if _, d, ok := r.hostOf(domain); !ok || !r.valid(d) {
+		return ""
 	}
-	return ""
+	return domain
 }
 
 // shownDomain gives the domain of the first https address in a link's text that has one, "" for none.
-func shownDomain(r *text.TLDs, anchor string) string {
+func shownDomain(r *registry, anchor string) string {
 	a := httpsHost.FindStringSubmatch(anchor)
 	if a == nil {
 		return ""
@@ -186,7 +187,7 @@ func shownDomain(r *text.TLDs, anchor string) string {
 	if address(a[1]) {
 		return a[1]
 	}
-	if d := r.Registered(mail.LowerASCII(a[1])); r.Valid(d) {
+	if d := r.trim(a[1]); r.valid(d) {
 		return d
 	}
 	return ""
@@ -220,7 +221,7 @@ var redirection = regexp.MustCompile(`(?i)^https?://([^/:?]+).+?(https?:/{0,2}?(
 const maxRedirections = 20
 
 // redirector looks for addresses that hold one of another domain.
-func redirector(m *Mail, r *text.TLDs) (int, string) {
+func redirector(m *Mail, r *registry) (int, string) {
 	for _, u := range m.Text.URIs() {
 		for _, v := range u.Variants {
 			for range maxRedirections {
@@ -239,12 +240,11 @@ func redirector(m *Mail, r *text.TLDs) (int, string) {
 }
 
 // domainOr gives the registered domain of a host, itself where it has none.
-func domainOr(r *text.TLDs, host string) string {
-	host = mail.LowerASCII(host)
-	if !address(host) && r.Valid(host) {
-		return r.Registered(host)
+func domainOr(r *registry, host string) string {
+	if _, d, ok := r.hostOf(host); ok {
+		return d
 	}
-	return host
+	return mail.LowerASCII(host)
 }
 
 // address reports whether a host is an IP address.

@@ -18,7 +18,7 @@ func (m *Message) RegisteredDomain(host string) string {
 // DomainOf gives the host that a URI or, behind "mailto:", an address names, and the domain of it that is registered. ok is
 // false where there is none, or none with a top-level domain that there is.
 func (m *Message) DomainOf(uri string) (host, domain string, ok bool) {
-	return m.TopLevel().hostOf(uri)
+	return m.TopLevel().HostOf(uri)
 }
 
 // IsHostName reports whether a name is one that a host may have: at least two labels of letters, digits and inner hyphens,

@@ -155,9 +155,9 @@ func isHostLabel(label string, underscore bool) bool {
 	return true
 }
 
-// hostOf gives the host that a URI names, and the domain of it that is registered; ok is false where there is none that a
+// HostOf gives the host that a URI names, and the domain of it that is registered; ok is false where there is none that a
 // look-up would be worth.
-func (t *TLDs) hostOf(uri string) (host, domain string, ok bool) {
+func (t *TLDs) HostOf(uri string) (host, domain string, ok bool) {
 	uri = lowerText(uri)
 	for _, s := range []string{"javascript:", "cid:", "file:"} {
 		if strings.HasPrefix(uri, s) {

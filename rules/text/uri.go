@@ -78,7 +78,7 @@ func (l *uriList) add(uri string, chars, named, variants bool, types ...string) 
 			f, l.truncated = f[:maxURI], true
 			forms[k] = f
 		}
-		if host, domain, ok := l.tlds.hostOf(f); ok {
+		if host, domain, ok := l.tlds.HostOf(f); ok {
 			hosts++
 			if h := (Host{host, domain}); !slices.Contains(u.Hosts, h) {
 				u.Hosts = append(u.Hosts, h)

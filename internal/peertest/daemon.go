@@ -1,0 +1,96 @@
+package peertest
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Daemon is a program of a peer that a test starts, ends, kills and stalls.
+type Daemon struct {
+	Addr string // where it answers: host:port, or the path of a socket
+
+	t     testing.TB
+	made  func() *exec.Cmd
+	ready func() bool
+	cmd   *exec.Cmd
+	out   *syncBuilder
+}
+
+// syncBuilder keeps what a program says.
+type syncBuilder struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+// Write implements io.Writer.
+func (s *syncBuilder) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+// String gives what was said so far.
+func (s *syncBuilder) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// startDaemon starts a program that ends with the test; made gives the command of each start, and ready says whether it
+// answers.
+func startDaemon(t testing.TB, addr string, made func() *exec.Cmd, ready func() bool) *Daemon {
+	t.Helper()
+	d := &Daemon{Addr: addr, t: t, made: made, ready: ready, out: new(syncBuilder)}
+	t.Cleanup(func() {
+		d.Kill()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", made().Path, tail(d.out.String()))
+		}
+	})
+	d.Start()
+	return d
+}
+
+// Start starts it anew after Kill, and waits until it answers, for a minute at most.
+func (d *Daemon) Start() {
+	d.t.Helper()
+	d.cmd = d.made()
+	d.cmd.Stdout, d.cmd.Stderr = d.out, d.out
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	must(d.t, d.cmd.Start())
+	for end := time.Now().Add(time.Minute); !d.ready(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			d.t.Fatalf("%s does not answer:\n%s", d.cmd.Path, tail(d.out.String()))
+		}
+	}
+}
+
+// Kill ends it and its children, if it runs, in a way that they can do nothing about.
+func (d *Daemon) Kill() {
+	if d.cmd == nil || d.cmd.Process == nil {
+		return
+	}
+	_ = syscall.Kill(-d.cmd.Process.Pid, syscall.SIGKILL)
+	_ = d.cmd.Wait()
+	d.cmd = nil
+}
+
+// Stall stops it and its children: they keep their connections, and say nothing.
+func (d *Daemon) Stall() { must(d.t, syscall.Kill(-d.cmd.Process.Pid, syscall.SIGSTOP)) }
+
+// Resume lets them go on.
+func (d *Daemon) Resume() { must(d.t, syscall.Kill(-d.cmd.Process.Pid, syscall.SIGCONT)) }
+
+// Log gives what it has said so far.
+func (d *Daemon) Log() string { return d.out.String() }
+
+// write puts a text into a file for a peer to read.
+func write(t testing.TB, path, text string) {
+	t.Helper()
+	must(t, os.WriteFile(path, []byte(text), 0o644))
+}

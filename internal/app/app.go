@@ -13,6 +13,7 @@ import (
 	"github.com/postern-mail/postern/filter/access"
 	"github.com/postern-mail/postern/filter/arc"
 	"github.com/postern-mail/postern/filter/attachments"
+	"github.com/postern-mail/postern/filter/clamd"
 	"github.com/postern-mail/postern/filter/dkim"
 	"github.com/postern-mail/postern/filter/dmarc"
 	"github.com/postern-mail/postern/filter/dnsbl"
@@ -78,6 +79,7 @@ func BuiltIn() []filter.Factory {
 	return []filter.Factory{
 		iprev.Factory, pregreet.Factory, spf.Factory, dkim.Factory, arc.Factory, dmarc.NewFactory(), attachments.Factory, heuristics.Factory,
 		access.Factory,
+		clamd.NewFactory(),
 		dnsbl.Factory,
 		external.Factory,
 		greylist.Factory,

@@ -1,0 +1,105 @@
+package clamd
+
+import (
+	"crypto/sha256"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// askEvery is how often a server is asked for the version of its signatures.
+	askEvery = time.Minute
+	// holds is how long what a server found is known: signatures of one's own change without a new version.
+	holds = 10 * time.Minute
+	// tellEvery is how often the log says that signatures are old.
+	tellEvery = time.Hour
+)
+
+// sum names octets.
+type sum = [sha256.Size]byte
+
+// memory is what is known of one server: the version of its signatures, and what it found by them. It has two generations
+// of findings: when the younger is full the older one goes.
+type memory struct {
+	mu           sync.Mutex
+	version      string
+	asked        time.Time // when it was asked for the version
+	made         time.Time // when its signatures were made; zero: not known
+	told         time.Time
+	young, older map[sum]finding
+}
+
+// finding is a signature that was found in octets, "" for none.
+type finding struct {
+	name string
+	at   time.Time
+}
+
+// fresh reports whether the version need not be asked for.
+func (m *memory) fresh(now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.asked.IsZero() && now.Sub(m.asked) < askEvery
+}
+
+// is takes down the version. With another one all that was found before is forgotten.
+func (m *memory) is(version string, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.asked = now
+	if m.version != version {
+		m.version, m.young, m.older = version, nil, nil
+	}
+	m.made = madeAt(version)
+}
+
+// madeAt reads when signatures were made from a version such as "ClamAV 1.4.3/27800/Wed Nov 25 10:26:33 2026". Where no
+// signatures of ClamAV's own are loaded the version does not say.
+func madeAt(version string) time.Time {
+	parts := strings.Split(version, "/")
+	if len(parts) != 3 {
+		return time.Time{}
+	}
+	t, err := time.ParseInLocation(time.ANSIC, strings.TrimSpace(parts[2]), time.Local)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+// old gives the age of signatures that are older than most, and tells the log now and then.
+func (m *memory) old(most time.Duration, now time.Time, server string, log *slog.Logger) (time.Duration, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	age := now.Sub(m.made)
+	if m.made.IsZero() || most == 0 || age <= most {
+		return 0, false
+	}
+	if now.Sub(m.told) >= tellEvery {
+		m.told = now
+		log.Warn("virus signatures are old: does freshclam run?", "server", server, "age", age.Round(time.Hour).String())
+	}
+	return age, true
+}
+
+func (m *memory) known(s sum, now time.Time) (string, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, ok := m.young[s]
+	if !ok {
+		f, ok = m.older[s]
+	}
+	return f.name, ok && now.Sub(f.at) < holds
+}
+
+// found takes down what was found; most is how many such are kept.
+func (m *memory) found(s sum, name string, most int, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.young == nil || len(m.young) >= (most+1)/2 {
+		m.older, m.young = m.young, map[sum]finding{}
+	}
+	m.young[s] = finding{name, now}
+}

@@ -23,6 +23,7 @@ import (
 	"github.com/postern-mail/postern/filter/iprev"
 	"github.com/postern-mail/postern/filter/pregreet"
 	"github.com/postern-mail/postern/filter/ratelimit"
+	"github.com/postern-mail/postern/filter/rspamd"
 	"github.com/postern-mail/postern/filter/rules"
 	"github.com/postern-mail/postern/filter/spf"
 	"github.com/postern-mail/postern/internal/config"
@@ -80,6 +81,7 @@ func BuiltIn() []filter.Factory {
 		iprev.Factory, pregreet.Factory, spf.Factory, dkim.Factory, arc.Factory, dmarc.NewFactory(), attachments.Factory, heuristics.Factory,
 		access.Factory,
 		clamd.NewFactory(),
+		rspamd.NewFactory(),
 		dnsbl.Factory,
 		external.Factory,
 		greylist.Factory,

@@ -76,7 +76,7 @@ func TestClamd(t *testing.T) {
 func TestClamdFails(t *testing.T) {
 	t.Parallel()
 	d := peertest.StartClamd(t, clamdBase(), "")
-	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `clamd: {servers: ["unix:`+d.Addr+`"], faults: 3, pause: 300ms, timeout: 1s, cache: 0}`))
+	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `clamd: {servers: ["unix:`+d.Addr+`"], faults: 3, pause: 1s, timeout: 1s, cache: 0}`))
 	scannerFails(t, g, d, "clamd", attached("a.txt", []byte("clean")), attached("a.com", []byte(eicar())))
 }
 

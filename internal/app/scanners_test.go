@@ -81,7 +81,7 @@ func (g *testGateway) breaker(t *testing.T, name string) string {
 	return strings.Join(is, ",")
 }
 
-// scannerFails kills a scanner, starts it anew, and stalls it, in front of a gateway with {faults: 3, pause: 300ms, timeout: 1s}:
+// scannerFails kills a scanner, starts it anew, and stalls it, in front of a gateway with {faults: 3, pause: 1s, timeout: 1s}:
 // no message is lost or let through, the breaker opens and closes, and metrics tell.
 func scannerFails(t *testing.T, g *testGateway, d *peertest.Daemon, name, good, bad string) {
 	t.Helper()
@@ -103,15 +103,17 @@ func scannerFails(t *testing.T, g *testGateway, d *peertest.Daemon, name, good, 
 		if got := g.breaker(t, name); got != "open" {
 			t.Errorf("%s: the breaker is %q", fault.what, got)
 		}
-		began := time.Now()
-		g.wants(t, fault.what+", breaker open", good, "451")
-		if took := time.Since(began); took > 800*time.Millisecond {
-			t.Errorf("%s: to be told that the breaker is open took %s", fault.what, took)
+		rested := g.runs(t, name, "breaker_open")
+		for range 10 { // on a machine under load one of them may be the one that tries
+			g.wants(t, fault.what+", breaker open", good, "451")
+			if g.runs(t, name, "breaker_open") != rested {
+				break
+			}
 		}
 		if got := g.runs(t, name, fault.outcome); got == "0" || got == "absent" {
 			t.Errorf("%s: outcome %s: %s", fault.what, fault.outcome, got)
 		}
-		if got := g.runs(t, name, "breaker_open"); got == "0" || got == "absent" {
+		if got := g.runs(t, name, "breaker_open"); got == rested {
 			t.Errorf("%s: outcome breaker_open: %s", fault.what, got)
 		}
 		if got := len(g.stored(t)); got != before {

@@ -1,0 +1,47 @@
+package scanner
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// Web is the part of the options of filters that speak HTTP.
+type Web struct {
+	CAFile string `yaml:"ca_file"`
+}
+
+// TLS gives what https is checked by, nil for what the system has, and a digest of it.
+func (w Web) TLS(kind string) (*tls.Config, string, error) {
+	if w.CAFile == "" {
+		return nil, "", nil
+	}
+	b, err := os.ReadFile(w.CAFile)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: ca_file: %w", kind, err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(b) {
+		return nil, "", fmt.Errorf("%s: ca_file: no certificate in %s", kind, w.CAFile)
+	}
+	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, fmt.Sprintf("%x", sha256.Sum256(b)), nil
+}
+
+// ReadSecret gives what stands in a file on one line, "" where there is no file.
+func ReadSecret(kind, key, file string) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("%s: %s: %w", kind, key, err)
+	}
+	s := strings.TrimRight(string(b), "\r\n")
+	if s == "" || len(s) > 4096 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return "", fmt.Errorf("%s: %s: %s must hold one line of ASCII", kind, key, file)
+	}
+	return s, nil
+}

@@ -20,6 +20,7 @@ import (
 	"github.com/postern-mail/postern/filter/external"
 	"github.com/postern-mail/postern/filter/greylist"
 	"github.com/postern-mail/postern/filter/heuristics"
+	"github.com/postern-mail/postern/filter/http"
 	"github.com/postern-mail/postern/filter/iprev"
 	"github.com/postern-mail/postern/filter/pregreet"
 	"github.com/postern-mail/postern/filter/ratelimit"
@@ -82,6 +83,7 @@ func BuiltIn() []filter.Factory {
 		access.Factory,
 		clamd.NewFactory(),
 		rspamd.NewFactory(),
+		http.NewFactory(),
 		dnsbl.Factory,
 		external.Factory,
 		greylist.Factory,

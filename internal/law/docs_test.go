@@ -36,6 +36,24 @@ func (noDNS) LookupMX(context.Context, string) ([]*net.MX, error)        { retur
 func (noDNS) LookupIPAddr(context.Context, string) ([]net.IPAddr, error) { return nil, nil }
 func (noDNS) LookupAddr(context.Context, string) ([]string, error)       { return nil, nil }
 
+// options are of the filters that can't do without.
+var options = map[string]string{"http": `{servers: ["127.0.0.1:1"]}`, "milter": `{servers: ["127.0.0.1:1"]}`}
+
+// optionsOf gives the function that decodes the least options that a filter needs.
+func optionsOf(t *testing.T, kind string) func(any) error {
+	t.Helper()
+	text, needs := options[kind]
+	if !needs {
+		return func(any) error { return nil }
+	}
+	cfg, err := config.Parse("c", []byte("hostname: mx.example.org\nlisteners: {public: {address: \":25\"}}\nroutes: [{to: [example.org], upstream: x}]\n"+
+		"upstreams: {x: {maildir: m}}\nfilters: [{"+kind+": "+text+"}]\n"), []string{kind})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg.Filters[0].Decode
+}
+
 // TestEverySymbolIsDocumented holds the tables in docs/filters against what the filters declare: each symbol with its
 // weight, and no other.
 func TestEverySymbolIsDocumented(t *testing.T) {
@@ -46,7 +64,7 @@ func TestEverySymbolIsDocumented(t *testing.T) {
 			Name: f.Kind, Hostname: "mx.example.org", Postmaster: "postmaster@example.org",
 			Ours: func(string) bool { return false }, DNS: noDNS{}, State: ledger.New(), Log: slog.New(slog.DiscardHandler),
 		}
-		spec, _, err := f.New(env, func(any) error { return nil })
+		spec, _, err := f.New(env, optionsOf(t, f.Kind))
 		if err != nil {
 			t.Errorf("%s: %v", f.Kind, err)
 			continue

@@ -1,8 +1,10 @@
 package peertest
 
 import (
+	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,6 +41,23 @@ func (s *syncBuilder) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.b.String()
+}
+
+// StartDaemon starts a program that ends with the test; made gives the command of each start, and addr is where it
+// answers: host:port, or the path of a socket.
+func StartDaemon(t testing.TB, addr string, made func() *exec.Cmd) *Daemon {
+	t.Helper()
+	network := "tcp"
+	if filepath.IsAbs(addr) {
+		network = "unix"
+	}
+	return startDaemon(t, addr, made, func() bool {
+		c, err := net.DialTimeout(network, addr, time.Second)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
 }
 
 // startDaemon starts a program that ends with the test; made gives the command of each start, and ready says whether it

@@ -1,13 +1,11 @@
 package peertest
 
 import (
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // It asks nobody on the net: its resolver is a port on which nobody listens, and of its modules only multimap has something
@@ -37,7 +35,7 @@ func StartRspamd(t testing.TB, worker, more string) *Daemon {
 	share := File(t, "usr/share/rspamd")
 	lib := File(t, "usr/lib/rspamd")
 	socket := filepath.Join(dir, "s")
-	return startDaemon(t, socket, func() *exec.Cmd {
+	return StartDaemon(t, socket, func() *exec.Cmd {
 		_ = os.Remove(socket)
 		cmd := Command(t, "rspamd", "-f", "-i", "-c", filepath.Join(dir, "conf"),
 			"--var=CONFDIR="+dir, "--var=LOCAL_CONFDIR="+dir, "--var=SHAREDIR="+share, "--var=RULESDIR="+filepath.Join(share, "rules"),
@@ -49,11 +47,5 @@ func StartRspamd(t testing.TB, worker, more string) *Daemon {
 			}
 		}
 		return cmd
-	}, func() bool {
-		c, err := net.DialTimeout("unix", socket, time.Second)
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
 	})
 }

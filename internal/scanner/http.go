@@ -1,6 +1,7 @@
 package scanner
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 // Post is a message that goes to a server over HTTP.
 type Post struct {
 	Header  http.Header
+	Before  []byte // octets that stand before the message
 	Content *mail.Content
 	Most    int64 // octets that the answer may have
 }
@@ -24,7 +26,11 @@ var errAnswerTooBig = errors.New("the answer is too large")
 // To ask twice does no harm: where a connection that was kept turns out to be dead, it is asked over another one.
 func (p *Pool) Post(ctx context.Context, s *Server, m Post) ([]byte, error) {
 	blob := m.Content.Blob()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL.String(), io.NopCloser(blob.Section(0, blob.Size())))
+	body := func() (io.ReadCloser, error) {
+		return io.NopCloser(io.MultiReader(bytes.NewReader(m.Before), blob.Section(0, blob.Size()))), nil
+	}
+	first, _ := body()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL.String(), first)
 	if err != nil {
 		return nil, Blameless(err)
 	}
@@ -32,8 +38,8 @@ func (p *Pool) Post(ctx context.Context, s *Server, m Post) ([]byte, error) {
 		req.Header = m.Header.Clone()
 	}
 	req.Header["X-Idempotency-Key"] = nil // says to net/http that it may try again; it is not sent
-	req.ContentLength = blob.Size()
-	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(blob.Section(0, blob.Size())), nil }
+	req.ContentLength = int64(len(m.Before)) + blob.Size()
+	req.GetBody = body
 	resp, err := s.httpClient(&p.options).Do(req)
 	if err != nil {
 		if errors.Is(err, mail.ErrReleased) {

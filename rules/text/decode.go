@@ -7,6 +7,7 @@ import (
 
 const (
 	maxPart = 2 << 20 // octets of one part that are decoded
+	maxText = 8 << 20 // octets of all parts that are rendered
 	maxLine = 2048    // octets of a line in a multipart, and of a paragraph; SpamAssassin breaks longer ones
 	maxGap  = 20      // blank lines one behind the other
 )
@@ -15,39 +16,47 @@ const (
 // some, and in multiparts it breaks lines that are too long, before it decodes.
 func (t *TextPart) decode() []byte {
 	p := t.Part
-	if raw, ok := t.raw(); ok {
-		switch {
-		case p.Encoding == "quoted-printable":
-			if !t.plain(raw) {
-				raw = t.prepare(appendLF(make([]byte, 0, len(raw)), raw))
-			}
-			return decodeQP(raw)
-		case p.Encoded():
-			return t.readAll(p.Open(), len(raw))
-		}
-		return t.prepare(appendLF(make([]byte, 0, len(raw)+1), raw))
+	if p.Encoded() && p.Encoding != "quoted-printable" {
+		return t.readAll(p.Open())
 	}
-	return t.readAll(p.Open(), int(min(p.End-p.BodyOffset, maxPart)))
+	raw := t.raw()
+	if p.Encoded() {
+		if !t.plain(raw) {
+			raw = t.prepare(appendLF(make([]byte, 0, len(raw)), raw))
+		}
+		return decodeQP(raw)
+	}
+	return t.prepare(appendLF(make([]byte, 0, len(raw)+1), raw))
 }
 
-// raw gives the octets of the body as they lie in memory.
-func (t *TextPart) raw() ([]byte, bool) {
+// raw gives the octets of the body, undecoded; of a body that is too big its beginning.
+func (t *TextPart) raw() []byte {
 	p := t.Part
-	all, ok := t.msg.content.Blob().Bytes()
-	if !ok || p.BodyOffset > p.End || p.End > int64(len(all)) {
-		return nil, false
+	size := int(max(0, min(p.End-p.BodyOffset, int64(t.limit))))
+	if all, ok := t.msg.content.Blob().Bytes(); ok {
+		from := min(int(p.BodyOffset), len(all))
+		return all[from:min(from+size, len(all))]
 	}
-	raw := all[p.BodyOffset:p.End]
-	return raw[:min(len(raw), maxPart*3/2)], true
+	raw := make([]byte, size)
+	n, err := io.ReadFull(p.RawBody(), raw)
+	if err != nil {
+		t.msg.fail(err)
+	}
+	return raw[:n]
 }
 
 // readAll reads decoded octets, and gives them LF line ends.
-func (t *TextPart) readAll(r io.Reader, size int) []byte {
-	b := make([]byte, 0, min(size, maxPart)+512)
-	for len(b) < maxPart {
-		n, err := r.Read(b[len(b):cap(b)])
+func (t *TextPart) readAll(r io.Reader) []byte {
+	size := min(t.Part.End-t.Part.BodyOffset, int64(t.limit))
+	b := make([]byte, 0, size+512)
+	for len(b) < t.limit {
+		n, err := r.Read(b[len(b):min(cap(b), t.limit)])
 		b = b[:len(b)+n]
+		if err == io.EOF {
+			break
+		}
 		if err != nil {
+			t.msg.fail(err)
 			break
 		}
 		if len(b) == cap(b) {

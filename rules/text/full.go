@@ -17,7 +17,7 @@ func (m *Message) readFull() []byte {
 		raw = make([]byte, min(b.Size(), maxFull))
 		n, err := b.ReadAt(raw, 0)
 		if err != nil && err != io.EOF {
-			return nil
+			m.fail(err)
 		}
 		raw = raw[:n]
 	}

@@ -32,6 +32,7 @@ type renderer struct {
 	anchorAt   []int  // where each begins
 	anchorLink []int  // of which link it is
 	links      map[string]int
+	linkSize   int // octets of all
 
 	titleText []byte
 	titleAt   []int
@@ -573,7 +574,7 @@ func (r *renderer) look(id uint8, attrs []attribute) {
 	case tagObject, tagEmbed:
 		r.h.Embeds = true
 	case tagA:
-		if len(r.anchorAt) < maxTexts {
+		if len(r.anchorAt) < maxTexts && r.linkSize <= maxURIOctets {
 			href, _ := r.href(attrs)
 			r.anchorAt = append(r.anchorAt, len(r.anchorText))
 			r.anchorLink = append(r.anchorLink, r.link(r.canonical(href)))

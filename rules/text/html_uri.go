@@ -123,6 +123,7 @@ func (r *renderer) link(uri string) int {
 	if !ok {
 		i = len(r.h.Links)
 		r.links[uri] = i
+		r.linkSize += len(uri)
 		r.h.Links = append(r.h.Links, HTMLLink{URI: uri})
 	}
 	return i
@@ -131,7 +132,11 @@ func (r *renderer) link(uri string) int {
 // push adds a URI that stands in an element.
 func (r *renderer) push(id uint8, v []byte) {
 	uri := r.canonical(v)
-	if uri == "" || len(r.h.Links) >= maxTexts {
+	if uri == "" {
+		return
+	}
+	if len(r.h.Links) >= maxTexts || r.linkSize > maxURIOctets/2 {
+		r.h.Truncated = true
 		return
 	}
 	if !isOpaque(uri) {

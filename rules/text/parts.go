@@ -16,6 +16,7 @@ type TextPart struct {
 	Name    string // the name of the file, "" for none
 
 	msg     *Message
+	limit   int // octets that are decoded at most
 	decoded func() []byte
 	render  func() *rendering
 }
@@ -57,17 +58,24 @@ func (p *TextPart) renders() bool { return p.Shown == "text/plain" || p.Shown ==
 
 // readParts lists the leaves in the order of the content.
 func (m *Message) readParts() (all []*TextPart) {
+	left := maxText
 	m.content.Root().Walk(func(p *mail.Part) bool {
-		if p.IsLeaf() {
-			all = append(all, m.textPart(p))
+		if !p.IsLeaf() {
+			return true
 		}
+		t := m.textPart(p)
+		if t.renders() {
+			t.limit = min(maxPart, left)
+			left -= int(min(p.End-p.BodyOffset, int64(t.limit)))
+		}
+		all = append(all, t)
 		return true
 	})
 	return all
 }
 
 func (m *Message) textPart(p *mail.Part) *TextPart {
-	t := &TextPart{Part: p, msg: m}
+	t := &TextPart{Part: p, msg: m, limit: maxPart}
 	t.readType()
 	t.decoded = sync.OnceValue(t.decode)
 	t.render = sync.OnceValue(t.renderPart)

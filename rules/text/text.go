@@ -3,9 +3,11 @@
 package text
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/postern-mail/postern/mail"
@@ -75,6 +77,7 @@ type Message struct {
 	uris   func() *uriList
 	lines  func() [][]byte // of uris
 	shown  shown
+	err    atomic.Pointer[error]
 }
 
 // known are the Messages that were made of a content.
@@ -125,6 +128,20 @@ func newMessage(c *mail.Content, o Options) *Message {
 
 // Content gives the content that m is a view of.
 func (m *Message) Content() *mail.Content { return m.content }
+
+// Err gives the first read error that was met while something was computed, and nil while nothing was. What was computed is
+// not the message's then, and nothing may be said of it; see mail.Content.
+func (m *Message) Err() error {
+	if p := m.err.Load(); p != nil {
+		return *p
+	}
+	return m.content.Err()
+}
+
+func (m *Message) fail(err error) {
+	err = fmt.Errorf("text: read content: %w", err)
+	m.err.CompareAndSwap(nil, &err)
+}
 
 // Options gives the options that m was made with.
 func (m *Message) Options() Options { return m.opt }

@@ -28,6 +28,9 @@ func (u *URI) Is(kind string) bool { return slices.Contains(u.Types, kind) }
 // maxURIs is how many URIs of a message are told of.
 const maxURIs = 5000
 
+// maxURIOctets bounds the length of all variants together.
+const maxURIOctets = 4 << 20
+
 // maxAnchors is how many texts of links to one URI are.
 const maxAnchors = 100
 
@@ -37,6 +40,7 @@ type uriList struct {
 	redirector Redirector
 	all        []URI
 	at         map[string]int
+	size       int // octets of all variants
 	truncated  bool
 }
 
@@ -60,7 +64,7 @@ func (m *Message) findURIs() *uriList {
 // add adds a URI, if it is one; with named only one that names a host.
 func (l *uriList) add(uri string, chars, named, variants bool, types ...string) *URI {
 	i, known := l.at[uri]
-	if !known && len(l.all) >= maxURIs {
+	if !known && len(l.all) >= maxURIs || l.size > maxURIOctets {
 		l.truncated = true
 		return nil
 	}
@@ -74,6 +78,7 @@ func (l *uriList) add(uri string, chars, named, variants bool, types ...string) 
 	}
 	hosts := len(u.Hosts)
 	for k, f := range forms {
+		l.size += len(f)
 		if len(f) > maxURI {
 			f, l.truncated = f[:maxURI], true
 			forms[k] = f

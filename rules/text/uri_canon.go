@@ -116,7 +116,7 @@ func (v *variants) bracketed(uri string) {
 	if n := strings.IndexAny(uri, "?&"); n >= 0 {
 		head = uri[:n]
 	}
-	for open := strings.LastIndexByte(head, '<'); open >= 0; open = strings.LastIndexByte(head[:open], '<') {
+	for tries, open := 0, strings.LastIndexByte(head, '<'); open >= 0 && tries < maxBrackets; tries, open = tries+1, strings.LastIndexByte(head[:open], '<') {
 		inner, _, closed := strings.Cut(uri[open+1:], ">")
 		if at := strings.IndexByte(inner, '@'); closed && at > 0 && at+1 < len(inner) {
 			v.add("mailto:" + inner)
@@ -124,6 +124,9 @@ func (v *variants) bracketed(uri string) {
 		}
 	}
 }
+
+// maxBrackets is how many of the opening ones are tried, from the last one on.
+const maxBrackets = 10
 
 // fullForm gives a URI of the web with a scheme, without escapes and other disguises.
 func fullForm(uri string, chars bool) string {

@@ -1,0 +1,119 @@
+package text
+
+import "strings"
+
+// Traits are what is odd about a URI. SpamAssassin has no word for them; they are for rules of our own.
+type Traits uint8
+
+const (
+	NumericHost  Traits = 1 << iota // the host is an IP address, in whatever form it is written
+	HasUser                         // something stands before an "@" in the place of the host
+	Punycode                        // the host's name has an A-label (RFC 5890 2.3.2.1)
+	OddPort                         // a port that is not the scheme's own
+	EscapedHost                     // the host's name is written with escapes
+	EmbeddedURI                     // another URI of the web stands in the path or the query
+	Credentialed                    // an address stands behind the host, as where the one who reads is named to who is called
+)
+
+// Traits tells what is odd about the URI.
+func (u *URI) Traits() (t Traits) {
+	for _, v := range u.Variants {
+		t |= traitsOf(v)
+	}
+	for _, h := range u.Hosts {
+		if isAddress(h.Name) {
+			t |= NumericHost
+		}
+		if strings.HasPrefix(h.Name, "xn--") || strings.Contains(h.Name, ".xn--") {
+			t |= Punycode
+		}
+	}
+	return t
+}
+
+func traitsOf(uri string) (t Traits) {
+	n := schemeLength(uri)
+	if n == 0 || !strings.HasPrefix(uri[n:], "//") {
+		return 0
+	}
+	place, rest := uri[n+2:], ""
+	if k := strings.IndexAny(place, "/?#"); k >= 0 {
+		place, rest = place[:k], place[k:]
+	}
+	if strings.Contains(place, "@") {
+		t |= HasUser
+	}
+	if strings.Contains(place, "%") {
+		t |= EscapedHost
+	}
+	if _, port, ok := strings.Cut(place[strings.LastIndexByte(place, '@')+1:], ":"); ok && port != "" && port != "80" && port != "443" {
+		t |= OddPort
+	}
+	low := lowerText(rest)
+	if strings.Contains(low, "http:") || strings.Contains(low, "https:") || strings.Contains(low, "http%3a") || strings.Contains(low, "https%3a") {
+		t |= EmbeddedURI
+	}
+	if strings.Contains(low, "@") || strings.Contains(low, "%40") {
+		t |= Credentialed
+	}
+	return t
+}
+
+// Disguise is a link whose text names another host than the one it leads to.
+type Disguise struct {
+	Text   string // of the link
+	Shown  Host   // what the text names
+	Target Host   // where the link leads
+}
+
+// maxDisguises is how many are told of.
+const maxDisguises = 50
+
+// Disguises lists the links whose text is a URI, or the name of a host, of another registered domain than their target's.
+func (m *Message) Disguises() (all []Disguise) {
+	tlds := m.uris().tlds
+	for i := range m.uris().all {
+		u := &m.uris().all[i]
+		if len(u.Hosts) == 0 || hasPrefixFold(u.Raw, "mailto:") {
+			continue
+		}
+		for _, a := range u.Anchors {
+			shown, ok := tlds.namedBy(a)
+			if !ok || leadsTo(u, shown.Domain) {
+				continue
+			}
+			if all = append(all, Disguise{Text: strings.Join(strings.Fields(a), " "), Shown: shown, Target: u.Hosts[0]}); len(all) == maxDisguises {
+				return all
+			}
+		}
+	}
+	return all
+}
+
+// leadsTo reports whether a URI names a domain in any of its variants.
+func leadsTo(u *URI, domain string) bool {
+	for _, h := range u.Hosts {
+		if h.Domain == domain {
+			return true
+		}
+	}
+	return false
+}
+
+// namedBy finds the host that a link's text names, if it is nothing but a URI or the name of a host.
+func (t *TLDs) namedBy(anchor string) (h Host, ok bool) {
+	s := strings.Trim(anchor, asciiSpace)
+	if len(s) < 4 || len(s) > maxURIText || strings.ContainsAny(s, asciiSpace) {
+		return h, false
+	}
+	scanText([]byte(s), t, func(u textURI) {
+		if ok || u.kind == foundMail {
+			return
+		}
+		raw := string(trimText(u.raw))
+		if uri, _, _, is := u.complete(raw); is {
+			h.Name, h.Domain, ok = t.hostOf(uri)
+		}
+	})
+	return h, ok
+}

@@ -1,0 +1,173 @@
+package text
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestScanText(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"see http://a.com/b?c=d.", "http://a.com/b?c=d"},
+		{"(see http://a.com/b)", "http://a.com/b"},
+		{"http://a.com/b_(c)", "http://a.com/b_(c)"[:len("http://a.com/b_(c")]},
+		{"go to www.a.com/b, or ftp.b.org!", "http://www.a.com/b ftp://ftp.b.org"},
+		{"a.com", "http://a.com"},
+		{"at a.com:8080/x", "http://a.com:8080/x"},
+		{"end of sentence.Then", ""},
+		{"file.txt and a.nosuchtld", ""},
+		{"a@b.com", "mailto:a@b.com"},
+		{"mailto:a@b.com?subject=x", "mailto:a@b.com?subject=x"},
+		{"e-mail:a@b.com", "mailto:a@b.com"},
+		{"[cid:image001.png@01D4986E.E3459640]", ""},
+		{"http:// and www. and @", ""},
+		{"\"http://a.com\"", "http://a.com"},
+		{"x,www.a.com", "http://www.a.com"},
+		{"a..b.com", ""},
+		{"a/b@c.com", "http://a/b@c.com"},
+		{"HTTPS://A.COM/", "HTTPS://A.COM/"},
+		{"http://a.com http://a.com", "http://a.com"},
+	} {
+		t.Run(c.text, func(t *testing.T) {
+			m := Of(contentOf(t, "Subject: s\r\n\r\n"+c.text+"\r\n"), Options{})
+			var got []string
+			for _, u := range m.URIs() {
+				got = append(got, u.Raw)
+			}
+			if s := strings.Join(got, " "); s != c.want {
+				t.Errorf("got %q, want %q", s, c.want)
+			}
+		})
+	}
+}
+
+func TestVariants(t *testing.T) {
+	for _, c := range []struct{ uri, want string }{
+		{"http://a.com/", ""},
+		{"http:a.com", "http://a.com"},
+		{"http:\\\\a.com\\b", "http://a.com/b"},
+		{"a.com/b", "http://a.com/b"},
+		{"http://a.com?b", "http://a.com/?b"},
+		{"http://%61.com/", "http://a.com/"},
+		{"http://a.com/&#98;", "http://a.com/b"},
+		{"http://user@a.com/b", "http://a.com/b"[:0]},
+		{"http://a.com:80/b", "http://a.com/b"},
+		{"https://a.com:443/b", "https://a.com/b"},
+		{"http://a.com:8080/b", ""},
+		{"http://0x7f000001/", "http://127.0.0.1/"},
+		{"http://2130706433/", "http://127.0.0.1/"},
+		{"http://0177.1.2.3/", "http://127.1.2.3/"},
+		{"http://word/", "http://www.word.com/"},
+		{"http://a.com/r?u=http://b.com/&c", "http://b.com/"},
+		{"http://a.com./", "http://a.com/"},
+		{"http://münchen.de/", "http://xn--mnchen-3ya.de/"},
+		{"mailto:a@b.com?subject=c", "mailto:a@b.com"},
+		{"#top", ""},
+		{"/relative", ""},
+		{"//a.com/b", "http:////a.com/b"},
+	} {
+		t.Run(c.uri, func(t *testing.T) {
+			all := variantsOf(c.uri, true, DefaultTLDs, nil)
+			if all[0] != c.uri {
+				t.Errorf("first is %q", all[0])
+			}
+			if c.want == "" && len(all) != 1 || c.want != "" && !slices.Contains(all, c.want) {
+				t.Errorf("got %q, want %q", all, c.want)
+			}
+		})
+	}
+}
+
+// pair is a Redirector.
+type pair struct{ from, to string }
+
+func (p *pair) Target(uri string) (string, bool) { return p.to, strings.HasPrefix(uri, p.from) }
+
+func TestRedirector(t *testing.T) {
+	all := variantsOf("http://r.com/x", false, DefaultTLDs, &pair{"http://r.com/", "b.com/y"})
+	if want := []string{"http://r.com/x", "b.com/y", "http://b.com/y"}; !slices.Equal(all, want) {
+		t.Errorf("got %q, want %q", all, want)
+	}
+}
+
+func TestLinks(t *testing.T) {
+	m := Of(contentOf(t, htmlMessage(`<base href="http://base.com/dir/page.html"><a href="../x/./y?z">one</a><a href="../x/./y?z">two</a>
+		<img src="//img.com/i.png"><a>none</a><form action=http://f.com/><meta http-equiv=refresh content="0; URL=http://m.com/">
+		<td background=http://t.com/b.gif><area href=http://area.com><x/href=http://no.com><a x/href=http://odd.com>`)), Options{})
+	got := map[string]string{}
+	for _, u := range m.URIs() {
+		got[u.Raw] = strings.Join(u.Types, ",") + ":" + strings.Join(u.Anchors, ",")
+	}
+	for uri, want := range map[string]string{
+		"http://base.com/dir/page.html": "base:", "http://base.com/x/y?z": "a:", "../x/./y?z": "parsed:one,two", "http://img.com/i.png": "img:", "": "parsed:none",
+		"http://f.com/": "form:", "http://m.com/": "meta:", "http://t.com/b.gif": "td:", "http://area.com": "area:",
+	} {
+		if got[uri] != want {
+			t.Errorf("%q: %q, want %q", uri, got[uri], want)
+		}
+	}
+	if _, ok := got["http://odd.com"]; !ok {
+		t.Errorf("no link of an attribute with a slash in %q", got)
+	}
+}
+
+func TestHosts(t *testing.T) {
+	tlds := NewTLDs([]string{"com", "uk", "us", "рф"}, []string{"co.uk"}, []string{"demon.co.uk"})
+	for _, c := range []struct{ uri, host, domain string }{
+		{"http://www.a.com/x", "www.a.com", "a.com"},
+		{"http://u:p@www.a.co.uk:80/x", "www.a.co.uk", "a.co.uk"},
+		{"http://www.a.demon.co.uk", "www.a.demon.co.uk", "a.demon.co.uk"},
+		{"http://www.ci.town.ca.us", "www.ci.town.ca.us", "www.ci.town.ca.us"},
+		{"http://www.town.ca.us", "www.town.ca.us", "www.town.ca.us"},
+		{"mailto:a@b.com?x", "b.com", "b.com"},
+		{"mailto:a@b@c.com", "", ""},
+		{"http://1.2.3.4/", "1.2.3.4", "1.2.3.4"},
+		{"http://a.nosuch/", "", ""},
+		{"javascript:a.com", "", ""},
+		{"http://%61.com/", "", ""},
+		{"http://-a.com/", "", ""},
+		{"http://пример.рф/", "xn--e1afmkfd.xn--p1ai", "xn--e1afmkfd.xn--p1ai"},
+	} {
+		host, domain, _ := tlds.hostOf(c.uri)
+		if host != c.host || domain != c.domain {
+			t.Errorf("%s: %q %q, want %q %q", c.uri, host, domain, c.host, c.domain)
+		}
+	}
+	for host, want := range map[string]string{"www.a.com": "a.com", "www.a.co.uk": "a.co.uk", "com": "com"} {
+		if got := DefaultTLDs.Registered(host); got != want {
+			t.Errorf("registered of %s: %s, want %s", host, got, want)
+		}
+	}
+}
+
+func TestTraits(t *testing.T) {
+	for uri, want := range map[string]Traits{
+		"http://a.com/": 0, "http://1.2.3.4/": NumericHost, "http://0x7f000001/": NumericHost, "http://a.com@b.com/": HasUser, "http://xn--mnchen-3ya.de/": Punycode,
+		"http://a.com:81/": OddPort, "http://%61.com/": EscapedHost, "http://a.com/?u=https://b.com/": EmbeddedURI, "http://a.com/#me@b.com": Credentialed,
+	} {
+		m := Of(contentOf(t, htmlMessage(`<a href="`+uri+`">x</a>`)), Options{})
+		if got := m.URIs()[0].Traits(); got&want != want || want == 0 && got != 0 {
+			t.Errorf("%s: %b, want %b", uri, got, want)
+		}
+	}
+}
+
+func TestDisguises(t *testing.T) {
+	m := Of(contentOf(t, htmlMessage(`<a href="http://evil.com/x">https://www.bank.com/login</a><a href="http://click.bank.com/">www.bank.com</a>
+		<a href="http://b.com/">read this</a><a href="http://c.com/"> pay.bank.com </a>`)), Options{})
+	var got []string
+	for _, d := range m.Disguises() {
+		got = append(got, d.Text+" "+d.Shown.Domain+" "+d.Target.Domain)
+	}
+	if want := []string{"https://www.bank.com/login bank.com evil.com", "pay.bank.com bank.com c.com"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestSigners(t *testing.T) {
+	m := Of(contentOf(t, "Subject: s\r\nDKIM-Signature: v=1; d=mail.a.com;\r\n s=x; b=abc\r\n\r\nb\r\n"), Options{})
+	all := m.URIs()
+	if len(all) != 1 || all[0].Raw != "domainkeys:mail.a.com" || all[0].Domain != "a.com" || len(all[0].Variants) != 0 || !all[0].Is("domainkeys") {
+		t.Errorf("got %+v", all)
+	}
+}

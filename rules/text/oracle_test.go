@@ -21,6 +21,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/pattern"
 )
 
 // dump is what SpamAssassin makes of a message: what internal/peertest/spamassassin/textdump.pl writes.
@@ -312,6 +313,44 @@ func stockTLDs(t testing.TB) *TLDs {
 	return NewTLDs(lists["util_rb_tld"], lists["util_rb_2tld"], lists["util_rb_3tld"])
 }
 
+// stockRedirector has the redirector patterns of SpamAssassin's configuration.
+type stockRedirector []*pattern.Pattern
+
+func (r *stockRedirector) Target(uri string) (string, bool) {
+	for _, p := range *r {
+		loc, ok, err := p.FindSubmatch([]byte(uri), 0)
+		if err == nil && ok && len(loc) > 3 && loc[2] >= 0 && strings.Contains(uri[loc[2]:loc[3]], ".") {
+			return uri[loc[2]:loc[3]], true
+		}
+	}
+	return "", false
+}
+
+func stockRedirectors(t testing.TB) *stockRedirector {
+	t.Helper()
+	r := &stockRedirector{}
+	for _, file := range []string{"20_uri_tests.cf", "72_active.cf"} {
+		b, err := os.ReadFile(filepath.Join(peertest.Root(t), "usr/share/spamassassin", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			rest, ok := strings.CutPrefix(line, "redirector_pattern")
+			if !ok || !strings.ContainsAny(rest[:1], " \t") {
+				continue
+			}
+			expr := strings.TrimPrefix(strings.TrimSpace(rest), "m")
+			expr = strings.TrimSuffix(expr, "i")
+			p, err := pattern.Compile(strings.ReplaceAll(expr[1:len(expr)-1], `\/`, "/"), pattern.Options{IgnoreCase: true})
+			if err != nil {
+				t.Fatalf("%s: %v", expr, err)
+			}
+			*r = append(*r, p)
+		}
+	}
+	return r
+}
+
 func sorted(texts [][]byte) [][]byte {
 	texts = slices.Clone(texts)
 	slices.SortFunc(texts, bytes.Compare)
@@ -319,12 +358,12 @@ func sorted(texts [][]byte) [][]byte {
 }
 
 func TestURIsAsSpamAssassin(t *testing.T) {
-	tlds := stockTLDs(t)
+	tlds, redirectors := stockTLDs(t), stockRedirectors(t)
 	uris, detail := &tally{t: t, what: "uri"}, &tally{t: t, what: "uri detail"}
 	for _, name := range append(archives, "apache-spamassassin-t") {
 		all := corpus(t, name, step())
 		for i, d := range dumps(t, name, step(), all) {
-			m := Of(all[i].content, Options{TLDs: tlds})
+			m := Of(all[i].content, Options{TLDs: tlds, Redirector: redirectors})
 			got, want := sorted(m.URITexts()), sorted(d.URIs)
 			uris.note(d.Name, sameTexts(got, want), "%s", firstDifference(got, want))
 			detail.note(d.Name, uriDetail(m, d) == "", "%s", uriDetail(m, d))

@@ -315,6 +315,9 @@ func (v *variants) hosts(w *website) {
 	}
 	plain := toASCII(w.host)
 	if plain != lowerText(w.host) {
+		if h := strings.TrimRightFunc(w.host, func(r rune) bool { return !isAlnumRune(r) }); strings.Contains(h, ".") && plainASCII([]byte(h)) {
+			v.add(w.scheme + h + w.rest) // words of a script without spaces stand behind it
+		}
 		v.add(w.scheme + plain + w.rest)
 		if w.noPort != "" {
 			v.add(w.scheme + plain + w.noPort)

@@ -61,6 +61,7 @@ func TestVariants(t *testing.T) {
 		{"http://a.com/r?u=http://b.com/&c", "http://b.com/"},
 		{"http://a.com./", "http://a.com/"},
 		{"http://münchen.de/", "http://xn--mnchen-3ya.de/"},
+		{"http://www.a.com.去查询", "http://www.a.com"},
 		{"mailto:a@b.com?subject=c", "mailto:a@b.com"},
 		{"#top", ""},
 		{"/relative", ""},

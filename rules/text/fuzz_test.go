@@ -151,7 +151,7 @@ func FuzzURI(f *testing.F) {
 			}
 			end = at + len(u.raw)
 			if uri, _, _, ok := u.complete(string(trimText(u.raw))); ok {
-				DefaultTLDs.hostOf(uri)
+				DefaultTLDs.HostOf(uri)
 			}
 		})
 		for _, chars := range []bool{false, true} {
@@ -160,7 +160,7 @@ func FuzzURI(f *testing.F) {
 				t.Errorf("%d variants", len(all))
 			}
 			for _, v := range all {
-				if host, domain, ok := DefaultTLDs.hostOf(v); ok && (host == "" || !strings.HasSuffix(host, domain)) {
+				if host, domain, ok := DefaultTLDs.HostOf(v); ok && (host == "" || !strings.HasSuffix(host, domain)) {
 					t.Errorf("%q: host %q, domain %q", v, host, domain)
 				}
 			}

@@ -146,7 +146,7 @@ func (z *tokenizer) markup(t int) int {
 
 // parseText reads text up to the next "<".
 func (z *tokenizer) parseText(s, t int) (int, int) {
-	for z.section == sectionNone {
+	if z.section == sectionNone {
 		n := bytes.IndexByte(z.src[s:], '<')
 		if n < 0 {
 			return len(z.src), t

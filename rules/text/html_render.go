@@ -2,9 +2,6 @@ package text
 
 import (
 	"bytes"
-	"regexp"
-	"strconv"
-	"unicode"
 	"unicode/utf8"
 )
 
@@ -37,7 +34,6 @@ type renderer struct {
 	titleText []byte
 	titleAt   []int
 
-	lines    [][]byte
 	backhair map[[2]uint8]struct{}
 	face     string // the font's name that was looked at last, and whether it is odd
 	faceBad  bool
@@ -453,170 +449,4 @@ func appendSpan(all []span, from, to int) []span {
 		return all
 	}
 	return append(all, span{from, to})
-}
-
-// compare looks for a tag in the midst of a word: between what was written last and what comes now.
-func (r *renderer) compare(b []byte, chars bool) {
-	last := r.out[r.piece.from:]
-	if len(last) == 0 || len(b) == 0 {
-		return
-	}
-	before, _ := utf8.DecodeLastRune(last)
-	after, _ := utf8.DecodeRune(b)
-	if !inWord(before, r.piece.chars) || !inWord(after, chars) {
-		return
-	}
-	r.h.Obfuscations++
-	if len(r.backhair) >= maxBackhair {
-		return
-	}
-	left, right := wordEnd(last, r.piece.chars), wordStart(b, chars)
-	if left > 0 && right > 0 {
-		if r.backhair == nil {
-			r.backhair = make(map[[2]uint8]struct{})
-		}
-		r.backhair[[2]uint8{left, right}] = struct{}{}
-	}
-}
-
-// inWord reports whether a character is neither white space nor punctuation of ASCII.
-func inWord(c rune, chars bool) bool {
-	if c < utf8.RuneSelf {
-		return spaceClass[c] == noSpace && (c < '!' || c > '~' || isWord(byte(c)) && c != '_')
-	}
-	return !chars || !isWideSpace(c)
-}
-
-// wordChar reports whether a character is one of a word in a pattern.
-func wordChar(c rune, chars bool) bool {
-	if c < utf8.RuneSelf {
-		return isWord(byte(c))
-	}
-	return chars && unicode.In(c, unicode.L, unicode.M, unicode.Nd, unicode.Nl, unicode.Pc, unicode.Other_Alphabetic, unicode.Join_Control)
-}
-
-// longestPart is how long a part of a word is at most that is looked at.
-const longestPart = 7
-
-// wordEnd gives the length of the part of a word at the end, 0 if it is too long.
-func wordEnd(b []byte, chars bool) (n uint8) {
-	after := false // the character behind is one of a word
-	for k := uint8(0); ; k++ {
-		c, size := utf8.DecodeLastRune(b)
-		if size == 0 {
-			c = ' '
-		}
-		if k > 0 && after != wordChar(c, chars) {
-			n = k // the beginning of what follows is a boundary
-		}
-		if size == 0 || k == longestPart || !inWord(c, chars) {
-			return n
-		}
-		after = wordChar(c, chars)
-		b = b[:len(b)-size]
-	}
-}
-
-// wordStart gives the length of the part of a word at the start, 0 if it is too long.
-func wordStart(b []byte, chars bool) (n uint8) {
-	before := false
-	for k := uint8(0); ; k++ {
-		c, size := utf8.DecodeRune(b)
-		if size == 0 {
-			c = ' '
-		}
-		if k > 0 && before != wordChar(c, chars) {
-			n = k
-		}
-		if size == 0 || k == longestPart || !inWord(c, chars) {
-			return n
-		}
-		before = wordChar(c, chars)
-		b = b[size:]
-	}
-}
-
-// comment implements tokens.
-func (r *renderer) comment(b []byte) {
-	if len(r.h.Comments) < maxTexts {
-		r.h.Comments = append(r.h.Comments, b)
-	}
-}
-
-// declaration implements tokens.
-func (r *renderer) declaration(b []byte) {
-	if len(b) >= 9 && equalFold(b[2:9], "doctype") {
-		r.h.Tags++
-		r.h.Elements++
-		r.h.known[tagDoctype] = 1
-	}
-}
-
-// goodFace is what the name of a font is like.
-var goodFace = regexp.MustCompile(`(?i)^\s*["'.]?[a-z ][a-z -]*[a-z]\d?["']?(?:,\s*["']?[a-z][a-z -]*[a-z]\d?["']?)*;?\n?$`)
-
-// look takes note of what else start tags tell.
-func (r *renderer) look(id uint8, attrs []attribute) {
-	switch id {
-	case tagFont:
-		if v, ok := r.value(attrs, "face"); ok {
-			r.lookAtFace(string(v))
-		}
-	case tagImg:
-		if r.inside(tagA) && len(r.anchorAt) > 0 {
-			r.anchorText = append(r.anchorText, "<img>\n"...)
-		}
-		r.lookAtSize(attrs)
-	case tagForm:
-		if v, ok := r.value(attrs, "action"); ok && bytes.Contains(bytes.ToLower(v), []byte("mailto:")) {
-			r.h.MailtoForm = true
-		}
-	case tagObject, tagEmbed:
-		r.h.Embeds = true
-	case tagA:
-		if len(r.anchorAt) < maxTexts && r.linkSize <= maxURIOctets {
-			href, _ := r.href(attrs)
-			r.anchorAt = append(r.anchorAt, len(r.anchorText))
-			r.anchorLink = append(r.anchorLink, r.link(r.canonical(href)))
-		}
-	case tagTitle:
-		if len(r.titleAt) < maxTexts {
-			r.titleAt = append(r.titleAt, len(r.titleText))
-		}
-	}
-}
-
-func (r *renderer) lookAtFace(v string) {
-	if v != r.face {
-		r.face, r.faceBad = v, !goodFace.MatchString(v[:min(len(v), 1000)])
-	}
-	r.h.BadFace = r.h.BadFace || r.faceBad
-}
-
-// lookAtSize adds up the sizes of images.
-func (r *renderer) lookAtSize(attrs []attribute) {
-	w, okW := r.value(attrs, "width")
-	h, okH := r.value(attrs, "height")
-	if okW && okH {
-		r.h.ImageArea += pixels(w, 8) * pixels(h, 6)
-	}
-}
-
-// pixels reads a length; what is none is taken for 200.
-func pixels(b []byte, percent float64) float64 {
-	b = bytes.TrimSuffix(b, []byte("\n"))
-	number, isPercent := bytes.CutSuffix(b, []byte("%"))
-	for _, c := range number {
-		if c < '0' || c > '9' {
-			return 200
-		}
-	}
-	n, err := strconv.ParseFloat(string(number[:min(len(number), 300)]), 64)
-	if err != nil || n <= 0 {
-		return 200
-	}
-	if isPercent {
-		n *= percent
-	}
-	return n
 }

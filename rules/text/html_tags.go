@@ -54,10 +54,10 @@ func readTags() (all []tag, names map[string]uint8) {
 
 // Elements that the renderer knows by name.
 var (
-	tagA, tagBody, tagFont, tagTable, tagTR, tagTD, tagTH      = tagNames["a"], tagNames["body"], tagNames["font"], tagNames["table"], tagNames["tr"], tagNames["td"], tagNames["th"]
-	tagBig, tagSmall, tagBasefont, tagImg, tagForm, tagObject  = tagNames["big"], tagNames["small"], tagNames["basefont"], tagNames["img"], tagNames["form"], tagNames["object"]
-	tagEmbed, tagTitle, tagMeta, tagBase, tagScript, tagStyle  = tagNames["embed"], tagNames["title"], tagNames["meta"], tagNames["base"], tagNames["script"], tagNames["style"]
-	tagArea, tagLink, tagDoctype, tagSpan, tagP, tagDiv, tagHR = tagNames["area"], tagNames["link"], tagNames["!doctype"], tagNames["span"], tagNames["p"], tagNames["div"], tagNames["hr"]
+	tagA, tagBody, tagFont, tagTable, tagTR, tagTD, tagTH               = tagNames["a"], tagNames["body"], tagNames["font"], tagNames["table"], tagNames["tr"], tagNames["td"], tagNames["th"]
+	tagBig, tagSmall, tagBasefont, tagImg, tagForm, tagObject, tagEmbed = tagNames["big"], tagNames["small"], tagNames["basefont"], tagNames["img"], tagNames["form"], tagNames["object"], tagNames["embed"]
+	tagTitle, tagMeta, tagBase, tagScript, tagStyle, tagArea, tagLink   = tagNames["title"], tagNames["meta"], tagNames["base"], tagNames["script"], tagNames["style"], tagNames["area"], tagNames["link"]
+	tagDoctype                                                          = tagNames["!doctype"]
 )
 
 // longestTag is the length of the longest name of an element that is known.

@@ -185,9 +185,7 @@ func parameter(s, name, quote, end string) string {
 	if !ok {
 		return ""
 	}
-	if strings.HasPrefix(v, quote) {
-		v = v[len(quote):]
-	}
+	v = strings.TrimPrefix(v, quote)
 	if n := strings.IndexAny(v, end); n >= 0 {
 		v = v[:n]
 	}

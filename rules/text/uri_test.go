@@ -129,7 +129,7 @@ func TestHosts(t *testing.T) {
 		{"http://-a.com/", "", ""},
 		{"http://пример.рф/", "xn--e1afmkfd.xn--p1ai", "xn--e1afmkfd.xn--p1ai"},
 	} {
-		host, domain, _ := tlds.hostOf(c.uri)
+		host, domain, _ := tlds.HostOf(c.uri)
 		if host != c.host || domain != c.domain {
 			t.Errorf("%s: %q %q, want %q %q", c.uri, host, domain, c.host, c.domain)
 		}

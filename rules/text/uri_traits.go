@@ -112,7 +112,7 @@ func (t *TLDs) namedBy(anchor string) (h Host, ok bool) {
 		}
 		raw := string(trimText(u.raw))
 		if uri, _, _, is := u.complete(raw); is {
-			h.Name, h.Domain, ok = t.hostOf(uri)
+			h.Name, h.Domain, ok = t.HostOf(uri)
 		}
 	})
 	return h, ok

@@ -5,67 +5,237 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"time"
 )
 
-// tableBits is the logarithm of the number of weights. Two features of one place share a weight.
-const tableBits = 20
+// The model is logistic regression over the features that a message has, whatever their number: a message's score is the sum
+// of their weights over the root of how many there are, so that a long message says no more than a short one. What was seen
+// in too few messages has no weight: it can't tell anything of others yet.
+//
+// Weights are learned by stochastic gradient descent over all lessons that are remembered, several times and each time in
+// another order, and always from nothing. So it makes no difference in which order the lessons came (all ham first, then
+// all spam), a lesson that was taken back leaves no trace, and what two gateways have learned can be put together exactly.
+const (
+	epochs   = 8
+	rate     = 4.0
+	decay    = 1e-7 // of weights, with each step
+	leastOf  = 3    // messages that a feature must have been seen in
+	faint    = 1e-20
+	maxOdds  = 12   // logarithm; nobody knows better than that
+	bestBias = 0.05 // the rate of the bias, of that of weights
+)
 
 // weights are what was learned. They are not changed any more once they are in use.
 type weights struct {
-	bias float64
-	w    []float32 // nil of a Model that has learned nothing
+	bias         float64
+	w            []float32 // featureSpace of them, 0 for a feature that is not known; nil where nothing was learned
+	slope, shift float64   // from the score to the logarithm of the odds
+	lessons      Counts    // that they were learned from
+	took         time.Duration
 }
 
-func place(feature uint32) uint32 { return feature >> (32 - tableBits) }
-
-// scale makes long and short messages comparable.
 func scale(n int) float64 { return 1 / math.Sqrt(float64(n)+1) }
+
+// raw gives the score of features, and how many of them are known.
+func (w *weights) raw(features []uint32) (z float64, known int) {
+	sum := float32(0)
+	for _, f := range features {
+		if x := w.w[f]; x != 0 {
+			sum += x
+			known++
+		}
+	}
+	return w.bias + float64(sum)*scale(known), known
+}
 
 func (w *weights) score(features []uint32) float64 {
 	if w.w == nil {
 		return 0
 	}
-	z := 0.0
-	for _, f := range features {
-		z += float64(w.w[place(f)])
-	}
-	return w.bias + z*scale(len(features))
+	z, _ := w.raw(features)
+	return min(max(w.slope*z+w.shift, -maxOdds), maxOdds)
 }
 
-// Of the fit.
-const (
-	epochs = 5
-	rate   = 0.3
-)
-
-// fit learns weights by logistic regression: stochastic gradient descent, whose steps become shorter for each weight with
-// what it has moved already (AdaGrad).
-func fit(samples []example) *weights {
-	if len(samples) == 0 {
-		return &weights{}
+// shares gives what each feature adds to the score.
+func (w *weights) shares(features []uint32) []float64 {
+	all := make([]float64, len(features))
+	if w.w == nil {
+		return all
 	}
-	order := slices.Clone(samples)
-	slices.SortFunc(order, func(a, b example) int { return bytes.Compare(a.Digest[:], b.Digest[:]) })
-	w := &weights{w: make([]float32, 1<<tableBits)}
-	moved := make([]float32, 1<<tableBits)
-	r, biasMoved := rand.New(rand.NewPCG(1, 2)), 0.0
-	for range epochs {
-		r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-		for i := range order {
-			e := &order[i]
-			g := 1 / (1 + math.Exp(-w.score(e.Features)))
-			if e.spam {
-				g--
-			}
-			step := float32(g * scale(len(e.Features)))
-			for _, f := range e.Features {
-				k := place(f)
-				moved[k] += step * step
-				w.w[k] -= rate * step / float32(math.Sqrt(float64(moved[k])+1e-6))
-			}
-			biasMoved += g * g
-			w.bias -= rate / 20 * g / math.Sqrt(biasMoved+1)
+	_, known := w.raw(features)
+	for i, f := range features {
+		if x := float64(w.w[f]); abs(x) > faint {
+			all[i] = x * scale(known) * w.slope
 		}
 	}
+	return all
+}
+
+// fit learns from lessons. What is older than halfLife counts half, and so on; 0: age makes no difference.
+func fit(lessons []Lesson, now time.Time, halfLife time.Duration) *weights {
+	began := time.Now()
+	w := &weights{slope: 1}
+	for i := range lessons {
+		w.lessons.add(lessons[i].Spam, 1)
+	}
+	if w.lessons.Ham == 0 || w.lessons.Spam == 0 {
+		return w
+	}
+	all := slices.Clone(lessons)
+	slices.SortFunc(all, func(a, b Lesson) int { return bytes.Compare(a.Digest[:], b.Digest[:]) })
+	t := newTraining(all, now, halfLife)
+	slope, shift := t.calibrate()
+	w.w, w.bias = t.train(nil)
+	w.slope, w.shift, w.took = slope, shift, time.Since(began)
 	return w
+}
+
+// training is one fit.
+type training struct {
+	lessons []Lesson
+	count   []uint8   // messages that each feature was seen in, up to 255
+	share   []float32 // how much each lesson counts
+	buf     []uint32
+}
+
+func newTraining(lessons []Lesson, now time.Time, halfLife time.Duration) *training {
+	t := &training{
+		lessons: lessons, count: make([]uint8, featureSpace), share: make([]float32, len(lessons)), buf: make([]uint32, 0, maxFeatures),
+	}
+	var sum [2]float64
+	for i := range lessons {
+		l := &lessons[i]
+		for _, f := range l.Features(t.buf) {
+			if t.count[f] != math.MaxUint8 {
+				t.count[f]++
+			}
+		}
+		share := 1.0
+		if age := now.Sub(l.When); halfLife > 0 && age > 0 {
+			share = math.Exp2(-age.Hours() / halfLife.Hours())
+		}
+		t.share[i] = float32(share)
+		sum[class(l.Spam)] += share
+	}
+	// Both classes count as much, as far as that takes no more than a few times: what was taught last year may be most ham.
+	even := (sum[0] + sum[1]) / 2
+	for i := range lessons {
+		by := min(max(even/sum[class(lessons[i].Spam)], 1.0/maxEven), maxEven)
+		t.share[i] = float32(float64(t.share[i]) * float64(len(lessons)) / (sum[0] + sum[1]) * by)
+	}
+	return t
+}
+
+// maxEven bounds how many times a lesson of the rarer class counts.
+const maxEven = 4
+
+func class(spam bool) int {
+	if spam {
+		return 1
+	}
+	return 0
+}
+
+// train learns the weights from the lessons that skip does not name.
+func (t *training) train(skip func(*Lesson) bool) (w []float32, bias float64) {
+	m := weights{w: make([]float32, featureSpace)}
+	for f, n := range t.count {
+		if n >= leastOf {
+			m.w[f] = faint
+		}
+	}
+	order := make([]int, 0, len(t.lessons))
+	for i := range t.lessons {
+		if skip == nil || !skip(&t.lessons[i]) {
+			order = append(order, i)
+		}
+	}
+	r, moved := rand.New(rand.NewPCG(1, 2)), 1.0
+	for range epochs {
+		r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		for _, i := range order {
+			features := t.lessons[i].Features(t.buf)
+			z, known := m.raw(features)
+			g := 1 / (1 + math.Exp(-z))
+			if t.lessons[i].Spam {
+				g--
+			}
+			g *= float64(t.share[i])
+			step := float32(rate * g * scale(known))
+			for _, f := range features {
+				if x := m.w[f]; x != 0 {
+					m.w[f] = x - step - rate*decay*x
+				}
+			}
+			moved += g * g
+			m.bias -= rate * bestBias * g / math.Sqrt(moved)
+		}
+	}
+	return m.w, m.bias
+}
+
+// held out for the calibration is one lesson of so many; of each class there must be so many.
+const (
+	heldOut   = 8
+	leastHeld = 20
+)
+
+// calibrate finds how the score of a message that was not learned from becomes the logarithm of the odds (Platt): it learns
+// from most of the lessons, and looks at the others.
+func (t *training) calibrate() (slope, shift float64) {
+	held := func(l *Lesson) bool { return l.Digest[0]%heldOut == 0 }
+	var n [2]int
+	for i := range t.lessons {
+		if held(&t.lessons[i]) {
+			n[class(t.lessons[i].Spam)]++
+		}
+	}
+	if min(n[0], n[1]) < leastHeld {
+		return 1, 0
+	}
+	m := weights{}
+	m.w, m.bias = t.train(held)
+	var scores [2][]float64
+	for i := range t.lessons {
+		if l := &t.lessons[i]; held(l) {
+			z, _ := m.raw(l.Features(t.buf))
+			scores[class(l.Spam)] = append(scores[class(l.Spam)], z)
+		}
+	}
+	return platt(scores)
+}
+
+// platt fits slope and shift by Newton's method, where ham and spam have the same weight. As there is no end to what would
+// fit scores that are told apart without a fault, of each class one is taken to be in doubt.
+func platt(scores [2][]float64) (slope, shift float64) {
+	slope = 1
+	for range 50 {
+		var g [2]float64
+		h := [3]float64{1e-9, 0, 1e-9}
+		for c, all := range scores {
+			share, want := 1/float64(len(all)), 1/(float64(len(all))+2)
+			if c == 1 {
+				want = 1 - want
+			}
+			for _, z := range all {
+				p := 1 / (1 + math.Exp(-(slope*z + shift)))
+				d, v := share*(p-want), share*p*(1-p)
+				g[0], g[1] = g[0]+d*z, g[1]+d
+				h[0], h[1], h[2] = h[0]+v*z*z, h[1]+v*z, h[2]+v
+			}
+		}
+		det := h[0]*h[2] - h[1]*h[1]
+		if det < 1e-15 {
+			break
+		}
+		ds, db := (g[0]*h[2]-g[1]*h[1])/det, (g[1]*h[0]-g[0]*h[1])/det
+		slope, shift = slope-max(min(ds, 1), -1), shift-max(min(db, 1), -1)
+		if abs(ds)+abs(db) < 1e-6 {
+			break
+		}
+	}
+	if !(slope > 0.01) || math.IsInf(shift, 0) || math.IsNaN(shift) {
+		return 1, 0 // the scores are the wrong way round: too little was learned to tell
+	}
+	return slope, shift
 }

@@ -17,6 +17,13 @@ type Sample struct {
 // Text gives a feature as people read it, "" where the Sample was not made to explain.
 func (s Sample) Text(feature uint32) string { return s.texts[feature] }
 
+// Features are numbers of featureBits bits: that many weights there are, and two features may share one. What is known of more
+// messages than a gateway remembers fills less than half of them.
+const (
+	featureBits  = 22
+	featureSpace = 1 << featureBits
+)
+
 // maxFeatures bounds the features of one message. One that has more is long: what comes first tells enough.
 const maxFeatures = 4096
 
@@ -70,7 +77,7 @@ func (g *Gather) full() bool { return len(g.features) == maxFeatures }
 
 // add takes a feature by its hash; it reports whether it is a new one.
 func (g *Gather) add(h uint64) (feature uint32, fresh bool) {
-	feature = uint32(h >> 32)
+	feature = uint32(h >> (64 - featureBits))
 	if g.full() {
 		return feature, false
 	}

@@ -4,82 +4,76 @@
 package learner
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Digest names a message by what it says.
 type Digest [16]byte
 
-// Options bound a Model. The zero value has the defaults.
+// Options bound what is learned. The zero value has the defaults.
 type Options struct {
-	Samples int // messages of each class that are remembered; the oldest give way; default 10 000
-	Least   int // messages of each class that it must have learned before Ready; default 200
+	Samples  int           // messages of each class that are remembered; then old ones give way; default 10 000
+	Least    int           // messages of each class that must be remembered before Ready; default 200
+	HalfLife time.Duration // after which a lesson counts half as much as a new one; default 180 days
 }
 
 func (o Options) withDefaults() Options {
-	if o.Samples == 0 {
-		o.Samples = 10_000
-	}
-	if o.Least == 0 {
-		o.Least = 200
-	}
+	o.Samples = cmp.Or(o.Samples, 10_000)
+	o.Least = cmp.Or(o.Least, 200)
+	o.HalfLife = cmp.Or(o.HalfLife, 180*24*time.Hour)
 	return o
 }
 
-// Counts are how many messages a Model remembers.
-type Counts struct{ Ham, Spam int }
+// Counts are how many messages of each class are remembered.
+type Counts struct {
+	Ham  int `json:"ham"`
+	Spam int `json:"spam"`
+}
+
+func (c *Counts) add(spam bool, n int) {
+	if spam {
+		c.Spam += n
+	} else {
+		c.Ham += n
+	}
+}
 
 // Model learns from samples, and scores others by what it has learned. It is safe for concurrent use. It forgets everything
-// when the process ends: Store is the one that does not.
+// when the process ends: a Store does not.
 type Model struct {
 	o       Options
 	mu      sync.Mutex // held to learn
-	known   map[Digest]int
-	samples []example
+	lessons map[Digest]Lesson
 	counts  Counts
 	weights atomic.Pointer[weights]
 }
 
-// example is a sample that was learned.
-type example struct {
-	Sample
-	spam bool
-}
-
 // New gives a Model that knows nothing.
 func New(o Options) *Model {
-	m := &Model{o: o.withDefaults(), known: map[Digest]int{}}
+	m := &Model{o: o.withDefaults(), lessons: map[Digest]Lesson{}}
 	m.weights.Store(&weights{})
 	return m
 }
 
-// Learn teaches that a sample is spam, or ham. A sample that it knows as that it does not learn again, and gives false; one
-// that it knows as the other it corrects. Many are learned best in one go, and Fit after them.
+// Learn teaches that a sample is spam, or ham. One that is known as that is not learned again, and gives false; one that is
+// known as the other is corrected. It counts from the next Fit on. A Model has no bound but the caller's: Options.Samples is
+// for a Store.
 func (m *Model) Learn(s Sample, spam bool) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s.texts = nil
-	if i, ok := m.known[s.Digest]; ok {
-		if m.samples[i].spam == spam {
+	if old, ok := m.lessons[s.Digest]; ok {
+		if old.Spam == spam {
 			return false
 		}
-		m.count(!spam, -1)
-		m.samples[i] = example{s, spam}
-	} else {
-		m.known[s.Digest] = len(m.samples)
-		m.samples = append(m.samples, example{s, spam})
+		m.counts.add(old.Spam, -1)
 	}
-	m.count(spam, 1)
+	m.lessons[s.Digest] = NewLesson(s, spam, FromPeople, time.Time{})
+	m.counts.add(spam, 1)
 	return true
-}
-
-func (m *Model) count(spam bool, n int) {
-	if spam {
-		m.counts.Spam += n
-	} else {
-		m.counts.Ham += n
-	}
 }
 
 // Counts tells what is remembered.
@@ -90,18 +84,50 @@ func (m *Model) Counts() Counts {
 }
 
 // Ready reports whether enough of each class was learned for a score to mean something.
-func (m *Model) Ready() bool {
-	c := m.Counts()
-	return min(c.Ham, c.Spam) >= m.o.Least
-}
+func (m *Model) Ready() bool { return m.Counts().enough(m.o.Least) }
+
+func (c Counts) enough(least int) bool { return min(c.Ham, c.Spam) >= least }
 
 // Fit learns the weights anew from all that is remembered. The same samples give the same weights, in whatever order they
 // came.
 func (m *Model) Fit() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.weights.Store(fit(m.samples))
+	all := make([]Lesson, 0, len(m.lessons))
+	for _, l := range m.lessons {
+		all = append(all, l)
+	}
+	m.weights.Store(fit(all, time.Time{}, 0))
 }
 
-// Score gives the logarithm of the odds that a sample is spam: above 0 it is so more likely than not.
+// Score gives the logarithm of the odds that a sample is spam, were there as much ham as spam: above 0 it is spam more likely
+// than not. It is 0 before the first Fit.
 func (m *Model) Score(s Sample) float64 { return m.weights.Load().score(s.Features) }
+
+// Reason is what one feature has to say of a message.
+type Reason struct {
+	Text   string  `json:"text"`
+	Weight float64 `json:"weight"` // its share of the score: above 0 for spam
+}
+
+// Explain gives the most features that weigh heaviest in the score of a sample, which was made to explain, the heaviest first.
+func (m *Model) Explain(s Sample, most int) []Reason { return reasons(m.weights.Load(), s, most) }
+
+func reasons(w *weights, s Sample, most int) []Reason {
+	shares := w.shares(s.Features)
+	order := make([]int, len(shares))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(abs(shares[b]), abs(shares[a])) })
+	var all []Reason
+	for _, i := range order[:min(most, len(order))] {
+		if shares[i] == 0 {
+			break
+		}
+		all = append(all, Reason{s.Text(s.Features[i]), shares[i]})
+	}
+	return all
+}
+
+func abs(x float64) float64 { return max(x, -x) }

@@ -1,0 +1,298 @@
+package learner
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"os"
+	"time"
+
+	"github.com/postern-mail/postern/internal/store"
+)
+
+// fingerprint names a set of lessons, in whatever order.
+type fingerprint [2]uint64
+
+// print gives the fingerprint of what is known.
+func (s *Store) print() (p fingerprint) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for d, e := range s.known {
+		p.add(d, e.spam)
+	}
+	return p
+}
+
+func (p *fingerprint) add(d Digest, spam bool) {
+	h := binary.LittleEndian.Uint64(d[:]) + uint64(class(spam))
+	p[0] ^= mix(h)
+	p[1] += mix(h ^ binary.LittleEndian.Uint64(d[8:]))
+}
+
+// Fit learns the weights anew from all lessons, and keeps them beside the lessons.
+func (s *Store) Fit() error {
+	s.fitting.Lock()
+	defer s.fitting.Unlock()
+	all, err := s.lessons()
+	if err != nil {
+		return err
+	}
+	var print fingerprint
+	for i := range all {
+		print.add(all[i].Digest, all[i].Spam)
+	}
+	now := time.Now()
+	w := &fitted{weights: fit(all, now, s.o.HalfLife), print: print, when: now}
+	s.weights.Store(w)
+	s.fits.Add(1)
+	if err := writeWeights(s.o.FS, s.path(weightsFile), w); err != nil {
+		return fmt.Errorf("learner: the weights count, and could not be kept: %w", err)
+	}
+	return nil
+}
+
+// What Tend waits for.
+const (
+	settles = 2 * time.Second // after something was learned, for what comes with it
+	rests   = 10              // times what a fit took, before the next: it is to have a tenth of a core at most
+)
+
+// Tend learns what was offered, and fits anew some seconds after something was learned, until the context ends.
+func (s *Store) Tend(ctx context.Context) {
+	var due <-chan time.Time
+	rested := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case l := <-s.offered:
+			s.take(l)
+		case <-s.changed:
+			if due == nil {
+				due = time.After(max(settles, time.Until(rested)))
+			}
+		case <-due:
+			due = nil
+			began := time.Now()
+			if err := s.Fit(); err != nil {
+				s.o.Log.Error("the learner can't learn", "error", err)
+			}
+			rested = time.Now().Add(rests * time.Since(began))
+		}
+	}
+}
+
+// offers is how many lessons may wait to be learned; see Offer.
+const offers = 256
+
+// Offer has a lesson learned soon, by Tend. It does not wait: where too many wait already, the lesson is left out. It is for
+// what rules teach, which may be lost.
+func (s *Store) Offer(l Lesson) {
+	select {
+	case s.offered <- l:
+	default:
+		s.dropped.Add(1)
+	}
+}
+
+// take learns a lesson that was offered, and those that wait behind it.
+func (s *Store) take(l Lesson) {
+	all := []Lesson{l}
+	for len(all) < offers {
+		select {
+		case l := <-s.offered:
+			all = append(all, l)
+			continue
+		default:
+		}
+		break
+	}
+	if _, err := s.Add(all); err != nil {
+		s.dropped.Add(int64(len(all)))
+		s.o.Log.Error("the learner can't keep what rules have taught", "error", err)
+	}
+}
+
+// Score gives the logarithm of the odds that a sample is spam, were there as much ham as spam.
+func (s *Store) Score(x Sample) float64 { return s.weights.Load().score(x.Features) }
+
+// Ready reports whether enough of each class was learned for a score to mean something.
+func (s *Store) Ready() bool { return s.weights.Load().lessons.enough(s.o.Least) }
+
+// Explain gives the features that weigh heaviest in the score of a sample, which was made to explain.
+func (s *Store) Explain(x Sample, most int) []Reason {
+	return reasons(s.weights.Load().weights, x, most)
+}
+
+// Snapshot gives what was learned, for one who only asks: it is not changed any more.
+func (s *Store) Snapshot() *Snapshot { return &Snapshot{s.weights.Load(), s.o.Least} }
+
+// Snapshot is what was learned up to some time.
+type Snapshot struct {
+	w     *fitted
+	least int
+}
+
+// ReadSnapshot reads what was learned last from a store's folder, also while a gateway has it open. The error is
+// fs.ErrNotExist where nothing was.
+func ReadSnapshot(fsys store.FS, dir string, o Options) (*Snapshot, error) {
+	w, err := readWeights(fsys, dir+string(os.PathSeparator)+weightsFile)
+	if err != nil {
+		return nil, err
+	}
+	return &Snapshot{w, o.withDefaults().Least}, nil
+}
+
+// Score is Store.Score.
+func (s *Snapshot) Score(x Sample) float64 { return s.w.score(x.Features) }
+
+// Ready is Store.Ready.
+func (s *Snapshot) Ready() bool { return s.w.lessons.enough(s.least) }
+
+// Explain is Store.Explain.
+func (s *Snapshot) Explain(x Sample, most int) []Reason { return reasons(s.w.weights, x, most) }
+
+// scanRecords hands the records of a file to f. One whose checksum is wrong is left out and counted. It gives where the last
+// whole record ends; the error is ErrCut where something stands behind it, ErrDamaged where that is no beginning of a record,
+// or one of readRecords.
+func scanRecords(r io.ReaderAt, f func(r record, offset, size int64)) (end int64, damaged int, err error) {
+	end = int64(headSize)
+	from := io.NewSectionReader(r, 0, math.MaxInt64)
+	var head [headSize]byte
+	if _, err := io.ReadFull(from, head[:]); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			return end, 0, ErrCut
+		}
+		return end, 0, err
+	}
+	if err := checkHead(head[:]); err != nil {
+		return end, 0, err
+	}
+	skipped := 0
+	err = readBodies(from, func(body []byte, whole bool) error {
+		size := int64(len(body)) + recordHead
+		rec, ok := parseBody(body)
+		if !whole || !ok {
+			skipped++
+		} else {
+			f(rec, end, size)
+			damaged, skipped = damaged+skipped, 0
+		}
+		end += size
+		return nil
+	})
+	if skipped > 0 && err == nil {
+		err = ErrCut // what is wrong stands at the end: it was being written
+	}
+	return end, damaged, err
+}
+
+// parseRecord reads one record.
+func parseRecord(b []byte) (r record, ok bool) {
+	if len(b) < recordHead || int64(binary.LittleEndian.Uint32(b)) != int64(len(b)-recordHead) {
+		return r, false
+	}
+	body := b[recordHead:]
+	if crc32.Checksum(body, castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
+		return r, false
+	}
+	return parseBody(body)
+}
+
+// The file of weights: a head as that of lessons with another word, the CRC-32C and the length of what follows, and that.
+const weightsMagic = "postern weights\n"
+
+func writeWeights(fsys store.FS, path string, w *fitted) error {
+	b := make([]byte, 0, 1<<20)
+	for _, x := range []float64{w.bias, w.slope, w.shift} {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(x))
+	}
+	for _, x := range []uint64{
+		uint64(w.lessons.Ham), uint64(w.lessons.Spam), w.print[0], w.print[1], uint64(w.when.UnixMilli()), uint64(w.took),
+	} {
+		b = binary.LittleEndian.AppendUint64(b, x)
+	}
+	last := 0
+	for f, x := range w.w {
+		if x != 0 {
+			b = binary.AppendUvarint(b, uint64(f-last))
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
+			last = f
+		}
+	}
+	head := appendHead(nil)
+	copy(head, weightsMagic)
+	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(b, castagnoli))
+	head = binary.LittleEndian.AppendUint32(head, uint32(len(b)))
+	return store.WriteFile(fsys, path+".new", path, 0o600, func(to io.Writer) error {
+		if _, err := to.Write(head); err != nil {
+			return err
+		}
+		_, err := to.Write(b)
+		return err
+	})
+}
+
+// maxWeights bounds the file of weights: a number of at most four octets and a weight for each feature.
+const maxWeights = featureSpace*8 + 1<<10
+
+func readWeights(fsys store.FS, path string) (*fitted, error) {
+	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	head := make([]byte, headSize+8)
+	if _, err := io.ReadFull(f, head); err != nil {
+		return nil, ErrCut
+	}
+	if !bytes.HasPrefix(head, []byte(weightsMagic)) {
+		return nil, ErrFormat
+	}
+	copy(head, magic)
+	if err := checkHead(head); err != nil {
+		return nil, err
+	}
+	size := binary.LittleEndian.Uint32(head[headSize+4:])
+	if size > maxWeights {
+		return nil, ErrFormat
+	}
+	b := make([]byte, size)
+	if _, err := io.ReadFull(f, b); err != nil {
+		return nil, ErrCut
+	}
+	if crc32.Checksum(b, castagnoli) != binary.LittleEndian.Uint32(head[headSize:]) {
+		return nil, ErrDamaged
+	}
+	return parseWeights(b)
+}
+
+func parseWeights(b []byte) (*fitted, error) {
+	const fixed = 9 * 8
+	if len(b) < fixed {
+		return nil, ErrCut
+	}
+	u := func(i int) uint64 { return binary.LittleEndian.Uint64(b[i*8:]) }
+	w := &fitted{weights: &weights{bias: math.Float64frombits(u(0)), slope: math.Float64frombits(u(1)), shift: math.Float64frombits(u(2))}}
+	w.lessons = Counts{int(u(3)), int(u(4))}
+	w.print, w.when, w.took = fingerprint{u(5), u(6)}, time.UnixMilli(int64(u(7))), time.Duration(u(8))
+	if b = b[fixed:]; len(b) == 0 {
+		return w, nil
+	}
+	w.w = make([]float32, featureSpace)
+	for at := uint64(0); len(b) > 0; {
+		d, k := binary.Uvarint(b)
+		if k <= 0 || len(b) < k+4 || d >= featureSpace || at+d >= featureSpace {
+			return nil, ErrDamaged
+		}
+		at += d
+		w.w[at] = math.Float32frombits(binary.LittleEndian.Uint32(b[k:]))
+		b = b[k+4:]
+	}
+	return w, nil
+}

@@ -1,0 +1,539 @@
+package learner
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/postern-mail/postern/internal/store"
+)
+
+// A Store keeps lessons in one file, to which it appends: what Add has taken is on disk, synced, when it returns. Lessons that
+// have given way, were corrected or taken back leave garbage, and when there is more of it than of lessons the file is written
+// anew beside the old one and takes its place. What a crash has left behind a record that is whole was never acknowledged, and
+// goes.
+//
+// Beside it lies what was learned last, the weights: they can be made of the lessons at any time, and only spare the start that.
+
+// Files in a store's folder.
+const (
+	lessonsFile = "lessons"
+	weightsFile = "weights"
+	lockFile    = "lock"
+	damagedFile = "lessons.damaged"
+)
+
+// ErrInUse is the error of a store that another process has open.
+var ErrInUse = errors.New("learner: another process has the store open")
+
+// StoreOptions are what a Store needs beside its folder. The zero value has the defaults.
+type StoreOptions struct {
+	Options
+	FS  store.FS     // default: that of the machine
+	Log *slog.Logger // default: nothing is told
+}
+
+// entry is what is known of a lesson in the file.
+type entry struct {
+	offset int64
+	when   int64
+	size   int32 // with its head
+	spam   bool
+	how    How
+}
+
+// Store keeps lessons on disk, and what was learned from them. It is safe for concurrent use.
+type Store struct {
+	o    StoreOptions
+	dir  string
+	lock store.File
+
+	mu      sync.Mutex // of what follows
+	file    store.File
+	size    int64
+	live    int64 // octets of records that are not garbage
+	known   map[Digest]entry
+	counts  Counts
+	by      [2][howCount]int64 // learned by this process: by class and way
+	closed  bool
+	torn    bool // the last write failed, and its end may be any
+	damaged int
+
+	fitting sync.Mutex // held to fit
+	weights atomic.Pointer[fitted]
+	fits    atomic.Int64
+	changed chan struct{} // something was learned since the last fit
+	offered chan Lesson
+	dropped atomic.Int64
+}
+
+// fitted are weights, and of what and when they were made.
+type fitted struct {
+	*weights
+	print fingerprint
+	when  time.Time
+}
+
+// Open opens the store in a folder, and makes it where there is none. The errors are ErrInUse, ErrVersion, ErrFormat for a file
+// that is none of ours, and those of the disk.
+func Open(dir string, o StoreOptions) (*Store, error) {
+	o.Options = o.withDefaults()
+	if o.FS == nil {
+		o.FS = store.OS
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{o: o, dir: dir, known: map[Digest]entry{}, changed: make(chan struct{}, 1), offered: make(chan Lesson, offers)}
+	s.weights.Store(&fitted{weights: &weights{slope: 1}})
+	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("learner: %w", err)
+	}
+	// The folder, and the one above, may be new; they need not be ours to open.
+	for _, above := range []string{filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))} {
+		if err := o.FS.SyncDir(above); err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
+			return nil, fmt.Errorf("learner: %w", err)
+		}
+	}
+	var err error
+	if s.lock, err = o.FS.OpenFile(s.path(lockFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return nil, fmt.Errorf("learner: %w", err)
+	}
+	if free, err := store.TryLock(s.lock); err != nil || !free {
+		return nil, errors.Join(orInUse(err), s.lock.Close())
+	}
+	if err := s.read(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if w, err := readWeights(o.FS, s.path(weightsFile)); err == nil {
+		s.weights.Store(w)
+	}
+	if s.weights.Load().print != s.print() {
+		s.nudge()
+	}
+	return s, nil
+}
+
+func orInUse(err error) error {
+	if err != nil {
+		return fmt.Errorf("learner: %w", err)
+	}
+	return ErrInUse
+}
+
+func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
+
+// read reads the lessons. A file that does not end with a whole record is written anew.
+func (s *Store) read() error {
+	for _, name := range []string{lessonsFile, weightsFile} {
+		if err := s.o.FS.Remove(s.path(name + ".new")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("learner: %w", err)
+		}
+	}
+	f, err := s.o.FS.OpenFile(s.path(lessonsFile), os.O_RDWR|os.O_APPEND, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.rewrite()
+	}
+	if err != nil {
+		return fmt.Errorf("learner: %w", err)
+	}
+	s.file = f
+	end, damaged, err := scanRecords(f, func(r record, offset, size int64) {
+		s.size = offset + size
+		switch r.kind {
+		case kindLesson:
+			l := &r.lesson
+			s.keep(l.Digest, entry{offset: offset, size: int32(size), when: l.When.Unix(), spam: l.Spam, how: l.How})
+		case kindForget:
+			s.drop(r.lesson.Digest)
+		}
+	})
+	switch {
+	case errors.Is(err, ErrCut):
+		return s.rewrite() // a crash in the midst of writing, before that was acknowledged
+	case err != nil && !errors.Is(err, ErrDamaged):
+		return err
+	case damaged > 0 || err != nil:
+		s.damaged = max(damaged, 1)
+		return s.setAside()
+	}
+	s.size = end
+	return nil
+}
+
+// setAside gives a damaged file a second name, and writes what can be read of it anew.
+func (s *Store) setAside() error {
+	_ = s.o.FS.Remove(s.path(damagedFile)) // of an earlier time
+	if err := s.o.FS.Link(s.path(lessonsFile), s.path(damagedFile)); err != nil {
+		return fmt.Errorf("learner: set the damaged file aside: %w", err)
+	}
+	s.o.Log.Error("the learner's file is damaged: it was set aside, and what can be read of it goes on", "file", s.path(lessonsFile),
+		"renamed", s.path(damagedFile), "records", s.damaged)
+	return s.rewrite()
+}
+
+func (s *Store) keep(d Digest, e entry) {
+	s.drop(d)
+	s.known[d] = e
+	s.counts.add(e.spam, 1)
+	s.live += int64(e.size)
+}
+
+func (s *Store) drop(d Digest) {
+	if old, ok := s.known[d]; ok {
+		s.counts.add(old.spam, -1)
+		s.live -= int64(old.size)
+		delete(s.known, d)
+	}
+}
+
+// rewrite writes the lessons that are known to a new file, which takes the place of the old one.
+func (s *Store) rewrite() error {
+	next := make(map[Digest]entry, len(s.known))
+	order := s.byOffset()
+	at := int64(headSize)
+	err := store.WriteFile(s.o.FS, s.path(lessonsFile+".new"), s.path(lessonsFile), 0o600, func(w io.Writer) error {
+		buf := bytes.NewBuffer(appendHead(nil))
+		for _, d := range order {
+			e := s.known[d]
+			b := make([]byte, e.size)
+			if _, err := s.file.ReadAt(b, e.offset); err != nil && !errors.Is(err, io.EOF) {
+				return err
+			}
+			buf.Write(b)
+			e.offset = at
+			at += int64(e.size)
+			next[d] = e
+			if buf.Len() < 256<<10 {
+				continue
+			}
+			if _, err := buf.WriteTo(w); err != nil {
+				return err
+			}
+		}
+		_, err := buf.WriteTo(w)
+		return err
+	})
+	if err != nil {
+		// The rename may have been done: what is on disk is whole in any case, and is read again.
+		return fmt.Errorf("learner: %w", err)
+	}
+	f, err := s.o.FS.OpenFile(s.path(lessonsFile), os.O_RDWR|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("learner: %w", err)
+	}
+	if s.file != nil {
+		_ = s.file.Close() // it was read only
+	}
+	s.file, s.known, s.size = f, next, at
+	s.torn = false
+	return nil
+}
+
+func (s *Store) byOffset() []Digest {
+	order := make([]Digest, 0, len(s.known))
+	for d := range s.known {
+		order = append(order, d)
+	}
+	slices.SortFunc(order, func(a, b Digest) int { return cmp.Compare(s.known[a].offset, s.known[b].offset) })
+	return order
+}
+
+// Outcome tells what became of lessons.
+type Outcome struct {
+	Learned   int `json:"learned"`   // new ones
+	Corrected int `json:"corrected"` // known as the other class before
+	Known     int `json:"known"`     // known as that already: not learned again
+	Kept      int `json:"kept"`      // known as the other class by a better word: not learned
+	Forgotten int `json:"forgotten"`
+}
+
+// Add adds up.
+func (o *Outcome) Add(p Outcome) {
+	o.Learned += p.Learned
+	o.Corrected += p.Corrected
+	o.Known += p.Known
+	o.Kept += p.Kept
+	o.Forgotten += p.Forgotten
+}
+
+// Add learns. All of it is on disk when it returns nil, and nothing of it counts where it returns an error. It counts in
+// scores from the next fit on, see Tend and Fit.
+func (s *Store) Add(lessons []Lesson) (Outcome, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var o Outcome
+	var b batch
+	for i := range lessons {
+		l := &lessons[i]
+		old, ok := s.known[l.Digest]
+		if e, again := b.entries[l.Digest]; again {
+			old, ok = e, true
+		}
+		switch {
+		case ok && old.spam == l.Spam:
+			o.Known++
+			continue
+		case ok && old.how > l.How:
+			o.Kept++
+			continue
+		case ok:
+			o.Corrected++
+		default:
+			o.Learned++
+		}
+		b.learn(l)
+	}
+	if err := s.write(&b); err != nil {
+		return Outcome{}, err
+	}
+	return o, nil
+}
+
+// Forget takes lessons back: as if they had never been learned.
+func (s *Store) Forget(digests []Digest) (Outcome, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b batch
+	for _, d := range digests {
+		if _, ok := s.known[d]; ok && !slices.Contains(b.gone, d) {
+			b.forget(d)
+		}
+	}
+	if err := s.write(&b); err != nil {
+		return Outcome{}, err
+	}
+	return Outcome{Forgotten: len(b.gone)}, nil
+}
+
+// batch are records that are written in one go.
+type batch struct {
+	octets  []byte
+	entries map[Digest]entry // offsets from the beginning of octets
+	gone    []Digest
+}
+
+func (b *batch) learn(l *Lesson) {
+	start := len(b.octets)
+	b.octets = appendRecord(b.octets, &record{kind: kindLesson, lesson: *l})
+	if b.entries == nil {
+		b.entries = map[Digest]entry{}
+	}
+	b.entries[l.Digest] = entry{offset: int64(start), size: int32(len(b.octets) - start), when: l.When.Unix(), spam: l.Spam, how: l.How}
+}
+
+func (b *batch) forget(d Digest) {
+	b.octets = appendRecord(b.octets, &record{kind: kindForget, lesson: Lesson{Digest: d}})
+	b.gone = append(b.gone, d)
+}
+
+// write appends a batch, synced, and what has to give way for it.
+func (s *Store) write(b *batch) error {
+	if s.closed {
+		return fs.ErrClosed
+	}
+	if len(b.octets) == 0 {
+		return nil
+	}
+	if s.torn { // what stands at its end was not acknowledged, and must not stand before what will be
+		if err := s.rewrite(); err != nil {
+			return err
+		}
+	}
+	s.makeRoom(b)
+	_, err := s.file.Write(b.octets)
+	if err == nil {
+		err = s.file.Sync()
+	}
+	if err != nil {
+		s.torn = true
+		return fmt.Errorf("learner: %w", err)
+	}
+	for d, e := range b.entries {
+		e.offset += s.size
+		s.keep(d, e)
+		s.by[class(e.spam)][e.how]++
+	}
+	for _, d := range b.gone {
+		s.drop(d)
+	}
+	s.size += int64(len(b.octets))
+	s.nudge()
+	if garbage := s.size - s.live; garbage > s.live+leastGarbage {
+		if err := s.rewrite(); err != nil {
+			s.o.Log.Warn("the learner's file can't be written anew, and grows", "error", err)
+		}
+	}
+	return nil
+}
+
+// leastGarbage is how much garbage is not worth writing the file anew.
+const leastGarbage = 1 << 20
+
+// makeRoom lets lessons give way where there are more of a class than are to be remembered: what rules have taught before what
+// people have, and of these the oldest.
+func (s *Store) makeRoom(b *batch) {
+	more := Counts{}
+	for d, e := range b.entries {
+		if old, ok := s.known[d]; !ok || old.spam != e.spam {
+			more.add(e.spam, 1)
+		}
+	}
+	for _, spam := range []bool{false, true} {
+		have, new := s.counts.Ham, more.Ham
+		if spam {
+			have, new = s.counts.Spam, more.Spam
+		}
+		over := have + new - s.o.Samples
+		if over <= s.o.Samples/100 { // not for each single one
+			continue
+		}
+		var old []Digest
+		for d, e := range s.known {
+			if _, replaced := b.entries[d]; e.spam == spam && !replaced {
+				old = append(old, d)
+			}
+		}
+		slices.SortFunc(old, func(x, y Digest) int {
+			a, b := s.known[x], s.known[y]
+			return cmp.Or(cmp.Compare(a.how, b.how), cmp.Compare(a.when, b.when), bytes.Compare(x[:], y[:]))
+		})
+		for _, d := range old[:min(over, len(old))] {
+			b.forget(d)
+		}
+	}
+}
+
+// Status is how a store is.
+type Status struct {
+	Counts
+	Ready     bool           `json:"ready"`
+	Least     int            `json:"least"`   // of each class, to be ready
+	Samples   int            `json:"samples"` // of each class, at most
+	Ways      map[string]int `json:"ways"`    // lessons by the way they came
+	Octets    int64          `json:"octets"`
+	Oldest    time.Time      `json:"oldest,omitzero"`
+	Newest    time.Time      `json:"newest,omitzero"`
+	Fitted    time.Time      `json:"fitted,omitzero"` // when the weights were made
+	FittedOf  Counts         `json:"fitted_of"`       // of how many lessons
+	Seconds   float64        `json:"fit_seconds"`     // that took
+	Features  int            `json:"features"`        // that have a weight
+	Directory string         `json:"directory"`
+}
+
+// Status tells how the store is.
+func (s *Store) Status() Status {
+	s.mu.Lock()
+	st := Status{Counts: s.counts, Octets: s.size, Ways: map[string]int{}, Least: s.o.Least, Samples: s.o.Samples, Directory: s.dir}
+	for _, e := range s.known {
+		st.Ways[e.how.String()]++
+		when := time.Unix(e.when, 0)
+		if st.Oldest.IsZero() || when.Before(st.Oldest) {
+			st.Oldest = when
+		}
+		if when.After(st.Newest) {
+			st.Newest = when
+		}
+	}
+	s.mu.Unlock()
+	w := s.weights.Load()
+	st.Ready, st.Fitted, st.FittedOf, st.Seconds = w.lessons.enough(s.o.Least), w.when, w.lessons, w.took.Seconds()
+	for _, x := range w.w {
+		if abs(float64(x)) > faint {
+			st.Features++
+		}
+	}
+	return st
+}
+
+// Usage is what metrics tell of a store.
+type Usage struct {
+	Counts
+	Learned [2][howCount]int64 // by class (ham, spam) and way, since it was opened
+	Dropped int64              // offered, and not taken: too many at once
+	Octets  int64
+	Fits    int64
+	Fitted  time.Time
+	Ready   bool
+}
+
+// Usage tells what the store holds and did. It asks no disk.
+func (s *Store) Usage() Usage {
+	s.mu.Lock()
+	u := Usage{Counts: s.counts, Learned: s.by, Octets: s.size}
+	s.mu.Unlock()
+	w := s.weights.Load()
+	u.Dropped, u.Fits, u.Fitted, u.Ready = s.dropped.Load(), s.fits.Load(), w.when, w.lessons.enough(s.o.Least)
+	return u
+}
+
+// Export writes all lessons, which Import of another store reads.
+func (s *Store) Export(w io.Writer) error {
+	all, err := s.lessons()
+	if err != nil {
+		return err
+	}
+	e := NewExport(w)
+	for i := range all {
+		if err := e.Add(all[i]); err != nil {
+			return err
+		}
+	}
+	return e.Close()
+}
+
+// lessons reads all lessons.
+func (s *Store) lessons() ([]Lesson, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, fs.ErrClosed
+	}
+	all := make([]Lesson, 0, len(s.known))
+	for _, d := range s.byOffset() {
+		e := s.known[d]
+		b := make([]byte, e.size)
+		if _, err := s.file.ReadAt(b, e.offset); err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("learner: %w", err)
+		}
+		r, ok := parseRecord(b)
+		if !ok || r.kind != kindLesson {
+			return nil, fmt.Errorf("%w: %s at %d", ErrDamaged, s.path(lessonsFile), e.offset)
+		}
+		all = append(all, r.lesson)
+	}
+	return all, nil
+}
+
+// Close ends the store. What was learned since the last fit counts after the next start.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	var err error
+	if s.file != nil {
+		err = s.file.Close()
+	}
+	return errors.Join(err, s.lock.Close())
+}
+
+func (s *Store) nudge() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}

@@ -10,72 +10,133 @@ import (
 	"github.com/postern-mail/postern/rules/text"
 )
 
-// maxText is how many octets of the visible text are looked at.
-const maxText = 6000
+// What is looked at of a message. What tells one mail server, mailing list or year from another is left out: dates, names of
+// hosts, ids, the fields of lists, and what other filters have written into the header. It would be the first thing that is
+// learned of a corpus, and no help with anybody's next mail.
 
-// FromMessage gives what is to be learned of a message and the rules that hit it; these may be nil.
+// Limits of what is looked at.
+const (
+	maxText    = 4000 // octets of the visible text
+	maxField   = 300  // octets of a header field
+	maxLinks   = 40
+	maxAuthors = 3
+	maxParts   = 20
+)
+
+// FromMessage gives what is to be learned of a message and of the rules that hit it; these may be nil.
 func FromMessage(m *text.Message, hits []auth.RuleHit) Sample {
 	g := NewGather()
 	collect(g, m, hits)
-	return g.Sample(digest(m))
+	return g.Sample(DigestOf(m))
 }
 
 // ExplainMessage is FromMessage, and keeps the text of each feature.
 func ExplainMessage(m *text.Message, hits []auth.RuleHit) Sample {
 	g := NewExplaining()
 	collect(g, m, hits)
-	return g.Sample(digest(m))
+	return g.Sample(DigestOf(m))
 }
 
-// digest names what a message says: its subject, its author and its text. What servers add on the way is no part of it.
-func digest(m *text.Message) (d Digest) {
+// DigestOf names what a message says: its author, its subject, its Message-ID and its text. What servers add on the way, and
+// how they encode it, is no part of it.
+func DigestOf(m *text.Message) (d Digest) {
 	h := sha256.New()
 	header := m.Content().Header()
-	for _, name := range []string{"Subject", "From", "Message-ID"} {
-		h.Write([]byte(header.Get(name)))
+	for _, name := range []string{"From", "Subject", "Message-ID"} {
+		h.Write(squeeze([]byte(mail.DecodeWords(header.Get(name)))))
 		h.Write([]byte{0})
 	}
-	for _, p := range m.Body() {
-		h.Write(p)
+	for _, p := range m.Parts() {
+		if b, ok := p.Rendered(); ok {
+			h.Write(squeeze(b))
+		} else {
+			h.Write(p.Decoded())
+		}
+		h.Write([]byte{0})
 	}
 	copy(d[:], h.Sum(nil))
 	return d
 }
 
+// squeeze makes one blank of all white space, which servers change.
+func squeeze(b []byte) []byte { return bytes.Join(bytes.Fields(b), []byte(" ")) }
+
 func collect(g *Gather, m *text.Message, hits []auth.RuleHit) {
 	for _, h := range hits {
 		g.Mark("rule", h.Name)
 	}
-	header := m.Content().Header()
-	g.Words("subject", []byte(mail.DecodeWords(header.Get("Subject"))))
-	for _, box := range mail.ParseMailboxes(header.Get("From")) {
-		g.Words("from", []byte(box.Name))
-		g.Words("fromaddr", []byte(strings.Replace(box.Address, "@", " ", 1)))
-	}
+	fields(g, m.Content().Header())
 	links(g, m.URIs())
-	m.Content().Root().Walk(func(p *mail.Part) bool {
-		g.Mark("part", p.Type)
-		return true
-	})
 	left := maxText
-	for i, p := range m.Body() {
-		if i == 0 { // the subject's
+	for i, p := range m.Parts() {
+		if i < maxParts {
+			g.Mark("part", p.Type)
+		}
+		b, ok := p.Rendered()
+		if !ok {
 			continue
 		}
-		p = p[:min(len(p), left)]
-		left -= len(p)
-		g.Words("", bytes.TrimSpace(p))
+		b = b[:min(len(b), left)]
+		left -= len(b)
+		g.Grams("", b)
+	}
+	structure(g, m.Content().Root())
+}
+
+// fields takes the fields that a reader sees, and how the others stand.
+func fields(g *Gather, h *mail.Header) {
+	subject := cut(tagless(mail.DecodeWords(h.Get("Subject"))), maxField)
+	g.Words("subject", []byte(subject))
+	g.Grams("subject", []byte(" "+subject+" "))
+	authors := mail.ParseMailboxes(cut(h.Get("From"), 4*maxField))
+	for _, box := range authors[:min(len(authors), maxAuthors)] {
+		name, address := cut(box.Name, maxField), cut(box.Address, maxField)
+		local, domain, _ := strings.Cut(address, "@")
+		g.Words("from", []byte(name))
+		g.Words("address", []byte(local))
+		g.Words("address", []byte(domain))
+		g.Grams("from", []byte(" "+name+" <"+address+">"))
 	}
 }
 
-// maxLinks is how many links of a message are looked at.
-const maxLinks = 50
+// tagless takes the marks of mailing lists and the words of answers from the beginning of a subject.
+func tagless(s string) string {
+	for {
+		s = strings.TrimSpace(s)
+		if rest, ok := strings.CutPrefix(s, "["); ok {
+			if i := strings.IndexByte(rest, ']'); i > 0 && i < 40 {
+				s = rest[i+1:]
+				continue
+			}
+		}
+		return s
+	}
+}
+
+func cut(s string, most int) string { return s[:min(len(s), most)] }
+
+// structure takes how the message is put together.
+func structure(g *Gather, root *mail.Part) {
+	n := 0
+	root.Walk(func(p *mail.Part) bool {
+		if n++; n > maxParts {
+			return false
+		}
+		if p.IsMultipart() {
+			g.Mark("part", p.Type)
+		}
+		return true
+	})
+}
 
 func links(g *Gather, all []text.URI) {
 	for _, u := range all[:min(len(all), maxLinks)] {
 		g.Mark("host", u.Host)
 		if u.Domain != u.Host {
 			g.Mark("host", u.Domain)
+		}
+		if i := strings.LastIndexByte(u.Host, '.'); i >= 0 {
+			g.Mark("host", u.Host[i:])
 		}
 	}
 }

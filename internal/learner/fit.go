@@ -56,21 +56,6 @@ func (w *weights) score(features []uint32) float64 {
 	return min(max(w.slope*z+w.shift, -maxOdds), maxOdds)
 }
 
-// shares gives what each feature adds to the score.
-func (w *weights) shares(features []uint32) []float64 {
-	all := make([]float64, len(features))
-	if w.w == nil {
-		return all
-	}
-	_, known := w.raw(features)
-	for i, f := range features {
-		if x := float64(w.w[f]); abs(x) > faint {
-			all[i] = x * scale(known) * w.slope
-		}
-	}
-	return all
-}
-
 // fit learns from lessons. What is older than halfLife counts half, and so on; 0: age makes no difference.
 func fit(lessons []Lesson, now time.Time, halfLife time.Duration) *weights {
 	began := time.Now()

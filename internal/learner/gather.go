@@ -5,17 +5,11 @@ import (
 	"sync"
 )
 
-// Sample is what of one message is learned from: the hashes of its features, each once. It holds no text of the message
-// unless it was made to explain.
+// Sample is what of one message is learned from: the hashes of its features, each once. It holds no text of the message.
 type Sample struct {
 	Digest   Digest   // of what the message says, whatever way it came
 	Features []uint32 // distinct, ascending
-
-	texts map[uint32]string // what each feature is, where that was asked for
 }
-
-// Text gives a feature as people read it, "" where the Sample was not made to explain.
-func (s Sample) Text(feature uint32) string { return s.texts[feature] }
 
 // Features are numbers of featureBits bits: that many weights there are, and two features may share one. What is known of more
 // messages than a gateway remembers fills less than half of them.
@@ -31,12 +25,12 @@ const maxFeatures = 4096
 // empty place is short.
 const seenSize = 2 * maxFeatures
 
-// Gather collects the features of one message. It is for one goroutine, and made by NewGather or NewExplaining.
+// Gather collects the features of one message. It is for one goroutine, and made by NewGather.
 type Gather struct {
 	features []uint32
 	seen     [seenSize]uint64 // round in the upper half, feature in the lower
 	round    uint32
-	texts    map[uint32]string // nil where nobody will ask
+	wanted   map[uint32]string // features whose text is asked for; nil for none
 	window   [osbWindow]word   // the last words of a text, the newest last
 	held     int               // words in window
 	scratch  []byte
@@ -56,20 +50,26 @@ func NewGather() *Gather {
 	return g
 }
 
-// NewExplaining gives an empty Gather that keeps the text of each feature.
-func NewExplaining() *Gather {
-	g := NewGather()
-	g.texts = map[uint32]string{}
-	return g
-}
-
 // Sample gives what was collected, and ends the Gather.
 func (g *Gather) Sample(d Digest) Sample {
 	slices.Sort(g.features)
-	s := Sample{Digest: d, Features: slices.Clone(g.features), texts: g.texts}
-	g.texts = nil
-	gathers.Put(g)
+	s := Sample{Digest: d, Features: slices.Clone(g.features)}
+	g.end()
 	return s
+}
+
+func (g *Gather) end() {
+	g.wanted = nil
+	gathers.Put(g)
+}
+
+// wants reports whether the text of a feature is asked for.
+func (g *Gather) wants(feature uint32) bool {
+	if g.wanted == nil {
+		return false
+	}
+	_, ok := g.wanted[feature]
+	return ok
 }
 
 // full reports whether nothing more is taken.
@@ -121,7 +121,7 @@ func hashString(seed uint64, s string) uint64 {
 // Mark takes one feature by its class and value, such as ("rule", "HTML_ONLY"). The empty value is one too.
 func (g *Gather) Mark(class, value string) {
 	h := hashString(hashString(0, class)*mixPrime, value)
-	if f, fresh := g.add(mix(h)); fresh && g.texts != nil {
-		g.texts[f] = class + ":" + value
+	if f, fresh := g.add(mix(h)); fresh && g.wants(f) {
+		g.wanted[f] = class + ":" + value
 	}
 }

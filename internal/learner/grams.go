@@ -17,8 +17,8 @@ func (g *Gather) Grams(class string, text []byte) {
 			continue
 		}
 		f, fresh := g.add(mix(seed + uint64(window)*mixPrime))
-		if fresh && g.texts != nil {
-			g.texts[f] = named(class, string(around(text, i-gramSize+1, i+1)))
+		if fresh && g.wants(f) {
+			g.wanted[f] = named(class, string(around(text, i-gramSize+1, i+1)))
 		}
 	}
 }

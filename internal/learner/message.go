@@ -30,13 +30,6 @@ func FromMessage(m *text.Message, hits []auth.RuleHit) Sample {
 	return g.Sample(DigestOf(m))
 }
 
-// ExplainMessage is FromMessage, and keeps the text of each feature.
-func ExplainMessage(m *text.Message, hits []auth.RuleHit) Sample {
-	g := NewExplaining()
-	collect(g, m, hits)
-	return g.Sample(DigestOf(m))
-}
-
 // DigestOf names what a message says: its author, its subject, its Message-ID and its text. What servers add on the way, and
 // how they encode it, is no part of it.
 func DigestOf(m *text.Message) (d Digest) {

@@ -5,7 +5,6 @@ package learner
 
 import (
 	"cmp"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,30 +103,7 @@ func (m *Model) Fit() {
 // than not. It is 0 before the first Fit.
 func (m *Model) Score(s Sample) float64 { return m.weights.Load().score(s.Features) }
 
-// Reason is what one feature has to say of a message.
-type Reason struct {
-	Text   string  `json:"text"`
-	Weight float64 `json:"weight"` // its share of the score: above 0 for spam
+// Heaviest is Store.Heaviest.
+func (m *Model) Heaviest(s Sample, most int) []Share {
+	return m.weights.Load().heaviest(s.Features, most)
 }
-
-// Explain gives the most features that weigh heaviest in the score of a sample, which was made to explain, the heaviest first.
-func (m *Model) Explain(s Sample, most int) []Reason { return reasons(m.weights.Load(), s, most) }
-
-func reasons(w *weights, s Sample, most int) []Reason {
-	shares := w.shares(s.Features)
-	order := make([]int, len(shares))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(abs(shares[b]), abs(shares[a])) })
-	var all []Reason
-	for _, i := range order[:min(most, len(order))] {
-		if shares[i] == 0 {
-			break
-		}
-		all = append(all, Reason{s.Text(s.Features[i]), shares[i]})
-	}
-	return all
-}
-
-func abs(x float64) float64 { return max(x, -x) }

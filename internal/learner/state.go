@@ -124,9 +124,9 @@ func (s *Store) Score(x Sample) float64 { return s.weights.Load().score(x.Featur
 // Ready reports whether enough of each class was learned for a score to mean something.
 func (s *Store) Ready() bool { return s.weights.Load().lessons.enough(s.o.Least) }
 
-// Explain gives the features that weigh heaviest in the score of a sample, which was made to explain.
-func (s *Store) Explain(x Sample, most int) []Reason {
-	return reasons(s.weights.Load().weights, x, most)
+// Heaviest gives the most features that weigh heaviest in the score of a sample, the heaviest first. See Words.
+func (s *Store) Heaviest(x Sample, most int) []Share {
+	return s.weights.Load().heaviest(x.Features, most)
 }
 
 // Snapshot gives what was learned, for one who only asks: it is not changed any more.
@@ -154,8 +154,8 @@ func (s *Snapshot) Score(x Sample) float64 { return s.w.score(x.Features) }
 // Ready is Store.Ready.
 func (s *Snapshot) Ready() bool { return s.w.lessons.enough(s.least) }
 
-// Explain is Store.Explain.
-func (s *Snapshot) Explain(x Sample, most int) []Reason { return reasons(s.w.weights, x, most) }
+// Heaviest is Store.Heaviest.
+func (s *Snapshot) Heaviest(x Sample, most int) []Share { return s.w.heaviest(x.Features, most) }
 
 // scanRecords hands the records of a file to f. One whose checksum is wrong is left out and counted. It gives where the last
 // whole record ends; the error is ErrCut where something stands behind it, ErrDamaged where that is no beginning of a record,

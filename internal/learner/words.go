@@ -116,7 +116,7 @@ end:
 		return i
 	}
 	w := word{hash: h}
-	if g.texts != nil {
+	if g.wanted != nil {
 		w.text = string(raw)
 	}
 	g.shift(class, w)
@@ -128,14 +128,14 @@ end:
 
 // shift takes a word, alone and with those before it.
 func (g *Gather) shift(class string, w word) {
-	if f, fresh := g.add(mix(w.hash)); fresh && g.texts != nil {
-		g.texts[f] = named(class, w.text)
+	if f, fresh := g.add(mix(w.hash)); fresh && g.wants(f) {
+		g.wanted[f] = named(class, w.text)
 	}
 	for d := 1; d <= g.held; d++ {
 		before := &g.window[g.held-d]
 		h := mix(before.hash*pairPrimes[d] + w.hash)
-		if f, fresh := g.add(h); fresh && g.texts != nil {
-			g.texts[f] = named(class, before.text+strings.Repeat(" _", d-1)+" "+w.text)
+		if f, fresh := g.add(h); fresh && g.wants(f) {
+			g.wanted[f] = named(class, before.text+strings.Repeat(" _", d-1)+" "+w.text)
 		}
 	}
 	if g.held == osbWindow-1 {
@@ -159,8 +159,8 @@ func (g *Gather) runes(seed uint64, class string, raw []byte) {
 		for next++; next < len(raw) && raw[next]&0xC0 == 0x80; next++ {
 		}
 		pair := string(raw[last:next])
-		if f, fresh := g.add(mix(hashString(seed+1, pair))); fresh && g.texts != nil {
-			g.texts[f] = named(class, pair)
+		if f, fresh := g.add(mix(hashString(seed+1, pair))); fresh && g.wants(f) {
+			g.wanted[f] = named(class, pair)
 		}
 		last = i
 	}

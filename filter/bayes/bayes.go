@@ -1,0 +1,239 @@
+// Package bayes scores mail by what the site's learner was taught of wanted and unwanted mail. It learns nothing itself, but for
+// what it hands on where rules were sure and the configuration asks for that, and it refuses nobody.
+package bayes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/learner"
+	"github.com/postern-mail/postern/rules/text"
+)
+
+// Kind is the filter's kind.
+const Kind = "bayes"
+
+// The symbols.
+const (
+	symSpam      = "BAYES_SPAM"
+	symHam       = "BAYES_HAM"
+	symUnsure    = "BAYES_UNSURE"
+	symUntrained = "BAYES_UNTRAINED"
+)
+
+var symbols = []filter.Symbol{
+	{Name: symSpam, Weight: 4, Description: "the learner takes it for spam; strength 1 is odds of 400 to 1, 2 the most"},
+	{Name: symHam, Weight: -2, Description: "the learner takes it for wanted; strength 1 is odds of 400 to 1, 2 the most"},
+	{Name: symUnsure, Description: "the learner can't tell"},
+	{Name: symUntrained, Description: "the learner has not learned enough to say anything"},
+}
+
+const (
+	unit  = 6.0 // logarithm of the odds at strength 1: about 400 to 1
+	least = 1.0 // below it, the learner can't tell
+)
+
+// config is the stage's configuration.
+type config struct {
+	Least     int           `yaml:"least"`
+	Samples   int           `yaml:"samples"`
+	HalfLife  time.Duration `yaml:"half_life"`
+	Autolearn autolearn     `yaml:"autolearn"`
+}
+
+// autolearn says from when on rules are sure. With both 0 nothing is learned from them.
+type autolearn struct {
+	Ham  float64 `yaml:"ham"`  // a score of the rules alone of at most so much is ham
+	Spam float64 `yaml:"spam"` // one of at least so much is spam
+}
+
+func (a autolearn) on() bool { return a != autolearn{} }
+
+const day = 24 * time.Hour
+
+func (c config) check() error {
+	switch {
+	case c.Least < 20 || c.Least > 100_000:
+		return errors.New("bayes: least: allowed are 20 to 100000")
+	case c.Samples < c.Least || c.Samples > 100_000:
+		return errors.New("bayes: samples: allowed are as many as least to 100000")
+	case c.HalfLife < day || c.HalfLife > 3650*day:
+		return errors.New("bayes: half_life: allowed are 1d to 3650d")
+	case c.Autolearn.on() && (c.Autolearn.Ham > 1 || c.Autolearn.Spam < 6):
+		return errors.New("bayes: autolearn: allowed are ham up to 1 and spam from 6; both, or nothing")
+	}
+	return nil
+}
+
+func read(decode func(any) error) (config, error) {
+	cfg := config{Least: 200, Samples: 10_000, HalfLife: 180 * day}
+	if err := decode(&cfg); err != nil {
+		return cfg, err
+	}
+	return cfg, cfg.check()
+}
+
+// LearnerOptions gives what a stage's configuration says of the learner; decode is that of a Factory.
+func LearnerOptions(decode func(any) error) (learner.Options, error) {
+	cfg, err := read(decode)
+	return learner.Options{Samples: cfg.Samples, Least: cfg.Least, HalfLife: cfg.HalfLife}, err
+}
+
+// Learner is what the filter asks. *learner.Store and *learner.Snapshot are ones.
+type Learner interface {
+	Ready() bool
+	Score(learner.Sample) float64
+	Heaviest(s learner.Sample, most int) []learner.Share
+}
+
+// teachable is a Learner that can be taught.
+type teachable interface {
+	Offer(learner.Lesson)
+}
+
+func open(d *Desk, env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
+	cfg, err := read(decode)
+	if err != nil {
+		return filter.Spec{}, nil, err
+	}
+	if n := count(env.Kinds, Kind); n > 1 {
+		return filter.Spec{}, nil, errors.New("bayes: there is one learner: a second filter of this kind would count its word twice")
+	}
+	spec := filter.Spec{
+		Name: env.Name, Phases: filter.In(filter.Data),
+		Wants:   []string{string(auth.RuleHits)},
+		Symbols: slices.Clone(symbols),
+	}
+	return spec, &check{config: cfg, desk: d}, nil
+}
+
+func count(all []string, one string) (n int) {
+	for _, x := range all {
+		if x == one {
+			n++
+		}
+	}
+	return n
+}
+
+type check struct {
+	config
+	desk *Desk
+}
+
+// Check scores a message. The error is that of reading the content.
+func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error) {
+	l := c.desk.Learner()
+	ready := l != nil && l.Ready()
+	hits, ruled := auth.RuleHits.From(in)
+	teach := c.lesson(in, l, hits, ruled)
+	if !ready && teach == nil {
+		return untrained(), nil
+	}
+	m := text.Of(in.Content, text.Options{})
+	s := learner.FromMessage(m, hits)
+	if err := in.Content.Err(); err != nil {
+		return filter.Result{}, fmt.Errorf("bayes: %w", err)
+	}
+	r := untrained()
+	if ready {
+		odds := l.Score(s)
+		r = filter.Result{Findings: []filter.Finding{finding(odds, func() string { return explain(l, m, hits, s) })}}
+		if teach != nil && known(odds, teach.spam) {
+			return r, nil // it would say nothing new
+		}
+	}
+	if teach != nil {
+		t, lesson := teach.to, learner.NewLesson(s, teach.spam, learner.FromRules, time.Now())
+		r.Settle = func(f filter.Fate) {
+			if f == filter.Taken || f == filter.Refused && lesson.Spam {
+				t.Offer(lesson)
+			}
+		}
+	}
+	return r, nil
+}
+
+func untrained() filter.Result {
+	return filter.Result{Findings: []filter.Finding{{Symbol: symUntrained, Strength: 1}}}
+}
+
+// finding says what the odds are; words gives the strongest reasons.
+func finding(odds float64, words func() string) filter.Finding {
+	f := filter.Finding{Symbol: symUnsure, Strength: 1, Detail: fmt.Sprintf("spam with a probability of %.2f", probability(odds))}
+	switch {
+	case odds >= least:
+		f.Symbol = symSpam
+	case odds <= -least:
+		f.Symbol = symHam
+	default:
+		return f
+	}
+	f.Strength = math.Round(math.Abs(odds)/unit*1000) / 1000
+	f.Detail = fmt.Sprintf("spam with a probability of %.4f; %s", probability(odds), words())
+	return f
+}
+
+func probability(odds float64) float64 { return 1 / (1 + math.Exp(-odds)) }
+
+// maxReasons is how many reasons stand in a finding.
+const maxReasons = 8
+
+// explain names what weighs most in the score. The words are read out of the message anew, for the few that are needed.
+func explain(l Learner, m *text.Message, hits []auth.RuleHit, s learner.Sample) string {
+	var b strings.Builder
+	for i, r := range learner.Words(m, hits, l.Heaviest(s, 4*maxReasons)) {
+		if i == maxReasons {
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "%s %+.2f", r.Text, r.Weight)
+	}
+	return b.String()
+}
+
+// teaching is what rules teach of a message.
+type teaching struct {
+	to   teachable
+	spam bool
+}
+
+// lesson tells what rules that are sure teach, nil for nothing. Mail of those who may relay teaches nothing: it is their word
+// against the rules'.
+func (c *check) lesson(in *filter.Input, l Learner, hits []auth.RuleHit, ruled bool) *teaching {
+	t, ok := l.(teachable)
+	if !ok || !ruled || !c.Autolearn.on() || in.Session == nil || in.Session.Relay || in.Session.User != "" {
+		return nil
+	}
+	score := 0.0
+	for _, h := range hits {
+		score += h.Score
+	}
+	switch {
+	case score >= c.Autolearn.Spam:
+		return &teaching{t, true}
+	case score <= c.Autolearn.Ham:
+		return &teaching{t, false}
+	}
+	return nil
+}
+
+// sure is from when on a lesson that agrees is none.
+const sure = 5.0
+
+// known reports whether the learner knows that well enough: what it is sure of would only crowd out what it is not.
+func known(odds float64, spam bool) bool {
+	if spam {
+		return odds > sure
+	}
+	return odds < -sure
+}

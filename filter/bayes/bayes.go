@@ -45,6 +45,7 @@ type config struct {
 	Least     int           `yaml:"least"`
 	Samples   int           `yaml:"samples"`
 	HalfLife  time.Duration `yaml:"half_life"`
+	Words     bool          `yaml:"words"` // name the words that weigh most in the finding
 	Autolearn autolearn     `yaml:"autolearn"`
 }
 
@@ -73,7 +74,7 @@ func (c config) check() error {
 }
 
 func read(decode func(any) error) (config, error) {
-	cfg := config{Least: 200, Samples: 10_000, HalfLife: 180 * day}
+	cfg := config{Least: 200, Samples: 10_000, HalfLife: 180 * day, Words: true}
 	if err := decode(&cfg); err != nil {
 		return cfg, err
 	}
@@ -145,7 +146,7 @@ func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error
 	r := untrained()
 	if ready {
 		odds := l.Score(s)
-		r = filter.Result{Findings: []filter.Finding{finding(odds, func() string { return explain(l, m, hits, s) })}}
+		r = filter.Result{Findings: []filter.Finding{finding(odds, func() string { return c.explain(l, m, hits, s) })}}
 		if teach != nil && known(odds, teach.spam) {
 			return r, nil // it would say nothing new
 		}
@@ -177,7 +178,7 @@ func finding(odds float64, words func() string) filter.Finding {
 		return f
 	}
 	f.Strength = math.Round(math.Abs(odds)/unit*1000) / 1000
-	f.Detail = fmt.Sprintf("spam with a probability of %.4f; %s", probability(odds), words())
+	f.Detail = fmt.Sprintf("spam with a probability of %.4f%s", probability(odds), words())
 	return f
 }
 
@@ -187,16 +188,20 @@ func probability(odds float64) float64 { return 1 / (1 + math.Exp(-odds)) }
 const maxReasons = 8
 
 // explain names what weighs most in the score. The words are read out of the message anew, for the few that are needed.
-func explain(l Learner, m *text.Message, hits []auth.RuleHit, s learner.Sample) string {
+func (c *check) explain(l Learner, m *text.Message, hits []auth.RuleHit, s learner.Sample) string {
+	if !c.Words {
+		return ""
+	}
 	var b strings.Builder
 	for i, r := range learner.Words(m, hits, l.Heaviest(s, 4*maxReasons)) {
 		if i == maxReasons {
 			break
 		}
-		if i > 0 {
-			b.WriteString(", ")
+		between := ", "
+		if i == 0 {
+			between = ": "
 		}
-		fmt.Fprintf(&b, "%s %+.2f", r.Text, r.Weight)
+		fmt.Fprintf(&b, "%s%q %+.2f", between, r.Text, r.Weight)
 	}
 	return b.String()
 }

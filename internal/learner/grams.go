@@ -6,8 +6,7 @@ import "bytes"
 // language, and see through words that were written a little differently each time.
 const gramSize = 4
 
-// Grams takes each run of gramSize octets of a text. Digits are all alike, since the next message has others; all white space
-// is, but a line end.
+// Grams takes each run of gramSize octets of a text, in lower case. Digits are all alike, since the next message has others.
 func (g *Gather) Grams(class string, text []byte) {
 	seed := hashString(gramSize, class) * mixPrime
 	window := uint32(0)
@@ -29,6 +28,8 @@ var gramOctet = func() (t [256]byte) {
 		switch {
 		case b >= '0' && b <= '9':
 			t[b] = '0'
+		case b >= 'A' && b <= 'Z':
+			t[b] = byte(b) + 'a' - 'A'
 		case b == '\t':
 			t[b] = ' '
 		}

@@ -122,14 +122,22 @@ func structure(g *Gather, root *mail.Part) {
 	})
 }
 
+// links takes where links lead. Their scheme is left out: how many sites have https is a matter of the year.
 func links(g *Gather, all []text.URI) {
 	for _, u := range all[:min(len(all), maxLinks)] {
-		g.Mark("host", u.Host)
-		if u.Domain != u.Host {
-			g.Mark("host", u.Domain)
+		if u.Host != "" {
+			g.Mark("host", u.Host)
+			if u.Domain != u.Host {
+				g.Mark("host", u.Domain)
+			}
+			if i := strings.LastIndexByte(u.Host, '.'); i >= 0 {
+				g.Mark("host", u.Host[i:])
+			}
 		}
-		if i := strings.LastIndexByte(u.Host, '.'); i >= 0 {
-			g.Mark("host", u.Host[i:])
+		rest := cut(u.Raw, maxField)
+		if i := strings.Index(rest, "://"); i >= 0 {
+			rest = rest[i+3:]
 		}
+		g.Grams("link", []byte(rest))
 	}
 }

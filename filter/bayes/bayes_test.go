@@ -1,0 +1,215 @@
+package bayes
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/learner"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/text"
+)
+
+// taught is a learner that knows two kinds of messages, and notes what it is offered.
+type taught struct {
+	*learner.Model
+	offered []learner.Lesson
+}
+
+func (l *taught) Offer(x learner.Lesson) { l.offered = append(l.offered, x) }
+
+func content(t testing.TB, n int, subject, body string) *mail.Content {
+	t.Helper()
+	raw := fmt.Sprintf("From: Someone <s%d@example.org>\r\nSubject: %s\r\nMessage-ID: <%d@example.org>\r\n\r\n%s\r\n", n, subject, n, body)
+	c := mail.NewContent(mail.NewBlob([]byte(raw)), mail.LineFaults{}, mail.Limits{})
+	t.Cleanup(c.Release)
+	return c
+}
+
+const (
+	hamBody  = "the minutes of our meeting about the budget are attached, please read them before Monday"
+	spamBody = "cheap pills for you, buy now without a prescription and save very much money today"
+)
+
+func teach(t testing.TB, each int) *taught {
+	t.Helper()
+	l := &taught{Model: learner.New(learner.Options{Least: 50})}
+	for n := range each {
+		l.Learn(learner.FromMessage(text.Of(content(t, 2*n, "minutes", hamBody), text.Options{}), nil), false)
+		l.Learn(learner.FromMessage(text.Of(content(t, 2*n+1, "pills", spamBody), text.Options{}), nil), true)
+	}
+	l.Fit()
+	return l
+}
+
+func build(t testing.TB, l Learner, change func(*config)) filter.Filter {
+	t.Helper()
+	var d Desk
+	spec, f, err := d.Factory().New(filter.Env{Name: "bayes", Kinds: []string{"spf", "bayes"}, Log: slog.New(slog.DiscardHandler)}, func(v any) error {
+		if change != nil {
+			change(v.(*config))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(spec.Symbols) != 4 || !spec.Phases.Has(filter.Data) {
+		t.Errorf("%+v", spec)
+	}
+	if l != nil {
+		d.Use(l)
+	}
+	return f
+}
+
+func run(t testing.TB, f filter.Filter, in *filter.Input) (filter.Result, filter.Finding) {
+	t.Helper()
+	r, err := f.Check(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Findings) != 1 || r.Propose != filter.Continue {
+		t.Fatalf("%+v", r)
+	}
+	return r, r.Findings[0]
+}
+
+func TestFindings(t *testing.T) {
+	l := teach(t, 60)
+	for name, c := range map[string]struct {
+		learner       Learner
+		words         bool
+		subject, body string
+		symbol        string
+		detail        string
+	}{
+		"no learner":    {nil, true, "pills", spamBody, symUntrained, ""},
+		"not ready":     {teach(t, 40), true, "pills", spamBody, symUntrained, ""},
+		"spam":          {l, true, "pills", spamBody, symSpam, `"pill`},
+		"ham":           {l, true, "minutes", hamBody, symHam, `budget`},
+		"nothing known": {l, true, "", "", symUnsure, "probability of 0."},
+		"no words":      {l, false, "pills", spamBody, symSpam, "spam with a probability of "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := build(t, c.learner, func(cfg *config) { cfg.Words = c.words })
+			_, got := run(t, f, &filter.Input{Content: content(t, 1000, c.subject, c.body)})
+			if got.Symbol != c.symbol || !strings.Contains(got.Detail, c.detail) || got.Strength <= 0 || got.Strength > 2 {
+				t.Errorf("%+v", got)
+			}
+			if !c.words && strings.Contains(got.Detail, "pill") {
+				t.Errorf("it shows words: %s", got.Detail)
+			}
+		})
+	}
+}
+
+func TestContentThatCannotBeReadIsUnknown(t *testing.T) {
+	f := build(t, teach(t, 60), nil)
+	c := mail.NewContent(mail.NewFileBlob(broken{}, 1000), mail.LineFaults{}, mail.Limits{})
+	defer c.Release()
+	if r, err := f.Check(t.Context(), &filter.Input{Content: c}); err == nil {
+		t.Errorf("%+v", r)
+	}
+}
+
+type broken struct{}
+
+func (broken) ReadAt([]byte, int64) (int, error) { return 0, errors.New("disk") }
+func (broken) Close() error                      { return nil }
+
+func TestRulesTeach(t *testing.T) {
+	hit := func(score float64) []auth.RuleHit { return []auth.RuleHit{{Name: "A_RULE", Score: score, Count: 1}} }
+	for name, c := range map[string]struct {
+		hits    []auth.RuleHit
+		noRules bool
+		off     bool
+		relay   bool
+		user    string
+		fate    filter.Fate
+		body    string
+		taught  bool
+		spam    bool
+	}{
+		"sure spam, refused":       {hits: hit(12), fate: filter.Refused, body: "something new", taught: true, spam: true},
+		"sure spam, taken":         {hits: hit(12), fate: filter.Taken, body: "something new", taught: true, spam: true},
+		"sure ham, taken":          {hits: hit(-1), fate: filter.Taken, body: "something new", taught: true},
+		"sure ham, refused":        {hits: hit(-1), fate: filter.Refused, body: "something new"},
+		"to come again":            {hits: hit(12), fate: filter.Unfinished, body: "something new"},
+		"in doubt":                 {hits: hit(3), fate: filter.Taken, body: "something new"},
+		"no rule ran":              {noRules: true, fate: filter.Taken, body: "something new"},
+		"known well":               {hits: hit(12), fate: filter.Refused, body: spamBody},
+		"a client that may relay":  {hits: hit(12), relay: true, fate: filter.Refused, body: "something new"},
+		"a user":                   {hits: hit(-1), user: "u", fate: filter.Taken, body: "something new"},
+		"off unless it is written": {hits: hit(12), off: true, fate: filter.Refused, body: "something new"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := teach(t, 60)
+			f := build(t, l, func(cfg *config) {
+				if !c.off {
+					cfg.Autolearn = autolearn{Ham: -0.5, Spam: 10}
+				}
+			})
+			in := &filter.Input{Session: &filter.Session{Relay: c.relay, User: c.user}, Transaction: &filter.Transaction{}, Content: content(t, 1000, "pills", c.body)}
+			if !c.noRules {
+				in.Transaction.Record(auth.RuleHits.Of(c.hits))
+			}
+			r, _ := run(t, f, in)
+			if r.Settle != nil {
+				r.Settle(c.fate)
+			}
+			if (len(l.offered) == 1) != c.taught || len(l.offered) > 1 {
+				t.Fatalf("%d lessons", len(l.offered))
+			}
+			if c.taught && (l.offered[0].Spam != c.spam || l.offered[0].How != learner.FromRules || time.Since(l.offered[0].When) > time.Hour) {
+				t.Errorf("%+v", l.offered[0])
+			}
+		})
+	}
+}
+
+func TestConfiguration(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*config)
+		kinds  []string
+		fault  string
+	}{
+		"defaults":          {func(*config) {}, nil, ""},
+		"two of them":       {func(*config) {}, []string{"bayes", "spf", "bayes"}, "there is one learner"},
+		"least too low":     {func(c *config) { c.Least = 1 }, nil, "least: allowed are 20"},
+		"too few samples":   {func(c *config) { c.Samples = 199 }, nil, "samples: allowed are"},
+		"half life":         {func(c *config) { c.HalfLife = time.Hour }, nil, "half_life: allowed are 1d"},
+		"unsure of spam":    {func(c *config) { c.Autolearn.Spam = 5 }, nil, "autolearn: allowed are"},
+		"only half of it":   {func(c *config) { c.Autolearn.Ham = -1 }, nil, "autolearn: allowed are"},
+		"sure rules":        {func(c *config) { c.Autolearn = autolearn{-1, 12} }, nil, ""},
+		"as others have it": {func(c *config) { c.Autolearn = autolearn{0.1, 12} }, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var d Desk
+			_, _, err := d.Factory().New(filter.Env{Kinds: c.kinds}, func(v any) error { c.change(v.(*config)); return nil })
+			if (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	o, err := LearnerOptions(func(v any) error { v.(*config).Samples = 500; return nil })
+	if err != nil || o.Samples != 500 || o.Least != 200 {
+		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	l := teach(b, 60)
+	f := build(b, l, func(c *config) { c.Words = false })
+	in := &filter.Input{Content: content(b, 1, "pills", strings.Repeat(hamBody+"\r\n"+spamBody+"\r\n", 30))}
+	for b.Loop() {
+		if _, err := f.Check(b.Context(), in); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

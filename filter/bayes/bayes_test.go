@@ -91,7 +91,7 @@ func TestFindings(t *testing.T) {
 	}{
 		"no learner":    {nil, true, "pills", spamBody, symUntrained, ""},
 		"not ready":     {teach(t, 40), true, "pills", spamBody, symUntrained, ""},
-		"spam":          {l, true, "pills", spamBody, symSpam, `"pill`},
+		"spam":          {l, true, "pills", spamBody, symSpam, `pills`},
 		"ham":           {l, true, "minutes", hamBody, symHam, `budget`},
 		"nothing known": {l, true, "", "", symUnsure, "probability of 0."},
 		"no words":      {l, false, "pills", spamBody, symSpam, "spam with a probability of "},

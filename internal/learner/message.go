@@ -125,13 +125,16 @@ func structure(g *Gather, root *mail.Part) {
 // links takes where links lead. Their scheme is left out: how many sites have https is a matter of the year.
 func links(g *Gather, all []text.URI) {
 	for _, u := range all[:min(len(all), maxLinks)] {
-		if u.Host != "" {
-			g.Mark("host", u.Host)
-			if u.Domain != u.Host {
-				g.Mark("host", u.Domain)
+		if u.Is("domainkeys") {
+			continue // who signs is no link, and how many sign is a matter of the year too
+		}
+		if host := u.Host(); host != "" {
+			g.Mark("host", host)
+			if domain := u.Domain(); domain != host {
+				g.Mark("host", domain)
 			}
-			if i := strings.LastIndexByte(u.Host, '.'); i >= 0 {
-				g.Mark("host", u.Host[i:])
+			if i := strings.LastIndexByte(host, '.'); i >= 0 {
+				g.Mark("host", host[i:])
 			}
 		}
 		rest := cut(u.Raw, maxField)

@@ -125,7 +125,10 @@ func work(s *Store, from, to int) (have map[int]bool, err error) {
 			have[n-2] = false
 		}
 	}
-	return have, s.Fit()
+	if from == 0 {
+		err = s.Fit()
+	}
+	return have, err
 }
 
 // agree looks whether a store has what was acknowledged, and nothing that was taken back.

@@ -35,6 +35,7 @@ type commands struct {
 	Quarantine quarantineCmd `cmd:"" help:"List, show, release or remove held mail."`
 	Queue      queueCmd      `cmd:"" help:"List, show, retry, hold, release, remove or export mail that waits in the spool."`
 	Rules      rulesCmd      `cmd:"" help:"Check, list, explain, time and test rules in the language of SpamAssassin's .cf files."`
+	Learn      learnCmd      `cmd:"" help:"Teach the learner spam and ham, and ask it: see the filter bayes."`
 	ConfigShow configCmd     `cmd:"" name:"config" help:"Show the effective configuration."`
 	Route      routeCmd      `cmd:"" help:"Explain where mail for recipients goes, and what a client that names them is told."`
 	Flush      flushCmd      `cmd:"" help:"Let the running gateway forget what servers inside have said of recipients, and read their directory anew."`
@@ -79,6 +80,8 @@ type quarantineCmd struct {
 	Release struct {
 		ID []string `arg:"" name:"ID" help:"Ids of held mail."`
 		To []string `placeholder:"ADDR" help:"Deliver to these recipients in place of the original ones."`
+
+		NoLearn bool `help:"Do not teach the learner that this is wanted mail."`
 	} `cmd:"" help:"Hand held mail to the upstream of its route, once."`
 	Settle struct {
 		ID           string `arg:"" name:"ID"`
@@ -139,6 +142,34 @@ type queueCmd struct {
 		Dir string `arg:"" name:"DIR" help:"Folder, made where it is missing."`
 		queueSelection
 	} `cmd:"" help:"Write messages as they came (ID.eml) and what is known of them (ID.json) to a folder. They stay in the queue."`
+}
+
+// learnSources are arguments of learn spam and learn ham.
+type learnSources struct {
+	Forget bool     `help:"Take back what was learned of these messages, be it as spam or as ham."`
+	DryRun bool     `help:"Only read the messages."`
+	Source []string `arg:"" name:"SOURCE" help:"An mbox file, a Maildir, a folder of messages, a message; '-' is standard input."`
+}
+
+func (s *learnSources) options(spam bool) app.LearnOptions {
+	return app.LearnOptions{Spam: spam, Sources: s.Source, Forget: s.Forget, DryRun: s.DryRun}
+}
+
+type learnCmd struct {
+	Spam   learnSources `cmd:"" help:"Learn that all these messages are spam. What is known already is not learned twice; what was learned as ham is corrected."`
+	Ham    learnSources `cmd:"" help:"Learn that all these messages are wanted."`
+	Status struct {
+		JSON bool `name:"json" help:"Print JSON."`
+	} `cmd:"" help:"Show what was learned."`
+	Export struct {
+		File string `arg:"" name:"FILE" help:"File to write; '-' is standard output."`
+	} `cmd:"" help:"Write all that was learned to a file, for another gateway to import."`
+	Import struct {
+		File string `arg:"" name:"FILE" help:"What another gateway has exported; '-' is standard input."`
+	} `cmd:"" help:"Learn what another gateway has exported."`
+	Explain struct {
+		File string `arg:"" name:"FILE" help:"A message; '-' is standard input."`
+	} `cmd:"" help:"Show what the learner says of a message, and which words weigh most."`
 }
 
 type configCmd struct {
@@ -275,7 +306,7 @@ func given(args []string) bool {
 // command runs the parsed command.
 func (p *program) command(ctx context.Context, a *app.App, c *commands, name string) error {
 	verb, _, _ := strings.Cut(name, " <")
-	if strings.HasPrefix(verb, "queue ") {
+	if strings.HasPrefix(verb, "queue ") || strings.HasPrefix(verb, "learn ") {
 		// Who ends a long command is told how far it has come; a second signal ends it at once.
 		var stop context.CancelFunc
 		ctx, stop = signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -318,7 +349,7 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 	case "quarantine show":
 		return a.QuarantineShow(c.Quarantine.Show.ID, c.Quarantine.Show.JSON, c.Quarantine.Show.Content)
 	case "quarantine release":
-		return a.QuarantineRelease(ctx, c.Quarantine.Release.ID, c.Quarantine.Release.To)
+		return a.QuarantineRelease(ctx, c.Quarantine.Release.ID, c.Quarantine.Release.To, c.Quarantine.Release.NoLearn)
 	case "quarantine settle":
 		return a.QuarantineSettle(c.Quarantine.Settle.ID, c.Quarantine.Settle.Delivered)
 	case "quarantine rm":
@@ -344,6 +375,18 @@ func (p *program) command(ctx context.Context, a *app.App, c *commands, name str
 		return a.QueueRemove(ctx, s, c.Queue.Rm.Yes)
 	case "queue export":
 		return a.QueueExport(ctx, c.Queue.Export.Dir, c.Queue.Export.selection())
+	case "learn spam":
+		return a.Learn(ctx, c.Learn.Spam.options(true))
+	case "learn ham":
+		return a.Learn(ctx, c.Learn.Ham.options(false))
+	case "learn status":
+		return a.LearnStatus(ctx, c.Learn.Status.JSON)
+	case "learn export":
+		return a.LearnExport(ctx, c.Learn.Export.File)
+	case "learn import":
+		return a.LearnImport(ctx, c.Learn.Import.File)
+	case "learn explain":
+		return a.LearnExplain(ctx, c.Learn.Explain.File)
 	case "config show":
 		return a.ConfigShow()
 	case "route":

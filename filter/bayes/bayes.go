@@ -168,7 +168,7 @@ func untrained() filter.Result {
 
 // finding says what the odds are; words gives the strongest reasons.
 func finding(odds float64, words func() string) filter.Finding {
-	f := filter.Finding{Symbol: symUnsure, Strength: 1, Detail: fmt.Sprintf("spam with a probability of %.2f", probability(odds))}
+	f := filter.Finding{Symbol: symUnsure, Strength: 1, Detail: fmt.Sprintf("spam with a probability of %.2f", learner.Probability(odds))}
 	switch {
 	case odds >= least:
 		f.Symbol = symSpam
@@ -178,11 +178,9 @@ func finding(odds float64, words func() string) filter.Finding {
 		return f
 	}
 	f.Strength = math.Round(math.Abs(odds)/unit*1000) / 1000
-	f.Detail = fmt.Sprintf("spam with a probability of %.4f%s", probability(odds), words())
+	f.Detail = fmt.Sprintf("spam with a probability of %.4f%s", learner.Probability(odds), words())
 	return f
 }
-
-func probability(odds float64) float64 { return 1 / (1 + math.Exp(-odds)) }
 
 // maxReasons is how many reasons stand in a finding.
 const maxReasons = 8

@@ -13,6 +13,7 @@ import (
 	"github.com/postern-mail/postern/filter/access"
 	"github.com/postern-mail/postern/filter/arc"
 	"github.com/postern-mail/postern/filter/attachments"
+	"github.com/postern-mail/postern/filter/bayes"
 	"github.com/postern-mail/postern/filter/clamd"
 	"github.com/postern-mail/postern/filter/dkim"
 	"github.com/postern-mail/postern/filter/dmarc"
@@ -77,8 +78,12 @@ func exit(code int, format string, args ...any) error {
 }
 
 // BuiltIn lists the filters that every Postern has.
-func BuiltIn() []filter.Factory {
+func BuiltIn() []filter.Factory { return builtIn(new(bayes.Desk)) }
+
+// builtIn lists them; desk is where the filter bayes finds the learner.
+func builtIn(desk *bayes.Desk) []filter.Factory {
 	return []filter.Factory{
+		desk.Factory(),
 		iprev.Factory, pregreet.Factory, spf.Factory, dkim.Factory, arc.Factory, dmarc.NewFactory(), attachments.Factory, heuristics.Factory,
 		access.Factory,
 		clamd.NewFactory(),
@@ -107,16 +112,18 @@ type App struct {
 	o         Options
 	factories []filter.Factory
 	kinds     []string
+	desk      *bayes.Desk // where the filter bayes finds the learner
 }
 
 // New checks the filters and makes an App.
 func New(o Options) (*App, error) {
-	all := append(BuiltIn(), o.Factories...)
+	desk := new(bayes.Desk)
+	all := append(builtIn(desk), o.Factories...)
 	names, err := kinds(all)
 	if err != nil {
 		return nil, err
 	}
-	return &App{o: o, factories: all, kinds: names}, nil
+	return &App{o: o, factories: all, kinds: names, desk: desk}, nil
 }
 
 // load reads the configuration; its faults end with exit code 78.

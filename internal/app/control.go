@@ -78,6 +78,7 @@ func (g *gateway) answers() http.Handler {
 		return control.Send(w, g.account())
 	}))
 	mux.Handle("POST /v1/recipients/flush", control.Handle(g.flush))
+	g.answerLearner(mux)
 	answerQueue(mux, localQueue{q: g.queue, noted: g.ordered})
 	return g.countingPanics(mux)
 }

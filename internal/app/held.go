@@ -231,7 +231,10 @@ func printRuns(w io.Writer, all []quarantine.FilterRun) {
 
 // QuarantineRelease hands held messages to the upstream of their routes, each once. With to, these recipients
 // take the place of the original ones.
-func (a *App) QuarantineRelease(ctx context.Context, ids, to []string) error {
+//
+// What was held by a verdict and is released was wanted: it is learned as ham where there is a learner, unless unlearned says
+// otherwise. That this fails is told, and is no fault of the release.
+func (a *App) QuarantineRelease(ctx context.Context, ids, to []string, unlearned bool) error {
 	cfg, s, err := a.quarantine()
 	if err != nil {
 		return err
@@ -246,11 +249,21 @@ func (a *App) QuarantineRelease(ctx context.Context, ids, to []string) error {
 		return &Exit{Code: ExitConfig, Err: err}
 	}
 	adopt()
-	return a.eachHeld(ids, "released", func(id string) error {
-		return s.ReleaseTo(ctx, id, strings.Join(to, ", "), func(e quarantine.Entry, b *mail.Blob) error {
+	var wanted releasedMail
+	defer wanted.release()
+	err = a.eachHeld(ids, "released", func(id string) error {
+		var kept *mail.Blob
+		err := s.ReleaseTo(ctx, id, strings.Join(to, ", "), func(e quarantine.Entry, b *mail.Blob) error {
+			if e.Kind == quarantine.Held && !e.Relay && !unlearned {
+				kept = b.Retain()
+			}
 			return releaseOne(ctx, cfg, table, all, e, b, to)
 		})
+		wanted.add(kept, err)
+		return err
 	})
+	a.learnReleased(ctx, cfg, wanted)
+	return err
 }
 
 // eachHeld does something to each of some held messages. A fault of one stops no other; it is told, and the last gives the exit code.

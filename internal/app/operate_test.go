@@ -406,7 +406,7 @@ func TestQuarantineNotOurs(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, f := range map[string]func() error{
-			"release": func() error { return o.QuarantineRelease(t.Context(), []string{"mx-1"}, nil) },
+			"release": func() error { return o.QuarantineRelease(t.Context(), []string{"mx-1"}, nil, false) },
 			"settle":  func() error { return o.QuarantineSettle("mx-1", true) },
 			"rm":      func() error { return o.QuarantineRemove([]string{"mx-1"}) },
 		} {

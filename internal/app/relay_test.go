@@ -184,7 +184,7 @@ func TestReleaseOfSubmitted(t *testing.T) {
 	if err != nil || len(all) != 1 || !all[0].Relay {
 		t.Fatalf("held: %+v", all)
 	}
-	if err := g.app.QuarantineRelease(t.Context(), []string{all[0].ID}, nil); err != nil {
+	if err := g.app.QuarantineRelease(t.Context(), []string{all[0].ID}, nil, false); err != nil {
 		t.Fatal(err)
 	}
 	out := files(t, filepath.Join(g.dir, "outside"))

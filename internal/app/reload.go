@@ -36,6 +36,9 @@ func (g *gateway) swap(ctx context.Context, cfg *config.Config) error {
 	old := g.listeners
 	all, err := g.bind(ctx, cfg)
 	if err == nil {
+		err = g.openLearner(cfg)
+	}
+	if err == nil {
 		err = g.install(cfg)
 	}
 	if err != nil {

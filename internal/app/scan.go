@@ -131,6 +131,7 @@ func (a *App) newScan(cfg *config.Config, o ScanOptions, isStandard bool) (*scan
 	if err != nil {
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
+	a.scanLearner(cfg)
 	j, err := newJudge(cfg, surroundings{
 		factories: a.factories, ours: table.Ours, dns: resolver, log: slog.New(slog.DiscardHandler),
 	})

@@ -38,6 +38,7 @@ type gateway struct {
 	spool   *spool.Store
 	queue   *queue.Queue
 	ledger  *ledger.Ledger
+	learner keptLearner
 	relays  relays
 	tmp     string
 
@@ -126,6 +127,11 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger, g
 		return nil, err
 	}
 	g.metrics = metrics.New(metrics.Options{Version: Version, Revision: Revision, Labels: labels(cfg)})
+	if err := g.openLearner(cfg); err != nil {
+		g.closeSpool()
+		g.closeLedger()
+		return nil, err
+	}
 	g.metrics.Quarantine(g.held.Usage)
 	g.metrics.Ledger(g.ledger.Usage)
 	g.metrics.StateDirectory(cfg.State.Directory)
@@ -143,6 +149,7 @@ func (a *App) start(ctx context.Context, cfg *config.Config, log *slog.Logger, g
 	if err := g.install(cfg); err != nil {
 		g.closeSpool()
 		g.closeLedger()
+		g.closeLearner()
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
 	if err := g.open(ctx, cfg); err != nil {

@@ -96,6 +96,7 @@ func (g *gateway) close() {
 	if !listfile.Idle(readingEnds) {
 		g.log.Warn("a file of recipients, users or entries is still being read: its disk does not answer")
 	}
+	g.closeLearner()
 	g.closeLedger()
 	g.relays.mu.Lock()
 	defer g.relays.mu.Unlock()

@@ -31,6 +31,7 @@ var floors = map[string]int{
 	"internal/ledger":     1,
 	"internal/limits":     0,
 	"internal/lines":      0,
+	"internal/mailbox":    0,
 	"internal/senders":    0,
 	"internal/users":      0,
 	"internal/proxy":      0,

@@ -17,9 +17,9 @@ import (
 // all spam), a lesson that was taken back leaves no trace, and what two gateways have learned can be put together exactly.
 const (
 	epochs   = 8
-	rate     = 4.0
+	rate     = 6.0
 	decay    = 1e-7 // of weights, with each step
-	leastOf  = 3    // messages that a feature must have been seen in
+	leastOf  = 4    // messages that a feature must have been seen in
 	faint    = 1e-20
 	maxOdds  = 12   // logarithm; nobody knows better than that
 	bestBias = 0.05 // the rate of the bias, of that of weights

@@ -128,9 +128,9 @@ func links(g *Gather, all []text.URI) {
 		if u.Is("domainkeys") {
 			continue // who signs is no link, and how many sign is a matter of the year too
 		}
-		if host := u.Host(); host != "" {
+		if host := u.Host; host != "" {
 			g.Mark("host", host)
-			if domain := u.Domain(); domain != host {
+			if domain := u.Domain; domain != host {
 				g.Mark("host", domain)
 			}
 			if i := strings.LastIndexByte(host, '.'); i >= 0 {

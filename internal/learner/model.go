@@ -5,6 +5,9 @@ package learner
 
 import (
 	"cmp"
+	"encoding/hex"
+	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +15,21 @@ import (
 
 // Digest names a message by what it says.
 type Digest [16]byte
+
+// MarshalText gives the digest in hexadecimal.
+func (d Digest) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, d[:]), nil }
+
+// UnmarshalText reads what MarshalText has written.
+func (d *Digest) UnmarshalText(b []byte) error {
+	if len(b) != hex.EncodedLen(len(d)) {
+		return fmt.Errorf("learner: a digest of %d digits", len(b))
+	}
+	_, err := hex.Decode(d[:], b)
+	return err
+}
+
+// Probability gives the probability that has these odds, which are a logarithm.
+func Probability(odds float64) float64 { return 1 / (1 + math.Exp(-odds)) }
 
 // Options bound what is learned. The zero value has the defaults.
 type Options struct {

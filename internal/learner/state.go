@@ -56,6 +56,9 @@ func (s *Store) Fit() error {
 	return nil
 }
 
+// Stale reports whether something was learned that no fit knows of.
+func (s *Store) Stale() bool { return s.weights.Load().print != s.print() }
+
 // What Tend waits for.
 const (
 	settles = 2 * time.Second // after something was learned, for what comes with it

@@ -415,6 +415,16 @@ func (s *Store) makeRoom(b *batch) {
 	}
 }
 
+// Configure changes the options.
+func (s *Store) Configure(o Options) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if o = o.withDefaults(); o != s.o.Options {
+		s.o.Options = o
+		s.nudge()
+	}
+}
+
 // Status is how a store is.
 type Status struct {
 	Counts

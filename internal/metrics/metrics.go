@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/postern-mail/postern/internal/certs"
+	"github.com/postern-mail/postern/internal/learner"
 	"github.com/postern-mail/postern/internal/ledger"
 	"github.com/postern-mail/postern/internal/quarantine"
 	"github.com/postern-mail/postern/internal/senders"
@@ -73,6 +74,7 @@ type Metrics struct {
 
 	usage         atomic.Pointer[func() quarantine.Usage]
 	memory        atomic.Pointer[func() ledger.Usage]
+	learned       atomic.Pointer[func() learner.Usage]
 	big           atomic.Pointer[func() senders.Usage]
 	queueNow      atomic.Pointer[queueUsage]
 	recipientsNow atomic.Pointer[func() []RecipientList]
@@ -109,6 +111,7 @@ func New(o Options) *Metrics {
 	m.program(o)
 	m.files()
 	m.ledger()
+	m.learner()
 	m.queue()
 	m.dns()
 	m.bigSenders()

@@ -1,0 +1,441 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/learner"
+	"github.com/postern-mail/postern/internal/mailbox"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/text"
+	"github.com/postern-mail/postern/upstream"
+)
+
+// LearnOptions are what is taught.
+type LearnOptions struct {
+	Spam    bool
+	Sources []string // mbox files, Maildirs, folders, messages; "-" is standard input
+	Forget  bool     // take back what was taught of them, whatever it was
+	DryRun  bool
+}
+
+// class names what is taught.
+func (o LearnOptions) class() string {
+	if o.Spam {
+		return "spam"
+	}
+	return "ham"
+}
+
+// Learn teaches the learner that all messages of some sources are spam, or ham. What can't be read makes the exit code ExitData;
+// the rest is learned all the same.
+func (a *App) Learn(ctx context.Context, o LearnOptions) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	reader, err := a.sampleReader(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	l := &lesson{a: a, o: o, reader: reader, ctx: ctx}
+	for _, s := range o.Sources {
+		if s != "-" {
+			l.total += mailbox.Size(s)
+		}
+	}
+	if !o.DryRun {
+		if l.t, err = a.teacher(ctx, cfg); err != nil {
+			return err
+		}
+	}
+	f, ok := a.o.Stderr.(*os.File)
+	l.terminal = ok && isTerminal(f)
+	err = l.all()
+	l.clear()
+	if l.t != nil {
+		err = errors.Join(err, answered(l.t.close()))
+	}
+	l.tell()
+	switch {
+	case err != nil:
+		return answered(err)
+	case l.faults > 0:
+		return &Exit{Code: ExitData}
+	}
+	return nil
+}
+
+// lesson is one run of Learn.
+type lesson struct {
+	a      *App
+	o      LearnOptions
+	ctx    context.Context //nolint:containedctx // of one command
+	t      teacher         // nil: nothing is taught
+	reader *sampleReader
+	batch  []mailbox.Message
+
+	total, before, read int64 // octets: of all sources, of those that are done, of the one that is read
+	messages, faults    int
+	sum                 learner.Outcome
+	terminal, shown     bool
+	last                time.Time
+}
+
+func (l *lesson) all() error {
+	for _, s := range l.o.Sources {
+		var err error
+		if s == "-" {
+			err = mailbox.ReadFrom(l.a.o.Stdin, "-", l.take)
+		} else {
+			err = mailbox.Read(s, l.take, func(err error) error { l.fault(err); return nil })
+		}
+		if err != nil && (errors.Is(err, errTaught) || l.ctx.Err() != nil) {
+			return err
+		} else if err != nil {
+			l.fault(err)
+		}
+		l.before, l.read = l.before+l.read, 0
+	}
+	return l.teach()
+}
+
+// errTaught marks an error of the learner among those of reading.
+var errTaught = errors.New("not learned")
+
+func (l *lesson) take(m mailbox.Message) error {
+	if l.ctx.Err() != nil {
+		return l.ctx.Err()
+	}
+	l.read = m.Read
+	l.batch = append(l.batch, m)
+	if len(l.batch) == lessonBatch {
+		return l.teach()
+	}
+	return nil
+}
+
+// teach hands the messages that wait to the learner.
+func (l *lesson) teach() error {
+	if len(l.batch) == 0 {
+		return nil
+	}
+	samples := make([]*learner.Sample, len(l.batch))
+	var wait sync.WaitGroup
+	const readers = 4
+	for w := range readers {
+		wait.Go(func() {
+			for i := w; i < len(l.batch); i += readers {
+				samples[i] = l.reader.sample(l.ctx, l.batch[i].Octets)
+			}
+		})
+	}
+	wait.Wait()
+	var lessons []learner.Lesson
+	var digests []learner.Digest
+	now := time.Now()
+	for i, s := range samples {
+		if s == nil {
+			l.fault(fmt.Errorf("%s: can't be read", l.batch[i].Name))
+			continue
+		}
+		lessons = append(lessons, learner.NewLesson(*s, l.o.Spam, learner.FromPeople, now))
+		digests = append(digests, s.Digest)
+	}
+	l.batch = l.batch[:0]
+	l.messages += len(lessons)
+	var out learner.Outcome
+	var err error
+	switch {
+	case l.t == nil:
+	case l.o.Forget:
+		out, err = l.t.forget(l.ctx, digests)
+	default:
+		out, err = l.t.teach(l.ctx, lessons)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", errTaught, err)
+	}
+	l.sum.Add(out)
+	l.progress()
+	return nil
+}
+
+func (l *lesson) fault(err error) {
+	l.faults++
+	l.clear()
+	fmt.Fprintf(l.a.o.Stderr, "postern: %s\n", visible(err.Error()))
+}
+
+// progress shows on a terminal how far it is.
+func (l *lesson) progress() {
+	if !l.terminal || time.Since(l.last) < 100*time.Millisecond {
+		return
+	}
+	l.last, l.shown = time.Now(), true
+	if l.total == 0 {
+		fmt.Fprintf(l.a.o.Stderr, "\r%d messages", l.messages)
+		return
+	}
+	const width = 30
+	part := min(float64(l.before+l.read)/float64(l.total), 1)
+	done := int(part * width)
+	fmt.Fprintf(l.a.o.Stderr, "\r[%s%s] %3.0f %% %d messages", strings.Repeat("#", done), strings.Repeat(".", width-done), part*100, l.messages)
+}
+
+func (l *lesson) clear() {
+	if l.shown {
+		fmt.Fprint(l.a.o.Stderr, "\r\x1b[K")
+		l.shown = false
+	}
+}
+
+// tell prints what came of it.
+func (l *lesson) tell() {
+	s := l.sum
+	switch {
+	case l.t == nil:
+		fmt.Fprintf(l.a.o.Stdout, "%d messages read, nothing learned\n", l.messages)
+	case l.o.Forget:
+		fmt.Fprintf(l.a.o.Stdout, "%d messages read: %d forgotten, %d were not known\n", l.messages, s.Forgotten, l.messages-s.Forgotten)
+	default:
+		fmt.Fprintf(l.a.o.Stdout, "%d messages read: %d learned as %s, %d corrected, %d known already\n", l.messages, s.Learned, l.o.class(), s.Corrected, s.Known+s.Kept)
+	}
+}
+
+// sampleReader makes samples of messages, as the filter does.
+type sampleReader struct {
+	header int64         // limit of the header
+	rules  filter.Filter // gives the hits of rules; nil where none run
+}
+
+// sampleReader makes the reader that the configuration describes.
+func (a *App) sampleReader(ctx context.Context, cfg *config.Config) (*sampleReader, error) {
+	r := &sampleReader{}
+	for _, l := range cfg.Listeners {
+		r.header = max(r.header, l.Limits.Header)
+	}
+	for _, f := range cfg.Filters {
+		if f.Kind != "rules" {
+			continue
+		}
+		p, err := a.prepare(cfg, nil, a.warnings(), nil, upstream.Hooks{}, nil, nil)
+		if err != nil {
+			return nil, &Exit{Code: ExitConfig, Err: err}
+		}
+		s := surroundings{factories: a.factories, ours: p.table.Ours, dns: p.resolver, state: filter.NoState{}, log: slog.New(slog.DiscardHandler)}
+		stage, err := s.stage(cfg, f, func(v any) error { return f.DecodeFor(config.DefaultPolicy, v) })
+		if err != nil {
+			return nil, &Exit{Code: ExitConfig, Err: err}
+		}
+		if slices.Contains(stage.Provides, string(auth.RuleHits)) {
+			r.rules = stage.Filter
+			break
+		}
+	}
+	return r, ctx.Err()
+}
+
+// sample reads a message; nil where it can't be read.
+func (r *sampleReader) sample(ctx context.Context, octets []byte) *learner.Sample {
+	c := r.content(octets)
+	if c == nil {
+		return nil
+	}
+	defer c.Release()
+	return r.sampleOf(ctx, c)
+}
+
+func (r *sampleReader) sampleOf(ctx context.Context, c *mail.Content) *learner.Sample {
+	s := learner.FromMessage(text.Of(c, text.Options{}), r.hits(ctx, c))
+	if c.Err() != nil {
+		return nil
+	}
+	return &s
+}
+
+// content takes a message in as a listener would.
+func (r *sampleReader) content(octets []byte) *mail.Content {
+	g := mail.NewIngest(mail.IngestOptions{Memory: len(octets) + len(octets)/8 + 1<<10, Size: int64(len(octets))})
+	if _, err := g.Write(octets); err != nil {
+		g.Abort()
+		return nil
+	}
+	b, faults, err := g.Blob()
+	if err != nil {
+		return nil
+	}
+	return mail.NewContent(b, faults, mail.Limits{HeaderOctets: r.header})
+}
+
+// hits gives the rules that hit a message, as far as that can be told without the connection that it came over.
+func (r *sampleReader) hits(ctx context.Context, c *mail.Content) []auth.RuleHit {
+	if r.rules == nil {
+		return nil
+	}
+	in := &filter.Input{Phase: filter.Data, Session: &filter.Session{}, Transaction: &filter.Transaction{}, Content: c}
+	res, err := r.rules.Check(ctx, in)
+	if err != nil {
+		return nil
+	}
+	hits, _ := auth.RuleHits.Among(res.Facts)
+	return hits
+}
+
+// warnings is a log for commands: warnings and errors, on standard error.
+func (a *App) warnings() *slog.Logger {
+	return slog.New(slog.NewTextHandler(a.o.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// LearnStatus prints how the learner is.
+func (a *App) LearnStatus(ctx context.Context, asJSON bool) error {
+	return a.withTeacher(ctx, func(_ *config.Config, t teacher) error {
+		s, err := t.status(ctx)
+		if err != nil {
+			return err
+		}
+		if asJSON {
+			enc := jsonTo(a.o.Stdout)
+			enc.SetIndent("", "  ")
+			return enc.Encode(s)
+		}
+		w := tabwriter.NewWriter(a.o.Stdout, 0, 8, 2, ' ', 0)
+		ready := "yes"
+		if !s.Ready {
+			ready = fmt.Sprintf("no: it takes %d of each", s.Least)
+		}
+		fmt.Fprintf(w, "ham\t%d\nspam\t%d\nspeaks\t%s\nat most\t%d of each\n", s.Ham, s.Spam, ready, s.Samples)
+		for _, h := range slices.Backward(learner.Ways()) {
+			fmt.Fprintf(w, "taught by %s\t%d\n", h, s.Ways[h.String()])
+		}
+		if !s.Oldest.IsZero() {
+			fmt.Fprintf(w, "from\t%s\nto\t%s\n", s.Oldest.Local().Format(time.DateTime), s.Newest.Local().Format(time.DateTime))
+		}
+		if !s.Fitted.IsZero() {
+			fmt.Fprintf(w, "fitted\t%s, to %d ham and %d spam, in %.1f s\nfeatures\t%d\n", s.Fitted.Local().Format(time.DateTime), s.FittedOf.Ham, s.FittedOf.Spam, s.Seconds, s.Features)
+		}
+		fmt.Fprintf(w, "size\t%d octets\nstore\t%s\n", s.Octets, visible(s.Directory))
+		return w.Flush()
+	})
+}
+
+// withTeacher finds the learner, and hands it to f.
+func (a *App) withTeacher(ctx context.Context, f func(*config.Config, teacher) error) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	t, err := a.teacher(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	err = f(cfg, t)
+	return answered(errors.Join(err, t.close()))
+}
+
+// LearnExport writes all that was taught to a file, "-" for standard output; it is there whole or not at all.
+func (a *App) LearnExport(ctx context.Context, path string) error {
+	return a.withTeacher(ctx, func(_ *config.Config, t teacher) error {
+		if path == "-" {
+			return t.export(ctx, a.o.Stdout)
+		}
+		f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", err)}
+		}
+		err = t.export(ctx, f)
+		write := errors.Join(f.Sync(), f.Close())
+		if err == nil && write == nil {
+			write = os.Rename(path+".new", path)
+		}
+		if err != nil || write != nil {
+			_ = os.Remove(path + ".new")
+		}
+		if write != nil {
+			return &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", write)}
+		}
+		return err
+	})
+}
+
+// LearnImport learns what another gateway has exported; "-" is standard input. A file that is not whole teaches nothing.
+func (a *App) LearnImport(ctx context.Context, path string) error {
+	in, closeIn, err := a.openInput(path)
+	if err != nil {
+		return exit(ExitData, "%v", err)
+	}
+	defer func() { _ = closeIn() }()
+	var all []learner.Lesson
+	if err := learner.Import(io.LimitReader(in, maxImport), func(l learner.Lesson) error { all = append(all, l); return nil }); err != nil {
+		code := ExitData
+		if errors.Is(err, learner.ErrVersion) {
+			code = ExitConfig
+		}
+		return exit(code, "%s: %v", visible(path), err)
+	}
+	return a.withTeacher(ctx, func(_ *config.Config, t teacher) error {
+		o, err := t.teach(ctx, all)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.o.Stdout, "%d lessons read: %d learned, %d corrected, %d known already\n", len(all), o.Learned, o.Corrected, o.Known+o.Kept)
+		return err
+	})
+}
+
+// maxImport bounds an import, in octets: twice what a store with the most samples exports.
+const maxImport = 2 << 30
+
+// LearnExplain prints what the learner says of a message, and why.
+func (a *App) LearnExplain(ctx context.Context, path string) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	reader, err := a.sampleReader(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	content, err := a.ingest(path, reader.header)
+	if err != nil {
+		return exit(ExitData, "%v", err)
+	}
+	defer content.Release()
+	m, hits := text.Of(content, text.Options{}), reader.hits(ctx, content)
+	s := learner.FromMessage(m, hits)
+	if err := content.Err(); err != nil {
+		return exit(ExitData, "%v", err)
+	}
+	return a.withTeacher(ctx, func(_ *config.Config, t teacher) error {
+		w, err := t.weigh(ctx, s)
+		if err != nil {
+			return err
+		}
+		note := ""
+		if !w.Ready {
+			note = " (too little was learned: the filter says nothing)"
+		}
+		fmt.Fprintf(a.o.Stdout, "spam with a probability of %.4f%s\n", learner.Probability(w.Odds), note)
+		const most = 20
+		out := tabwriter.NewWriter(a.o.Stdout, 0, 8, 2, ' ', 0)
+		n := map[bool]int{}
+		for _, r := range learner.Words(m, hits, w.Shares) {
+			if n[r.Weight > 0]++; n[r.Weight > 0] <= most {
+				fmt.Fprintf(out, "%+.3f\t%s\n", r.Weight, visible(r.Text))
+			}
+		}
+		return out.Flush()
+	})
+}

@@ -1,0 +1,176 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/postern-mail/postern/filter/bayes"
+	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/control"
+	"github.com/postern-mail/postern/internal/learner"
+	"github.com/postern-mail/postern/internal/store"
+)
+
+func learnerDir(cfg *config.Config) string { return filepath.Join(cfg.State.Directory, "learner") }
+
+// learnerOptions gives what the configuration says of the learner; false where no filter asks it.
+func learnerOptions(cfg *config.Config) (learner.Options, bool) {
+	for _, f := range cfg.Filters {
+		if f.Kind == bayes.Kind {
+			o, err := bayes.LearnerOptions(func(v any) error { return f.DecodeFor(config.DefaultPolicy, v) })
+			return o, err == nil
+		}
+	}
+	return learner.Options{}, false
+}
+
+// openLearnerStore opens the store of what was learned, which nobody else may have open. Errors are Exits.
+func openLearnerStore(cfg *config.Config, o learner.Options, log *slog.Logger) (*learner.Store, error) {
+	s, err := learner.Open(learnerDir(cfg), learner.StoreOptions{Options: o, Log: log})
+	code := ExitCannotWrite
+	switch {
+	case err == nil:
+		return s, nil
+	case errors.Is(err, learner.ErrVersion):
+		code = ExitConfig
+	case errors.Is(err, learner.ErrInUse):
+		code = ExitUnavailable
+	}
+	return nil, &Exit{Code: code, Err: fmt.Errorf("postern: %w", err)}
+}
+
+// keptLearner is the learner of a gateway.
+type keptLearner struct {
+	store atomic.Pointer[learner.Store] // nil: none was configured yet
+	stop  context.CancelFunc
+	tends sync.WaitGroup
+}
+
+// openLearner opens the learner where the configuration asks for one, or tells the one that is open what it says. One that is
+// not asked for any more stays open: a reload may ask for it again.
+func (g *gateway) openLearner(cfg *config.Config) error {
+	o, ok := learnerOptions(cfg)
+	if !ok {
+		return nil
+	}
+	if s := g.learner.store.Load(); s != nil {
+		s.Configure(o)
+		return nil
+	}
+	s, err := openLearnerStore(cfg, o, g.log)
+	if err != nil {
+		return err
+	}
+	g.learner.store.Store(s)
+	g.app.desk.Use(s)
+	g.metrics.Learner(s.Usage)
+	ctx, stop := context.WithCancel(context.Background())
+	g.learner.stop = stop
+	g.learner.tends.Go(func() { s.Tend(ctx) })
+	return nil
+}
+
+// closeLearner ends the learner. What was learned is on disk.
+func (g *gateway) closeLearner() {
+	s := g.learner.store.Load()
+	if s == nil {
+		return
+	}
+	g.learner.stop()
+	g.learner.tends.Wait()
+	if err := s.Close(); err != nil {
+		g.log.Error("the learner's store", "error", err)
+	}
+}
+
+// Requests and answers of the learner over the control socket.
+type (
+	taughtLessons struct {
+		Lessons []byte `json:"lessons"` // an export of at most lessonBatch
+	}
+	forgetRequest struct {
+		Digests []learner.Digest `json:"digests"`
+	}
+	weighed struct {
+		Ready  bool            `json:"ready"`
+		Odds   float64         `json:"odds"` // logarithm
+		Shares []learner.Share `json:"shares"`
+	}
+)
+
+// answerLearner lets commands teach and ask the learner.
+func (g *gateway) answerLearner(mux *http.ServeMux) {
+	local := func(f func(localTeacher, http.ResponseWriter, *http.Request) error) http.Handler {
+		return control.Handle(func(w http.ResponseWriter, r *http.Request) error {
+			s := g.learner.store.Load()
+			if s == nil {
+				return control.Errorf(control.Config, "no filter of the kind bayes is configured: there is nobody to teach")
+			}
+			return f(localTeacher{s}, w, r)
+		})
+	}
+	mux.Handle("POST /v1/learn", local(func(t localTeacher, w http.ResponseWriter, r *http.Request) error {
+		var in taughtLessons
+		if err := control.Receive(r, &in); err != nil {
+			return err
+		}
+		lessons, err := readLessons(in.Lessons)
+		if err != nil {
+			return control.Errorf(control.Data, "%v", err)
+		}
+		return sendOutcome(w)(t.teach(r.Context(), lessons))
+	}))
+	mux.Handle("POST /v1/learn/forget", local(func(t localTeacher, w http.ResponseWriter, r *http.Request) error {
+		var in forgetRequest
+		if err := control.Receive(r, &in); err != nil {
+			return err
+		}
+		return sendOutcome(w)(t.forget(r.Context(), in.Digests))
+	}))
+	mux.Handle("POST /v1/learn/weigh", local(func(t localTeacher, w http.ResponseWriter, r *http.Request) error {
+		var in taughtLessons
+		if err := control.Receive(r, &in); err != nil {
+			return err
+		}
+		lessons, err := readLessons(in.Lessons)
+		if err != nil || len(lessons) != 1 {
+			return control.Errorf(control.Data, "one lesson is asked about: %v", err)
+		}
+		answer, err := t.weigh(r.Context(), learner.Sample{Digest: lessons[0].Digest, Features: lessons[0].Features(nil)})
+		if err != nil {
+			return err
+		}
+		return control.Send(w, answer)
+	}))
+	mux.Handle("GET /v1/learn", local(func(t localTeacher, w http.ResponseWriter, _ *http.Request) error {
+		return control.Send(w, t.s.Status())
+	}))
+	mux.Handle("GET /v1/learn/export", local(func(t localTeacher, w http.ResponseWriter, _ *http.Request) error {
+		w.Header().Set("Content-Type", "application/octet-stream")
+		return t.s.Export(w)
+	}))
+}
+
+func sendOutcome(w http.ResponseWriter) func(learner.Outcome, error) error {
+	return func(o learner.Outcome, err error) error {
+		if err != nil {
+			return control.Errorf(control.Unavailable, "%v", err)
+		}
+		return control.Send(w, o)
+	}
+}
+
+// scanLearner lets the filters of a scan ask what was learned last. The store may be open elsewhere: it is only read.
+func (a *App) scanLearner(cfg *config.Config) {
+	if o, ok := learnerOptions(cfg); ok {
+		if s, err := learner.ReadSnapshot(store.OS, learnerDir(cfg), o); err == nil {
+			a.desk.Use(s)
+		}
+	}
+}

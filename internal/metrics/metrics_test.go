@@ -23,6 +23,7 @@ import (
 	"github.com/postern-mail/postern/internal/certs"
 	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/internal/edge"
+	"github.com/postern-mail/postern/internal/learner"
 	"github.com/postern-mail/postern/internal/ledger"
 	"github.com/postern-mail/postern/internal/quarantine"
 	"github.com/postern-mail/postern/internal/senders"
@@ -52,6 +53,7 @@ func testMetrics(t *testing.T) *Metrics {
 	m.RecipientLists(func() []RecipientList {
 		return []RecipientList{{Source: "/etc/recipients", Entries: 50, Taken: true}, {Source: "ldap:example.org", Entries: 7, Age: time.Minute}}
 	})
+	m.Learner(func() learner.Usage { return learner.Usage{Fitted: time.Now()} })
 	m.Ledger(func() ledger.Usage {
 		return ledger.Usage{Durable: true, Written: 9, Failed: 8, SetAside: 7, Tables: []ledger.TableUsage{
 			{Name: "greylist/passed", Records: 6, Hits: 5, Misses: 4, Evicted: 3, Refused: 2, Expired: 1},

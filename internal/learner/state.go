@@ -287,15 +287,24 @@ func parseWeights(b []byte) (*fitted, error) {
 	if b = b[fixed:]; len(b) == 0 {
 		return w, nil
 	}
+	if !eachWeight(b, func(uint64, float32) {}) {
+		return nil, ErrDamaged
+	}
 	w.w = make([]float32, featureSpace)
+	eachWeight(b, func(f uint64, x float32) { w.w[f] = x })
+	return w, nil
+}
+
+// eachWeight hands each feature and its weight to f; false where the octets are not those of weights.
+func eachWeight(b []byte, f func(uint64, float32)) bool {
 	for at := uint64(0); len(b) > 0; {
 		d, k := binary.Uvarint(b)
 		if k <= 0 || len(b) < k+4 || d >= featureSpace || at+d >= featureSpace {
-			return nil, ErrDamaged
+			return false
 		}
 		at += d
-		w.w[at] = math.Float32frombits(binary.LittleEndian.Uint32(b[k:]))
+		f(at, math.Float32frombits(binary.LittleEndian.Uint32(b[k:])))
 		b = b[k+4:]
 	}
-	return w, nil
+	return true
 }

@@ -1,0 +1,192 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/learner"
+)
+
+const learningGateway = `
+hostname: mx.example.org
+listeners: {public: {address: "127.0.0.1:0"}}
+routes: [{to: [example.org], upstream: inside}]
+upstreams: {inside: {maildir: "{{dir}}/mail"}}
+filters: [bayes: {least: 20, samples: 1000}]
+state: {directory: "{{dir}}/state"}
+`
+
+// lessonsIn writes so many messages of a class into a folder.
+func lessonsIn(t testing.TB, dir, class string, n int) string {
+	t.Helper()
+	dir = filepath.Join(dir, class)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%d.eml", i)), messageOf(class, i), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func messageOf(class string, i int) []byte {
+	body := "the minutes of our meeting about the budget are attached, please read them before the next one"
+	if class == "spam" {
+		body = "cheap pills for you, buy now without a prescription and save very much money today"
+	}
+	return fmt.Appendf(nil, "From: a%d@client.test\r\nSubject: %s\r\nMessage-ID: <%s%d@client.test>\r\n\r\n%s\r\n", i, body[:12], class, i, body)
+}
+
+// output gives what f prints.
+func (g *testGateway) output(f func() error) (string, error) {
+	var out lockedBuffer
+	before := g.app.o
+	g.app.o.Stdout, g.app.o.Stderr = &out, &out
+	defer func() { g.app.o = before }()
+	err := f()
+	return out.String(), err
+}
+
+func (g *testGateway) says(t *testing.T, f func() error, want string) string {
+	t.Helper()
+	got, err := g.output(f)
+	if err != nil || !strings.Contains(got, want) {
+		t.Fatalf("%q, %v; not %q", got, err, want)
+	}
+	return got
+}
+
+func (g *testGateway) learnerStatus(t *testing.T) (s learner.Status) {
+	t.Helper()
+	out, err := g.output(func() error { return g.app.LearnStatus(t.Context(), true) })
+	_, object, _ := strings.Cut("\n"+out, "\n{")
+	if err != nil || json.Unmarshal([]byte("{"+object), &s) != nil {
+		t.Fatalf("%s, %v", out, err)
+	}
+	return s
+}
+
+func TestGatewayIsTaught(t *testing.T) {
+	g := startGateway(t, learningGateway)
+	ham, spam := lessonsIn(t, g.dir, "ham", 40), lessonsIn(t, g.dir, "spam", 40)
+	learn := func(o LearnOptions) func() error { return func() error { return g.app.Learn(t.Context(), o) } }
+	g.says(t, learn(LearnOptions{Sources: []string{ham}, DryRun: true}), "40 messages read, nothing learned\n")
+	g.says(t, learn(LearnOptions{Sources: []string{ham}}), "40 messages read: 40 learned as ham, 0 corrected, 0 known already\n")
+	g.says(t, learn(LearnOptions{Spam: true, Sources: []string{ham, spam}}), "80 messages read: 40 learned as spam, 40 corrected, 0 known already\n")
+	g.says(t, learn(LearnOptions{Sources: []string{ham}}), "40 messages read: 0 learned as ham, 40 corrected, 0 known already\n")
+	g.says(t, learn(LearnOptions{Spam: true, Sources: []string{spam}}), "40 messages read: 0 learned as spam, 0 corrected, 40 known already\n")
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		if s := g.learnerStatus(t); s.Ready && s.FittedOf == (learner.Counts{Ham: 40, Spam: 40}) {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("%+v", s)
+		}
+	}
+	for class, want := range map[string]string{"spam": "BAYES_SPAM", "ham": "BAYES_HAM"} {
+		reply, err := sample{from: "a@client.test", to: "bob@example.org", content: messageOf(class, 1000)}.send(context.Background(), g.addr)
+		if err != nil || reply[:3] != "250" || !strings.Contains(g.log.String(), want) {
+			t.Errorf("%s: %s, %v", class, reply, err)
+		}
+	}
+	g.says(t, func() error { return g.app.LearnExplain(t.Context(), filepath.Join(spam, "1.eml")) }, "prescription")
+	export := filepath.Join(g.dir, "lessons")
+	g.says(t, func() error { return g.app.LearnExport(t.Context(), export) }, "")
+
+	g.close()
+	// The commands go on without a gateway, and so does what was learned.
+	g.says(t, func() error {
+		return g.app.Scan(t.Context(), ScanOptions{File: filepath.Join(spam, "1.eml")})
+	}, "BAYES_SPAM")
+	g.says(t, learn(LearnOptions{Forget: true, Sources: []string{spam, ham}}), "80 messages read: 80 forgotten, 0 were not known\n")
+	if s := g.learnerStatus(t); s.Counts != (learner.Counts{}) || s.Ready {
+		t.Errorf("%+v", s)
+	}
+	g.says(t, func() error { return g.app.LearnImport(t.Context(), export) }, "working on the learner's store itself")
+	if s := g.learnerStatus(t); s.Counts != (learner.Counts{Ham: 40, Spam: 40}) || !s.Ready {
+		t.Errorf("%+v", s)
+	}
+	whole, err := os.ReadFile(export)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(export, whole[:len(whole)-1], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var exit *Exit
+	if _, err := g.output(func() error { return g.app.LearnImport(t.Context(), export) }); !errors.As(err, &exit) || exit.Code != ExitData {
+		t.Errorf("an export that was cut: %v", err)
+	}
+}
+
+func TestSourcesThatCannotBeRead(t *testing.T) {
+	g := startGateway(t, learningGateway)
+	out, err := g.output(func() error {
+		return g.app.Learn(t.Context(), LearnOptions{Sources: []string{filepath.Join(g.dir, "nowhere"), lessonsIn(t, g.dir, "ham", 2)}})
+	})
+	var exit *Exit
+	if !errors.As(err, &exit) || exit.Code != ExitData || !strings.Contains(out, "2 learned") || !strings.Contains(out, "nowhere") {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+func TestWithoutALearnerNobodyIsTaught(t *testing.T) {
+	g := startGateway(t, strings.Replace(learningGateway, "bayes: {least: 20, samples: 1000}", "", 1))
+	var exit *Exit
+	if _, err := g.output(func() error { return g.app.LearnStatus(t.Context(), false) }); !errors.As(err, &exit) || exit.Code != ExitConfig {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestQuarantineTeaches that what somebody releases was wanted.
+func TestQuarantineTeaches(t *testing.T) {
+	holding := filter.Factory{Kind: "holding", New: func(filter.Env, func(any) error) (filter.Spec, filter.Filter, error) {
+		check := func(context.Context, *filter.Input) (filter.Result, error) {
+			return filter.Result{Propose: filter.Quarantine}, nil
+		}
+		return filter.Spec{Phases: filter.In(filter.Data)}, filter.Func(check), nil
+	}}
+	for name, unlearned := range map[string]bool{"learned": false, "not learned": true} {
+		t.Run(name, func(t *testing.T) {
+			g := startGatewayWith(t, strings.Replace(learningGateway, "filters: [", "filters: [holding, ", 1), holding)
+			if reply, err := (sample{from: "a@client.test", to: "bob@example.org", content: messageOf("ham", 1)}).send(context.Background(), g.addr); err != nil || reply[:3] != "550" {
+				t.Fatalf("%s, %v", reply, err)
+			}
+			all, err := g.held.List()
+			if err != nil || len(all) != 1 {
+				t.Fatalf("%d held, %v", len(all), err)
+			}
+			g.says(t, func() error { return g.app.QuarantineRelease(t.Context(), []string{all[0].ID}, nil, unlearned) }, "released")
+			s := g.learnerStatus(t)
+			if want := map[bool]int{false: 1}[unlearned]; s.Ham != want || s.Ways["quarantine"] != want || s.Spam != 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+func TestReadLessonsIsBounded(t *testing.T) {
+	var b bytes.Buffer
+	e := learner.NewExport(&b)
+	for i := range lessonBatch + 1 {
+		if err := e.Add(learner.NewLesson(learner.Sample{Digest: learner.Digest{byte(i)}}, true, learner.FromPeople, time.Now())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readLessons(b.Bytes()); err == nil {
+		t.Error("too many lessons are taken")
+	}
+}

@@ -80,6 +80,10 @@ func (l *loader) compile(r *Rule, s *Set) (err error) {
 		r.test.mime, err = l.compileMIME(r)
 	case Eval:
 		r.test.eval, err = compileEval(r, s)
+	case Network:
+		if r.test.network, err = l.compileNetwork(r); err != nil {
+			r.test.network = nil
+		}
 	}
 	return err
 }

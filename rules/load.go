@@ -51,7 +51,9 @@ type Set struct {
 	full      group
 	mime      []mimeGroup
 	evals     []*Rule
-	metas     []*Rule // each behind those that it needs
+	network   []*Rule
+	skip      map[string]bool // domains that links are not asked about
+	metas     []*Rule         // each behind those that it needs
 	needs     needs
 	clock     clock
 	runs      sync.Pool // of *run
@@ -106,6 +108,10 @@ func (l *loader) set() *Set {
 		s.rules = append(s.rules, r)
 		s.byName[name] = r
 	}
+	s.skip = make(map[string]bool, len(l.unasked))
+	for _, d := range l.unasked {
+		s.skip[d] = true
+	}
 	compileRules(l, s)
 	l.compileMetas(s)
 	s.group()
@@ -129,7 +135,7 @@ func (l *loader) scoresOf(r *Rule) [4]float64 {
 
 // off reports whether a rule does not run, whatever its score.
 func (l *loader) off(r *Rule) bool {
-	if r.Class == Network {
+	if r.Class == Network && !l.o.Network {
 		return true
 	}
 	if r.Class == Eval && (r.Flag("net") && !l.o.Network || r.Flag("learn") && !l.o.Learner) {
@@ -226,6 +232,10 @@ func (s *Set) group() {
 		case Eval:
 			if r.test.eval != nil {
 				s.evals = append(s.evals, r)
+			}
+		case Network:
+			if r.test.network != nil {
+				s.network = append(s.network, r)
 			}
 		}
 	}

@@ -33,6 +33,7 @@ type definition struct {
 	class Class
 	text  string
 	at    Position
+	asks  bool // it is of askdns
 }
 
 // TestLine is a line "test NAME ok|fail TEXT" of a file: a text that a rule has to match, or must not.
@@ -58,6 +59,8 @@ type loader struct {
 	flags        map[string][]string
 	priorities   map[string]int
 	replace      replacement
+	lookups      map[string]lookup // by rule: what check_uridnsbl asks
+	unasked      []string          // domains of uridnsbl_skip_domain
 	tests        []TestLine
 	untaken      map[string]bool // keywords of data that nothing reads
 }
@@ -66,6 +69,7 @@ func newLoader(o Options) *loader {
 	return &loader{
 		o: o, settings: &eval.Settings{}, rules: map[string]*definition{}, scores: map[string][4]float64{},
 		descriptions: map[string]string{}, flags: map[string][]string{}, priorities: map[string]int{}, replace: newReplacement(),
+		lookups: map[string]lookup{},
 	}
 }
 
@@ -266,7 +270,20 @@ func (r *reader) setting(key, value string) {
 	if class, ok := definers[key]; ok {
 		if name, text, ok := r.name(key, value); ok {
 			r.define(class, name, text)
+			if d := r.rules[name]; d != nil {
+				d.asks = key == "askdns"
+			}
 		}
+		return
+	}
+	if lookupKeys[key] {
+		if name, text, ok := r.name(key, value); ok {
+			r.lookups[name] = lookup{key, strings.Fields(text)}
+		}
+		return
+	}
+	if key == "uridnsbl_skip_domain" {
+		r.skipped(value)
 		return
 	}
 	if about, ok := abouts[key]; ok {
@@ -299,8 +316,19 @@ func (r *reader) setting(key, value string) {
 // definers are the keywords that define a rule.
 var definers = map[string]Class{
 	"header": Header, "body": Body, "uri": URI, "rawbody": RawBody, "full": Full, "mimeheader": MIMEHeader, "meta": Meta,
-	"askdns": Network, "uridnsbl": Network, "uridnssub": Network, "urirhsbl": Network, "urirhssub": Network, "urinsrhsbl": Network,
-	"urinsrhssub": Network, "urifullnsrhsbl": Network, "urifullnsrhssub": Network, "uri_detail": Network,
+	"askdns": Network, "uri_detail": Network,
+}
+
+// maxSkipped bounds the domains that links are not asked about.
+const maxSkipped = 10_000
+
+// skipped takes in domains that links are not asked about.
+func (r *reader) skipped(value string) {
+	for _, d := range strings.Fields(strings.ToLower(value)) {
+		if len(r.unasked) < maxSkipped {
+			r.unasked = append(r.unasked, d)
+		}
+	}
 }
 
 // define records a rule; of several definitions the last counts.
@@ -312,7 +340,7 @@ func (r *reader) define(class Class, name, text string) {
 	d := &definition{name: name, class: class, text: text, at: r.at}
 	if fn, ok := strings.CutPrefix(strings.TrimPrefix(text, "rbl"), "eval:"); ok && class != Meta && class != MIMEHeader && class != Network {
 		d.class, d.text = Eval, fn
-		if strings.HasPrefix(fn, "check_rbl") || strings.HasPrefix(fn, "check_dns") {
+		if strings.HasPrefix(fn, "check_rbl") || strings.HasPrefix(fn, "check_dns") || strings.HasPrefix(fn, "check_uridnsbl") {
 			d.class = Network
 		}
 	}
@@ -338,7 +366,7 @@ var (
 		fns_remove_addrlist fns_ignore_dkim fns_ignore_headers fns_extrachars asn_lookup asn_lookup_ipv6 clear_asn_lookups asn_use_geodb
 		asn_prefer_geodb asn_use_dns url_shortener_get clear_url_shortener version_tag mbox_format_from_regex geodb_module geodb_options
 		geodb_search_path country_db_type country_db_path dcc_path dcc_home pyzor_path pyzor_timeout razor_timeout redirector_pattern
-		dns_block_rule uridnsbl_skip_domain adsp_override user_awl_sql_override_username score_set_default ifplugin
+		dns_block_rule adsp_override user_awl_sql_override_username score_set_default ifplugin
 		enable_compat disable_compat ignore_always_matching_regexps welcomelist_subject_dummy textcat_optimal_ngrams
 		inactive_languages language_test_max rbl_timeout resource_limit_cpu resource_limit_mem`)
 	idlePrefixes = []string{

@@ -67,7 +67,7 @@ const (
 	MIMEHeader              // fields of parts
 	Eval                    // a function
 	Meta                    // other rules
-	Network                 // answers of DNS lists and the like: not of this package
+	Network                 // answers of the DNS
 )
 
 var classNames = [...]string{"header", "body", "uri", "rawbody", "full", "mimeheader", "eval", "meta", "network"}
@@ -103,6 +103,7 @@ type test struct {
 	pattern *patternTest
 	mime    *mimeTest
 	eval    *evalTest
+	network *networkTest
 	meta    []instruction
 	guards  []int32 // metas of which any may be undecided, and then this one is
 	unknown bool    // it names a rule that there is not

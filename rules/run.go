@@ -84,6 +84,8 @@ func (s *Set) Run(ctx context.Context, m *eval.Mail) (Result, error) {
 		began = now
 		return ctx.Err()
 	}
+	ask := s.ask(ctx, m)
+	defer ask.stop()
 	st.runCaptures()
 	st.runHeaders()
 	if err := lap(Header); err != nil {
@@ -110,6 +112,10 @@ func (s *Set) Run(ctx context.Context, m *eval.Mail) (Result, error) {
 		return Result{}, fmt.Errorf("rules: %w", err)
 	}
 	_ = lap(Eval)
+	if err := st.runNetwork(ctx, ask); err != nil {
+		return Result{}, fmt.Errorf("rules: %w", err)
+	}
+	_ = lap(Network)
 	st.runMetas()
 	_ = lap(Meta)
 	st.report(&res)

@@ -3,6 +3,7 @@ package rules
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,5 +45,21 @@ func TestStockRulesLoad(t *testing.T) {
 		if p.Severity == Fault {
 			t.Log(p)
 		}
+	}
+}
+
+// TestStockNetworkRules: of the stock rules that ask the DNS all are understood but those about name servers.
+func TestStockNetworkRules(t *testing.T) {
+	s, problems, err := Load(stockFiles(t), Options{Network: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if r := s.Rule(p.Rule); r != nil && r.Class == Network && !strings.Contains(p.What, "name servers") {
+			t.Error(p)
+		}
+	}
+	if n := len(s.network); n < 60 {
+		t.Errorf("%d rules ask the DNS", n)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // Factory makes the filter "dnsbl".
@@ -137,7 +138,7 @@ func (c *check) questions(in *filter.Input, client netip.Addr) ([]question, erro
 	q := question{kind: domain}
 	switch in.Phase {
 	case filter.Connect:
-		q = question{of: ofClient, kind: ipv4, name: reversed(client), shown: client.String()}
+		q = question{of: ofClient, kind: ipv4, name: text.Reversed(client), shown: client.String()}
 		if client.Is6() {
 			q.kind = ipv6
 		}
@@ -167,22 +168,6 @@ func (c *check) foreign(name string) bool {
 func isDomain(name string) bool {
 	at := strings.LastIndexByte(name, '.')
 	return at > 0 && strings.Trim(name[at+1:], "0123456789") != "" && !strings.ContainsAny(name, "[:")
-}
-
-// reversed gives the name that a list has an address under: its octets from the last to the first (RFC 5782 2.1), of
-// IPv6 its nibbles (2.4).
-func reversed(a netip.Addr) string {
-	if a.Is4() {
-		b := a.As4()
-		return fmt.Sprintf("%d.%d.%d.%d", b[3], b[2], b[1], b[0])
-	}
-	const hex = "0123456789abcdef"
-	octets := a.As16()
-	b := make([]byte, 0, 64)
-	for _, o := range slices.Backward(octets[:]) {
-		b = append(b, hex[o&15], '.', hex[o>>4], '.')
-	}
-	return string(b[:len(b)-1])
 }
 
 // notPublic are networks beside those that netip knows which no list can say anything of.

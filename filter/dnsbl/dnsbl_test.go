@@ -14,6 +14,7 @@ import (
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // honest are the test entries of a zone.
@@ -126,7 +127,7 @@ func TestFamilies(t *testing.T) {
 		t.Errorf("said %s", got)
 	}
 	// RFC 5782 5: the entries are those of ::FFFF:7F00:1 and ::FFFF:7F00:2.
-	if got := reversed(netip.AddrFrom16([16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1})); got != tests[ipv6].never {
+	if got := text.Reversed(netip.AddrFrom16([16]byte{10: 0xff, 11: 0xff, 12: 127, 15: 1})); got != tests[ipv6].never {
 		t.Errorf("the test entry of IPv6 is %s", got)
 	}
 }

@@ -53,7 +53,7 @@ func (c *check) linked(content *mail.Content) (all []question, err error) {
 func (c *check) about(name string) (question, bool) {
 	if a, err := netip.ParseAddr(name); err == nil {
 		a = a.Unmap()
-		return question{of: ofHosts, kind: ipv4, name: reversed(a), shown: a.String()}, a.Is4() && public(a)
+		return question{of: ofHosts, kind: ipv4, name: text.Reversed(a), shown: a.String()}, a.Is4() && public(a)
 	}
 	if !c.foreign(name) || slices.ContainsFunc(c.skip, func(s string) bool { return mail.Within(name, s) }) {
 		return question{}, false

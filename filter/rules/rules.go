@@ -1,5 +1,5 @@
 // Package rules runs rules in the language of SpamAssassin's .cf files over a message, our own and those of the configuration, and
-// scores what they hit. It refuses nobody itself, and asks nobody over the network.
+// scores what they hit. It refuses nobody itself.
 package rules
 
 import (
@@ -32,6 +32,9 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 		return filter.Spec{}, nil, err
 	}
 	c := &check{loaded: loaded, hostname: env.Hostname}
+	if cfg.Scores == "network" || cfg.Scores == "both" {
+		c.dns = env.DNS
+	}
 	if c.trusted, c.internal, err = cfg.networks(); err != nil {
 		return filter.Spec{}, nil, err
 	}
@@ -53,6 +56,7 @@ type check struct {
 	loaded            *Loaded
 	symbols           map[*rules.Rule]string
 	hostname          string
+	dns               filter.Resolver // nil where the network is not asked
 	trusted, internal []netip.Prefix
 }
 
@@ -62,7 +66,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	if in.Content == nil {
 		return filter.Result{}, nil
 	}
-	m := &eval.Mail{Text: text.Of(in.Content, c.options(in)), In: in}
+	m := &eval.Mail{Text: text.Of(in.Content, c.options(in)), In: in, DNS: c.dns}
 	found, err := c.loaded.Set.Run(ctx, m)
 	if err == nil {
 		err = in.Content.Err()

@@ -16,6 +16,8 @@ import (
 // Mail is one message that rules are run over. It is safe for concurrent use as long as its fields are not changed.
 type Mail struct {
 	Text *text.Message
+	// DNS answers the rules that ask the network; without it none of them hits.
+	DNS filter.Resolver
 	// In holds what other filters have found (SPF, DKIM, DMARC …), by the keys of filter/auth. It may be nil.
 	In *filter.Input
 

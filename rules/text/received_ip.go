@@ -2,7 +2,9 @@ package text
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 )
 
@@ -178,4 +180,20 @@ func isLoopback(ip []byte) bool {
 	}
 	a, err := netip.ParseAddr(string(ip))
 	return err == nil && (a.Unmap() == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || a == netip.IPv6Loopback())
+}
+
+// Reversed gives the name that a list has an address under: its octets from the last to the first (RFC 5782 2.1), of
+// IPv6 its nibbles (2.4).
+func Reversed(a netip.Addr) string {
+	if a.Is4() {
+		b := a.As4()
+		return fmt.Sprintf("%d.%d.%d.%d", b[3], b[2], b[1], b[0])
+	}
+	const hex = "0123456789abcdef"
+	octets := a.As16()
+	b := make([]byte, 0, 64)
+	for _, o := range slices.Backward(octets[:]) {
+		b = append(b, hex[o&15], '.', hex[o>>4], '.')
+	}
+	return string(b[:len(b)-1])
 }

@@ -1,0 +1,217 @@
+package rules
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/eval"
+	"github.com/postern-mail/postern/rules/text"
+)
+
+// fakeDNS has addresses of names, texts under "TXT name", mail servers under "MX name"; SERVFAIL and SILENT are faults.
+type fakeDNS struct {
+	names map[string]string
+	mu    sync.Mutex
+	asked []string
+}
+
+func (f *fakeDNS) find(ctx context.Context, name string) ([]string, error) {
+	f.mu.Lock()
+	f.asked = append(f.asked, name)
+	f.mu.Unlock()
+	value, ok := f.names[name]
+	switch {
+	case !ok:
+		return nil, &net.DNSError{Name: name, Err: "no such name", IsNotFound: true}
+	case value == "SERVFAIL":
+		return nil, &net.DNSError{Name: name, Err: "servfail", IsTemporary: true}
+	case value == "SILENT":
+		<-ctx.Done()
+		return nil, &net.DNSError{Name: name, Err: "no answer", IsTimeout: true}
+	}
+	return strings.Fields(value), nil
+}
+
+func (f *fakeDNS) LookupTXT(ctx context.Context, name string) ([]string, error) {
+	all, err := f.find(ctx, "TXT "+name)
+	if err != nil {
+		return nil, err
+	}
+	return []string{strings.Join(all, " ")}, nil
+}
+
+func (f *fakeDNS) LookupMX(ctx context.Context, name string) (all []*net.MX, err error) {
+	hosts, err := f.find(ctx, "MX "+name)
+	for _, h := range hosts {
+		all = append(all, &net.MX{Host: h})
+	}
+	return all, err
+}
+
+func (f *fakeDNS) LookupIPAddr(ctx context.Context, name string) (all []net.IPAddr, err error) {
+	addrs, err := f.find(ctx, name)
+	for _, a := range addrs {
+		all = append(all, net.IPAddr{IP: net.ParseIP(a)})
+	}
+	return all, err
+}
+
+func (f *fakeDNS) LookupAddr(context.Context, string) ([]string, error) { panic("not asked for") }
+
+const asked = `From: Bob <bob@author.com>
+Subject: x
+Content-Type: text/html
+
+<a href="http://www.link.com/x">click</a> <a href="http://198.51.100.9/">here</a> <img src="http://img.pixel.com/">
+<a href="http://www.skipped.com/">x</a>
+`
+
+// hitsWith gives the rules that hit, with the message handed over by 203.0.113.7, which had it from 203.0.113.8.
+func hitsWith(t *testing.T, lines string, dns filter.Resolver) (names []string) {
+	t.Helper()
+	s, problems, err := Load([]Source{{"t.cf", []byte(lines)}}, Options{Network: true})
+	if err != nil || len(problems) > 0 {
+		t.Fatal(problems, err)
+	}
+	received := "Received: from b.example (b.example [203.0.113.8])\r\n\tby a.example (Postfix) with ESMTP id 1;\r\n\tThu, 26 Nov 2026 12:00:00 +0000\r\n"
+	c := mail.NewContent(mail.NewBlob([]byte(received+strings.ReplaceAll(asked, "\n", "\r\n"))), mail.LineFaults{}, mail.Limits{})
+	defer c.Release()
+	from, err := mail.ParseAddress("x@Envelope.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := text.Options{HasEnvelope: true, From: from, Client: text.Client{
+		Addr: netip.MustParseAddr("203.0.113.7"), Helo: "helo.example", By: "mx.example.org", ID: "1", ESMTP: true,
+	}}
+	in := &filter.Input{Transaction: &filter.Transaction{}, Content: c}
+	in.Transaction.Record(auth.DKIM.Of([]auth.DKIMResult{{Result: auth.Pass, Domain: "signed.com"}, {Result: auth.Fail, Domain: "broken.com"}}))
+	res, err := s.Run(t.Context(), &eval.Mail{Text: text.Of(c, o), In: in, DNS: dns})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range res.Hits {
+		names = append(names, res.Hits[i].Rule.Name)
+	}
+	return names
+}
+
+func TestNetworkRules(t *testing.T) {
+	const rbl = "header A eval:check_rbl('s', 'bl.example.')\nheader B eval:check_rbl_sub('s', '%')\n"
+	for _, c := range []struct{ name, lines, dns, want string }{
+		{"not listed", rbl, "", ""},
+		{"listed", rbl, "7.113.0.203.bl.example=127.0.0.2", "A"},
+		{"an older hop", rbl, "8.113.0.203.bl.example=127.0.0.2", "A"},
+		{"an older hop is not the last", "header A eval:check_rbl('s-lastexternal', 'bl.example')", "8.113.0.203.bl.example=127.0.0.2", ""},
+		{"the last", "header A eval:check_rbl('s-lastexternal', 'bl.example')", "7.113.0.203.bl.example=127.0.0.2", "A"},
+		{"not the first hop", "header A eval:check_rbl('s-notfirsthop', 'bl.example')", "8.113.0.203.bl.example=127.0.0.2", ""},
+		{"a sub by address", strings.Replace(rbl, "%", "127.0.0.3", 1), "7.113.0.203.bl.example=127.0.0.3", "A B"},
+		{"a sub by another address", strings.Replace(rbl, "%", "127.0.0.3", 1), "7.113.0.203.bl.example=127.0.0.2", "A"},
+		{"a sub by bits", strings.Replace(rbl, "%", "4", 1), "7.113.0.203.bl.example=127.0.0.6", "A B"},
+		{"a sub by a pattern", strings.Replace(rbl, "%", `^127\.0\.0\.[5-9]$`, 1), "7.113.0.203.bl.example=127.0.0.6", "A B"},
+		{"of another set", "header A eval:check_rbl('s', 'bl.example')\nheader B eval:check_rbl_sub('r', '127.0.0.2')", "7.113.0.203.bl.example=127.0.0.2", "A"},
+		{"an error code", strings.Replace(rbl, "%", "2", 1), "7.113.0.203.bl.example=127.255.255.254", ""},
+		{"an error code that is asked for", strings.Replace(rbl, "%", "127.255.255.254", 1), "7.113.0.203.bl.example=127.255.255.254", "B"},
+		{"a resolver that lies", rbl, "7.113.0.203.bl.example=198.51.100.80", ""},
+		{"a failure", rbl, "7.113.0.203.bl.example=SERVFAIL", ""},
+		{"texts", "header A eval:check_rbl_txt('s', 'bl.example', '(?i:BAD)')", "TXT 7.113.0.203.bl.example=is bad", "A"},
+		{"the envelope's sender", "header A eval:check_rbl_envfrom('s', 'bl.example')", "envelope.com.bl.example=127.0.0.2", "A"},
+		{"the author", "header A eval:check_rbl_from_host('s', 'bl.example')", "author.com.bl.example=127.0.0.2", "A"},
+		{"no such sender", "header A eval:check_dns_sender()", "", "A"},
+		{"a sender", "header A eval:check_dns_sender()", "MX envelope.com=mx.envelope.com", ""},
+		{"a sender of whom nothing is known", "header A eval:check_dns_sender()", "envelope.com=SERVFAIL", ""},
+		{"a link", "urirhssub A u.example. A 2\nbody A eval:check_uridnsbl('A')", "link.com.u.example=127.0.0.2", "A"},
+		{"a link, other bits", "urirhssub A u.example. A 2\nbody A eval:check_uridnsbl('A')", "link.com.u.example=127.0.0.4", ""},
+		{"a link, a range", "urirhssub A u.example. A 127.0.0.4-127.0.0.9\nbody A eval:check_uridnsbl('A')", "pixel.com.u.example=127.0.0.5", "A"},
+		{"a link, under a mask", "urirhssub A u.example. A 0x8/0xf\nbody A eval:check_uridnsbl('A')", "pixel.com.u.example=127.0.0.8", "A"},
+		{"a link, any answer", "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')", "link.com.u.example=127.0.0.9", "A"},
+		{"a link that is an address", "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')", "9.100.51.198.u.example=127.0.0.9", "A"},
+		{"names alone", "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')\ntflags A net domains_only", "9.100.51.198.u.example=127.0.0.9", ""},
+		{"the whole host", "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')\ntflags A net notrim", "www.link.com.u.example=127.0.0.9", "A"},
+		{"a link that is skipped", "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')\nuridnsbl_skip_domain skipped.com", "skipped.com.u.example=127.0.0.9", ""},
+		{"the address of a link", "uridnssub A u.example. A 127.0.0.2\nbody A eval:check_uridnsbl('A')\ntflags A net a", "www.link.com=198.51.100.7; 7.100.51.198.u.example=127.0.0.2", "A"},
+		{"a question about the author", `askdns A _AUTHORDOMAIN_.new.example. A /^127\.2\.0\.2$/`, "author.com.new.example=127.2.0.2", "A"},
+		{"about who signed", `askdns A _DKIMDOMAIN_.l.example A /^127\./` + "\nmeta B A", "signed.com.l.example=127.0.3.5", "A B"},
+		{"not about whose signature fails", `askdns A _DKIMDOMAIN_.l.example A /^127\./`, "broken.com.l.example=127.0.3.5", ""},
+		{"about the name in HELO", `askdns A _LASTEXTERNALHELO_ A /./`, "helo.example=192.0.2.1", "A"},
+		{"about a text", `askdns A _SENDERDOMAIN_ TXT /^v=spf1 \+all$/`, "TXT envelope.com=v=spf1 +all", "A"},
+		{"a meta", rbl + "meta C A && !B", "7.113.0.203.bl.example=127.0.0.2", "A C"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := &fakeDNS{names: map[string]string{}}
+			for entry := range strings.SplitSeq(c.dns, "; ") {
+				name, value, _ := strings.Cut(entry, "=")
+				f.names[name] = value
+			}
+			if strings.Contains(c.lines, "%") {
+				c.lines = strings.Replace(c.lines, "%", "127.0.0.99", 1)
+			}
+			if got := strings.Join(hitsWith(t, c.lines, f), " "); got != c.want {
+				t.Errorf("%q hit, want %q; asked %q", got, c.want, f.asked)
+			}
+		})
+	}
+}
+
+// TestNetworkRulesAskOnce: what several rules ask is asked once; who is not to be asked is not.
+func TestNetworkRulesAskOnce(t *testing.T) {
+	f := &fakeDNS{}
+	hitsWith(t, "header A eval:check_rbl('s', 'bl.example')\nheader B eval:check_rbl('s', 'bl.example', '127.0.0.3')\nscore A 1 0 1 1\n"+
+		"header C eval:check_rbl('t', 'off.example')\nscore C 1 0 1 0\n", f)
+	slices.Sort(f.asked)
+	if got := strings.Join(f.asked, " "); got != "7.113.0.203.bl.example 8.113.0.203.bl.example" {
+		t.Errorf("asked %s", got)
+	}
+	if got := hitsWith(t, "header A eval:check_rbl('s', 'bl.example')", nil); got != nil {
+		t.Errorf("%q hit without a DNS", got)
+	}
+}
+
+// TestNetworkRulesEnd: silence costs the budget and no more, and is no hit.
+func TestNetworkRulesEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		got := hitsWith(t, "header A eval:check_rbl('s', 'bl.example')\nheader S Subject =~ /x/\nmeta M !A && S",
+			&fakeDNS{names: map[string]string{"7.113.0.203.bl.example": "SILENT"}})
+		if strings.Join(got, " ") != "S M" {
+			t.Errorf("%q hit", got)
+		}
+		if took := time.Since(began); took != networkTime {
+			t.Errorf("took %v", took)
+		}
+	})
+}
+
+func TestNetworkLint(t *testing.T) {
+	for line, want := range map[string]string{
+		"header A eval:check_rbl('s')":                               "takes 2 arguments",
+		"header A eval:check_rbl('s', 'z', '(')":                     "",
+		"header A eval:check_rbl_headers('s', 'z')":                  "no function check_rbl_headers",
+		"body A eval:check_uridnsbl('A')":                            "no line urirhssub",
+		"urirhssub A z A\nbody A eval:check_uridnsbl('A')":           "takes a zone",
+		"urirhssub A z NS 2\nbody A eval:check_uridnsbl('A')":        "takes A or TXT",
+		"uridnsbl A z A\nbody A eval:check_uridnsbl('A')":            "name servers",
+		"askdns A _NOSUCH_.z A /x/":                                  "tag _NOSUCH_",
+		"askdns A _AUTHORDOMAIN_.z SRV /x/":                          "type SRV",
+		"askdns A _AUTHORDOMAIN_._DKIMDOMAIN_.z A /x/":               "more than one tag",
+		"urirhssub A z A 1.2.3.4-x\nbody A eval:check_uridnsbl('A')": "neither a number nor an address",
+		"header A eval:check_rbl_sub('s')":                           "takes a set",
+	} {
+		_, problems, err := Load([]Source{{"t.cf", []byte(line)}}, Options{Network: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(problems) != 1 || problems[0].Rule != "A" || !strings.Contains(problems[0].What, want) {
+			t.Errorf("%q: %v, want %s", line, problems, want)
+		}
+	}
+}

@@ -30,7 +30,7 @@ var makers = []maker{
 		{shape: newShape("mail pickup service by %t with Microsoft SMTPSVC%$"), skip: true},
 	}},
 	{mark: isExchange, forms: []form{
-		{shape: newShape("%h (%[[%]%i%[%%z%]%[]%]) by %b "), more: func(h *hop, _ *matcher) { h.id = nil }},
+		{shape: newShape("%h (%[[%]%i%[%%%z%]%[]%]) by %b "), more: func(h *hop, _ *matcher) { h.id = nil }},
 	}},
 	{mark: marked("[XMail "), forms: []form{
 		{shape: newShape("%h (%[[%]%i%[]%]:%0) by %b%[ (%t)%] with [XMail"), more: xmail},

@@ -166,14 +166,15 @@ func (n *node) first(s *octets) (nullable bool) {
 	return true
 }
 
-// anchored tells whether a match of n can begin at the start of the text only.
-func (n *node) anchored() bool {
+// anchored tells whether a match of n can begin only where an assertion holds: atTextStart, or atLineStart, which the start
+// of the text is as well.
+func (n *node) anchored(at int32) bool {
 	switch n.kind {
 	case kindAssert:
-		return n.n == atTextStart
+		return n.n == at || n.n == atTextStart
 	case kindCat:
 		for _, s := range n.subs {
-			if s.anchored() {
+			if s.anchored(at) {
 				return true
 			}
 			if _, hi := s.width(); hi != 0 {
@@ -182,15 +183,15 @@ func (n *node) anchored() bool {
 		}
 	case kindAlt:
 		for _, s := range n.subs {
-			if !s.anchored() {
+			if !s.anchored(at) {
 				return false
 			}
 		}
 		return true
 	case kindCapture, kindAtomic:
-		return n.subs[0].anchored()
+		return n.subs[0].anchored(at)
 	case kindRepeat:
-		return n.min > 0 && n.subs[0].anchored()
+		return n.min > 0 && n.subs[0].anchored(at)
 	}
 	return false
 }

@@ -28,7 +28,7 @@ type dfa struct {
 	sample   []byte // an octet of each class
 	stride   int32  // classes, the last line feed, the end
 	contexts uint8  // the bits of a context that an assertion may ask for
-	limit    int    // octets of the table
+	budget   *budget
 
 	tab   atomic.Pointer[table]
 	mu    sync.Mutex // for what follows, and for writing to tables
@@ -38,6 +38,18 @@ type dfa struct {
 	stack []int32
 	began map[int32]step // by context and class: what begins there
 	flush int            // tables thrown away
+}
+
+// budget is what automata share. When it is spent, each may still have its share: tables that have more are thrown away when
+// they next grow.
+type budget struct {
+	total, share int64
+	used         atomic.Int64
+}
+
+// newBudget shares so many octets out.
+func newBudget(octets, among int) *budget {
+	return &budget{total: int64(octets), share: max(int64(octets/(2*max(among, 1))), 32<<10)}
 }
 
 // table is what is read without a lock. next[s+class] is 0 where not yet known, else the state after that, negative where it
@@ -83,8 +95,8 @@ func (s *sparse) add(x int32) bool {
 	return true
 }
 
-func newDFA(a *nfa, starts []int32, limit int) *dfa {
-	d := &dfa{nfa: a, starts: starts, limit: limit, began: map[int32]step{}}
+func newDFA(a *nfa, starts []int32) *dfa {
+	d := &dfa{nfa: a, starts: starts, began: map[int32]step{}}
 	a.known, a.setAt, a.groups = nil, nil, nil
 	d.todo.at, d.next.at = make([]int32, len(a.states)), make([]int32, len(a.states))
 	if a.asserts[atTextStart] || a.asserts[atLineStart] || a.asserts[atSearchFrom] {
@@ -97,8 +109,13 @@ func newDFA(a *nfa, starts []int32, limit int) *dfa {
 		d.contexts |= ctxLine
 	}
 	d.classify()
-	d.reset()
 	return d
+}
+
+// share gives an automaton its budget, and begins its table.
+func (d *dfa) share(b *budget) {
+	d.budget = b
+	d.reset()
 }
 
 // classify finds which octets no set tells apart.
@@ -128,6 +145,9 @@ func (d *dfa) classify() {
 
 // reset begins a new table. The first state is the start of a text.
 func (d *dfa) reset() {
+	if d.gen != nil {
+		d.budget.used.Add(-int64(d.gen.size))
+	}
 	d.gen = &generation{known: map[string]int32{}, sets: []members{{}}}
 	t := &table{next: make([]int32, 16*d.stride), tell: make([][]int32, 16), gen: d.gen}
 	d.tab.Store(t)
@@ -152,7 +172,9 @@ func (d *dfa) intern(states, matches []int32, context uint8) int32 {
 	}
 	i := len(d.gen.sets)
 	d.gen.sets = append(d.gen.sets, members{slices.Clone(states), context})
-	d.gen.size += 2*len(key) + 4*int(d.stride) + 160
+	size := 2*len(key) + 4*int(d.stride) + 160
+	d.gen.size += size
+	d.budget.used.Add(int64(size))
 	t := d.tab.Load()
 	if i >= len(t.tell) {
 		grown := &table{next: make([]int32, 2*len(t.next)), tell: make([][]int32, 2*len(t.tell)), gen: d.gen}
@@ -182,7 +204,7 @@ func (d *dfa) extend(t *table, s, class int32) (int32, *table) {
 	}
 	from := t.gen.sets[s/d.stride]
 	states, matches, context := d.move(from, class)
-	if d.gen.size > d.limit {
+	if int64(d.gen.size) > d.budget.share && d.budget.used.Load() > d.budget.total {
 		d.flush++
 		d.reset()
 	}

@@ -3,6 +3,7 @@ package pattern
 import (
 	"bytes"
 	"errors"
+	"math/bits"
 	"sync"
 )
 
@@ -13,7 +14,9 @@ var ErrSteps = errors.New("pattern: step limit reached")
 // is an instruction, or some octets of a run.
 const (
 	DefaultSteps         = 1_000_000
-	defaultStepsPerOctet = 200
+	defaultStepsPerOctet = 100
+
+	maxFrames = 1 << 20 // of the way back
 )
 
 // What a frame of the way back holds.
@@ -22,6 +25,7 @@ const (
 	backSlot          // set slot pc to pos, and go further back
 	backRun           // a greedy run may end earlier: pos down to low
 	backLazy          // a lazy run may go on: from pos, to at most low
+	backChoice        // the alternatives low of choices[pc] are left, at pos
 	backTurn          // a lazy loop may take one more turn: of loops[pc], at pos
 )
 
@@ -113,7 +117,7 @@ func (m *machine) runTo(pc int32, pos, level, want int) (end int, ok bool, err e
 	p, b := m.p, m.b
 	base := len(m.stack)
 	for {
-		if m.steps--; m.steps < 0 {
+		if m.steps--; m.steps < 0 || len(m.stack) > maxFrames {
 			return 0, false, ErrSteps
 		}
 		in := &p.insts[pc]
@@ -148,6 +152,8 @@ func (m *machine) runTo(pc int32, pos, level, want int) (end int, ok bool, err e
 			pc = in.a
 		case opSplit:
 			pc, good = m.split(in, pos)
+		case opChoose:
+			pc, good = m.choose(in.a, pos)
 		case opSave:
 			m.set(in.a, pos)
 			pc++
@@ -216,6 +222,15 @@ func (m *machine) back(base int) (pc int32, pos int, ok bool) {
 		case backBranch:
 			m.stack = m.stack[:len(m.stack)-1]
 			return f.pc, f.pos, true
+		case backChoice:
+			mask := uint64(f.low)
+			pc, pos := m.p.choices[f.pc].to[bits.TrailingZeros64(mask)], f.pos
+			if mask &= mask - 1; mask != 0 {
+				f.low = int(mask)
+			} else {
+				m.stack = m.stack[:len(m.stack)-1]
+			}
+			return pc, pos, true
 		case backTurn:
 			l, at := &m.p.loops[f.pc], f.pos
 			m.stack = m.stack[:len(m.stack)-1]
@@ -271,6 +286,23 @@ func (m *machine) longer(f *frame) (int, bool) {
 		}
 	}
 	return 0, false
+}
+
+// choose takes the first alternative that may begin with the octet at pos.
+func (m *machine) choose(i int32, pos int) (int32, bool) {
+	c := &m.p.choices[i]
+	mask := c.masks[len(c.masks)-1]
+	if pos < len(m.b) {
+		mask = c.masks[c.class[m.b[pos]]]
+	}
+	if mask == 0 {
+		return 0, false
+	}
+	to := c.to[bits.TrailingZeros64(mask)]
+	if mask &= mask - 1; mask != 0 {
+		m.stack = append(m.stack, frame{what: backChoice, pc: i, pos: pos, low: int(mask)})
+	}
+	return to, true
 }
 
 func (m *machine) split(in *inst, pos int) (pc int32, ok bool) {

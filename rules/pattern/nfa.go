@@ -23,16 +23,20 @@ type state struct {
 type expansion struct {
 	narrow int // the most octets in a set that is still counted up to copies
 	copies int // the most copies of one octet
-	states int // the most states of a repeat of more than one octet
+	least  int // the most states of the turns that a repeat of more has to take
+	states int // the most states of those that it may take
 }
 
 // loose makes automata that stay small when they are made deterministic: what is wide and counted, such as .{0,50} behind
 // something, would need a state for each set of places at which it may have begun.
 var (
-	loose = expansion{narrow: 80, copies: 8, states: 200}
+	loose = expansion{narrow: 80, copies: 8, least: 10_000, states: 200}
 	// strict counts everything, up to a bound on states that nothing reasonable reaches.
-	strict = expansion{narrow: 256, copies: maxRepeat, states: 200_000}
+	strict = expansion{narrow: 256, copies: maxRepeat, least: 200_000, states: 200_000}
 )
+
+// patternStates bounds what counts may add to: a pattern that has so many states gets no more copies of what it repeats.
+const patternStates = 150_000
 
 // nfa is built from the end: each node is given the state to go on with and yields the one to begin at. States that are alike
 // are made once, which shares the ends of alternatives.
@@ -42,6 +46,7 @@ type nfa struct {
 	known   map[state]int32
 	setAt   map[octets]int32
 	limits  expansion
+	base    int             // states before the pattern being built
 	exact   bool            // of the pattern being built
 	groups  map[int32]*node // of the pattern being built
 	depth   int             // of references within references
@@ -54,7 +59,7 @@ func newNFA(limits expansion) *nfa {
 
 // add builds a pattern, and gives the state it begins at and whether the automaton is exact.
 func (a *nfa) add(t *tree, pattern int32) (start int32, exact bool) {
-	a.exact, a.groups, a.depth = true, nil, 0
+	a.exact, a.groups, a.depth, a.base = true, nil, 0, len(a.states)
 	match := a.make(state{kind: stateMatch, arg: pattern})
 	if t.groups > 0 {
 		a.groups = map[int32]*node{}
@@ -186,23 +191,24 @@ func (a *nfa) repeat(n *node, next int32) int32 {
 		a.exact = false
 	}
 	lo, hi := int(n.min), int(n.max)
-	most := a.limits.states / max(size(body), 1)
+	one := max(size(body), 1)
+	least, most := max(a.limits.least/one, 1), a.limits.states/one
 	if s, ok := single(body); ok {
-		most = 2
+		least, most = a.limits.copies, 2
 		if s.count() <= a.limits.narrow {
 			most = a.limits.copies
 		}
-		most = max(most, min(lo, a.limits.copies))
 	}
-	most = max(most, 1)
-	if body.nullable() && n.max == infinite {
-		lo = min(lo, 1)
+	if len(a.states)-a.base > patternStates {
+		least, most = 1, 1
 	}
-	if lo > most {
-		lo, a.exact = most, false
-		hi = infinite
+	if body.nullable() && n.max == infinite && lo > 1 {
+		lo, a.exact = 1, false
 	}
-	if hi != infinite && hi > most {
+	if lo > least {
+		lo, hi, a.exact = least, infinite, false
+	}
+	if hi != infinite && hi > max(lo, most, 1) {
 		hi, a.exact = infinite, false
 	}
 	if hi == infinite {

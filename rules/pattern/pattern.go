@@ -12,6 +12,8 @@
 // the same answers.
 package pattern
 
+import "bytes"
+
 // Options are Perl's flags after a pattern. The zero value is none.
 type Options struct {
 	IgnoreCase bool // /i
@@ -32,6 +34,7 @@ type Pattern struct {
 	first   octets // what a match may begin with; every octet where it may be empty
 	least   int    // octets of the shortest match
 	start   bool   // matches at the start of the text only
+	line    bool   // matches at the start of a line only
 	steps   int
 }
 
@@ -51,7 +54,8 @@ func Compile(expr string, o Options) (*Pattern, error) {
 		p.first = classAny
 	}
 	p.least, _ = t.root.width()
-	p.start = t.root.anchored()
+	p.start = t.root.anchored(atTextStart)
+	p.line = !p.start && t.root.anchored(atLineStart)
 	return p, nil
 }
 
@@ -135,12 +139,21 @@ func (p *Pattern) search(m *machine, b []byte, from, till int) (bool, error) {
 	}
 	every := p.first == classAny
 	for pos := max(from, 0); pos <= last; pos++ {
+		if p.line && pos > 0 && b[pos-1] != '\n' {
+			next := bytes.IndexByte(b[pos:], '\n')
+			if pos += next + 1; next < 0 || pos > last {
+				break
+			}
+		}
 		if !every {
 			for pos < len(b) && !p.first.has(b[pos]) {
 				pos++
 			}
 			if pos > last {
 				break
+			}
+			if p.line && pos > 0 && b[pos-1] != '\n' {
+				continue
 			}
 		}
 		if _, ok, err := m.at(pos); ok || err != nil {

@@ -44,6 +44,7 @@ while (my $line = <STDIN>) {
 		for my $i (split /,/, $a) {
 			my ($first, $count) = (-1, 0);
 			for my $s (0 .. $#text) {
+				last if $count >= 1000;
 				while ($text[$s] =~ /$re[$i]/g) {
 					$first = $s if $first < 0;
 					last if ++$count >= 1000;

@@ -11,6 +11,7 @@ const (
 	opSet               // one octet of sets[a]
 	opJump              // to a
 	opSplit             // to a, later to b; sets[x] and sets[y] tell what may begin there (0: anything)
+	opChoose            // one of the alternatives choices[a], by the octet that comes
 	opSave              // the place into slot a
 	opClose             // a group ends here and began where slot b says: into slots a and a+1
 	opAssert            // a is the assertion
@@ -47,15 +48,30 @@ type loop struct {
 	follow   int32
 }
 
+// choice is an alternation of many: masks tells, by the class of the octet that comes, which of to may begin with it. The last
+// mask is for the end of the text.
+type choice struct {
+	class [256]uint8
+	masks []uint64
+	to    []int32
+}
+
+// Alternatives of so many and no more are chosen among by the octet that comes.
+const (
+	leastChoices = 4
+	mostChoices  = 64
+)
+
 // program is a pattern as the backtracker runs it.
 type program struct {
-	insts  []inst
-	sets   []octets // [0] is every octet
-	texts  [][]byte
-	loops  []loop
-	refs   [][]int32
-	slots  int // of captures and loops
-	groups int
+	insts   []inst
+	sets    []octets // [0] is every octet
+	texts   [][]byte
+	loops   []loop
+	choices []choice
+	refs    [][]int32
+	slots   int // of captures and loops
+	groups  int
 }
 
 type assembler struct {
@@ -198,6 +214,10 @@ func (a *assembler) text(n *node) {
 }
 
 func (a *assembler) alternatives(n *node, rest []*node) {
+	if len(n.subs) >= leastChoices && len(n.subs) <= mostChoices {
+		a.choose(n, rest)
+		return
+	}
 	var jumps []int32
 	for i, s := range n.subs {
 		if i == len(n.subs)-1 {
@@ -216,6 +236,46 @@ func (a *assembler) alternatives(n *node, rest []*node) {
 	for _, j := range jumps {
 		a.insts[j].a = a.here()
 	}
+}
+
+// choose emits an alternation of many.
+func (a *assembler) choose(n *node, rest []*node) {
+	at := int32(len(a.choices))
+	a.choices = append(a.choices, choice{})
+	a.emit(inst{op: opChoose, a: at})
+	to := make([]int32, len(n.subs))
+	jumps := make([]int32, len(n.subs))
+	var by [257]uint64
+	for i, s := range n.subs {
+		first := a.starts(s, rest)
+		for b := range 256 {
+			if a.sets[first].has(byte(b)) {
+				by[b] |= 1 << i
+			}
+		}
+		if first == 0 {
+			by[256] |= 1 << i
+		}
+		to[i] = a.here()
+		a.node(s, rest)
+		jumps[i] = a.emit(inst{op: opJump})
+	}
+	for _, j := range jumps {
+		a.insts[j].a = a.here()
+	}
+	c := choice{to: to}
+	class := map[uint64]uint8{}
+	for b := range 256 {
+		k, ok := class[by[b]]
+		if !ok {
+			k = uint8(len(c.masks))
+			class[by[b]] = k
+			c.masks = append(c.masks, by[b])
+		}
+		c.class[b] = k
+	}
+	c.masks = append(c.masks, by[256])
+	a.program.choices[at] = c
 }
 
 func (a *assembler) repeat(n *node, rest []*node) {

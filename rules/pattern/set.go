@@ -88,7 +88,7 @@ func (s *Set) group(rest []int32, memory int) {
 	var g *group
 	finish := func() {
 		if g != nil {
-			g.dfa = newDFA(open, starts, 0)
+			g.dfa = newDFA(open, starts)
 			s.groups = append(s.groups, g)
 		}
 		g = nil
@@ -106,8 +106,9 @@ func (s *Set) group(rest []int32, memory int) {
 		}
 	}
 	finish()
+	b := newBudget(memory, len(s.groups))
 	for _, g := range s.groups {
-		g.dfa.limit = max(memory/len(s.groups), 64<<10)
+		g.dfa.share(b)
 	}
 }
 
@@ -358,7 +359,8 @@ func (s *Set) exactMatch(i int32, b []byte) (bool, error) {
 		}
 		a := newNFA(strict)
 		if start, exact := a.add(t, 0); exact {
-			l.dfa = newDFA(a, []int32{start}, exactMemory)
+			l.dfa = newDFA(a, []int32{start})
+			l.dfa.share(newBudget(exactMemory, 1))
 		}
 	})
 	if l.dfa == nil {

@@ -1,0 +1,111 @@
+package pattern
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestHostile gives patterns and texts that try exponentially many ways, or quadratically many: each search ends with an answer
+// or at the step limit. A set answers about the regular ones.
+func TestHostile(t *testing.T) {
+	a := strings.Repeat("a", 100_000)
+	for _, c := range []struct {
+		name, expr, text string
+		regular, match   bool
+	}{
+		{"loop in a loop", `(a+)+$`, a + "b", true, false},
+		{"the same twice", `(?:a|a)*b`, a, true, false},
+		{"overlapping", `(?:a|aa)+c`, a, true, false},
+		{"many stars", strings.Repeat("a*", 30) + "b", a, true, false},
+		{"counts in counts", `(?:(?:a{1,30}){1,30}){1,30}b`, a, false, false},
+		{"star before each place", `.*.*=.*x`, a, true, false},
+		{"look ahead at each place", `(?=.*x).y`, a, false, false},
+		{"look ahead over all", `(?!.*b)z`, a + "b", false, false},
+		{"reference", `(a*)\1b`, a, false, false},
+		{"reference in a loop", `(?:(a+)\1)+b`, a, false, false},
+		{"loop that matches", `(?:a|b|ab)*c`, a + "c", true, true},
+		{"nothing in loops", `(?:(?:a?)*)*b`, a, true, false},
+		{"counted wide", `a.{0,30000}b`, a, false, false},
+		{"word borders", `(?:\b\w*\b\W*)+!`, strings.Repeat("ab ", 30_000), true, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := MustCompile(c.expr, Options{})
+			begin := time.Now()
+			_, _, ok, err := p.Find([]byte(c.text), 0)
+			if err != nil && !errors.Is(err, ErrSteps) || err == nil && ok != c.match {
+				t.Errorf("Find: %v %v", ok, err)
+			}
+			found := false
+			fillers := []*Pattern{MustCompile("[^\\w]q[0-9]", Options{}), MustCompile("[x-z]{3}[0-9]", Options{}), MustCompile("y[^a]", Options{})}
+			err = NewSet(append(fillers, p), SetOptions{}).Scan([][]byte{[]byte(c.text)}, func(i, _ int) { found = found || i == len(fillers) })
+			var gave *GaveUpError
+			if err != nil && (c.regular || !errors.As(err, &gave) || !errors.Is(err, ErrSteps) || gave.Patterns[0] != len(fillers)) {
+				t.Errorf("Scan: %v", err)
+			}
+			if err == nil && found != c.match {
+				t.Errorf("Scan: %v", found)
+			}
+			if d := time.Since(begin); d > 20*time.Second {
+				t.Errorf("took %v", d)
+			}
+		})
+	}
+}
+
+// TestStepLimit has a search stop where it is told to, and a text let it go on for longer.
+func TestStepLimit(t *testing.T) {
+	p := MustCompile(`(?:a+)+b`, Options{Steps: 1000})
+	if _, _, _, err := p.Find(bytes.Repeat([]byte("a"), 40), 0); !errors.Is(err, ErrSteps) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := p.Count(bytes.Repeat([]byte("a"), 40), 0); !errors.Is(err, ErrSteps) {
+		t.Errorf("Count: got %v", err)
+	}
+	if _, _, ok, err := p.Find([]byte("aaaab"), 0); !ok || err != nil {
+		t.Errorf("got %v %v", ok, err)
+	}
+}
+
+// TestTableBound scans texts that lead to ever new states, with room for few of them.
+func TestTableBound(t *testing.T) {
+	var ps []*Pattern
+	for _, e := range []string{`[ab]*a[ab]{8}c`, `(?:a|b)*b[ab]{7}d`, `\bx[ab]+y\b`, `a.b.c`} {
+		ps = append(ps, MustCompile(e, Options{}))
+	}
+	const memory = 16 << 10
+	s := NewSet(ps, SetOptions{Memory: memory})
+	if len(s.groups) == 0 {
+		t.Fatal("no automaton")
+	}
+	r := rand.New(rand.NewPCG(3, 4))
+	text := make([]byte, 20_000)
+	for i := range text {
+		text[i] = "ab"[r.IntN(2)]
+	}
+	copy(text[19_000:], "abbabbabbabbabc")
+	for range 3 {
+		got := map[int]bool{}
+		if err := s.Scan([][]byte{text}, func(p, _ int) { got[p] = true }); err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range ps {
+			if want, _ := p.Match(text); want != got[i] {
+				t.Errorf("%q: got %v", p, got[i])
+			}
+		}
+	}
+	flushed := 0
+	for _, g := range s.groups {
+		flushed += g.dfa.flush
+		if g.dfa.gen.size > 64<<10 {
+			t.Errorf("%d octets", g.dfa.gen.size)
+		}
+	}
+	if flushed == 0 {
+		t.Error("the table was never full")
+	}
+}

@@ -43,10 +43,10 @@ type group struct {
 
 // What decides how patterns are looked for.
 const (
-	clueBits      = 12   // a text that tells less than this is no clue
-	groupPatterns = 8    // patterns in an automaton
-	groupStates   = 8000 // states of an automaton that takes in more
-	fewPatterns   = 2    // so many are tried one by one
+	clueBits      = 12     // a text that tells less than this is no clue
+	groupPatterns = 8      // patterns in an automaton
+	groupStates   = 16_000 // states of an automaton that takes in no more
+	fewPatterns   = 2      // so many are tried one by one
 	defaultMemory = 32 << 20
 )
 

@@ -39,11 +39,11 @@ func stockSets(t testing.TB, s *stock) []*stockSet {
 
 // TestStockSets asks a set and Find about every stock pattern over real texts.
 func TestStockSets(t *testing.T) {
-	s := loadStock(t)
+	s := loadStock(t, fewMessages)
 	sets := stockSets(t, s)
-	step := 10
+	step := 2
 	if testing.Short() {
-		step = 50
+		step = 20
 	}
 	hits := 0
 	for i := 0; i < len(s.Seen); i += step {

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -36,39 +37,42 @@ type stock struct {
 	Seen  []seen
 }
 
-// stockMessages is how many messages are taken from the corpora for what runs stock rules over real texts.
-const stockMessages = 500
+// How many messages are taken from the corpora for tests, and for benchmarks.
+const (
+	fewMessages  = 60
+	manyMessages = 500
+)
 
-var stockOnce struct {
+var stocks = struct {
 	sync.Mutex
-	*stock
-}
+	known map[int]*stock
+}{known: map[int]*stock{}}
 
-// loadStock gives SpamAssassin's own patterns and what they see of some messages. It is kept below .cache, since
+// loadStock gives SpamAssassin's own patterns and what they see of so many messages. It is kept below .cache, since
 // SpamAssassin takes a tenth of a second for a message.
-func loadStock(t testing.TB) *stock {
+func loadStock(t testing.TB, messages int) *stock {
 	t.Helper()
 	spamassassin.Installed(t)
-	stockOnce.Lock()
-	defer stockOnce.Unlock()
-	if stockOnce.stock != nil {
-		return stockOnce.stock
+	stocks.Lock()
+	defer stocks.Unlock()
+	if s := stocks.known[messages]; s != nil {
+		return s
 	}
-	path := filepath.Join(peertest.Module(t), ".cache", "pattern", "stock-1.json.gz")
+	path := filepath.Join(peertest.Module(t), ".cache", "pattern", fmt.Sprintf("stock-1-%d.json.gz", messages))
 	s := new(stock)
 	if err := readStock(path, s); errors.Is(err, fs.ErrNotExist) {
-		s = makeStock(t)
+		s = makeStock(t, messages)
 		if err := writeStock(path, s); err != nil {
 			t.Fatal(err)
 		}
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	stockOnce.stock = s
+	stocks.known[messages] = s
 	return s
 }
 
-func makeStock(t testing.TB) *stock {
+func makeStock(t testing.TB, messages int) *stock {
 	j := spamassassin.Start(t)
 	all, err := j.Rules()
 	if err != nil {
@@ -93,8 +97,8 @@ func makeStock(t testing.TB) *stock {
 		list = append(list, sel)
 	}
 	corpus := spamassassin.Corpus(t)
-	for i := range stockMessages {
-		m := corpus[i*len(corpus)/stockMessages]
+	for i := range messages {
+		m := corpus[i*len(corpus)/messages]
 		shown, err := j.Show(m.LF, list...)
 		if err != nil {
 			t.Fatal(err)
@@ -141,7 +145,7 @@ func writeStock(path string, s *stock) error {
 func TestStockCompiles(t *testing.T) {
 	n := map[string]int{}
 	octets := 0
-	for _, r := range loadStock(t).Rules {
+	for _, r := range loadStock(t, fewMessages).Rules {
 		if _, err := Compile(string(r.Pattern), Options{}); err != nil {
 			t.Errorf("%s: %v", r.Name, err)
 		}

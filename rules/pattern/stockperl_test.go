@@ -11,11 +11,11 @@ import (
 
 // TestStockPerl asks Perl about every stock pattern over real texts: which match, in which segment first, and how often.
 func TestStockPerl(t *testing.T) {
-	s := loadStock(t)
+	s := loadStock(t, fewMessages)
 	perl := startPerl(t)
-	step := 25
+	step := 3
 	if testing.Short() {
-		step = 100
+		step = 20
 	}
 	hits := 0
 	for _, c := range stockSets(t, s) {
@@ -86,7 +86,7 @@ func difference(got, want map[string]bool) (all []string) {
 
 // TestStockSamples makes texts from every stock pattern, and texts that are nearly such, and compares with Perl.
 func TestStockSamples(t *testing.T) {
-	s := loadStock(t)
+	s := loadStock(t, fewMessages)
 	perl := startPerl(t)
 	r := rand.New(rand.NewPCG(5, 6))
 	made, matched, near := 0, 0, 0

@@ -23,6 +23,7 @@ import (
 	"github.com/postern-mail/postern/filter/heuristics"
 	"github.com/postern-mail/postern/filter/http"
 	"github.com/postern-mail/postern/filter/iprev"
+	"github.com/postern-mail/postern/filter/milter"
 	"github.com/postern-mail/postern/filter/pregreet"
 	"github.com/postern-mail/postern/filter/ratelimit"
 	"github.com/postern-mail/postern/filter/rspamd"
@@ -89,6 +90,7 @@ func builtIn(desk *bayes.Desk) []filter.Factory {
 		clamd.NewFactory(),
 		rspamd.NewFactory(),
 		http.NewFactory(),
+		milter.NewFactory(),
 		dnsbl.Factory,
 		external.Factory,
 		greylist.Factory,

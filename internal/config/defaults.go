@@ -87,7 +87,7 @@ var standardFilters = []string{"iprev", "pregreet", "spf", "dkim", "arc", "dmarc
 
 // laterFilters are kinds that are known, and not built into this version.
 var laterFilters = []string{
-	"icap", "milter", "script", "spamd", "yara",
+	"icap", "script", "spamd", "yara",
 }
 
 // laterKeys are the keys of the configuration's contract that this version does not have.

@@ -80,7 +80,10 @@ func (d *Daemon) Start() {
 	d.t.Helper()
 	d.cmd = d.made()
 	d.cmd.Stdout, d.cmd.Stderr = d.out, d.out
-	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if d.cmd.SysProcAttr == nil {
+		d.cmd.SysProcAttr = new(syscall.SysProcAttr)
+	}
+	d.cmd.SysProcAttr.Setpgid = true
 	must(d.t, d.cmd.Start())
 	for end := time.Now().Add(time.Minute); !d.ready(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {

@@ -1,0 +1,82 @@
+// Package milter asks a milter about a message: any program that speaks the protocol by which Sendmail and Postfix ask
+// theirs. It tells the whole SMTP session at once, when the content is here, and maps what the milter answers.
+package milter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/scanner"
+)
+
+// NewFactory makes the filter "milter". The filters that it makes share what is known of servers, which so outlives
+// reloads.
+func NewFactory() filter.Factory {
+	pools := new(scanner.Pools)
+	return filter.Factory{Kind: "milter", New: func(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
+		cfg := config{Config: scanner.Defaults(20), Body: bodyDefer, Headers: headersAll}
+		if err := decode(&cfg); err != nil {
+			return filter.Spec{}, nil, err
+		}
+		pool, err := pools.Pool(env, scanner.Options{Kind: "milter", Config: cfg.Config})
+		if err != nil {
+			return filter.Spec{}, nil, err
+		}
+		c := &check{config: cfg, pool: pool, gateway: env.Hostname}
+		return filter.Spec{Name: env.Name, Phases: filter.In(filter.Data), Symbols: symbols, Health: c.health}, c, nil
+	}}
+}
+
+// The symbols.
+const (
+	symbolMilter  = "MILTER"
+	symbolIgnored = "MILTER_IGNORED"
+)
+
+var symbols = []filter.Symbol{
+	{Name: symbolMilter, Weight: 0, Description: "a milter refuses, defers or holds the message"},
+	{Name: symbolIgnored, Weight: 0, Description: "a milter wants something that it does not get"},
+}
+
+// What becomes of a message whose body a milter wants replaced, and of fields that it wants changed.
+const (
+	bodyDefer   = "defer"
+	bodyIgnore  = "ignore"
+	headersAll  = "all"
+	headersNone = "none"
+)
+
+type config struct {
+	scanner.Config
+	Body    string `yaml:"body" allowed:"defer|ignore"`
+	Headers string `yaml:"headers" allowed:"all|none"`
+}
+
+var errBody = errors.New("milter: it wants another body or structure, which was not scanned: see the key body")
+
+type check struct {
+	config  config
+	pool    *scanner.Pool
+	gateway string
+}
+
+func (c *check) health() filter.Health { return filter.Health{Breaker: c.pool.State().String()} }
+
+// Check asks the milter.
+func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, error) {
+	if in.Content == nil {
+		return filter.Result{}, nil
+	}
+	var v verdict
+	err := c.pool.Ask(ctx, func(ctx context.Context, s *scanner.Server) error {
+		var err error
+		v, err = talk(ctx, s, in, c.gateway)
+		return err
+	})
+	if err != nil {
+		return filter.Result{}, fmt.Errorf("milter: %w", err)
+	}
+	return c.result(&v, in.Content)
+}

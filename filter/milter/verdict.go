@@ -1,0 +1,197 @@
+package milter
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/scanner"
+	"github.com/postern-mail/postern/mail"
+)
+
+// maxChanges bounds how many changes a milter may ask for.
+const maxChanges = 500
+
+// ends takes down an answer that ends the session.
+func (v *verdict) ends(act byte, data []byte) error {
+	switch act {
+	case actReject:
+		v.asks(filter.Reject, "reject")
+	case actTempFail:
+		v.asks(filter.Defer, "tempfail")
+	case actDiscard: // nothing that was acknowledged is thrown away
+		v.asks(filter.Quarantine, "discard")
+	case actReplyCode:
+		r, err := replyOf(data)
+		if err != nil {
+			return err
+		}
+		a := filter.Reject
+		if r.Temporary() {
+			a = filter.Defer
+		}
+		if v.asks(a, "reply "+r.String()); v.action == a {
+			v.reply = &r
+		}
+	}
+	return nil
+}
+
+// asks takes down an action.
+func (v *verdict) asks(a filter.Action, said string) {
+	v.action = max(v.action, a)
+	v.said = append(v.said, said)
+}
+
+// wants takes down a change that a milter wants at the end.
+func (v *verdict) wants(act byte, data []byte) error {
+	if len(v.changes)+len(v.said)+len(v.ignored) > maxChanges {
+		return wrong("more than %d changes", maxChanges)
+	}
+	switch act {
+	case actAddHeader:
+		all, err := readTexts(data, 2)
+		if err == nil {
+			v.changes = append(v.changes, change{op: act, name: all[0], value: all[1]})
+		}
+		return err
+	case actInsert, actChange:
+		i, all, err := indexed(data, 2)
+		if err == nil {
+			v.changes = append(v.changes, change{op: act, index: i, name: all[0], value: all[1]})
+		}
+		return err
+	case actQuarantine:
+		all, err := readTexts(data, 1)
+		if err == nil {
+			v.asks(filter.Quarantine, "quarantine: "+clipped(clean(all[0]), 200))
+		}
+		return err
+	case actReplaceBody:
+		v.body = true
+	case actAddRcpt, actAddRcptPar:
+		v.ignores("to add a recipient", data)
+	case actDelRcpt:
+		v.ignores("to remove a recipient", data)
+	case actChangeFrom:
+		v.ignores("another reverse-path", data)
+	default:
+		return wrong("%q, to the end", act)
+	}
+	return nil
+}
+
+// ignores takes down what is not done.
+func (v *verdict) ignores(what string, data []byte) {
+	who, _, _ := strings.Cut(string(data), "\x00")
+	v.ignored = append(v.ignored, what+" "+clipped(clean(who), 100))
+}
+
+// result makes the result of what a milter has said.
+func (c *check) result(v *verdict, m *mail.Content) (filter.Result, error) {
+	r := filter.Result{Propose: v.action, Reply: v.reply}
+	if v.action < filter.Defer && c.config.Headers == headersAll {
+		v.edits(m.Header(), &r)
+	}
+	if err := m.Err(); err != nil {
+		return filter.Result{}, fmt.Errorf("milter: %w", err)
+	}
+	if v.body && v.action < filter.Quarantine {
+		if c.config.Body == bodyDefer {
+			return filter.Result{}, errBody
+		}
+		v.ignored = append(v.ignored, "another body, or another structure")
+	}
+	if len(v.said) > 0 {
+		r.Findings = append(r.Findings, filter.Finding{Symbol: symbolMilter, Strength: 1, Detail: clipped(strings.Join(v.said, "; "), 1000)})
+	}
+	if len(v.ignored) > 0 {
+		r.Findings = append(r.Findings, filter.Finding{Symbol: symbolIgnored, Strength: 1, Detail: clipped(strings.Join(v.ignored, "; "), 1000)})
+	}
+	return r, nil
+}
+
+// edits makes edits of what is to become of fields. Positions are those in the message as it is. What is added stands above the
+// message, in the order in which a milter wants it there.
+func (v *verdict) edits(h *mail.Header, r *filter.Result) {
+	var top []mail.AddField
+	changed := map[int]mail.Edit{}
+	for _, c := range v.changes {
+		if !scanner.IsFieldName(c.name) {
+			v.ignored = append(v.ignored, "a field "+clipped(clean(c.name), 80))
+			continue
+		}
+		if !scanner.MayChange(c.name) {
+			switch low := mail.LowerASCII(c.name); {
+			case same(h, c):
+			case low == "mime-version" || strings.HasPrefix(low, "content-"):
+				v.body = true
+			default:
+				v.ignored = append(v.ignored, "to change "+c.name)
+			}
+			continue
+		}
+		body, err := scanner.FieldBody(c.value)
+		if err != nil {
+			v.ignored = append(v.ignored, fmt.Sprintf("field %s: %s", c.name, err))
+			continue
+		}
+		at := -1
+		if c.op == actChange {
+			at = nth(h, c.name, max(c.index, 1))
+		}
+		switch {
+		case at >= 0 && body == "":
+			changed[at] = mail.RemoveField{Index: at}
+		case at >= 0:
+			changed[at] = mail.ReplaceField{Index: at, Body: body}
+		case c.op == actChange && body == "": // it is not there
+		case c.op == actInsert:
+			top = slices.Insert(top, min(c.index, len(top)), mail.AddField{Name: c.name, Body: body})
+		default:
+			top = append(top, mail.AddField{Name: c.name, Body: body})
+		}
+	}
+	for _, f := range top {
+		r.Edits = append(r.Edits, f)
+	}
+	for i := range h.Fields() {
+		if e, ok := changed[i]; ok {
+			r.Edits = append(r.Edits, e)
+		}
+	}
+}
+
+// nth gives the position of the n-th field of a name, from 1; -1 where there is none.
+func nth(h *mail.Header, name string, n int) int {
+	for i, f := range h.Fields() {
+		if f.Is(name) {
+			if n--; n == 0 {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// same reports whether a change leaves a field as it is.
+func same(h *mail.Header, c change) bool {
+	at := -1
+	if c.op == actChange {
+		at = nth(h, c.name, max(c.index, 1))
+	}
+	if at < 0 {
+		return c.op == actChange && c.value == ""
+	}
+	body, err := scanner.FieldBody(c.value)
+	return err == nil && strings.Join(strings.Fields(body), " ") == strings.Join(strings.Fields(h.Fields()[at].Body()), " ")
+}
+
+// clipped gives at most n octets of a text.
+func clipped(s string, n int) string {
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "") + "…"
+	}
+	return s
+}

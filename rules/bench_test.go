@@ -87,7 +87,7 @@ func BenchmarkMetas(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	st := &run{s: s, hits: make([]float64, len(s.rules))}
+	st := s.newRun()
 	for b.Loop() {
 		st.runMetas()
 	}

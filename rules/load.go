@@ -54,6 +54,8 @@ type Set struct {
 	network   []*Rule
 	skip      map[string]bool // domains that links are not asked about
 	metas     []*Rule         // each behind those that it needs
+	always    []uint64        // metas that come to something where nothing has hit, by their place in metas
+	users     [][]int32       // places in metas of those that name a rule, by its id
 	needs     needs
 	clock     clock
 	runs      sync.Pool // of *run
@@ -114,6 +116,7 @@ func (l *loader) set() *Set {
 	}
 	compileRules(l, s)
 	l.compileMetas(s)
+	s.indexMetas()
 	s.group()
 	return s
 }

@@ -132,7 +132,7 @@ func TestMetasInACircleAreFalse(t *testing.T) {
 
 // decide runs the metas of a set where rules have hit, and lists what then counts as hit.
 func decide(s *Set, names ...string) map[string]bool {
-	st := &run{s: s, hits: make([]float64, len(s.rules))}
+	st := s.newRun()
 	for _, n := range names {
 		st.hits[s.Rule(n).id] = 1
 	}

@@ -57,6 +57,7 @@ type run struct {
 	captured map[string][]string
 	uris     [][]byte
 	sampled  bool
+	due      []uint64 // metas that are to be decided, by their place in Set.metas
 }
 
 // sight is where a rule hit.
@@ -122,10 +123,14 @@ func (s *Set) Run(ctx context.Context, m *eval.Mail) (Result, error) {
 	return res, nil
 }
 
+func (s *Set) newRun() *run {
+	return &run{s: s, hits: make([]float64, len(s.rules)), due: make([]uint64, len(s.always))}
+}
+
 func (s *Set) begin(m *eval.Mail) *run {
 	st, ok := s.runs.Get().(*run)
 	if !ok {
-		st = &run{s: s, hits: make([]float64, len(s.rules))}
+		st = s.newRun()
 	}
 	st.m, st.sampled = m, s.clock.sample()
 	return st
@@ -309,30 +314,6 @@ func (st *run) runEvals(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// runMetas decides the metas, of which each stands behind those that it names.
-func (st *run) runMetas() {
-metas:
-	for _, r := range st.s.metas {
-		for _, g := range r.test.guards {
-			if v := st.hits[g]; v != v {
-				st.hits[r.id] = undecided
-				continue metas
-			}
-		}
-		v, _ := value(r.test.meta, st.hits)
-		switch {
-		case v == 0:
-		case !r.active:
-			st.hits[r.id] = undecided
-		default:
-			st.hits[r.id] = max(v, 1)
-			if v > 0 {
-				st.hits[r.id] = v
-			}
-		}
-	}
 }
 
 // report writes down what was found.

@@ -45,9 +45,7 @@ func (z *tokenizer) parseStart(t int) int {
 	}
 	name := z.src[t+1 : nameEnd]
 	z.closePending()
-	if z.section != sectionIgnore {
-		z.to.start(name, z.attrs)
-	}
+	z.to.start(name, z.attrs)
 	for _, l := range literalElements {
 		if len(l.name) == len(name) && equalFold(name, l.name) {
 			z.literal, z.verbatim = l.name, l.verbatim
@@ -148,15 +146,15 @@ func (z *tokenizer) parseDeclaration(t int) int {
 		}
 		s++
 	case c == '[':
-		if next := z.openSection(t); next != 0 {
+		if next := z.openSection(t); next != noMarkup {
 			return next
 		}
 	case c == '>':
 		z.tellComment(t, s+1)
 		return s + 1
 	case isNameStart(c) && c != '_' && c != ':':
-		next := 0
-		if next, s = z.doctype(t); next != 0 {
+		next := noMarkup
+		if next, s = z.doctype(t); next != noMarkup {
 			return next
 		}
 	}
@@ -194,7 +192,8 @@ func (z *tokenizer) parseComment(t int) int {
 	}
 }
 
-// doctype reads a document type declaration, next being what comes behind it. With 0 it is none, and s how far it was read.
+// doctype reads a document type declaration, next being what comes behind it. With noMarkup it is none, and s how far it was
+// read.
 func (z *tokenizer) doctype(t int) (next, s int) {
 	s = t + 3
 	for s < len(z.src) && isNameChar(z.src[s]) {
@@ -205,7 +204,7 @@ func (z *tokenizer) doctype(t int) (next, s int) {
 		return t, s
 	}
 	if !equalFold(name, "doctype") && !equalFold(name, "entity") {
-		return 0, s
+		return noMarkup, s
 	}
 	for {
 		if s = z.skipSpace(s); s == len(z.src) {
@@ -214,9 +213,7 @@ func (z *tokenizer) doctype(t int) (next, s int) {
 		switch c := z.src[s]; {
 		case c == '>':
 			z.closePending()
-			if z.section != sectionIgnore {
-				z.to.declaration(z.src[t : s+1])
-			}
+			z.to.declaration(z.src[t : s+1])
 			return s + 1, s
 		case c == '"' || c == '\'':
 			n := bytes.IndexByte(z.src[s+1:], c)
@@ -229,7 +226,7 @@ func (z *tokenizer) doctype(t int) (next, s int) {
 				return t, s
 			}
 			if z.src[s] != '-' {
-				return 0, s
+				return noMarkup, s
 			}
 			n := bytes.Index(z.src[s+1:], []byte("--"))
 			if n < 0 {
@@ -244,7 +241,8 @@ func (z *tokenizer) doctype(t int) (next, s int) {
 	}
 }
 
-// openSection reads the beginning of a marked section, 0 if it is none.
+// openSection reads the beginning of a marked section, noMarkup if it is none. What is to be ignored is none: no mail client leaves
+// it out, and rules must see it.
 func (z *tokenizer) openSection(t int) int {
 	kind, named := uint8(sectionNone), false
 	s := t + 3
@@ -255,6 +253,9 @@ func (z *tokenizer) openSection(t int) int {
 			for isNameChar(z.at(s)) {
 				s++
 			}
+			if equalFold(z.src[from:s], "ignore") {
+				return noMarkup
+			}
 			kind, named = max(kind, sectionOf(z.src[from:s])), true
 			if s = z.skipSpace(s); s == len(z.src) {
 				return t
@@ -264,7 +265,7 @@ func (z *tokenizer) openSection(t int) int {
 			break
 		}
 		if z.at(s+1) != '-' {
-			return 0
+			return noMarkup
 		}
 		n := bytes.Index(z.src[s+2:], []byte("--"))
 		if n < 0 {
@@ -273,7 +274,7 @@ func (z *tokenizer) openSection(t int) int {
 		s += n + 4
 	}
 	if z.at(s) != '[' || len(z.sections) >= maxSections {
-		return 0
+		return noMarkup
 	}
 	if !named {
 		kind = sectionInclude
@@ -296,8 +297,6 @@ func sectionOf(name []byte) uint8 {
 		return sectionRCDATA
 	case equalFold(name, "cdata"):
 		return sectionCDATA
-	case equalFold(name, "ignore"):
-		return sectionIgnore
 	}
 	return sectionNone
 }

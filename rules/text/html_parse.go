@@ -38,7 +38,6 @@ const (
 	sectionInclude
 	sectionRCDATA
 	sectionCDATA
-	sectionIgnore
 )
 
 // literalElements are those in which no tag but their end is one; verbatim are those without character references.
@@ -114,18 +113,21 @@ func (z *tokenizer) parse(at int) int {
 		if len(z.src)-s < 3 {
 			return s
 		}
-		switch next := z.markup(t); {
-		case next == t:
+		switch next := z.markup(t); next {
+		case t:
 			return t
-		case next > 0:
-			s, t = next, next
+		case noMarkup:
+			s++ // the "<" is text
 		default:
-			s++ // no markup: the "<" is text
+			s, t = next, next
 		}
 	}
 }
 
-// markup reads what begins with "<" at t: it gives where that ends, t where it has no end, 0 where it is none.
+// noMarkup says that a "<" is text.
+const noMarkup = -1
+
+// markup reads what begins with "<" at t: it gives where that ends, t where it has no end.
 func (z *tokenizer) markup(t int) int {
 	switch c := z.src[t+1]; {
 	case isNameStart(c):
@@ -141,7 +143,7 @@ func (z *tokenizer) markup(t int) int {
 		}
 		return t
 	}
-	return 0
+	return noMarkup
 }
 
 // parseText reads text up to the next "<".
@@ -158,15 +160,20 @@ func (z *tokenizer) parseText(s, t int) (int, int) {
 		return s, s
 	}
 	for s < len(z.src) && z.src[s] != '<' {
-		if z.section != sectionNone && z.src[s] == ']' && z.at(s+1) == ']' && z.at(s+2) == '>' {
-			z.tellText(t, s)
-			s += 3
-			t = s
-			z.closeSection()
-			continue
+		if z.section != sectionNone && z.src[s] == ']' {
+			if s++; z.at(s) == ']' {
+				if s++; z.at(s) == '>' {
+					z.tellText(t, s-2)
+					s++
+					t = s
+					z.closeSection()
+					continue
+				}
+			}
 		}
-		s++
+		s++ // behind a bracket that ends nothing this may be a "<", and it is text
 	}
+	s = min(s, len(z.src))
 	if s < len(z.src) && s > t {
 		z.tellText(t, s)
 		t = s
@@ -195,22 +202,16 @@ func (z *tokenizer) lastText(t int) int {
 }
 
 func (z *tokenizer) tellText(from, to int) {
-	if z.section != sectionIgnore {
-		z.to.text(z.src[from:to], z.verbatim)
-	}
+	z.to.text(z.src[from:to], z.verbatim)
 }
 
 func (z *tokenizer) tellComment(from, to int) {
-	if z.section != sectionIgnore {
-		z.to.comment(z.src[from:to])
-	}
+	z.to.comment(z.src[from:to])
 }
 
 func (z *tokenizer) tellEnd(name []byte) {
 	z.closePending()
-	if z.section != sectionIgnore {
-		z.to.end(name)
-	}
+	z.to.end(name)
 }
 
 // closePending tells the end tag that was left out at the end.

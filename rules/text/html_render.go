@@ -15,7 +15,7 @@ type renderer struct {
 	chars bool   // it has characters
 	piece piece  // what was written last
 
-	hiddenSpans, unseenSpans []span
+	hiddenSpans, unseenSpans, wideSpans []span
 
 	styles   []style
 	open     [tagCount]int // how many styles of an element are open
@@ -71,7 +71,7 @@ func (t *TextPart) renderHTML(src text, octets int) *rendering {
 	h.Rendered = out.length()
 	h.NonSpace = h.Rendered - countSpace(out)
 	h.Ratio = (float64(octets) - float64(h.Rendered)) / float64(octets)
-	return &rendering{text: out, hidden: r.hiddenSpans, unseen: r.unseenSpans, html: h}
+	return &rendering{text: out, hidden: r.hiddenSpans, unseen: r.unseenSpans, wide: r.wideSpans, html: h}
 }
 
 // prepareHTML makes a space of "&nbsp;", and "<br>" of "<br />", and plain quotes of double ones that are none. shared is not
@@ -433,6 +433,9 @@ func (r *renderer) display(b []byte, chars, invisible, unseen bool) {
 	}
 	if trim && len(r.out) > from && r.out[from] == ' ' {
 		r.out = append(r.out[:from], r.out[from+1:]...)
+	}
+	if chars && !r.source.chars {
+		r.wideSpans = appendSpan(r.wideSpans, from, len(r.out))
 	}
 	if invisible && len(r.out) > from {
 		r.hiddenSpans = appendSpan(r.hiddenSpans, from, len(r.out))

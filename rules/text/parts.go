@@ -26,6 +26,7 @@ type rendering struct {
 	text
 	hidden []span // what readers do not show, by SpamAssassin's rules; in ascending order
 	unseen []span // what they do not show, by ours
+	wide   []span // what is of characters where the HTML is of octets
 	html   *HTML  // nil of plain text
 }
 

@@ -38,10 +38,12 @@ func TestHTMLText(t *testing.T) {
 		{"no tag", "1 < 2 <3 a<>b", "1 < 2 <3 a<>b"},
 		{"title", "<title>a<b>c</title>d", "\n|a<b>c\n|d"},
 		{"marked section", "<![CDATA[a<b>&amp;]]>c", "a<b>&amp;c"},
-		{"ignored section", "a<![IGNORE[b<p>]]>c", "ac"},
+		{"a section to be ignored is not", "a<![IGNORE[b<p>c]]>d", "ac]]>d"},
 		{"conditional comment", "<!--[if mso]>a<![endif]-->b<![if !mso]>c<![endif]>", "bc"},
 		{"quotes that are none", "<a href=“http://a.example/”>b</a>", "b"},
 		{"attributes", `<a href='x>y' b = "c" d>e</a f="g">h`, "eh"},
+		{"declaration without an end", `<!DOCTYPE "a <b>c`, ""},
+		{"section without an end", "<![if", ""},
 		{"cut off in a tag", "a <b c", "a "},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -64,7 +64,24 @@ func (r *rendering) without(spans []span) text {
 		out = append(out, r.utf8[at:max(at, from)]...)
 		at = max(at, min(s.to, len(r.utf8)))
 	}
-	return text{append(out, r.utf8[at:]...), r.chars}
+	return text{append(out, r.utf8[at:]...), r.charsBut(spans)}
+}
+
+// charsBut reports whether the text is of characters without some pieces.
+func (r *rendering) charsBut(spans []span) bool {
+	if len(r.wide) == 0 {
+		return r.chars
+	}
+	for _, w := range r.wide {
+		within := false
+		for _, s := range spans {
+			within = within || s.from <= w.from && w.to <= s.to
+		}
+		if !within {
+			return true
+		}
+	}
+	return false
 }
 
 // only gives some pieces of the text.

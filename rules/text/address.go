@@ -55,7 +55,7 @@ func parseAddresses(value []byte) []parsedAddress {
 		out = appendBracketed(out, r.b)
 	}
 	if len(out) <= bytes.Count(value, []byte(",")) {
-		if broken := brokenAddresses(b); len(broken) > len(out) {
+		if broken := brokenAddresses(b, value); len(broken) > len(out) {
 			return broken
 		}
 	}
@@ -471,7 +471,7 @@ func appendBracketed(out []parsedAddress, b []byte) []parsedAddress {
 // brokenAddresses is for a field with fewer entries than commas would have it. Its entries end at commas, be it between angle
 // brackets; of each it takes the local part and as much of a host as stands behind the first bracket, or at the beginning,
 // whatever follows. So does the parser that SpamAssassin turns to then.
-func brokenAddresses(b []byte) (out []parsedAddress) {
+func brokenAddresses(b, value []byte) (out []parsedAddress) {
 	for len(b) > 0 {
 		end := 0
 		for end < len(b) && b[end] != ',' {
@@ -486,7 +486,7 @@ func brokenAddresses(b []byte) (out []parsedAddress) {
 			b = b[min(end+1, len(b)):]
 			continue
 		}
-		out = append(out, parsedAddress{})
+		out = append(out, parsedAddress{name: value, hasName: true}) // without an address, the whole field is the name
 		b = b[min(end+1, len(b)):]
 		name := []byte(nil)
 		if lt := bytes.IndexByte(piece, '<'); lt >= 0 {

@@ -7,8 +7,7 @@ import (
 	"time"
 )
 
-// addressCases are a From field, and the addresses and names in it by SpamAssassin's word; "-" for none. It gives the field with
-// a comma in an address a second name, which is the whole field.
+// addressCases are a From field, and the addresses and names in it by SpamAssassin's word; "-" for none.
 var addressCases = []struct{ field, addresses, names string }{
 	{"joe@example.org", "joe@example.org", "-"},
 	{"Joe Doe <joe@example.org>", "joe@example.org", "Joe Doe"},
@@ -32,7 +31,7 @@ var addressCases = []struct{ field, addresses, names string }{
 	{"Joe <<joe@example.org>>", "-", "Joe"},
 	{"Joe <joe@example.org", "joe@example.org", "Joe"},
 	{"Joe <joe@host example.org>", "joe@host", "Joe"},
-	{"Joe <joe@example,org>", "joe@example", "Joe"},
+	{"Joe <joe@example,org>", "joe@example", "Joe\nJoe <joe@example,org>"},
 	{"joe@example.org; ann@example.net", "joe@example.org\nann@example.net", "-"},
 	{"joe@@example.org", "joe@", "-"},
 	{`"a b"@example.org`, `"a b"@example.org`, "-"},

@@ -23,6 +23,10 @@ func decodeOctets(octets []byte, name string, declared bool) []byte {
 		if declared {
 			return asciiOnly(octets)
 		}
+	case "utf-16", "utf-16le", "utf-16be", "utf16":
+		if _, ok := decodeUTF16(octets); ok {
+			return octets // SpamAssassin sees that it could be decoded, and leaves it
+		}
 	default:
 		if c := charset.Of(low); c.Clear() || len(c.Conversions()) > 0 {
 			return []byte(c.Decode(string(octets)))

@@ -113,10 +113,11 @@ func detail(h *rules.Hit) string {
 
 // options tell how the message came: the client is the newest hop, of which no Received field speaks yet.
 func (c *check) options(in *filter.Input) text.Options {
-	o := text.Options{Trusted: c.trusted, Internal: c.internal}
+	o := c.loaded.Set.Settings().Text()
+	o.Trusted, o.Internal = c.trusted, c.internal
 	if t := in.Transaction; t != nil {
 		o.From = t.From
-		o.Client.ID = t.ID
+		o.Client.ID, o.Client.Time = t.ID, t.Began
 	}
 	if s := in.Session; s != nil && s.Client.Addr().IsValid() {
 		addr := s.Client.Addr().Unmap().WithZone("")

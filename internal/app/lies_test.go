@@ -1,0 +1,90 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// liar is a server that says what it likes, whatever it is asked.
+func liar(t *testing.T, say func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = c.Close() }()
+				say(c)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// lies are what programs say that are not what they should be, or no more.
+var lies = map[string]func(net.Conn){
+	"garbage": func(c net.Conn) { _, _ = io.WriteString(c, "220 mail.example ESMTP\r\n\x00\x00\x00\x01c") },
+	"endless": func(c net.Conn) {
+		go func() { _, _ = io.Copy(io.Discard, c) }()
+		for b := []byte(strings.Repeat("x", 4096)); ; {
+			if _, err := c.Write(b); err != nil {
+				return
+			}
+		}
+	},
+	"drip": func(c net.Conn) {
+		go func() { _, _ = io.Copy(io.Discard, c) }()
+		for {
+			if _, err := c.Write([]byte("1")); err != nil {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	},
+	"closes": func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) },
+}
+
+// TestScannersLie has programs behind each of the filters that ask one which are none of their kind: no message is let through
+// for what they say, the breaker opens, and still is when the configuration was read anew. With on_error: continue mail passes.
+func TestScannersLie(t *testing.T) {
+	for _, kind := range []string{"clamd", "rspamd", "http", "milter"} {
+		for name, say := range lies {
+			t.Run(kind+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				options := fmt.Sprintf(`%s: {servers: [%q], faults: 2, pause: 1h, timeout: 1s`, kind, liar(t, say))
+				g := startGatewayWith(t, fmt.Sprintf(scannerGateway, options+"}"))
+				content := fmt.Sprintf(plainText, "x", "x")
+				g.wants(t, "first", content, "451")
+				g.wants(t, "second", content, "451")
+				if got := g.breaker(t, kind); got != "open" {
+					t.Errorf("the breaker is %q", got)
+				}
+				g.wants(t, "breaker open", content, "451")
+				text := strings.ReplaceAll(fmt.Sprintf(scannerGateway, options+", on_error: continue}"), "{{dir}}", g.dir)
+				g.take(t, text)
+				began := time.Now()
+				g.wants(t, "breaker open, and passed on", content, "250")
+				if took := time.Since(began); took > 900*time.Millisecond {
+					t.Errorf("it was asked again after a reload: %s", took)
+				}
+				if got := g.runs(t, kind, "breaker_open"); got != "2" {
+					t.Errorf("breaker_open %s times", got)
+				}
+				if got := len(g.stored(t)); got != 1 {
+					t.Errorf("%d messages went through", got)
+				}
+			})
+		}
+	}
+}

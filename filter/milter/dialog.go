@@ -20,6 +20,7 @@ type dialog struct {
 	wire
 	in       *filter.Input
 	gateway  string
+	version  uint32
 	options  uint32
 	verdict  verdict
 	finished bool // nothing more is to be said
@@ -83,7 +84,7 @@ func (d *dialog) negotiate() error {
 	case options&^offeredOptions != 0:
 		return wrong("options %#x, which were not offered", options)
 	}
-	d.options = options
+	d.version, d.options = v, options
 	return nil
 }
 
@@ -256,6 +257,9 @@ func (d *dialog) rcpt() error {
 }
 
 func (d *dialog) data() error {
+	if d.version < 4 { // it does not know that command
+		return nil
+	}
 	return d.say(cmdData, nil, noData, nrData, "i", d.transaction().ID)
 }
 

@@ -160,6 +160,7 @@ func TestAnswers(t *testing.T) {
 		want    string // "" for an error
 	}{
 		{"nothing", nil, nil, "continue"},
+		{"an old one, which does not know DATA", nil, map[byte][]byte{cmdNegotiate: packet(cmdNegotiate, 3, 0x1f, 0), cmdData: packet(actReject)}, "continue"},
 		{"accept at once", nil, map[byte][]byte{cmdConnect: packet(actAccept)}, "continue"},
 		{"accept at the end", nil, map[byte][]byte{cmdEnd: packet(actAccept)}, "continue"},
 		{"progress", nil, map[byte][]byte{cmdEnd: join(packet(actProgress), packet(actProgress), packet(actContinue))}, "continue"},

@@ -87,9 +87,9 @@ func TestBreaker(t *testing.T) {
 		want(0, Open, true)
 		pause := 5 * time.Second
 		for range 8 {
-			time.Sleep(pause - 1)
+			time.Sleep(pause - time.Nanosecond)
 			want(0, Open, true)
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			want(1, Open, false)
 			pause = min(2*pause, time.Minute)
 		}

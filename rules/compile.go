@@ -144,6 +144,9 @@ func compileEval(r *Rule, s *Set) (*evalTest, error) {
 		}
 		return nil, fmt.Errorf("it never hits: there is no function %s here", name)
 	}
+	if raw, differs := eval.RawBody()[name]; differs && r.raw {
+		f = raw
+	}
 	check, err := f.Compile(s.settings, args)
 	if err != nil {
 		return nil, fmt.Errorf("it never hits: %s", strings.TrimPrefix(err.Error(), "eval: "))

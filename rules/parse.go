@@ -34,6 +34,7 @@ type definition struct {
 	text  string
 	at    Position
 	asks  bool // it is of askdns
+	raw   bool // a function that is called for the raw body
 }
 
 // TestLine is a line "test NAME ok|fail TEXT" of a file: a text that a rule has to match, or must not.
@@ -339,7 +340,7 @@ func (r *reader) define(class Class, name, text string) {
 	}
 	d := &definition{name: name, class: class, text: text, at: r.at}
 	if fn, ok := strings.CutPrefix(strings.TrimPrefix(text, "rbl"), "eval:"); ok && class != Meta && class != MIMEHeader && class != Network {
-		d.class, d.text = Eval, fn
+		d.class, d.text, d.raw = Eval, fn, class == RawBody
 		if strings.HasPrefix(fn, "check_rbl") || strings.HasPrefix(fn, "check_dns") || strings.HasPrefix(fn, "check_uridnsbl") {
 			d.class = Network
 		}

@@ -88,6 +88,7 @@ type Rule struct {
 
 	id     int
 	active bool // runs in the set of scores that was chosen
+	raw    bool // a function that is called for the raw body
 	test   test
 }
 

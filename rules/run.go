@@ -163,7 +163,7 @@ func (st *run) segments(c Class) [][]byte {
 	return st.uris
 }
 
-// uriTexts lists what rules of the class uri see: each URI and each variant of it, once.
+// uriTexts lists what rules of the class uri see: each variant of each URI, once. A URI that has none is for look-ups only.
 func uriTexts(texts [][]byte, uris []text.URI) [][]byte {
 	seen := make(map[string]bool, 2*len(uris))
 	add := func(s string) {
@@ -173,7 +173,6 @@ func uriTexts(texts [][]byte, uris []text.URI) [][]byte {
 		}
 	}
 	for i := range uris {
-		add(uris[i].Raw)
 		for _, v := range uris[i].Variants {
 			add(v)
 		}

@@ -3,6 +3,8 @@ package rules
 import (
 	"errors"
 	"fmt"
+
+	"github.com/postern-mail/postern/rules/pattern"
 )
 
 // Try looks whether a line "test" of the files holds: whether the rule's pattern matches the text, or does not, as the line says. The error
@@ -24,6 +26,15 @@ func (s *Set) Try(t TestLine) (bool, error) {
 		matches = matches != h.negated
 	}
 	return matches == t.Hit, nil
+}
+
+// Pattern gives the compiled pattern of a rule, nil for one that has none, or whose pattern holds what others capture.
+func (s *Set) Pattern(r *Rule) *pattern.Pattern {
+	p := r.pattern()
+	if p == nil || len(p.written.uses) > 0 {
+		return nil
+	}
+	return p.pattern
 }
 
 // Users lists the metas that name a rule.

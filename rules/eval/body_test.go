@@ -51,4 +51,13 @@ func TestImages(t *testing.T) {
 		call{"image_size_exact png 5 4", 0}, call{"image_size_range all 7 6 7 6", 1}, call{"image_size_range all 8 1", 0}, call{"image_named x.png", 1},
 		call{"image_named y.png", 0}, call{`image_name_regex /^X\.P/i`, 1}, call{`image_name_regex ^X`, 0}, call{"image_to_text_ratio all 1 2", 1},
 		call{"image_to_text_ratio all 2 3", 0})
+	check, err := RawBody()["image_to_text_ratio"].Compile(&Settings{}, []string{"all", "2", "3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := mailOf(t, strings.Replace(message, "Content-Type: multipart/mixed; boundary=a\n\n--a\n\n",
+		"Content-Type: multipart/mixed; boundary=a\n\n--a\nContent-Type: text/html\n\n<!-- "+strings.Repeat("y", 68)+" -->", 1))
+	if n, _ := check(long); n != 1 {
+		t.Error("what is not rendered is no raw text")
+	}
 }

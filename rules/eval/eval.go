@@ -74,6 +74,13 @@ func Functions() map[string]Function {
 	return all
 }
 
+// RawBody gives, by name, the functions that do something else where a rule of the kind rawbody calls them.
+func RawBody() map[string]Function {
+	return map[string]Function{
+		"image_to_text_ratio": {"image_to_text_ratio", imageToText((*text.Message).RawBody)},
+	}
+}
+
 // yes is the answer of a function that says yes or no.
 func yes(b bool, detail string) (int, string) {
 	if b {

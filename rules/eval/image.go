@@ -11,6 +11,7 @@ import (
 
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/rules/pattern"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 var imageFunctions = []Function{
@@ -20,15 +21,7 @@ var imageFunctions = []Function{
 	{"pixel_coverage", func(_ *Settings, args []string) (Check, error) {
 		return ofImages("pixel_coverage", args, false, func(_ *Mail, k imageKind) (float64, bool) { return float64(k.pixels), true })
 	}},
-	{"image_to_text_ratio", func(_ *Settings, args []string) (Check, error) {
-		return ofImages("image_to_text_ratio", args, true, func(m *Mail, k imageKind) (float64, bool) {
-			n := 0
-			for _, p := range m.Text.Body() {
-				n += len(p)
-			}
-			return float64(n) / float64(k.pixels), n > 0 && k.pixels > 0
-		})
-	}},
+	{"image_to_text_ratio", imageToText((*text.Message).Body)},
 	{"image_size_exact", compileImageSize},
 	{"image_size_range", compileImageSizes},
 	{"image_named", func(_ *Settings, args []string) (Check, error) {
@@ -38,6 +31,19 @@ var imageFunctions = []Function{
 		return func(m *Mail) (int, string) { return yes(m.imageFacts().names[args[0]], args[0]) }, nil
 	}},
 	{"image_name_regex", compileImageName},
+}
+
+// imageToText makes the check of how many octets of text there are for each pixel.
+func imageToText(of func(*text.Message) [][]byte) func(*Settings, []string) (Check, error) {
+	return func(_ *Settings, args []string) (Check, error) {
+		return ofImages("image_to_text_ratio", args, true, func(m *Mail, k imageKind) (float64, bool) {
+			n := 0
+			for _, p := range of(m.Text) {
+				n += len(p)
+			}
+			return float64(n) / float64(k.pixels), n > 0 && k.pixels > 0
+		})
+	}
 }
 
 // imageKind is what the images of one kind are like, or of all.

@@ -36,6 +36,18 @@ my $sa = Mail::SpamAssassin->new({
     post_config_text     => "use_bayes 0\nbayes_auto_learn 0\ntime_limit 0\nallow_user_rules 1\n",
 });
 $sa->init(1);
+
+# A pattern that holds what another rule has captured is compiled once, for the first message, and stays so: it is only right in a
+# program that judges one message. Here it is compiled for each.
+{
+    no warnings 'redefine';
+    my $add = \&Mail::SpamAssassin::Plugin::Check::add_evalstr;
+    *Mail::SpamAssassin::Plugin::Check::add_evalstr = sub {
+        my ($check, $status, $code) = @_;
+        $code =~ s{(/\$test_qr/g?)op\b}{$1p}g if index($code, 'get_tag_raw') >= 0;
+        return $add->($check, $status, $code);
+    };
+}
 print $json->encode({ version => Mail::SpamAssassin::Version() }), "\n";
 
 while (my $line = <STDIN>) {

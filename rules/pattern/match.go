@@ -72,7 +72,7 @@ func (m *machine) at(pos int) (end int, ok bool, err error) {
 	}
 	m.slots[0] = pos
 	m.stack = m.stack[:0]
-	end, ok, err = m.run(0, pos, 0)
+	end, ok, err = m.run(0, pos, 0, -1)
 	if ok {
 		m.slots[1] = end
 	}
@@ -107,13 +107,9 @@ func (m *machine) undo(base int) {
 	m.stack = m.stack[:base]
 }
 
-// run goes from an instruction to the next opMatch. level is 0 for the pattern itself, and more in a look or an atomic group.
-// want is used by looks behind: the place at which a match has to end, or -1.
-func (m *machine) run(pc int32, pos, level int) (int, bool, error) {
-	return m.runTo(pc, pos, level, -1)
-}
-
-func (m *machine) runTo(pc int32, pos, level, want int) (end int, ok bool, err error) {
+// run goes from an instruction to the next opMatch. level is 0 for the pattern itself, and more in a look or an atomic group;
+// want is the place at which a match has to end, as in a look behind, or -1.
+func (m *machine) run(pc int32, pos, level, want int) (end int, ok bool, err error) {
 	p, b := m.p, m.b
 	base := len(m.stack)
 	for {
@@ -124,13 +120,9 @@ func (m *machine) runTo(pc int32, pos, level, want int) (end int, ok bool, err e
 		good := true
 		switch in.op {
 		case opMatch:
-			if level == 0 && pos < m.till || want >= 0 && pos != want {
-				good = false
-				break
+			if good = (level > 0 || pos >= m.till) && (want < 0 || pos == want); good {
+				return pos, true, nil
 			}
-			return pos, true, nil
-		case opFail:
-			good = false
 		case opText:
 			t := p.texts[in.a]
 			if good = len(b)-pos >= len(t) && string(b[pos:pos+len(t)]) == string(t); good {
@@ -154,54 +146,16 @@ func (m *machine) runTo(pc int32, pos, level, want int) (end int, ok bool, err e
 			pc, good = m.split(in, pos)
 		case opChoose:
 			pc, good = m.choose(in.a, pos)
-		case opSave:
-			m.set(in.a, pos)
-			pc++
-		case opClose:
-			m.set(in.a, m.slots[in.b])
-			m.set(in.a+1, pos)
-			pc++
-		case opAssert:
-			if good = m.holds(in.a, pos); good {
-				pc++
-			}
 		case opRun:
 			if pos, good = m.runOf(in, pc, pos); good {
 				pc++
 			}
-		case opEnter:
-			l := &p.loops[in.a]
-			m.set(l.slot, 0)
-			m.set(l.slot+1, -1)
-			pc, good = m.turn(in.a, pos)
-		case opLoop:
-			l := &p.loops[in.a]
-			m.set(l.slot, m.slots[l.slot]+1)
-			pc, good = m.turn(in.a, pos)
-		case opLook:
-			if good, err = m.look(in, pc, pos, level); err != nil {
+		case opLook, opAtomic:
+			if pc, pos, good, err = m.within(in, pc, pos, level); err != nil {
 				return 0, false, err
 			}
-			pc = in.a
-		case opAtomic:
-			at := len(m.stack)
-			var to int
-			if to, good, err = m.runTo(pc+1, pos, level+1, -1); err != nil {
-				return 0, false, err
-			}
-			if good {
-				m.drop(at)
-				pos, pc = to, in.a
-			}
-		case opBackref:
-			if pos, good = m.backref(in, pos); good {
-				pc++
-			}
-		case opCond:
-			pc = in.b
-			if m.captured(p.refs[in.x]) >= 0 {
-				pc = in.a
-			}
+		default:
+			pc, pos, good = m.other(in, pc, pos)
 		}
 		if good {
 			continue
@@ -210,6 +164,55 @@ func (m *machine) runTo(pc int32, pos, level, want int) (end int, ok bool, err e
 			return 0, false, nil
 		}
 	}
+}
+
+// other does the instructions that are not as frequent.
+func (m *machine) other(in *inst, pc int32, pos int) (int32, int, bool) {
+	good := true
+	switch in.op {
+	case opSave:
+		m.set(in.a, pos)
+	case opClose:
+		m.set(in.a, m.slots[in.b])
+		m.set(in.a+1, pos)
+	case opAssert:
+		good = m.holds(in.a, pos)
+	case opEnter:
+		l := &m.p.loops[in.a]
+		m.set(l.slot, 0)
+		m.set(l.slot+1, -1)
+		pc, good = m.turn(in.a, pos)
+		return pc, pos, good
+	case opLoop:
+		l := &m.p.loops[in.a]
+		m.set(l.slot, m.slots[l.slot]+1)
+		pc, good = m.turn(in.a, pos)
+		return pc, pos, good
+	case opBackref:
+		pos, good = m.backref(in, pos)
+	case opCond:
+		if m.captured(m.p.refs[in.x]) >= 0 {
+			return in.a, pos, true
+		}
+		return in.b, pos, true
+	default: // opFail
+		good = false
+	}
+	return pc + 1, pos, good
+}
+
+// within runs a look or an atomic group, and goes on behind it.
+func (m *machine) within(in *inst, pc int32, pos, level int) (int32, int, bool, error) {
+	if in.op == opLook {
+		good, err := m.look(in, pc, pos, level)
+		return in.a, pos, good, err
+	}
+	at := len(m.stack)
+	to, good, err := m.run(pc+1, pos, level+1, -1)
+	if good {
+		m.drop(at)
+	}
+	return in.a, to, good, err
 }
 
 // back takes the last way that was left open.
@@ -408,10 +411,10 @@ func (m *machine) look(in *inst, pc int32, pos, level int) (bool, error) {
 	found := false
 	var err error
 	if in.c&lookBehind == 0 {
-		_, found, err = m.runTo(pc+1, pos, level+1, -1)
+		_, found, err = m.run(pc+1, pos, level+1, -1)
 	} else {
 		for w := int(in.b) - 1; w <= int(in.x) && w <= pos && !found && err == nil; w++ {
-			_, found, err = m.runTo(pc+1, pos-w, level+1, pos)
+			_, found, err = m.run(pc+1, pos-w, level+1, pos)
 		}
 	}
 	if err != nil {

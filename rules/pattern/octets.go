@@ -33,20 +33,6 @@ func (s *octets) count() int {
 
 func (s *octets) empty() bool { return s[0]|s[1]|s[2]|s[3] == 0 }
 
-func (s *octets) disjoint(o *octets) bool {
-	return s[0]&o[0]|s[1]&o[1]|s[2]&o[2]|s[3]&o[3] == 0
-}
-
-// least gives the smallest octet of a set that is not empty.
-func (s *octets) least() byte {
-	for i, w := range s {
-		if w != 0 {
-			return byte(i*64 + bits.TrailingZeros64(w))
-		}
-	}
-	return 0
-}
-
 // all gives the octets in ascending order.
 func (s *octets) all() []byte {
 	out := make([]byte, 0, s.count())

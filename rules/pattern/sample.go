@@ -7,7 +7,7 @@ import (
 
 // The tries and the octets that Sample spends on one text.
 const (
-	sampleTries  = 200
+	sampleTries  = 400
 	sampleLength = 64 << 10
 )
 
@@ -19,7 +19,7 @@ func (p *Pattern) Sample(r *rand.Rand) ([]byte, bool) {
 		return nil, false
 	}
 	for try := range sampleTries {
-		s := sampler{r: r, groups: make([][]byte, t.groups+1), looks: try % 4, spread: min(try/8, 6)}
+		s := sampler{r: r, groups: make([][]byte, t.groups+1), looks: try % 4, spread: min(try/8, 6), gaps: try%7 == 6}
 		s.node(t.root)
 		text := append(s.out, s.tail...)
 		if try%3 == 1 { // a border of words or lines may be asked for
@@ -44,6 +44,7 @@ type sampler struct {
 	groups [][]byte // as captured
 	looks  int      // what to do about looks ahead
 	spread int      // turns of a loop beyond its least
+	gaps   bool     // blanks where there may be, and at least one turn: words have borders then
 }
 
 func (s *sampler) node(n *node) {
@@ -80,6 +81,9 @@ func (s *sampler) node(n *node) {
 	case kindLook:
 		s.look(n)
 	case kindAssert:
+		if n.n == atLineStart && len(s.out) > 0 && s.r.IntN(2) == 0 {
+			s.out = append(s.out, '\n')
+		}
 		if n.n == atLineEnd && s.r.IntN(4) == 0 {
 			s.tail = append([]byte("\n"), s.tail...)
 		}
@@ -106,6 +110,9 @@ func (s *sampler) text(n *node) {
 
 // pick takes an octet of a set: a letter or a digit if it can, mostly.
 func (s *sampler) pick(set *octets) byte {
+	if s.gaps && set.has(' ') && s.r.IntN(8) != 0 {
+		return ' '
+	}
 	from := *set
 	for _, liked := range []*octets{&classWord, &sampleText} {
 		var both octets
@@ -134,6 +141,9 @@ func (s *sampler) repeat(n *node) {
 	}
 	if more > 0 {
 		turns += s.r.IntN(more + 1)
+	}
+	if s.gaps && turns == 0 && s.r.IntN(4) != 0 {
+		turns = 1
 	}
 	for range turns {
 		s.node(n.subs[0])

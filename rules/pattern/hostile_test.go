@@ -150,3 +150,44 @@ func TestConcurrent(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestHostilePatterns compiles patterns that would need much, and makes sets of them.
+func TestHostilePatterns(t *testing.T) {
+	long := strings.Repeat("abcdefghij", 20_000)
+	for _, c := range []struct{ name, expr string }{
+		{"counts in counts", `(?:(?:(?:[ab]c{1,1000}){1,1000}){1,1000}){1,1000}`},
+		{"greatest count", `(?:a[bc]){65534}`},
+		{"many counts", strings.Repeat(`(?:a[bc]){5000}`, 1000)},
+		{"long alternatives alike", long + "1|" + long + "2|" + long + "3"},
+		{"many alternatives", strings.Repeat("a1|b2|cd|", 60_000) + "e"},
+		{"many that may be missing", strings.Repeat("a*", 200_000)},
+		{"references in references", strings.Repeat("(", 20) + "a+" + strings.Repeat(`)\1`, 20) + strings.Repeat(`\20`, 100)},
+		{"nested", strings.Repeat("(?:a|", 400) + "b" + strings.Repeat(")", 400)},
+		{"nested counts", strings.Repeat("(?:a", 400) + strings.Repeat("){2,3}", 400)},
+		{"deeper than is taken", strings.Repeat("(", 100_000)},
+		{"longer than is taken", strings.Repeat("a", 2<<20)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			begin := time.Now()
+			p, err := Compile(c.expr, Options{Steps: 1000})
+			var e *Error
+			if err != nil && !errors.As(err, &e) {
+				t.Fatal(err)
+			}
+			if taken := !strings.Contains(c.name, "than is taken"); taken != (err == nil) {
+				t.Fatalf("taken: %v", err)
+			}
+			if err != nil {
+				return
+			}
+			s := NewSet([]*Pattern{p, spare, spare}, SetOptions{Memory: 1 << 20})
+			err = s.Scan([][]byte{[]byte(strings.Repeat("abacab", 100))}, func(int, int) {})
+			if err != nil && !errors.Is(err, ErrSteps) {
+				t.Error(err)
+			}
+			if d := time.Since(begin); d > 30*time.Second {
+				t.Errorf("took %v", d)
+			}
+		})
+	}
+}

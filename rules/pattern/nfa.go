@@ -38,6 +38,9 @@ var (
 // patternStates bounds what counts may add to: a pattern that has so many states gets no more copies of what it repeats.
 const patternStates = 150_000
 
+// mostMerged bounds how deep alternatives are joined by how they begin.
+const mostMerged = 1000
+
 // nfa is built from the end: each node is given the state to go on with and yields the one to begin at. States that are alike
 // are made once, which shares the ends of alternatives.
 type nfa struct {
@@ -50,6 +53,7 @@ type nfa struct {
 	exact   bool            // of the pattern being built
 	groups  map[int32]*node // of the pattern being built
 	depth   int             // of references within references
+	merged  int             // octets at the head of alternatives that are being joined
 	asserts [atSearchFrom + 1]bool
 }
 
@@ -178,8 +182,15 @@ func (a *nfa) backref(n *node, next int32) int32 {
 
 func (a *nfa) loop(body *node, next int32) int32 {
 	head := a.fresh(state{kind: stateSplit, out: next, other: next})
-	a.states[head].other = a.build(body, head)
+	turn := a.build(body, head)
+	a.states[head].other = turn
 	return head
+}
+
+// turns takes one turn of body or more.
+func (a *nfa) turns(body *node, next int32) int32 {
+	head := a.loop(body, next)
+	return a.states[head].other
 }
 
 func (a *nfa) repeat(n *node, next int32) int32 {
@@ -211,9 +222,13 @@ func (a *nfa) repeat(n *node, next int32) int32 {
 	if hi != infinite && hi > max(lo, most, 1) {
 		hi, a.exact = infinite, false
 	}
-	if hi == infinite {
+	switch {
+	case hi == infinite && lo > 0:
+		next = a.turns(body, next)
+		lo--
+	case hi == infinite:
 		next = a.loop(body, next)
-	} else {
+	default:
 		end := next
 		for range hi - lo {
 			next = a.split(a.build(body, next), end)
@@ -310,9 +325,11 @@ func (a *nfa) alternatives(all []branch, next int32) int32 {
 	var bunches []bunch
 	at := map[octets]int{}
 	var entries []int32
+	a.merged++
+	defer func() { a.merged-- }()
 	for _, b := range all {
 		s, rest, ok := b.head()
-		if !ok {
+		if !ok || a.merged > mostMerged {
 			entries = append(entries, a.sequence(b, next))
 			continue
 		}

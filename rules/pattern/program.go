@@ -107,11 +107,14 @@ func (a *assembler) setOf(s octets) int32 {
 	return i
 }
 
+// mostRest bounds how far starts looks.
+const mostRest = 50
+
 // starts gives the set of what n and then the rest may begin with; 0 where that may be anything or nothing.
 func (a *assembler) starts(n *node, rest []*node) int32 {
 	var s octets
 	nullable := n.first(&s)
-	for i := 0; nullable && i < len(rest); i++ {
+	for i := 0; nullable && i < min(len(rest), mostRest); i++ {
 		nullable = rest[i].first(&s)
 	}
 	if nullable {

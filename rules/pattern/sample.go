@@ -5,10 +5,11 @@ import (
 	"math/rand/v2"
 )
 
-// The tries and the octets that Sample spends on one text.
+// The tries that Sample spends on one text, and the bounds of each.
 const (
 	sampleTries  = 400
 	sampleLength = 64 << 10
+	sampleNodes  = 200_000
 )
 
 // Sample makes a text that matches, from the pattern itself: for tests of patterns that nothing in a corpus matches. It is
@@ -42,13 +43,14 @@ type sampler struct {
 	out    []byte
 	tail   []byte   // what a look ahead asked for, after all the rest
 	groups [][]byte // as captured
+	nodes  int      // visited
 	looks  int      // what to do about looks ahead
 	spread int      // turns of a loop beyond its least
 	gaps   bool     // blanks where there may be, and at least one turn: words have borders then
 }
 
 func (s *sampler) node(n *node) {
-	if len(s.out) > sampleLength {
+	if s.nodes++; s.nodes > sampleNodes || len(s.out) > sampleLength {
 		return
 	}
 	switch n.kind {

@@ -2,9 +2,15 @@ package text
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/postern-mail/postern/mail"
 )
 
 // htmlMessage makes a message of HTML.
@@ -200,10 +206,72 @@ func TestLongTextsAreCut(t *testing.T) {
 	}
 }
 
-func TestReadErrors(t *testing.T) {
-	c := contentOf(t, htmlMessage("a"))
-	m := Of(c, Options{})
-	if m.Body(); m.Err() != nil {
-		t.Errorf("%v", m.Err())
+// fileContent makes a Content whose octets lie in a file.
+func fileContent(t *testing.T, s string) *mail.Content {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "content"))
+	if err != nil {
+		t.Fatal(err)
 	}
+	if _, err := f.WriteString(s); err != nil {
+		t.Fatal(err)
+	}
+	return mail.NewContent(mail.NewFileBlob(f, int64(len(s))), mail.LineFaults{}, mail.Limits{})
+}
+
+const mixed = "From x\r\nSubject: s\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\nContent-Type: text/html; charset=utf-8\r\n" +
+	"Content-Transfer-Encoding: quoted-printable\r\n\r\n<a href=3D\"http://a.com\">b=0D\r\nc=\r\n</a>\r\n--x\r\nContent-Transfer-Encoding: base64\r\n\r\n" +
+	"d3d3LmIuY29tDQo=\r\n--x\r\n\r\nplain c.org\r\n--x--\r\n"
+
+// TestFilesAreReadAsMemory: where the octets lie makes no difference.
+func TestFilesAreReadAsMemory(t *testing.T) {
+	c := fileContent(t, mixed)
+	defer c.Release()
+	file, memory := Of(c, Options{}), Of(contentOf(t, mixed), Options{})
+	for what, f := range map[string]func(m *Message) [][]byte{
+		"body": (*Message).Body, "raw body": (*Message).RawBody, "URIs": (*Message).URITexts,
+		"full": func(m *Message) [][]byte { return [][]byte{m.Full()} },
+	} {
+		if got, want := bytes.Join(f(file), []byte("|")), bytes.Join(f(memory), []byte("|")); !bytes.Equal(got, want) {
+			t.Errorf("%s: %q, in memory %q", what, got, want)
+		}
+	}
+	if err := file.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReadErrors(t *testing.T) {
+	for what, f := range map[string]func(m *Message){
+		"body": func(m *Message) { m.Body() }, "raw body": func(m *Message) { m.RawBody() }, "full": func(m *Message) { m.Full() },
+	} {
+		c := fileContent(t, mixed)
+		m := Of(c, Options{})
+		c.Root()
+		c.Release()
+		if f(m); !errors.Is(m.Err(), mail.ErrReleased) {
+			t.Errorf("%s: %v", what, m.Err())
+		}
+	}
+}
+
+// TestMessagesAreShared has many ask at the same time, for the race detector.
+func TestMessagesAreShared(t *testing.T) {
+	c := contentOf(t, mixed)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			m := Of(c, Options{})
+			m.URITexts()
+			m.VisibleText()
+			m.RawBody()
+			m.Full()
+			m.Disguises()
+			for _, p := range m.Parts() {
+				p.Rendered()
+				p.HTML()
+			}
+		})
+	}
+	all.Wait()
 }

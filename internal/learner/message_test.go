@@ -1,0 +1,172 @@
+package learner
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/text"
+)
+
+func messageOf(t testing.TB, raw string) *text.Message {
+	t.Helper()
+	c := mail.NewContent(mail.NewBlob([]byte(strings.ReplaceAll(raw, "\n", "\r\n"))), mail.LineFaults{}, mail.Limits{})
+	t.Cleanup(c.Release)
+	return text.Of(c, text.Options{})
+}
+
+const plain = `From: "Bob Example" <bob@client.example>
+Subject: the budget
+Message-ID: <1@client.example>
+Content-Type: text/plain; charset=utf-8
+Content-Transfer-Encoding: 8bit
+
+Dear Ann, the budget f` + "\u00fc" + `r 2026 is at http://www.client.com/budget
+and may be read before the meeting.
+`
+
+// encoded says the same as plain, in another encoding.
+const encoded = `From: "Bob Example" <bob@client.example>
+Subject: =?utf-8?q?the_budget?=
+Message-ID: <1@client.example>
+Content-Type: text/plain; charset=iso-8859-1
+Content-Transfer-Encoding: quoted-printable
+
+Dear Ann, the budget f=FCr 2026 is at http://www.client.com=
+/budget
+and may be read before the meeting.
+`
+
+// transport is what servers, lists and other filters put on top.
+const transport = `Return-Path: <bounces@lists.example>
+Received: from a.example (a.example [192.0.2.1]) by b.example; Thu, 1 Jan 2026 00:00:00 +0000
+Authentication-Results: b.example; dkim=pass header.d=client.example
+DKIM-Signature: v=1; a=rsa-sha256; d=client.example; s=x; h=from; bh=AAAA; b=BBBB
+X-Spam-Status: Yes, score=12.3 required=5.0 tests=HTML_ONLY
+X-Spam-Flag: YES
+X-Bogosity: Spam, tests=bogofilter
+Sender: budget-bounces@lists.example
+List-Id: <budget.lists.example>
+List-Unsubscribe: <http://lists.example/unsubscribe>
+Precedence: list
+Date: Thu, 1 Jan 2026 00:00:00 +0000
+`
+
+func TestDigestSurvivesTheWay(t *testing.T) {
+	want := DigestOf(messageOf(t, plain))
+	for name, raw := range map[string]string{"transport": transport + plain, "another encoding": encoded, "blank lines": plain + "\n\n"} {
+		if DigestOf(messageOf(t, raw)) != want {
+			t.Errorf("%s: another digest", name)
+		}
+	}
+	for name, raw := range map[string]string{
+		"author":  strings.Replace(plain, "bob@", "eve@", 1),
+		"subject": strings.Replace(plain, "the budget", "a budget", 1),
+		"id":      strings.Replace(plain, "<1@", "<2@", 1),
+		"text":    strings.Replace(plain, "meeting", "party", 1),
+	} {
+		if DigestOf(messageOf(t, raw)) == want {
+			t.Errorf("another %s, the same digest", name)
+		}
+	}
+}
+
+func TestWhatTellsCorporaApartIsNoFeature(t *testing.T) {
+	want := FromMessage(messageOf(t, plain), nil).Features
+	for name, raw := range map[string]string{
+		"transport":        transport + plain,
+		"the tag of lists": strings.Replace(plain, "Subject: ", "Subject: [budget] ", 1),
+		"Message-ID":       strings.Replace(plain, "1@client.example", "20260101.abc@mailer.example", 1),
+		"year":             strings.Replace(plain, "2026", "1999", 1),
+		"upper case":       strings.Replace(plain, "Dear Ann", "DEAR ANN", 1),
+	} {
+		if !slices.Equal(FromMessage(messageOf(t, raw), nil).Features, want) {
+			t.Errorf("%s: other features", name)
+		}
+	}
+	if !slices.Equal(FromMessage(messageOf(t, page), nil).Features, FromMessage(messageOf(t, strings.Replace(page, "http:", "https:", 1)), nil).Features) {
+		t.Error("the scheme of a link: other features")
+	}
+}
+
+// page is plain as HTML.
+var page = strings.NewReplacer("text/plain", "text/html", "http://www.client.com/budget", `<a href="http://www.client.com/budget">here</a>`).Replace(plain)
+
+func TestWhatIsLookedAt(t *testing.T) {
+	for name, c := range map[string]struct {
+		raw   string
+		hits  []auth.RuleHit
+		class string
+		value string
+	}{
+		"the type of a part":  {plain, nil, "part", "text/plain"},
+		"the host of a link":  {plain, nil, "host", "www.client.com"},
+		"its domain":          {page, nil, "host", "client.com"},
+		"the hit of a rule":   {plain, []auth.RuleHit{{Name: "HTML_ONLY"}}, "rule", "HTML_ONLY"},
+		"the type of another": {page, nil, "part", "text/html"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := NewGather()
+			g.Mark(c.class, c.value)
+			want := g.Sample(Digest{}).Features[0]
+			m := messageOf(t, c.raw)
+			s := FromMessage(m, c.hits)
+			if _, ok := slices.BinarySearch(s.Features, want); !ok {
+				t.Error("it is not")
+			}
+			words := Words(m, c.hits, []Share{{want, 1}})
+			if len(words) != 1 || words[0].Text != c.class+":"+c.value {
+				t.Errorf("%+v", words)
+			}
+		})
+	}
+}
+
+// TestReasonsAreWords puts runs of octets together that lie in the same word.
+func TestReasonsAreWords(t *testing.T) {
+	m := messageOf(t, plain)
+	var shares []Share
+	for _, f := range FromMessage(m, nil).Features {
+		shares = append(shares, Share{f, 0.5})
+	}
+	words := Words(m, nil, shares)
+	i := slices.IndexFunc(words, func(r Reason) bool { return r.Text == "budget" })
+	if i < 0 || words[i].Weight != 1.5 { // budg, udge, dget
+		t.Errorf("%+v", words)
+	}
+	if !slices.IsSortedFunc(words, func(a, b Reason) int { return int(b.Weight*2 - a.Weight*2) }) {
+		t.Error("not the heaviest first")
+	}
+}
+
+func TestWordsOfSubjects(t *testing.T) {
+	features := func(s string) []uint32 {
+		g := NewGather()
+		g.Words("subject", []byte(s))
+		return g.Sample(Digest{}).Features
+	}
+	for name, c := range map[string]struct {
+		a, b string
+		same bool
+	}{
+		"numbers":       {"invoice 4711 of 2026", "invoice 1147 of 1999", true},
+		"case":          {"FREE Money", "free money", true},
+		"days":          {"minutes of Monday, 3 March", "minutes of Friday, 5 June", true},
+		"marks between": {"free -- money", "free, money", true},
+		"words":         {"free money", "free beer", false},
+		"order":         {"money free", "free money", false},
+		"prices":        {"for $100", "for 100", false},
+	} {
+		if slices.Equal(features(c.a), features(c.b)) != c.same {
+			t.Errorf("%s: %q and %q: the same: %v", name, c.a, c.b, !c.same)
+		}
+	}
+	if n := len(features(strings.Repeat("x", 10_000))); n != 1 {
+		t.Errorf("%d features of one word", n)
+	}
+	if n := len(features(strings.Repeat("\u5b89\u5168", 20))); n < 2 || n > 4 {
+		t.Errorf("%d features of a run of two characters", n)
+	}
+}

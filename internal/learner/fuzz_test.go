@@ -18,7 +18,7 @@ func FuzzGather(f *testing.F) {
 			g.wanted = wanted
 			g.Words(class, text)
 			g.Grams(class, text)
-			g.Mark(class, string(text))
+			g.Mark(class, string(text), 2)
 			return g.Sample(Digest{})
 		}
 		s := gather(nil)

@@ -118,10 +118,13 @@ func hashString(seed uint64, s string) uint64 {
 	return h
 }
 
-// Mark takes one feature by its class and value, such as ("rule", "HTML_ONLY"). The empty value is one too.
-func (g *Gather) Mark(class, value string) {
+// Mark takes one thing by its class and value, such as ("part", "text/html"), as so many features: what counts as one word of a
+// text weighs little beside a thousand of them. The empty value is one too.
+func (g *Gather) Mark(class, value string, times int) {
 	h := hashString(hashString(0, class)*mixPrime, value)
-	if f, fresh := g.add(mix(h)); fresh && g.wants(f) {
-		g.wanted[f] = class + ":" + value
+	for n := range uint64(times) {
+		if f, fresh := g.add(mix(h + n*mixPrime)); fresh && g.wants(f) {
+			g.wanted[f] = class + ":" + value
+		}
 	}
 }

@@ -21,6 +21,7 @@ const (
 	maxLinks   = 40
 	maxAuthors = 3
 	maxParts   = 20
+	hitWeight  = 5 // features that the hit of a rule makes
 )
 
 // FromMessage gives what is to be learned of a message and of the rules that hit it; these may be nil.
@@ -56,14 +57,14 @@ func squeeze(b []byte) []byte { return bytes.Join(bytes.Fields(b), []byte(" ")) 
 
 func collect(g *Gather, m *text.Message, hits []auth.RuleHit) {
 	for _, h := range hits {
-		g.Mark("rule", h.Name)
+		g.Mark("rule", h.Name, hitWeight)
 	}
 	fields(g, m.Content().Header())
 	links(g, m.URIs())
 	left := maxText
 	for i, p := range m.Parts() {
 		if i < maxParts {
-			g.Mark("part", p.Type)
+			g.Mark("part", p.Type, 1)
 		}
 		b, ok := p.Rendered()
 		if !ok {
@@ -116,7 +117,7 @@ func structure(g *Gather, root *mail.Part) {
 			return false
 		}
 		if p.IsMultipart() {
-			g.Mark("part", p.Type)
+			g.Mark("part", p.Type, 1)
 		}
 		return true
 	})
@@ -129,12 +130,12 @@ func links(g *Gather, all []text.URI) {
 			continue // who signs is no link, and how many sign is a matter of the year too
 		}
 		if host := u.Host; host != "" {
-			g.Mark("host", host)
+			g.Mark("host", host, 1)
 			if domain := u.Domain; domain != host {
-				g.Mark("host", domain)
+				g.Mark("host", domain, 1)
 			}
 			if i := strings.LastIndexByte(host, '.'); i >= 0 {
-				g.Mark("host", host[i:])
+				g.Mark("host", host[i:], 1)
 			}
 		}
 		rest := cut(u.Raw, maxField)

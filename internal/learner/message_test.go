@@ -109,7 +109,7 @@ func TestWhatIsLookedAt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := NewGather()
-			g.Mark(c.class, c.value)
+			g.Mark(c.class, c.value, 1)
 			want := g.Sample(Digest{}).Features[0]
 			m := messageOf(t, c.raw)
 			s := FromMessage(m, c.hits)

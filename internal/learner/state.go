@@ -47,7 +47,7 @@ func (s *Store) Fit() error {
 		print.add(all[i].Digest, all[i].Spam)
 	}
 	now := time.Now()
-	w := &fitted{weights: fit(all, now, s.o.HalfLife), print: print, when: now}
+	w := &fitted{weights: fit(all, now, s.opt.Load().HalfLife), print: print, when: now}
 	s.weights.Store(w)
 	s.fits.Add(1)
 	if err := writeWeights(s.o.FS, s.path(weightsFile), w); err != nil {
@@ -125,7 +125,7 @@ func (s *Store) take(l Lesson) {
 func (s *Store) Score(x Sample) float64 { return s.weights.Load().score(x.Features) }
 
 // Ready reports whether enough of each class was learned for a score to mean something.
-func (s *Store) Ready() bool { return s.weights.Load().lessons.enough(s.o.Least) }
+func (s *Store) Ready() bool { return s.weights.Load().lessons.enough(s.opt.Load().Least) }
 
 // Heaviest gives the most features that weigh heaviest in the score of a sample, the heaviest first. See Words.
 func (s *Store) Heaviest(x Sample, most int) []Share {
@@ -133,7 +133,7 @@ func (s *Store) Heaviest(x Sample, most int) []Share {
 }
 
 // Snapshot gives what was learned, for one who only asks: it is not changed any more.
-func (s *Store) Snapshot() *Snapshot { return &Snapshot{s.weights.Load(), s.o.Least} }
+func (s *Store) Snapshot() *Snapshot { return &Snapshot{s.weights.Load(), s.opt.Load().Least} }
 
 // Snapshot is what was learned up to some time.
 type Snapshot struct {

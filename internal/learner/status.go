@@ -22,7 +22,7 @@ type Status struct {
 // Status tells how the store is.
 func (s *Store) Status() Status {
 	s.mu.Lock()
-	st := Status{Counts: s.counts, Octets: s.size, Ways: map[string]int{}, Least: s.o.Least, Samples: s.o.Samples, Directory: s.dir}
+	st := Status{Counts: s.counts, Octets: s.size, Ways: map[string]int{}, Least: s.opt.Load().Least, Samples: s.opt.Load().Samples, Directory: s.dir}
 	for _, e := range s.known {
 		st.Ways[e.how.String()]++
 		when := time.Unix(e.when, 0)
@@ -35,7 +35,7 @@ func (s *Store) Status() Status {
 	}
 	s.mu.Unlock()
 	w := s.weights.Load()
-	st.Ready, st.Fitted, st.FittedOf, st.Seconds = w.lessons.enough(s.o.Least), w.when, w.lessons, w.took.Seconds()
+	st.Ready, st.Fitted, st.FittedOf, st.Seconds = w.lessons.enough(s.opt.Load().Least), w.when, w.lessons, w.took.Seconds()
 	for _, x := range w.w {
 		if abs(float64(x)) > faint {
 			st.Features++
@@ -61,6 +61,6 @@ func (s *Store) Usage() Usage {
 	u := Usage{Counts: s.counts, Learned: s.by, Octets: s.size}
 	s.mu.Unlock()
 	w := s.weights.Load()
-	u.Dropped, u.Fits, u.Fitted, u.Ready = s.dropped.Load(), s.fits.Load(), w.when, w.lessons.enough(s.o.Least)
+	u.Dropped, u.Fits, u.Fitted, u.Ready = s.dropped.Load(), s.fits.Load(), w.when, w.lessons.enough(s.opt.Load().Least)
 	return u
 }

@@ -55,7 +55,8 @@ type entry struct {
 
 // Store keeps lessons on disk, and what was learned from them. It is safe for concurrent use.
 type Store struct {
-	o    StoreOptions
+	o    StoreOptions // but for the Options in it, which change
+	opt  atomic.Pointer[Options]
 	dir  string
 	lock store.File
 
@@ -96,6 +97,7 @@ func Open(dir string, o StoreOptions) (*Store, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{o: o, dir: dir, known: map[Digest]entry{}, changed: make(chan struct{}, 1), offered: make(chan Lesson, offers)}
+	s.opt.Store(&o.Options)
 	s.weights.Store(&fitted{weights: &weights{slope: 1}})
 	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("learner: %w", err)
@@ -395,8 +397,8 @@ func (s *Store) makeRoom(b *batch) {
 		if spam {
 			have, new = s.counts.Spam, more.Spam
 		}
-		over := have + new - s.o.Samples
-		if over <= s.o.Samples/100 { // not for each single one
+		over := have + new - s.opt.Load().Samples
+		if over <= s.opt.Load().Samples/100 { // not for each single one
 			continue
 		}
 		var old []Digest
@@ -417,10 +419,8 @@ func (s *Store) makeRoom(b *batch) {
 
 // Configure changes the options.
 func (s *Store) Configure(o Options) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if o = o.withDefaults(); o != s.o.Options {
-		s.o.Options = o
+	o = o.withDefaults()
+	if old := s.opt.Swap(&o); *old != o {
 		s.nudge()
 	}
 }

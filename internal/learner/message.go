@@ -70,6 +70,7 @@ func collect(g *Gather, m *text.Message, hits []auth.RuleHit) {
 		if !ok {
 			continue
 		}
+		b = footerless(b)
 		b = b[:min(len(b), left)]
 		left -= len(b)
 		g.Grams("", b)
@@ -93,18 +94,45 @@ func fields(g *Gather, h *mail.Header) {
 	}
 }
 
-// tagless takes the marks of mailing lists and the words of answers from the beginning of a subject.
+// tagless takes the tags of mailing lists, as "[list]", from the beginning of a subject, also behind "Re:" and the like.
 func tagless(s string) string {
+	answers := ""
 	for {
 		s = strings.TrimSpace(s)
-		if rest, ok := strings.CutPrefix(s, "["); ok {
-			if i := strings.IndexByte(rest, ']'); i > 0 && i < 40 {
-				s = rest[i+1:]
-				continue
+		i, end := strings.IndexByte(s, ':'), strings.IndexByte(s, ']')
+		switch {
+		case strings.HasPrefix(s, "[") && end > 0 && end < 40:
+			s = s[end+1:]
+		case i > 0 && i <= 3 && len(answers) < 20: // Re, Fwd, AW, …
+			answers += s[:i+1] + " "
+			s = s[i+1:]
+		default:
+			return answers + s
+		}
+	}
+}
+
+// maxFooter is how many octets at the end of a text may be what a mailing list adds. It is little: whoever writes such lines
+// himself hides no more than that.
+const maxFooter = 500
+
+// footerless takes what a mailing list adds from the end of a text: behind a line of underscores or dashes, where it speaks of a
+// list.
+func footerless(b []byte) []byte {
+	from := max(len(b)-maxFooter, 0)
+	tail := b[from:]
+	for _, rule := range []string{"\n__________", "\n----------"} {
+		i := bytes.Index(tail, []byte(rule))
+		if i < 0 {
+			continue
+		}
+		for _, word := range []string{"listinfo", "mailing list", "unsubscribe"} {
+			if bytes.Contains(bytes.ToLower(tail[i:]), []byte(word)) {
+				return b[:from+i+1]
 			}
 		}
-		return s
 	}
+	return b
 }
 
 func cut(s string, most int) string { return s[:min(len(s), most)] }
@@ -128,6 +156,9 @@ func links(g *Gather, all []text.URI) {
 	for _, u := range all[:min(len(all), maxLinks)] {
 		if u.Is("domainkeys") {
 			continue // who signs is no link, and how many sign is a matter of the year too
+		}
+		if strings.Contains(u.Raw, "/listinfo/") {
+			continue // in a footer that quoting has broken up
 		}
 		if host := u.Host; host != "" {
 			g.Mark("host", host, 1)

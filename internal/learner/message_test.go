@@ -78,6 +78,7 @@ func TestWhatTellsCorporaApartIsNoFeature(t *testing.T) {
 	for name, raw := range map[string]string{
 		"transport":        transport + plain,
 		"the tag of lists": strings.Replace(plain, "Subject: ", "Subject: [budget] ", 1),
+		"its footer":       plain + "_______________________________________________\nbudget mailing list\nhttp://lists.client.com/mailman/listinfo/budget\n",
 		"Message-ID":       strings.Replace(plain, "1@client.example", "20260101.abc@mailer.example", 1),
 		"year":             strings.Replace(plain, "2026", "1999", 1),
 		"upper case":       strings.Replace(plain, "Dear Ann", "DEAR ANN", 1),
@@ -138,6 +139,26 @@ func TestReasonsAreWords(t *testing.T) {
 	}
 	if !slices.IsSortedFunc(words, func(a, b Reason) int { return int(b.Weight*2 - a.Weight*2) }) {
 		t.Error("not the heaviest first")
+	}
+}
+
+func TestTagsOfLists(t *testing.T) {
+	for in, want := range map[string]string{
+		"the budget":                          "the budget",
+		"[list] the budget":                   "the budget",
+		"Re: [list] the budget":               "Re: the budget",
+		"[list] Re: [a] Fwd: [b] c":           "Re: Fwd: c",
+		"[" + strings.Repeat("x", 50) + "] y": "[" + strings.Repeat("x", 50) + "] y",
+		"[unclosed":                           "[unclosed",
+		"Attention: money":                    "Attention: money",
+		"":                                    "",
+	} {
+		if got := tagless(in); got != want {
+			t.Errorf("%q: %q", in, got)
+		}
+	}
+	if got := tagless(strings.Repeat("a:", 10_000)); len(got) > 30_000 {
+		t.Errorf("%d octets", len(got))
 	}
 }
 

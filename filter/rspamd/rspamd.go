@@ -87,6 +87,9 @@ var words = map[string]filter.Action{
 	"pass": filter.Continue, "tag": filter.Tag, "quarantine": filter.Quarantine, "defer": filter.Defer, "reject": filter.Reject,
 }
 
+// noAction is rspamd's word for nothing.
+const noAction = "no action"
+
 // maxHeaders bounds the names of fields.
 const maxHeaders = 64
 
@@ -94,7 +97,7 @@ func (c *config) check() (map[string]filter.Action, error) {
 	if math.IsNaN(c.Factor) || c.Factor < 0 || c.Factor > 100 {
 		return nil, fmt.Errorf("rspamd: factor: from 0 to 100 is allowed, and this is %g", c.Factor)
 	}
-	actions := map[string]filter.Action{"no action": filter.Continue}
+	actions := map[string]filter.Action{}
 	for _, name := range slices.Sorted(maps.Keys(c.Actions)) {
 		a, ok := words[c.Actions[name]]
 		if !ok {
@@ -102,6 +105,10 @@ func (c *config) check() (map[string]filter.Action, error) {
 		}
 		actions[name] = a
 	}
+	if a, named := actions[noAction]; named && a != filter.Continue {
+		return nil, fmt.Errorf("rspamd: actions: %q is pass, and nothing else", noAction)
+	}
+	actions[noAction] = filter.Continue
 	if len(c.Headers) > maxHeaders {
 		return nil, fmt.Errorf("rspamd: headers: %d of them; at most %d are allowed", len(c.Headers), maxHeaders)
 	}
@@ -149,11 +156,16 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	if err != nil {
 		return filter.Result{}, fmt.Errorf("rspamd: %w", err)
 	}
-	r := filter.Result{Findings: []filter.Finding{{Symbol: symbolScore, Strength: *a.Score * c.config.Factor, Detail: a.detail()}}}
-	if a.Skipped && len(a.Symbols) == 0 {
-		r.Findings[0].Detail += "; it did not scan, as its settings say"
+	r := filter.Result{Propose: c.actions[a.Action]}
+	found := filter.Finding{Symbol: symbolScore, Strength: *a.Score * c.config.Factor, Detail: a.detail()}
+	skipped := a.Skipped && len(a.Symbols) == 0
+	if skipped {
+		found.Detail += "; it did not scan, as its settings say"
 	}
-	if r.Propose = c.actions[a.Action]; c.config.Replies == "verbatim" {
+	if *a.Score != 0 || a.Action != noAction || skipped { // else nothing was found
+		r.Findings = append(r.Findings, found)
+	}
+	if c.config.Replies == "verbatim" {
 		r.Reply = reply(r.Propose, a.Messages["smtp_message"])
 	}
 	c.fields(&a, in.Content.Header(), &r)

@@ -84,20 +84,20 @@ func TestAnswers(t *testing.T) {
 		{"reject, verbatim", func(c *config) { c.Replies = "verbatim" }, `{"score":20,"action":"reject","messages":{"smtp_message":"spam"}}`, "reject; RSPAMD 20 score 20, reject; 550 5.7.1 spam"},
 		{"old messages", func(c *config) { c.Replies = "verbatim" }, `{"score":20,"action":"reject","messages":["x"]}`, "reject; RSPAMD 20 score 20, reject"},
 		{"skipped", nil, `{"is_skipped":true,"score":0,"action":"no action","symbols":{}}`, "continue; RSPAMD 0 score 0, no action; it did not scan, as its settings say"},
-		{"fields nobody asked for", nil, `{"score":0,"action":"no action","milter":{"add_headers":{"X-A":"b"},"remove_headers":{"X-B":0}},"subject":"x"}`, "continue; RSPAMD 0 score 0, no action"},
+		{"fields nobody asked for", nil, `{"score":0,"action":"no action","milter":{"add_headers":{"X-A":"b"},"remove_headers":{"X-B":0}},"subject":"x"}`, "continue"},
 		{
 			"fields", func(c *config) { c.Headers = []string{"x-a", "X-B"} },
 			`{"score":0,"action":"no action","milter":{"add_headers":{"X-A":{"value":"b\n\tc","order":0},"X-B":["d",{"value":"e"}],"X-C":"f"},"remove_headers":{"X-B":-1,"X-A":[1,5]}}}`,
-			`continue; RSPAMD 0 score 0, no action; mail.RemoveField{Index:1}; mail.RemoveField{Index:3}; mail.AddField{Name:"X-A", Body:"b\r\n\tc"}; mail.AddField{Name:"X-B", Body:"d"}; mail.AddField{Name:"X-B", Body:"e"}`,
+			`continue; mail.RemoveField{Index:1}; mail.RemoveField{Index:3}; mail.AddField{Name:"X-A", Body:"b\r\n\tc"}; mail.AddField{Name:"X-B", Body:"d"}; mail.AddField{Name:"X-B", Body:"e"}`,
 		},
-		{"all of a name", func(c *config) { c.Headers = []string{"X-B"} }, `{"score":0,"action":"no action","milter":{"remove_headers":{"X-B":0}}}`, `continue; RSPAMD 0 score 0, no action; mail.RemoveField{Index:2}; mail.RemoveField{Index:3}`},
+		{"all of a name", func(c *config) { c.Headers = []string{"X-B"} }, `{"score":0,"action":"no action","milter":{"remove_headers":{"X-B":0}}}`, `continue; mail.RemoveField{Index:2}; mail.RemoveField{Index:3}`},
 		{
 			"fields that are none", func(c *config) { c.Headers = []string{"X-A"} }, `{"score":0,"action":"no action","milter":{"add_headers":{"X-A":"b\r\nBcc: x"}}}`,
-			"continue; RSPAMD 0 score 0, no action; RSPAMD_FIELDS 1 X-A: a line that begins a field of its own",
+			"continue; RSPAMD_FIELDS 1 X-A: a line that begins a field of its own",
 		},
 		{
 			"fields of another kind", func(c *config) { c.Headers = []string{"X-A"} }, `{"score":0,"action":"no action","milter":{"add_headers":{"X-A":5},"remove_headers":{"X-A":"all"}}}`,
-			"continue; RSPAMD 0 score 0, no action; RSPAMD_FIELDS 1 X-A: neither a number nor a list of them; X-A: neither a text nor an object with a value",
+			"continue; RSPAMD_FIELDS 1 X-A: neither a number nor a list of them; X-A: neither a text nor an object with a value",
 		},
 		{"subject", func(c *config) { c.Subject = true }, `{"score":10,"action":"rewrite subject","subject":"[SPAM] ä"}`, `tag; RSPAMD 10 score 10, rewrite subject; mail.ReplaceField{Index:0, Body:"=?utf-8?b?W1NQQU1dIMOk?="}`},
 
@@ -178,6 +178,7 @@ func TestConfig(t *testing.T) {
 	}{
 		{"factor", func(c *config) { c.Factor = -1 }, "factor:"},
 		{"action", func(c *config) { c.Actions["reject"] = "drop" }, "none of pass, tag"},
+		{"no action", func(c *config) { c.Actions["no action"] = "tag" }, "pass, and nothing else"},
 		{"header", func(c *config) { c.Headers = []string{"Content-Type"} }, "no field that rspamd may put"},
 		{"password", func(c *config) { c.PasswordFile = "/nonexistent" }, "password_file"},
 		{"ca", func(c *config) { c.CAFile = "/nonexistent" }, "ca_file"},

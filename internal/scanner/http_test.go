@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -172,5 +173,39 @@ func TestPost(t *testing.T) {
 	}
 	if p.servers[0].breaker.faults != 0 {
 		t.Error("our own fault is held against the server")
+	}
+}
+
+// TestNothingIsLeft: neither goroutines nor connections are left of servers that hang, close or go on for ever.
+func TestNothingIsLeft(t *testing.T) {
+	ask := func() {
+		gone := make(chan struct{})
+		for _, answer := range []func(net.Conn){
+			func(c net.Conn) { <-gone },
+			func(net.Conn) {},
+			func(c net.Conn) {
+				for {
+					if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n"+strings.Repeat("x", 10000)); err != nil {
+						return
+					}
+				}
+			},
+		} {
+			p := httpPool(t, rawServer(t, answer))
+			if _, err := post(p, content("A: b\r\n\r\nc\r\n"), 200*time.Millisecond); err == nil {
+				t.Error("no error")
+			}
+		}
+		close(gone)
+	}
+	ask() // what is made once is made
+	before := runtime.NumGoroutine()
+	for range 5 {
+		ask()
+	}
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before+5*3; time.Sleep(10 * time.Millisecond) { // the listeners go with the test
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines, and there were %d", runtime.NumGoroutine(), before)
+		}
 	}
 }

@@ -20,9 +20,9 @@ func TestHTTPFilters(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", program, "./"+example).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for name, command := range map[string]func(host, port string) *exec.Cmd{
-		"go": func(host, port string) *exec.Cmd { return exec.Command(program, host+":"+port) },
-		"python": func(host, port string) *exec.Cmd {
+	for name, command := range map[string]func(t *testing.T, host, port string) *exec.Cmd{
+		"go": func(_ *testing.T, host, port string) *exec.Cmd { return exec.Command(program, host+":"+port) },
+		"python": func(t *testing.T, host, port string) *exec.Cmd {
 			return peertest.Command(t, "python3", filepath.Join(example, "httpfilter.py"), host, port)
 		},
 	} {
@@ -33,7 +33,7 @@ func TestHTTPFilters(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			d := peertest.StartDaemon(t, addr, func() *exec.Cmd { return command(host, port) })
+			d := peertest.StartDaemon(t, addr, func() *exec.Cmd { return command(t, host, port) })
 			g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `http: {name: own, servers: ["http://`+addr+`/check"], symbols: {SHOUTS: 20}, faults: 3, pause: 1s, timeout: 2s}`))
 			bad := fmt.Sprintf(plainText, "FREE MONEY", "x")
 			g.wants(t, "shouts", bad, "550")

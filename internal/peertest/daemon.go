@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,6 +21,7 @@ type Daemon struct {
 	made  func() *exec.Cmd
 	ready func() bool
 	cmd   *exec.Cmd
+	name  string
 	out   *syncBuilder
 }
 
@@ -68,7 +70,7 @@ func startDaemon(t testing.TB, addr string, made func() *exec.Cmd, ready func() 
 	t.Cleanup(func() {
 		d.Kill()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", made().Path, tail(d.out.String()))
+			t.Logf("%s said:\n%s", d.name, tail(d.out.String()))
 		}
 	})
 	d.Start()
@@ -79,6 +81,7 @@ func startDaemon(t testing.TB, addr string, made func() *exec.Cmd, ready func() 
 func (d *Daemon) Start() {
 	d.t.Helper()
 	d.cmd = d.made()
+	d.name = filepath.Base(d.cmd.Path)
 	d.cmd.Stdout, d.cmd.Stderr = d.out, d.out
 	if d.cmd.SysProcAttr == nil {
 		d.cmd.SysProcAttr = new(syscall.SysProcAttr)
@@ -102,8 +105,33 @@ func (d *Daemon) Kill() {
 	d.cmd = nil
 }
 
-// Stall stops it and its children: they keep their connections, and say nothing.
-func (d *Daemon) Stall() { must(d.t, syscall.Kill(-d.cmd.Process.Pid, syscall.SIGSTOP)) }
+// Stall stops it and its children: they keep their connections, and say nothing. It returns when all of them have stopped.
+func (d *Daemon) Stall() {
+	d.t.Helper()
+	must(d.t, syscall.Kill(-d.cmd.Process.Pid, syscall.SIGSTOP))
+	for end := time.Now().Add(10 * time.Second); !stopped(d.cmd.Process.Pid); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			d.t.Fatalf("%s does not stop", d.name)
+		}
+	}
+}
+
+// stopped reports whether each thread of a group of processes has stopped, as far as /proc tells.
+func stopped(group int) bool {
+	stats, _ := filepath.Glob("/proc/[0-9]*/task/[0-9]*/stat")
+	for _, path := range stats {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(string(b), ") ")
+		f := strings.Fields(rest) // state, parent, group
+		if len(f) > 2 && f[2] == strconv.Itoa(group) && f[0] != "T" && f[0] != "Z" {
+			return false
+		}
+	}
+	return true
+}
 
 // Resume lets them go on.
 func (d *Daemon) Resume() { must(d.t, syscall.Kill(-d.cmd.Process.Pid, syscall.SIGCONT)) }

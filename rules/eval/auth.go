@@ -153,6 +153,12 @@ func signer(r *auth.DKIMResult) string {
 // signedBy reports whether there is a signature of one of some domains; of none: of any. "*.d" and ".d" stand for d and what is
 // below it.
 func (m *Mail) signedBy(valid, author bool, bits int, domains []string) (bool, string) {
+	return m.signedWith(valid, author, bits, func(d string) bool {
+		return len(domains) == 0 || slices.ContainsFunc(domains, func(want string) bool { return isDomain(d, want) })
+	})
+}
+
+func (m *Mail) signedWith(valid, author bool, bits int, is func(domain string) bool) (bool, string) {
 	all := m.signatures()
 	for i := range all {
 		r := &all[i]
@@ -163,7 +169,7 @@ func (m *Mail) signedBy(valid, author bool, bits int, domains []string) (bool, s
 		if author && !m.authorDomains()[d] {
 			continue
 		}
-		if len(domains) == 0 || slices.ContainsFunc(domains, func(want string) bool { return isDomain(d, want) }) {
+		if is(d) {
 			return true, d
 		}
 	}
@@ -296,6 +302,15 @@ func (m *Mail) dmarc(want auth.Result, policy string) (int, string) {
 // dkimEntry is an entry of welcomelist_from_dkim: authors, and the signer's domain; "" for the author's own.
 type dkimEntry struct{ addr, domain string }
 
+// signs reports whether a signer's domain is the one that the entry asks for. "*.d" stands for what is below d, and not for d.
+func (e dkimEntry) signs(d, own string) bool {
+	want := cmp.Or(e.domain, own)
+	if below, ok := strings.CutPrefix(strings.TrimPrefix(want, "*"), "."); ok {
+		return strings.HasSuffix(d, "."+below)
+	}
+	return d == want
+}
+
 func dkimListsOf(s *Settings) map[string][]dkimEntry {
 	return Built(s, "dkim lists", func() map[string][]dkimEntry {
 		all := map[string][]dkimEntry{}
@@ -343,7 +358,7 @@ func dkimListed(list, both string, names ...string) (all []Function) {
 						if !globMatch(e.addr, addr) {
 							continue
 						}
-						if ok, d := m.signedBy(true, false, bits, []string{cmp.Or(e.domain, own)}); ok {
+						if ok, d := m.signedWith(true, false, bits, func(d string) bool { return e.signs(d, own) }); ok {
 							return 1, d
 						}
 					}

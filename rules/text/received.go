@@ -173,21 +173,8 @@ func (r *receivedReader) parseFrom(line []byte, h *hop) verdict {
 			return v
 		}
 	}
-	for i := range makers {
-		mk := &makers[i]
-		if !mk.mark(line) {
-			continue
-		}
-		if mk.local != nil && mk.local(line) {
-			return skipped
-		}
-		if v := r.first(line, h, mk.forms...); v != unreadable {
-			return v
-		}
-		if mk.more != nil && mk.more(h, line) {
-			return readable
-		}
-		break
+	if v := r.byMaker(line, h); v != unreadable {
+		return v
 	}
 	if i := bytes.Index(line, []byte("with HTTP")); i >= 0 && atBoundary(line, i) && atBoundary(line, i+9) {
 		if v := r.first(line, h, webmailForm); v != unreadable {
@@ -227,6 +214,27 @@ func (r *receivedReader) parseFrom(line []byte, h *hop) verdict {
 		return v
 	}
 	return r.parseIgnored(line, h)
+}
+
+// byMaker reads what a server with a mark of its own writes.
+func (r *receivedReader) byMaker(line []byte, h *hop) verdict {
+	for i := range makers {
+		mk := &makers[i]
+		if !mk.mark(line) {
+			continue
+		}
+		if mk.local != nil && mk.local(line) {
+			return skipped
+		}
+		if v := r.first(line, h, mk.forms...); v != unreadable {
+			return v
+		}
+		if mk.more != nil && mk.more(h, line) {
+			return readable
+		}
+		return unreadable
+	}
+	return unreadable
 }
 
 // parseIgnored looks for fields that tell of no hop; of what is left the first word may be a HELO name.

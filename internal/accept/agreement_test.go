@@ -56,8 +56,9 @@ written by
 %s
 ## Rules
 
-Rules that no message hits on either side are left out; the same test tries them with texts made from their patterns. Names that begin with
-two underscores serve other rules and have no score.
+Rules that no message hits on either side are left out; TestPatternsAgreeWithSpamAssassin tries them with texts made from their patterns,
+TestMadeMessagesAgreeWithSpamAssassin with messages around such texts. Names that begin with two underscores serve other rules and have no
+score.
 
 %s`
 

@@ -182,7 +182,7 @@ func (c *compiler) ternary() error {
 		return err
 	}
 	if c.peek() != ":" {
-		return errors.New("a ? has no :")
+		return errors.New("a ? has no : behind it")
 	}
 	c.at++
 	end := c.emit(opJump, 0)
@@ -252,7 +252,7 @@ func (c *compiler) unary() error {
 			return err
 		}
 		if c.peek() != ")" {
-			return errors.New("a ( has no )")
+			return errors.New("a ( has no ) behind it")
 		}
 		c.at++
 	case isWord(t[0]) && (t[0] < '0' || t[0] > '9'):

@@ -186,8 +186,6 @@ type group struct {
 	set   *pattern.Set
 }
 
-func (g *group) add(r *Rule) { g.rules = append(g.rules, r) }
-
 // fewPatterns are looked for one by one.
 const fewPatterns = 3
 

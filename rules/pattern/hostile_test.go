@@ -71,6 +71,25 @@ func TestStepLimit(t *testing.T) {
 	}
 }
 
+// TestScanSteps has a pattern that tries many ways in each of many segments: what is spent on it is bounded for all of them.
+func TestScanSteps(t *testing.T) {
+	hard := MustCompile(`(?:(\w+)\1?)+(?!;);`, Options{Steps: 100_000})
+	segs := make([][]byte, 2000)
+	for i := range segs {
+		segs[i] = []byte(strings.Repeat("ab", 20) + ";")
+	}
+	s := NewSet([]*Pattern{hard, spare, spare}, SetOptions{})
+	begin := time.Now()
+	err := s.Scan(segs, func(p, _ int) { t.Errorf("%d matches", p) })
+	var gave *GaveUpError
+	if !errors.As(err, &gave) || len(gave.Patterns) != 1 {
+		t.Errorf("got %v", err)
+	}
+	if d := time.Since(begin); d > 10*time.Second {
+		t.Errorf("took %v", d)
+	}
+}
+
 // TestTableBound scans texts that lead to ever new states, with room for few of them.
 func TestTableBound(t *testing.T) {
 	var ps []*Pattern

@@ -21,7 +21,8 @@ type Options struct {
 	MultiLine  bool // /m
 	Extended   bool // /x
 
-	// Steps bounds one search, besides a share for each octet of the text; 0 is DefaultSteps.
+	// Steps bounds one search, one Count, or what one Scan spends on the pattern, besides a share for each octet of the text; 0 is
+	// DefaultSteps.
 	Steps int
 }
 
@@ -82,7 +83,7 @@ func (p *Pattern) Names() []string { return p.names }
 func (p *Pattern) Find(b []byte, from int) (start, end int, ok bool, err error) {
 	m := machines.Get().(*machine)
 	defer m.release()
-	ok, err = p.search(m, b, from, 0)
+	ok, err = p.search(m, b, from, 0, p.limit(len(b)))
 	if !ok {
 		return 0, 0, false, err
 	}
@@ -93,7 +94,7 @@ func (p *Pattern) Find(b []byte, from int) (start, end int, ok bool, err error) 
 func (p *Pattern) FindSubmatch(b []byte, from int) (loc []int, ok bool, err error) {
 	m := machines.Get().(*machine)
 	defer m.release()
-	if ok, err = p.search(m, b, from, 0); !ok {
+	if ok, err = p.search(m, b, from, 0, p.limit(len(b))); !ok {
 		return nil, false, err
 	}
 	return append([]int(nil), m.slots[:2*(p.prog.groups+1)]...), true, nil
@@ -110,9 +111,10 @@ func (p *Pattern) Match(b []byte) (bool, error) {
 func (p *Pattern) Count(b []byte, most int) (n int, err error) {
 	m := machines.Get().(*machine)
 	defer m.release()
-	from, till := 0, 0
+	from, till, steps := 0, 0, p.limit(len(b))
 	for from <= len(b) {
-		ok, err := p.search(m, b, from, till)
+		ok, err := p.search(m, b, from, till, steps)
+		steps = m.steps
 		if !ok {
 			return n, err
 		}
@@ -130,9 +132,12 @@ func (p *Pattern) Count(b []byte, most int) (n int, err error) {
 	return n, nil
 }
 
-// search looks for a match that begins at from or later and ends at till or later.
-func (p *Pattern) search(m *machine, b []byte, from, till int) (bool, error) {
-	m.reset(p.prog, b, from, till, p.steps+defaultStepsPerOctet*len(b))
+// limit gives how many steps are allowed over so many octets.
+func (p *Pattern) limit(octets int) int { return p.steps + defaultStepsPerOctet*octets }
+
+// search looks for a match that begins at from or later and ends at till or later. What it leaves of the steps is in m.
+func (p *Pattern) search(m *machine, b []byte, from, till, steps int) (bool, error) {
+	m.reset(p.prog, b, from, till, steps)
 	last := len(b) - p.least
 	if p.start {
 		last = min(last, 0)

@@ -139,7 +139,7 @@ func (e *GaveUpError) Is(target error) bool { return target == ErrSteps }
 func (s *Set) Scan(segs [][]byte, hit func(pattern, segment int)) error {
 	x := scans.Get().(*scan)
 	defer x.release()
-	x.begin(s, hit)
+	x.begin(s, segs, hit)
 	for i, b := range segs {
 		x.segment(i, b)
 	}
@@ -171,6 +171,7 @@ type scan struct {
 	tries   []tried // by pattern
 	pending []int32
 	gave    map[int32]bool
+	octets  int // of all segments
 	group   *group
 	left    int // patterns of the group that have not hit
 	find    func(p *place, at int)
@@ -182,7 +183,8 @@ type tried struct {
 	segment  int // 1 and more
 	whole    bool
 	from, to int // starts
-	steps    int // that are left
+	begun    bool
+	steps    int // that are left in this scan, once begun
 }
 
 var scans = sync.Pool{New: func() any {
@@ -191,7 +193,7 @@ var scans = sync.Pool{New: func() any {
 	return x
 }}
 
-func (x *scan) begin(s *Set, hit func(pattern, segment int)) {
+func (x *scan) begin(s *Set, segs [][]byte, hit func(pattern, segment int)) {
 	x.set, x.hit = s, hit
 	n := len(s.patterns)
 	if cap(x.done) < n {
@@ -200,7 +202,10 @@ func (x *scan) begin(s *Set, hit func(pattern, segment int)) {
 	x.done, x.tries = x.done[:n], x.tries[:n]
 	clear(x.done)
 	clear(x.tries)
-	x.gave = nil
+	x.gave, x.octets = nil, 0
+	for _, b := range segs {
+		x.octets += len(b)
+	}
 }
 
 func (x *scan) release() {
@@ -208,6 +213,9 @@ func (x *scan) release() {
 	x.m.b, x.m.p = nil, nil
 	if cap(x.low) > 1<<20 {
 		x.low = nil
+	}
+	if cap(x.m.stack) > 1<<14 {
+		x.m.stack = nil
 	}
 	scans.Put(x)
 }
@@ -255,7 +263,7 @@ func (x *scan) told(matches []int32) {
 		case x.group.exact[k]:
 			x.hits(p)
 		case x.tries[p].segment != x.index+1:
-			x.tries[p] = tried{segment: x.index + 1, whole: true}
+			x.tried(p).whole = true
 			x.pending = append(x.pending, p)
 		}
 	}
@@ -267,9 +275,23 @@ func (x *scan) hits(p int32) {
 	x.hit(int(p), x.index)
 }
 
+// tried gives what was tried of a pattern in this segment.
+func (x *scan) tried(p int32) *tried {
+	t := &x.tries[p]
+	if !t.begun {
+		t.begun, t.steps = true, x.set.patterns[p].limit(x.octets)
+	}
+	if t.segment != x.index+1 {
+		t.segment, t.whole, t.from, t.to = x.index+1, false, 0, 0
+	}
+	return t
+}
+
 // try looks for a pattern in the whole segment.
 func (x *scan) try(p int32) {
-	ok, err := x.set.patterns[p].search(&x.m, x.b, 0, 0)
+	t := x.tried(p)
+	ok, err := x.set.patterns[p].search(&x.m, x.b, 0, 0, t.steps)
+	t.steps = x.m.steps
 	x.settle(p, ok, err)
 }
 
@@ -295,11 +317,7 @@ func (x *scan) found(pl *place, at int) {
 		if x.done[c.pattern] {
 			continue
 		}
-		t := &x.tries[c.pattern]
-		p := x.set.patterns[c.pattern]
-		if t.segment != x.index+1 {
-			*t = tried{segment: x.index + 1, steps: p.steps + defaultStepsPerOctet*len(x.b)}
-		}
+		t, p := x.tried(c.pattern), x.set.patterns[c.pattern]
 		if t.whole {
 			continue
 		}

@@ -179,3 +179,34 @@ func attached(name string, content []byte) string {
 	b.WriteString("--b1--\r\n")
 	return b.String()
 }
+
+// TestDocumentedScanners reads the samples of the pages of docs about filters that ask a program.
+func TestDocumentedScanners(t *testing.T) {
+	for _, page := range []string{"clamd", "rspamd", "http", "milter"} {
+		doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "filters", page+".md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts := strings.Split(string(doc), "```yaml\n")
+		if len(parts) < 2 {
+			t.Errorf("%s has no sample", page)
+		}
+		for _, part := range parts[1:] {
+			text, _, _ := strings.Cut(part, "```")
+			text = strings.Replace(text, "      ca_file: /etc/postern/inside.pem\n", "", 1) // there is none here
+			text += "hostname: mx.example.org\nlisteners: {public: {address: \":25\"}}\nroutes: [{to: [example.org], upstream: x}]\nupstreams: {x: {maildir: m}}\n"
+			file := filepath.Join(t.TempDir(), "postern.yaml")
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			a, err := New(Options{Config: file, ConfigGiven: true, Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out})
+			if err == nil {
+				err = a.Check()
+			}
+			if err != nil {
+				t.Errorf("%s: %v\n%s\n%s", page, err, out.String(), text)
+			}
+		}
+	}
+}

@@ -380,9 +380,9 @@ func brokenAddresses(b, value []byte) (out []parsedAddress) {
 		}
 		out = append(out, parsedAddress{name: value, hasName: true}) // without an address, the whole field is the name
 		b = b[min(end+1, len(b)):]
-		name := []byte(nil)
+		name, angle := []byte(nil), false
 		if lt := bytes.IndexByte(piece, '<'); lt >= 0 {
-			name, piece = bytes.TrimSpace(unquoteName(piece[:lt])), piece[lt+1:]
+			name, piece, angle = bytes.TrimSpace(unquoteName(piece[:lt])), piece[lt+1:], true
 		}
 		piece = piece[skipSpace(piece, 0):]
 		r := addressReader{b: piece}
@@ -391,8 +391,16 @@ func brokenAddresses(b, value []byte) (out []parsedAddress) {
 		for host > 0 && host < len(piece) && (isAlnum(piece[host]) || bytes.IndexByte([]byte(".-_"), piece[host]) >= 0) {
 			host++
 		}
+		rest := piece
 		if at > 0 && at < len(piece) && piece[at] == '@' && host > at+1 {
 			out[len(out)-1] = parsedAddress{address: piece[:host:host], name: name, hasAddress: true, hasName: len(name) > 0}
+			if rest = piece[host:]; angle {
+				rest = bytes.TrimPrefix(rest, []byte(">"))
+			}
+		}
+		if len(bytes.TrimLeftFunc(rest, func(r rune) bool { return r >= 0x80 || r == '@' || isSpace(byte(r)) || !isSpecial(byte(r)) })) > 0 ||
+			len(rest) < len(piece) && !allSpace(rest) {
+			break // no comma follows, and nothing behind this is read
 		}
 	}
 	return out

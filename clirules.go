@@ -3,6 +3,7 @@ package postern
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/postern-mail/postern/internal/app"
 )
@@ -45,6 +46,12 @@ type rulesCmd struct {
 		ruleFiles
 		Folders []string `arg:"" optional:"" name:"DIR" help:"Folders of messages RULE.hit.eml, which the rule has to hit, and RULE.miss.eml, which it must not."`
 	} `cmd:"" help:"Run the lines 'test RULE ok|fail TEXT' of the files, and messages. Exit: 0 all is as wanted, 65 it is not."`
+	Fit struct {
+		Files   []string `short:"f" placeholder:"PATTERN" help:"Files of rules; default: our own. May be repeated."`
+		Out     string   `short:"o" placeholder:"FILE" type:"path" help:"The file of scores that is written (default: standard output)."`
+		Most    float64  `default:"0.002" placeholder:"SHARE" help:"The share of wanted mail that may reach a score of 5 (default: ${default})."`
+		Corpora []string `arg:"" name:"CORPUS" help:"NAME.tar.gz of messages with NAME.tsv (path, ham or spam, octets, date, SHA-256), or a folder of these."`
+	} `cmd:"" help:"Find scores for rules, by what they hit in labelled messages. Prints on standard error what each rule hit."`
 }
 
 func (c *rulesCmd) run(ctx context.Context, a *app.App, verb string) error {
@@ -60,6 +67,17 @@ func (c *rulesCmd) run(ctx context.Context, a *app.App, verb string) error {
 		return a.RulesBench(ctx, app.RulesBenchOptions{RulesOptions: b.options(false), Paths: b.Paths, Warm: b.Warm, Alone: b.Alone, Top: b.Top})
 	case "rules test":
 		return a.RulesTest(ctx, c.Test.options(false), c.Test.Folders)
+	}
+	if verb == "rules fit" {
+		f := &c.Fit
+		command := "postern rules fit"
+		if f.Most != 0.002 {
+			command += fmt.Sprintf(" --most %g", f.Most)
+		}
+		for _, corpus := range f.Corpora {
+			command += " " + filepath.Base(corpus)
+		}
+		return a.RulesFit(ctx, app.RulesFitOptions{Files: f.Files, Corpora: f.Corpora, Out: f.Out, Most: f.Most, Command: command})
 	}
 	return fmt.Errorf("postern: no command %q", verb)
 }

@@ -19,11 +19,14 @@ import (
 	"github.com/postern-mail/postern/internal/peertest"
 )
 
+// niceness of the programs: they have most of an hour to work.
+const niceness = "10"
+
 // nice gives a command of a peer that leaves the machine to others.
 func nice(t *testing.T, name string, args ...string) *exec.Cmd {
 	cmd := peertest.Command(t, name, args...)
 	if path, err := exec.LookPath("nice"); err == nil {
-		cmd.Args = append([]string{"nice", "-n", "15", cmd.Path}, cmd.Args[1:]...)
+		cmd.Args = append([]string{"nice", "-n", niceness, cmd.Path}, cmd.Args[1:]...)
 		cmd.Path = path
 	}
 	return cmd
@@ -109,7 +112,8 @@ func (spamassassin) version(t *testing.T) string {
 	}
 	for line := range strings.Lines(string(b)) {
 		if v, ok := strings.CutPrefix(line, "our $VERSION = "); ok {
-			return "SpamAssassin " + strings.Trim(v, "\";\n")
+			v, _, _ = strings.Cut(v, ";")
+			return "SpamAssassin " + strings.Trim(v, "\" ")
 		}
 	}
 	t.Fatal("SpamAssassin tells no version")

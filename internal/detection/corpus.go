@@ -131,7 +131,7 @@ func readTar(r *tar.Reader, corpus string, rows map[string]*entry) ([]Message, e
 	return all, nil
 }
 
-// ReadArchives reads every corpus in a folder, in the order of their names, and takes away what Strip does.
+// ReadArchives reads every corpus in a folder, in the order of their names, and takes away what StripAll does.
 func ReadArchives(dir string) ([]Message, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.tar.gz"))
 	if err != nil {
@@ -146,10 +146,15 @@ func ReadArchives(dir string) ([]Message, error) {
 		}
 		all = append(all, some...)
 	}
+	StripAll(all)
+	return all, nil
+}
+
+// StripAll strips messages, see Strip, and gives back a recipient to those of which one was made unreadable.
+func StripAll(all []Message) {
 	for i := range all {
 		all[i].Octets = pot.ReplaceAll(Strip(all[i].Octets), []byte("user@example.net"))
 	}
-	return all, nil
 }
 
 // pot matches what stands for the recipient in messages of which it was made unreadable: an address that no other mail

@@ -1,0 +1,254 @@
+package eval
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"unicode"
+)
+
+// posternBrands knows well-known names in whose name others write.
+var posternBrands = []Function{{"postern_brand", compileBrand}}
+
+// brand is a name, or a few, that people trust.
+type brand struct {
+	names  string // in lower case, without what stands between their words
+	key    string // how the name stands within hosts, "" where it is too short or too common a word
+	common bool   // the names are words of their own, too: they count only where they stand alone
+	orgs   string // its domains, beside those of its key at a country's or a general top level
+}
+
+// brands are those whose name is most often borrowed, worldwide and in some countries.
+var brands = []brand{
+	{"paypal", "paypal", false, "paypal-communication.com"},
+	{"amazon amazonprime", "amazon", false, "amazon.com amazonses.com amazonaws.com awsapps.com"},
+	{"aws", "", true, "amazon.com amazonaws.com"},
+	{"apple applepay applestore applesupport", "", true, "apple.com icloud.com itunes.com"},
+	{"appleid itunes icloud", "icloud", false, "apple.com icloud.com itunes.com"},
+	{"microsoft office365 microsoft365 ms365 onedrive sharepoint outlookweb outlook365 windowsdefender", "microsoft", false, "microsoft.com microsoftonline.com office.com office365.com sharepoint.com live.com outlook.com msn.com hotmail.com onmicrosoft.com windows.com azure.com skype.com xbox.com sharepointonline.com"},
+	{"google googledrive googledocs googleplay googlepay gmail", "google", false, "google.com gmail.com youtube.com googlemail.com"},
+	{"facebook", "facebook", false, "facebook.com facebookmail.com fb.com meta.com"},
+	{"instagram", "instagram", false, "instagram.com facebookmail.com facebook.com"},
+	{"whatsapp", "whatsapp", false, "whatsapp.com facebook.com whatsapp.net"},
+	{"metabusiness metasupport metaforbusiness metaads", "", false, "facebook.com facebookmail.com meta.com"},
+	{"linkedin", "linkedin", false, "linkedin.com"},
+	{"twitter", "twitter", false, "twitter.com x.com"},
+	{"tiktok", "tiktok", false, "tiktok.com tiktokv.com"},
+	{"telegram", "telegram", false, "telegram.org"},
+	{"netflix", "netflix", false, "netflix.com"},
+	{"spotify", "spotify", false, "spotify.com"},
+	{"disneyplus", "disneyplus", false, "disneyplus.com disney.com"},
+	{"ebay", "ebay", false, "ebay.com"},
+	{"docusign", "docusign", false, "docusign.net docusign.com"},
+	{"dropbox", "dropbox", false, "dropbox.com dropboxmail.com"},
+	{"wetransfer", "wetransfer", false, "wetransfer.com"},
+	{"adobe adobesign", "adobe", false, "adobe.com adobesign.com echosign.com"},
+	{"zoom", "", true, "zoom.us zoom.com"},
+	{"intuit quickbooks turbotax", "quickbooks", false, "intuit.com quickbooks.com"},
+	{"norton nortonlifelock norton360", "norton", false, "norton.com nortonlifelock.com gen.com symantec.com"},
+	{"mcafee", "mcafee", false, "mcafee.com"},
+	{"geeksquad bestbuy", "geeksquad", false, "bestbuy.com geeksquad.com"},
+	{"godaddy", "godaddy", false, "godaddy.com secureserver.net"},
+	{"protonmail protonme", "protonmail", false, "proton.me protonmail.com pm.me"},
+	{"yahoo", "yahoo", false, "yahoo.com yahooinc.com ymail.com yahoo-inc.com yahoogroups.com"},
+	{"dhl", "dhl", false, "dhl.com dhl.de dpdhl.com deutschepost.de"},
+	{"fedex", "fedex", false, "fedex.com"},
+	{"ups", "", true, "ups.com"},
+	{"usps uspostal uspostalservice", "usps", false, "usps.com usps.gov"},
+	{"royalmail", "royalmail", false, "royalmail.com"},
+	{"dpd gls hermespaket deutschepost laposte chronopost colissimo correos correios postnl swisspost posteitaliane bpost", "correios", false, "dpd.com dpd.de dpd.co.uk gls-group.com gls-group.eu myhermes.de deutschepost.de laposte.fr laposte.net chronopost.fr correos.es correios.com.br postnl.nl post.ch swisspost.ch posteitaliane.it poste.it bpost.be"},
+	{"walmart", "walmart", false, "walmart.com"},
+	{"costco samsclub kohls homedepot lowes walgreens cvs acehardware harborfreight tractorsupply dickssportinggoods", "costco", false, "costco.com samsclub.com kohls.com homedepot.com lowes.com walgreens.com cvs.com acehardware.com harborfreight.com tractorsupply.com dickssportinggoods.com"},
+	{"lidl aldi kaufland rewe edeka rossmann mediamarkt ikea zalando dmdrogerie", "lidl", false, "lidl.de lidl.com aldi.de aldi-sued.de aldi-nord.de kaufland.de rewe.de edeka.de rossmann.de mediamarkt.de ikea.com ikea.de zalando.de otto.de dm.de"},
+	{"temu shein aliexpress", "aliexpress", false, "temu.com temuemail.com shein.com sheinemail.com aliexpress.com"},
+	{"wellsfargo", "wellsfargo", false, "wellsfargo.com"},
+	{"bankofamerica", "bankofamerica", false, "bankofamerica.com bofa.com ml.com"},
+	{"chase", "", true, "chase.com jpmorgan.com"},
+	{"citibank citicards citigroup", "citibank", false, "citi.com citibank.com citicorp.com citigroup.com"},
+	{"americanexpress amex", "americanexpress", false, "americanexpress.com aexp.com"},
+	{"capitalone", "capitalone", false, "capitalone.com"},
+	{"usbank suntrust wachovia washingtonmutual keybank fifththird regionsbank huntingtonbank charterone truist navyfederal", "suntrust", false, "usbank.com suntrust.com wachovia.com wamu.com key.com 53.com regions.com huntington.com charterone.com truist.com navyfederal.org"},
+	{"hsbc barclays lloydsbank lloydstsb natwest halifaxbank monzo revolut", "hsbc", false, "hsbc.com hsbc.co.uk barclays.com barclays.co.uk lloydsbank.com lloydstsb.com lloydstsb.co.uk natwest.com nwolb.com halifax.co.uk nationwide.co.uk monzo.com revolut.com"},
+	{"visa mastercard", "mastercard", true, "visa.com mastercard.com"},
+	{"santander", "santander", false, "santander.com santander.com.br santander.co.uk santander.de"},
+	{"bradesco livelo", "bradesco", false, "bradesco.com.br livelo.com.br"},
+	{"itau itaú itaucard bancoitau", "itau", false, "itau.com.br itau-unibanco.com.br"},
+	{"bancodobrasil caixaeconômica caixaeconomica caixafederal nubank mercadolivre mercadopago serasa receitafederal detran", "nubank", false, "bb.com.br caixa.gov.br nubank.com.br mercadolivre.com.br mercadolivre.com mercadopago.com mercadolibre.com serasa.com.br serasaexperian.com.br gov.br"},
+	{"deutschebank sparkasse commerzbank postbank volksbank raiffeisen raiffeisenbank ingdiba comdirect dkb n26 targobank", "sparkasse", false, "deutsche-bank.de db.com sparkasse.de commerzbank.de commerzbank.com postbank.de volksbank.de vr.de raiffeisen.ch raiffeisen.at ing.de ing-diba.de comdirect.de dkb.de n26.com targobank.de"},
+	{"bnpparibas créditagricole creditagricole sociétégénérale societegenerale banquepostale caissedépargne ameli impotsgouv", "ameli", false, "bnpparibas.net bnpparibas.com credit-agricole.fr ca-paris.fr societegenerale.fr labanquepostale.fr caisse-epargne.fr ameli.fr gouv.fr"},
+	{"rabobank abnamro ingbank digid ubs creditsuisse postfinance unicredit intesasanpaolo bbva caixabank", "rabobank", false, "rabobank.nl abnamro.nl ing.nl digid.nl ubs.com credit-suisse.com postfinance.ch unicredit.it intesasanpaolo.com bbva.com bbva.es caixabank.es caixabank.com"},
+	{"irs internalrevenueservice hmrc socialsecurityadministration", "", false, "irs.gov hmrc.gov.uk gov.uk ssa.gov"},
+	{"coinbase", "coinbase", false, "coinbase.com"},
+	{"binance", "binance", false, "binance.com binance.us"},
+	{"metamask", "metamask", false, "metamask.io consensys.net"},
+	{"trustwallet", "trustwallet", false, "trustwallet.com"},
+	{"trezor kraken blockchaincom cryptocom opensea uniswap bittrex ftx ethereumfoundation ripplenet ledgerlive ledgernano ledgerwallet", "trezor", false, "trezor.io kraken.com blockchain.com crypto.com opensea.io uniswap.org bittrex.com ftx.com ethereum.org ripple.com ledger.com"},
+	{"att verizon tmobile xfinity comcast vodafone telekom o2", "verizon", true, "att.com att-mail.com verizon.com verizonwireless.com t-mobile.com xfinity.com comcast.com comcast.net vodafone.com vodafone.de telekom.de o2.de o2online.de"},
+	{"hellosign dropboxsign tinder steam roblox cocacola starbucks mcdonalds", "starbucks", true, "hellosign.com dropbox.com tinder.com gotinder.com steampowered.com roblox.com coca-cola.com coke.com starbucks.com mcdonalds.com"},
+}
+
+// brandIndex finds brands by their names.
+var brandIndex = sync.OnceValue(func() map[string]*brand {
+	all := map[string]*brand{}
+	for i := range brands {
+		for _, n := range strings.Fields(brands[i].names) {
+			all[n] = &brands[i]
+		}
+	}
+	return all
+})
+
+// Bounds of what is searched for brands.
+const (
+	maxBrandText  = 16 << 10 // octets
+	maxBrandWords = 4        // of one name
+)
+
+// brandsIn calls found with each brand that a text names, and the name.
+func brandsIn(text string, found func(b *brand, name string) (more bool)) {
+	var words [maxBrandWords]string // the last ones
+	index := brandIndex()
+	for w := range strings.FieldsFuncSeq(text, func(r rune) bool { return !unicode.IsLetter(r) && (r < '0' || r > '9') && r != '\'' }) {
+		copy(words[:], words[1:])
+		words[maxBrandWords-1] = strings.ReplaceAll(w, "'", "")
+		name := ""
+		for k := maxBrandWords - 1; k >= 0 && len(name) < 40; k-- {
+			name = words[k] + name
+			if b := index[name]; b != nil && words[k] != "" && !found(b, name) {
+				return
+			}
+		}
+	}
+}
+
+// Words with which a sender's name says what of the brand writes.
+var brandTail = regexp.MustCompile(`^(?:the|team|support|service|services|security|account|accounts|alert|alerts|customer|care|online|bank|notification|notifications|notice|noreply|info|inc|reward|rewards|prime|billing|department|help|verification|delivery|express|mail|com|de|confirmation|winner|survey)$`)
+
+// aloneIn gives the brand that a text is nothing but the name of.
+func aloneIn(text string) *brand {
+	name := ""
+	for w := range strings.FieldsFuncSeq(text, func(r rune) bool { return !unicode.IsLetter(r) && (r < '0' || r > '9') }) {
+		if !brandTail.MatchString(w) {
+			name += w
+		}
+	}
+	return brandIndex()[name]
+}
+
+// owns reports whether a host is the brand's.
+func (b *brand) owns(host, org string) bool {
+	for o := range strings.FieldsSeq(b.orgs) {
+		if host == o || strings.HasSuffix(host, "."+o) {
+			return true
+		}
+	}
+	l, top, _ := strings.Cut(org, ".")
+	if !slices.Contains(strings.Fields(b.names), l) {
+		return false
+	}
+	last := top[strings.LastIndexByte(top, '.')+1:]
+	return top == "com" || top == "net" || top == "org" || len(last) == 2 && !cheapCountries[last]
+}
+
+// Countries whose names cost nothing, so that a brand's name there is nobody's proof.
+var cheapCountries = map[string]bool{"tk": true, "ml": true, "ga": true, "cf": true, "gq": true, "cc": true, "ws": true, "pw": true, "su": true}
+
+var accountWords = regexp.MustCompile(`(?i)\b(?:account|password|verif\w+|suspend\w*|limit\w*|security|sign.?in|log.?in|payment|invoice|order|billing|confirm\w*|update|alert|notice|notification|access|deliver\w*|parcel|package|gift|reward|bonus|win\w*|won|claim|expir\w+|cart\S{1,2}o|pontos|acesso|conta|konto|paket|gewinn\w*|gutschein|survey|id)\b`)
+
+func compileBrand(_ *Settings, args []string) (Check, error) {
+	looks := map[string]func(*Mail, *claims) string{
+		"name": brandName, "subject": brandSubject, "address": brandAddress, "links": brandLink, "text": brandText,
+	}
+	if len(args) != 1 || looks[args[0]] == nil {
+		return nil, fmt.Errorf("eval: postern_brand looks at name, subject, address, links or text, not %q", args)
+	}
+	look := looks[args[0]]
+	return func(m *Mail) (int, string) {
+		c := m.claims()
+		if c.list {
+			return 0, "" // who speaks of a brand on a list does not speak as it
+		}
+		d := look(m, c)
+		return yes(d != "", d)
+	}, nil
+}
+
+func brandName(_ *Mail, c *claims) (detail string) {
+	if c.name == "" {
+		return ""
+	}
+	name := strings.ToLower(c.name)
+	if b := aloneIn(name); b != nil {
+		if !b.owns(c.host, c.org) {
+			return fmt.Sprintf("%s <%s>", c.name, c.address)
+		}
+		return ""
+	}
+	brandsIn(name, func(b *brand, _ string) bool {
+		if !b.common && !b.owns(c.host, c.org) {
+			detail = fmt.Sprintf("%s <%s>", c.name, c.address)
+		}
+		return detail == ""
+	})
+	return detail
+}
+
+func brandSubject(_ *Mail, c *claims) (detail string) {
+	if !accountWords.MatchString(c.subject) {
+		return ""
+	}
+	brandsIn(strings.ToLower(c.subject), func(b *brand, name string) bool {
+		if !b.common && !b.owns(c.host, c.org) {
+			detail = name
+		}
+		return detail == ""
+	})
+	return detail
+}
+
+func brandAddress(_ *Mail, c *claims) string {
+	for i := range brands {
+		if b := &brands[i]; len(b.key) >= 5 && strings.Contains(c.address, b.key) && !b.owns(c.host, c.org) {
+			return c.address
+		}
+	}
+	return ""
+}
+
+func brandLink(_ *Mail, c *claims) string {
+	for _, l := range c.links {
+		for i := range brands {
+			b := &brands[i]
+			if len(b.key) >= 4 && strings.Contains(l.host, b.key) && !b.owns(l.host, l.org) && l.org != c.org &&
+				(len(b.key) >= 6 || hasLabelWord(l.host, b.key)) {
+				return l.host
+			}
+		}
+	}
+	return ""
+}
+
+// hasLabelWord reports whether a word stands in a host between dots and hyphens.
+func hasLabelWord(host, word string) bool {
+	return slices.Contains(strings.FieldsFunc(host, func(r rune) bool { return r == '.' || r == '-' }), word)
+}
+
+func brandText(m *Mail, c *claims) (detail string) {
+	if len(c.links) == 0 {
+		return ""
+	}
+	body := m.visible()
+	seen := map[*brand]int{}
+	brandsIn(strings.ToLower(string(body[:min(len(body), maxBrandText)])), func(b *brand, name string) bool {
+		if seen[b]++; b.common || seen[b] != 2 || b.owns(c.host, c.org) {
+			return true
+		}
+		if !slices.ContainsFunc(c.links, func(l webLink) bool { return b.owns(l.host, l.org) }) {
+			detail = name
+		}
+		return detail == ""
+	})
+	return detail
+}

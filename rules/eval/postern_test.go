@@ -1,0 +1,127 @@
+package eval
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/text"
+)
+
+// posternMail makes a message of lines.
+func posternMail(t testing.TB, message string) *Mail {
+	t.Helper()
+	c := mail.NewContent(mail.NewBlob([]byte(strings.ReplaceAll(message, "\n", "\r\n"))), mail.LineFaults{}, mail.Limits{})
+	t.Cleanup(c.Release)
+	return &Mail{Text: text.Of(c, text.Options{})}
+}
+
+func posternSettings(t testing.TB) *Settings {
+	t.Helper()
+	s := &Settings{}
+	for _, l := range [][2]string{
+		{"postern_domains", "example.org"}, {"postern_protected", "bankhaus.example  paypal.com"}, {"postern_executive", "Jane Doe <jane@example.org>"},
+	} {
+		if known, err := s.Add(l[0], l[1], Position{}); !known || err != nil {
+			t.Fatal(l, known, err)
+		}
+	}
+	return s
+}
+
+func TestPosternFunctions(t *testing.T) {
+	for _, c := range []struct {
+		name, call, message string
+		hits                bool
+	}{
+		{"replies go elsewhere", "postern_reply_to_differs", "From: a@b.example\nReply-To: c@d.example\n\n", true},
+		{"replies go to a host of the same owner", "postern_reply_to_differs", "From: a@b.example\nReply-To: c@mail.b.example\n\n", false},
+		{"returns go elsewhere", "postern_return_path_differs", "From: a@b.example\nReturn-Path: <c@d.example>\n\n", true},
+		{"returns go nowhere", "postern_return_path_differs", "From: a@b.example\nReturn-Path: <>\n\n", false},
+		{"a Message-ID of others", "postern_message_id_differs", "From: a@b.example\nMessage-ID: <1@c.example>\n\n", true},
+		{"a Message-ID by way of a list", "postern_message_id_differs", "From: a@b.example\nMessage-ID: <1@c.example>\nList-Id: <x>\nList-Post: <y>\n\n", false},
+		{"from oneself", "postern_from_is_recipient", "From: A@b.example\nTo: a@B.example\n\n", true},
+		{"from another", "postern_from_is_recipient", "From: a@b.example\nTo: c@b.example\n\n", false},
+		{"the executive", "postern_executive_name", "From: Jane Doe <jane@example.org>\n\n", false},
+		{"not the executive", "postern_executive_name", "From: \"DOE, Jane (CEO)\" <ceo@mail.example>\n\n", true},
+		{"not the executive, in letters alike", "postern_executive_name", "From: =?utf-8?q?J=D0=B0ne_Doe?= <ceo@mail.example>\n\n", true},
+		{"another Jane", "postern_executive_name", "From: Jane Doeson <jane@mail.example>\n\n", false},
+		{"ours", "postern_lookalike domains sender", "From: a@mail.example.org\n\n", false},
+		{"a digit for a letter", "postern_lookalike domains sender", "From: a@examp1e.org\n\n", true},
+		{"another top level", "postern_lookalike domains sender", "From: a@example.biz\n\n", true},
+		{"a word beside it", "postern_lookalike protected sender", "From: a@paypal-help.biz\n\n", true},
+		{"two letters in the wrong order", "postern_lookalike protected sender", "From: a@bnakhaus.example\n\n", true},
+		{"quite another", "postern_lookalike protected sender", "From: a@backhaus-dresden.example\n\n", false},
+		{"looks like it in a link", "postern_lookalike all links", "From: a@b.example\n\nhttp://www.paypa1.com/x\n", true},
+		{"our domain in a name", "postern_own_domain_in_name", "From: \"example.org help\" <a@b.example>\n\n", true},
+		{"our domain in our name", "postern_own_domain_in_name", "From: \"example.org help\" <a@example.org>\n\n", false},
+		{"a brand", "postern_brand name", "From: \"Pay Pal Support\" <a@b.example>\n\n", true},
+		{"a brand's own", "postern_brand name", "From: PayPal <service@mail.paypal.com>\n\n", false},
+		{"a brand's own in a country", "postern_brand name", "From: Amazon <a@amazon.de>\n\n", false},
+		{"a brand's name in a free country", "postern_brand name", "From: Amazon <a@amazon.tk>\n\n", true},
+		{"a word that is a brand, too", "postern_brand name", "From: Zoom Lens Club <a@b.example>\n\n", false},
+		{"about a brand", "postern_brand subject", "From: a@b.example\nSubject: Your Netflix account\n\n", true},
+		{"about a brand on a list", "postern_brand subject", "From: a@b.example\nSubject: Your Netflix account\nList-Id: <x>\nList-Post: <y>\n\n", false},
+		{"a brand in a link", "postern_brand links", "From: a@b.example\n\nhttp://paypal.example.net/x\n", true},
+		{"a brand's link", "postern_brand links", "From: a@b.example\n\nhttp://www.paypal.com/x\n", false},
+		{"mixed alphabets", "postern_homograph text", "Content-Type: text/plain; charset=utf-8\n\nYоur аccount hаs gone\n", true},
+		{"an alphabet for each word", "postern_homograph text", "Content-Type: text/plain; charset=utf-8\n\nWindows и Linux и macOS\n", false},
+		{"invisible signs", "postern_invisible_characters 2", "Content-Type: text/plain; charset=utf-8\n\npa\u200byp\u200bal\n", true},
+		{"invisible signs between words", "postern_invisible_characters 1", "Content-Type: text/plain; charset=utf-8\n\npay \u200b pal\n", false},
+		{"all in capitals", "postern_capitals 0.5 10", "\n\nSEND IT NOW AND TODAY\n", true},
+		{"a few letters in capitals", "postern_capitals 0.5 10", "\n\nNASA\n", false},
+		{"needless base64", "postern_needless_encoding Subject", "Subject: =?utf-8?b?SGVsbG8=?=\n\n", true},
+		{"needed base64", "postern_needless_encoding Subject", "Subject: =?utf-8?b?w6Q=?=\n\n", false},
+		{"a reply to nothing", "postern_fake_reply", "Subject: Re: x\n\n", true},
+		{"a reply", "postern_fake_reply", "Subject: Re: x\nReferences: <1@a.example>\n\n", false},
+		{"the recipient in the text", "postern_recipient_in_text", "To: <joe@b.example>\n\nDear JOE@b.example,\n", true},
+		{"links elsewhere", "postern_links_elsewhere", "From: a@example.org\n\nhttp://www.example.com/\n", true},
+		{"links home", "postern_links_elsewhere", "From: a@example.org\n\nhttp://www.example.com/ http://www.example.org/\n", false},
+		{"another host than is shown", "postern_link_text_differs", "Content-Type: text/html\n\n<a href=\"http://www.example.com/\">http://www.example.net/</a>", true},
+		{"another host of the same owner", "postern_link_text_differs", "Content-Type: text/html\n\n<a href=\"http://www.example.com/\">example.com</a>", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			words := strings.Fields(c.call)
+			check, err := Functions()[words[0]].Compile(posternSettings(t), words[1:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, detail := check(posternMail(t, c.message)); n > 0 != c.hits {
+				t.Errorf("%d %q", n, detail)
+			}
+		})
+	}
+}
+
+func TestPosternArguments(t *testing.T) {
+	for _, call := range []string{"postern_brand", "postern_brand colour", "postern_lookalike domains", "postern_lookalike x sender", "postern_homograph", "postern_needless_encoding", "postern_capitals x"} {
+		words := strings.Fields(call)
+		if _, err := Functions()[words[0]].Compile(&Settings{}, words[1:]); err == nil {
+			t.Errorf("%s is taken", call)
+		}
+	}
+}
+
+// FuzzPostern: no message makes a function of ours panic.
+func FuzzPostern(f *testing.F) {
+	f.Add("From: \"PayPal\" <a@b.example>\nReply-To: c@d\nTo: x@y\nSubject: =?utf-8?b?w6Q=?=\n\nhttp://www.paypa1.com/ pa\u200byp\u200bal \xff\xfeа")
+	f.Add("From: \xd0a\nSubject: Re: \xd1\n\n\xe2\x80")
+	s := posternSettings(f)
+	var checks []Check
+	for name, args := range map[string][]string{
+		"postern_brand": {"text"}, "postern_lookalike": {"all", "links"}, "postern_homograph": {"text"}, "postern_executive_name": nil, "postern_invisible_characters": {"1"},
+		"postern_random_words": {"0.1"}, "postern_own_domain_in_name": nil, "postern_link_text_differs": nil, "postern_recipient_name_in_subject": nil,
+	} {
+		c, err := Functions()[name].Compile(s, args)
+		if err != nil {
+			f.Fatal(err)
+		}
+		checks = append(checks, c)
+	}
+	f.Fuzz(func(t *testing.T, message string) {
+		m := posternMail(t, message)
+		for _, c := range checks {
+			c(m)
+		}
+	})
+}

@@ -1,0 +1,262 @@
+package eval
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/postern-mail/postern/mail"
+)
+
+// posternText looks at how a text is written.
+var posternText = []Function{
+	{"postern_homograph", compileHomograph},
+	counting("postern_invisible_characters", func(m *Mail, least float64) (bool, string) {
+		n := invisible(m.visible())
+		return n > 0 && float64(n) >= least, fmt.Sprintf("%d in words", n)
+	}),
+	counting("postern_images_few_words", func(m *Mail, most float64) (bool, string) {
+		n := len(bytes.Fields(m.visible()))
+		return float64(n) < most && (hasImage(m) && len(m.claims().links) > 0), fmt.Sprintf("%d words", n)
+	}),
+	counting("postern_short_with_link", func(m *Mail, most float64) (bool, string) {
+		n := len(bytes.Fields(m.visible()))
+		return float64(n) < most && len(m.claims().links) > 0, fmt.Sprintf("%d words", n)
+	}),
+	counting("postern_words_below", func(m *Mail, most float64) (bool, string) {
+		n := len(bytes.Fields(m.visible()))
+		return float64(n) < most, fmt.Sprintf("%d words", n)
+	}),
+	counting("postern_random_words", func(m *Mail, least float64) (bool, string) {
+		all, odd, example := randomWords(m.visible())
+		return all >= 20 && float64(odd) >= least*float64(all), fmt.Sprintf("%d of %d, such as %s", odd, all, example)
+	}),
+	{"postern_capitals", func(_ *Settings, args []string) (Check, error) {
+		share, err := number("postern_capitals", args, 0, 0.5)
+		if err != nil {
+			return nil, err
+		}
+		letters, err := number("postern_capitals", args, 1, 1)
+		return func(m *Mail) (int, string) {
+			upper, all := capitals(m.visible())
+			return yes(float64(all) >= letters && float64(upper) >= share*float64(all), fmt.Sprintf("%d of %d letters", upper, all))
+		}, err
+	}},
+	{"postern_needless_encoding", func(_ *Settings, args []string) (Check, error) {
+		if len(args) != 1 {
+			return nil, fmt.Errorf("eval: postern_needless_encoding needs the name of a field, not %q", args)
+		}
+		return func(m *Mail) (int, string) { return needlessEncoding(m.Text.Content().Header().Get(args[0])) }, nil
+	}},
+	plain("postern_recipient_in_text", func(m *Mail) (int, string) { return namesRecipient(m, string(bytes.ToLower(m.visible()))) }),
+	plain("postern_recipient_in_subject", func(m *Mail) (int, string) { return namesRecipient(m, strings.ToLower(m.claims().subject)) }),
+	plain("postern_recipient_in_link", func(m *Mail) (int, string) {
+		for _, l := range m.claims().links {
+			if n, d := namesRecipient(m, strings.ReplaceAll(l.url, "%40", "@")); n > 0 {
+				return n, d
+			}
+		}
+		return 0, ""
+	}),
+	plain("postern_recipient_name_in_subject", func(m *Mail) (int, string) {
+		c := m.claims()
+		s := strings.ToLower(strings.TrimLeft(c.subject, " \"#<[("))
+		for _, a := range c.to {
+			local, _, _ := strings.Cut(a, "@")
+			if len(local) >= 3 && strings.HasPrefix(s, local) && len(s) > len(local) && !unicode.IsLetter(rune(s[len(local)])) {
+				return 1, local
+			}
+		}
+		return 0, ""
+	}),
+}
+
+// counting makes a Function with a bound as its argument.
+func counting(name string, check func(m *Mail, bound float64) (bool, string)) Function {
+	return Function{name, func(_ *Settings, args []string) (Check, error) {
+		if err := atMost(name, args, 1); err != nil {
+			return nil, err
+		}
+		bound, err := number(name, args, 0, 1)
+		return func(m *Mail) (int, string) {
+			ok, detail := check(m, bound)
+			return yes(ok, detail)
+		}, err
+	}}
+}
+
+func namesRecipient(m *Mail, text string) (int, string) {
+	for _, a := range m.claims().to {
+		if len(a) > 5 && strings.Contains(text, a) {
+			return 1, a
+		}
+	}
+	return 0, ""
+}
+
+func hasImage(m *Mail) bool {
+	for _, h := range m.Text.HTML() {
+		if n, ok := h.Inside("img"); ok && n > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// compileHomograph finds words that mix the Latin alphabet with letters of the Cyrillic or Greek one that look the same.
+func compileHomograph(_ *Settings, args []string) (Check, error) {
+	if len(args) != 1 || args[0] != "sender" && args[0] != "subject" && args[0] != "text" {
+		return nil, fmt.Errorf("eval: postern_homograph looks at sender, subject or text, not %q", args)
+	}
+	return func(m *Mail) (int, string) {
+		c := m.claims()
+		switch args[0] {
+		case "sender":
+			n, word := mixedWords(c.name)
+			return yes(n > 0, word)
+		case "subject":
+			n, word := mixedWords(c.subject)
+			return yes(n > 0, word)
+		}
+		n, word := mixedWords(string(m.visible()))
+		return yes(n >= 3, word)
+	}, nil
+}
+
+// mixedWords counts the words of a text that mix alphabets, and gives the first.
+func mixedWords(s string) (n int, first string) {
+	latin, other, start := false, false, 0
+	end := func(to int) {
+		if latin && other {
+			if n == 0 {
+				first = atMostOctets(s[start:to], 60)
+			}
+			n++
+		}
+		latin, other = false, false
+	}
+	for i, r := range s {
+		isLatin := r|0x20 >= 'a' && r|0x20 <= 'z'
+		isOther := r >= utf8.RuneSelf && unicode.In(r, unicode.Cyrillic, unicode.Greek)
+		if !isLatin && !isOther && (r < utf8.RuneSelf || !unicode.IsLetter(r)) {
+			end(i)
+			continue
+		}
+		if !latin && !other {
+			start = i
+		}
+		latin, other = latin || isLatin, other || isOther
+	}
+	end(len(s))
+	return n, first
+}
+
+// invisible counts signs that can't be seen and stand between two letters.
+func invisible(b []byte) (n int) {
+	letter := false
+	pending := 0
+	for len(b) > 0 {
+		if b[0] < utf8.RuneSelf {
+			if l := b[0]|0x20 >= 'a' && b[0]|0x20 <= 'z'; l {
+				n += pending
+				letter = true
+			} else {
+				letter = false
+			}
+			pending = 0
+			b = b[1:]
+			continue
+		}
+		r, size := utf8.DecodeRune(b)
+		switch r {
+		case 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0x2061, 0x2062, 0x2063, 0x2064, 0xAD, 0x34F, 0xFEFF:
+			if letter {
+				pending++
+			}
+		default:
+			letter, pending = false, 0
+		}
+		b = b[size:]
+	}
+	return n
+}
+
+// random reports whether a word has five consonants in a row, or changes from letters to digits and back.
+func random(w []byte) bool {
+	run, changes, kind := 0, 0, 0 // kind: 1 a letter, 2 a digit
+	for _, c := range w {
+		now := 0
+		switch l := c | 0x20; {
+		case l >= 'a' && l <= 'z':
+			now = 1
+			if strings.IndexByte("aeiouy", l) < 0 {
+				run++
+			} else {
+				run = 0
+			}
+		case c >= '0' && c <= '9':
+			now, run = 2, 0
+		default:
+			run, kind = 0, 0
+			continue
+		}
+		if kind != 0 && now != kind {
+			changes++
+		}
+		if kind = now; run == 5 || changes == 2 {
+			return true
+		}
+	}
+	return false
+}
+
+// randomWords counts the words of six letters or more, those among them that nobody would write, and gives one.
+func randomWords(b []byte) (all, odd int, example string) {
+	for w := range bytes.FieldsSeq(b) {
+		w = bytes.Trim(w, ".,;:!?()[]\"'")
+		if len(w) < 3 || len(w) > 60 || bytes.ContainsAny(w, "/@.:_=<>-&") {
+			continue
+		}
+		all++
+		if len(w) >= 6 && random(w) {
+			if odd == 0 {
+				example = string(w)
+			}
+			odd++
+		}
+	}
+	return all, odd, example
+}
+
+// capitals counts capitals and letters of ASCII.
+func capitals(b []byte) (upper, all int) {
+	for _, c := range b {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			upper++
+			all++
+		case c >= 'a' && c <= 'z':
+			all++
+		}
+	}
+	return upper, all
+}
+
+var encodedWord = regexp.MustCompile(`=\?[^?]{1,40}\?[bB]\?`)
+
+// needlessEncoding reports whether a field is in base64 that decodes to plain ASCII.
+func needlessEncoding(raw string) (int, string) {
+	if !encodedWord.MatchString(raw) {
+		return 0, ""
+	}
+	text := mail.DecodeWords(raw)
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
+			return 0, ""
+		}
+	}
+	return yes(!strings.Contains(text, "=?"), atMostOctets(text, 60))
+}

@@ -32,8 +32,10 @@ const defaultBudget = 4 * time.Second
 // for one message allows.
 const defaultNames = 20
 
+func defaults() config { return config{Budget: defaultBudget, Names: defaultNames} }
+
 func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
-	cfg := config{Budget: defaultBudget, Names: defaultNames}
+	cfg := defaults()
 	if err := decode(&cfg); err != nil {
 		return filter.Spec{}, nil, err
 	}

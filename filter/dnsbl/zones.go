@@ -8,7 +8,7 @@ import (
 // Zones gives the zones of the lists of addresses that the filter's options name, sorted: for those who look whether lists
 // answer.
 func Zones(decode func(any) error) ([]string, error) {
-	c := config{Budget: minBudget}
+	c := defaults()
 	if err := decode(&c); err != nil {
 		return nil, err
 	}

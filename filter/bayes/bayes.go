@@ -140,7 +140,7 @@ func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error
 	}
 	m := text.Of(in.Content, text.Options{})
 	s := learner.FromMessage(m, hits)
-	if err := in.Content.Err(); err != nil {
+	if err := m.Err(); err != nil {
 		return filter.Result{}, fmt.Errorf("bayes: %w", err)
 	}
 	r := untrained()

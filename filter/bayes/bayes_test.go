@@ -1,6 +1,7 @@
 package bayes
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -211,5 +212,36 @@ func BenchmarkCheck(b *testing.B) {
 		if _, err := f.Check(b.Context(), in); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// breaking is a file that can't be read any more from some moment on.
+type breaking struct {
+	*bytes.Reader
+	broken bool
+}
+
+func (b *breaking) ReadAt(p []byte, off int64) (int, error) {
+	if b.broken {
+		return 0, errors.New("disk")
+	}
+	return b.Reader.ReadAt(p, off)
+}
+
+func (*breaking) Close() error { return nil }
+
+// TestContentThatBreaksIsUnknown: what can't be read after the structure was is not found clean.
+func TestContentThatBreaksIsUnknown(t *testing.T) {
+	text := "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n"
+	file := &breaking{Reader: bytes.NewReader([]byte(text))}
+	c := mail.NewContent(mail.NewFileBlob(file, int64(len(text))), mail.LineFaults{}, mail.Limits{})
+	defer c.Release()
+	c.Root()
+	if err := c.Err(); err != nil {
+		t.Fatal(err)
+	}
+	file.broken = true
+	if r, err := build(t, teach(t, 60), nil).Check(t.Context(), &filter.Input{Phase: filter.Data, Content: c}); err == nil {
+		t.Errorf("found %v", r.Findings)
 	}
 }

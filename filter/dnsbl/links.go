@@ -25,8 +25,9 @@ func domains(written []string) (all []string, err error) {
 // addresses that links go to by number. What readers can click on comes first, and of that the first and the last: who
 // hides his own name in a heap of others would have to do so at both ends.
 func (c *check) linked(content *mail.Content) (all []question, err error) {
-	uris := text.Of(content, text.Options{}).URIs()
-	if err := content.Err(); err != nil {
+	m := text.Of(content, text.Options{})
+	uris := m.URIs()
+	if err := m.Err(); err != nil {
 		return nil, err
 	}
 	var clicked, others []question

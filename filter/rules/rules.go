@@ -69,7 +69,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	m := &eval.Mail{Text: text.Of(in.Content, c.options(in)), In: in, DNS: c.dns}
 	found, err := c.loaded.Set.Run(ctx, m)
 	if err == nil {
-		err = in.Content.Err()
+		err = m.Text.Err() // what could not be read was not found clean
 	}
 	if err != nil {
 		return filter.Result{}, fmt.Errorf("rules: %w", err)

@@ -2,6 +2,7 @@ package text
 
 import (
 	"bytes"
+	"io"
 	"sync"
 
 	"github.com/postern-mail/postern/mail"
@@ -266,7 +267,10 @@ func (m *Message) findHeader(c *mail.Content) *header {
 		return readHeader(b[:min(len(b), maxHeader)], len(b) <= maxHeader, m.opt.receivedField())
 	}
 	b := make([]byte, min(blob.Size(), maxHeader))
-	n, _ := blob.ReadAt(b, 0) // an error ends the header; Content.Err tells of it
+	n, err := blob.ReadAt(b, 0)
+	if err != nil && err != io.EOF { //nolint:errorlint // of an io.ReaderAt
+		m.fail(err)
+	}
 	return readHeader(b[:n], int64(n) == blob.Size(), m.opt.receivedField())
 }
 

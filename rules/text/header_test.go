@@ -288,7 +288,7 @@ func BenchmarkHeader(b *testing.B) {
 	defer c.Release()
 	b.ReportAllocs()
 	for b.Loop() {
-		m := newMessage(c, Options{})
+		m := newMessage(c, Options{}, &known{})
 		for _, s := range sels {
 			m.Header(s)
 		}

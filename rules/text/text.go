@@ -77,13 +77,14 @@ type Message struct {
 	uris   func() *uriList
 	lines  func() [][]byte // of uris
 	shown  shown
-	err    atomic.Pointer[error]
+	known  *known
 }
 
-// known are the Messages that were made of a content.
+// known are the Messages that were made of a content. They share what they have computed, and what went wrong with it.
 type known struct {
 	mu  sync.Mutex
 	all []*Message
+	err atomic.Pointer[error]
 }
 
 // maxKnown is how many Messages of a content are remembered; one for each set of rules that has networks of its own.
@@ -92,6 +93,9 @@ const maxKnown = 16
 // Of gives the Message of a content. It is the same one, and what was computed for it stays, as long as the options are the
 // same; those that differ in networks and hops only share all but header fields and relays.
 func Of(c *mail.Content, o Options) *Message {
+	if o.TLDs == nil {
+		o.TLDs = DefaultTLDs
+	}
 	k := mail.Memo(c, "text: messages", func() *known { return &known{} })
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -100,7 +104,7 @@ func Of(c *mail.Content, o Options) *Message {
 			return m
 		}
 	}
-	m := newMessage(c, o)
+	m := newMessage(c, o, k)
 	for _, other := range k.all {
 		if other.opt.rendersAs(&o) {
 			m.full, m.leaves, m.body, m.raw = other.full, other.leaves, other.body, other.raw
@@ -114,8 +118,8 @@ func Of(c *mail.Content, o Options) *Message {
 	return m
 }
 
-func newMessage(c *mail.Content, o Options) *Message {
-	m := &Message{content: c, opt: o}
+func newMessage(c *mail.Content, o Options, k *known) *Message {
+	m := &Message{content: c, opt: o, known: k}
 	m.full = sync.OnceValue(m.readFull)
 	m.leaves = sync.OnceValue(m.readParts)
 	m.body = sync.OnceValue(m.renderBody)
@@ -132,7 +136,7 @@ func (m *Message) Content() *mail.Content { return m.content }
 // Err gives the first read error that was met while something was computed, and nil while nothing was. What was computed is
 // not the message's then, and nothing may be said of it; see mail.Content.
 func (m *Message) Err() error {
-	if p := m.err.Load(); p != nil {
+	if p := m.known.err.Load(); p != nil {
 		return *p
 	}
 	return m.content.Err()
@@ -140,7 +144,7 @@ func (m *Message) Err() error {
 
 func (m *Message) fail(err error) {
 	err = fmt.Errorf("text: read content: %w", err)
-	m.err.CompareAndSwap(nil, &err)
+	m.known.err.CompareAndSwap(nil, &err)
 }
 
 // Options gives the options that m was made with.

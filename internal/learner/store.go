@@ -228,11 +228,14 @@ func (s *Store) rewrite() error {
 		return err
 	})
 	if err != nil {
-		// The rename may have been done: what is on disk is whole in any case, and is read again.
+		// The rename may have been done, and then the open file is no more the one that has the name: nothing is appended to
+		// it. What is on disk is whole in any case.
+		s.torn = true
 		return fmt.Errorf("learner: %w", err)
 	}
 	f, err := s.o.FS.OpenFile(s.path(lessonsFile), os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
+		s.torn = true
 		return fmt.Errorf("learner: %w", err)
 	}
 	if s.file != nil {
@@ -284,9 +287,11 @@ func (s *Store) Add(lessons []Lesson) (Outcome, error) {
 			old, ok = e, true
 		}
 		switch {
-		case ok && old.spam == l.Spam:
+		case ok && old.spam == l.Spam && l.How <= old.how:
 			o.Known++
 			continue
+		case ok && old.spam == l.Spam: // what rules have found people now say
+			o.Known++
 		case ok && old.how > l.How:
 			o.Kept++
 			continue

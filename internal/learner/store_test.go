@@ -63,6 +63,15 @@ func TestNothingIsLearnedTwice(t *testing.T) {
 	ham.Spam, ham.How = true, FromRules
 	add(t, s, Outcome{Kept: 1}, ham) // rules do not know better than people
 	ham.How = FromPeople
+	other := lesson(3, true, FromRules)
+	add(t, s, Outcome{Learned: 1}, other)
+	other.How = FromPeople
+	add(t, s, Outcome{Known: 1}, other) // people say so, too
+	other.Spam, other.How = false, FromRules
+	add(t, s, Outcome{Kept: 1}, other)
+	if o, err := s.Forget([]Digest{other.Digest}); err != nil || o.Forgotten != 1 {
+		t.Errorf("%+v, %v", o, err)
+	}
 	spam.Spam = false
 	add(t, s, Outcome{Corrected: 2, Known: 1}, ham, spam, spam)
 	if c := s.Usage().Counts; c != (Counts{1, 1}) {

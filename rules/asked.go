@@ -2,6 +2,7 @@ package rules
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -57,7 +58,7 @@ func (s *Set) ask(ctx context.Context, m *eval.Mail) *asking {
 		return nil
 	}
 	a := &asking{dns: m.DNS, replies: map[question]*reply{}, sets: map[string][]question{}, by: make([][]question, len(s.network))}
-	a.ctx, a.cancel = context.WithTimeout(ctx, networkTime)
+	a.ctx, a.cancel = context.WithTimeout(ctx, timeFor(ctx))
 	v := &view{set: s, m: m}
 	for i, r := range s.network {
 		t := r.test.network
@@ -75,6 +76,19 @@ func (s *Set) ask(ctx context.Context, m *eval.Mail) *asking {
 		}
 	}
 	return a
+}
+
+// networkMargin is what must be left of the caller's own time, so that silent lists are not taken for a fault of ours.
+const networkMargin = time.Second
+
+// timeFor gives the time that the look-ups may take.
+func timeFor(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return networkTime
+	}
+	left := time.Until(deadline)
+	return min(networkTime, max(left-networkMargin, left/2))
 }
 
 // put begins one look-up, where nobody has; false: it is one too many, or no name.
@@ -102,7 +116,11 @@ func (a *asking) put(q question) bool {
 func (a *asking) follow(i int, t *networkTest, names []string) {
 	for _, n := range names {
 		a.wait.Go(func() {
-			for _, v := range a.look(question{n, typeA}).values {
+			found := []string{n}
+			if _, err := netip.ParseAddr(n); err != nil {
+				found = a.look(question{n, typeA}).values
+			}
+			for _, v := range found {
 				addr, err := netip.ParseAddr(v)
 				if err != nil || text.IsPrivate(addr) {
 					continue
@@ -115,6 +133,11 @@ func (a *asking) follow(i int, t *networkTest, names []string) {
 			}
 		})
 	}
+}
+
+// fourOnly is a resolver that can be asked for IPv4 addresses alone: no list answers with others (RFC 5782 2.4).
+type fourOnly interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
 // look asks one question.
@@ -130,24 +153,33 @@ func (a *asking) look(q question) *reply {
 		for _, mx := range all {
 			r.values = append(r.values, strconv.Itoa(int(mx.Pref))+" "+mx.Host)
 		}
+	case typeAny:
+		_, err = a.dns.LookupIPAddr(a.ctx, q.name)
 	default:
-		var all []net.IPAddr
-		all, err = a.dns.LookupIPAddr(a.ctx, q.name)
+		var all []netip.Addr
+		all, err = a.addresses(q.name)
 		for _, ip := range all {
-			if v4 := ip.IP.To4(); v4 != nil {
-				r.values = append(r.values, v4.String())
-			}
+			r.values = append(r.values, ip.String())
 		}
 	}
 	var de *net.DNSError
-	if err != nil {
-		r.values = nil
-		if e, ok := err.(*net.DNSError); ok { //nolint:errorlint // a Resolver gives these
-			de = e
-		}
-		r.notThere = de != nil && de.IsNotFound
-	}
+	r.notThere = errors.As(err, &de) && de.IsNotFound
 	return &r
+}
+
+// addresses gives the IPv4 addresses of a name. Of a resolver that asks for both families those count that it has, though it
+// may have failed with the other.
+func (a *asking) addresses(name string) (all []netip.Addr, err error) {
+	if four, ok := a.dns.(fourOnly); ok {
+		return four.LookupNetIP(a.ctx, "ip4", name)
+	}
+	found, err := a.dns.LookupIPAddr(a.ctx, name)
+	for _, f := range found {
+		if ip, ok := netip.AddrFromSlice(f.IP); ok && ip.Unmap().Is4() {
+			all = append(all, ip.Unmap())
+		}
+	}
+	return all, err
 }
 
 // stop ends what has not come.
@@ -174,7 +206,7 @@ func (st *run) runNetwork(ctx context.Context, a *asking) error {
 		case ofAnswers:
 			asked = a.sets[t.set]
 		case ofSender:
-			gone := len(asked) > 0
+			gone := len(asked) == 2 // both were asked
 			for _, q := range asked {
 				gone = gone && a.replies[q] != nil && a.replies[q].notThere
 			}
@@ -236,7 +268,7 @@ func (v *view) questions(t *networkTest) (all []question) {
 		}
 	case ofSender:
 		for _, h := range v.field("EnvelopeFrom:first:addr:host") {
-			all = append(all, question{h, typeA}, question{h, typeMX})
+			all = append(all, question{h, typeAny}, question{h, typeMX})
 		}
 	case ofLinks:
 		for _, h := range v.links(t) {

@@ -114,7 +114,8 @@ func (st *run) runMIME() {
 // runOdd runs a rule that does not look at one part after the other.
 func (st *run) runOdd(r *Rule, values [][]byte) {
 	t := r.test.mime
-	values = values[min(max(t.first, 1)-1, len(values)):min(max(t.last, 0), len(values))]
+	first := min(max(t.first, 1)-1, len(values))
+	values = values[first:max(first, min(t.last, len(values)))]
 	if t.concat {
 		var all []byte
 		for _, v := range values {

@@ -50,6 +50,7 @@ const (
 	typeA recordType = iota
 	typeTXT
 	typeMX
+	typeAny // addresses of any family, of which only is asked whether there are some
 )
 
 // answerTest says which answers count. The zero value counts any.

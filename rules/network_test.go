@@ -61,6 +61,10 @@ func (f *fakeDNS) LookupMX(ctx context.Context, name string) (all []*net.MX, err
 func (f *fakeDNS) LookupIPAddr(ctx context.Context, name string) (all []net.IPAddr, err error) {
 	addrs, err := f.find(ctx, name)
 	for _, a := range addrs {
+		if a == "FAIL" {
+			err = &net.DNSError{Name: name, Err: "servfail", IsTemporary: true}
+			continue
+		}
 		all = append(all, net.IPAddr{IP: net.ParseIP(a)})
 	}
 	return all, err
@@ -139,6 +143,8 @@ func TestNetworkRules(t *testing.T) {
 		{"the whole host", "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')\ntflags A net notrim", "www.link.com.u.example=127.0.0.9", "A"},
 		{"a link that is skipped", "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')\nuridnsbl_skip_domain skipped.com", "skipped.com.u.example=127.0.0.9", ""},
 		{"the address of a link", "uridnssub A u.example. A 127.0.0.2\nbody A eval:check_uridnsbl('A')\ntflags A net a", "www.link.com=198.51.100.7; 7.100.51.198.u.example=127.0.0.2", "A"},
+		{"the address of a link that is one", "uridnssub A u.example. A 127.0.0.2\nbody A eval:check_uridnsbl('A')\ntflags A net a", "9.100.51.198.u.example=127.0.0.2", "A"},
+		{"an answer, and a failure of the other family", rbl, "7.113.0.203.bl.example=127.0.0.2 FAIL", "A"},
 		{"a question about the author", `askdns A _AUTHORDOMAIN_.new.example. A /^127\.2\.0\.2$/`, "author.com.new.example=127.2.0.2", "A"},
 		{"about who signed", `askdns A _DKIMDOMAIN_.l.example A /^127\./` + "\nmeta B A", "signed.com.l.example=127.0.3.5", "A B"},
 		{"not about whose signature fails", `askdns A _DKIMDOMAIN_.l.example A /^127\./`, "broken.com.l.example=127.0.3.5", ""},

@@ -7,11 +7,11 @@ import (
 
 // Prefixed gives the body of an unstructured field (RFC 5322 2.2.1) such as Subject with a word before what stands there,
 // for ReplaceField. What stands there keeps its octets and folds, but for folds of which some readers make the end of the
-// header. A word that is not ASCII becomes an encoded word (RFC 2047). It gives "" where the field has the word already,
-// wherever it stands in it: a reply to a message with it is not to gather them.
+// header. A word that is not ASCII becomes an encoded word (RFC 2047). It gives "" where readers see the word already, near
+// the start: a reply to a message with it is not to gather them.
 func (f Field) Prefixed(word string) string {
 	unfolded := f.Body()
-	if f.Name == "" || strings.Contains(DecodeWords(unfolded), word) {
+	if f.Name == "" || strings.Contains(start(DecodeWords(unfolded)), word) {
 		return ""
 	}
 	if shown := mime.QEncoding.Encode("utf-8", word+" "); shown != word+" " {
@@ -37,4 +37,13 @@ func (f Field) Prefixed(word string) string {
 		lines.Word(w)
 	}
 	return strings.TrimLeft(lines.String(), " ")
+}
+
+// startOctets is how much of a subject lists of messages show in any case.
+const startOctets = 70
+
+// start gives the start of a text as lists of messages show it.
+func start(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	return text[:min(len(text), startOctets)]
 }

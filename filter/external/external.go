@@ -61,8 +61,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	}
 	return filter.Spec{
 		Name: env.Name, Phases: filter.In(filter.Data), Symbols: slices.Clone(symbols),
-		Wants:    []string{string(auth.DKIM), string(auth.DMARC)},
-		Provides: []string{string(auth.KeepOriginal)},
+		Wants: []string{string(auth.DKIM), string(auth.DMARC)},
 	}, c, nil
 }
 
@@ -89,8 +88,7 @@ func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error
 	if err := in.Content.Err(); err != nil {
 		return filter.Result{}, fmt.Errorf("external: %w", err)
 	}
-	// Nothing is taken out of the message: it need not be kept as it came.
-	res := filter.Result{Facts: []filter.Fact{auth.KeepOriginal.Of(false)}}
+	var res filter.Result
 	found := filter.Finding{Symbol: symbolExternal, Strength: 1}
 	switch why := forPrograms(root); {
 	case why != "":

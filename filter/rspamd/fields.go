@@ -108,7 +108,7 @@ func removed(raw json.RawMessage, name string, h *mail.Header) (out []int, err e
 			return all, nil
 		case n > 0 && n <= len(all):
 			out = append(out, all[n-1])
-		case n < 0 && -n <= len(all):
+		case n < 0 && n >= -len(all):
 			out = append(out, all[len(all)+n])
 		}
 	}

@@ -91,6 +91,7 @@ func TestAnswers(t *testing.T) {
 			`continue; mail.RemoveField{Index:1}; mail.RemoveField{Index:3}; mail.AddField{Name:"X-A", Body:"b\r\n\tc"}; mail.AddField{Name:"X-B", Body:"d"}; mail.AddField{Name:"X-B", Body:"e"}`,
 		},
 		{"all of a name", func(c *config) { c.Headers = []string{"X-B"} }, `{"score":0,"action":"no action","milter":{"remove_headers":{"X-B":0}}}`, `continue; mail.RemoveField{Index:2}; mail.RemoveField{Index:3}`},
+		{"a place that can not be", func(c *config) { c.Headers = []string{"X-B"} }, `{"score":0,"action":"no action","milter":{"remove_headers":{"X-B":-9223372036854775808}}}`, "continue"},
 		{
 			"fields that are none", func(c *config) { c.Headers = []string{"X-A"} }, `{"score":0,"action":"no action","milter":{"add_headers":{"X-A":"b\r\nBcc: x"}}}`,
 			"continue; RSPAMD_FIELDS 1 X-A: a line that begins a field of its own",

@@ -8,7 +8,7 @@ class Check(BaseHTTPRequestHandler):
     def do_POST(self):
         head, _, message = self.rfile.read(int(self.headers["Content-Length"])).partition(b"\n")
         envelope, answer = json.loads(head), {}
-        subject = email.message_from_bytes(message).get("Subject", "")
+        subject = str(email.message_from_bytes(message).get("Subject", ""))
         if subject.isupper():
             answer["findings"] = [{"symbol": "SHOUTS", "strength": 1, "detail": subject}]
         if envelope["from"] == "nobody@client.test":

@@ -98,6 +98,7 @@ func TestClasses(t *testing.T) {
 		{"mimeheader R Content-Type !~ /zip/", 1, ""},
 		{"mimeheader R Content-Type:raw =~ /name=\"a.pdf\"\\n/", 1, "name=\"a.pdf\"\n"},
 		{"mimeheader R Content-Type =~ /text/\ntflags R range=1", 0, ""},
+		{"mimeheader R Content-Type =~ /text/\ntflags R range=5-2", 0, ""},
 		{"mimeheader R Content-Type =~ /plain\\ntext/\ntflags R concat", 1, "plain\ntext"},
 		{"mimeheader R Content-ID =~ /none/ [if-unset: none]", 1, "none"},
 		{"mimeheader R Content-Type =~ /t/\ntflags R multiple", 2, "t"}, // in the first part in which it hits

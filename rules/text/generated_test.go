@@ -10,7 +10,7 @@ import (
 )
 
 // fragments are what generated messages are made of.
-var fragments = strings.Split(`<p>¦</p>¦<br>¦<br/>¦<br />¦<div>¦</div>¦<td>¦</td>¦<th>¦<tr>¦<table bgcolor=red>¦</table>¦<li>¦<h1>¦</h1>¦<hr>¦<pre>¦<blockquote>¦<b>¦</b>¦<i¦
+var fragments = strings.Split(strings.ReplaceAll(`<p>¦</p>¦<br>¦<br/>¦<br />¦<div>¦</div>¦<td>¦</td>¦<th>¦<tr>¦<table bgcolor=red>¦</table>¦<li>¦<h1>¦</h1>¦<hr>¦<pre>¦<blockquote>¦<b>¦</b>¦<i¦
 <font color=white>¦<font color=#fefefe size=+1>¦<font size=1>¦<font size="-2" face="a,b">¦<font face=@>¦</font>¦<span style="color:#fff">¦<span style="display:none">¦
 <span style="visibility: hidden;color: rgb(1,2,3)">¦<span style="background:url(x) #000, white">¦<span style="color: ">¦<div style="background-color:transparent;color:inherit">¦</span>¦
 <small>¦<big>¦</small>¦</big>¦<basefont size=5>¦<body bgcolor=black text=white background=b.gif>¦</body>¦</html>¦<marquee>¦<embed src=e>¦<object>¦
@@ -23,8 +23,8 @@ var fragments = strings.Split(`<p>¦</p>¦<br>¦<br/>¦<br />¦<div>¦</div>¦<t
 "¦'¦=¦>¦<¦/¦ ¦  ¦
 ¦
 
-¦	¦word¦words and more¦a¦Z9¦_¦-¦é¦ü€¦“q”¦ ¦‌¦漢字¦http://t.com/p.html¦(http://t.com/a_(b))¦www.w.co.uk¦foo@bar.com¦<foo@bar.com>¦plain.com:80/x?y¦x.nosuch¦ftp.site.org¦"z.net",¦mailto:q@r.com¦
-https://user:pw@h.com:443/¦http://0x7f.1/¦http://1113343453/¦http://word/¦http://a.com%2fb¦[cid:a@b.com]¦a.b@c.d.info.¦http://r.com/http://s.com/u`, "¦")
+¦	¦word¦words and more¦a¦Z9¦_¦-¦é¦ü€¦“q”¦ ¦{ZWNJ}¦漢字¦http://t.com/p.html¦(http://t.com/a_(b))¦www.w.co.uk¦foo@bar.com¦<foo@bar.com>¦plain.com:80/x?y¦x.nosuch¦ftp.site.org¦"z.net",¦mailto:q@r.com¦
+https://user:pw@h.com:443/¦http://0x7f.1/¦http://1113343453/¦http://word/¦http://a.com%2fb¦[cid:a@b.com]¦a.b@c.d.info.¦http://r.com/http://s.com/u`, "{ZWNJ}", "\u200c"), "¦")
 
 // generate makes a message of fragments.
 func generate(r *rand.Rand) string {

@@ -15,9 +15,6 @@ const sample = 300
 
 // TestAgreement compares with SpamAssassin on some messages of the suites; package accept does so on all.
 func TestAgreement(t *testing.T) {
-	if testing.Short() {
-		t.Skip("SpamAssassin takes a tenth of a second for each message that it has not seen")
-	}
 	messages := spamassassin.Corpus(t)
 	sums := make(map[string][32]byte, len(messages))
 	for _, m := range messages {

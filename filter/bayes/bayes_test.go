@@ -1,7 +1,6 @@
 package bayes
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +11,7 @@ import (
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/internal/learner"
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/rules/text"
 )
@@ -215,32 +215,9 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-// breaking is a file that can't be read any more from some moment on.
-type breaking struct {
-	*bytes.Reader
-	broken bool
-}
-
-func (b *breaking) ReadAt(p []byte, off int64) (int, error) {
-	if b.broken {
-		return 0, errors.New("disk")
-	}
-	return b.Reader.ReadAt(p, off)
-}
-
-func (*breaking) Close() error { return nil }
-
 // TestContentThatBreaksIsUnknown: what can't be read after the structure was is not found clean.
 func TestContentThatBreaksIsUnknown(t *testing.T) {
-	text := "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n"
-	file := &breaking{Reader: bytes.NewReader([]byte(text))}
-	c := mail.NewContent(mail.NewFileBlob(file, int64(len(text))), mail.LineFaults{}, mail.Limits{})
-	defer c.Release()
-	c.Root()
-	if err := c.Err(); err != nil {
-		t.Fatal(err)
-	}
-	file.broken = true
+	c := peertest.BreakingContent(t, "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n")
 	if r, err := build(t, teach(t, 60), nil).Check(t.Context(), &filter.Input{Phase: filter.Data, Content: c}); err == nil {
 		t.Errorf("found %v", r.Findings)
 	}

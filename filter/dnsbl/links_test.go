@@ -1,14 +1,13 @@
 package dnsbl
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -90,32 +89,9 @@ func TestLinksInAHeap(t *testing.T) {
 	}
 }
 
-// breaking is a file that can't be read any more from some moment on.
-type breaking struct {
-	*bytes.Reader
-	broken bool
-}
-
-func (b *breaking) ReadAt(p []byte, off int64) (int, error) {
-	if b.broken {
-		return 0, errors.New("disk")
-	}
-	return b.Reader.ReadAt(p, off)
-}
-
-func (*breaking) Close() error { return nil }
-
 // TestContentThatBreaksIsUnknown: what can't be read after the structure was is not found clean.
 func TestContentThatBreaksIsUnknown(t *testing.T) {
-	text := "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n"
-	file := &breaking{Reader: bytes.NewReader([]byte(text))}
-	c := mail.NewContent(mail.NewFileBlob(file, int64(len(text))), mail.LineFaults{}, mail.Limits{})
-	defer c.Release()
-	c.Root()
-	if err := c.Err(); err != nil {
-		t.Fatal(err)
-	}
-	file.broken = true
+	c := peertest.BreakingContent(t, "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n")
 	l := newLab(t, linkSettings)
 	if r, err := l.f.Check(t.Context(), &filter.Input{Phase: filter.Data, Session: &filter.Session{}, Content: c}); err == nil {
 		t.Errorf("found %v", r.Findings)

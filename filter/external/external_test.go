@@ -294,7 +294,7 @@ func FuzzCheck(f *testing.F) {
 		_, _ = g.Write([]byte(text))
 		blob, faults, err := g.Blob()
 		if err != nil || faults.NUL > 0 {
-			t.Skip("not taken in")
+			return
 		}
 		content := mail.NewContent(blob, faults, mail.Limits{})
 		defer content.Release()

@@ -1,8 +1,6 @@
 package rules
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -144,32 +143,9 @@ func TestNewestHop(t *testing.T) {
 	}
 }
 
-// breaking is a file that can't be read any more from some moment on.
-type breaking struct {
-	*bytes.Reader
-	broken bool
-}
-
-func (b *breaking) ReadAt(p []byte, off int64) (int, error) {
-	if b.broken {
-		return 0, errors.New("disk")
-	}
-	return b.Reader.ReadAt(p, off)
-}
-
-func (*breaking) Close() error { return nil }
-
 // TestContentThatBreaksIsUnknown: what can't be read after the structure was is not found clean.
 func TestContentThatBreaksIsUnknown(t *testing.T) {
-	text := "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n"
-	file := &breaking{Reader: bytes.NewReader([]byte(text))}
-	c := mail.NewContent(mail.NewFileBlob(file, int64(len(text))), mail.LineFaults{}, mail.Limits{})
-	defer c.Release()
-	c.Root()
-	if err := c.Err(); err != nil {
-		t.Fatal(err)
-	}
-	file.broken = true
+	c := peertest.BreakingContent(t, "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n")
 	_, f, _, err := build(t, Config{Scores: "local"}, "body A /b/\n")
 	if err != nil {
 		t.Fatal(err)

@@ -88,7 +88,7 @@ func FuzzAddresses(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, field []byte) {
 		if len(field) > maxValue {
-			t.Skip()
+			return
 		}
 		begin := time.Now()
 		for _, a := range parseAddresses(field) {

@@ -239,7 +239,7 @@ func FuzzHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, s string) {
 		sel, err := ParseSelector(s)
 		if err != nil || len(b) > 1<<16 {
-			t.Skip()
+			return
 		}
 		c := mail.NewContent(mail.NewBlob(b), mail.LineFaults{}, mail.Limits{})
 		defer c.Release()

@@ -429,7 +429,7 @@ func FuzzReceived(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, field string) {
 		if len(field) > maxValue {
-			t.Skip()
+			return
 		}
 		begin := time.Now()
 		got := told(field)

@@ -1,7 +1,8 @@
 package eval
 
 // netFunctions are those that ask somebody: DNS lists, shared databases of digests, and the classifier that learns. Rules that
-// call them are known, and none of them hits: filters of their own do what they are for.
+// call them are known, and none of them hits by way of these: package rules asks the DNS itself, where it may, and for the
+// others there are filters.
 var netFunctions = []Function{
 	silent("check_rbl"), silent("check_rbl_txt"), silent("check_rbl_sub"), silent("check_rbl_from_host"), silent("check_rbl_from_domain"),
 	silent("check_rbl_envfrom"), silent("check_rbl_headers"), silent("check_rbl_rcvd"), silent("check_rbl_ns_from"), silent("check_dns_sender"),

@@ -67,8 +67,8 @@ func (c config) check() error {
 		return errors.New("bayes: samples: allowed are as many as least to 100000")
 	case c.HalfLife < day || c.HalfLife > 3650*day:
 		return errors.New("bayes: half_life: allowed are 1d to 3650d")
-	case c.Autolearn.on() && (c.Autolearn.Ham > 1 || c.Autolearn.Spam < 6):
-		return errors.New("bayes: autolearn: allowed are ham up to 1 and spam from 6; both, or nothing")
+	case c.Autolearn.on() && (c.Autolearn.Ham > 1 || c.Autolearn.Ham == 0 || c.Autolearn.Spam < 6):
+		return errors.New("bayes: autolearn: allowed are ham up to 1, but not 0, and spam from 6; both, or nothing")
 	}
 	return nil
 }
@@ -216,6 +216,9 @@ func (c *check) lesson(in *filter.Input, l Learner, hits []auth.RuleHit, ruled b
 	t, ok := l.(teachable)
 	if !ok || !ruled || !c.Autolearn.on() || in.Session == nil || in.Session.Relay || in.Session.User != "" {
 		return nil
+	}
+	if n, _ := auth.RulesGaveUp.From(in); n > 0 {
+		return nil // rules that gave up were sure of nothing
 	}
 	score := 0.0
 	for _, h := range hits {

@@ -180,15 +180,16 @@ func TestConfiguration(t *testing.T) {
 		kinds  []string
 		fault  string
 	}{
-		"defaults":          {func(*config) {}, nil, ""},
-		"two of them":       {func(*config) {}, []string{"bayes", "spf", "bayes"}, "there is one learner"},
-		"least too low":     {func(c *config) { c.Least = 1 }, nil, "least: allowed are 20"},
-		"too few samples":   {func(c *config) { c.Samples = 199 }, nil, "samples: allowed are"},
-		"half life":         {func(c *config) { c.HalfLife = time.Hour }, nil, "half_life: allowed are 1d"},
-		"unsure of spam":    {func(c *config) { c.Autolearn.Spam = 5 }, nil, "autolearn: allowed are"},
-		"only half of it":   {func(c *config) { c.Autolearn.Ham = -1 }, nil, "autolearn: allowed are"},
-		"sure rules":        {func(c *config) { c.Autolearn = autolearn{-1, 12} }, nil, ""},
-		"as others have it": {func(c *config) { c.Autolearn = autolearn{0.1, 12} }, nil, ""},
+		"defaults":            {func(*config) {}, nil, ""},
+		"two of them":         {func(*config) {}, []string{"bayes", "spf", "bayes"}, "there is one learner"},
+		"least too low":       {func(c *config) { c.Least = 1 }, nil, "least: allowed are 20"},
+		"too few samples":     {func(c *config) { c.Samples = 199 }, nil, "samples: allowed are"},
+		"half life":           {func(c *config) { c.HalfLife = time.Hour }, nil, "half_life: allowed are 1d"},
+		"unsure of spam":      {func(c *config) { c.Autolearn.Spam = 5 }, nil, "autolearn: allowed are"},
+		"only the other half": {func(c *config) { c.Autolearn.Spam = 12 }, nil, "autolearn: allowed are"},
+		"only half of it":     {func(c *config) { c.Autolearn.Ham = -1 }, nil, "autolearn: allowed are"},
+		"sure rules":          {func(c *config) { c.Autolearn = autolearn{-1, 12} }, nil, ""},
+		"as others have it":   {func(c *config) { c.Autolearn = autolearn{0.1, 12} }, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var d Desk

@@ -254,7 +254,7 @@ func (a *App) QuarantineRelease(ctx context.Context, ids, to []string, unlearned
 	err = a.eachHeld(ids, "released", func(id string) error {
 		var kept *mail.Blob
 		err := s.ReleaseTo(ctx, id, strings.Join(to, ", "), func(e quarantine.Entry, b *mail.Blob) error {
-			if e.Kind == quarantine.Held && !e.Relay && !unlearned {
+			if e.Kind == quarantine.Held && !e.Relay && !unlearned && len(to) == 0 {
 				kept = b.Retain()
 			}
 			return releaseOne(ctx, cfg, table, all, e, b, to)

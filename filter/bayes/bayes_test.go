@@ -11,8 +11,8 @@ import (
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/internal/learner"
-	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/mail/mailtest"
 	"github.com/postern-mail/postern/rules/text"
 )
 
@@ -218,7 +218,7 @@ func BenchmarkCheck(b *testing.B) {
 
 // TestContentThatBreaksIsUnknown: what can't be read after the structure was is not found clean.
 func TestContentThatBreaksIsUnknown(t *testing.T) {
-	c := peertest.BreakingContent(t, "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n")
+	c := mailtest.BreakingContent(t, "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n")
 	if r, err := build(t, teach(t, 60), nil).Check(t.Context(), &filter.Input{Phase: filter.Data, Content: c}); err == nil {
 		t.Errorf("found %v", r.Findings)
 	}

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/postern-mail/postern/filter"
-	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/mail/mailtest"
 )
 
 const linkSettings = `
@@ -91,7 +91,7 @@ func TestLinksInAHeap(t *testing.T) {
 
 // TestContentThatBreaksIsUnknown: what can't be read after the structure was is not found clean.
 func TestContentThatBreaksIsUnknown(t *testing.T) {
-	c := peertest.BreakingContent(t, "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n")
+	c := mailtest.BreakingContent(t, "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n")
 	l := newLab(t, linkSettings)
 	if r, err := l.f.Check(t.Context(), &filter.Input{Phase: filter.Data, Session: &filter.Session{}, Content: c}); err == nil {
 		t.Errorf("found %v", r.Findings)

@@ -12,8 +12,8 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
-	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/mail/mailtest"
 )
 
 // build makes the filter of a configuration, and of a file of rules where one is given.
@@ -145,7 +145,7 @@ func TestNewestHop(t *testing.T) {
 
 // TestContentThatBreaksIsUnknown: what can't be read after the structure was is not found clean.
 func TestContentThatBreaksIsUnknown(t *testing.T) {
-	c := peertest.BreakingContent(t, "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n")
+	c := mailtest.BreakingContent(t, "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n")
 	_, f, _, err := build(t, Config{Scores: "local"}, "body A /b/\n")
 	if err != nil {
 		t.Fatal(err)

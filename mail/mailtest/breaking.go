@@ -1,4 +1,5 @@
-package peertest
+// Package mailtest makes contents for the tests of rooms that read mail; nothing of it is in the program.
+package mailtest
 
 import (
 	"bytes"

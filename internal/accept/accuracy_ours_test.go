@@ -53,7 +53,7 @@ var ours = sync.OnceValues(func() (*views, error) {
 		if err != nil {
 			return nil, err
 		}
-		m := text.Of(c, text.Options{})
+		m := text.Of(c, b.all[i].Options())
 		r, err := set.Run(context.Background(), &eval.Mail{Text: m})
 		if err != nil {
 			return nil, err

@@ -14,6 +14,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // Message is one labelled message of a corpus.
@@ -23,6 +26,25 @@ type Message struct {
 	Path   string // within the archive
 	Spam   bool   // spam or phish
 	Octets []byte // as it lies in the archive, or what Strip leaves of it
+
+	// The reverse-path, as StripAll finds it in the Return-Path field of whoever delivered the message last; HasSender is
+	// false where there is none that can be read.
+	Sender    mail.Address
+	HasSender bool
+}
+
+// Options tell rules and learners how the message came, as far as is known.
+func (m *Message) Options() text.Options {
+	return text.Options{From: m.Sender, HasEnvelope: m.HasSender}
+}
+
+// Delivered gives the message as it lies in a mailbox, for filters that look at mail there: the reverse-path stands in a
+// Return-Path field above the others.
+func (m *Message) Delivered() []byte {
+	if !m.HasSender {
+		return m.Octets
+	}
+	return append([]byte("Return-Path: <"+m.Sender.String()+">\n"), m.Octets...)
 }
 
 // Bounds of an archive: a hostile one costs no more than this.
@@ -150,10 +172,14 @@ func ReadArchives(dir string) ([]Message, error) {
 	return all, nil
 }
 
-// StripAll strips messages, see Strip, and gives back a recipient to those of which one was made unreadable.
+// StripAll strips messages, see Strip, takes the reverse-path from their Return-Path fields, and gives back a recipient to
+// those of which one was made unreadable.
 func StripAll(all []Message) {
 	for i := range all {
-		all[i].Octets = pot.ReplaceAll(Strip(all[i].Octets), []byte("user@example.net"))
+		m := &all[i]
+		m.Octets = pot.ReplaceAll(m.Octets, []byte("user@example.net"))
+		m.Sender, m.HasSender = returnPath(m.Octets)
+		m.Octets = Strip(m.Octets)
 	}
 }
 

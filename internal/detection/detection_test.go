@@ -63,10 +63,34 @@ func TestStrip(t *testing.T) {
 		{"another's authentication", "subject: a\nAUTHENTICATION-RESULTS : x; spf=pass\n\n", "subject: a\n\n"},
 		{"a verdict first", "X-MS-Exchange-Organization-SCL: 5\nTo: b\n\n", "To: b\n\n"},
 		{"header alone", "X-Bogosity: Spam\nTo: b", "To: b"},
+		{"the reverse-path", "Return-Path: <a@b.example>\nTo: b\n\n", "To: b\n\n"},
 		{"nothing", "", ""},
 	} {
 		if got := string(Strip([]byte(c.in))); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// TestReversePath: it is taken from the field that a gateway does not see, before that is taken away.
+func TestReversePath(t *testing.T) {
+	for _, c := range []struct {
+		name, in, sender, delivered string
+		has                         bool
+	}{
+		{"none", "To: b\n\nReturn-Path: <a@b.example>\n", "", "To: b\n\nReturn-Path: <a@b.example>\n", false},
+		{"a path", "Return-Path: <A@B.example>\nTo: b\n\n", "A@b.example", "Return-Path: <A@b.example>\nTo: b\n\n", true},
+		{"without brackets", "To: b\nReturn-path: a@b.example\n\n", "a@b.example", "Return-Path: <a@b.example>\nTo: b\n\n", true},
+		{"the null path", "Return-Path: <>\nTo: b\n\n", "", "Return-Path: <>\nTo: b\n\n", true},
+		{"the first of two", "Return-Path: <a@b.example>\nReturn-Path: <c@d.example>\n\n", "a@b.example", "Return-Path: <a@b.example>\n\n", true},
+		{"no path", "Return-Path: nobody\nTo: b\n\n", "", "To: b\n\n", false},
+		{"of whom it was made unreadable", "Return-Path: <phishing@pot>\n\n", "user@example.net", "Return-Path: <user@example.net>\n\n", true},
+	} {
+		all := []Message{{Octets: []byte(c.in)}}
+		StripAll(all)
+		o := all[0].Options()
+		if o.From.String() != c.sender || o.HasEnvelope != c.has || string(all[0].Delivered()) != c.delivered {
+			t.Errorf("%s: %q %v, %q", c.name, o.From, o.HasEnvelope, all[0].Delivered())
 		}
 	}
 }

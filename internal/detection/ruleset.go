@@ -107,7 +107,7 @@ func RuleHits(ctx context.Context, set *rules.Set, features []Feature, all []Mes
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for i := range next {
-				hits, err := hitsOf(ctx, set, index, all[i].Octets)
+				hits, err := hitsOf(ctx, set, index, &all[i])
 				mu.Lock()
 				out[i] = hits
 				if err != nil && failed == nil {
@@ -128,13 +128,13 @@ func RuleHits(ctx context.Context, set *rules.Set, features []Feature, all []Mes
 	return out, failed
 }
 
-func hitsOf(ctx context.Context, set *rules.Set, index map[string]int32, octets []byte) ([]int32, error) {
-	c, err := Content(octets)
+func hitsOf(ctx context.Context, set *rules.Set, index map[string]int32, msg *Message) ([]int32, error) {
+	c, err := Content(msg.Octets)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Release()
-	r, err := set.Run(ctx, &eval.Mail{Text: text.Of(c, text.Options{})})
+	r, err := set.Run(ctx, &eval.Mail{Text: text.Of(c, msg.Options())})
 	if err != nil {
 		return nil, err
 	}

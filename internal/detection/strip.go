@@ -3,11 +3,14 @@ package detection
 import (
 	"bytes"
 	"strings"
+
+	"github.com/postern-mail/postern/mail"
 )
 
 // Fields of others that a corpus's messages went through before they were gathered. They hold verdicts of filters, or
 // marks of the mailbox from which they were taken: with them one would tell corpora apart, and not spam from mail. A
-// gateway sees none of them, or takes them off; so all that is measured, of whoever's making, sees messages without.
+// gateway sees none of them, or takes them off; so all that is measured, of whoever's making, sees messages without. What
+// Return-Path holds a gateway knows as the envelope, see StripAll.
 var (
 	strippedNames = nameSet(
 		"Authentication-Results", "Authentication-Results-Original", "Received-SPF", "X-Received-SPF", "X-Original-Authentication-Results",
@@ -17,7 +20,7 @@ var (
 		"X-Sender-IP", "X-SID-PRA", "X-SID-Result", "X-IncomingHeaderCount", "X-IncomingTopHeaderMarker", "X-Message-Info",
 		"X-Message-Delivery", "X-Message-Status", "X-Auto-Response-Suppress", "X-ClientProxiedBy", "X-OriginatorOrg",
 		"X-Store-Info", "X-Authentication-Info", "X-Reporting-Spam", "X-NAS-Classification", "X-NAS-Bayes",
-		"Delivered-To", "X-Delivered-To", "X-Original-To", "Old-Return-Path", "Envelope-To", "Delivery-Date",
+		"Return-Path", "Delivered-To", "X-Delivered-To", "X-Original-To", "Old-Return-Path", "Envelope-To", "Delivery-Date",
 		"Status", "X-Status", "X-UID", "X-UIDL", "X-Keywords", "X-IMAP", "X-IMAPbase", "X-Account-Key", "Content-Length", "Lines", "X-Gnus-Mail-Source",
 		"Resent-From", "Resent-Date", "Resent-Sender", "Resent-Message-ID", "Resent-To",
 		"X-Pyzor", "X-Razor", "X-DCC", "X-Antivirus", "X-Antivirus-Status", "X-Junkmail-Status", "X-PMX-Version",
@@ -75,4 +78,28 @@ func Strip(b []byte) []byte {
 		}
 	}
 	return out
+}
+
+// returnPath gives the reverse-path out of the first Return-Path field. ok is false where there is none, or one that is no path.
+func returnPath(b []byte) (from mail.Address, ok bool) {
+	for len(b) > 0 {
+		line := b
+		if i := bytes.IndexByte(b, '\n'); i >= 0 {
+			line = b[:i+1]
+		}
+		b = b[len(line):]
+		name, value, found := bytes.Cut(line, []byte(":"))
+		if found && strings.EqualFold(strings.TrimRight(string(name), " \t"), "Return-Path") {
+			path := strings.TrimSpace(string(value))
+			if !strings.HasPrefix(path, "<") {
+				path = "<" + path + ">"
+			}
+			from, err := mail.ParsePath(path)
+			return from, err == nil
+		}
+		if len(bytes.TrimRight(line, "\r\n")) == 0 {
+			break
+		}
+	}
+	return from, false
 }

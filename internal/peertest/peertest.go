@@ -213,3 +213,7 @@ func stop(cmd *exec.Cmd, by os.Signal) {
 
 // ErrNotRoot says that a peer needs rights that the test does not have.
 var ErrNotRoot = errors.New("peertest: this peer runs as root only")
+
+// Every tells whether a comparison with a peer goes over everything that there is (POSTERN_SAMPLES=all, as `make accept` has
+// it) rather than over a sample that keeps the tests short.
+func Every() bool { return os.Getenv("POSTERN_SAMPLES") == "all" }

@@ -10,14 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/internal/store/storetest"
 )
 
 // TestPowerCutCrowd does the same to many who come at once, at operations by chance.
 func TestPowerCutCrowd(t *testing.T) {
-	rounds := 400
-	if testing.Short() {
-		rounds = 40
+	rounds := 150
+	if peertest.Every() {
+		rounds = 1000
 	}
 	shared := 0
 	for round := range rounds {
@@ -98,9 +99,9 @@ func member(s *Store, g int, rnd *rand.Rand, persists bool) (lives []*life) {
 
 // TestFaultsCrowd lets operations fail, one or several from one on, while many come at once, and then the power.
 func TestFaultsCrowd(t *testing.T) {
-	rounds := 150
-	if testing.Short() {
-		rounds = 50
+	rounds := 50
+	if peertest.Every() {
+		rounds = 500
 	}
 	failed := 0
 	for round := range rounds {

@@ -213,9 +213,9 @@ var perlQuirks = map[int]string{
 // TestPerl compares with Perl: which patterns are taken, what the first match and its groups are, and how often it matches.
 func TestPerl(t *testing.T) {
 	perl := startPerl(t)
-	rounds := 4000
-	if testing.Short() {
-		rounds = 500
+	rounds := 1500
+	if peertest.Every() {
+		rounds = 10000
 	}
 	var taken, matched int
 	for round := range rounds {

@@ -3,6 +3,8 @@ package pattern
 import (
 	"sort"
 	"testing"
+
+	"github.com/postern-mail/postern/internal/peertest"
 )
 
 // stockSet is the patterns of one class.
@@ -41,9 +43,9 @@ func stockSets(t testing.TB, s *stock) []*stockSet {
 func TestStockSets(t *testing.T) {
 	s := loadStock(t, fewMessages)
 	sets := stockSets(t, s)
-	step := 2
-	if testing.Short() {
-		step = 20
+	step := 6
+	if peertest.Every() {
+		step = 1
 	}
 	hits := 0
 	for i := 0; i < len(s.Seen); i += step {

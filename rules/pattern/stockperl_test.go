@@ -7,15 +7,17 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/postern-mail/postern/internal/peertest"
 )
 
 // TestStockPerl asks Perl about every stock pattern over real texts: which match, in which segment first, and how often.
 func TestStockPerl(t *testing.T) {
 	s := loadStock(t, fewMessages)
 	perl := startPerl(t)
-	step := 3
-	if testing.Short() {
-		step = 20
+	step := 10
+	if peertest.Every() {
+		step = 1
 	}
 	hits := 0
 	for _, c := range stockSets(t, s) {
@@ -92,7 +94,7 @@ func TestStockSamples(t *testing.T) {
 	made, matched, near := 0, 0, 0
 	var none []string
 	for i, rule := range s.Rules {
-		if testing.Short() && i%10 != 0 {
+		if !peertest.Every() && i%5 != 0 {
 			continue
 		}
 		p := MustCompile(string(rule.Pattern), Options{})

@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -171,18 +170,3 @@ func ReadArchives(dir string) ([]Message, error) {
 	StripAll(all)
 	return all, nil
 }
-
-// StripAll strips messages, see Strip, takes the reverse-path from their Return-Path fields, and gives back a recipient to
-// those of which one was made unreadable.
-func StripAll(all []Message) {
-	for i := range all {
-		m := &all[i]
-		m.Octets = pot.ReplaceAll(m.Octets, []byte("user@example.net"))
-		m.Sender, m.HasSender = returnPath(m.Octets)
-		m.Octets = Strip(m.Octets)
-	}
-}
-
-// pot matches what stands for the recipient in messages of which it was made unreadable: an address that no other mail
-// has, and with which anything that learns would learn the corpus.
-var pot = regexp.MustCompile(`(?i)\b[a-z]{2,12}@pot\b`)

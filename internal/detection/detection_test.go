@@ -62,6 +62,9 @@ func TestStrip(t *testing.T) {
 		{"an mbox line", "From x@y Mon\nSubject: a\r\n\r\n", "Subject: a\r\n\r\n"},
 		{"another's authentication", "subject: a\nAUTHENTICATION-RESULTS : x; spf=pass\n\n", "subject: a\n\n"},
 		{"a verdict first", "X-MS-Exchange-Organization-SCL: 5\nTo: b\n\n", "To: b\n\n"},
+		{"a word before the subject", "Subject: [SPAM]  Hello [spam]\n\n", "Subject:  Hello [spam]\n\n"},
+		{"such words, encoded too", "Subject: [*** POSIBLE SPAM***] =?koi8-r?B?W1NQQU1dIA==?= a\n\n", "Subject: a\n\n"},
+		{"a list that speaks of spam", "Subject: [Spambayes] a\n\n", "Subject: [Spambayes] a\n\n"},
 		{"header alone", "X-Bogosity: Spam\nTo: b", "To: b"},
 		{"the reverse-path", "Return-Path: <a@b.example>\nTo: b\n\n", "To: b\n\n"},
 		{"nothing", "", ""},
@@ -91,6 +94,31 @@ func TestReversePath(t *testing.T) {
 		o := all[0].Options()
 		if o.From.String() != c.sender || o.HasEnvelope != c.has || string(all[0].Delivered()) != c.delivered {
 			t.Errorf("%s: %q %v, %q", c.name, o.From, o.HasEnvelope, all[0].Delivered())
+		}
+	}
+}
+
+// TestRecipient: all messages go to the same.
+func TestRecipient(t *testing.T) {
+	for _, c := range []struct{ name, in, want, sender string }{
+		{
+			"a mailbox, its alias and its links",
+			"Return-Path: <b-joe=site.example@list.example>\nDelivered-To: joe@mx.site.example\nTo: Joe <JOE@site.example>, ann@other.example\n\nhttp://x.example/?u=joe@site.example.\n",
+			"To: Joe <user@example.net>, ann@other.example\n\nhttp://x.example/?u=user@example.net.\n", "b-joe=site.example@list.example",
+		},
+		{
+			"a Received field alone, folded",
+			"Received: from a by b id c for\n\t<joe@site.example>; now\nReturn-Path: <>\nTo: all@list.example\n\njoe@site.example\n",
+			"Received: from a by b id c for\n\t<user@example.net>; now\nTo: all@list.example\n\nuser@example.net\n", "",
+		},
+		{"nothing but To", "To: joe@site.example, ann@site.example\n\nann@site.example joe@site.example\n", "To: user@example.net, ann@site.example\n\nann@site.example user@example.net\n", ""},
+		{"what was made unreadable", "Return-Path: <b+phishing@pot>\nTo: phishing@pot\n\nphishing@pot\n", "To: user@example.net\n\nuser@example.net\n", "b+user@example.net"},
+		{"who writes to himself", "Return-Path: <joe@site.example>\nFrom: joe@site.example\nTo: joe@site.example\n\n", "From: user@example.net\nTo: user@example.net\n\n", "user@example.net"},
+	} {
+		all := []Message{{Octets: []byte(c.in)}}
+		StripAll(all)
+		if string(all[0].Octets) != c.want || all[0].Sender.String() != c.sender {
+			t.Errorf("%s: %q from %q", c.name, all[0].Octets, all[0].Sender)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package detection
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 
 	"github.com/postern-mail/postern/mail"
@@ -20,7 +21,7 @@ var (
 		"X-Sender-IP", "X-SID-PRA", "X-SID-Result", "X-IncomingHeaderCount", "X-IncomingTopHeaderMarker", "X-Message-Info",
 		"X-Message-Delivery", "X-Message-Status", "X-Auto-Response-Suppress", "X-ClientProxiedBy", "X-OriginatorOrg",
 		"X-Store-Info", "X-Authentication-Info", "X-Reporting-Spam", "X-NAS-Classification", "X-NAS-Bayes",
-		"Return-Path", "Delivered-To", "X-Delivered-To", "X-Original-To", "Old-Return-Path", "Envelope-To", "Delivery-Date",
+		"Return-Path", "Delivered-To", "X-Delivered-To", "X-Original-To", "Old-Return-Path", "Envelope-To", "X-Envelope-To", "X-Envelope-From", "Delivery-Date",
 		"Status", "X-Status", "X-UID", "X-UIDL", "X-Keywords", "X-IMAP", "X-IMAPbase", "X-Account-Key", "Content-Length", "Lines", "X-Gnus-Mail-Source",
 		"Resent-From", "Resent-Date", "Resent-Sender", "Resent-Message-ID", "Resent-To",
 		"X-Pyzor", "X-Razor", "X-DCC", "X-Antivirus", "X-Antivirus-Status", "X-Junkmail-Status", "X-PMX-Version",
@@ -55,8 +56,11 @@ func Stripped(name string) bool {
 	return false
 }
 
-// Strip takes the fields away that others' filters and mailboxes wrote into a message, and the line "From " of an mbox
-// above it. The rest stays as it is, octet for octet.
+// tagged matches what others' filters put before the subject of what they took for spam, also in an encoded word of its own.
+var tagged = regexp.MustCompile(`(?i)^(subject:)(?:[ \t]*(?:\[[^\]\r\n]{0,12}\bspam\b[^\]\r\n]{0,12}\]|\*{2,} ?spam ?\*{2,}|=\?[^?]{1,20}\?B\?W1NQQU1dIA==\?=))+`)
+
+// Strip takes the fields away that others' filters and mailboxes wrote into a message, the word that they put before its
+// subject, and the line "From " of an mbox above it. The rest stays as it is, octet for octet.
 func Strip(b []byte) []byte {
 	out, drop := make([]byte, 0, len(b)), false
 	for rest, first := b, true; len(rest) > 0; first = false {
@@ -74,7 +78,7 @@ func Strip(b []byte) []byte {
 				first && (bytes.HasPrefix(line, []byte("From ")) || bytes.HasPrefix(line, []byte(">From ")))
 		}
 		if !drop {
-			out = append(out, line...)
+			out = append(out, tagged.ReplaceAll(line, []byte("$1"))...)
 		}
 	}
 	return out

@@ -36,9 +36,10 @@ func (st *run) runCaptures() {
 func (st *run) capture(r *Rule, segs [][]byte) {
 	p := r.pattern()
 	n := 0
+	search := p.pattern.Search(st.work, total(segs))
 	for i := p.skip; i < len(segs); i++ {
 		for from := 0; from <= len(segs[i]) && n < maxCaptureTries; {
-			loc, ok, err := p.pattern.FindSubmatch(segs[i], from)
+			loc, ok, err := search.FindSubmatch(segs[i], from)
 			if err != nil {
 				st.gave = append(st.gave, r.id)
 				return

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/postern-mail/postern/rules/eval"
+	"github.com/postern-mail/postern/rules/pattern"
 	"github.com/postern-mail/postern/rules/text"
 )
 
@@ -193,6 +194,9 @@ func (s *Set) Settings() *eval.Settings { return s.settings }
 // Tests lists the lines "test" of the files.
 func (s *Set) Tests() []TestLine { return s.tests }
 
+// maxTables bounds the tables of all patterns of a set, in octets.
+const maxTables = 32 << 20
+
 // group sorts the rules that run by what they look at.
 func (s *Set) group() {
 	bySelector := map[text.Selector]int{}
@@ -242,15 +246,16 @@ func (s *Set) group() {
 			}
 		}
 	}
+	tables := pattern.NewMemory(maxTables)
 	for i := range s.headers {
-		s.headers[i].build()
+		s.headers[i].build(tables)
 	}
 	for i := range s.mime {
-		s.mime[i].build()
+		s.mime[i].build(tables)
 	}
 	s.clock.spent = make([]spent, len(s.rules))
 	for _, g := range []*group{&s.body, &s.uri, &s.raw, &s.full} {
-		g.build()
+		g.build(tables)
 	}
 	slices.SortStableFunc(s.captures, func(a, b *Rule) int { return cmp.Compare(a.Class, b.Class) })
 }

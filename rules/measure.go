@@ -11,7 +11,7 @@ import (
 // Measure runs each rule but metas over a message alone, and tells add how long that took. It is much slower than Run, which looks for all
 // patterns at once: it tells which rules would be dear, or are.
 func (s *Set) Measure(ctx context.Context, m *eval.Mail, add func(*Rule, time.Duration)) error {
-	st := s.begin(m)
+	st := s.begin(ctx, m)
 	defer s.end(st)
 	st.sampled = false
 	for _, r := range s.rules {

@@ -49,7 +49,8 @@ const maxShown = 120
 type run struct {
 	s        *Set
 	m        *eval.Mail
-	hits     []float64 // by the id of the rule; NaN is undecided
+	work     *pattern.Work // what the patterns of all rules may do
+	hits     []float64     // by the id of the rule; NaN is undecided
 	seen     []sight
 	gave     []int
 	held     [1][]byte // a field as the only segment
@@ -75,7 +76,7 @@ type pendingUse struct {
 
 // Run looks at one message. The error is that of ctx; a message as such gives none. The hits' texts may be octets of m's.
 func (s *Set) Run(ctx context.Context, m *eval.Mail) (Result, error) {
-	st := s.begin(m)
+	st := s.begin(ctx, m)
 	defer s.end(st)
 	var res Result
 	began := time.Now()
@@ -127,12 +128,12 @@ func (s *Set) newRun() *run {
 	return &run{s: s, hits: make([]float64, len(s.rules)), due: make([]uint64, len(s.always))}
 }
 
-func (s *Set) begin(m *eval.Mail) *run {
+func (s *Set) begin(ctx context.Context, m *eval.Mail) *run {
 	st, ok := s.runs.Get().(*run)
 	if !ok {
 		st = s.newRun()
 	}
-	st.m, st.sampled = m, s.clock.sample()
+	st.m, st.work, st.sampled = m, pattern.NewWork(ctx, 0), s.clock.sample()
 	return st
 }
 
@@ -142,7 +143,8 @@ func (s *Set) end(st *run) {
 	clear(st.seen)
 	clear(st.pending)
 	clear(st.uris)
-	st.m, st.seen, st.gave, st.held[0], st.pending, st.captured, st.uris = nil, st.seen[:0], st.gave[:0], nil, st.pending[:0], nil, st.uris[:0]
+	st.m, st.work, st.held[0], st.captured = nil, nil, nil, nil
+	st.seen, st.gave, st.pending, st.uris = st.seen[:0], st.gave[:0], st.pending[:0], st.uris[:0]
 	s.runs.Put(st)
 }
 
@@ -189,7 +191,7 @@ type group struct {
 // fewPatterns are looked for one by one.
 const fewPatterns = 3
 
-func (g *group) build() {
+func (g *group) build(m *pattern.Memory) {
 	if len(g.rules) < fewPatterns {
 		return
 	}
@@ -197,7 +199,7 @@ func (g *group) build() {
 	for i, r := range g.rules {
 		ps[i] = r.pattern().pattern
 	}
-	g.set = pattern.NewSet(ps, pattern.SetOptions{})
+	g.set = pattern.NewSet(ps, pattern.SetOptions{Memory: m})
 }
 
 // pattern gives the pattern of a rule that has one.
@@ -222,7 +224,7 @@ func (st *run) runGroup(g *group, segs [][]byte) {
 		}
 		return
 	}
-	err := g.set.Scan(segs, func(i, seg int) {
+	err := g.set.Scan(st.work, segs, func(i, seg int) {
 		r := g.rules[i]
 		p := r.pattern()
 		switch {
@@ -264,11 +266,12 @@ func (st *run) look(r *Rule, segs [][]byte, from int) {
 
 func (st *run) lookFor(r *Rule, p *pattern.Pattern, segs [][]byte, from int) {
 	n, most := 0, r.pattern().most
+	search := p.Search(st.work, total(segs))
 	for i := from; i < len(segs); i++ {
 		if r.Class == MIMEHeader && n > 0 {
 			break
 		}
-		c, err := p.Count(segs[i], most-n)
+		c, err := search.Count(segs[i], most-n)
 		if err != nil {
 			st.gave = append(st.gave, r.id)
 		}
@@ -282,6 +285,14 @@ func (st *run) lookFor(r *Rule, p *pattern.Pattern, segs [][]byte, from int) {
 	if n > 0 {
 		st.hits[r.id] = float64(n)
 	}
+}
+
+// total gives how many octets segments have.
+func total(segs [][]byte) (n int) {
+	for _, b := range segs {
+		n += len(b)
+	}
+	return n
 }
 
 // hit notes that a rule has hit.
@@ -334,7 +345,7 @@ func (st *run) report(res *Result) {
 			k++
 		}
 		if k < len(st.seen) && st.seen[k].id == id && !r.Hidden() {
-			h.Text = st.seen[k].text(r)
+			h.Text = st.seen[k].text(r, st.work)
 		}
 		res.Hits = append(res.Hits, h)
 		res.Score += h.Score
@@ -346,7 +357,7 @@ func (st *run) report(res *Result) {
 }
 
 // text gives what people are shown of a hit.
-func (s *sight) text(r *Rule) []byte {
+func (s *sight) text(r *Rule, w *pattern.Work) []byte {
 	if s.in == nil {
 		return []byte(cut(s.detail, maxShown))
 	}
@@ -354,7 +365,8 @@ func (s *sight) text(r *Rule) []byte {
 	if p == nil || p.pattern == nil {
 		return s.in[:min(len(s.in), maxShown)]
 	}
-	from, to, ok, _ := p.pattern.Find(s.in, 0)
+	search := p.pattern.Search(w, len(s.in))
+	from, to, ok, _ := search.Find(s.in, 0)
 	if !ok {
 		return nil
 	}

@@ -26,7 +26,7 @@ func BenchmarkStockScan(b *testing.B) {
 	sets := stockSets(b, s)
 	scanAll := func(m seen) (hits int) {
 		for _, c := range sets {
-			if err := c.set.Scan(m.Classes[c.class], func(int, int) { hits++ }); err != nil {
+			if err := c.set.Scan(nil, m.Classes[c.class], func(int, int) { hits++ }); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -28,7 +28,7 @@ type dfa struct {
 	sample   []byte // an octet of each class
 	stride   int32  // classes, the last line feed, the end
 	contexts uint8  // the bits of a context that an assertion may ask for
-	budget   *budget
+	memory   *Memory
 
 	tab   atomic.Pointer[table]
 	mu    sync.Mutex // for what follows, and for writing to tables
@@ -38,18 +38,6 @@ type dfa struct {
 	stack []int32
 	began map[int32]step // by context and class: what begins there
 	flush int            // tables thrown away
-}
-
-// budget is what automata share. When it is spent, each may still have its share: tables that have more are thrown away when
-// they next grow.
-type budget struct {
-	total, share int64
-	used         atomic.Int64
-}
-
-// newBudget shares so many octets out.
-func newBudget(octets, among int) *budget {
-	return &budget{total: int64(octets), share: max(int64(octets/(2*max(among, 1))), 32<<10)}
 }
 
 // table is what is read without a lock. next[s+class] is 0 where not yet known, else the state after that, negative where it
@@ -112,9 +100,10 @@ func newDFA(a *nfa, starts []int32) *dfa {
 	return d
 }
 
-// share gives an automaton its budget, and begins its table.
-func (d *dfa) share(b *budget) {
-	d.budget = b
+// join gives an automaton a share of memory, and begins its table.
+func (d *dfa) join(m *Memory) {
+	d.memory = m
+	m.among.Add(1)
 	d.reset()
 }
 
@@ -146,12 +135,25 @@ func (d *dfa) classify() {
 // reset begins a new table. The first state is the start of a text.
 func (d *dfa) reset() {
 	if d.gen != nil {
-		d.budget.used.Add(-int64(d.gen.size))
+		d.memory.used.Add(-int64(d.gen.size))
 	}
 	d.gen = &generation{known: map[string]int32{}, sets: []members{{}}}
-	t := &table{next: make([]int32, 16*d.stride), tell: make([][]int32, 16), gen: d.gen}
-	d.tab.Store(t)
+	clear(d.began)
+	d.tab.Store(d.newTable(16))
 	d.intern(nil, nil, ctxStart&d.contexts)
+}
+
+// newTable makes a table of the generation with room for so many states.
+func (d *dfa) newTable(states int) *table {
+	t := &table{next: make([]int32, states*int(d.stride)), tell: make([][]int32, states), gen: d.gen}
+	d.grow(4*len(t.next) + 24*len(t.tell))
+	return t
+}
+
+// grow notes that the tables hold so many octets more.
+func (d *dfa) grow(octets int) {
+	d.gen.size += octets
+	d.memory.used.Add(int64(octets))
 }
 
 // intern gives the state of a set, made if need be: negative where it tells of matches.
@@ -172,16 +174,15 @@ func (d *dfa) intern(states, matches []int32, context uint8) int32 {
 	}
 	i := len(d.gen.sets)
 	d.gen.sets = append(d.gen.sets, members{slices.Clone(states), context})
-	size := 2*len(key) + 4*int(d.stride) + 160
-	d.gen.size += size
-	d.budget.used.Add(int64(size))
+	d.grow(2*len(key) + 160)
 	t := d.tab.Load()
 	if i >= len(t.tell) {
-		grown := &table{next: make([]int32, 2*len(t.next)), tell: make([][]int32, 2*len(t.tell)), gen: d.gen}
+		grown := d.newTable(2 * len(t.tell))
 		copy(grown.next, t.next)
 		copy(grown.tell, t.tell)
 		t = grown
 		d.tab.Store(t)
+		d.grow(-(4*len(t.next) + 24*len(t.tell)) / 2) // of the one that it takes the place of
 	}
 	s := int32(i) * d.stride
 	if len(matches) > 0 {
@@ -192,19 +193,20 @@ func (d *dfa) intern(states, matches []int32, context uint8) int32 {
 	return s
 }
 
-// extend finds what class leads to from state s of table t, and the table to go on with.
-func (d *dfa) extend(t *table, s, class int32) (int32, *table) {
+// extend finds what class leads to from state s of table t, the table to go on with, and what that has cost in steps.
+func (d *dfa) extend(t *table, s, class int32) (int32, *table, int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	cur := d.tab.Load()
 	if cur.gen == t.gen {
 		if to := cur.next[s+class]; to != 0 {
-			return to, cur
+			return to, cur, 1
 		}
 	}
 	from := t.gen.sets[s/d.stride]
 	states, matches, context := d.move(from, class)
-	if int64(d.gen.size) > d.budget.share && d.budget.used.Load() > d.budget.total {
+	cost := extendSteps + stateSteps*(len(d.todo.dense)+len(states))
+	if d.memory.full(d.gen.size) {
 		d.flush++
 		d.reset()
 	}
@@ -214,8 +216,14 @@ func (d *dfa) extend(t *table, s, class int32) (int32, *table) {
 	if same {
 		atomic.StoreInt32(&cur.next[s+class], to)
 	}
-	return to, cur
+	return to, cur, cost
 }
+
+// What a new state costs in steps: to begin with, and for each state of the patterns that it stands for.
+const (
+	extendSteps = 100
+	stateSteps  = 8
+)
 
 // move gives the set that a class leads to, sorted, and the patterns that match before it.
 func (d *dfa) move(from members, class int32) (states, matches []int32, context uint8) {
@@ -253,6 +261,7 @@ func (d *dfa) begin(context uint8, class int32) step {
 		b.matches = d.follow(d.starts, context, class, nil)
 		b.states = slices.Clone(d.next.dense)
 		d.began[key] = b
+		d.grow(4*len(b.states) + 100)
 	}
 	return b
 }
@@ -314,8 +323,9 @@ func (d *dfa) holds(assertion int32, context uint8, class int32, c byte) bool {
 	return (before != after) == (assertion == atBoundary)
 }
 
-// scan calls tell with each pattern that matches in b, perhaps many times.
-func (d *dfa) scan(b []byte, tell func(matches []int32)) {
+// scan calls tell with each pattern that matches in b, perhaps many times. It tells whether the work sufficed; where not, b
+// was not read to its end.
+func (d *dfa) scan(b []byte, w *Work, tell func(matches []int32)) bool {
 	t := d.tab.Load()
 	s := d.stride
 	n := len(b)
@@ -334,25 +344,36 @@ func (d *dfa) scan(b []byte, tell func(matches []int32)) {
 			i++
 		}
 		if i < n {
-			s, t = d.slow(t, s, int32(d.classes[b[i]]), tell)
+			if s, t = d.slow(t, s, int32(d.classes[b[i]]), w, tell); w.over() {
+				return false
+			}
 			i++
 		}
 	}
 	if n < len(b) {
-		s, t = d.slow(t, s, d.stride-2, tell)
+		s, t = d.slow(t, s, d.stride-2, w, tell)
 	}
-	d.slow(t, s, d.stride-1, tell)
+	d.slow(t, s, d.stride-1, w, tell)
+	return w.pass(len(b)) && !w.over()
 }
 
 // slow takes a step that may have to be made, and tells of matches.
-func (d *dfa) slow(t *table, s, class int32, tell func(matches []int32)) (int32, *table) {
-	to := atomic.LoadInt32(&t.next[s+class])
-	if to == 0 {
-		to, t = d.extend(t, s, class)
+func (d *dfa) slow(t *table, s, class int32, w *Work, tell func(matches []int32)) (int32, *table) {
+	to, t, cost := d.step(t, s, class)
+	if cost > 0 {
+		w.spend(cost)
 	}
 	if to < 0 {
 		to = -to
 		tell(t.tell[to/d.stride])
 	}
 	return to, t
+}
+
+// step takes a step that may have to be made, for which cost is more than zero.
+func (d *dfa) step(t *table, s, class int32) (to int32, _ *table, cost int) {
+	if to = atomic.LoadInt32(&t.next[s+class]); to == 0 {
+		return d.extend(t, s, class)
+	}
+	return to, t, 0
 }

@@ -50,7 +50,7 @@ func FuzzCompile(f *testing.F) {
 			t.Errorf("counts %d, found in %d", n, want)
 		}
 		got := -1
-		err = NewSet(append(fillers, p), SetOptions{Memory: 64 << 10}).Scan(segs, func(i, seg int) {
+		err = NewSet(append(fillers, p), SetOptions{Memory: NewMemory(64 << 10)}).Scan(nil, segs, func(i, seg int) {
 			if i == len(fillers) {
 				got = seg
 			}

@@ -42,7 +42,7 @@ func TestHostile(t *testing.T) {
 			}
 			found := false
 			fillers := []*Pattern{MustCompile("[^\\w]q[0-9]", Options{}), MustCompile("[x-z]{3}[0-9]", Options{}), MustCompile("y[^a]", Options{})}
-			err = NewSet(append(fillers, p), SetOptions{}).Scan([][]byte{[]byte(c.text)}, func(i, _ int) { found = found || i == len(fillers) })
+			err = NewSet(append(fillers, p), SetOptions{}).Scan(nil, [][]byte{[]byte(c.text)}, func(i, _ int) { found = found || i == len(fillers) })
 			var gave *GaveUpError
 			if err != nil && (c.regular || !errors.As(err, &gave) || !errors.Is(err, ErrSteps) || gave.Patterns[0] != len(fillers)) {
 				t.Errorf("Scan: %v", err)
@@ -80,7 +80,7 @@ func TestScanSteps(t *testing.T) {
 	}
 	s := NewSet([]*Pattern{hard, spare, spare}, SetOptions{})
 	begin := time.Now()
-	err := s.Scan(segs, func(p, _ int) { t.Errorf("%d matches", p) })
+	err := s.Scan(nil, segs, func(p, _ int) { t.Errorf("%d matches", p) })
 	var gave *GaveUpError
 	if !errors.As(err, &gave) || len(gave.Patterns) != 1 {
 		t.Errorf("got %v", err)
@@ -97,7 +97,7 @@ func TestTableBound(t *testing.T) {
 		ps = append(ps, MustCompile(e, Options{}))
 	}
 	const memory = 16 << 10
-	s := NewSet(ps, SetOptions{Memory: memory})
+	s := NewSet(ps, SetOptions{Memory: NewMemory(memory)})
 	if len(s.groups) == 0 {
 		t.Fatal("no automaton")
 	}
@@ -109,7 +109,7 @@ func TestTableBound(t *testing.T) {
 	copy(text[19_000:], "abbabbabbabbabc")
 	for range 3 {
 		got := map[int]bool{}
-		if err := s.Scan([][]byte{text}, func(p, _ int) { got[p] = true }); err != nil {
+		if err := s.Scan(nil, [][]byte{text}, func(p, _ int) { got[p] = true }); err != nil {
 			t.Fatal(err)
 		}
 		for i, p := range ps {
@@ -136,7 +136,7 @@ func TestConcurrent(t *testing.T) {
 	for _, e := range []string{`[ab]+c[ab]{6}d`, `\b[a-c]{2}x`, `(?:a|bb)*c\b`, `[^a]b.c$`, `ab?c?d\s`, `(a|b)\1x`, `rare text`, `c(?=[ab]d)`} {
 		ps = append(ps, MustCompile(e, Options{}))
 	}
-	s := NewSet(ps, SetOptions{Memory: 8 << 10})
+	s := NewSet(ps, SetOptions{Memory: NewMemory(8 << 10)})
 	var wg sync.WaitGroup
 	for w := range 4 {
 		wg.Go(func() {
@@ -149,7 +149,7 @@ func TestConcurrent(t *testing.T) {
 					}
 				}
 				got := make([]int, len(ps))
-				if err := s.Scan(segs, func(p, seg int) { got[p] = seg + 1 }); err != nil {
+				if err := s.Scan(nil, segs, func(p, seg int) { got[p] = seg + 1 }); err != nil {
 					t.Error(err)
 				}
 				for i, p := range ps {
@@ -199,8 +199,8 @@ func TestHostilePatterns(t *testing.T) {
 			if err != nil {
 				return
 			}
-			s := NewSet([]*Pattern{p, spare, spare}, SetOptions{Memory: 1 << 20})
-			err = s.Scan([][]byte{[]byte(strings.Repeat("abacab", 100))}, func(int, int) {})
+			s := NewSet([]*Pattern{p, spare, spare}, SetOptions{Memory: NewMemory(1 << 20)})
+			err = s.Scan(nil, [][]byte{[]byte(strings.Repeat("abacab", 100))}, func(int, int) {})
 			if err != nil && !errors.Is(err, ErrSteps) {
 				t.Error(err)
 			}

@@ -9,7 +9,7 @@
 // than 255 octets.
 //
 // Pattern finds by going back and forth as Perl does, within a limit of steps. Set scans for many patterns in one pass, with
-// the same answers.
+// the same answers. What all that may cost for one message is bounded by a Work, what sets may hold by a Memory.
 package pattern
 
 import "bytes"
@@ -111,10 +111,15 @@ func (p *Pattern) Match(b []byte) (bool, error) {
 func (p *Pattern) Count(b []byte, most int) (n int, err error) {
 	m := machines.Get().(*machine)
 	defer m.release()
-	from, till, steps := 0, 0, p.limit(len(b))
+	return p.count(m, b, most, p.limit(len(b)))
+}
+
+// count is Count within so many steps. What it leaves of them is in m.
+func (p *Pattern) count(m *machine, b []byte, most, steps int) (n int, err error) {
+	from, till := 0, 0
+	m.steps = steps
 	for from <= len(b) {
-		ok, err := p.search(m, b, from, till, steps)
-		steps = m.steps
+		ok, err := p.search(m, b, from, till, m.steps)
 		if !ok {
 			return n, err
 		}

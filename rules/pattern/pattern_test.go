@@ -88,7 +88,7 @@ func TestScan(t *testing.T) {
 		ps = append(ps, MustCompile(e, Options{}))
 	}
 	got := map[int]int{}
-	if err := NewSet(ps, SetOptions{}).Scan([][]byte{[]byte("abc"), []byte("xc")}, func(p, s int) { got[p] = s }); err != nil {
+	if err := NewSet(ps, SetOptions{}).Scan(nil, [][]byte{[]byte("abc"), []byte("xc")}, func(p, s int) { got[p] = s }); err != nil {
 		t.Fatal(err)
 	}
 	if want := map[int]int{0: 0, 1: 1, 2: 0, 4: 0}; !maps.Equal(got, want) {

@@ -1,15 +1,16 @@
 package pattern
 
 import (
+	"context"
 	"fmt"
-	"slices"
 	"sync"
 )
 
 // SetOptions set the bounds of a Set. The zero value works.
 type SetOptions struct {
-	// Memory bounds the tables that grow while texts are scanned, in octets; 0 is 32 MiB.
-	Memory int
+	// Memory is what the set shares with others for tables that grow while texts are scanned; nil is one of its own, of
+	// DefaultMemory.
+	Memory *Memory
 }
 
 // Set looks for many patterns at once. It is safe for concurrent use.
@@ -23,6 +24,7 @@ type Set struct {
 	grams    *grams
 	clients  []client
 	groups   []*group
+	memory   *Memory
 
 	exactly []lazyDFA // by pattern, for those that reach the step limit
 }
@@ -47,12 +49,14 @@ const (
 	groupPatterns = 8      // patterns in an automaton
 	groupStates   = 16_000 // states of an automaton that takes in no more
 	fewPatterns   = 2      // so many are tried one by one
-	defaultMemory = 32 << 20
 )
 
 // NewSet makes a set of patterns, which Scan numbers as they stand in ps.
 func NewSet(ps []*Pattern, o SetOptions) *Set {
-	s := &Set{patterns: ps, exactly: make([]lazyDFA, len(ps))}
+	s := &Set{patterns: ps, exactly: make([]lazyDFA, len(ps)), memory: o.Memory}
+	if s.memory == nil {
+		s.memory = NewMemory(0)
+	}
 	texts := map[string][]int32{}
 	var rest []int32
 	for i, p := range ps {
@@ -74,15 +78,12 @@ func NewSet(ps []*Pattern, o SetOptions) *Set {
 	if len(texts) > 0 {
 		s.grams = newGrams(texts)
 	}
-	s.group(rest, o.Memory)
+	s.group(rest)
 	return s
 }
 
 // group shares patterns out to automata.
-func (s *Set) group(rest []int32, memory int) {
-	if memory <= 0 {
-		memory = defaultMemory
-	}
+func (s *Set) group(rest []int32) {
 	var open *nfa
 	var starts []int32
 	var g *group
@@ -106,9 +107,8 @@ func (s *Set) group(rest []int32, memory int) {
 		}
 	}
 	finish()
-	b := newBudget(memory, len(s.groups))
 	for _, g := range s.groups {
-		g.dfa.share(b)
+		g.dfa.join(s.memory)
 	}
 }
 
@@ -135,33 +135,50 @@ func (e *GaveUpError) Is(target error) bool { return target == ErrSteps }
 
 // Scan calls hit with each pattern that matches in one of the segments, and the first segment that it matches in, in no
 // order. A match lies within one segment. Each answer is what Find would give, but that some patterns of which Find gives up
-// are answered too; those that reach the step limit before they match are left out and named in the error, a *GaveUpError.
-func (s *Set) Scan(segs [][]byte, hit func(pattern, segment int)) error {
+// are answered too; those that reach the step limit before they match are left out and named in the error, a *GaveUpError. Where
+// the work w is at its end before the scan is, those are all that have not matched. Where its context ends, the error is that of
+// the context. With a nil w the scan has a Work of its own.
+func (s *Set) Scan(w *Work, segs [][]byte, hit func(pattern, segment int)) error {
+	if w == nil {
+		w = NewWork(context.Background(), 0)
+	}
 	x := scans.Get().(*scan)
 	defer x.release()
-	x.begin(s, segs, hit)
+	x.begin(s, w, segs, hit)
 	for i, b := range segs {
-		x.segment(i, b)
-	}
-	if len(x.gave) > 0 {
-		all := []int{}
-		for p := range x.gave {
-			all = append(all, int(p))
+		if !x.segment(i, b) {
+			break
 		}
-		slices.Sort(all)
-		return &GaveUpError{all}
 	}
-	return nil
+	if w.err != nil {
+		return fmt.Errorf("pattern: %w", w.err)
+	}
+	return x.gaveUp()
+}
+
+// gaveUp names the patterns of which is not known whether they match.
+func (x *scan) gaveUp() error {
+	all := []int{}
+	for p, done := range x.done {
+		if !done && (x.gave[int32(p)] || x.unread) {
+			all = append(all, p)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return &GaveUpError{all}
 }
 
 // Warm scans texts to fill the tables that grow with use, so that the first messages are not slower than the rest.
 func (s *Set) Warm(texts [][]byte) {
-	_ = s.Scan(texts, func(int, int) {})
+	_ = s.Scan(nil, texts, func(int, int) {})
 }
 
 // scan is the work of one Scan.
 type scan struct {
 	set     *Set
+	w       *Work
 	hit     func(pattern, segment int)
 	index   int
 	b       []byte
@@ -171,7 +188,8 @@ type scan struct {
 	tries   []tried // by pattern
 	pending []int32
 	gave    map[int32]bool
-	octets  int // of all segments
+	unread  bool // the work ended before the segments did
+	octets  int  // of all segments
 	group   *group
 	left    int // patterns of the group that have not hit
 	find    func(p *place, at int)
@@ -185,6 +203,7 @@ type tried struct {
 	from, to int // starts
 	begun    bool
 	steps    int // that are left in this scan, once begun
+	exactly  int // and to its exact automaton
 }
 
 var scans = sync.Pool{New: func() any {
@@ -193,8 +212,8 @@ var scans = sync.Pool{New: func() any {
 	return x
 }}
 
-func (x *scan) begin(s *Set, segs [][]byte, hit func(pattern, segment int)) {
-	x.set, x.hit = s, hit
+func (x *scan) begin(s *Set, w *Work, segs [][]byte, hit func(pattern, segment int)) {
+	x.set, x.w, x.hit = s, w, hit
 	n := len(s.patterns)
 	if cap(x.done) < n {
 		x.done, x.tries = make([]bool, n), make([]tried, n)
@@ -202,14 +221,17 @@ func (x *scan) begin(s *Set, segs [][]byte, hit func(pattern, segment int)) {
 	x.done, x.tries = x.done[:n], x.tries[:n]
 	clear(x.done)
 	clear(x.tries)
-	x.gave, x.octets = nil, 0
+	x.gave, x.octets, x.unread = nil, 0, false
 	for _, b := range segs {
 		x.octets += len(b)
+	}
+	if !w.over() { // what is given up stays so
+		w.steps += workStepsPerByte * x.octets
 	}
 }
 
 func (x *scan) release() {
-	x.set, x.hit, x.b, x.group = nil, nil, nil, nil
+	x.set, x.w, x.hit, x.b, x.group = nil, nil, nil, nil, nil
 	x.m.b, x.m.p = nil, nil
 	if cap(x.low) > 1<<20 {
 		x.low = nil
@@ -220,8 +242,12 @@ func (x *scan) release() {
 	scans.Put(x)
 }
 
-func (x *scan) segment(i int, b []byte) {
+// segment scans one, and tells whether the work sufficed.
+func (x *scan) segment(i int, b []byte) bool {
 	x.index, x.b = i, b
+	if x.unread = x.w.over(); x.unread {
+		return false
+	}
 	s := x.set
 	for _, p := range s.direct {
 		if !x.done[p] {
@@ -247,11 +273,15 @@ func (x *scan) segment(i int, b []byte) {
 			continue
 		}
 		x.group, x.pending = g, x.pending[:0]
-		g.dfa.scan(b, x.tell)
+		if x.unread = !g.dfa.scan(b, x.w, x.tell); x.unread {
+			return false
+		}
 		for _, p := range x.pending {
 			x.try(p)
 		}
 	}
+	x.unread = x.w.over()
+	return !x.unread
 }
 
 // told hears of matches in a group.
@@ -280,6 +310,7 @@ func (x *scan) tried(p int32) *tried {
 	t := &x.tries[p]
 	if !t.begun {
 		t.begun, t.steps = true, x.set.patterns[p].limit(x.octets)
+		t.exactly = t.steps
 	}
 	if t.segment != x.index+1 {
 		t.segment, t.whole, t.from, t.to = x.index+1, false, 0, 0
@@ -290,14 +321,21 @@ func (x *scan) tried(p int32) *tried {
 // try looks for a pattern in the whole segment.
 func (x *scan) try(p int32) {
 	t := x.tried(p)
-	ok, err := x.set.patterns[p].search(&x.m, x.b, 0, 0, t.steps)
-	t.steps = x.m.steps
+	allowed := min(t.steps, x.w.steps)
+	ok, err := x.set.patterns[p].search(&x.m, x.b, 0, 0, allowed)
+	x.took(t, allowed)
 	x.settle(p, ok, err)
 }
 
+// took takes off what the machine was allowed and has not left.
+func (x *scan) took(t *tried, allowed int) {
+	t.steps -= allowed - x.m.steps
+	x.w.spend(allowed - x.m.steps)
+}
+
 func (x *scan) settle(p int32, ok bool, err error) {
-	if err != nil {
-		ok, err = x.set.exactMatch(p, x.b)
+	if err != nil && !x.w.over() {
+		ok, err = x.set.exactMatch(p, x.b, &x.tries[p].exactly, x.w)
 	}
 	switch {
 	case ok:
@@ -340,9 +378,10 @@ func (x *scan) starts(i int32, p *Pattern, t *tried, from, to int) {
 		if pos >= t.from && pos < t.to || pos >= len(x.b) || !p.first.has(x.b[pos]) {
 			continue
 		}
-		x.m.reset(p.prog, x.b, 0, 0, t.steps)
+		allowed := min(t.steps, x.w.steps)
+		x.m.reset(p.prog, x.b, 0, 0, allowed)
 		_, ok, err := x.m.at(pos)
-		t.steps = x.m.steps
+		x.took(t, allowed)
 		if ok || err != nil {
 			t.whole = true
 			x.settle(i, ok, err)
@@ -353,38 +392,4 @@ func (x *scan) starts(i int32, p *Pattern, t *tried, from, to int) {
 		from, to = min(from, t.from), max(to, t.to)
 	}
 	t.from, t.to = from, to
-}
-
-// lazyDFA is the exact automaton of one pattern, made when it is first asked for.
-type lazyDFA struct {
-	once sync.Once
-	dfa  *dfa // nil where there is none
-}
-
-// The bounds of an exact automaton.
-const (
-	exactStates = 100_000
-	exactMemory = 4 << 20
-)
-
-// exactMatch tells whether a pattern matches where the backtracker gave up; the error is ErrSteps where that cannot be told.
-func (s *Set) exactMatch(i int32, b []byte) (bool, error) {
-	l := &s.exactly[i]
-	l.once.Do(func() {
-		t := s.patterns[i].tree()
-		if size(t.root) > exactStates {
-			return
-		}
-		a := newNFA(strict)
-		if start, exact := a.add(t, 0); exact {
-			l.dfa = newDFA(a, []int32{start})
-			l.dfa.share(newBudget(exactMemory, 1))
-		}
-	})
-	if l.dfa == nil {
-		return false, ErrSteps
-	}
-	ok := false
-	l.dfa.scan(b, func([]int32) { ok = true })
-	return ok, nil
 }

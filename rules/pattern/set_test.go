@@ -52,7 +52,7 @@ func TestStockSets(t *testing.T) {
 		for _, c := range sets {
 			segs := s.Seen[i].Classes[c.class]
 			got := map[int]int{}
-			if err := c.set.Scan(segs, func(p, seg int) { got[p] = seg }); err != nil {
+			if err := c.set.Scan(nil, segs, func(p, seg int) { got[p] = seg }); err != nil {
 				t.Error(err)
 			}
 			for k, p := range c.ps {

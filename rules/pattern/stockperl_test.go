@@ -48,7 +48,7 @@ func TestStockPerl(t *testing.T) {
 			}
 			hits += len(want)
 			got := map[string]bool{}
-			if err := c.set.Scan(segs, func(p, seg int) {
+			if err := c.set.Scan(nil, segs, func(p, seg int) {
 				total := 0
 				for _, b := range segs {
 					n, err := c.ps[p].Count(b, 1000-total)
@@ -126,7 +126,7 @@ func TestStockSamples(t *testing.T) {
 			}
 			hit := false
 			set := NewSet([]*Pattern{p, spare, spare}, SetOptions{})
-			if err := set.Scan([][]byte{text}, func(i, _ int) { hit = hit || i == 0 }); err != nil || hit != (want != "-") {
+			if err := set.Scan(nil, [][]byte{text}, func(i, _ int) { hit = hit || i == 0 }); err != nil || hit != (want != "-") {
 				t.Errorf("%s: set: in %q: got %v %v, want %s", rule.Name, text, hit, err, want)
 			}
 		}

@@ -7,23 +7,22 @@ import (
 	"fmt"
 	htmltemplate "html/template"
 	"io"
+	"mime"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"text/template"
+	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/htmlindex"
 
 	"github.com/postern-mail/postern/mail"
-	"github.com/postern-mail/postern/mail/charset"
 )
 
 const (
 	bannerLimit = 16 << 10 // octets of a banner, and of the template of one
-	textLimit   = 4 << 20  // octets of a text into which one is put
 	wordLimit   = 100      // octets of what the sender has a say in
 )
 
@@ -45,16 +44,16 @@ type banner struct {
 	html *htmltemplate.Template
 }
 
-// loadBanner reads the templates, the built-in one for "", and tries them once, so that a mistake in one shows at start and
-// not in a message.
-func loadBanner(textFile, htmlFile string) (*banner, error) {
+// loadBanner reads the templates, the built-in one for "", and tries them on all that they may be given, so that a mistake in
+// one shows at start and not in a message.
+func loadBanner(textFile, htmlFile string, base words) (*banner, error) {
 	var b banner
 	text, err := source(textFile, builtinText)
 	if err == nil {
 		b.text, err = template.New("text").Option("missingkey=error").Parse(text)
 	}
 	if err == nil {
-		_, err = b.plain(words{From: "a@example.com", Gateway: "mx.example.org", Postmaster: "p@example.org"})
+		err = try(b.plain, base)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("external: text: %w", err)
@@ -64,12 +63,24 @@ func loadBanner(textFile, htmlFile string) (*banner, error) {
 		b.html, err = htmltemplate.New("html").Option("missingkey=error").Parse(html)
 	}
 	if err == nil {
-		_, err = b.marked(words{From: "a@example.com", Gateway: "mx.example.org", Postmaster: "p@example.org"})
+		err = try(b.marked, base)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("external: html: %w", err)
 	}
 	return &b, nil
+}
+
+// try makes a banner for an author, for one whose address takes as much room as any does, and for none.
+func try(made func(words) (string, error), w words) error {
+	longest := clipped(strings.Repeat("'", wordLimit) + "@")
+	for _, from := range []string{"a@example.com", longest, ""} {
+		w.From = from
+		if _, err := made(w); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func source(file, builtin string) (string, error) {
@@ -147,84 +158,37 @@ func (b *banner) marked(w words) (string, error) {
 	return s.String() + "\r\n", nil
 }
 
-// clipped makes what the sender has a say in fit for a line of a banner.
+// author gives an address as it may stand in a banner: what the sender has a say in is not to speak to its readers. Of a
+// local part that has room for a sentence only the domain is shown, and nothing of what is no domain.
+func author(address string) string {
+	local, domain, ok := cutLast(address, "@")
+	if _, err := mail.Domain(domain); !ok || err != nil || strings.ContainsFunc(domain, func(r rune) bool { return !inWord(r) }) {
+		return ""
+	}
+	if local == "" || strings.ContainsFunc(local, func(r rune) bool { return !inWord(r) && !strings.ContainsRune("!#$%&'*+/=?^`{|}~", r) }) {
+		return clipped("…@" + domain)
+	}
+	return clipped(local + "@" + domain)
+}
+
+// inWord reports whether a character stands in the names of people and hosts.
+func inWord(r rune) bool {
+	return r == '.' || r == '-' || r == '_' || unicode.In(r, unicode.L, unicode.Mn, unicode.Mc, unicode.Nd)
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// clipped gives at most wordLimit octets of a word.
 func clipped(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == utf8.RuneError || r >= 0x200b && r <= 0x206f {
-			return -1
-		}
-		return r
-	}, s)
 	if len(s) > wordLimit {
 		s = strings.ToValidUTF8(s[:wordLimit], "") + "…"
 	}
 	return s
-}
-
-// edits gives the changes that put the banner into the text of a message, and a note about what was done, for people.
-func (b *banner) edits(root *mail.Part, w words) (edits []mail.Edit, note string, err error) {
-	var into, not []string
-	for _, p := range shown(root) {
-		e, why, err := b.annotate(p, w)
-		switch {
-		case err != nil:
-			return nil, "", err
-		case why != "":
-			not = append(not, p.Path+" ("+why+")")
-		default:
-			into = append(into, p.Path)
-			edits = append(edits, e)
-		}
-	}
-	switch {
-	case len(into) == 0 && len(not) == 0:
-		return nil, "no banner: there is no text to put it in", nil
-	case len(not) > 0:
-		return edits, "no banner in part " + strings.Join(not, ", "), nil
-	}
-	return edits, "banner in part " + strings.Join(into, ", "), nil
-}
-
-// annotate gives the part with the banner, or says why it is left alone.
-func (b *banner) annotate(p *mail.Part, w words) (e mail.Edit, why string, err error) {
-	if p.Whole() != nil {
-		return nil, "it is signed, encrypted or a report", nil
-	}
-	names, all := p.Charsets()
-	name := ""
-	if len(names) > 0 {
-		name = names[0]
-	}
-	if !all || len(names) > 1 || len(charset.Of(name).Conversions()) > 0 {
-		return nil, "its charset", nil
-	}
-	text, err := io.ReadAll(io.LimitReader(p.Open(), textLimit+1))
-	switch {
-	case err != nil:
-		return nil, "", err
-	case len(text) > textLimit:
-		return nil, "it is too large", nil
-	case bytes.IndexByte(text, 0) >= 0, len(charset.Marked(text)) > 0 && !bytes.HasPrefix(text, utf8Mark):
-		return nil, "its charset", nil
-	case bytes.Contains(text, []byte("-----BEGIN PGP ")):
-		return nil, "it is signed or encrypted", nil
-	}
-	at := 0
-	if bytes.HasPrefix(text, utf8Mark) {
-		at = len(utf8Mark)
-	}
-	var words string
-	if p.Type == "text/html" {
-		at += bodyStart(text[at:])
-		words, err = b.marked(w)
-	} else if words, err = b.plain(w); err == nil {
-		words, name = inCharset(words, name, text)
-	}
-	if err != nil {
-		return nil, "", err
-	}
-	body, transfer := mail.EncodeText(slices.Concat(text[:at], []byte(words), text[at:]))
-	return mail.AnnotatePart{Path: p.Path, Header: header(p, name, transfer), Body: body}, "", nil
 }
 
 var utf8Mark = []byte("\xef\xbb\xbf")
@@ -270,8 +234,14 @@ func header(p *mail.Part, name, transfer string) []mail.AddField {
 			fields = append(fields, mail.AddField{Name: kept, Body: v})
 		}
 	}
-	if p.Disposition == "inline" {
-		fields = append(fields, mail.AddField{Name: "Content-Disposition", Body: "inline"})
+	if p.Disposition == "inline" || p.Disposition == "attachment" {
+		params := map[string]string{}
+		if len(p.Names) > 0 && len(p.Names[0]) < 200 {
+			params["filename"] = p.Names[0]
+		}
+		if body := mime.FormatMediaType(p.Disposition, params); body != "" {
+			fields = append(fields, mail.AddField{Name: "Content-Disposition", Body: body})
+		}
 	}
 	return fields
 }

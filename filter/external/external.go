@@ -53,7 +53,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	}
 	if cfg.Banner {
 		var err error
-		if c.banner, err = loadBanner(cfg.Text, cfg.HTML); err != nil {
+		if c.banner, err = loadBanner(cfg.Text, cfg.HTML, c.words(nil)); err != nil {
 			return filter.Spec{}, nil, err
 		}
 	} else if cfg.Text != "" || cfg.HTML != "" {
@@ -107,6 +107,9 @@ func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error
 			res.Edits, found.Detail = append(res.Edits, edits...), note
 		}
 	}
+	if err := in.Content.Err(); err != nil {
+		return filter.Result{}, fmt.Errorf("external: %w", err)
+	}
 	res.Findings = []filter.Finding{found}
 	return res, nil
 }
@@ -152,7 +155,7 @@ func subjectEdits(h *mail.Header, word string) (edits []mail.Edit) {
 func (c *check) words(h *mail.Header) words {
 	w := words{Gateway: c.env.Hostname, Postmaster: c.env.Postmaster}
 	if all := mail.ParseMailboxes(h.Get("From")); len(all) > 0 {
-		w.From = clipped(all[0].Address)
+		w.From = author(all[0].Address)
 	}
 	return w
 }

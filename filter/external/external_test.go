@@ -2,10 +2,12 @@ package external
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,11 +77,11 @@ func templates(t testing.TB, text, html string) string {
 func TestMarks(t *testing.T) {
 	const head = "From: A <a@b.example>\nSubject: x\nMIME-Version: 1.0\n"
 	const tagged = "From: A <a@b.example>\nSubject: [EXT] x\nMIME-Version: 1.0\n"
-	const invitation = head + "Content-Type: multipart/alternative; boundary=b\n\n--b\n\nmeet\n--b\nContent-Type: text/calendar\n\nBEGIN:VCALENDAR\n--b--\n"
-	const report = head + "Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n--b\n\nbounced\n--b\nContent-Type: message/delivery-status\n\nA: b\n--b--\n"
-	const signed = "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=b\n\n--b\n\nhello\n--b\nContent-Type: application/pkcs7-signature\n\nxx\n--b--\n"
+	const calendar = "Content-Type: text/calendar; method=REQUEST\n\nBEGIN:VCALENDAR\nMETHOD:REQUEST\nEND:VCALENDAR\n"
+	const report = head + "Content-Type: multipart/report; report-type=delivery-status; boundary=b\n\n--b\n\nbounced\n--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; b.example\n--b--\n"
+	const signed = "Content-Type: multipart/signed; protocol=\"application/pkcs7-signature\"; boundary=b\n\n--b\n\nhello\n--b\nContent-Type: application/pkcs7-signature\nContent-Transfer-Encoding: base64\n\nMIIBSgYJKoZIhvcNAQcCoA==\n--b--\n"
 	const encrypted = "Content-Type: application/pkcs7-mime; smime-type=enveloped-data\nContent-Transfer-Encoding: base64\n\nAAAA\n"
-	const pgp = "\n-----BEGIN PGP SIGNED MESSAGE-----\n\nhello\n"
+	const pgp = "\n-----BEGIN PGP SIGNED MESSAGE-----\n\nhello\n-----BEGIN PGP SIGNATURE-----\n\nAAAA\n-----END PGP SIGNATURE-----\n"
 	const plain = "Content-Type: text/plain\nContent-Transfer-Encoding: 7bit\n\n[OUT a@b.example]\n\n"
 	tests := []struct{ name, text, want, detail string }{
 		{"a bare text", "From: A <a@b.example>\nSubject: x\n\nhello\n", tagged[:strings.Index(tagged, "MIME")] + plain[:strings.Index(plain, "\n\n")+1] + "MIME-Version: 1.0\n\n[OUT a@b.example]\n\nhello\n", "banner in part 0"},
@@ -105,9 +107,9 @@ func TestMarks(t *testing.T) {
 		},
 		{"no text", head + "Content-Type: application/pdf\n\n%PDF\n", tagged + "Content-Type: application/pdf\n\n%PDF\n", "no banner: there is no text to put it in"},
 		{"a charset that is not ASCII's", head + "Content-Type: text/plain; charset=utf-16\n\nx\n", tagged + "Content-Type: text/plain; charset=utf-16\n\nx\n", "no banner in part 0 (its charset)"},
-		{"an invitation", invitation, invitation, "not marked: it holds an invitation"},
+		{"an invitation", head + calendar, head + calendar, "not marked: it is an invitation"},
 		{"a report", report, report, "not marked: it is a report"},
-		{"signed", head + signed, tagged + signed, "no banner in part 1 (it is signed, encrypted or a report)"},
+		{"signed", head + signed, tagged + signed, "no banner in part 0 (it is signed)"},
 		{"encrypted", head + encrypted, tagged + encrypted, "no banner: there is no text to put it in"},
 		{"signed within the text", head + pgp, tagged + pgp, "no banner in part 0 (it is signed or encrypted)"},
 		{"two subjects", "From: a@b.example\nSubject: x\nSubject: y\nContent-Type: image/png\n\nx", "From: a@b.example\nSubject: [EXT] x\nSubject: [EXT] y\nContent-Type: image/png\n\nx", "no banner: there is no text to put it in"},
@@ -128,6 +130,87 @@ func TestMarks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSwitches: what only calls itself signed, a report, an invitation or a file is marked all the same, and so is what stands
+// beside something that is.
+func TestSwitches(t *testing.T) {
+	const head = "From: A <a@b.example>\nSubject: x\n"
+	mixed := func(kind string, parts ...string) string {
+		return "Content-Type: multipart/" + kind + "; boundary=b\n\n--b\n" + strings.Join(parts, "\n--b\n") + "\n--b--\n"
+	}
+	const (
+		text, html = "\nhello", "Content-Type: text/html\n\n<p>hello"
+		calendar   = "Content-Type: text/calendar; method=REQUEST\n\nBEGIN:VCALENDAR\nMETHOD:REQUEST\nEND:VCALENDAR"
+		pgp        = "Content-Type: application/pgp-signature\n\n-----BEGIN PGP SIGNATURE-----\n"
+		smime      = "Content-Type: application/x-pkcs7-signature\nContent-Transfer-Encoding: base64\n\nMIIBSgYJKoZIhvcNAQcCoA=="
+		status     = "Content-Type: message/delivery-status\n\nReporting-MTA: dns; b.example"
+		rfc822     = "Content-Type: message/rfc822\n\nSubject: y\n\nz"
+		utf16      = "Content-Type: text/plain; charset=utf-16\n\nx"
+		armor      = "-----BEGIN PGP MESSAGE-----\n\nAAAA\n-----END PGP MESSAGE-----\n"
+	)
+	inner := func(s string) string {
+		return strings.ReplaceAll(strings.ReplaceAll(s, "--b", "--c"), "boundary=b", "boundary=c")
+	}
+	for _, tt := range []struct{ name, text, detail string }{
+		{"an invitation beside the text", mixed("alternative", text, html, calendar), "banner in part 1, 2"},
+		{"a calendar without a method", "Content-Type: text/calendar\n\nBEGIN:VCALENDAR\n", "no banner: there is no text to put it in"},
+		{"a calendar of another method", strings.Replace(calendar, "=REQUEST", "=REPLY", 1), "no banner: there is no text to put it in"},
+		{"no calendar", "Content-Type: text/calendar; method=REQUEST\n\nhello", "no banner: there is no text to put it in"},
+		{"a report that tells nothing", mixed("report", text, "Content-Type: message/delivery-status\n\n"), "banner in part 1"},
+		{"a report without its part", mixed("report", text, html), "banner in part 1"},
+		{"a report beside the text", mixed("mixed", inner(mixed("report", text, status)), html), "banner in part 2; no banner in part 1 (it is a report)"},
+		{"signed by PGP", mixed("signed", text, pgp), "no banner in part 0 (it is signed)"},
+		{"signed, and a text behind it", mixed("mixed", inner(mixed("signed", text, smime)), html), "banner in part 2; no banner in part 1 (it is signed)"},
+		{"without a signature", mixed("signed", text), "banner in part 1"},
+		{"with a signature that is none", mixed("signed", text, strings.Replace(smime, "MIIB", "AAAA", 1)), "banner in part 1"},
+		{"with a signature of no length", mixed("signed", text, "Content-Type: application/pgp-signature\n\n"), "banner in part 1"},
+		{"with three parts", mixed("signed", text, html, smime), "banner in part 1"},
+		{"encrypted in name", mixed("encrypted", text, html), "banner in part 1"},
+		{"armored", "\n" + armor, "no banner in part 0 (it is signed or encrypted)"},
+		{"something armored", "\nhello\n" + armor, "banner in part 0"},
+		{"something behind the armor", "\n" + armor + "hello\n" + armor, "banner in part 0"},
+		{"a beginning of an armor", "\n-----BEGIN PGP SIGNED MESSAGE-----\nhello", "banner in part 0"},
+		{"a journal", "X-MS-Journal-Report:\n" + mixed("mixed", "\nSender: a@b.example\nMessage-ID: <x>\n", rfc822), "no banner in part 0 (it is a journal's)"},
+		{"a journal with a text", "X-MS-Journal-Report:\n" + mixed("mixed", "\nSender: a@b.example\nClick here\n", rfc822), "banner in part 1"},
+		{"a journal without a message", "X-MS-Journal-Report:\n" + mixed("mixed", "\nSender: a@b.example\n", html), "banner in part 1"},
+		{"a message with a name", "Content-Type: text/html; name=a.html\nContent-Disposition: inline; filename=a.html\n\n<p>hello", "banner in part 0"},
+		{"a message that is a file", "Content-Type: text/html\nContent-Disposition: attachment; filename=a.html\n\n<p>hello", "banner in part 0"},
+		{"a multipart that is a file", "Content-Disposition: attachment\n" + mixed("mixed", text), "banner in part 1"},
+		{"alternatives with names", mixed("alternative", "Content-Type: text/plain; name=a\n\nx", "Content-Type: text/html; name=b\n\nx"), "banner in part 1, 2"},
+		{"a text with a name, and no other", mixed("mixed", "Content-Type: text/html; name=b\n\nx"), "banner in part 1"},
+		{"a file, and no text", mixed("mixed", "Content-Type: text/html\nContent-Disposition: attachment\n\nx"), "no banner: there is no text to put it in"},
+		{"a charset first", mixed("mixed", utf16, html), "banner in part 2; no banner in part 1 (its charset)"},
+		{"a page that begins elsewhere", strings.Replace(mixed("related", text, "Content-ID: <x>\n"+html), "related;", "related; start=\"<x>\";", 1), "banner in part 1, 2"},
+		{"many alternatives", mixed("alternative", slices.Repeat([]string{text}, 10)...), "banner in part 3, 4, 5, 6, 7, 8, 9, 10; no banner in part 2 (there are too many), 1 (there are too many)"},
+		{"alternatives that are large together", mixed("alternative", slices.Repeat([]string{"\n" + strings.Repeat("hello\n", 250000)}, 3)...), "banner in part 2, 3; no banner in part 1 (it is too large)"},
+		{"many that are left alone", mixed("mixed", slices.Repeat([]string{utf16}, 12)...), "no banner in part " + nots(10, "its charset") + ", and 2 more"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, err := build(t, "subject: '[EXT]'")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, detail := marked(t, f, head+tt.text, nil)
+			if want := symbolExternal + ": " + tt.detail; detail != want {
+				t.Errorf("detail is %q, want %q", detail, want)
+			}
+			if !strings.Contains(got, "Subject: [EXT] x\n") {
+				t.Error("the subject has no word")
+			}
+			if n, want := strings.Count(got, "This message came from outside"), strings.Count(strings.Split(strings.TrimPrefix(tt.detail, "banner in part "), ";")[0], ",")+1; strings.HasPrefix(tt.detail, "banner") && n != want {
+				t.Errorf("%d banners, and %d are told of", n, want)
+			}
+		})
+	}
+}
+
+func nots(n int, why string) string {
+	var all []string
+	for i := range n {
+		all = append(all, fmt.Sprintf("%d (%s)", i+1, why))
+	}
+	return strings.Join(all, ", ")
 }
 
 func TestWhoIsOutside(t *testing.T) {
@@ -183,6 +266,8 @@ func TestOptions(t *testing.T) {
 		templates(t, "x", "{{.Gone}}"):                      "external: html: template",
 		templates(t, "x", "{{"):                             "external: html: template",
 		templates(t, "{{range 100000}}xxxxxxx{{end}}", "x"): "external: text: a banner has",
+		templates(t, "{{slice .From 0 1}}x", "x"):           "external: text: template",
+		templates(t, "x", "{{range 200}}{{$.From}}{{end}}"): "external: html: a banner has",
 		templates(t, "\xff", "x"):                           "external: text: ",
 		templates(t, strings.Repeat("x", 20<<10), "x"):      "external: text: ",
 	} {
@@ -198,13 +283,24 @@ func TestBannerSaysNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from := "From: \"x\" <\"<b>\u202e\u00e4'\"@b.example>\n"
-	got, _ := marked(t, f, from+"Content-Type: text/html\n\nhello\n", nil)
-	if !strings.Contains(got, "&lt;b&gt;&#228;") || strings.Contains(got, "\u00e4</td>") {
-		t.Error(got)
+	for from, want := range map[string]string{
+		"a&b'\u00e4@b.example":                        ", from a&amp;b&#39;&#228;@b.example. Be",
+		"\"x\" <\"<b>\u202e\u00e4'\"@b.example>":      ", from &#8230;@b.example. Be",
+		"\"It is safe, and checked by IT\"@b.example": ", from &#8230;@b.example. Be",
+		"\"safe\u2028@b.example\"@c.example":          ", from &#8230;@c.example. Be",
+		"a@[It is safe]":                              "outside</b>. Be careful",
+		"a@it is safe":                                ", from a@it. Be",
+		"a":                                           "outside</b>. Be careful",
+		"":                                            "outside</b>. Be careful",
+		"b\u00fccher@b\u00fccher.example":             ", from b&#252;cher@b&#252;cher.example. Be",
+	} {
+		got, _ := marked(t, f, "From: "+from+"\nContent-Type: text/html\n\nhello\n", nil)
+		if _, got, _ = strings.Cut(got, "came from "); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", from, got)
+		}
 	}
 	long := "From: " + strings.Repeat("x", 300) + "@b.example\n"
-	if got, _ = marked(t, f, long+"\nhello\n", nil); strings.Contains(strings.TrimPrefix(got, long), strings.Repeat("x", wordLimit+1)) {
+	if got, _ := marked(t, f, long+"\nhello\n", nil); strings.Contains(strings.TrimPrefix(got, long), strings.Repeat("x", wordLimit+1)) {
 		t.Error(got)
 	}
 }

@@ -82,12 +82,17 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// loadkit builds the load tools beside the checkout and gives the folder of their programs.
-func loadkit(t *testing.T) string {
+// loadkit builds the load tools beside the checkout, with more of them where they are wanted, and gives the folder of their
+// programs.
+func loadkit(t *testing.T, more ...string) string {
 	t.Helper()
 	src := peertest.Shared(t, "loadkit")
 	dir := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", dir+"/", "./cmd/smtpload", "./cmd/smtpsinkd", "./cmd/procmeter", "./cmd/leanrelay", "./cmd/naiverelay")
+	args := []string{"build", "-o", dir + "/"}
+	for _, name := range append([]string{"smtpload", "smtpsinkd", "procmeter", "leanrelay", "naiverelay"}, more...) {
+		args = append(args, "./cmd/"+name)
+	}
+	cmd := exec.Command("go", args...)
 	cmd.Dir = src
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("loadkit: %v\n%s", err, out)

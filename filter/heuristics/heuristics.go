@@ -65,6 +65,13 @@ var symbols = []filter.Symbol{
 	{Name: htmlOnly, Weight: 0.3, Description: "the message has an HTML text and no plain one"},
 }
 
+// ofRules are the symbols whose marks the default rules look for, too, with weights that were fitted together: they are not
+// scored twice.
+var ofRules = []string{
+	missingDate, invalidDate, missingMessageID, missingSubject, subjectAllCaps, needlessEncoding, noRecipientField, fromNoAddress, fromDisplayAddress,
+	htmlOnly,
+}
+
 // What is done with a sender whose domain can not be answered.
 const (
 	senderReject = "reject"
@@ -79,6 +86,9 @@ type config struct {
 
 func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
 	cfg := config{SenderDomain: senderReject}
+	if slices.Contains(env.Kinds, "rules") {
+		cfg.Off = slices.Clone(ofRules)
+	}
 	if err := decode(&cfg); err != nil {
 		return filter.Spec{}, nil, err
 	}

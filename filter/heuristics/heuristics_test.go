@@ -56,6 +56,41 @@ func TestConfiguration(t *testing.T) {
 	}
 }
 
+// TestBesideRules leaves to the rules what they look for, unless the configuration says what is off.
+func TestBesideRules(t *testing.T) {
+	content := mail.NewContent(mail.NewBlob([]byte("From: \"a@other.example\" <a@example.com>\r\nFrom: b@example.com\r\n\r\nx\r\n")), mail.LineFaults{}, mail.Limits{})
+	defer content.Release()
+	for name, c := range map[string]struct {
+		kinds  []string
+		change func(*config)
+		want   string
+	}{
+		"without rules":            {[]string{"spf", "heuristics"}, func(*config) {}, "FROM_DISPLAY_ADDRESS MISSING_DATE MISSING_MESSAGE_ID MISSING_SUBJECT MULTIPLE_FROM NO_RECIPIENT_FIELD"},
+		"with rules":               {[]string{"heuristics", "rules"}, func(*config) {}, "MULTIPLE_FROM"},
+		"with rules, off: []":      {[]string{"heuristics", "rules"}, func(c *config) { c.Off = []string{} }, "FROM_DISPLAY_ADDRESS MISSING_DATE MISSING_MESSAGE_ID MISSING_SUBJECT MULTIPLE_FROM NO_RECIPIENT_FIELD"},
+		"with rules, another list": {[]string{"heuristics", "rules"}, func(c *config) { c.Off = []string{multipleFrom} }, "FROM_DISPLAY_ADDRESS MISSING_DATE MISSING_MESSAGE_ID MISSING_SUBJECT NO_RECIPIENT_FIELD"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, f, err := Factory.New(filter.Env{Kinds: c.kinds}, func(v any) error { c.change(v.(*config)); return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			res, err := f.Check(context.Background(), &filter.Input{Content: content, Session: &filter.Session{}, Transaction: &filter.Transaction{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, found := range res.Findings {
+				got = append(got, found.Symbol)
+			}
+			slices.Sort(got)
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("%s", got)
+			}
+		})
+	}
+}
+
 // TestSymbols runs testdata/SYMBOL.txtar. In each, a case NAME is a message NAME.eml, or a mail phase without one, and
 // its circumstances NAME.env (see circumstances; "env" is for those that have none of their own); "dns" is what is
 // published. NAME begins with "hit" where the symbol must be found and with "miss" where it must not.

@@ -23,16 +23,17 @@ type StampOptions struct {
 	Score      bool     // put the X-Spam fields on the message, in place of those that it came with
 }
 
-// Stamp gives the edits that put our fields on the message, the topmost first, and remove those that
-// came with it although only we or the servers behind us may write them. Of an observing policy only the
+// Stamp gives all changes to the message that a verdict asks for. Of fields that are added ours come first, and so stand
+// above those of filters. What came with the message goes where only we or the servers behind us may write it; an X-Spam
+// field that a filter has rewritten is the filter's word, and stays below ours. Of an observing policy only the
 // Authentication-Results and Received-SPF fields are touched; an empty plan changes nothing.
 func Stamp(v Verdict, in *filter.Input, o StampOptions) []mail.Edit {
 	relay := in.Session != nil && in.Session.Relay
 	if o.Plan.Empty() {
 		if o.Exchange && !relay && in.Content != nil {
-			return organization(in.Content.Header())
+			return append(organization(in.Content.Header()), v.Edits...)
 		}
-		return nil
+		return slices.Clip(v.Edits)
 	}
 	observe := o.Policy != nil && o.Policy.Observe
 	var edits []mail.Edit
@@ -42,47 +43,80 @@ func Stamp(v Verdict, in *filter.Input, o StampOptions) []mail.Edit {
 		}
 	}
 	edits = append(edits, receivedSPF(in, o.Plan)...)
+	others := v.Edits
 	if o.Score && !observe {
 		edits = append(edits, scoreFields(v, o.Policy)...)
 		if o.Exchange {
 			edits = append(edits, confidence(v, o.Policy, relay)...)
 		}
 		if in.Content != nil && o.Policy != nil && o.Policy.Subject != "" && v.Action == filter.Tag {
-			edits = append(edits, subject(in.Content.Header(), v.Edits, o.Policy.Subject)...)
+			var own []mail.Edit
+			own, others = subject(in.Content.Header(), v.Edits, o.Policy.Subject)
+			edits = append(edits, own...)
 		}
 	}
 	if in.Content == nil {
-		return edits
+		return append(edits, others...)
 	}
-	edits = append(edits, untrusted(in.Content.Header(), o.AuthservID, o.Keep, o.Score && !observe, !observe, relay)...)
+	for _, e := range untrusted(in.Content.Header(), o.AuthservID, o.Keep, o.Score && !observe, !observe, relay) {
+		if !rewritten(in.Content.Header(), e, v.Edits) {
+			edits = append(edits, e)
+		}
+	}
 	if o.Exchange && observe && !relay {
 		edits = append(edits, organization(in.Content.Header())...)
 	}
-	return edits
+	return append(edits, others...)
 }
 
-// subject puts a word before the subject, also where a filter has changed it, or makes it the subject of a message that has
-// none.
-func subject(h *mail.Header, others []mail.Edit, word string) (edits []mail.Edit) {
+// rewritten reports whether a removal is that of an X-Spam field of which a filter has made one of its own.
+func rewritten(h *mail.Header, removal mail.Edit, others []mail.Edit) bool {
+	gone, ok := removal.(mail.RemoveField)
+	return ok && slices.Contains(spamFields, mail.LowerASCII(h.Fields()[gone.Index].Name)) && slices.ContainsFunc(others, func(e mail.Edit) bool {
+		r, ok := e.(mail.ReplaceField)
+		return ok && r.Index == gone.Index
+	})
+}
+
+// subject puts a word before the subject, also where filters have changed it, or makes it the subject of a message that has
+// none. It gives the edits for that, and those of the filters, in which a subject that they add has the word.
+func subject(h *mail.Header, others []mail.Edit, word string) (own, rest []mail.Edit) {
+	const name = "Subject"
+	rest = slices.Clone(others)
+	gone, replaced := map[int]bool{}, map[int]string{}
 	none := true
+	for i, e := range slices.Backward(rest) { // of several replacements the first stands
+		switch e := e.(type) {
+		case mail.RemoveField:
+			gone[e.Index] = true
+		case mail.ReplaceField:
+			replaced[e.Index] = e.Body
+		case mail.AddField:
+			if !(mail.Field{Name: e.Name}).Is(name) {
+				continue
+			}
+			none = false
+			if body := (mail.Field{Name: name, Raw: name + ": " + e.Body + "\r\n"}).Prefixed(word); body != "" {
+				rest[i] = mail.AddField{Name: e.Name, Body: body}
+			}
+		}
+	}
 	for i, f := range h.Fields() {
-		if !f.Is("Subject") {
+		if !f.Is(name) || gone[i] {
 			continue
 		}
 		none = false
-		for _, e := range slices.Backward(others) { // of several the first stands
-			if e, ok := e.(mail.ReplaceField); ok && e.Index == i {
-				f.Raw = f.Name + ": " + e.Body + "\r\n"
-			}
+		if body, ok := replaced[i]; ok {
+			f.Raw = f.Name + ": " + body + "\r\n"
 		}
 		if body := f.Prefixed(word); body != "" {
-			edits = append(edits, mail.ReplaceField{Index: i, Body: body})
+			own = append(own, mail.ReplaceField{Index: i, Body: body})
 		}
 	}
 	if none && !h.Truncated() {
-		edits = append(edits, mail.AddField{Name: "Subject", Body: mime.QEncoding.Encode("utf-8", word)})
+		own = append(own, mail.AddField{Name: name, Body: mime.QEncoding.Encode("utf-8", word)})
 	}
-	return edits
+	return own, rest
 }
 
 // receivedSPF gives the Received-SPF fields that the configuration asked for. RFC 7208 9.1: they stand above all others

@@ -54,6 +54,8 @@ func TestStamp(t *testing.T) {
 		{Finding: filter.Finding{Symbol: "MENTION"}},
 		{Finding: filter.Finding{Strength: 1}},
 	}}
+	untold := strings.Replace(marks, "tests=A,B", "tests=none", 1)
+	changed := func(edits ...mail.Edit) Verdict { return Verdict{Action: filter.Tag, Score: 5.14, Edits: edits} }
 	var many Verdict
 	for _, s := range []string{"ALPHA_SYMBOL", "BETA_SYMBOL", "GAMMA_SYMBOL", "DELTA_SYMBOL", "EPSILON_SYMBOL", "ZETA_SYMBOL"} {
 		many.Findings = append(many.Findings, StageFinding{Finding: filter.Finding{Symbol: s, Strength: 1}})
@@ -110,7 +112,34 @@ func TestStamp(t *testing.T) {
 		{
 			name: "a word before a subject that a filter has changed", text: received,
 			verdict: Verdict{Action: filter.Tag, Score: 5.14, Edits: []mail.Edit{mail.ReplaceField{Index: 0, Body: "x"}, mail.ReplaceField{Index: 1, Body: "[EXT] hi"}, mail.ReplaceField{Index: 1, Body: "y"}}},
-			options: StampOptions{Score: true, Policy: subject}, want: strings.Replace(marks, "tests=A,B", "tests=none", 1) + "=Subject: [SPAM] [EXT] hi\n",
+			options: StampOptions{Score: true, Policy: subject}, want: untold + "=Subject: [SPAM] [EXT] hi\n=Received: x\n=Subject: [EXT] hi\n=Subject: y\n",
+		},
+		{
+			name: "a word before a subject that a filter has added", text: "Received: from a\n\nbody\n", verdict: changed(mail.AddField{Name: "X-A", Body: "b"}, mail.AddField{Name: "subject", Body: "y"}),
+			options: StampOptions{Score: true, Policy: subject}, want: untold + "+X-A: b\n+subject: [SPAM] y\n",
+		},
+		{
+			name: "a word before a subject that a filter has put in the place of another", text: received, verdict: changed(mail.RemoveField{Index: 1}, mail.AddField{Name: "Subject", Body: "y"}),
+			options: StampOptions{Score: true, Policy: subject}, want: untold + "-Subject: hi\n+Subject: [SPAM] y\n",
+		},
+		{
+			name: "a word before an added subject that has it", text: received, verdict: changed(mail.RemoveField{Index: 1}, mail.AddField{Name: "Subject", Body: "[SPAM] y"}),
+			options: StampOptions{Score: true, Policy: subject}, want: untold + "-Subject: hi\n+Subject: [SPAM] y\n",
+		},
+		{
+			name: "a word before no subject, as a filter has taken it off", text: received, verdict: changed(mail.RemoveField{Index: 1}),
+			options: StampOptions{Score: true, Policy: subject}, want: untold + "+Subject: [SPAM]\n-Subject: hi\n",
+		},
+		{
+			name: "score fields that a filter has rewritten, added, taken off", text: forged,
+			verdict: changed(mail.ReplaceField{Index: 0, Body: "YES"}, mail.AddField{Name: "X-Spam-Status", Body: "Yes"}, mail.RemoveField{Index: 3}, mail.ReplaceField{Index: 5, Body: "2"}),
+			options: StampOptions{Score: true, Policy: thresholds},
+			want: untold + "-X-SPAM-Status: No, score=-99\n-x-spam-score : -99\n-X-Spam-Level:\n-X-Postern-Id: 1\n-X-MS-Exchange-Organization-SCL: -1\n-X-MS-Exchange-Forest-RulesExecuted: x\n" +
+				"=X-Spam-Flag: YES\n+X-Spam-Status: Yes\n-X-Spam-Level:\n=X-Postern-Id: 2\n",
+		},
+		{
+			name: "what filters change, without a plan", text: received, noPlan: true, verdict: changed(mail.RemoveField{Index: 1}), options: StampOptions{Exchange: true},
+			want: "-Subject: hi\n",
 		},
 		{
 			name: "a word before no subject", text: "Received: from a\n\nbody\n", verdict: tagged, options: StampOptions{Score: true, Policy: subject},
@@ -198,6 +227,18 @@ func TestStamp(t *testing.T) {
 	}
 }
 
+// TestStampedFields: of a field that the sender wrote, a filter changed and we write, ours stands on top and the filter's below.
+func TestStampedFields(t *testing.T) {
+	in := input(t, "X-Spam-Flag: NO\nX-Spam-Status: No\nX-Spam-Flag: NO\nSubject: a\n\nbody\n")
+	v := Verdict{Action: filter.Tag, Score: 5, Edits: []mail.Edit{mail.AddField{Name: "X-Spam-Status", Body: "Yes, hits=7"}, mail.ReplaceField{Index: 0, Body: "YES"}}}
+	got := rewrittenBy(t, in.Content, Stamp(v, in, StampOptions{Score: true, Plan: mustCompile(t, parse(t, "a data"))}))
+	want := "X-Spam-Flag: YES\r\nX-Spam-Status: Yes, score=5.0 tests=none\r\nX-Spam-Score: 5.0\r\nX-Spam-Level: *****\r\n" +
+		"X-Spam-Status: Yes, hits=7\r\nX-Spam-Flag: YES\r\nSubject: a\r\n\r\nbody\r\n"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
 func TestPlanThatAuthenticatesNothing(t *testing.T) {
 	in := input(t, "Authentication-Results: mx.example.org; dkim=pass\nSubject: x\n\n")
 	edits := Stamp(Verdict{}, in, StampOptions{AuthservID: "mx.example.org", Plan: mustCompile(t, parse(t, "a data"))})
@@ -251,7 +292,7 @@ func TestForgedAboveOurs(t *testing.T) {
 	in := input(t, "From a@b.example Mon Jan  1 00:00:00 2024\n Authentication-Results: "+ourID+"; dmarc=pass\nSubject: a\n\nbody\n")
 	edits := append([]mail.Edit{mail.AddField{Name: "X", Body: "1"}}, Untrusted(in.Content.Header(), ourID, nil)...)
 	want := "From a@b.example Mon Jan  1 00:00:00 2024\r\nX: 1\r\nSubject: a\r\n\r\nbody\r\n"
-	if got := rewritten(t, in.Content, edits); got != want {
+	if got := rewrittenBy(t, in.Content, edits); got != want {
 		t.Errorf("got\n%s", got)
 	}
 }
@@ -299,14 +340,14 @@ func TestForgedNames(t *testing.T) {
 			if !c.want {
 				want = "Subject: a\r\n" + field + "\r\nTo: b\r\n\r\nbody\r\n"
 			}
-			if got := rewritten(t, in.Content, edits); got != want {
+			if got := rewrittenBy(t, in.Content, edits); got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
 	}
 }
 
-func rewritten(t *testing.T, c *mail.Content, edits []mail.Edit) string {
+func rewrittenBy(t *testing.T, c *mail.Content, edits []mail.Edit) string {
 	t.Helper()
 	m, err := mail.Rewrite(c, edits, false)
 	if err != nil {

@@ -94,7 +94,7 @@ func (s *scan) benchOnce(o ScanOptions, message []byte, w io.Writer) error {
 	content := mail.NewContent(mail.NewBlob(message), mail.LineFaults{}, mail.Limits{HeaderOctets: s.listener.Limits.Header})
 	defer content.Release()
 	s.run(context.Background(), content)
-	edits := append(pipeline.Stamp(s.verdict, s.input(), s.stampOptions()), s.verdict.Edits...)
+	edits := pipeline.Stamp(s.verdict, s.input(), s.stampOptions())
 	edits = append(edits, edge.Received(s.cfg.Hostname, s.session, s.transaction, s.transaction.Recipients, time.Now()))
 	m, err := mail.Rewrite(content, edits, s.verdict.Rebuild)
 	if err != nil {

@@ -322,7 +322,7 @@ func (s *scan) write(ctx context.Context, path string, trace bool) error {
 	var signer edge.Signer
 	edits := s.verdict.Edits
 	if trace {
-		edits = append(pipeline.Stamp(s.verdict, s.input(), s.stampOptions()), edits...)
+		edits = pipeline.Stamp(s.verdict, s.input(), s.stampOptions())
 		edits = append(edits, edge.Received(s.cfg.Hostname, s.session, s.transaction, s.transaction.Recipients, time.Now()))
 		if s.session.Relay {
 			edits = append(edits, edge.Missing(s.content.Header(), s.cfg.Hostname, s.transaction.ID, time.Now())...)

@@ -187,7 +187,6 @@ func (s *session) edits(t *transaction, j *judged) []mail.Edit {
 		AuthservID: t.gw.authservID(), Keep: t.gw.KeepResults, Plan: j.to.policy.Plan, Policy: j.to.judge, Score: true,
 		Exchange: j.to.route.Exchange,
 	})
-	edits = append(edits, j.verdict.Edits...)
 	edits = append(edits, received(s.from(), t.gw.Hostname, s.in, t.in, addresses(j.all), time.Now()))
 	if s.in.Relay {
 		edits = append(edits, Missing(j.content.Header(), t.gw.Hostname, t.in.ID, t.began)...)

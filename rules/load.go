@@ -246,18 +246,28 @@ func (s *Set) group() {
 			}
 		}
 	}
+	s.build()
+	s.clock.spent = make([]spent, len(s.rules))
+	slices.SortStableFunc(s.captures, func(a, b *Rule) int { return cmp.Compare(a.Class, b.Class) })
+}
+
+// build makes the sets of patterns.
+func (s *Set) build() {
 	tables := pattern.NewMemory(maxTables)
+	a := newSample(s)
+	defer a.release()
 	for i := range s.headers {
-		s.headers[i].build(tables)
+		g := &s.headers[i]
+		g.build(tables, func() [][]byte { return a.header(g.selector) })
 	}
 	for i := range s.mime {
-		s.mime[i].build(tables)
+		g := &s.mime[i]
+		g.build(tables, func() [][]byte { return a.mime(g.field) })
 	}
-	s.clock.spent = make([]spent, len(s.rules))
-	for _, g := range []*group{&s.body, &s.uri, &s.raw, &s.full} {
-		g.build(tables)
+	for _, c := range []Class{Body, URI, RawBody, Full} {
+		g, _ := s.groupOf(c)
+		g.build(tables, func() [][]byte { return a.class(c) })
 	}
-	slices.SortStableFunc(s.captures, func(a, b *Rule) int { return cmp.Compare(a.Class, b.Class) })
 }
 
 // groupOf gives the group of a class that looks at segments.

@@ -191,7 +191,7 @@ type group struct {
 // fewPatterns are looked for one by one.
 const fewPatterns = 3
 
-func (g *group) build(m *pattern.Memory) {
+func (g *group) build(m *pattern.Memory, sample func() [][]byte) {
 	if len(g.rules) < fewPatterns {
 		return
 	}
@@ -199,7 +199,7 @@ func (g *group) build(m *pattern.Memory) {
 	for i, r := range g.rules {
 		ps[i] = r.pattern().pattern
 	}
-	g.set = pattern.NewSet(ps, pattern.SetOptions{Memory: m})
+	g.set = pattern.NewSet(ps, pattern.SetOptions{Memory: m, Sample: sample()})
 }
 
 // pattern gives the pattern of a rule that has one.

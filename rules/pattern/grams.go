@@ -1,7 +1,6 @@
 package pattern
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"slices"
 )
@@ -35,8 +34,8 @@ type gramSlot struct {
 
 const gramHash = 0x9E3779B1
 
-// newGrams takes texts in small letters of three octets or more, and who asks for each.
-func newGrams(texts map[string][]int32) *grams {
+// newGrams takes folded texts of three octets or more, and who asks for each.
+func newGrams(texts map[string][]int32, rate *rater) *grams {
 	g := new(grams)
 	byGram := [2]map[uint32][]place{{}, {}}
 	all := make([]string, 0, len(texts))
@@ -51,7 +50,7 @@ func newGrams(texts map[string][]int32) *grams {
 		}
 		best, at := -1.0, 0
 		for i := 0; i+n <= len(t); i++ {
-			if r := rarity(t[i : i+n]); r > best {
+			if r := rate.bits(t[i:i+n], false); r > best {
 				best, at = r, i
 			}
 		}
@@ -106,38 +105,54 @@ func (g *gramTable) look(gram uint32) []place {
 	return nil
 }
 
-// scan calls found with where each text lies in low, which is in small letters and has four octets more than n, of no
-// meaning.
-func (g *grams) scan(low []byte, n int, found func(p *place, at int)) {
-	four, three := &g.four, &g.three
-	if !three.used {
-		for i := 0; i+4 <= n; i++ {
-			gram := binary.LittleEndian.Uint32(low[i:])
-			if h := gram * gramHash >> four.shift; four.bitmap[h>>6]>>(h&63)&1 != 0 {
-				four.check(gram, low[:n], i, found)
-			}
-		}
+// scan calls found with where each text lies in b.
+func (g *grams) scan(b []byte, found func(p *place, at int)) {
+	if len(b) < 3 {
 		return
 	}
-	for i := 0; i+3 <= n; i++ {
-		gram := binary.LittleEndian.Uint32(low[i:])
-		if h := gram * gramHash >> four.shift; four.bitmap[h>>6]>>(h&63)&1 != 0 {
-			four.check(gram, low[:n], i, found)
+	four, three := &g.four, &g.three
+	gram := uint32(plain[b[0]])<<8 | uint32(plain[b[1]])<<16 | uint32(plain[b[2]])<<24
+	if three.used {
+		for i, c := range b[3:] {
+			short := gram >> 8
+			if h := short * gramHash >> three.shift; three.bitmap[h>>6]>>(h&63)&1 != 0 {
+				three.check(short, b, i, found)
+			}
+			gram = short | uint32(plain[c])<<24
+			if h := gram * gramHash >> four.shift; four.bitmap[h>>6]>>(h&63)&1 != 0 {
+				four.check(gram, b, i, found)
+			}
 		}
-		gram &= 0xFFFFFF
-		if h := gram * gramHash >> three.shift; three.bitmap[h>>6]>>(h&63)&1 != 0 {
-			three.check(gram, low[:n], i, found)
+		three.check(gram>>8, b, len(b)-3, found)
+		return
+	}
+	for i, c := range b[3:] {
+		gram = gram>>8 | uint32(plain[c])<<24
+		if h := gram * gramHash >> four.shift; four.bitmap[h>>6]>>(h&63)&1 != 0 {
+			four.check(gram, b, i, found)
 		}
 	}
 }
 
-func (g *gramTable) check(gram uint32, low []byte, i int, found func(p *place, at int)) {
+func (g *gramTable) check(gram uint32, b []byte, i int, found func(p *place, at int)) {
 	all := g.look(gram)
 	for k := range all {
 		p := &all[k]
-		at := i - p.back
-		if at >= 0 && at+len(p.text) <= len(low) && string(low[at:at+len(p.text)]) == p.text {
+		if at := i - p.back; at >= 0 && isPlain(b[at:], p.text) {
 			found(p, at)
 		}
 	}
+}
+
+// isPlain tells whether b begins with a folded text.
+func isPlain(b []byte, text string) bool {
+	if len(b) < len(text) {
+		return false
+	}
+	for i := range len(text) {
+		if plain[b[i]] != text[i] {
+			return false
+		}
+	}
+	return true
 }

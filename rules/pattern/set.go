@@ -11,6 +11,10 @@ type SetOptions struct {
 	// Memory is what the set shares with others for tables that grow while texts are scanned; nil is one of its own, of
 	// DefaultMemory.
 	Memory *Memory
+
+	// Sample is text of the kind that will be scanned: it tells what is rare in it, so that patterns are looked for by that, and the tables
+	// are warmed with it.
+	Sample [][]byte
 }
 
 // Set looks for many patterns at once. It is safe for concurrent use.
@@ -29,13 +33,6 @@ type Set struct {
 	exactly []lazyDFA // by pattern, for those that reach the step limit
 }
 
-// client is a pattern that waits for its texts.
-type client struct {
-	pattern int32
-	spread  bool // the text may lie anywhere after the start of the match
-	lo, hi  int
-}
-
 // group is an automaton that several patterns share.
 type group struct {
 	dfa      *dfa
@@ -45,7 +42,6 @@ type group struct {
 
 // What decides how patterns are looked for.
 const (
-	clueBits      = 12     // a text that tells less than this is no clue
 	groupPatterns = 8      // patterns in an automaton
 	groupStates   = 16_000 // states of an automaton that takes in no more
 	fewPatterns   = 2      // so many are tried one by one
@@ -57,6 +53,7 @@ func NewSet(ps []*Pattern, o SetOptions) *Set {
 	if s.memory == nil {
 		s.memory = NewMemory(0)
 	}
+	rate := newRater(o.Sample)
 	texts := map[string][]int32{}
 	var rest []int32
 	for i, p := range ps {
@@ -64,21 +61,19 @@ func NewSet(ps []*Pattern, o SetOptions) *Set {
 			s.direct = append(s.direct, int32(i))
 			continue
 		}
-		c, bits, ok := findClue(p.tree())
-		if !ok || bits < clueBits {
-			rest = append(rest, int32(i))
-			continue
+		all := rate.watches(p.tree(), &p.first, p.start)
+		for _, b := range all {
+			s.wait(int32(i), b, texts)
 		}
-		wide := c.hi == infinite || c.hi-c.lo > clueSpread
-		s.clients = append(s.clients, client{int32(i), wide, c.lo, c.hi})
-		for _, t := range c.texts {
-			texts[t] = append(texts[t], int32(len(s.clients)-1))
+		if len(all) == 0 {
+			rest = append(rest, int32(i))
 		}
 	}
 	if len(texts) > 0 {
-		s.grams = newGrams(texts)
+		s.grams = newGrams(texts, rate)
 	}
 	s.group(rest)
+	s.Warm(o.Sample)
 	return s
 }
 
@@ -182,11 +177,13 @@ type scan struct {
 	hit     func(pattern, segment int)
 	index   int
 	b       []byte
-	low     []byte
 	m       machine
 	done    []bool  // by pattern: it hit
 	tries   []tried // by pattern
 	pending []int32
+	marks   []mark
+	heads   []int32 // by client, of a list of marks; they begin at 1
+	marked  []int32 // clients that have marks
 	gave    map[int32]bool
 	unread  bool // the work ended before the segments did
 	octets  int  // of all segments
@@ -219,6 +216,11 @@ func (x *scan) begin(s *Set, w *Work, segs [][]byte, hit func(pattern, segment i
 		x.done, x.tries = make([]bool, n), make([]tried, n)
 	}
 	x.done, x.tries = x.done[:n], x.tries[:n]
+	if cap(x.heads) < len(s.clients) {
+		x.heads = make([]int32, len(s.clients))
+	}
+	x.heads = x.heads[:len(s.clients)]
+	clear(x.heads)
 	clear(x.done)
 	clear(x.tries)
 	x.gave, x.octets, x.unread = nil, 0, false
@@ -233,8 +235,8 @@ func (x *scan) begin(s *Set, w *Work, segs [][]byte, hit func(pattern, segment i
 func (x *scan) release() {
 	x.set, x.w, x.hit, x.b, x.group = nil, nil, nil, nil, nil
 	x.m.b, x.m.p = nil, nil
-	if cap(x.low) > 1<<20 {
-		x.low = nil
+	if cap(x.marks) > 1<<16 {
+		x.marks = nil
 	}
 	if cap(x.m.stack) > 1<<14 {
 		x.m.stack = nil
@@ -255,12 +257,8 @@ func (x *scan) segment(i int, b []byte) bool {
 		}
 	}
 	if s.grams != nil {
-		x.low = append(x.low[:0], b...)
-		for i, c := range x.low {
-			x.low[i] = lower[c]
-		}
-		x.low = append(x.low, 0, 0, 0, 0)
-		s.grams.scan(x.low, len(b), x.find)
+		s.grams.scan(b, x.find)
+		x.forget()
 	}
 	for _, g := range s.groups {
 		x.left = 0
@@ -346,50 +344,4 @@ func (x *scan) settle(p int32, ok bool, err error) {
 		}
 		x.gave[p] = true
 	}
-}
-
-// found hears of a text that clients wait for.
-func (x *scan) found(pl *place, at int) {
-	for _, k := range pl.clients {
-		c := &x.set.clients[k]
-		if x.done[c.pattern] {
-			continue
-		}
-		t, p := x.tried(c.pattern), x.set.patterns[c.pattern]
-		if t.whole {
-			continue
-		}
-		if c.spread {
-			t.whole = true
-			x.try(c.pattern)
-			continue
-		}
-		from, to := max(at-c.hi, 0), at-c.lo+1
-		if p.start {
-			to = min(to, 1)
-		}
-		x.starts(c.pattern, p, t, from, to)
-	}
-}
-
-// starts tries matches that begin within a range.
-func (x *scan) starts(i int32, p *Pattern, t *tried, from, to int) {
-	for pos := from; pos < to; pos++ {
-		if pos >= t.from && pos < t.to || pos >= len(x.b) || !p.first.has(x.b[pos]) {
-			continue
-		}
-		allowed := min(t.steps, x.w.steps)
-		x.m.reset(p.prog, x.b, 0, 0, allowed)
-		_, ok, err := x.m.at(pos)
-		x.took(t, allowed)
-		if ok || err != nil {
-			t.whole = true
-			x.settle(i, ok, err)
-			return
-		}
-	}
-	if from <= t.to && to >= t.from { // one range with what was tried before
-		from, to = min(from, t.from), max(to, t.to)
-	}
-	t.from, t.to = from, to
 }

@@ -1,0 +1,95 @@
+package pattern
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// TestWatches tells by what matches are noticed: what is common in the sample is not looked for, and of two texts that are common both
+// have to be there.
+func TestWatches(t *testing.T) {
+	links := []string{"http://www.example.com/a/page", "https://example.org/the/other.html", "http://img.example.net/x.gif"}
+	prose := []string{strings.Repeat("your account is here and the other account was closed for good, "+strings.Repeat("as you know and want it, ", 20), 5)}
+	for _, c := range []struct {
+		name, expr string
+		sample     []string
+		want       string
+	}{
+		{"rare", `\bviagra\b`, prose, "viagra"},
+		{"common to the kind of text", `^https?://\S{1,20}\.exe`, links, ".exe"},
+		{"nothing rare", `^https?://\S{9,30}$`, links, ""},
+		{"two that are common", `\b(?:your|the)\s.{0,20}\baccount\b`, prose, "the  your  +account"},
+		{"one way and another", `zebra|account.{0,9}quagga`, prose, "zebra | quagga"},
+		{"any white space", `buy\snow`, prose, "buy now"},
+		{"turns", `(?:na){2,3}`, prose, "nana"},
+		{"what need not be there", `(?:zebra)?[a-z]{4}`, prose, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var sample [][]byte
+			for _, s := range c.sample {
+				sample = append(sample, []byte(s))
+			}
+			p := MustCompile(c.expr, Options{IgnoreCase: true})
+			var all []string
+			for _, w := range newRater(sample).watches(p.tree(), &p.first, p.start) {
+				s := strings.Join(w.open.texts, " ")
+				if w.paired {
+					s += " +" + strings.Join(w.shut.texts, " ")
+				}
+				all = append(all, s)
+			}
+			if got := strings.Join(all, " | "); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// TestClients asks a set and Find about texts that are made of what the patterns wait for, near to each other and far.
+func TestClients(t *testing.T) {
+	words := strings.Fields("your the account accounts paccount limited unlimited closed zebra zebras buy now http:// .exe is was x")
+	var ps []*Pattern
+	for _, e := range []string{
+		`\b(?:your|the)\b.{0,20}\baccounts?\b`, `\baccount\s(?:is|was)\s(?:limited|closed)\b`, `\b(?:limited|closed).{5,12}account`,
+		`zebra.*zebra`, `^(?:http://\S{1,20}\.exe|zebra)`, `\b(?:buy\snow.{0,30}account|zebra.{0,9}(?:x|is) (?:limited|closed))\b`,
+		`(?:(?!zebra).){9,}limited`, `(?s:account.{30,60}closed)`, `(?<=the )account.+?(?:x|now) zebra$`, `(account|zebra) .{0,40}\1 was`,
+		`\S{1,4}ount\b.{3,9}(?:unlimited|now)`, `(?m:^account).{0,50}closed`,
+	} {
+		ps = append(ps, MustCompile(e, Options{IgnoreCase: true}))
+	}
+	sample := [][]byte{[]byte("your account is the account, and the account of the other was closed, limited to what is here")}
+	plainSet, warmSet := NewSet(ps, SetOptions{}), NewSet(ps, SetOptions{Sample: sample})
+	r := rand.New(rand.NewPCG(5, 6))
+	hits := 0
+	for range 5_000 {
+		segs := make([][]byte, 2)
+		for i := range segs {
+			for range r.IntN(14) {
+				segs[i] = append(segs[i], words[r.IntN(len(words))]...)
+				segs[i] = append(segs[i], "   \n\t."[r.IntN(6)])
+			}
+		}
+		for _, s := range []*Set{plainSet, warmSet} {
+			got := make([]int, len(ps))
+			if err := s.Scan(nil, segs, func(p, seg int) { got[p] = seg + 1 }); err != nil {
+				t.Fatal(err)
+			}
+			for i, p := range ps {
+				want := 0
+				for k := range segs {
+					if ok, _ := p.Match(segs[k]); ok && want == 0 {
+						want = k + 1
+						hits++
+					}
+				}
+				if got[i] != want {
+					t.Fatalf("%q in %q: got %d, want %d", p, segs, got[i], want)
+				}
+			}
+		}
+	}
+	if hits < 2_000 {
+		t.Errorf("%d hits only", hits)
+	}
+}

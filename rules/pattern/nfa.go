@@ -1,5 +1,7 @@
 package pattern
 
+import "slices"
+
 // The automaton that a set scans with accepts each text that the pattern matches. Of regular patterns with small counts it
 // accepts no other: they are exact. Of the rest it may accept more, and who scans has to confirm: looks count as nothing,
 // a reference as what its group may hold, an atomic group as a plain one, and a count beyond a bound as any number.
@@ -73,13 +75,24 @@ func (a *nfa) add(t *tree, pattern int32) (start int32, exact bool) {
 	return start, a.exact
 }
 
+// collectGroups finds what each group may hold: nil for what is told by no node alone, as of several groups of one number, and of those
+// with assertions, which hold where the group is and not where it is referred to.
 func collectGroups(n *node, into map[int32]*node) {
-	if n.kind == kindCapture && into[n.n] == nil {
+	if n.kind == kindCapture {
+		_, twice := into[n.n]
 		into[n.n] = n.subs[0]
+		if twice || n.subs[0].asserts() {
+			into[n.n] = nil
+		}
 	}
 	for _, s := range n.subs {
 		collectGroups(s, into)
 	}
+}
+
+// asserts tells whether a node asks what stands around a place. Looks are left out: automata take them for nothing.
+func (n *node) asserts() bool {
+	return n.kind == kindAssert || n.kind != kindLook && slices.ContainsFunc(n.subs, (*node).asserts)
 }
 
 func (a *nfa) make(s state) int32 {

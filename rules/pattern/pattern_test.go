@@ -95,3 +95,24 @@ func TestScan(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 }
+
+// TestSetsFollowReferences asks sets for patterns with references to groups whose text the pattern of the group does not tell.
+func TestSetsFollowReferences(t *testing.T) {
+	for _, c := range []struct{ name, expr, text string }{
+		{"the second of two groups of a number", `x(?|(ab)|(cd))y\1`, "xcdycd"},
+		{"the last of three", `x(?|(ab)|(cd)|(ef(g)))y\1z`, "xefgyefgz"},
+		{"a border of a word within the group", `(a\b)--\1b`, "a--ab"},
+		{"the start within the group", `(^a)-+\1`, "a---a"},
+		{"the start of a line within the group", `((?m:^)ab)c\1`, "abcab"},
+		{"the end of a line within the group", `(?m)(ab$)\n\1c`, "ab\nabc"},
+		{"not a border", `(\Bab)-\1`, "xab-ab"},
+		{"within a look", `((?=ab\b)ab)-\1c`, "ab-abc"},
+		{"a group that is set in a look", `(?=(ab\b))ab-\1c`, "ab-abc"},
+		{"a reference within the group", `(b)((a\b)-\1)-\2c`, "ba-b-a-bc"},
+	} {
+		p := MustCompile(c.expr, Options{})
+		if !askSets(t, setsOf(p), p, c.text) {
+			t.Errorf("%s: no match", c.name)
+		}
+	}
+}

@@ -210,7 +210,66 @@ var perlQuirks = map[int]string{
 	3090: "the same",
 }
 
-// TestPerl compares with Perl: which patterns are taken, what the first match and its groups are, and how often it matches.
+// setsOf gives sets that look for a pattern: as they choose, and by an automaton.
+func setsOf(p *Pattern) [2]*Set {
+	ps := []*Pattern{p, spare, spare}
+	shared := &Set{patterns: ps, exactly: make([]lazyDFA, len(ps)), memory: NewMemory(0)}
+	shared.group([]int32{0, 1, 2})
+	return [2]*Set{NewSet(ps, SetOptions{}), shared}
+}
+
+// askSets compares the answers of sets with that of Find.
+func askSets(t *testing.T, sets [2]*Set, p *Pattern, text string) (matches bool) {
+	t.Helper()
+	matches, err := p.Match([]byte(text))
+	if err != nil {
+		return false
+	}
+	for i, s := range sets {
+		found := false
+		err := s.Scan(nil, [][]byte{[]byte(text)}, func(i, _ int) { found = found || i == 0 })
+		if matches != found || err != nil {
+			t.Errorf("%q in %q: set %d: got %v %v, want %v", p, text, i, found, err, matches)
+		}
+	}
+	return matches
+}
+
+// TestSetsFindWhatFindFinds asks sets for patterns with references and looks, over texts that are likely to match.
+func TestSetsFindWhatFindFinds(t *testing.T) {
+	matched := 0
+	for round := range 1500 {
+		r := rand.New(rand.NewPCG(uint64(round), 2))
+		w := &writer{r: r, depth: 2}
+		group := w.one("(", "(?|(", "(?=(")
+		expr := group + w.pattern() + w.one(")", ")", ")|("+w.pattern()+")")
+		if group != "(" {
+			expr += ")"
+		}
+		expr += w.one("", "", w.pattern()) + w.one(`\1`, `\1`, `(?i:\1)`, `(?(1)a|b)`) + w.one("", "", w.pattern())
+		p, err := Compile(expr, Options{Steps: 2000})
+		if err != nil {
+			continue
+		}
+		sets := setsOf(p)
+		for range 2 {
+			text := w.text()
+			if made, ok := p.Sample(r); ok {
+				text = w.one("", "a", "-") + string(made) + w.one("", "", "a", "\n", "-")
+			}
+			if askSets(t, sets, p, text) {
+				matched++
+			}
+		}
+	}
+	t.Logf("%d matches", matched)
+	if matched < 1000 {
+		t.Error("too few of them mean anything")
+	}
+}
+
+// TestPerl compares with Perl: which patterns are taken, what the first match and its groups are, and how often it matches. Sets are asked
+// as well whether there is a match.
 func TestPerl(t *testing.T) {
 	perl := startPerl(t)
 	rounds := 1500
@@ -234,6 +293,7 @@ func TestPerl(t *testing.T) {
 			continue
 		}
 		taken++
+		sets := setsOf(p)
 		for range 8 {
 			text := w.text()
 			want, got := perl.match(t, n, text), ours(p, text)
@@ -243,6 +303,7 @@ func TestPerl(t *testing.T) {
 			if want != "-" {
 				matched++
 			}
+			askSets(t, sets, p, text)
 		}
 	}
 	t.Logf("%d of %d patterns taken, %d matches", taken, rounds, matched)

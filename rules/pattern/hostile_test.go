@@ -184,6 +184,9 @@ func TestHostilePatterns(t *testing.T) {
 		{"nested", strings.Repeat("(?:a|", 400) + "b" + strings.Repeat(")", 400)},
 		{"nested counts", strings.Repeat("(?:a", 400) + strings.Repeat("){2,3}", 400)},
 		{"deeper than is taken", strings.Repeat("(", 100_000)},
+		{"branches deeper than is taken", strings.Repeat("(?|", 100_000) + "a" + strings.Repeat(")", 100_000)},
+		{"conditionals deeper than is taken", "(a)?" + strings.Repeat("(?(1)", 100_000) + "a" + strings.Repeat(")", 100_000)},
+		{"each kind, as deep as is taken", strings.Repeat("(?|(?(1)(", 166) + "a" + strings.Repeat(")))", 166)},
 		{"longer than is taken", strings.Repeat("a", 2<<20)},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -31,8 +31,8 @@ type parser struct {
 	unsure bool     // the meaning of an escape hung on total
 	refs   []refAt  // numbers of groups referred to
 	names  []string // name of each group from 1, empty where it has none
-	depth  int
-	looks  int // that are open
+	depth  int      // groups that are open
+	looks  int      // that are open
 	sets   map[octets]*octets
 	byName map[string][]int32
 	late   []lateRef
@@ -129,11 +129,6 @@ func (p *parser) take(prefix string) bool {
 
 // alternatives reads up to a closing parenthesis or the end.
 func (p *parser) alternatives() *node {
-	p.depth++
-	if p.depth > maxNesting {
-		p.fail("groups nested too deep")
-	}
-	defer func() { p.depth-- }()
 	subs := []*node{p.sequence()}
 	for p.take("|") {
 		subs = append(subs, p.sequence())

@@ -5,6 +5,10 @@ import "strings"
 // group reads from an opening parenthesis to the closing one.
 func (p *parser) group() *node {
 	start := p.pos
+	if p.depth++; p.depth > maxNesting {
+		p.fail("groups nested too deep")
+	}
+	defer func() { p.depth-- }()
 	p.pos++
 	switch {
 	case p.take("?"):

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/scanner"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -192,8 +193,5 @@ func plain(s string) string {
 		}
 		return r
 	}, s)
-	if len(s) > 200 {
-		s = strings.ToValidUTF8(s[:200], "") + "…"
-	}
-	return s
+	return scanner.Clipped(s, 200)
 }

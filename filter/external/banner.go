@@ -18,6 +18,7 @@ import (
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/htmlindex"
 
+	"github.com/postern-mail/postern/internal/scanner"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -73,7 +74,7 @@ func loadBanner(textFile, htmlFile string, base words) (*banner, error) {
 
 // try makes a banner for an author, for one whose address takes as much room as any does, and for none.
 func try(made func(words) (string, error), w words) error {
-	longest := clipped(strings.Repeat("'", wordLimit) + "@")
+	longest := scanner.Clipped(strings.Repeat("'", wordLimit)+"@", wordLimit)
 	for _, from := range []string{"a@example.com", longest, ""} {
 		w.From = from
 		if _, err := made(w); err != nil {
@@ -166,9 +167,9 @@ func author(address string) string {
 		return ""
 	}
 	if local == "" || strings.ContainsFunc(local, func(r rune) bool { return !inWord(r) && !strings.ContainsRune("!#$%&'*+/=?^`{|}~", r) }) {
-		return clipped("…@" + domain)
+		return scanner.Clipped("…@"+domain, wordLimit)
 	}
-	return clipped(local + "@" + domain)
+	return scanner.Clipped(local+"@"+domain, wordLimit)
 }
 
 // inWord reports whether a character stands in the names of people and hosts.
@@ -181,14 +182,6 @@ func cutLast(s, sep string) (before, after string, found bool) {
 		return s[:i], s[i+len(sep):], true
 	}
 	return s, "", false
-}
-
-// clipped gives at most wordLimit octets of a word.
-func clipped(s string) string {
-	if len(s) > wordLimit {
-		s = strings.ToValidUTF8(s[:wordLimit], "") + "…"
-	}
-	return s
 }
 
 var utf8Mark = []byte("\xef\xbb\xbf")

@@ -17,11 +17,18 @@ import (
 
 // answer is what a program answers: a filter.Result without facts.
 type answer struct {
-	Findings []filter.Finding `json:"findings"`
-	Propose  string           `json:"propose"`
-	Reply    *reply           `json:"reply"`
-	Edits    []edit           `json:"edits"`
-	Rebuild  bool             `json:"rebuild"`
+	Findings []finding `json:"findings"`
+	Propose  string    `json:"propose"`
+	Reply    *reply    `json:"reply"`
+	Edits    []edit    `json:"edits"`
+	Rebuild  bool      `json:"rebuild"`
+}
+
+// finding is a filter.Finding; one without a strength says plain yes.
+type finding struct {
+	Symbol   string   `json:"symbol"`
+	Strength *float64 `json:"strength"`
+	Detail   string   `json:"detail"`
 }
 
 type reply struct {
@@ -86,21 +93,24 @@ func (c *check) parse(b []byte, m *mail.Content) (filter.Result, error) {
 	return r, nil
 }
 
-func (c *check) findings(all []filter.Finding, r *filter.Result) error {
+func (c *check) findings(all []finding, r *filter.Result) error {
 	if len(all) > maxFindings {
 		return wrong("%d findings", len(all))
 	}
 	for _, f := range all {
-		if f.Symbol != "" && !slices.ContainsFunc(c.symbols, func(s filter.Symbol) bool { return s.Name == f.Symbol }) {
+		out := filter.Finding{Symbol: f.Symbol, Strength: 1, Detail: scanner.Clipped(f.Detail, maxDetail)}
+		if f.Strength != nil {
+			out.Strength = *f.Strength
+		}
+		if f.Symbol == "" {
+			out.Strength = 0 // a mention
+		} else if !slices.ContainsFunc(c.symbols, func(s filter.Symbol) bool { return s.Name == f.Symbol }) {
 			return wrong("symbol %.60q stands not in symbols", f.Symbol)
 		}
-		if math.Abs(f.Strength) > maxStrength {
-			return wrong("strength %g", f.Strength)
+		if math.Abs(out.Strength) > maxStrength {
+			return wrong("strength %g", out.Strength)
 		}
-		if len(f.Detail) > maxDetail {
-			f.Detail = strings.ToValidUTF8(f.Detail[:maxDetail], "") + "…"
-		}
-		r.Findings = append(r.Findings, f)
+		r.Findings = append(r.Findings, out)
 	}
 	return nil
 }

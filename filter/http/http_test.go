@@ -81,6 +81,7 @@ func TestAnswers(t *testing.T) {
 	for _, c := range []struct{ name, edits, answer, want string }{ // want "": an error
 		{"nothing", "", `{}`, "continue"},
 		{"findings", "", `{"findings":[{"symbol":"OWN","strength":1.5,"detail":"x"},{"symbol":"HTTP_FILTER","strength":-1},{"detail":"a mention"}]}`, "continue; OWN 1.5 x; HTTP_FILTER -1 ;  0 a mention"},
+		{"a finding without a strength", "", `{"findings":[{"symbol":"OWN","detail":"x"},{"symbol":"HTTP_FILTER"},{"symbol":"OWN","strength":null},{"symbol":"OWN","strength":0},{"strength":7}]}`, "continue; OWN 1 x; HTTP_FILTER 1 ; OWN 1 ; OWN 0 ;  0 "},
 		{"reject", "", `{"propose":"reject"}`, "reject"},
 		{"reject with a reply", "", `{"propose":"reject","reply":{"code":554,"text":"no\r\n250 ok"}}`, "reject; 554 5.7.1 no 250 ok"},
 		{"defer with a reply", "", `{"propose":"defer","reply":{"code":451,"enhanced":"4.3.0","text":"later"}}`, "defer; 451 4.3.0 later"},

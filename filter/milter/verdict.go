@@ -65,7 +65,7 @@ func (v *verdict) wants(act byte, data []byte) error {
 	case actQuarantine:
 		all, err := readTexts(data, 1)
 		if err == nil {
-			v.asks(filter.Quarantine, "quarantine: "+clipped(clean(all[0]), 200))
+			v.asks(filter.Quarantine, "quarantine: "+scanner.Clipped(clean(all[0]), 200))
 		}
 		return err
 	case actReplaceBody:
@@ -85,7 +85,7 @@ func (v *verdict) wants(act byte, data []byte) error {
 // ignores takes down what is not done.
 func (v *verdict) ignores(what string, data []byte) {
 	who, _, _ := strings.Cut(string(data), "\x00")
-	v.ignored = append(v.ignored, what+" "+clipped(clean(who), 100))
+	v.ignored = append(v.ignored, what+" "+scanner.Clipped(clean(who), 100))
 }
 
 // result makes the result of what a milter has said.
@@ -104,10 +104,10 @@ func (c *check) result(v *verdict, m *mail.Content) (filter.Result, error) {
 		v.ignored = append(v.ignored, "another body, or another structure")
 	}
 	if len(v.said) > 0 {
-		r.Findings = append(r.Findings, filter.Finding{Symbol: symbolMilter, Strength: 1, Detail: clipped(strings.Join(v.said, "; "), 1000)})
+		r.Findings = append(r.Findings, filter.Finding{Symbol: symbolMilter, Strength: 1, Detail: scanner.Clipped(strings.Join(v.said, "; "), 1000)})
 	}
 	if len(v.ignored) > 0 {
-		r.Findings = append(r.Findings, filter.Finding{Symbol: symbolIgnored, Strength: 1, Detail: clipped(strings.Join(v.ignored, "; "), 1000)})
+		r.Findings = append(r.Findings, filter.Finding{Symbol: symbolIgnored, Strength: 1, Detail: scanner.Clipped(strings.Join(v.ignored, "; "), 1000)})
 	}
 	return r, nil
 }
@@ -119,7 +119,7 @@ func (v *verdict) edits(h *mail.Header, r *filter.Result) {
 	changed := map[int]mail.Edit{}
 	for _, c := range v.changes {
 		if !scanner.IsFieldName(c.name) {
-			v.ignored = append(v.ignored, "a field "+clipped(clean(c.name), 80))
+			v.ignored = append(v.ignored, "a field "+scanner.Clipped(clean(c.name), 80))
 			continue
 		}
 		if !scanner.MayChange(c.name) {
@@ -186,12 +186,4 @@ func same(h *mail.Header, c change) bool {
 	}
 	body, err := scanner.FieldBody(c.value)
 	return err == nil && strings.Join(strings.Fields(body), " ") == strings.Join(strings.Fields(h.Fields()[at].Body()), " ")
-}
-
-// clipped gives at most n octets of a text.
-func clipped(s string, n int) string {
-	if len(s) > n {
-		s = strings.ToValidUTF8(s[:n], "") + "…"
-	}
-	return s
 }

@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/postern-mail/postern/internal/scanner"
 )
 
 // answer is what /checkv2 says, as far as it is used.
@@ -107,11 +109,11 @@ func (a *answer) detail() string {
 	if a.Required != nil {
 		fmt.Fprintf(&b, " of %s", number(*a.Required))
 	}
-	fmt.Fprintf(&b, ", %s", clipped(a.Action, 40))
+	fmt.Fprintf(&b, ", %s", scanner.Clipped(a.Action, 40))
 	for i, s := range all {
-		text := fmt.Sprintf("%s %s", clipped(s.name, 64), number(s.Metric))
+		text := fmt.Sprintf("%s %s", scanner.Clipped(s.name, 64), number(s.Metric))
 		if len(s.Options) > 0 {
-			text += " [" + clipped(strings.Join(s.Options[:min(len(s.Options), 5)], ", "), maxOptions) + "]"
+			text += " [" + scanner.Clipped(strings.Join(s.Options[:min(len(s.Options), 5)], ", "), maxOptions) + "]"
 		}
 		if i == maxSymbols || b.Len()+len(text) > maxDetail {
 			fmt.Fprintf(&b, "; and %d more", len(all)-i)
@@ -129,12 +131,4 @@ func (a *answer) detail() string {
 func number(x float64) string {
 	s := fmt.Sprintf("%.2f", x)
 	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
-}
-
-// clipped gives at most n octets of a text.
-func clipped(s string, n int) string {
-	if len(s) > n {
-		s = strings.ToValidUTF8(s[:n], "") + "…"
-	}
-	return s
 }

@@ -26,7 +26,7 @@ func (c *check) fields(a *answer, h *mail.Header, r *filter.Result) {
 		}
 		which, err := removed(a.Milter.Remove[name], name, h)
 		if err != nil {
-			odd = append(odd, fmt.Sprintf("%s: %s", clipped(name, 76), err))
+			odd = append(odd, fmt.Sprintf("%s: %s", scanner.Clipped(name, 76), err))
 		}
 		for _, i := range which {
 			r.Edits = append(r.Edits, mail.RemoveField{Index: i})
@@ -44,7 +44,7 @@ func (c *check) fields(a *answer, h *mail.Header, r *filter.Result) {
 			}
 		}
 		if err != nil {
-			odd = append(odd, fmt.Sprintf("%s: %s", clipped(name, 76), err))
+			odd = append(odd, fmt.Sprintf("%s: %s", scanner.Clipped(name, 76), err))
 		}
 	}
 	if c.config.Subject && a.Subject != "" {
@@ -53,7 +53,7 @@ func (c *check) fields(a *answer, h *mail.Header, r *filter.Result) {
 		}
 	}
 	if len(odd) > 0 {
-		r.Findings = append(r.Findings, filter.Finding{Symbol: symbolFields, Strength: 1, Detail: clipped(strings.Join(odd, "; "), maxDetail)})
+		r.Findings = append(r.Findings, filter.Finding{Symbol: symbolFields, Strength: 1, Detail: scanner.Clipped(strings.Join(odd, "; "), maxDetail)})
 	}
 }
 

@@ -149,7 +149,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 			return err
 		}
 		if _, known := c.actions[a.Action]; !known {
-			return scanner.Blameless(fmt.Errorf("rspamd: action %q stands not in actions", clipped(a.Action, 40)))
+			return scanner.Blameless(fmt.Errorf("rspamd: action %q stands not in actions", scanner.Clipped(a.Action, 40)))
 		}
 		return nil
 	})
@@ -181,9 +181,9 @@ func reply(a filter.Action, text string) *mail.Reply {
 	if text == "" {
 		return nil
 	}
-	r := mail.NewReply(550, 5, 7, 1, clipped(text, 200))
+	r := mail.NewReply(550, 5, 7, 1, scanner.Clipped(text, 200))
 	if a == filter.Defer {
-		r = mail.NewReply(451, 4, 7, 1, clipped(text, 200))
+		r = mail.NewReply(451, 4, 7, 1, scanner.Clipped(text, 200))
 	}
 	return &r
 }

@@ -56,9 +56,27 @@ func (b *breaker) enter(now time.Time) (ok bool, trial uint64) {
 	return false, 0
 }
 
-// end takes down how an attempt went. fault is nil where the server did what it should; heard is false where the attempt says
-// nothing about the server.
+// change is what an attempt changed that people are to hear of.
+type change uint8
+
+const (
+	unchanged change = iota
+	opened
+	closed
+)
+
+// end takes down how an attempt went, and tells the log. fault is nil where the server did what it should; heard is false
+// where the attempt says nothing about the server.
 func (b *breaker) end(trial uint64, fault error, heard bool, o *Options, s *Server, log *slog.Logger) {
+	switch b.take(trial, fault, heard, o) { // a log may be slow, and so is told when the lock is free
+	case opened:
+		log.Error("scanner fails again and again: it is not asked for a while", "server", s.String(), "pause", o.Pause.String(), "error", fault.Error())
+	case closed:
+		log.Info("scanner answers again: it is asked", "server", s.String())
+	}
+}
+
+func (b *breaker) take(trial uint64, fault error, heard bool, o *Options) (c change) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
@@ -70,8 +88,7 @@ func (b *breaker) end(trial uint64, fault error, heard bool, o *Options, s *Serv
 		}
 	case fault == nil:
 		if b.state != Closed && tries {
-			log.Info("scanner answers again: it is asked", "server", s.String())
-			b.state = Closed
+			b.state, c = Closed, closed
 		}
 		if b.state == Closed {
 			b.faults, b.pause = 0, 0
@@ -82,9 +99,10 @@ func (b *breaker) end(trial uint64, fault error, heard bool, o *Options, s *Serv
 	case b.state == Closed:
 		if b.faults++; b.faults >= o.Faults {
 			b.state, b.pause, b.until = Open, o.Pause, now.Add(o.Pause)
-			log.Error("scanner fails again and again: it is not asked for a while", "server", s.String(), "pause", b.pause.String(), "error", fault.Error())
+			c = opened
 		}
 	}
+	return c
 }
 
 // now gives the state.

@@ -6,7 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"sync"
+	"syscall"
+	"time"
 
 	"github.com/postern-mail/postern/mail"
 )
@@ -26,8 +30,9 @@ var errAnswerTooBig = errors.New("the answer is too large")
 // To ask twice does no harm: where a connection that was kept turns out to be dead, it is asked over another one.
 func (p *Pool) Post(ctx context.Context, s *Server, m Post) ([]byte, error) {
 	blob := m.Content.Blob()
+	var ours fault
 	body := func() (io.ReadCloser, error) {
-		return io.NopCloser(io.MultiReader(bytes.NewReader(m.Before), blob.Section(0, blob.Size()))), nil
+		return io.NopCloser(io.MultiReader(bytes.NewReader(m.Before), &source{blob.Section(0, blob.Size()), blob.Size(), &ours})), nil
 	}
 	first, _ := body()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL.String(), first)
@@ -41,15 +46,16 @@ func (p *Pool) Post(ctx context.Context, s *Server, m Post) ([]byte, error) {
 	req.ContentLength = int64(len(m.Before)) + blob.Size()
 	req.GetBody = body
 	resp, err := s.httpClient(&p.options).Do(req)
+	if err == nil {
+		defer func() { _ = resp.Body.Close() }()
+	}
+	if own := ours.get(); own != nil {
+		return nil, Blameless(own)
+	}
 	if err != nil {
-		if errors.Is(err, mail.ErrReleased) {
-			return nil, Blameless(err)
-		}
 		return nil, err
 	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		_, _ = io.CopyN(io.Discard, resp.Body, 4<<10) // a short one leaves the connection fit for use
+	if resp.StatusCode != http.StatusOK { // what it says of it is not read: it may never end
 		err := fmt.Errorf("it answers %.60q", resp.Status)
 		if resp.StatusCode == http.StatusRequestEntityTooLarge { // RFC 9110 15.5.14: this message, and no other
 			return nil, Blameless(err)
@@ -67,4 +73,75 @@ func (p *Pool) Post(ctx context.Context, s *Server, m Post) ([]byte, error) {
 		return nil, errAnswerTooBig
 	}
 	return b, nil
+}
+
+// fault is the first error of ours in reading a message. The client reads on when it has answered, so that it has a lock.
+type fault struct {
+	mu  sync.Mutex
+	err error
+}
+
+func (f *fault) set(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+func (f *fault) get() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// source reads a message of which there are so many octets yet, and takes down what goes wrong.
+type source struct {
+	r     io.Reader
+	left  int64
+	fault *fault
+}
+
+// Read implements io.Reader.
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.left -= int64(n)
+	switch {
+	case err == nil:
+	case errors.Is(err, io.EOF) && s.left > 0:
+		err = io.ErrUnexpectedEOF
+		s.fault.set(err)
+	case !errors.Is(err, io.EOF):
+		s.fault.set(err)
+	}
+	return n, err
+}
+
+// patience is how long a connection that was closed while we write waits for what was said before.
+const patience = 250 * time.Millisecond
+
+// talker is a connection to a server that may answer before it has read all, and close it: the answer is here by then, and
+// that the rest could not be written is not to come before it.
+type talker struct {
+	net.Conn
+	once   sync.Once
+	closed chan struct{}
+}
+
+// Write implements net.Conn.
+func (t *talker) Write(p []byte) (int, error) {
+	n, err := t.Conn.Write(p)
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		select {
+		case <-t.closed:
+		case <-time.After(patience):
+		}
+	}
+	return n, err
+}
+
+// Close implements net.Conn.
+func (t *talker) Close() error {
+	t.once.Do(func() { close(t.closed) })
+	return t.Conn.Close()
 }

@@ -7,14 +7,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/mail/mailtest"
 )
 
 // rawServer answers each connection with what answer writes, after it has read a request's header.
@@ -173,6 +176,57 @@ func TestPost(t *testing.T) {
 	}
 	if p.servers[0].breaker.faults != 0 {
 		t.Error("our own fault is held against the server")
+	}
+}
+
+// TestOwnFaults: that we can't read the message, or have no room for a connection, is not held against the server.
+func TestOwnFaults(t *testing.T) {
+	p := httpPool(t, rawServer(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }))
+	for range 6 {
+		c := mailtest.BreakingContent(t, "A: b\r\n\r\n"+strings.Repeat("c\r\n", 1<<18))
+		if _, err := post(p, c, 5*time.Second); err == nil || !strings.Contains(err.Error(), "disk") {
+			t.Errorf("got %v", err)
+		}
+	}
+	if got := p.State(); got != Closed {
+		t.Errorf("the breaker is %s", got)
+	}
+	for err, want := range map[error]bool{
+		&net.OpError{Op: "dial", Err: os.NewSyscallError("socket", syscall.EMFILE)}:        true,
+		&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}: false,
+	} {
+		if got := isOurs(fmt.Errorf("connect: %w", err)); got != want {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+}
+
+// TestTooLarge: a server that says at once that a message is too large for it, and closes, is well.
+func TestTooLarge(t *testing.T) {
+	p := httpPool(t, rawServer(t, func(c net.Conn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+	}))
+	for range 10 {
+		if _, err := post(p, content(strings.Repeat("x", 4<<20)), 5*time.Second); err == nil || !strings.Contains(err.Error(), `"413 `) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if s := p.servers[0]; s.breaker.now() != Closed || s.breaker.faults != 0 {
+		t.Errorf("%d faults, %s", s.breaker.faults, s.breaker.now())
+	}
+}
+
+// TestRefusalThatDoesNotEnd: what a server says behind another status is not waited for.
+func TestRefusalThatDoesNotEnd(t *testing.T) {
+	p := httpPool(t, rawServer(t, func(c net.Conn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 403 no\r\nContent-Length: 100\r\n\r\nx")
+		_, _ = io.Copy(io.Discard, c)
+	}))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	_, err := p.Post(ctx, p.servers[0], Post{Content: content("A: b\r\n\r\nc\r\n"), Most: 1000})
+	if err == nil || !strings.Contains(err.Error(), "403") || ctx.Err() != nil {
+		t.Errorf("got %v, %v", err, ctx.Err())
 	}
 }
 

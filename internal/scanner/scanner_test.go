@@ -330,3 +330,37 @@ func TestAddresses(t *testing.T) {
 		}
 	}
 }
+
+// askingLog asks for the state of a pool's servers whenever something is logged.
+type askingLog struct {
+	slog.Handler
+	pool *Pool
+	said []string
+}
+
+func (l *askingLog) Handle(_ context.Context, r slog.Record) error {
+	l.said = append(l.said, fmt.Sprint(r.Level, " ", l.pool.State()))
+	return nil
+}
+
+// TestLogWithoutLock: a log that is slow, or asks itself how the server is, holds up nobody.
+func TestLogWithoutLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &askingLog{Handler: slog.NewTextHandler(new(bytes.Buffer), nil)}
+		p := testPool(t, new(Pools), nil, Defaults(1, "a:1"))
+		log.pool = p
+		p.log.Store(slog.New(log))
+		how := map[string]string{"a:1": "down"}
+		for range 5 {
+			_ = ask(t, p, script(how))
+		}
+		how["a:1"] = ""
+		time.Sleep(5 * time.Second)
+		if err := ask(t, p, script(how)); err != nil {
+			t.Error(err)
+		}
+		if got := fmt.Sprint(log.said); got != "[ERROR open INFO closed]" {
+			t.Errorf("got %s", got)
+		}
+	})
+}

@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -107,9 +109,27 @@ func (s *Server) connect(ctx context.Context) (net.Conn, error) {
 	d := net.Dialer{Timeout: s.dial}
 	c, err := d.DialContext(ctx, s.Network, s.Address)
 	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
+		err = fmt.Errorf("connect: %w", err)
+		if isOurs(err) {
+			err = Blameless(err)
+		}
+		return nil, err
 	}
 	return c, nil
+}
+
+// isOurs reports whether a connection can't be made because this machine has no room for one.
+func isOurs(err error) bool {
+	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL}, func(e error) bool { return errors.Is(err, e) })
+}
+
+// talk connects for HTTP.
+func (s *Server) talk(ctx context.Context, _, _ string) (net.Conn, error) {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &talker{Conn: c, closed: make(chan struct{})}, nil
 }
 
 // conn is a connection that ends with a context.
@@ -149,7 +169,7 @@ func (s *Server) httpClient(o *Options) *http.Client {
 	if s.client == nil {
 		s.client = &http.Client{
 			Transport: &http.Transport{
-				DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return s.connect(ctx) },
+				DialContext:            s.talk,
 				TLSClientConfig:        o.TLS,
 				TLSHandshakeTimeout:    s.dial + 3*time.Second,
 				MaxIdleConns:           o.Parallel,

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
@@ -67,12 +68,10 @@ func newMemory() *memory { return new(memory) }
 func (c *check) health() filter.Health {
 	h := filter.Health{Breaker: c.pool.State().String()}
 	for _, s := range c.pool.Servers() {
-		m := scanner.Memory(s, newMemory)
-		m.mu.Lock()
-		if !m.made.IsZero() && (h.Signatures.IsZero() || m.made.Before(h.Signatures)) {
-			h.Signatures = m.made
+		made := scanner.Memory(s, newMemory).signatures(time.Now())
+		if !made.IsZero() && (h.Signatures.IsZero() || made.Before(h.Signatures)) {
+			h.Signatures = made
 		}
-		m.mu.Unlock()
 	}
 	return h
 }
@@ -164,11 +163,13 @@ func (c *check) scan(ctx context.Context, s *scanner.Server, items []item) (r ro
 		}
 		m.is(v, now)
 	}
+	defer c.lookAround(ctx, s)()
 	r.age, _ = m.old(c.config.MaxAge, now, s.String(), c.log)
+	generation := m.current()
 	for i := range items {
 		it := &items[i]
 		one := scanned{item: *it}
-		if err := c.one(ses, m, it, &one); err != nil {
+		if err := c.one(ses, m, generation, it, &one); err != nil {
 			return r, err
 		}
 		r.all = append(r.all, one)
@@ -180,7 +181,7 @@ func (c *check) scan(ctx context.Context, s *scanner.Server, items []item) (r ro
 }
 
 // one has one item scanned.
-func (c *check) one(ses *session, m *memory, it *item, to *scanned) error {
+func (c *check) one(ses *session, m *memory, generation int, it *item, to *scanned) error {
 	if c.config.Cache > 0 && !it.has {
 		h := sha256.New()
 		n, err := io.Copy(h, it.open())
@@ -209,7 +210,34 @@ func (c *check) one(ses *session, m *memory, it *item, to *scanned) error {
 	}
 	to.name = name
 	if it.has {
-		m.found(it.sum, name, c.config.Cache, time.Now())
+		m.found(generation, it.sum, name, c.config.Cache, time.Now())
 	}
 	return nil
+}
+
+// lookAround asks the servers that get no message now how old their signatures are, each once a minute at most: when one of
+// them has to scan it is too late to hear of it. What it gives waits for them, not long, and leaves none behind.
+func (c *check) lookAround(ctx context.Context, scans *scanner.Server) (wait func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	for _, s := range c.pool.Servers() {
+		m := scanner.Memory(s, newMemory)
+		if s == scans || s.State() != scanner.Closed || !m.due(time.Now()) {
+			continue
+		}
+		all.Go(func() {
+			ses := &session{ctx: ctx, server: s}
+			defer ses.close()
+			if v, err := ses.version(); err == nil {
+				m.is(v, time.Now())
+				m.old(c.config.MaxAge, time.Now(), s.String(), c.log)
+			}
+		})
+	}
+	return func() {
+		late := time.AfterFunc(grace, cancel)
+		all.Wait()
+		late.Stop()
+		cancel()
+	}
 }

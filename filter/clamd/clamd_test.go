@@ -259,7 +259,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	var m memory
 	now := time.Now()
 	for i := range 1000 {
-		m.found(sum{byte(i), byte(i >> 8)}, "x", 10, now)
+		m.found(0, sum{byte(i), byte(i >> 8)}, "x", 10, now)
 		if n := len(m.young) + len(m.older); n > 10 {
 			t.Fatalf("%d are kept", n)
 		}
@@ -292,6 +292,58 @@ func TestSignatureAge(t *testing.T) {
 	} {
 		if got := !madeAt(version).IsZero(); got != known {
 			t.Errorf("%q: %v", version, got)
+		}
+	}
+}
+
+// TestOtherServers: servers that get no message are asked for their version beside one, each once a minute; one that hangs
+// holds up nobody for long, and what was heard long ago says nothing.
+func TestOtherServers(t *testing.T) {
+	var asked atomic.Int32
+	count := func(_ net.Conn, _ int, command string, _ []byte) bool { asked.Add(1); return command != "zVERSION" }
+	a, old := startFake(t, nil), startFake(t, count)
+	hangs := startFake(t, func(net.Conn, int, string, []byte) bool { return true })
+	old.version = "ClamAV 1.4.3/27800/" + time.Now().Add(-100*time.Hour).Format(time.ANSIC)
+	var log bytes.Buffer
+	c := newCheck(t, &log, func(c *config) { c.Cache = 0 }, a.addr, old.addr, hangs.addr, "127.0.0.1:1")
+	for range 3 {
+		if r, err := checkIt(t, c, input("A: b\n\nc\n")); err != nil || shown(r) != "continue" {
+			t.Errorf("got %s, %v", shown(r), err)
+		}
+	}
+	age := func() time.Duration { return time.Since(c.(*check).health().Signatures) }
+	if got := age(); got < 99*time.Hour || got > 101*time.Hour || asked.Load() != 1 {
+		t.Errorf("age %s, asked %d times", got, asked.Load())
+	}
+	if n := strings.Count(log.String(), "signatures are old"); n != 1 || !strings.Contains(log.String(), old.addr) {
+		t.Errorf("told %d times: %s", n, log.String())
+	}
+	m := scanner.Memory(c.(*check).pool.Servers()[1], newMemory)
+	m.mu.Lock()
+	m.asked = time.Now().Add(-2 * knownFor)
+	m.mu.Unlock()
+	if got := age(); got > 2*time.Hour {
+		t.Errorf("age %s of what was heard two hours ago", got)
+	}
+}
+
+// TestNewSignaturesMeanwhile: what a scan found that began with other signatures is not remembered for these.
+func TestNewSignaturesMeanwhile(t *testing.T) {
+	var m *memory
+	f := startFake(t, func(_ net.Conn, _ int, command string, _ []byte) bool {
+		if command == "zINSTREAM" {
+			m.is("ClamAV 1.4.3/27801/"+time.Now().Format(time.ANSIC), time.Now())
+		}
+		return false
+	})
+	c := newCheck(t, io.Discard, nil, f.addr)
+	m = scanner.Memory(c.(*check).pool.Servers()[0], newMemory)
+	for i, want := range []int{1, 1, 0} { // by the old ones, by the new ones, from memory
+		if _, err := checkIt(t, c, input("A: b\n\nc\n")); err != nil {
+			t.Error(err)
+		}
+		if got := len(f.scanned()); got != want {
+			t.Errorf("%d: scanned %d times, want %d", i, got, want)
 		}
 	}
 }

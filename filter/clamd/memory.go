@@ -13,6 +13,10 @@ const (
 	askEvery = time.Minute
 	// holds is how long what a server found is known: signatures of one's own change without a new version.
 	holds = 10 * time.Minute
+	// knownFor is how long the version of a server's signatures says anything of them: they are made anew all the time.
+	knownFor = time.Hour
+	// grace is how long a message waits for the versions of servers that do not scan it, once in askEvery.
+	grace = 500 * time.Millisecond
 	// tellEvery is how often the log says that signatures are old.
 	tellEvery = time.Hour
 )
@@ -25,7 +29,9 @@ type sum = [sha256.Size]byte
 type memory struct {
 	mu           sync.Mutex
 	version      string
-	asked        time.Time // when it was asked for the version
+	generation   int       // counts versions
+	asked        time.Time // when it told its version
+	tried        time.Time // when it was asked for it beside a message
 	made         time.Time // when its signatures were made; zero: not known
 	told         time.Time
 	young, older map[sum]finding
@@ -44,6 +50,34 @@ func (m *memory) fresh(now time.Time) bool {
 	return !m.asked.IsZero() && now.Sub(m.asked) < askEvery
 }
 
+// due reports whether the version should be asked for beside a message, and takes down that it is.
+func (m *memory) due(now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.asked) < askEvery || now.Sub(m.tried) < askEvery {
+		return false
+	}
+	m.tried = now
+	return true
+}
+
+// signatures gives when the signatures were made, as far as that is known and not long ago; zero else.
+func (m *memory) signatures(now time.Time) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now.Sub(m.asked) > knownFor {
+		return time.Time{}
+	}
+	return m.made
+}
+
+// current gives the number of the version by which a scan that begins now is made, or by an older one.
+func (m *memory) current() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.generation
+}
+
 // is takes down the version. With another one all that was found before is forgotten.
 func (m *memory) is(version string, now time.Time) {
 	m.mu.Lock()
@@ -51,6 +85,7 @@ func (m *memory) is(version string, now time.Time) {
 	m.asked = now
 	if m.version != version {
 		m.version, m.young, m.older = version, nil, nil
+		m.generation++
 	}
 	m.made = madeAt(version)
 }
@@ -94,10 +129,14 @@ func (m *memory) known(s sum, now time.Time) (string, bool) {
 	return f.name, ok && now.Sub(f.at) < holds
 }
 
-// found takes down what was found; most is how many such are kept.
-func (m *memory) found(s sum, name string, most int, now time.Time) {
+// found takes down what a scan found that began with that version; most is how many such are kept. Where another one is known
+// meanwhile it says nothing.
+func (m *memory) found(generation int, s sum, name string, most int, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if generation != m.generation {
+		return
+	}
 	if m.young == nil || len(m.young) >= (most+1)/2 {
 		m.older, m.young = m.young, map[sum]finding{}
 	}

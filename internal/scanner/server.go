@@ -41,6 +41,9 @@ func (s *Server) String() string {
 	return s.Address
 }
 
+// State gives the state of the server's breaker.
+func (s *Server) State() State { return s.breaker.now() }
+
 // parseServer reads host:port or unix:/path.
 func parseServer(text string) (*Server, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {

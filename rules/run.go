@@ -26,8 +26,13 @@ type Result struct {
 	Score float64 // the sum
 
 	// GaveUp lists rules whose patterns reached the limit of steps: of them is not known whether they hit, and they count as if
-	// they had not.
+	// they had not. Unknown is how much more the score may be, at most, for what they and the metas that hang on them may come to.
 	GaveUp  []*Rule
+	Unknown float64
+
+	// Ended is set where what one message may cost was spent before all patterns had been looked for: what the rules would say is
+	// not known at all.
+	Ended   bool
 	Timings Timings
 }
 
@@ -350,10 +355,7 @@ func (st *run) report(res *Result) {
 		res.Hits = append(res.Hits, h)
 		res.Score += h.Score
 	}
-	slices.Sort(st.gave)
-	for _, id := range slices.Compact(st.gave) {
-		res.GaveUp = append(res.GaveUp, st.s.rules[id])
-	}
+	st.unknown(res)
 }
 
 // text gives what people are shown of a hit.

@@ -1,9 +1,53 @@
 package rules
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
+
+// endless is a pattern, and text on which it reaches its limit.
+const endless = `/^(?:(\w+)\1?)+(?!;);/`
+
+var endlessText = strings.Repeat("ab", 30) + ";\n"
+
+// TestUnknown: what rules that gave up may come to is told, with the metas that hang on them.
+func TestUnknown(t *testing.T) {
+	for _, c := range []struct {
+		name, rules string
+		want        float64
+	}{
+		{"a rule that counts", "rawbody R " + endless + "\nscore R 2.5", 2.5},
+		{"a rule that speaks for the message", "rawbody R " + endless + "\nscore R -2.5", 0},
+		{"one that serves others", "rawbody __R " + endless + "\nmeta A __R && !B\nscore A 3\nbody B /zz/", 3},
+		{"by way of others", "rawbody __R " + endless + "\nmeta __A __R\nmeta __B __A || __C\nbody __C /zz/\nmeta D __B\nscore D 4\nmeta E !__B\nscore E -1.5\nmeta F !__B\nscore F 1", 5.5},
+		{"a field that does not match", "header R Subject !~ " + endless + "\nscore R 2", 2},
+		{"a meta that hit all the same", "rawbody __R " + endless + "\nmeta A __R || B\nscore A 3\nbody B /ab/", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			res := runOn(t, mustLoad(t, c.rules), "Subject: "+endlessText+"\n"+endlessText)
+			if len(res.GaveUp) != 1 || res.Unknown != c.want || res.Ended {
+				t.Errorf("gave up: %v, may count %v, not %v", ruleList(res.GaveUp), res.Unknown, c.want)
+			}
+		})
+	}
+	if res := runOn(t, mustLoad(t, "body A /a/\nscore A 2"), letter); res.Unknown != 0 || res.Ended {
+		t.Errorf("where none gave up: %v", res)
+	}
+}
+
+// TestEnded: many patterns that go on without end spend what a message may cost. All that have not been looked for are named.
+func TestEnded(t *testing.T) {
+	var b strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&b, "rawbody R%d %s\n", i, strings.Replace(endless, "^", fmt.Sprintf("^(?!x{%d})", i+1), 1))
+	}
+	b.WriteString("full LAST /nothing like this/\nfull B /q[0-9]\\W/\nfull C /[xyz]{3}\\d/")
+	res := runOn(t, mustLoad(t, b.String()), "Subject: x\n\n"+endlessText)
+	if !res.Ended || len(res.GaveUp) != 63 {
+		t.Errorf("%d gave up, ended: %v", len(res.GaveUp), res.Ended)
+	}
+}
 
 // TestOneLimitForARule: what a rule spends is bounded for a message, not for each paragraph or link.
 func TestOneLimitForARule(t *testing.T) {

@@ -4,6 +4,7 @@ package rules
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -42,7 +43,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 		Name: env.Name, Phases: filter.In(filter.Data),
 		Wants:    []string{string(auth.SPF), string(auth.DKIM), string(auth.ARC), string(auth.DMARC), string(auth.IPRev)},
 		Provides: []string{string(auth.RuleHits), string(auth.RulesGaveUp)},
-		Symbols:  []filter.Symbol{{Name: gaveUp, Weight: 0, Description: "rules reached the limit of steps, and may have hit or not"}},
+		Symbols:  []filter.Symbol{{Name: gaveUp, Weight: 1, Description: "rules reached the limit of steps, and may have hit or not"}},
 	}
 	if c.symbols, err = symbols(loaded.Set, &spec); err != nil {
 		return filter.Spec{}, nil, err
@@ -60,8 +61,12 @@ type check struct {
 	trusted, internal []netip.Prefix
 }
 
-// Check runs the rules. A rule that reaches the limit of steps is one that has not hit, and is named; a function that panics is an
-// error of the whole, as every fault of ours.
+// ErrTooMuch tells that the rules of a message took more work than it may: what they would say is not known.
+var ErrTooMuch = errors.New("rules: the message takes more work than one may")
+
+// Check runs the rules. A rule that reaches the limit of steps is one that has not hit, and is named; that counts as much as the rule may,
+// within a bound. A function that panics is an error of the whole, as every fault of ours, and so is a message that takes all the
+// work that one may.
 func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, error) {
 	if in.Content == nil {
 		return filter.Result{}, nil
@@ -74,6 +79,9 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	if err != nil {
 		return filter.Result{}, fmt.Errorf("rules: %w", err)
 	}
+	if found.Ended {
+		return filter.Result{}, fmt.Errorf("%w: %d rules could not tell", ErrTooMuch, len(found.GaveUp))
+	}
 	var r filter.Result
 	hits := make([]auth.RuleHit, len(found.Hits))
 	for i := range found.Hits {
@@ -85,14 +93,31 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	}
 	r.Facts = []filter.Fact{auth.RuleHits.Of(hits)}
 	if len(found.GaveUp) > 0 {
-		names := make([]string, len(found.GaveUp))
-		for i, g := range found.GaveUp {
-			names[i] = g.Name
-		}
-		r.Findings = append(r.Findings, filter.Finding{Symbol: gaveUp, Strength: 1, Detail: strings.Join(names, " ")})
-		r.Facts = append(r.Facts, auth.RulesGaveUp.Of(len(names)))
+		r.Findings = append(r.Findings, filter.Finding{
+			Symbol: gaveUp, Strength: min(found.Unknown, mostUnknown), Detail: unknown(&found),
+		})
+		r.Facts = append(r.Facts, auth.RulesGaveUp.Of(len(found.GaveUp)))
 	}
 	return r, nil
+}
+
+const (
+	mostUnknown = 5  // what rules that gave up count for at most: that alone is suspicious, and refuses nobody
+	mostNamed   = 10 // rules that gave up whose names are told
+)
+
+// unknown says which rules gave up, and what they may come to.
+func unknown(found *rules.Result) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "not known whether these hit, which may count up to %.4g:", found.Unknown)
+	for i, g := range found.GaveUp {
+		if i == mostNamed {
+			fmt.Fprintf(&b, " and %d more", len(found.GaveUp)-i)
+			break
+		}
+		b.WriteString(" " + g.Name)
+	}
+	return b.String()
 }
 
 // detail says what a hit is about, and shows what matched.

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -152,5 +153,46 @@ func TestContentThatBreaksIsUnknown(t *testing.T) {
 	}
 	if r, err := f.Check(t.Context(), &filter.Input{Phase: filter.Data, Content: c}); err == nil {
 		t.Errorf("found %v", r.Findings)
+	}
+}
+
+// TestWhatGaveUpCounts: a rule that could not tell counts as much as it may, within a bound, and a message on which the rules spend
+// all that one may cost is not judged.
+func TestWhatGaveUpCounts(t *testing.T) {
+	const endless = `^(?:(\w+)\1?)+(?!;);`
+	message := "Subject: x\n\n" + strings.Repeat("ab", 30) + ";\n"
+	for _, c := range []struct {
+		name, rules string
+		want        float64
+		detail      string
+	}{
+		{"one", "rawbody A /" + endless + "/\nscore A 2.5\n", 2.5, "not known whether these hit, which may count up to 2.5: A"},
+		{"more than may be", "rawbody A /" + endless + "/\nscore A 50\n", 5, "not known whether these hit, which may count up to 50: A"},
+		{"one that speaks for the message", "rawbody A /" + endless + "/\nscore A -2\n", 0, "not known whether these hit, which may count up to 0: A"},
+	} {
+		_, f, _, err := build(t, Config{Scores: "local"}, c.rules)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := run(t, f, message)
+		if len(r.Findings) != 1 || r.Findings[0] != (filter.Finding{Symbol: gaveUp, Strength: c.want, Detail: c.detail}) {
+			t.Errorf("%s: %v", c.name, r.Findings)
+		}
+		if n, _ := auth.RulesGaveUp.Among(r.Facts); n != 1 {
+			t.Errorf("%s: %d gave up", c.name, n)
+		}
+	}
+	var many strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&many, "rawbody R%d /^(?!x{%d})%s/\n", i, i+1, endless[1:])
+	}
+	_, f, _, err := build(t, Config{Scores: "local"}, many.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := mail.NewContent(mail.NewBlob([]byte(strings.ReplaceAll(message, "\n", "\r\n"))), mail.LineFaults{}, mail.Limits{})
+	defer c.Release()
+	if r, err := f.Check(t.Context(), &filter.Input{Phase: filter.Data, Content: c}); !errors.Is(err, ErrTooMuch) {
+		t.Errorf("many: %v, %v", r.Findings, err)
 	}
 }

@@ -307,7 +307,7 @@ func (x *scan) hits(p int32) {
 func (x *scan) tried(p int32) *tried {
 	t := &x.tries[p]
 	if !t.begun {
-		t.begun, t.steps = true, x.set.patterns[p].limit(x.octets)
+		t.begun, t.steps = true, x.set.patterns[p].share(x.w, x.octets)
 		t.exactly = t.steps
 	}
 	if t.segment != x.index+1 {

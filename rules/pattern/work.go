@@ -67,7 +67,17 @@ type Search struct {
 
 // Search begins a search over texts of so many octets in all. What it takes is taken from w too, which may be nil.
 func (p *Pattern) Search(w *Work, octets int) Search {
-	return Search{p: p, w: w, steps: p.limit(octets)}
+	return Search{p: p, w: w, steps: p.share(w, octets)}
+}
+
+// share gives how many steps a pattern may take over so many octets: its limit, but of the work no more than a part, so that no
+// few patterns spend what all have.
+func (p *Pattern) share(w *Work, octets int) int {
+	limit := p.limit(octets)
+	if w == nil {
+		return limit
+	}
+	return min(limit, max(p.steps, w.steps/8))
 }
 
 // allowed gives how many steps the next search may take.

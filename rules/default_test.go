@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +13,8 @@ import (
 
 	"golang.org/x/tools/txtar"
 
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/rules/eval"
 	"github.com/postern-mail/postern/rules/text"
@@ -29,13 +32,39 @@ var defaultFields = []struct{ name, body string }{
 	{"MIME-Version", "1.0"},
 }
 
-// caseMessage completes a case's message. A field whose body is "-" is left out.
-func caseMessage(data []byte) []byte {
+// caseMail is a case of the file: a message, and how it came.
+type caseMail struct {
+	octets  []byte
+	options text.Options
+	facts   []filter.Fact
+}
+
+// readCase completes a case's message. A field whose body is "-" is left out. Return-Path is the envelope's sender, Case-Client
+// the address, the name ("-" for none) and the HELO of who brought it, Case-DMARC what DMARC found: a gateway knows them,
+// and the message has no such fields.
+func readCase(t testing.TB, data []byte) (c caseMail) {
+	t.Helper()
 	header, body, _ := strings.Cut("\n"+string(data), "\n\n")
 	var b strings.Builder
 	for line := range strings.Lines(strings.TrimPrefix(header, "\n")) {
-		if _, v, _ := strings.Cut(line, ":"); strings.TrimSpace(v) != "-" {
+		name, v, _ := strings.Cut(line, ":")
+		v = strings.TrimSpace(v)
+		var err error
+		switch {
+		case name == "Return-Path":
+			c.options.From, err = mail.ParsePath(v)
+			c.options.HasEnvelope = true
+		case name == "Case-Client":
+			words := append(strings.Fields(v), "", "")
+			c.options.Client = text.Client{Name: strings.TrimPrefix(words[1], "-"), Helo: words[2], ESMTP: true, By: "mx.example.net"}
+			c.options.Client.Addr, err = netip.ParseAddr(words[0])
+		case name == "Case-DMARC":
+			c.facts = append(c.facts, auth.DMARC.Of(auth.DMARCResult{Result: auth.Result(v), From: "author.example", Record: "v=DMARC1"}))
+		case v != "-" || strings.HasPrefix(line, " "):
 			b.WriteString(strings.TrimRight(line, "\n") + "\r\n")
+		}
+		if err != nil {
+			t.Fatalf("%q: %v", line, err)
 		}
 	}
 	for _, f := range defaultFields {
@@ -43,13 +72,14 @@ func caseMessage(data []byte) []byte {
 			b.WriteString(f.name + ": " + f.body + "\r\n")
 		}
 	}
-	return []byte(b.String() + "\r\n" + strings.ReplaceAll(body, "\n", "\r\n"))
+	c.octets = []byte(b.String() + "\r\n" + strings.ReplaceAll(body, "\n", "\r\n"))
+	return c
 }
 
 // defaultSet loads our own rules as a site does that has named whom it protects.
 func defaultSet(t testing.TB) *Set {
 	t.Helper()
-	site := Source{Name: "site.cf", Octets: []byte("postern_domains example.org\npostern_protected bank.example bankhaus.example bankexample.com\n" +
+	site := Source{Name: "site.cf", Octets: []byte("util_rb_tld example com net org info biz top xyz club app dev ly gl de fr shop\npostern_domains example.org\npostern_protected bank.example bankhaus.example bankexample.com\n" +
 		"postern_executive Jane Doe <jane@example.org>\n")}
 	set, problems, err := Load(append(Default(), site), Options{})
 	if err != nil {
@@ -61,11 +91,15 @@ func defaultSet(t testing.TB) *Set {
 	return set
 }
 
-func runDefault(t testing.TB, set *Set, octets []byte) Result {
+func runDefault(t testing.TB, set *Set, m caseMail) Result {
 	t.Helper()
-	c := mail.NewContent(mail.NewBlob(octets), mail.LineFaults{}, mail.Limits{})
+	c := mail.NewContent(mail.NewBlob(m.octets), mail.LineFaults{}, mail.Limits{})
 	defer c.Release()
-	r, err := set.Run(context.Background(), &eval.Mail{Text: text.Of(c, text.Options{})})
+	o := set.Settings().Text() // in which .example is a top-level domain, so that links go there
+	o.From, o.HasEnvelope, o.Client = m.options.From, m.options.HasEnvelope, m.options.Client
+	in := &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{From: m.options.From}, Content: c}
+	in.Transaction.Record(m.facts...)
+	r, err := set.Run(context.Background(), &eval.Mail{Text: text.Of(c, o), In: in})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,6 +108,9 @@ func runDefault(t testing.TB, set *Set, octets []byte) Result {
 	}
 	return r
 }
+
+// maxWanted is what wanted mail has to stay below: little more than half of what makes spam, so that other filters have something to say too.
+const maxWanted = 2.8
 
 // TestDefaultRules: each of our rules hits a message that was written for it, and not others; no wanted message is called spam.
 func TestDefaultRules(t *testing.T) {
@@ -89,7 +126,7 @@ func TestDefaultRules(t *testing.T) {
 		if f.Name == "hits" {
 			continue
 		}
-		r := runDefault(t, set, caseMessage(f.Data))
+		r := runDefault(t, set, readCase(t, f.Data))
 		var names []string
 		for _, h := range r.Hits {
 			if !h.Rule.Hidden() {
@@ -112,8 +149,11 @@ func TestDefaultRules(t *testing.T) {
 				missed[rule.Name]++
 			}
 		}
-		if strings.HasPrefix(f.Name, "wanted") && r.Score >= 2.5 {
+		if strings.HasPrefix(f.Name, "wanted") && r.Score >= maxWanted {
 			t.Errorf("%s: score %.1f: %s", f.Name, r.Score, got)
+		}
+		if testing.Verbose() {
+			t.Logf("%s: score %.1f", f.Name, r.Score)
 		}
 	}
 	var never []string

@@ -20,7 +20,7 @@ import (
 //	postern_executive Jane Doe <jane@example.org>     people whom others pretend to be, with their addresses
 var _ = keys("postern_domains", "postern_protected", "postern_executive")
 
-func init() { tables = append(tables, posternSender, posternBrands, posternText) }
+func init() { tables = append(tables, posternSender, posternBrands, posternText, posternFiles) }
 
 // Bounds of what is looked at in one message.
 const (

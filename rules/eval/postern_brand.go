@@ -22,37 +22,39 @@ type brand struct {
 
 // brands are those whose name is most often borrowed, worldwide and in some countries.
 var brands = []brand{
-	{"paypal", "paypal", false, "paypal-communication.com"},
-	{"amazon amazonprime", "amazon", false, "amazon.com amazonses.com amazonaws.com awsapps.com"},
+	{"paypal", "paypal", false, "paypal-communication.com paypalobjects.com paypal.me"},
+	{"amazon amazonprime", "amazon", false, "amazon.com amazonses.com amazonaws.com awsapps.com media-amazon.com ssl-images-amazon.com amazonpay.com amazonbusiness.com"},
 	{"aws", "", true, "amazon.com amazonaws.com"},
 	{"apple applepay applestore applesupport", "", true, "apple.com icloud.com itunes.com"},
-	{"appleid itunes icloud", "icloud", false, "apple.com icloud.com itunes.com"},
-	{"microsoft office365 microsoft365 ms365 onedrive sharepoint outlookweb outlook365 windowsdefender", "microsoft", false, "microsoft.com microsoftonline.com office.com office365.com sharepoint.com live.com outlook.com msn.com hotmail.com onmicrosoft.com windows.com azure.com skype.com xbox.com sharepointonline.com"},
-	{"google googledrive googledocs googleplay googlepay gmail", "google", false, "google.com gmail.com youtube.com googlemail.com"},
-	{"facebook", "facebook", false, "facebook.com facebookmail.com fb.com meta.com"},
-	{"instagram", "instagram", false, "instagram.com facebookmail.com facebook.com"},
+	{"appleid itunes icloud", "icloud", false, "apple.com icloud.com itunes.com icloud-content.com"},
+	{"microsoft office365 microsoft365 ms365 onedrive sharepoint outlookweb outlook365 windowsdefender", "microsoft", false, "microsoft.com microsoftonline.com office.com office365.com sharepoint.com live.com outlook.com msn.com hotmail.com onmicrosoft.com windows.com azure.com skype.com xbox.com sharepointonline.com microsoft365.com microsoftstream.com microsoftedge.com"},
+	{"google googledrive googledocs googleplay googlepay gmail", "google", false, "google.com gmail.com youtube.com googlemail.com googleusercontent.com googleapis.com googlegroups.com googletagmanager.com google-analytics.com googleadservices.com googlesyndication.com googleblog.com withgoogle.com"},
+	{"facebook", "facebook", false, "facebook.com facebookmail.com fb.com meta.com facebook.net"},
+	{"instagram", "instagram", false, "instagram.com facebookmail.com facebook.com cdninstagram.com"},
 	{"whatsapp", "whatsapp", false, "whatsapp.com facebook.com whatsapp.net"},
 	{"metabusiness metasupport metaforbusiness metaads", "", false, "facebook.com facebookmail.com meta.com"},
-	{"linkedin", "linkedin", false, "linkedin.com"},
+	{"linkedin", "linkedin", false, "linkedin.com linkedinlabs.com"},
 	{"twitter", "twitter", false, "twitter.com x.com"},
 	{"tiktok", "tiktok", false, "tiktok.com tiktokv.com"},
-	{"telegram", "telegram", false, "telegram.org"},
+	{"telegram", "", true, "telegram.org"},
 	{"netflix", "netflix", false, "netflix.com"},
-	{"spotify", "spotify", false, "spotify.com"},
+	{"spotify", "spotify", false, "spotify.com spotifycdn.com"},
 	{"disneyplus", "disneyplus", false, "disneyplus.com disney.com"},
-	{"ebay", "ebay", false, "ebay.com"},
+	{"ebay", "ebay", false, "ebay.com ebayimg.com ebaystatic.com ebaydesc.com"},
 	{"docusign", "docusign", false, "docusign.net docusign.com"},
-	{"dropbox", "dropbox", false, "dropbox.com dropboxmail.com"},
+	{"dropbox", "dropbox", false, "dropbox.com dropboxmail.com dropboxusercontent.com dropboxstatic.com dropboxforum.com"},
 	{"wetransfer", "wetransfer", false, "wetransfer.com"},
-	{"adobe adobesign", "adobe", false, "adobe.com adobesign.com echosign.com"},
+	{"adobesign", "adobe", false, "adobe.com adobesign.com echosign.com adobedtm.com"},
+	{"adobe", "", true, "adobe.com adobesign.com echosign.com"},
 	{"zoom", "", true, "zoom.us zoom.com"},
 	{"intuit quickbooks turbotax", "quickbooks", false, "intuit.com quickbooks.com"},
-	{"norton nortonlifelock norton360", "norton", false, "norton.com nortonlifelock.com gen.com symantec.com"},
+	{"nortonlifelock norton360 nortonsecurity nortonantivirus", "nortonlifelock", false, "norton.com nortonlifelock.com gen.com symantec.com"},
+	{"norton", "", true, "norton.com nortonlifelock.com gen.com symantec.com"},
 	{"mcafee", "mcafee", false, "mcafee.com"},
 	{"geeksquad bestbuy", "geeksquad", false, "bestbuy.com geeksquad.com"},
 	{"godaddy", "godaddy", false, "godaddy.com secureserver.net"},
-	{"protonmail protonme", "protonmail", false, "proton.me protonmail.com pm.me"},
-	{"yahoo", "yahoo", false, "yahoo.com yahooinc.com ymail.com yahoo-inc.com yahoogroups.com"},
+	{"protonmail protonme", "protonmail", false, "proton.me protonmail.com pm.me proton.ch"},
+	{"yahoo", "yahoo", false, "yahoo.com yahooinc.com ymail.com yahoo-inc.com yahoogroups.com yahooapis.com yimg.com"},
 	{"dhl", "dhl", false, "dhl.com dhl.de dpdhl.com deutschepost.de"},
 	{"fedex", "fedex", false, "fedex.com"},
 	{"ups", "", true, "ups.com"},
@@ -60,8 +62,9 @@ var brands = []brand{
 	{"royalmail", "royalmail", false, "royalmail.com"},
 	{"dpd gls hermespaket deutschepost laposte chronopost colissimo correos correios postnl swisspost posteitaliane bpost", "correios", false, "dpd.com dpd.de dpd.co.uk gls-group.com gls-group.eu myhermes.de deutschepost.de laposte.fr laposte.net chronopost.fr correos.es correios.com.br postnl.nl post.ch swisspost.ch posteitaliane.it poste.it bpost.be"},
 	{"walmart", "walmart", false, "walmart.com"},
-	{"costco samsclub kohls homedepot lowes walgreens cvs acehardware harborfreight tractorsupply dickssportinggoods", "costco", false, "costco.com samsclub.com kohls.com homedepot.com lowes.com walgreens.com cvs.com acehardware.com harborfreight.com tractorsupply.com dickssportinggoods.com"},
-	{"lidl aldi kaufland rewe edeka rossmann mediamarkt ikea zalando dmdrogerie", "lidl", false, "lidl.de lidl.com aldi.de aldi-sued.de aldi-nord.de kaufland.de rewe.de edeka.de rossmann.de mediamarkt.de ikea.com ikea.de zalando.de otto.de dm.de"},
+	{"kohls lowes rossmann edeka rewe ikea", "", true, "kohls.com lowes.com rossmann.de edeka.de rewe.de ikea.com"},
+	{"costco samsclub homedepot walgreens cvs acehardware harborfreight tractorsupply dickssportinggoods", "costco", false, "costco.com samsclub.com kohls.com homedepot.com lowes.com walgreens.com cvs.com acehardware.com harborfreight.com tractorsupply.com dickssportinggoods.com"},
+	{"lidl aldi kaufland mediamarkt zalando dmdrogerie", "lidl", false, "lidl.de lidl.com aldi.de aldi-sued.de aldi-nord.de kaufland.de rewe.de edeka.de rossmann.de mediamarkt.de ikea.com ikea.de zalando.de otto.de dm.de"},
 	{"temu shein aliexpress", "aliexpress", false, "temu.com temuemail.com shein.com sheinemail.com aliexpress.com"},
 	{"wellsfargo", "wellsfargo", false, "wellsfargo.com"},
 	{"bankofamerica", "bankofamerica", false, "bankofamerica.com bofa.com ml.com"},
@@ -76,7 +79,8 @@ var brands = []brand{
 	{"bradesco livelo", "bradesco", false, "bradesco.com.br livelo.com.br"},
 	{"itau itaú itaucard bancoitau", "itau", false, "itau.com.br itau-unibanco.com.br"},
 	{"bancodobrasil caixaeconômica caixaeconomica caixafederal nubank mercadolivre mercadopago serasa receitafederal detran", "nubank", false, "bb.com.br caixa.gov.br nubank.com.br mercadolivre.com.br mercadolivre.com mercadopago.com mercadolibre.com serasa.com.br serasaexperian.com.br gov.br"},
-	{"deutschebank sparkasse commerzbank postbank volksbank raiffeisen raiffeisenbank ingdiba comdirect dkb n26 targobank", "sparkasse", false, "deutsche-bank.de db.com sparkasse.de commerzbank.de commerzbank.com postbank.de volksbank.de vr.de raiffeisen.ch raiffeisen.at ing.de ing-diba.de comdirect.de dkb.de n26.com targobank.de"},
+	{"sparkasse volksbank raiffeisen raiffeisenbank", "", true, "sparkasse.de volksbank.de vr.de raiffeisen.ch raiffeisen.at"}, // of each there are hundreds, at domains of their own
+	{"deutschebank commerzbank postbank ingdiba comdirect dkb n26 targobank", "commerzbank", false, "deutsche-bank.de db.com sparkasse.de commerzbank.de commerzbank.com postbank.de volksbank.de vr.de raiffeisen.ch raiffeisen.at ing.de ing-diba.de comdirect.de dkb.de n26.com targobank.de"},
 	{"bnpparibas créditagricole creditagricole sociétégénérale societegenerale banquepostale caissedépargne ameli impotsgouv", "ameli", false, "bnpparibas.net bnpparibas.com credit-agricole.fr ca-paris.fr societegenerale.fr labanquepostale.fr caisse-epargne.fr ameli.fr gouv.fr"},
 	{"rabobank abnamro ingbank digid ubs creditsuisse postfinance unicredit intesasanpaolo bbva caixabank", "rabobank", false, "rabobank.nl abnamro.nl ing.nl digid.nl ubs.com credit-suisse.com postfinance.ch unicredit.it intesasanpaolo.com bbva.com bbva.es caixabank.es caixabank.com"},
 	{"irs internalrevenueservice hmrc socialsecurityadministration", "", false, "irs.gov hmrc.gov.uk gov.uk ssa.gov"},
@@ -210,7 +214,7 @@ func brandSubject(_ *Mail, c *claims) (detail string) {
 
 func brandAddress(_ *Mail, c *claims) string {
 	for i := range brands {
-		if b := &brands[i]; len(b.key) >= 5 && strings.Contains(c.address, b.key) && !b.owns(c.host, c.org) {
+		if b := &brands[i]; len(b.key) >= 5 && b.within(c.address) && !b.owns(c.host, c.org) {
 			return c.address
 		}
 	}
@@ -221,8 +225,7 @@ func brandLink(_ *Mail, c *claims) string {
 	for _, l := range c.links {
 		for i := range brands {
 			b := &brands[i]
-			if len(b.key) >= 4 && strings.Contains(l.host, b.key) && !b.owns(l.host, l.org) && l.org != c.org &&
-				(len(b.key) >= 6 || hasLabelWord(l.host, b.key)) {
+			if len(b.key) >= 4 && b.within(l.host) && !b.owns(l.host, l.org) && l.org != c.org {
 				return l.host
 			}
 		}
@@ -230,9 +233,21 @@ func brandLink(_ *Mail, c *claims) string {
 	return ""
 }
 
+// within reports whether the brand's key stands in a host or an address: by itself, or as a part of a word where it is long
+// enough that no other word has it.
+func (b *brand) within(s string) bool {
+	if !strings.Contains(s, b.key) {
+		return false
+	}
+	return hasLabelWord(s, b.key) || len(b.key) >= 6 && !otherWords.MatchString(s)
+}
+
+// otherWords have a brand's name within, and nothing to do with it.
+var otherWords = regexp.MustCompile(`amazon(?:a|as|ia|en|e)\b|amazonia|adobehouse|appleton|pineapple`)
+
 // hasLabelWord reports whether a word stands in a host between dots and hyphens.
 func hasLabelWord(host, word string) bool {
-	return slices.Contains(strings.FieldsFunc(host, func(r rune) bool { return r == '.' || r == '-' }), word)
+	return slices.Contains(strings.FieldsFunc(host, func(r rune) bool { return r == '.' || r == '-' || r == '@' || r == '_' || r == '+' }), word)
 }
 
 func brandText(m *Mail, c *claims) (detail string) {

@@ -41,16 +41,26 @@ var posternSender = []Function{
 		}
 		return 1, c.links[0].host
 	}),
-	plain("postern_link_text_differs", func(m *Mail) (int, string) {
+	plain("postern_links_own", func(m *Mail) (int, string) {
 		c := m.claims()
-		for _, l := range c.links {
-			for _, text := range l.anchors {
-				if shown := linkOf(text); shown != "" && orgOf(shown) != l.org && l.org != c.org {
-					return 1, fmt.Sprintf("%s leads to %s", shown, l.host)
-				}
-			}
-		}
-		return 0, ""
+		own := len(c.links) > 0 && c.org != "" && !slices.ContainsFunc(c.links, func(l webLink) bool { return l.org != c.org })
+		return yes(own, c.org)
+	}),
+	{"postern_link_text_differs", compileLinkText},
+	plain("postern_name_domain", func(m *Mail) (int, string) {
+		d := domainInName(m.claims())
+		return yes(d != "", d)
+	}),
+	plain("postern_from_recipient_org", func(m *Mail) (int, string) {
+		c := m.claims()
+		return yes(c.org != "" && slices.ContainsFunc(c.to, func(a string) bool {
+			_, org := hostAndOrg(a[strings.LastIndexByte(a, '@')+1:])
+			return org == c.org
+		}), c.org)
+	}),
+	counting("postern_links_one_host", func(m *Mail, least float64) (bool, string) {
+		n, host := linksToOneHost(m.claims())
+		return n > 0 && float64(n) >= least, host
 	}),
 	{"postern_executive_name", compileExecutive},
 	{"postern_lookalike", compileLookalike},
@@ -66,7 +76,7 @@ var posternSender = []Function{
 			})
 			for _, w := range words {
 				for _, d := range ours {
-					if w == d || len(label(d)) > 3 && w == label(d) {
+					if w == d || len(label(orgOf(d))) > 3 && w == label(orgOf(d)) {
 						return 1, w
 					}
 				}
@@ -80,6 +90,82 @@ var posternSender = []Function{
 		reply := strings.HasPrefix(s, "re:") || strings.HasPrefix(s, "aw:") || strings.HasPrefix(s, "re [")
 		return yes(reply && h.Count("In-Reply-To")+h.Count("References")+h.Count("Thread-Index") == 0, "")
 	}),
+}
+
+// compileLinkText finds links that show one address of the web and go to another organisation's. Mail that somebody sends by
+// way of a mailer shows addresses of the sender, and links to the mailer, which counts the clicks: "own" asks for these,
+// "others" for the rest.
+func compileLinkText(_ *Settings, args []string) (Check, error) {
+	const name = "postern_link_text_differs"
+	if err := atMost(name, args, 1); err != nil {
+		return nil, err
+	}
+	which := ""
+	if len(args) > 0 {
+		which = args[0]
+	}
+	if which != "" && which != "own" && which != "others" {
+		return nil, fmt.Errorf("eval: %s looks at own or others, not %q", name, which)
+	}
+	return func(m *Mail) (int, string) {
+		c := m.claims()
+		for _, l := range c.links {
+			if l.org == c.org {
+				continue
+			}
+			for _, text := range l.anchors {
+				shown := linkOf(text)
+				if shown == "" {
+					continue
+				}
+				org := orgOf(shown)
+				own := org == c.org || org == c.replyOrg
+				if org != l.org && (which == "" || own == (which == "own")) {
+					return 1, fmt.Sprintf("%s leads to %s", shown, l.host)
+				}
+			}
+		}
+		return 0, ""
+	}, nil
+}
+
+// domainInName gives the domain that the sender's name shows, where it is not that of the sender or of one who is to get it.
+func domainInName(c *claims) string {
+	for w := range strings.FieldsFuncSeq(strings.ToLower(c.name), func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '.' && r != '-' && r != '@'
+	}) {
+		w = strings.Trim(w, ".-")
+		if _, after, ok := strings.Cut(w, "@"); ok {
+			w = after
+		}
+		if !strings.Contains(w, ".") {
+			continue
+		}
+		host, org := hostAndOrg(w)
+		if host == "" || !publicNames[org[strings.LastIndexByte(org, '.')+1:]] || label(org) == label(c.org) || org == c.replyOrg || org == c.returnOrg {
+			continue
+		}
+		return host
+	}
+	return ""
+}
+
+// publicNames are top-level domains by which a word in a name is known to be a host; of "Müller & Co.KG" nobody would think so.
+var publicNames = map[string]bool{"com": true, "net": true, "org": true, "info": true, "biz": true, "de": true, "fr": true, "uk": true, "br": true, "us": true, "ru": true, "cn": true}
+
+// linksToOneHost gives how many links lead to the one host that all lead to, none where they lead to several or to the
+// sender's own.
+func linksToOneHost(c *claims) (n int, host string) {
+	for _, l := range c.links {
+		if host == "" {
+			host = l.host
+		}
+		if l.host != host || l.org == c.org {
+			return 0, ""
+		}
+		n++
+	}
+	return n, host
 }
 
 // executive is somebody whose name others use.

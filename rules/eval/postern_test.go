@@ -60,6 +60,34 @@ func TestPosternFunctions(t *testing.T) {
 		{"a brand's own in a country", "postern_brand name", "From: Amazon <a@amazon.de>\n\n", false},
 		{"a brand's name in a free country", "postern_brand name", "From: Amazon <a@amazon.tk>\n\n", true},
 		{"a word that is a brand, too", "postern_brand name", "From: Zoom Lens Club <a@b.example>\n\n", false},
+		{"one of many savings banks", "postern_brand name", "From: Sparkasse Musterstadt <a@sparkasse-musterstadt.example>\n\n", false},
+		{"a savings bank of no place", "postern_brand name", "From: Sparkasse <a@b.example>\n\n", true},
+		{"a person whose name is a brand's", "postern_brand name", "From: Anna Kohls <a@b.example>\n\n", false},
+		{"a brand's server of images", "postern_brand links", "From: a@b.example\n\nhttps://lh3.googleusercontent.com/x https://www.paypalobjects.com/x\n", false},
+		{"a river in a link", "postern_brand links", "From: a@b.example\n\nhttps://www.amazonas.example/x\n", false},
+		{"a domain in the name", "postern_name_domain", "From: \"www.win.com\" <a@b.example>\n\n", true},
+		{"the sender's domain in the name", "postern_name_domain", "From: \"Booking.com\" <a@booking.com>\n\n", false},
+		{"dots in a name", "postern_name_domain", "From: \"M. Roe, Co.KG\" <a@b.example>\n\n", false},
+		{"another's address in the name", "postern_name_domain", "From: \"help@bank.com\" <a@b.example>\n\n", true},
+		{"a form of the recipient's own site", "postern_from_recipient_org", "From: web@www.firm.example\nTo: info@firm.example\n\n", true},
+		{"from elsewhere", "postern_from_recipient_org", "From: web@b.example\nTo: info@firm.example\n\n", false},
+		{"all links to one host", "postern_links_one_host 2", "From: a@b.example\n\nhttp://www.example.com/1 http://www.example.com/2\n", true},
+		{"all links to the sender", "postern_links_one_host 2", "From: a@example.com\n\nhttp://www.example.com/1 http://www.example.com/2\n", false},
+		{"a click counted for the sender", "postern_link_text_differs own", "From: a@firm.com\nContent-Type: text/html\n\n<a href=\"http://www.example.com/\">www.firm.com</a>", true},
+		{"that is not another's", "postern_link_text_differs others", "From: a@firm.com\nContent-Type: text/html\n\n<a href=\"http://www.example.com/\">www.firm.com</a>", false},
+		{"soft hyphens where a word may be divided", "postern_invisible_characters 1", "Content-Type: text/plain; charset=utf-8\n\nDonau\u00addampf\u00adschiff\n", false},
+		{"soft hyphens between letters", "postern_invisible_characters 3", "Content-Type: text/plain; charset=utf-8\n\np\u00ada\u00ady\u00adpal\n", true},
+		{"words without blanks", "postern_words_below 10", "Content-Type: text/plain; charset=utf-8\n\n" + strings.Repeat("会议改到明天下午三点", 3) + "\n", false},
+		{"few words without blanks", "postern_words_below 10", "Content-Type: text/plain; charset=utf-8\n\n会议改到明天下午三点\n", true},
+		{"long words", "postern_random_words 0.05", "\n\n" + strings.Repeat("Im Durchschnitt braucht der Rechtsschutz in Deutschland Angstschweiss. ", 5), false},
+		{"random words", "postern_random_words 0.05", "\n\n" + strings.Repeat("and the qwrtzpkl of that word is ab1cd2ef in the end ", 5), true},
+		{"a program by the name of the disposition", `postern_file_name \.exe$`, "Content-Type: application/pdf\nContent-Disposition: attachment; filename=\"a.exe\"\n\nx", true},
+		{"a program by continuations", `postern_file_name \.exe$`, "Content-Type: application/pdf\nContent-Disposition: attachment; filename*0*=utf-8''a%2E; filename*1=\"exe\"\n\nx", true},
+		{"a program in an encoded word", `postern_file_name \.exe$`, "Content-Type: application/pdf; name=\"=?utf-8?b?YS5FWEU=?=\"\n\nx", true},
+		{"a blank behind the ending", `postern_file_name \.exe$`, "Content-Type: application/pdf; name=\"a.exe . \"\n\nx", true},
+		{"a document of that name", `postern_file_name \.com$`, "Content-Type: application/pdf; name=\"Booking.com Confirmation.pdf\"\n\nx", false},
+		{"a page that is attached", `postern_file_name \.html?$ attached`, "Content-Type: text/html; name=\"a.html\"\nContent-Disposition: attachment\n\nx", true},
+		{"the text itself", `postern_file_name \.html?$ attached`, "Content-Type: text/html; name=\"a.html\"\nContent-Disposition: inline\n\nx", false},
 		{"about a brand", "postern_brand subject", "From: a@b.example\nSubject: Your Netflix account\n\n", true},
 		{"about a brand on a list", "postern_brand subject", "From: a@b.example\nSubject: Your Netflix account\nList-Id: <x>\nList-Post: <y>\n\n", false},
 		{"a brand in a link", "postern_brand links", "From: a@b.example\n\nhttp://paypal.example.net/x\n", true},
@@ -94,7 +122,7 @@ func TestPosternFunctions(t *testing.T) {
 }
 
 func TestPosternArguments(t *testing.T) {
-	for _, call := range []string{"postern_brand", "postern_brand colour", "postern_lookalike domains", "postern_lookalike x sender", "postern_homograph", "postern_needless_encoding", "postern_capitals x"} {
+	for _, call := range []string{"postern_brand", "postern_brand colour", "postern_lookalike domains", "postern_lookalike x sender", "postern_homograph", "postern_needless_encoding", "postern_capitals x", "postern_file_name", "postern_file_name (", "postern_file_name a b", "postern_link_text_differs x"} {
 		words := strings.Fields(call)
 		if _, err := Functions()[words[0]].Compile(&Settings{}, words[1:]); err == nil {
 			t.Errorf("%s is taken", call)
@@ -110,7 +138,7 @@ func FuzzPostern(f *testing.F) {
 	var checks []Check
 	for name, args := range map[string][]string{
 		"postern_brand": {"text"}, "postern_lookalike": {"all", "links"}, "postern_homograph": {"text"}, "postern_executive_name": nil, "postern_invisible_characters": {"1"},
-		"postern_random_words": {"0.1"}, "postern_own_domain_in_name": nil, "postern_link_text_differs": nil, "postern_recipient_name_in_subject": nil,
+		"postern_random_words": {"0.1"}, "postern_own_domain_in_name": nil, "postern_link_text_differs": nil, "postern_name_domain": nil, "postern_file_name": {"."}, "postern_links_one_host": {"1"}, "postern_words_below": {"1"}, "postern_recipient_name_in_subject": nil,
 	} {
 		c, err := Functions()[name].Compile(s, args)
 		if err != nil {

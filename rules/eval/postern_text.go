@@ -19,15 +19,15 @@ var posternText = []Function{
 		return n > 0 && float64(n) >= least, fmt.Sprintf("%d in words", n)
 	}),
 	counting("postern_images_few_words", func(m *Mail, most float64) (bool, string) {
-		n := len(bytes.Fields(m.visible()))
+		n := wordsIn(m.visible())
 		return float64(n) < most && (hasImage(m) && len(m.claims().links) > 0), fmt.Sprintf("%d words", n)
 	}),
 	counting("postern_short_with_link", func(m *Mail, most float64) (bool, string) {
-		n := len(bytes.Fields(m.visible()))
+		n := wordsIn(m.visible())
 		return float64(n) < most && len(m.claims().links) > 0, fmt.Sprintf("%d words", n)
 	}),
 	counting("postern_words_below", func(m *Mail, most float64) (bool, string) {
-		n := len(bytes.Fields(m.visible()))
+		n := wordsIn(m.visible())
 		return float64(n) < most, fmt.Sprintf("%d words", n)
 	}),
 	counting("postern_random_words", func(m *Mail, least float64) (bool, string) {
@@ -51,6 +51,13 @@ var posternText = []Function{
 		}
 		return func(m *Mail) (int, string) { return needlessEncoding(m.Text.Content().Header().Get(args[0])) }, nil
 	}},
+	counting("postern_hidden_words", func(m *Mail, least float64) (bool, string) {
+		n := 0
+		for _, p := range m.Text.HiddenBody() {
+			n += wordsIn(p)
+		}
+		return n > 0 && float64(n) >= least, fmt.Sprintf("%d words", n)
+	}),
 	plain("postern_recipient_in_text", func(m *Mail) (int, string) { return namesRecipient(m, string(bytes.ToLower(m.visible()))) }),
 	plain("postern_recipient_in_subject", func(m *Mail) (int, string) { return namesRecipient(m, strings.ToLower(m.claims().subject)) }),
 	plain("postern_recipient_in_link", func(m *Mail) (int, string) {
@@ -106,6 +113,33 @@ func hasImage(m *Mail) bool {
 	return false
 }
 
+// wordsIn counts the words of a text. Where words are written without blanks between them, two signs are one.
+func wordsIn(b []byte) (n int) {
+	signs, within := 0, false
+	for len(b) > 0 {
+		if c := b[0]; c < utf8.RuneSelf {
+			blank := c == ' ' || c == '\n' || c == '\t' || c == '\r'
+			if !blank && !within {
+				n++
+			}
+			within = !blank
+			b = b[1:]
+			continue
+		}
+		r, size := utf8.DecodeRune(b)
+		b = b[size:]
+		switch {
+		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar):
+			signs, within = signs+1, false
+		case unicode.IsSpace(r):
+			within = false
+		case !within:
+			n, within = n+1, true
+		}
+	}
+	return n + signs/2
+}
+
 // compileHomograph finds words that mix the Latin alphabet with letters of the Cyrillic or Greek one that look the same.
 func compileHomograph(_ *Settings, args []string) (Check, error) {
 	if len(args) != 1 || args[0] != "sender" && args[0] != "subject" && args[0] != "text" {
@@ -154,17 +188,19 @@ func mixedWords(s string) (n int, first string) {
 	return n, first
 }
 
-// invisible counts signs that can't be seen and stand between two letters.
+// invisible counts signs that can't be seen and stand between two letters. Soft hyphens count where they cut off a single
+// letter, which no rule of any language does.
 func invisible(b []byte) (n int) {
 	letter := false
-	pending := 0
+	pending, piece := 0, 0 // signs since the last letter, letters since the last sign
 	for len(b) > 0 {
 		if b[0] < utf8.RuneSelf {
 			if l := b[0]|0x20 >= 'a' && b[0]|0x20 <= 'z'; l {
 				n += pending
 				letter = true
+				piece++
 			} else {
-				letter = false
+				letter, piece = false, 0
 			}
 			pending = 0
 			b = b[1:]
@@ -172,19 +208,26 @@ func invisible(b []byte) (n int) {
 		}
 		r, size := utf8.DecodeRune(b)
 		switch r {
-		case 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0x2061, 0x2062, 0x2063, 0x2064, 0xAD, 0x34F, 0xFEFF:
+		case 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0x2061, 0x2062, 0x2063, 0x2064, 0x34F, 0xFEFF:
 			if letter {
 				pending++
 			}
+			piece = 0
+		case 0xAD:
+			if letter && piece == 1 {
+				pending++
+			}
+			piece = 0
 		default:
-			letter, pending = false, 0
+			letter, pending, piece = false, 0, 0
 		}
 		b = b[size:]
 	}
 	return n
 }
 
-// random reports whether a word has five consonants in a row, or changes from letters to digits and back.
+// random reports whether a word has six consonants in a row, "h" and "s" not counted, of which languages make long runs
+// ("Durchschnitt"), or changes from letters to digits and back.
 func random(w []byte) bool {
 	run, changes, kind := 0, 0, 0 // kind: 1 a letter, 2 a digit
 	for _, c := range w {
@@ -192,10 +235,11 @@ func random(w []byte) bool {
 		switch l := c | 0x20; {
 		case l >= 'a' && l <= 'z':
 			now = 1
-			if strings.IndexByte("aeiouy", l) < 0 {
-				run++
-			} else {
+			switch {
+			case strings.IndexByte("aeiouy", l) >= 0:
 				run = 0
+			case l != 'h' && l != 's':
+				run++
 			}
 		case c >= '0' && c <= '9':
 			now, run = 2, 0
@@ -206,7 +250,7 @@ func random(w []byte) bool {
 		if kind != 0 && now != kind {
 			changes++
 		}
-		if kind = now; run == 5 || changes == 2 {
+		if kind = now; run == 6 || changes == 2 {
 			return true
 		}
 	}

@@ -84,6 +84,17 @@ func (l *loader) tell(at Position, s Severity, rule, format string, args ...any)
 	l.problems = append(l.problems, Problem{Position: at, Severity: s, Rule: rule, What: cut(what, 300)})
 }
 
+// protects marks what was told last where its line was to say whom our own rules protect.
+func (l *loader) protects(at Position, key string) {
+	if !strings.HasPrefix(key, "postern_") {
+		return
+	}
+	if l.untold > 0 { // it was not told: that which was told last is given up for it
+		l.problems[len(l.problems)-1] = Problem{Position: at, Severity: Fault, What: cut(key, 60) + ": the line is wrong"}
+	}
+	l.problems[len(l.problems)-1].Protects = true
+}
+
 // cut shortens a text for people.
 func cut(s string, most int) string {
 	if len(s) <= most {
@@ -300,6 +311,7 @@ func (r *reader) setting(key, value string) {
 	switch {
 	case err != nil:
 		r.tell(r.at, Fault, "", "%s: %v", key, err)
+		r.protects(r.at, key)
 	case known:
 	case elsewhere[key] != "":
 		r.tell(r.at, Note, "", "%s has no meaning here: %s", key, elsewhere[key])
@@ -311,6 +323,7 @@ func (r *reader) setting(key, value string) {
 		r.unread(key)
 	case !idle(key):
 		r.tell(r.at, Fault, "", "%q is no keyword", cut(key, 60))
+		r.protects(r.at, key)
 	}
 }
 

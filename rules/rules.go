@@ -43,6 +43,10 @@ type Problem struct {
 	Severity Severity
 	Rule     string // whose it is; "" where it is no rule's
 	What     string // what, and why
+
+	// Protects is set where the line should have said whom our own rules protect. They would protect nobody, and nobody would see that:
+	// whoever can refuse a configuration refuses it.
+	Protects bool
 }
 
 // String gives "file:line: severity: rule: what".

@@ -116,6 +116,16 @@ func (c *Config) Load() (*Loaded, error) {
 	return l, nil
 }
 
+// refuse gives an error where a line is wrong that says whom rules protect: without it they would protect nobody, in silence.
+func (l *Loaded) refuse() error {
+	for _, p := range l.Problems {
+		if p.Protects {
+			return fmt.Errorf("rules: %s: %s", p.Position, p.What)
+		}
+	}
+	return nil
+}
+
 // maxWarnings is how many lines that were not taken are told in the log.
 const maxWarnings = 20
 

@@ -32,6 +32,9 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	if err != nil {
 		return filter.Spec{}, nil, err
 	}
+	if err := loaded.refuse(); err != nil {
+		return filter.Spec{}, nil, err
+	}
 	c := &check{loaded: loaded, hostname: env.Hostname}
 	if cfg.Scores == "network" || cfg.Scores == "both" {
 		c.dns = env.DNS

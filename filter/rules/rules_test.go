@@ -88,6 +88,12 @@ func TestWhatIsWrong(t *testing.T) {
 		{"no network", Config{Scores: "local", Trusted: []string{"a"}}, "", "trusted"},
 		{"bits beyond", Config{Scores: "local", Internal: []string{"10.0.0.1/8"}}, "", "10.0.0.0/8"},
 		{"two rules, one symbol", Config{Scores: "local"}, "body Ab /a/\nbody AB /a/\n", "has the symbol AB"},
+		{"an executive without an address", Config{Scores: "local"}, "body A /a/\npostern_executive Jane Doe\n", "a.cf:2: postern_executive: "},
+		{"an executive without a name", Config{Scores: "local"}, "postern_executive <jane@example.org>\n", "it needs a name and an address"},
+		{"a domain that is none", Config{Scores: "local"}, "postern_domains example.org exa..mple\n", "a.cf:1: postern_domains: "},
+		{"a protected domain that is none", Config{Scores: "local"}, "postern_protected *\n", "is no domain"},
+		{"executives misspelled", Config{Scores: "local"}, "postern_executives Jane Doe <jane@example.org>\n", "a.cf:1: "},
+		{"an executive behind many other faults", Config{Scores: "local"}, strings.Repeat("wombat\n", 10_100) + "postern_executive x\n", "a.cf:10101: "},
 	} {
 		if _, _, _, err := build(t, c.cfg, c.file); err == nil || !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%s: %v", c.name, err)

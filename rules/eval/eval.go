@@ -26,6 +26,9 @@ type Mail struct {
 	images once[*imageFacts]
 	pairs  once[alternatives]
 	heads  headFacts // of the header fields
+
+	claimed once[*claims]
+	written once[*prose]
 }
 
 // structure gives the MIME structure as SpamAssassin reads it.

@@ -1,7 +1,7 @@
 package eval
 
 import (
-	"bytes"
+	"fmt"
 	"net/url"
 	"regexp"
 	"slices"
@@ -10,6 +10,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // The functions whose names begin with postern_ are our own: SpamAssassin has none of them. They serve our default rules,
@@ -18,7 +19,24 @@ import (
 //	postern_domains example.org example.com           domains of this site
 //	postern_protected bank.example partner.example    domains of others that its users trust
 //	postern_executive Jane Doe <jane@example.org>     people whom others pretend to be, with their addresses
-var _ = keys("postern_domains", "postern_protected", "postern_executive")
+var (
+	_ = keys("postern_domains", "postern_protected", "postern_executive")
+	_ = checked("postern_domains", checkDomains)
+	_ = checked("postern_protected", checkDomains)
+	_ = checked("postern_executive", func(args string) error {
+		_, err := readExecutive(args)
+		return err
+	})
+)
+
+func checkDomains(args string) error {
+	for w := range strings.FieldsSeq(args) {
+		if host, _ := hostAndOrg(w); host == "" {
+			return fmt.Errorf("%q is no domain", w)
+		}
+	}
+	return nil
+}
 
 func init() { tables = append(tables, posternSender, posternBrands, posternText, posternFiles) }
 
@@ -38,24 +56,53 @@ type claims struct {
 	messageOrg          string // of the host in the Message-ID
 	to                  []string
 	subject, rawSubject string
-	links               []webLink
 	list                bool // by way of a list, or it says so
+
+	uris   []text.URI
+	linked once[linkHosts]
+	looked once[string]
+}
+
+// linkHosts is the links of a message by what they lead to.
+type linkHosts struct {
+	links []webLink
+	hosts []*webHost // each once, in the order of the links
 }
 
 // webLink is a link to the web.
 type webLink struct {
-	host, org, url string
-	anchors        []string // the texts of links to it
+	*webHost
+	uri *text.URI
+}
+
+// webHost is a host that links lead to.
+type webHost struct {
+	host, org string
+	looked    once[string]
+}
+
+// looks gives what the host's name looks like; see skeletonOf.
+func (h *webHost) looks() string { return h.looked.get(func() string { return skeletonOf(h.org) }) }
+
+// looks gives what the name of the author's domain looks like.
+func (c *claims) looks() string { return c.looked.get(func() string { return skeletonOf(c.org) }) }
+
+// links gives the links, up to a bound.
+func (c *claims) links() []webLink { return c.byHost().links }
+
+// hosts gives the hosts that these lead to.
+func (c *claims) hosts() []*webHost { return c.byHost().hosts }
+
+func (c *claims) byHost() linkHosts {
+	return c.linked.get(func() linkHosts { return readLinks(c.uris) })
 }
 
 // claims reads them once for each message.
-func (m *Mail) claims() *claims {
-	return mail.Memo(m.Text.Content(), "eval: claims", func() *claims { return readClaims(m) })
-}
+func (m *Mail) claims() *claims { return m.claimed.get(func() *claims { return readClaims(m) }) }
 
 func readClaims(m *Mail) *claims {
 	h := m.Text.Content().Header()
-	c := &claims{rawSubject: h.Get("Subject")}
+	c := &claims{rawSubject: h.Get("Subject"), uris: m.Text.URIs()}
 	c.subject = mail.DecodeWords(c.rawSubject)
 	if all := mail.ParseMailboxes(h.Get("From")); len(all) > 0 {
 		box := all[0]
@@ -75,13 +122,14 @@ func readClaims(m *Mail) *claims {
 		_, host, _ := strings.Cut(id, "@")
 		_, c.messageOrg = hostAndOrg(strings.TrimRight(strings.TrimSpace(host), ">"))
 	}
-	for _, box := range append(mail.ParseMailboxes(h.Get("To")), mail.ParseMailboxes(h.Get("Cc"))...) {
-		if box.Address != "" && len(c.to) < maxRecipients {
-			c.to = append(c.to, strings.ToLower(box.Address))
+	for _, field := range [...]string{"To", "Cc"} {
+		for _, box := range mail.ParseMailboxes(h.Get(field)) {
+			if box.Address != "" && len(c.to) < maxRecipients {
+				c.to = append(c.to, strings.ToLower(box.Address))
+			}
 		}
 	}
 	c.list = h.Count("List-Id") > 0 && (h.Count("List-Post") > 0 || strings.EqualFold(h.Get("Precedence"), "list"))
-	c.links = readLinks(m)
 	return c
 }
 
@@ -109,23 +157,40 @@ func label(org string) string {
 	return l
 }
 
-// Hosts that pages name for what they are drawn with: they say nothing about where a reader is to go.
-var furniture = regexp.MustCompile(`(?:^|\.)(?:w3\.org|fonts\.(?:googleapis|gstatic)\.com|gstatic\.com|schemas\.microsoft\.com|schema\.org|googleapis\.com|jquery\.com|bootstrapcdn\.com|purl\.org)$`)
+// furniture are domains that pages name for what they are drawn with: they say nothing about where a reader is to go.
+var furniture = []string{
+	"w3.org", "fonts.googleapis.com", "fonts.gstatic.com", "gstatic.com", "schemas.microsoft.com", "schema.org", "googleapis.com", "jquery.com",
+	"bootstrapcdn.com", "purl.org",
+}
 
-func readLinks(m *Mail) (all []webLink) {
-	for _, u := range m.Text.URIs() {
-		if len(all) == maxLinks {
+func readLinks(uris []text.URI) (all linkHosts) {
+	known := map[string]*webHost{} // nil: it is none that counts
+	for i := range uris {
+		u := &uris[i]
+		if len(all.links) == maxLinks {
 			break
 		}
-		raw := strings.ToLower(atMostOctets(u.Raw, 2000))
-		if strings.HasPrefix(raw, "mailto:") || u.Host == "" || len(u.Variants) == 0 || furniture.MatchString(u.Host) {
+		if u.Host == "" || len(u.Variants) == 0 || isMailto(u.Raw) {
 			continue
 		}
-		if host, org := hostAndOrg(u.Host); host != "" {
-			all = append(all, webLink{host, org, raw, u.Anchors})
+		h, ok := known[u.Host]
+		if !ok {
+			if host, org := hostAndOrg(u.Host); host != "" && !withinAny(u.Host, furniture) {
+				h = &webHost{host: host, org: org}
+				all.hosts = append(all.hosts, h)
+			}
+			known[u.Host] = h
+		}
+		if h != nil {
+			all.links = append(all.links, webLink{h, u})
 		}
 	}
 	return all
+}
+
+func isMailto(uri string) bool {
+	const scheme = "mailto:"
+	return len(uri) >= len(scheme) && strings.EqualFold(uri[:len(scheme)], scheme)
 }
 
 // siteNames are the domains of a settings' key.
@@ -148,6 +213,9 @@ func withinAny(host string, domains []string) bool {
 // linkOf gives the host that a text shows as a web address, "" where it shows none.
 func linkOf(text string) string {
 	text = strings.TrimSpace(atMostOctets(text, 300))
+	if !strings.Contains(text, ".") || strings.ContainsAny(text, " \t\n\v\f\r") {
+		return ""
+	}
 	if m := shownAddress.FindStringSubmatch(text); m != nil {
 		if u, err := url.Parse("http://" + m[1]); err == nil {
 			host, _ := hostAndOrg(u.Hostname())
@@ -158,14 +226,3 @@ func linkOf(text string) string {
 }
 
 var shownAddress = regexp.MustCompile(`(?i)^(?:https?://|(?:www\.))?((?:[a-z0-9-]{1,63}\.)+[a-z]{2,12})(?:[/:?#]\S*)?$`)
-
-// visible gives the rendered text without the subject, as one.
-func (m *Mail) visible() []byte {
-	return mail.Memo(m.Text.Content(), "eval: visible", func() []byte {
-		body := m.Text.Body()
-		if len(body) < 2 {
-			return nil
-		}
-		return bytes.Join(body[1:], nil)
-	})
-}

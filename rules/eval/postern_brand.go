@@ -7,6 +7,9 @@ import (
 	"strings"
 	"sync"
 	"unicode"
+	"unicode/utf8"
+
+	"github.com/postern-mail/postern/mail"
 )
 
 // posternBrands knows well-known names in whose name others write.
@@ -93,16 +96,52 @@ var brands = []brand{
 	{"hellosign dropboxsign tinder steam roblox cocacola starbucks mcdonalds", "starbucks", true, "hellosign.com dropbox.com tinder.com gotinder.com steampowered.com roblox.com coca-cola.com coke.com starbucks.com mcdonalds.com"},
 }
 
-// brandIndex finds brands by their names.
-var brandIndex = sync.OnceValue(func() map[string]*brand {
-	all := map[string]*brand{}
+// brandTable finds brands by their names.
+type brandTable struct {
+	names   map[string]*brand
+	keys    map[string][]*brand // by the first octets of their keys
+	longest int                 // octets of a name
+	begins  [1 << 13 / 64]uint64
+}
+
+// keyBegin is how many octets of keys brandTable.keys knows them by. Shorter keys are none.
+const keyBegin = 4
+
+var brandIndex = sync.OnceValue(func() *brandTable {
+	t := &brandTable{names: map[string]*brand{}, keys: map[string][]*brand{}}
 	for i := range brands {
-		for _, n := range strings.Fields(brands[i].names) {
-			all[n] = &brands[i]
+		b := &brands[i]
+		for n := range strings.FieldsSeq(b.names) {
+			t.names[n] = b
+			t.longest = max(t.longest, len(n))
+			h := beginHash([]byte(n))
+			t.begins[h/64] |= 1 << (h % 64)
+		}
+		if len(b.key) >= keyBegin {
+			t.keys[b.key[:keyBegin]] = append(t.keys[b.key[:keyBegin]], b)
 		}
 	}
-	return all
+	return t
 })
+
+// beginHash is a hash of the first three octets of a name, fewer where it has fewer.
+func beginHash(name []byte) (h uint32) {
+	for _, c := range name[:min(len(name), 3)] {
+		h = h*59 + uint32(c)
+	}
+	return h % (1 << 13)
+}
+
+// named gives the brand of a name, nil for none.
+func (t *brandTable) named(name []byte) *brand {
+	if len(name) > t.longest {
+		return nil
+	}
+	if h := beginHash(name); t.begins[h/64]&(1<<(h%64)) == 0 {
+		return nil
+	}
+	return t.names[string(name)]
+}
 
 // Bounds of what is searched for brands.
 const (
@@ -110,46 +149,104 @@ const (
 	maxBrandWords = 4        // of one name
 )
 
-// brandsIn calls found with each brand that a text names, and the name.
-func brandsIn(text string, found func(b *brand, name string) (more bool)) {
-	var words [maxBrandWords]string // the last ones
-	index := brandIndex()
-	for w := range strings.FieldsFuncSeq(text, func(r rune) bool { return !unicode.IsLetter(r) && (r < '0' || r > '9') && r != '\'' }) {
-		copy(words[:], words[1:])
-		words[maxBrandWords-1] = strings.ReplaceAll(w, "'", "")
-		name := ""
-		for k := maxBrandWords - 1; k >= 0 && len(name) < 40; k-- {
-			name = words[k] + name
-			if b := index[name]; b != nil && words[k] != "" && !found(b, name) {
-				return
+// brandsIn calls found with each brand that a text in any case names, and the name.
+func brandsIn[T string | []byte](text T, found func(b *brand, name string) (more bool)) {
+	var (
+		index   = brandIndex()
+		words   = make([]byte, 0, len(text)) // letters and digits of all words
+		starts  [maxBrandWords]int           // of the last words; -1: there is none, or nothing in it
+		written bool                         // there is a word, if only of signs that do not count
+		number  int                          // of words
+	)
+	for i := range starts {
+		starts[i] = -1
+	}
+	begin := 0
+	end := func() (more bool) {
+		starts[number%maxBrandWords] = -1
+		if begin < len(words) {
+			starts[number%maxBrandWords] = begin
+		}
+		for k := range min(number+1, maxBrandWords) {
+			at := starts[(number-k)%maxBrandWords]
+			if at < 0 {
+				continue
+			}
+			if b := index.named(words[at:]); b != nil && !found(b, string(words[at:])) {
+				return false
 			}
 		}
+		number++
+		begin, written = len(words), false
+		return true
+	}
+	for i := 0; i < len(text); {
+		c := text[i]
+		switch {
+		case c >= utf8.RuneSelf:
+			r, n := utf8.DecodeRuneInString(string(text[i:min(len(text), i+utf8.UTFMax)]))
+			i += n
+			if r = unicode.ToLower(r); unicode.IsLetter(r) {
+				words, written = utf8.AppendRune(words, r), true
+				continue
+			}
+			if written && !end() {
+				return
+			}
+			continue
+		case signs[c]&(signLower|signDigit) != 0:
+			words, written = append(words, c), true
+		case signs[c]&signUpper != 0:
+			words, written = append(words, c|0x20), true
+		case c == '\'':
+			written = true
+		case written && !end():
+			return
+		}
+		i++
+	}
+	if written {
+		end()
 	}
 }
 
-// Words with which a sender's name says what of the brand writes.
-var brandTail = regexp.MustCompile(`^(?:the|team|support|service|services|security|account|accounts|alert|alerts|customer|care|online|bank|notification|notifications|notice|noreply|info|inc|reward|rewards|prime|billing|department|help|verification|delivery|express|mail|com|de|confirmation|winner|survey)$`)
+// brandTail are words with which a sender's name says what of the brand writes.
+var brandTail = wordSet(`the team support service services security account accounts alert alerts customer care online bank notification
+	notifications notice noreply info inc reward rewards prime billing department help verification delivery express mail com de confirmation
+	winner survey`)
+
+func wordSet(words string) map[string]bool {
+	set := map[string]bool{}
+	for w := range strings.FieldsSeq(words) {
+		set[w] = true
+	}
+	return set
+}
 
 // aloneIn gives the brand that a text is nothing but the name of.
 func aloneIn(text string) *brand {
 	name := ""
 	for w := range strings.FieldsFuncSeq(text, func(r rune) bool { return !unicode.IsLetter(r) && (r < '0' || r > '9') }) {
-		if !brandTail.MatchString(w) {
+		if !brandTail[w] {
 			name += w
 		}
 	}
-	return brandIndex()[name]
+	return brandIndex().names[name]
 }
 
 // owns reports whether a host is the brand's.
 func (b *brand) owns(host, org string) bool {
 	for o := range strings.FieldsSeq(b.orgs) {
-		if host == o || strings.HasSuffix(host, "."+o) {
+		if mail.Within(host, o) {
 			return true
 		}
 	}
 	l, top, _ := strings.Cut(org, ".")
-	if !slices.Contains(strings.Fields(b.names), l) {
+	own := false
+	for n := range strings.FieldsSeq(b.names) {
+		own = own || n == l
+	}
+	if !own {
 		return false
 	}
 	last := top[strings.LastIndexByte(top, '.')+1:]
@@ -200,67 +297,70 @@ func brandName(_ *Mail, c *claims) (detail string) {
 }
 
 func brandSubject(_ *Mail, c *claims) (detail string) {
-	if !accountWords.MatchString(c.subject) {
-		return ""
-	}
-	brandsIn(strings.ToLower(c.subject), func(b *brand, name string) bool {
+	brandsIn(c.subject, func(b *brand, name string) bool {
 		if !b.common && !b.owns(c.host, c.org) {
 			detail = name
 		}
 		return detail == ""
 	})
+	if detail != "" && !accountWords.MatchString(c.subject) {
+		return ""
+	}
 	return detail
 }
 
 func brandAddress(_ *Mail, c *claims) string {
-	for i := range brands {
-		if b := &brands[i]; len(b.key) >= 5 && b.within(c.address) && !b.owns(c.host, c.org) {
-			return c.address
-		}
+	if brandWithin(c.address, func(b *brand) bool { return len(b.key) >= 5 && !b.owns(c.host, c.org) }) {
+		return c.address
 	}
 	return ""
 }
 
 func brandLink(_ *Mail, c *claims) string {
-	for _, l := range c.links {
-		for i := range brands {
-			b := &brands[i]
-			if len(b.key) >= 4 && b.within(l.host) && !b.owns(l.host, l.org) && l.org != c.org {
-				return l.host
-			}
+	for _, h := range c.hosts() {
+		if h.org != c.org && brandWithin(h.host, func(b *brand) bool { return !b.owns(h.host, h.org) }) {
+			return h.host
 		}
 	}
 	return ""
 }
 
-// within reports whether the brand's key stands in a host or an address: by itself, or as a part of a word where it is long
-// enough that no other word has it.
-func (b *brand) within(s string) bool {
-	if !strings.Contains(s, b.key) {
-		return false
+// brandWithin reports whether the key of a brand that is meant stands in a host or an address: by itself, or as a part of a
+// word where it is long enough that no other word has it.
+func brandWithin(s string, meant func(*brand) bool) bool {
+	keys := brandIndex().keys
+	for i := 0; i+keyBegin <= len(s); i++ {
+		for _, b := range keys[s[i:i+keyBegin]] {
+			if strings.HasPrefix(s[i:], b.key) && meant(b) && (hasLabelWord(s, b.key) || len(b.key) >= 6 && !otherWords.MatchString(s)) {
+				return true
+			}
+		}
 	}
-	return hasLabelWord(s, b.key) || len(b.key) >= 6 && !otherWords.MatchString(s)
+	return false
 }
 
 // otherWords have a brand's name within, and nothing to do with it.
 var otherWords = regexp.MustCompile(`amazon(?:a|as|ia|en|e)\b|amazonia|adobehouse|appleton|pineapple`)
 
-// hasLabelWord reports whether a word stands in a host between dots and hyphens.
+// hasLabelWord reports whether a word stands in a host or an address between dots, hyphens and the like.
 func hasLabelWord(host, word string) bool {
 	return slices.Contains(strings.FieldsFunc(host, func(r rune) bool { return r == '.' || r == '-' || r == '@' || r == '_' || r == '+' }), word)
 }
 
 func brandText(m *Mail, c *claims) (detail string) {
-	if len(c.links) == 0 {
+	if len(c.links()) == 0 {
 		return ""
 	}
-	body := m.visible()
-	seen := map[*brand]int{}
-	brandsIn(strings.ToLower(string(body[:min(len(body), maxBrandText)])), func(b *brand, name string) bool {
+	body := m.prose().text
+	var seen map[*brand]int
+	brandsIn(body[:min(len(body), maxBrandText)], func(b *brand, name string) bool {
+		if seen == nil {
+			seen = map[*brand]int{}
+		}
 		if seen[b]++; b.common || seen[b] != 2 || b.owns(c.host, c.org) {
 			return true
 		}
-		if !slices.ContainsFunc(c.links, func(l webLink) bool { return b.owns(l.host, l.org) }) {
+		if !slices.ContainsFunc(c.hosts(), func(h *webHost) bool { return b.owns(h.host, h.org) }) {
 			detail = name
 		}
 		return detail == ""

@@ -31,19 +31,19 @@ var posternSender = []Function{
 	}),
 	plain("postern_links_elsewhere", func(m *Mail) (int, string) {
 		c := m.claims()
-		if c.list || len(c.links) == 0 || c.org == "" {
+		if c.list || c.org == "" || len(c.hosts()) == 0 {
 			return 0, ""
 		}
-		for _, l := range c.links {
-			if l.org == c.org || l.org == c.replyOrg {
+		for _, h := range c.hosts() {
+			if h.org == c.org || h.org == c.replyOrg {
 				return 0, ""
 			}
 		}
-		return 1, c.links[0].host
+		return 1, c.hosts()[0].host
 	}),
 	plain("postern_links_own", func(m *Mail) (int, string) {
 		c := m.claims()
-		own := len(c.links) > 0 && c.org != "" && !slices.ContainsFunc(c.links, func(l webLink) bool { return l.org != c.org })
+		own := c.org != "" && len(c.hosts()) > 0 && !slices.ContainsFunc(c.hosts(), func(h *webHost) bool { return h.org != c.org })
 		return yes(own, c.org)
 	}),
 	{"postern_link_text_differs", compileLinkText},
@@ -66,7 +66,17 @@ var posternSender = []Function{
 	{"postern_lookalike", compileLookalike},
 	{"postern_own_domain_in_name", func(s *Settings, args []string) (Check, error) {
 		ours := siteNames(s, "postern_domains")
+		names := map[string]bool{}
+		for _, d := range ours {
+			names[d] = true
+			if l := label(orgOf(d)); len(l) > 3 {
+				names[l] = true
+			}
+		}
 		return func(m *Mail) (int, string) {
+			if len(ours) == 0 {
+				return 0, ""
+			}
 			c := m.claims()
 			if c.name == "" || withinAny(c.host, ours) {
 				return 0, ""
@@ -75,10 +85,8 @@ var posternSender = []Function{
 				return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '.' && r != '-'
 			})
 			for _, w := range words {
-				for _, d := range ours {
-					if w == d || len(label(orgOf(d))) > 3 && w == label(orgOf(d)) {
-						return 1, w
-					}
+				if names[w] {
+					return 1, w
 				}
 			}
 			return 0, ""
@@ -109,11 +117,11 @@ func compileLinkText(_ *Settings, args []string) (Check, error) {
 	}
 	return func(m *Mail) (int, string) {
 		c := m.claims()
-		for _, l := range c.links {
+		for _, l := range c.links() {
 			if l.org == c.org {
 				continue
 			}
-			for _, text := range l.anchors {
+			for _, text := range l.uri.Anchors {
 				shown := linkOf(text)
 				if shown == "" {
 					continue
@@ -156,16 +164,10 @@ var publicNames = map[string]bool{"com": true, "net": true, "org": true, "info":
 // linksToOneHost gives how many links lead to the one host that all lead to, none where they lead to several or to the
 // sender's own.
 func linksToOneHost(c *claims) (n int, host string) {
-	for _, l := range c.links {
-		if host == "" {
-			host = l.host
-		}
-		if l.host != host || l.org == c.org {
-			return 0, ""
-		}
-		n++
+	if hosts := c.hosts(); len(hosts) == 1 && hosts[0].org != c.org {
+		return len(c.links()), hosts[0].host
 	}
-	return n, host
+	return 0, ""
 }
 
 // executive is somebody whose name others use.
@@ -174,27 +176,38 @@ type executive struct {
 	addresses []string
 }
 
-func compileExecutive(s *Settings, args []string) (Check, error) {
-	var all []executive
-	for _, l := range s.Lines("postern_executive") {
-		boxes := mail.ParseMailboxes(l.Args)
-		e := executive{}
-		for _, b := range boxes {
-			if b.Name != "" {
-				e.name = nameKey(b.Name)
-			}
+// readExecutive reads what a line says of one.
+func readExecutive(args string) (e executive, err error) {
+	for _, b := range mail.ParseMailboxes(args) {
+		if key := nameKey(b.Name); key != "" {
+			e.name = key
+		}
+		if b.Address != "" {
 			e.addresses = append(e.addresses, strings.ToLower(b.Address))
 		}
-		if e.name == "" {
-			return nil, fmt.Errorf("eval: %s: postern_executive needs a name and an address: Jane Doe <jane@example.org>", l.At)
+	}
+	if e.name == "" || len(e.addresses) == 0 {
+		return e, fmt.Errorf("%q: it needs a name and an address: Jane Doe <jane@example.org>", atMostOctets(args, 100))
+	}
+	return e, nil
+}
+
+func compileExecutive(s *Settings, args []string) (Check, error) {
+	all := map[string][]executive{}
+	for _, l := range s.Lines("postern_executive") {
+		e, err := readExecutive(l.Args)
+		if err != nil {
+			return nil, fmt.Errorf("eval: %s: postern_executive %w", l.At, err)
 		}
-		all = append(all, e)
+		all[e.name] = append(all[e.name], e)
 	}
 	return func(m *Mail) (int, string) {
+		if len(all) == 0 {
+			return 0, ""
+		}
 		c := m.claims()
-		key := nameKey(c.name)
-		for _, e := range all {
-			if key == e.name && !slices.Contains(e.addresses, c.address) {
+		for _, e := range all[nameKey(c.name)] {
+			if !slices.Contains(e.addresses, c.address) {
 				return 1, fmt.Sprintf("%s <%s>", c.name, c.address)
 			}
 		}
@@ -226,6 +239,29 @@ var lookalikes = strings.NewReplacer(
 // skeleton gives what a word looks like.
 func skeleton(s string) string { return lookalikes.Replace(strings.ToLower(s)) }
 
+// skeletonOf gives what the owner's own part of a registered domain looks like, as programs show it.
+func skeletonOf(org string) string {
+	l := label(org)
+	if u, err := idna.ToUnicode(l); err == nil {
+		l = u
+	}
+	return skeleton(l)
+}
+
+// protectedName is a domain that others imitate.
+type protectedName struct {
+	name, org, looks string
+}
+
+func protectedNames(domains []string) []protectedName {
+	all := make([]protectedName, len(domains))
+	for i, d := range domains {
+		org := orgOf(d)
+		all[i] = protectedName{d, org, skeleton(label(org))}
+	}
+	return all
+}
+
 func compileLookalike(s *Settings, args []string) (Check, error) {
 	const name = "postern_lookalike"
 	if err := atMost(name, args, 2); err != nil {
@@ -235,31 +271,35 @@ func compileLookalike(s *Settings, args []string) (Check, error) {
 		return nil, fmt.Errorf("eval: %s needs whose domains, then sender or links, not %q", name, args)
 	}
 	ours, theirs := siteNames(s, "postern_domains"), siteNames(s, "postern_protected")
-	of := map[string][]string{"domains": ours, "protected": theirs, "all": slices.Concat(ours, theirs)}
-	protected, ok := of[args[0]]
+	good := slices.Concat(ours, theirs)
+	of := map[string][]string{"domains": ours, "protected": theirs, "all": good}
+	domains, ok := of[args[0]]
 	if !ok {
 		return nil, fmt.Errorf("eval: %s knows domains, protected and all, not %q", name, args[0])
 	}
-	good := of["all"]
-	like := func(host, org string) string {
+	protected := protectedNames(domains)
+	like := func(host, org string, looks func() string) string {
 		if org == "" || withinAny(host, good) {
 			return ""
 		}
-		for _, p := range protected {
-			if resembles(org, orgOf(p)) {
-				return fmt.Sprintf("%s looks like %s", host, p)
+		for i := range protected {
+			if p := &protected[i]; p.resembledBy(org, looks()) {
+				return fmt.Sprintf("%s looks like %s", host, p.name)
 			}
 		}
 		return ""
 	}
 	return func(m *Mail) (int, string) {
+		if len(protected) == 0 {
+			return 0, ""
+		}
 		c := m.claims()
 		if args[1] == "sender" {
-			d := like(c.host, c.org)
+			d := like(c.host, c.org, c.looks)
 			return yes(d != "", d)
 		}
-		for _, l := range c.links {
-			if d := like(l.host, l.org); d != "" {
+		for _, h := range c.hosts() {
+			if d := like(h.host, h.org, h.looks); d != "" {
 				return 1, d
 			}
 		}
@@ -267,20 +307,16 @@ func compileLookalike(s *Settings, args []string) (Check, error) {
 	}, nil
 }
 
-// resembles reports whether a domain is made to be taken for another: the same in looks, the same at another top level, a
-// letter more, less, other or two changed in places, or the other's name with a word beside it.
-func resembles(org, other string) bool {
-	if org == other || len(org) > 255 {
+// resembledBy reports whether a domain that looks so is made to be taken for the protected one: the same in looks, the same
+// at another top level, a letter more, less, other or two changed in places, or its name with a word beside it.
+func (p *protectedName) resembledBy(org, a string) bool {
+	if org == p.org || len(org) > 255 {
 		return false
 	}
-	a, b := label(org), label(other)
-	if u, err := idna.ToUnicode(a); err == nil {
-		a = u
-	}
-	a, b = skeleton(a), skeleton(b)
+	b := p.looks
 	switch {
 	case len(b) < 4:
-		return a == b && label(org) != label(other)
+		return a == b && label(org) != label(p.org)
 	case a == b:
 		return true
 	case len(b) >= 5 && (strings.HasPrefix(a, b+"-") || strings.HasSuffix(a, "-"+b) || strings.Contains(a, "-"+b+"-")):

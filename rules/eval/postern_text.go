@@ -1,9 +1,9 @@
 package eval
 
 import (
-	"bytes"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -15,24 +15,31 @@ import (
 var posternText = []Function{
 	{"postern_homograph", compileHomograph},
 	counting("postern_invisible_characters", func(m *Mail, least float64) (bool, string) {
-		n := invisible(m.visible())
-		return n > 0 && float64(n) >= least, fmt.Sprintf("%d in words", n)
+		p := m.prose()
+		if p.ascii {
+			return false, ""
+		}
+		n := invisible(p.text)
+		return n > 0 && float64(n) >= least, counted(n, "in words")
 	}),
 	counting("postern_images_few_words", func(m *Mail, most float64) (bool, string) {
-		n := wordsIn(m.visible())
-		return float64(n) < most && (hasImage(m) && len(m.claims().links) > 0), fmt.Sprintf("%d words", n)
+		n := m.prose().words
+		return float64(n) < most && hasImage(m) && len(m.claims().links()) > 0, counted(n, "words")
 	}),
 	counting("postern_short_with_link", func(m *Mail, most float64) (bool, string) {
-		n := wordsIn(m.visible())
-		return float64(n) < most && len(m.claims().links) > 0, fmt.Sprintf("%d words", n)
+		n := m.prose().words
+		return float64(n) < most && len(m.claims().links()) > 0, counted(n, "words")
 	}),
 	counting("postern_words_below", func(m *Mail, most float64) (bool, string) {
-		n := wordsIn(m.visible())
-		return float64(n) < most, fmt.Sprintf("%d words", n)
+		n := m.prose().words
+		return float64(n) < most, counted(n, "words")
 	}),
 	counting("postern_random_words", func(m *Mail, least float64) (bool, string) {
-		all, odd, example := randomWords(m.visible())
-		return all >= 20 && float64(odd) >= least*float64(all), fmt.Sprintf("%d of %d, such as %s", odd, all, example)
+		p := m.prose()
+		if p.plain < 20 || float64(p.random) < least*float64(p.plain) {
+			return false, ""
+		}
+		return true, fmt.Sprintf("%d of %d, such as %s", p.random, p.plain, p.example)
 	}),
 	{"postern_capitals", func(_ *Settings, args []string) (Check, error) {
 		share, err := number("postern_capitals", args, 0, 0.5)
@@ -41,8 +48,11 @@ var posternText = []Function{
 		}
 		letters, err := number("postern_capitals", args, 1, 1)
 		return func(m *Mail) (int, string) {
-			upper, all := capitals(m.visible())
-			return yes(float64(all) >= letters && float64(upper) >= share*float64(all), fmt.Sprintf("%d of %d letters", upper, all))
+			p := m.prose()
+			if float64(p.letters) < letters || float64(p.upper) < share*float64(p.letters) {
+				return 0, ""
+			}
+			return 1, fmt.Sprintf("%d of %d letters", p.upper, p.letters)
 		}, err
 	}},
 	{"postern_needless_encoding", func(_ *Settings, args []string) (Check, error) {
@@ -56,13 +66,17 @@ var posternText = []Function{
 		for _, p := range m.Text.HiddenBody() {
 			n += wordsIn(p)
 		}
-		return n > 0 && float64(n) >= least, fmt.Sprintf("%d words", n)
+		return n > 0 && float64(n) >= least, counted(n, "words")
 	}),
-	plain("postern_recipient_in_text", func(m *Mail) (int, string) { return namesRecipient(m, string(bytes.ToLower(m.visible()))) }),
-	plain("postern_recipient_in_subject", func(m *Mail) (int, string) { return namesRecipient(m, strings.ToLower(m.claims().subject)) }),
+	plain("postern_recipient_in_text", func(m *Mail) (int, string) { return namesRecipient(m, m.prose().mentions) }),
+	plain("postern_recipient_in_subject", func(m *Mail) (int, string) {
+		subject := strings.ToLower(m.claims().subject)
+		return namesRecipient(m, func(a string) bool { return strings.Contains(subject, a) })
+	}),
 	plain("postern_recipient_in_link", func(m *Mail) (int, string) {
-		for _, l := range m.claims().links {
-			if n, d := namesRecipient(m, strings.ReplaceAll(l.url, "%40", "@")); n > 0 {
+		for _, l := range m.claims().links() {
+			url := strings.ReplaceAll(strings.ToLower(atMostOctets(l.uri.Raw, maxLinkLooked)), "%40", "@")
+			if n, d := namesRecipient(m, func(a string) bool { return strings.Contains(url, a) }); n > 0 {
 				return n, d
 			}
 		}
@@ -95,9 +109,15 @@ func counting(name string, check func(m *Mail, bound float64) (bool, string)) Fu
 	}}
 }
 
-func namesRecipient(m *Mail, text string) (int, string) {
+// maxLinkLooked is how many octets of a link are searched.
+const maxLinkLooked = 2000
+
+// counted says how many.
+func counted(n int, of string) string { return strconv.Itoa(n) + " " + of }
+
+func namesRecipient(m *Mail, names func(address string) bool) (int, string) {
 	for _, a := range m.claims().to {
-		if len(a) > 5 && strings.Contains(text, a) {
+		if len(a) > 5 && names(a) {
 			return 1, a
 		}
 	}
@@ -112,6 +132,9 @@ func hasImage(m *Mail) bool {
 	}
 	return false
 }
+
+// firstUnspaced is the first sign, in Thai, of scripts that write no blanks between words.
+const firstUnspaced = 0x0E01
 
 // wordsIn counts the words of a text. Where words are written without blanks between them, two signs are one.
 func wordsIn(b []byte) (n int) {
@@ -129,7 +152,7 @@ func wordsIn(b []byte) (n int) {
 		r, size := utf8.DecodeRune(b)
 		b = b[size:]
 		switch {
-		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar):
+		case r >= firstUnspaced && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar):
 			signs, within = signs+1, false
 		case unicode.IsSpace(r):
 			within = false
@@ -155,7 +178,11 @@ func compileHomograph(_ *Settings, args []string) (Check, error) {
 			n, word := mixedWords(c.subject)
 			return yes(n > 0, word)
 		}
-		n, word := mixedWords(string(m.visible()))
+		p := m.prose()
+		if p.ascii {
+			return 0, ""
+		}
+		n, word := mixedWords(string(p.text))
 		return yes(n >= 3, word)
 	}, nil
 }
@@ -226,74 +253,11 @@ func invisible(b []byte) (n int) {
 	return n
 }
 
-// random reports whether a word has six consonants in a row, "h" and "s" not counted, of which languages make long runs
-// ("Durchschnitt"), or changes from letters to digits and back.
-func random(w []byte) bool {
-	run, changes, kind := 0, 0, 0 // kind: 1 a letter, 2 a digit
-	for _, c := range w {
-		now := 0
-		switch l := c | 0x20; {
-		case l >= 'a' && l <= 'z':
-			now = 1
-			switch {
-			case strings.IndexByte("aeiouy", l) >= 0:
-				run = 0
-			case l != 'h' && l != 's':
-				run++
-			}
-		case c >= '0' && c <= '9':
-			now, run = 2, 0
-		default:
-			run, kind = 0, 0
-			continue
-		}
-		if kind != 0 && now != kind {
-			changes++
-		}
-		if kind = now; run == 6 || changes == 2 {
-			return true
-		}
-	}
-	return false
-}
-
-// randomWords counts the words of six letters or more, those among them that nobody would write, and gives one.
-func randomWords(b []byte) (all, odd int, example string) {
-	for w := range bytes.FieldsSeq(b) {
-		w = bytes.Trim(w, ".,;:!?()[]\"'")
-		if len(w) < 3 || len(w) > 60 || bytes.ContainsAny(w, "/@.:_=<>-&") {
-			continue
-		}
-		all++
-		if len(w) >= 6 && random(w) {
-			if odd == 0 {
-				example = string(w)
-			}
-			odd++
-		}
-	}
-	return all, odd, example
-}
-
-// capitals counts capitals and letters of ASCII.
-func capitals(b []byte) (upper, all int) {
-	for _, c := range b {
-		switch {
-		case c >= 'A' && c <= 'Z':
-			upper++
-			all++
-		case c >= 'a' && c <= 'z':
-			all++
-		}
-	}
-	return upper, all
-}
-
 var encodedWord = regexp.MustCompile(`=\?[^?]{1,40}\?[bB]\?`)
 
 // needlessEncoding reports whether a field is in base64 that decodes to plain ASCII.
 func needlessEncoding(raw string) (int, string) {
-	if !encodedWord.MatchString(raw) {
+	if !strings.Contains(raw, "=?") || !encodedWord.MatchString(raw) {
 		return 0, ""
 	}
 	text := mail.DecodeWords(raw)

@@ -1,0 +1,207 @@
+package eval
+
+import (
+	"bytes"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// prose is the rendered text without the subject, as one, and what was counted in it, all in one go.
+type prose struct {
+	text           []byte
+	ascii          bool
+	words          int // see wordsIn
+	letters, upper int // of ASCII
+	plain, random  int // words of three letters or more that are no names of something else; those among them that nobody would write
+	example        string
+}
+
+// prose reads the text once for each message.
+func (m *Mail) prose() *prose {
+	return m.written.get(func() *prose {
+		body := m.Text.Body()
+		if len(body) < 2 {
+			return &prose{ascii: true}
+		}
+		return readProse(bytes.Join(body[1:], nil))
+	})
+}
+
+// Kinds of signs.
+const (
+	signSpace = 1 << iota
+	signUpper
+	signLower
+	signDigit
+	signEdge // may stand before and behind a word
+	signName // makes a word the name of something: a host, a file, an address, a link
+	signForeign
+)
+
+// signs tells the kinds of octets.
+var signs = func() (t [256]uint8) {
+	for c := range t {
+		switch {
+		case c >= utf8.RuneSelf:
+			t[c] = signForeign
+		case isSpace(byte(c)):
+			t[c] = signSpace
+		case 'A' <= c && c <= 'Z':
+			t[c] = signUpper
+		case 'a' <= c && c <= 'z':
+			t[c] = signLower
+		case '0' <= c && c <= '9':
+			t[c] = signDigit
+		}
+		if strings.IndexByte(".,;:!?()[]\"'", byte(c)) >= 0 {
+			t[c] |= signEdge
+		}
+		if strings.IndexByte("/@.:_=<>-&", byte(c)) >= 0 {
+			t[c] |= signName
+		}
+	}
+	return t
+}()
+
+func readProse(b []byte) *prose {
+	p := &prose{text: b, ascii: true}
+	from, all := 0, uint8(0) // the word that is read, and the kinds of its signs
+	for i := 0; i < len(b); {
+		k := signs[b[i]]
+		n := 1
+		if k == signForeign {
+			p.ascii = false
+			var r rune
+			if r, n = utf8.DecodeRune(b[i:]); unicode.IsSpace(r) {
+				k = signSpace
+			}
+		}
+		if k != signSpace {
+			all |= k
+			p.upper += int(k / signUpper & 1)
+			p.letters += int(k/signUpper&1 | k/signLower&1)
+			i += n
+			continue
+		}
+		if from < i {
+			p.word(b[from:i], all)
+		}
+		i += n
+		from, all = i, 0
+	}
+	if from < len(b) {
+		p.word(b[from:], all)
+	}
+	if !p.ascii {
+		p.words = wordsIn(b)
+	}
+	return p
+}
+
+// word counts a word that has signs of some kinds.
+func (p *prose) word(w []byte, kinds uint8) {
+	p.words++
+	if kinds&signEdge != 0 {
+		for len(w) > 0 && signs[w[0]]&signEdge != 0 {
+			w = w[1:]
+		}
+		for len(w) > 0 && signs[w[len(w)-1]]&signEdge != 0 {
+			w = w[:len(w)-1]
+		}
+	}
+	if len(w) < 3 || len(w) > 60 || kinds&signName != 0 && hasName(w) {
+		return
+	}
+	p.plain++
+	if len(w) >= 6 && random(w) {
+		if p.random == 0 {
+			p.example = string(w)
+		}
+		p.random++
+	}
+}
+
+func hasName(w []byte) bool {
+	for _, c := range w {
+		if signs[c]&signName != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// vowels has a bit for each letter that a word is spoken by.
+const vowels = 1<<('a'-'a') | 1<<('e'-'a') | 1<<('i'-'a') | 1<<('o'-'a') | 1<<('u'-'a') | 1<<('y'-'a')
+
+// random reports whether a word has six consonants in a row, "h" and "s" not counted, of which languages make long runs
+// ("Durchschnitt"), or changes from letters to digits and back.
+func random(w []byte) bool {
+	run, changes, kind := 0, 0, 0 // kind: 1 a letter, 2 a digit
+	for _, c := range w {
+		now := 0
+		switch k := signs[c]; {
+		case k&(signUpper|signLower) != 0:
+			now = 1
+			switch l := c | 0x20; {
+			case vowels>>(l-'a')&1 != 0:
+				run = 0
+			case l != 'h' && l != 's':
+				run++
+			}
+		case k&signDigit != 0:
+			now, run = 2, 0
+		default:
+			run, kind = 0, 0
+			continue
+		}
+		if kind != 0 && now != kind {
+			changes++
+		}
+		if kind = now; run == 6 || changes == 2 {
+			return true
+		}
+	}
+	return false
+}
+
+// mentions reports whether an address in lower case stands in the text in any case.
+func (p *prose) mentions(address string) bool {
+	at := strings.IndexByte(address, '@')
+	if at < 0 || !isASCII(address) {
+		return bytes.Contains(bytes.ToLower(p.text), []byte(address))
+	}
+	for from := 0; ; {
+		i := bytes.IndexByte(p.text[from:], '@')
+		if i < 0 {
+			return false
+		}
+		i += from
+		from = i + 1
+		if begin := i - at; begin >= 0 && begin+len(address) <= len(p.text) && lowerIs(p.text[begin:begin+len(address)], address) {
+			return true
+		}
+	}
+}
+
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// lowerIs reports whether b in lower case is a text of the same length.
+func lowerIs(b []byte, low string) bool {
+	for i, c := range b {
+		if signs[c]&signUpper != 0 {
+			c |= 0x20
+		}
+		if c != low[i] {
+			return false
+		}
+	}
+	return true
+}

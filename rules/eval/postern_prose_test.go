@@ -1,0 +1,129 @@
+package eval
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+// someText makes a text of pieces that functions look for, and of others.
+func someText(r *rand.Rand) string {
+	pieces := []string{
+		"pay", "pal", "PayPal", "google", "Drive", "microsoft 365", "Itaú", "it's", "'", "o2", "AT&T", "att", "a", "B", "xkcdqrst", "a1b2c3", "joe@b.example",
+		"JOE@B.EXAMPLE", "http://x.example/", ".,;", "(word)", "\u00a0", "\u2003", "\xff", "\xe2\x80", "caixa econômica", "K", "\u212a", "é", "-", "\n", "9", "internal revenue service",
+		"social security administration", "\t", "Ünï",
+	}
+	var b strings.Builder
+	for range r.IntN(40) {
+		b.WriteString(pieces[r.IntN(len(pieces))])
+		if r.IntN(3) > 0 {
+			b.WriteByte(' ')
+		}
+	}
+	return b.String()
+}
+
+// TestProse compares what one pass counts with what the standard library says to each question by itself.
+func TestProse(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 3000 {
+		b := []byte(someText(r))
+		p := readProse(b)
+		plain, letters, upper := 0, 0, 0
+		for _, w := range bytes.Fields(b) {
+			if w = bytes.Trim(w, ".,;:!?()[]\"'"); len(w) >= 3 && len(w) <= 60 && !bytes.ContainsAny(w, "/@.:_=<>-&") {
+				plain++
+			}
+		}
+		for _, c := range string(b) {
+			if c < 0x80 && unicode.IsLetter(c) {
+				letters++
+				if unicode.IsUpper(c) {
+					upper++
+				}
+			}
+		}
+		got := []int{p.words, p.plain, p.letters, p.upper}
+		if want := []int{wordsIn(b), plain, letters, upper}; !slices.Equal(got, want) {
+			t.Fatalf("%q: %v, not %v", b, got, want)
+		}
+		if want := !bytes.ContainsFunc(b, func(r rune) bool { return r >= 0x80 }); p.ascii != want {
+			t.Fatalf("%q: ASCII %v", b, p.ascii)
+		}
+		if got, want := p.mentions("joe@b.example"), bytes.Contains(bytes.ToLower(b), []byte("joe@b.example")); got != want {
+			t.Fatalf("%q: names Joe: %v", b, got)
+		}
+	}
+}
+
+// TestBrandsIn compares with a search that puts each four words together.
+func TestBrandsIn(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	total := 0
+	for range 3000 {
+		text := someText(r)
+		var got, want []string
+		brandsIn(text, func(_ *brand, name string) bool { got = append(got, name); return true })
+		var words []string
+		for _, w := range strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && (r < '0' || r > '9') && r != '\'' }) {
+			words = append(words, strings.ReplaceAll(w, "'", ""))
+			name := ""
+			for k := len(words) - 1; k >= max(0, len(words)-maxBrandWords); k-- {
+				if name = words[k] + name; words[k] != "" && brandIndex().names[name] != nil {
+					want = append(want, name)
+				}
+			}
+		}
+		if total += len(want); !slices.Equal(got, want) {
+			t.Fatalf("%q: %q, not %q", text, got, want)
+		}
+	}
+	if total < 1000 {
+		t.Errorf("%d brands in all: the texts show nothing", total)
+	}
+}
+
+func TestOwnDomainInName(t *testing.T) {
+	s := &Settings{}
+	if _, err := s.Add("postern_domains", "mail.example.org", Position{}); err != nil {
+		t.Fatal(err)
+	}
+	check, err := Functions()["postern_own_domain_in_name"].Compile(s, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, hits := range map[string]bool{
+		"mail delivery": false, "example support": true, "mail.example.org": true, "examples": false,
+	} {
+		if n, _ := check(posternMail(t, "From: \""+name+"\" <a@b.example>\n\n")); n > 0 != hits {
+			t.Errorf("%s: %d", name, n)
+		}
+	}
+}
+
+// TestLinksByHost: however many links there are, what is asked of a host is found out once.
+func TestLinksByHost(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("From: a@b.example\n\n")
+	for i := range 400 {
+		fmt.Fprintf(&b, "http://www.paypa1.com/%d http://www.example.net/%d\n", i, i)
+	}
+	c := posternMail(t, b.String()).claims()
+	if len(c.links()) != maxLinks || len(c.hosts()) != 2 {
+		t.Fatalf("%d links to %d hosts", len(c.links()), len(c.hosts()))
+	}
+	if c.hosts()[0].looks() != "paypal" {
+		t.Errorf("looks like %s", c.hosts()[0].looks())
+	}
+	if n := testing.AllocsPerRun(10, func() {
+		for _, h := range c.hosts() {
+			h.looks()
+		}
+	}); n != 0 {
+		t.Errorf("what a host looks like is made anew: %v allocations", n)
+	}
+}

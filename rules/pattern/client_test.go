@@ -18,12 +18,14 @@ func TestWatches(t *testing.T) {
 	}{
 		{"rare", `\bviagra\b`, prose, "viagra"},
 		{"common to the kind of text", `^https?://\S{1,20}\.exe`, links, ".exe"},
-		{"nothing rare", `^https?://\S{9,30}$`, links, ""},
+		{"nothing rare", `^https?://\S{9,30}$`, links, "?"},
 		{"two that are common", `\b(?:your|the)\s.{0,20}\baccount\b`, prose, "the  your  +account"},
 		{"one way and another", `zebra|account.{0,9}quagga`, prose, "zebra | quagga"},
 		{"any white space", `buy\snow`, prose, "buy now"},
 		{"turns", `(?:na){2,3}`, prose, "nana"},
-		{"what need not be there", `(?:zebra)?[a-z]{4}`, prose, ""},
+		{"short", `\$\d|[|]`, prose, "$0 $1 $2 $3 $4 $5 $6 $7 $8 $9 |"},
+		{"some that have none", `zebra|[a-z]{4}|quagga+`, prose, "zebra quagga | ?"},
+		{"what need not be there", `(?:zebra)?[a-z]{4}`, prose, "?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var sample [][]byte
@@ -32,12 +34,16 @@ func TestWatches(t *testing.T) {
 			}
 			p := MustCompile(c.expr, Options{IgnoreCase: true})
 			var all []string
-			for _, w := range newRater(sample).watches(p.tree(), &p.first, p.start) {
+			watches, rest := newRater(sample).watches(p.tree(), &p.first, p.start)
+			for _, w := range watches {
 				s := strings.Join(w.open.texts, " ")
 				if w.paired {
 					s += " +" + strings.Join(w.shut.texts, " ")
 				}
 				all = append(all, s)
+			}
+			for range rest {
+				all = append(all, "?")
 			}
 			if got := strings.Join(all, " | "); got != c.want {
 				t.Errorf("got %q, want %q", got, c.want)
@@ -48,13 +54,13 @@ func TestWatches(t *testing.T) {
 
 // TestClients asks a set and Find about texts that are made of what the patterns wait for, near to each other and far.
 func TestClients(t *testing.T) {
-	words := strings.Fields("your the account accounts paccount limited unlimited closed zebra zebras buy now http:// .exe is was x")
+	words := strings.Fields("your the account accounts paccount limited unlimited closed zebra zebras buy now http:// .exe is was x xx x! $is !! a")
 	var ps []*Pattern
 	for _, e := range []string{
 		`\b(?:your|the)\b.{0,20}\baccounts?\b`, `\baccount\s(?:is|was)\s(?:limited|closed)\b`, `\b(?:limited|closed).{5,12}account`,
 		`zebra.*zebra`, `^(?:http://\S{1,20}\.exe|zebra)`, `\b(?:buy\snow.{0,30}account|zebra.{0,9}(?:x|is) (?:limited|closed))\b`,
 		`(?:(?!zebra).){9,}limited`, `(?s:account.{30,60}closed)`, `(?<=the )account.+?(?:x|now) zebra$`, `(account|zebra) .{0,40}\1 was`,
-		`\S{1,4}ount\b.{3,9}(?:unlimited|now)`, `(?m:^account).{0,50}closed`,
+		`\b(?:the|your)\b.{0,20}\$`, `(?:!{2}|!x|\$\s?is|[a-d]{2}ou)n?[^!]{0,9}!|x{2,}a`, `\S{1,4}ount\b.{3,9}(?:unlimited|now)`, `(?m:^account).{0,50}closed`,
 	} {
 		ps = append(ps, MustCompile(e, Options{IgnoreCase: true}))
 	}

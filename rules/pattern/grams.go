@@ -6,9 +6,12 @@ import (
 )
 
 // grams looks for many texts at once, without regard to case: a hash of each four octets of the text, and of each three, asks
-// a bitmap that fits the nearest cache whether a text may lie there.
+// a bitmap that fits the nearest cache whether a text may lie there. Of texts that are shorter one octet is looked for.
 type grams struct {
 	four, three gramTable
+	one         [256][]place
+	ones        [256]bool
+	single      bool // there are such
 }
 
 // place is where a text may lie: it begins so many octets before the gram that stands for it.
@@ -34,7 +37,7 @@ type gramSlot struct {
 
 const gramHash = 0x9E3779B1
 
-// newGrams takes folded texts of three octets or more, and who asks for each.
+// newGrams takes folded texts, and who asks for each.
 func newGrams(texts map[string][]int32, rate *rater) *grams {
 	g := new(grams)
 	byGram := [2]map[uint32][]place{{}, {}}
@@ -44,6 +47,17 @@ func newGrams(texts map[string][]int32, rate *rater) *grams {
 	}
 	slices.Sort(all)
 	for _, t := range all {
+		if len(t) < 3 {
+			at, _ := rate.rarest(t)
+			for b := range 256 { // in either case
+				if plain[b] == t[at] {
+					g.one[b] = append(g.one[b], place{t, at, texts[t]})
+					g.ones[b] = true
+				}
+			}
+			g.single = true
+			continue
+		}
 		which, n := 0, 4
 		if len(t) < 4 {
 			which, n = 1, 3
@@ -105,37 +119,52 @@ func (g *gramTable) look(gram uint32) []place {
 	return nil
 }
 
-// scan calls found with where each text lies in b.
+// scan calls found with where each text lies in b, in the order of what stands for the texts.
 func (g *grams) scan(b []byte, found func(p *place, at int)) {
-	if len(b) < 3 {
-		return
-	}
 	four, three := &g.four, &g.three
-	gram := uint32(plain[b[0]])<<8 | uint32(plain[b[1]])<<16 | uint32(plain[b[2]])<<24
-	if three.used {
-		for i, c := range b[3:] {
-			short := gram >> 8
-			if h := short * gramHash >> three.shift; three.bitmap[h>>6]>>(h&63)&1 != 0 {
-				three.check(short, b, i, found)
-			}
-			gram = short | uint32(plain[c])<<24
+	n := max(len(b)-3, 0)
+	gram := uint32(0)
+	for i, c := range b[:min(3, len(b))] {
+		gram |= uint32(plain[c]) << (8 + 8*i)
+	}
+	if !three.used && !g.single {
+		for i, c := range b[min(3, len(b)):] {
+			gram = gram>>8 | uint32(plain[c])<<24
 			if h := gram * gramHash >> four.shift; four.bitmap[h>>6]>>(h&63)&1 != 0 {
 				four.check(gram, b, i, found)
 			}
 		}
-		three.check(gram>>8, b, len(b)-3, found)
 		return
 	}
-	for i, c := range b[3:] {
-		gram = gram>>8 | uint32(plain[c])<<24
+	for i := range n {
+		if c := b[i]; g.ones[c] {
+			tellPlaces(g.one[c], b, i, found)
+		}
+		short := gram >> 8
+		if h := short * gramHash >> three.shift; three.bitmap[h>>6]>>(h&63)&1 != 0 {
+			three.check(short, b, i, found)
+		}
+		gram = short | uint32(plain[b[i+3]])<<24
 		if h := gram * gramHash >> four.shift; four.bitmap[h>>6]>>(h&63)&1 != 0 {
 			four.check(gram, b, i, found)
+		}
+	}
+	if len(b) >= 3 {
+		three.check(gram>>8, b, n, found)
+	}
+	for i, c := range b[n:] {
+		if g.ones[c] {
+			tellPlaces(g.one[c], b, n+i, found)
 		}
 	}
 }
 
 func (g *gramTable) check(gram uint32, b []byte, i int, found func(p *place, at int)) {
-	all := g.look(gram)
+	tellPlaces(g.look(gram), b, i, found)
+}
+
+// tellPlaces tells of the places whose texts lie there where the octets that stand for them are at i.
+func tellPlaces(all []place, b []byte, i int, found func(p *place, at int)) {
 	for k := range all {
 		p := &all[k]
 		if at := i - p.back; at >= 0 && isPlain(b[at:], p.text) {

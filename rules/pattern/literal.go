@@ -37,18 +37,17 @@ type watch struct {
 // maxBranches bounds the ways that are looked at one by one.
 const maxBranches = 64
 
-// watches gives all ways in which a pattern may match, or none where one of them has no clue that is worth looking for.
-func (r *rater) watches(t *tree, first *octets, start bool) []watch {
+// watches gives how the ways are noticed in which a pattern may match, and the ways that have no clue that is worth looking for.
+func (r *rater) watches(t *tree, first *octets, start bool) (all []watch, rest []*node) {
 	begins := r.share(first)
-	var all []watch
-	total := 0.0
 	for _, n := range ways(t.root, maxBranches) {
 		f := finder{rate: r}
 		w := f.walk(n)
 		f.offer(w, 0, 0, 0)
 		b, ok := f.best(begins, start)
-		if total += b.cost; !ok || total > costAutomaton {
-			return nil
+		if !ok || b.cost > costAutomaton {
+			rest = append(rest, n)
+			continue
 		}
 		if !b.paired {
 			same := func(o watch) bool {
@@ -61,7 +60,7 @@ func (r *rater) watches(t *tree, first *octets, start bool) []watch {
 		}
 		all = append(all, b)
 	}
-	return all
+	return all, rest
 }
 
 // ways takes apart the alternatives that a pattern begins with, but those that are only texts.
@@ -167,20 +166,26 @@ type finder struct {
 // walked is what is known of a node: all texts that it matches, where they are few; nil where they are not.
 type walked struct {
 	exact []string
-	word  bool // \b stands before them
+	word  bool     // \b stands before them
+	front []string // where exact is nil: what its matches begin with, where these texts are few
 }
 
 var walkedNothing = walked{exact: []string{""}}
 
 // offer proposes texts as a clue.
 func (f *finder) offer(w walked, lo, hi, from int) {
+	if w.exact == nil {
+		w.exact = w.front
+	}
 	if len(w.exact) == 0 {
 		return
 	}
 	c := clue{lo: lo, hi: hi, word: w.word, from: from, to: f.nodes}
 	for _, t := range w.exact { // in order: what another begins with comes first
 		if len(t) < 3 {
-			return
+			if _, bits := f.rate.rarest(t); bits < rareOctet {
+				return
+			}
 		}
 		c.word = c.word && classWord.has(t[0])
 		if n := len(c.texts); n == 0 || !strings.HasPrefix(t, c.texts[n-1]) {
@@ -207,7 +212,7 @@ func (f *finder) walk(n *node) walked {
 	f.nodes++
 	switch n.kind {
 	case kindAssert:
-		return walked{walkedNothing.exact, n.n == atBoundary}
+		return walked{exact: walkedNothing.exact, word: n.n == atBoundary}
 	case kindEmpty, kindLook, kindKeep:
 		return walkedNothing
 	case kindText:
@@ -287,6 +292,11 @@ func (f *finder) cat(subs []*node) walked {
 		before := f.nodes
 		w := f.within(s, lo, hi, true)
 		joined, fits := product(run.exact, w.exact)
+		if front, ok := product(run.exact, w.front); ok {
+			run.exact, before = front, f.nodes // it takes the first octets of s as well
+		} else {
+			f.offer(walked{exact: w.front}, lo, hi, before)
+		}
 		if !fits {
 			flush(before)
 			if w.exact != nil {
@@ -297,7 +307,7 @@ func (f *finder) cat(subs []*node) walked {
 		lo, hi = bounded(lo+l), add(hi, h)
 		if fits {
 			begins := len(run.exact) == 1 && run.exact[0] == ""
-			run = walked{joined, run.word || begins && w.word}
+			run = walked{exact: joined, word: run.word || begins && w.word}
 		} else {
 			runLo, runHi, runFrom = lo, hi, f.nodes
 		}
@@ -359,13 +369,13 @@ func (f *finder) alt(subs []*node) walked {
 	}
 	if known && len(all.texts) > 0 {
 		slices.Sort(all.texts)
-		f.offer(walked{slices.Compact(all.texts), all.word}, all.lo, all.hi, from)
+		f.offer(walked{exact: slices.Compact(all.texts), word: all.word}, all.lo, all.hi, from)
 	}
 	if !whole {
 		return walked{}
 	}
 	slices.Sort(exact)
-	return walked{slices.Compact(exact), word}
+	return walked{exact: slices.Compact(exact), word: word}
 }
 
 // told gives the bits of a clue, less what is lost where it does not tell where the match begins.
@@ -383,16 +393,23 @@ func (f *finder) repeat(n *node) walked {
 	before := f.nodes
 	w := f.within(n.subs[0], 0, 0, n.min > 0)
 	if w.exact == nil {
-		return walked{}
+		if n.min == 0 {
+			w.front = nil
+		}
+		return w
 	}
 	if n.max != infinite && n.max <= 4 {
 		if all, ok := turns(w.exact, int(n.min), int(n.max)); ok {
 			return walked{exact: all}
 		}
 	}
-	if n.min > 0 {
-		f.offer(w, 0, 0, before)
+	if n.min == 0 {
+		return walked{}
 	}
+	if front, ok := turns(w.exact, int(min(n.min, clueLength)), int(min(n.min, clueLength))); ok {
+		return walked{front: front}
+	}
+	f.offer(w, 0, 0, before)
 	return walked{}
 }
 

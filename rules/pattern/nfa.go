@@ -33,6 +33,8 @@ type expansion struct {
 // something, would need a state for each set of places at which it may have begun.
 var (
 	loose = expansion{narrow: 80, copies: 8, least: 10_000, states: 200}
+	// anchored is for patterns that match at the start of the text only: no counts begin at several places.
+	anchored = expansion{narrow: 256, copies: 64, least: 10_000, states: 400}
 	// strict counts everything, up to a bound on states that nothing reasonable reaches.
 	strict = expansion{narrow: 256, copies: maxRepeat, least: 200_000, states: 200_000}
 )
@@ -70,6 +72,10 @@ func (a *nfa) add(t *tree, pattern int32) (start int32, exact bool) {
 	if t.groups > 0 {
 		a.groups = map[int32]*node{}
 		collectGroups(t.root, a.groups)
+	}
+	if a.limits == loose && t.root.anchored(atTextStart) {
+		a.limits = anchored
+		defer func() { a.limits = loose }()
 	}
 	start = a.build(t.root, match)
 	return start, a.exact

@@ -214,7 +214,12 @@ var perlQuirks = map[int]string{
 func setsOf(p *Pattern) [2]*Set {
 	ps := []*Pattern{p, spare, spare}
 	shared := &Set{patterns: ps, exactly: make([]lazyDFA, len(ps)), memory: NewMemory(0)}
-	shared.group([]int32{0, 1, 2})
+	var ways []way
+	for i, p := range ps {
+		t := p.tree()
+		ways = append(ways, way{int32(i), t.root, t.groups})
+	}
+	shared.group(ways)
 	return [2]*Set{NewSet(ps, SetOptions{}), shared}
 }
 

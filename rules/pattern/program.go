@@ -1,5 +1,7 @@
 package pattern
 
+import "slices"
+
 // op is an instruction of the backtracker.
 type op uint8
 
@@ -220,6 +222,13 @@ func (a *assembler) alternatives(n *node, rest []*node) {
 	if len(n.subs) >= leastChoices && len(n.subs) <= mostChoices {
 		a.choose(n, rest)
 		return
+	}
+	if len(n.subs) > mostChoices { // some dozens at a time
+		all := &node{kind: kindAlt}
+		for subs := range slices.Chunk(n.subs, mostChoices) {
+			all.subs = append(all.subs, &node{kind: kindAlt, subs: subs})
+		}
+		n = all
 	}
 	var jumps []int32
 	for i, s := range n.subs {

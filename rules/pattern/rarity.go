@@ -8,6 +8,7 @@ import (
 type rater struct {
 	sample []byte             // folded
 	grams  map[uint32][]int32 // where each three octets of it are
+	octets [256][]int32
 	known  map[string]float64
 }
 
@@ -24,6 +25,9 @@ func newRater(sample [][]byte) *rater {
 			r.sample = append(r.sample, plain[c])
 		}
 	}
+	for i, b := range r.sample {
+		r.octets[b] = append(r.octets[b], int32(i))
+	}
 	for i := 0; i+3 <= len(r.sample); i++ {
 		g := gramOf(string(r.sample[i : i+3]))
 		r.grams[g] = append(r.grams[g], int32(i))
@@ -31,7 +35,7 @@ func newRater(sample [][]byte) *rater {
 	return r
 }
 
-// bits gives how rare a text of three octets or more is: there is one in so many octets, as a power of two.
+// bits gives how rare a text is: there is one in so many octets, as a power of two.
 func (r *rater) bits(t string, word bool) float64 {
 	if len(r.sample) == 0 {
 		return rarity(t)
@@ -48,9 +52,26 @@ func (r *rater) bits(t string, word bool) float64 {
 	return bits
 }
 
+// rareOctet is how rare one octet of a text has to be that is shorter than three.
+const rareOctet = 7.5
+
+// rarest gives the rarest octet of a text.
+func (r *rater) rarest(t string) (at int, bits float64) {
+	for i := range len(t) {
+		if b := r.bits(t[i:i+1], false); b > bits {
+			at, bits = i, b
+		}
+	}
+	return at, bits
+}
+
 func (r *rater) look(t string, word bool) float64 {
+	places := r.octets[t[0]]
+	if len(t) >= 3 {
+		places = r.grams[gramOf(t[:3])]
+	}
 	n := 0
-	for _, i := range r.grams[gramOf(t[:3])] {
+	for _, i := range places {
 		end := int(i) + len(t)
 		if end <= len(r.sample) && string(r.sample[i:end]) == t && (!word || i == 0 || !classWord.has(r.sample[i-1])) {
 			n++

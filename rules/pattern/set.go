@@ -55,18 +55,22 @@ func NewSet(ps []*Pattern, o SetOptions) *Set {
 	}
 	rate := newRater(o.Sample)
 	texts := map[string][]int32{}
-	var rest []int32
+	var rest []way
 	for i, p := range ps {
 		if len(ps) <= fewPatterns || p.least <= 1 && !p.start {
 			s.direct = append(s.direct, int32(i))
 			continue
 		}
-		all := rate.watches(p.tree(), &p.first, p.start)
+		t := p.tree()
+		all, others := rate.watches(t, &p.first, p.start)
+		if len(all) == 0 || len(others) > 0 && t.groups > 0 { // what groups hold is known of the whole only
+			all, others = nil, []*node{t.root}
+		}
 		for _, b := range all {
 			s.wait(int32(i), b, texts)
 		}
-		if len(all) == 0 {
-			rest = append(rest, int32(i))
+		for _, n := range others {
+			rest = append(rest, way{int32(i), n, t.groups})
 		}
 	}
 	if len(texts) > 0 {
@@ -77,8 +81,15 @@ func NewSet(ps []*Pattern, o SetOptions) *Set {
 	return s
 }
 
+// way is a pattern, or some of the alternatives that it begins with.
+type way struct {
+	pattern int32
+	root    *node
+	groups  int
+}
+
 // group shares patterns out to automata.
-func (s *Set) group(rest []int32) {
+func (s *Set) group(rest []way) {
 	var open *nfa
 	var starts []int32
 	var g *group
@@ -89,13 +100,13 @@ func (s *Set) group(rest []int32) {
 		}
 		g = nil
 	}
-	for _, i := range rest {
+	for _, w := range rest {
 		if g == nil {
 			open, starts, g = newNFA(loose), nil, &group{}
 		}
-		start, exact := open.add(s.patterns[i].tree(), int32(len(g.patterns)))
+		start, exact := open.add(&tree{root: w.root, groups: w.groups}, int32(len(g.patterns)))
 		starts = append(starts, start)
-		g.patterns = append(g.patterns, i)
+		g.patterns = append(g.patterns, w.pattern)
 		g.exact = append(g.exact, exact)
 		if len(g.patterns) >= groupPatterns || len(open.states) > groupStates {
 			finish()

@@ -32,6 +32,7 @@ type verdict struct {
 	reply   *mail.Reply
 	said    []string // what it did, for people
 	changes []change
+	kept    int      // octets of changes
 	ignored []string // what it wants and does not get
 	body    bool     // it wants another body, or another structure
 }
@@ -41,6 +42,7 @@ type change struct {
 	op          byte // actAddHeader, actInsert, actChange
 	index       int
 	name, value string
+	fault       string // why there is none of it
 }
 
 // run holds a session.

@@ -181,6 +181,9 @@ func TestAnswers(t *testing.T) {
 		{"no fields", func(c *config) { c.Headers = headersNone }, end(packet(actAddHeader, "X-B\x00b\x00")), "continue"},
 		{"a field of its own", nil, end(packet(actAddHeader, "X-B\x00b\nBcc: x\x00")), "continue; MILTER_IGNORED 1 field X-B: a line that begins a field of its own"},
 		{"no field", nil, end(packet(actAddHeader, "X B\x00b\x00")), "continue; MILTER_IGNORED 1 a field X B"},
+		{"a long field", nil, end(packet(actAddHeader, "X-B\x00"+strings.Repeat("b\n ", 10000)+"\x00"), packet(actAddHeader, "X-C\x00c\x00")), `continue; MILTER_IGNORED 1 field X-B: more than 16384 octets; AddField{Name:"X-C", Body:"c"}`},
+		{"a long name", nil, end(packet(actAddHeader, strings.Repeat("X", 100)+"\x00b\x00")), "continue; MILTER_IGNORED 1 a field " + strings.Repeat("X", 80) + "…"},
+		{"a long field where none is wanted", func(c *config) { c.Headers = headersNone }, end(packet(actAddHeader, "X-B\x00"+strings.Repeat("b\n ", 10000)+"\x00")), "continue"},
 		{"another way", nil, end(packet(actAddHeader, "Received\x00b\x00")), "continue; MILTER_IGNORED 1 to change Received"},
 		{"the same structure", nil, end(packet(actChange, 1, "Content-Type\x00text/plain\x00")), "continue"},
 		{"another structure, let off", func(c *config) { c.Body = bodyIgnore }, end(packet(actChange, 1, "Content-Type\x00text/html\x00")), "continue; MILTER_IGNORED 1 another body, or another structure"},
@@ -210,6 +213,7 @@ func TestAnswers(t *testing.T) {
 		{"a field without a value", nil, end(packet(actAddHeader, "X\x00")), ""},
 		{"an index without a field", nil, end(packet(actChange, 1)), ""},
 		{"endless progress", nil, map[byte][]byte{cmdEnd: bytes.Repeat(packet(actProgress), maxCount+1)}, ""},
+		{"changes of many octets", nil, end(bytes.Repeat(packet(actAddHeader, "X\x00"+strings.Repeat("b\n ", 5000)+"\x00"), 80)), ""},
 		{"endless changes", nil, end(bytes.Repeat(packet(actAddHeader, "X\x00b\x00"), maxChanges+10)), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -318,6 +322,30 @@ func TestSkip(t *testing.T) {
 				t.Errorf("%d packets of the body, not %d", n, c.bodies)
 			}
 		})
+	}
+}
+
+// TestWhatIsKept: however much a milter wants, little of it is kept, and none of what can't be done.
+func TestWhatIsKept(t *testing.T) {
+	var v verdict
+	for name, value := range map[string]string{"X-A": strings.Repeat("a", maxPacket), strings.Repeat("X", maxPacket): "b"} {
+		for range maxChanges / 4 {
+			if err := v.wants(actAddHeader, texts(name, value)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	total, err := 0, error(nil)
+	for range maxChanges / 2 {
+		if err = v.wants(actAddHeader, texts("X-A", strings.Repeat("a\n ", 5000))); err != nil {
+			break
+		}
+	}
+	for _, c := range v.changes {
+		total += len(c.name) + len(c.value) + len(c.fault)
+	}
+	if err == nil || total > maxKept+100*maxChanges {
+		t.Errorf("%d octets are kept, %v", total, err)
 	}
 }
 

@@ -10,8 +10,11 @@ import (
 	"github.com/postern-mail/postern/mail"
 )
 
-// maxChanges bounds how many changes a milter may ask for.
-const maxChanges = 500
+// Bounds of the changes that a milter may ask for: how many, and the octets of their names and values together.
+const (
+	maxChanges = 500
+	maxKept    = 1 << 20
+)
 
 // ends takes down an answer that ends the session.
 func (v *verdict) ends(act byte, data []byte) error {
@@ -52,16 +55,16 @@ func (v *verdict) wants(act byte, data []byte) error {
 	switch act {
 	case actAddHeader:
 		all, err := readTexts(data, 2)
-		if err == nil {
-			v.changes = append(v.changes, change{op: act, name: all[0], value: all[1]})
+		if err != nil {
+			return err
 		}
-		return err
+		return v.change(change{op: act, name: all[0], value: all[1]})
 	case actInsert, actChange:
 		i, all, err := indexed(data, 2)
-		if err == nil {
-			v.changes = append(v.changes, change{op: act, index: i, name: all[0], value: all[1]})
+		if err != nil {
+			return err
 		}
-		return err
+		return v.change(change{op: act, index: i, name: all[0], value: all[1]})
 	case actQuarantine:
 		all, err := readTexts(data, 1)
 		if err == nil {
@@ -79,6 +82,20 @@ func (v *verdict) wants(act byte, data []byte) error {
 	default:
 		return wrong("%q, to the end", act)
 	}
+	return nil
+}
+
+// change takes down what is to become of a field. Of what can be none only why is kept.
+func (v *verdict) change(c change) error {
+	if !scanner.IsFieldName(c.name) {
+		c = change{fault: "a field " + scanner.Clipped(clean(c.name), 80)}
+	} else if _, err := scanner.FieldBody(c.value); err != nil && scanner.MayChange(c.name) {
+		c = change{fault: fmt.Sprintf("field %s: %s", c.name, err)}
+	}
+	if v.kept += len(c.name) + len(c.value); v.kept > maxKept {
+		return wrong("changes of more than %d octets", maxKept)
+	}
+	v.changes = append(v.changes, c)
 	return nil
 }
 
@@ -118,8 +135,8 @@ func (v *verdict) edits(h *mail.Header, r *filter.Result) {
 	var top []mail.AddField
 	changed := map[int]mail.Edit{}
 	for _, c := range v.changes {
-		if !scanner.IsFieldName(c.name) {
-			v.ignored = append(v.ignored, "a field "+scanner.Clipped(clean(c.name), 80))
+		if c.fault != "" {
+			v.ignored = append(v.ignored, c.fault)
 			continue
 		}
 		if !scanner.MayChange(c.name) {
@@ -132,11 +149,7 @@ func (v *verdict) edits(h *mail.Header, r *filter.Result) {
 			}
 			continue
 		}
-		body, err := scanner.FieldBody(c.value)
-		if err != nil {
-			v.ignored = append(v.ignored, fmt.Sprintf("field %s: %s", c.name, err))
-			continue
-		}
+		body, _ := scanner.FieldBody(c.value) // it is one: see change
 		at := -1
 		if c.op == actChange {
 			at = nth(h, c.name, max(c.index, 1))

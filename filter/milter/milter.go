@@ -20,6 +20,9 @@ func NewFactory() filter.Factory {
 		if err := decode(&cfg); err != nil {
 			return filter.Spec{}, nil, err
 		}
+		if err := cfg.check(); err != nil {
+			return filter.Spec{}, nil, err
+		}
 		pool, err := pools.Pool(env, scanner.Options{Kind: "milter", Config: cfg.Config})
 		if err != nil {
 			return filter.Spec{}, nil, err
@@ -50,8 +53,24 @@ const (
 
 type config struct {
 	scanner.Config
-	Body    string `yaml:"body" allowed:"defer|ignore"`
-	Headers string `yaml:"headers" allowed:"all|none"`
+	Body    string   `yaml:"body" allowed:"defer|ignore"`
+	Headers string   `yaml:"headers" allowed:"all|none"`
+	Expect  []string `yaml:"expect"`
+}
+
+// maxExpect bounds the names in expect.
+const maxExpect = 16
+
+func (c *config) check() error {
+	if len(c.Expect) > maxExpect {
+		return fmt.Errorf("milter: expect: %d of them; at most %d are allowed", len(c.Expect), maxExpect)
+	}
+	for _, name := range c.Expect {
+		if !scanner.IsFieldName(name) {
+			return fmt.Errorf("milter: expect: %q is no name of a field", name)
+		}
+	}
+	return nil
 }
 
 var errBody = errors.New("milter: it wants another body or structure, which was not scanned: see the key body")
@@ -72,7 +91,9 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	var v verdict
 	err := c.pool.Ask(ctx, func(ctx context.Context, s *scanner.Server) error {
 		var err error
-		v, err = talk(ctx, s, in, c.gateway)
+		if v, err = talk(ctx, s, in, c.gateway); err == nil {
+			err = v.missing(c.config.Expect)
+		}
 		return err
 	})
 	if err != nil {

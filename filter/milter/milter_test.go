@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -153,6 +154,7 @@ func TestAnswers(t *testing.T) {
 	end := func(all ...[]byte) map[byte][]byte {
 		return map[byte][]byte{cmdEnd: append(join(all...), packet(actContinue)...)}
 	}
+	expects := func(c *config) { c.Expect = []string{"X-C", "X-A"} }
 	for _, c := range []struct {
 		name    string
 		change  func(*config)
@@ -193,6 +195,13 @@ func TestAnswers(t *testing.T) {
 			"continue; MILTER_IGNORED 1 to add a recipient <x@y>; to remove a recipient <c@d.example>; another reverse-path <z@y>; to add a recipient <w@y>",
 		},
 
+		{"expected", expects, end(packet(actAddHeader, "x-c\x00c\x00")), `continue; AddField{Name:"x-c", Body:"c"}`},
+		{"expected, and changed", expects, end(packet(actChange, 1, "X-A\x00c\x00")), `continue; ReplaceField{Index:1, Body:"c"}`},
+		{"expected, and refused", expects, end(packet(actReject)), "reject; MILTER 1 reject"},
+
+		{"expected, and not there", expects, end(packet(actAddHeader, "X-B\x00c\x00")), ""},
+		{"expected, and taken off", expects, end(packet(actChange, 1, "X-A\x00\x00")), ""},
+		{"expected of one that accepts at once", expects, map[byte][]byte{cmdConnect: packet(actAccept)}, ""},
 		{"another body", nil, end(packet(actReplaceBody, "x")), ""},
 		{"another structure", nil, end(packet(actInsert, 0, "Content-Type\x00text/html\x00")), ""},
 		{"shutdown", nil, map[byte][]byte{cmdConnect: packet(actShutdown)}, ""},
@@ -229,6 +238,19 @@ func TestAnswers(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func TestConfig(t *testing.T) {
+	for want, expect := range map[string][]string{"expect: 17 of them": slices.Repeat([]string{"X"}, 17), `expect: "X Y" is no name`: {"X Y"}} {
+		_, _, err := NewFactory().New(filter.Env{Log: slog.New(slog.DiscardHandler)}, func(v any) error {
+			c := v.(*config)
+			c.Servers, c.Expect = []string{"a:1"}, expect
+			return nil
+		})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 

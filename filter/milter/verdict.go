@@ -105,6 +105,17 @@ func (v *verdict) ignores(what string, data []byte) {
 	v.ignored = append(v.ignored, what+" "+scanner.Clipped(clean(who), 100))
 }
 
+// missing is the error of a milter that says nothing against a message and has put none of the fields on it by which it shows
+// that it has judged: some let mail pass when what they ask is gone.
+func (v *verdict) missing(expected []string) error {
+	if len(expected) == 0 || v.action != filter.Continue || slices.ContainsFunc(v.changes, func(c change) bool {
+		return c.value != "" && slices.ContainsFunc(expected, func(name string) bool { return strings.EqualFold(name, c.name) })
+	}) {
+		return nil
+	}
+	return fmt.Errorf("milter: it has put no %s on the message, and so has not judged it", strings.Join(expected, " or "))
+}
+
 // result makes the result of what a milter has said.
 func (c *check) result(v *verdict, m *mail.Content) (filter.Result, error) {
 	r := filter.Result{Propose: v.action, Reply: v.reply}

@@ -1,9 +1,14 @@
 package app
 
 import (
+	"encoding/binary"
 	"fmt"
+	"io"
+	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/postern-mail/postern/internal/peertest"
 )
@@ -51,19 +56,143 @@ func TestOpenDKIMFails(t *testing.T) {
 	scannerFails(t, g, d, "opendkim", fmt.Sprintf(plainText, "x", "x"), bad)
 }
 
+// pills are rules for SpamAssassin.
+const pills = "body T_PILLS /cheap pills/\nscore T_PILLS 6\nbody T_VERY /very cheap/\nscore T_VERY 9\nrequired_score 5\nreport_safe 0\nadd_header all Status _YESNO_, score=_SCORE_\n"
+
 // TestSpamassMilter has a real spamass-milter, which asks a real spamd.
 func TestSpamassMilter(t *testing.T) {
 	t.Parallel()
-	d := peertest.StartSpamassMilter(t, "body T_PILLS /cheap pills/\nscore T_PILLS 6\nbody T_VERY /very cheap/\nscore T_VERY 9\nrequired_score 5\nreport_safe 0\nadd_header all Status _YESNO_, score=_SCORE_\n", "12")
+	d, _ := peertest.StartSpamassMilter(t, pills, "12")
 	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `milter: {name: sa, servers: ["unix:`+d.Addr+`"], body: ignore}`))
 	g.wants(t, "clean", fmt.Sprintf(plainText, "x", "hello"), "250")
-	g.wants(t, "spam", fmt.Sprintf(plainText, "x", "cheap pills"), "250")
+	g.wants(t, "spam", "X-Spam-Flag: NO\r\nX-Spam-Status: No, score=-9\r\n"+fmt.Sprintf(plainText, "x", "cheap pills"), "250")
 	g.wants(t, "much spam", fmt.Sprintf(plainText, "x", "very cheap pills"), "550 5.7.1")
-	all := g.stored(t)
-	if len(all) != 2 || strings.Count(strings.Join(all, ""), "X-Spam-Status: Yes, score=6.0") != 1 {
-		t.Errorf("stored: %q", all)
+	all := strings.Join(g.stored(t), "\n\n")
+	for field, want := range map[string]int{"X-Spam-Status: Yes, score=6.0": 1, "X-Spam-Status: No, score=0.0 required=5.0": 2, "X-Spam-Flag": 0, "score=-9": 0} {
+		if got := strings.Count(all, field); got != want {
+			t.Errorf("%s stands there %d times, not %d", field, got, want)
+		}
+	}
+	if t.Failed() {
+		t.Log(all)
 	}
 	if !strings.Contains(g.log.String(), `"symbol":"MILTER"`) {
 		t.Error("no MILTER in the log")
+	}
+}
+
+// TestSpamassMilterFails kills and stalls a real spamass-milter, and the spamd behind it, without which it lets everything pass.
+func TestSpamassMilterFails(t *testing.T) {
+	for _, who := range []string{"milter", "spamd"} {
+		t.Run(who, func(t *testing.T) {
+			t.Parallel()
+			d, spamd := peertest.StartSpamassMilter(t, pills, "12", "--connect-retries=1") // by default it takes three seconds to give up
+			g := startGatewayWith(t, fmt.Sprintf(scannerGateway,
+				`milter: {name: sa, servers: ["unix:`+d.Addr+`"], body: ignore, expect: [X-Spam-Checker-Version], faults: 3, pause: 1s, timeout: 1s}`))
+			fails := map[string]*peertest.Daemon{"milter": d, "spamd": spamd}[who]
+			scannerFails(t, g, fails, "sa", fmt.Sprintf(plainText, "x", "hello"), fmt.Sprintf(plainText, "x", "very cheap pills"))
+		})
+	}
+}
+
+// meddler stands between the gateway and a milter, and changes what the milter answers to the end of a message.
+type meddler struct {
+	addr   string
+	meddle atomic.Pointer[func([]byte) []byte] // of a packet; nil: as it is
+}
+
+func startMeddler(t *testing.T, milter string) *meddler {
+	t.Helper()
+	m := new(meddler)
+	m.addr = liar(t, func(c net.Conn) {
+		s, err := net.Dial("unix", milter)
+		if err != nil {
+			return
+		}
+		var last atomic.Int32
+		go func() {
+			defer func() { _ = s.Close() }()
+			for {
+				p, err := milterPacket(c)
+				if err != nil {
+					return
+				}
+				last.Store(int32(p[4]))
+				if _, err := s.Write(p); err != nil {
+					return
+				}
+			}
+		}()
+		for {
+			p, err := milterPacket(s)
+			if err != nil {
+				return
+			}
+			if f := m.meddle.Load(); f != nil && last.Load() == 'E' {
+				p = (*f)(p)
+			}
+			if _, err := c.Write(p); err != nil || len(p) == 0 {
+				return
+			}
+		}
+	})
+	return m
+}
+
+// milterPacket reads one packet, with its length.
+func milterPacket(r io.Reader) ([]byte, error) {
+	head := make([]byte, 5)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return nil, err
+	}
+	p := append(head, make([]byte, binary.BigEndian.Uint32(head)-1)...)
+	_, err := io.ReadFull(r, p[5:])
+	return p, err
+}
+
+// TestSpamassMilterLies has a real spamass-milter whose answers are changed on the way: nothing is let through for them, the
+// breaker opens, and closes when they are its own again; with on_error: continue mail passes.
+func TestSpamassMilterLies(t *testing.T) {
+	t.Parallel()
+	d, _ := peertest.StartSpamassMilter(t, pills, "12")
+	m := startMeddler(t, d.Addr)
+	options := fmt.Sprintf(`milter: {name: sa, servers: [%q], body: ignore, faults: 4, pause: 1s, timeout: 1s`, m.addr)
+	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, options+"}"))
+	good, bad := fmt.Sprintf(plainText, "x", "hello"), fmt.Sprintf(plainText, "x", "very cheap pills")
+	g.wants(t, "all well", bad, "550")
+	for _, lie := range []struct {
+		name string
+		make func([]byte) []byte
+	}{
+		{"ends", func([]byte) []byte { return nil }},
+		{"another letter", func(p []byte) []byte { p[4] = 'Z'; return p }},
+		{"a positive reply", func([]byte) []byte { return []byte("\x00\x00\x00\x08y250 ok\x00") }},
+		{"a length and no more", func(p []byte) []byte { p[1] = 9; return p }},
+	} {
+		m.meddle.Store(&lie.make)
+		g.wants(t, lie.name, bad, "451")
+	}
+	if got := g.breaker(t, "sa"); got != "open" {
+		t.Errorf("the breaker is %q", got)
+	}
+	g.take(t, strings.ReplaceAll(fmt.Sprintf(scannerGateway, options+", on_error: continue}"), "{{dir}}", g.dir))
+	for i := 0; i == 0 || g.runs(t, "sa", "breaker_open") == "0" && i < 10; i++ { // one of them may be the one that tries
+		g.wants(t, "breaker open, and passed on", good, "250")
+	}
+	if got := g.runs(t, "sa", "breaker_open"); got == "0" || got == "absent" {
+		t.Errorf("breaker_open %s times", got)
+	}
+	passed := len(g.stored(t))
+	m.meddle.Store(nil)
+	for end := time.Now().Add(30 * time.Second); !strings.HasPrefix(g.send(t, bad), "550"); time.Sleep(100 * time.Millisecond) {
+		if passed++; time.Now().After(end) {
+			t.Fatal("it does not come back")
+		}
+	}
+	if got := g.breaker(t, "sa"); got != "closed" {
+		t.Errorf("back again, the breaker is %q", got)
+	}
+	if got := len(g.stored(t)); got != passed {
+		t.Errorf("%d messages are stored, not %d", got, passed)
 	}
 }

@@ -55,8 +55,9 @@ func StartOpenDKIM(t testing.TB, mode, more string) *Daemon {
 }
 
 // StartSpamassMilter starts a spamass-milter, and the spamd that it asks, with these rules alone, until the test ends. It
-// refuses what has score points or more. It needs root, since the milter looks for spamc in one place.
-func StartSpamassMilter(t testing.TB, rules, score string) *Daemon {
+// refuses what has score points or more; more are arguments for spamc. It needs root, since the milter looks for spamc in one
+// place.
+func StartSpamassMilter(t testing.TB, rules, score string, more ...string) (milter, spamd *Daemon) {
 	t.Helper()
 	j := newJail(t, "samilt", "/usr/sbin/spamass-milter", "/usr/bin/spamc")
 	j.users(nil)
@@ -70,7 +71,7 @@ func StartSpamassMilter(t testing.TB, rules, score string) *Daemon {
 	addr := FreeAddr(t)
 	host, port, err := net.SplitHostPort(addr)
 	must(t, err)
-	StartDaemon(t, addr, func() *exec.Cmd {
+	spamd = StartDaemon(t, addr, func() *exec.Cmd {
 		cmd := Command(t, "perl", "-T")
 		for _, v := range cmd.Env { // with -T perl looks into no variable
 			if path, ok := strings.CutPrefix(v, "PERL5LIB="); ok {
@@ -83,8 +84,9 @@ func StartSpamassMilter(t testing.TB, rules, score string) *Daemon {
 			"-C", filepath.Join(dir, "rules"), "--siteconfigpath="+filepath.Join(dir, "site"), "-H", filepath.Join(dir, "home"), "-s", "stderr")
 		return cmd
 	})
-	return StartDaemon(t, j.path("/run/s"), func() *exec.Cmd {
+	milter = StartDaemon(t, j.path("/run/s"), func() *exec.Cmd {
 		_ = os.Remove(j.path("/run/s"))
-		return j.command("/usr/sbin/spamass-milter", "-p", "/run/s", "-r", score, "--", "-d", host, "-p", port)
+		return j.command("/usr/sbin/spamass-milter", append([]string{"-p", "/run/s", "-r", score, "--", "-d", host, "-p", port}, more...)...)
 	})
+	return milter, spamd
 }

@@ -66,7 +66,7 @@ func newMemory() *memory { return new(memory) }
 
 // health tells how clamd is; of several servers, the oldest signatures.
 func (c *check) health() filter.Health {
-	h := filter.Health{Breaker: c.pool.State().String()}
+	h := c.pool.Health()
 	for _, s := range c.pool.Servers() {
 		made := scanner.Memory(s, newMemory).signatures(time.Now())
 		if !made.IsZero() && (h.Signatures.IsZero() || made.Before(h.Signatures)) {

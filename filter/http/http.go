@@ -4,7 +4,6 @@ package http
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
@@ -35,20 +34,13 @@ func NewFactory() filter.Factory {
 		if err != nil {
 			return filter.Spec{}, nil, err
 		}
-		certs, digest, err := cfg.TLS("http")
-		if err != nil {
-			return filter.Spec{}, nil, err
-		}
-		pool, err := pools.Pool(env, scanner.Options{
-			Kind: "http", Config: cfg.Config, HTTP: "/", TLS: certs,
-			Secrets: digest + fmt.Sprintf("%x", sha256.Sum256([]byte(token))),
-		})
+		pool, err := pools.WebPool(env, "http", cfg.Config, cfg.Web, "/", token)
 		if err != nil {
 			return filter.Spec{}, nil, err
 		}
 		c := &check{config: cfg, symbols: symbols, pool: pool, token: token, gateway: env.Hostname}
 		return filter.Spec{
-			Name: env.Name, Phases: filter.In(filter.Data), Symbols: symbols, Health: c.health,
+			Name: env.Name, Phases: filter.In(filter.Data), Symbols: symbols, Health: pool.Health,
 			Wants: []string{string(auth.SPF), string(auth.DKIM), string(auth.DMARC)},
 		}, c, nil
 	}}
@@ -108,8 +100,6 @@ type check struct {
 	token   string
 	gateway string
 }
-
-func (c *check) health() filter.Health { return filter.Health{Breaker: c.pool.State().String()} }
 
 // maxAnswer bounds an answer.
 const maxAnswer = 4 << 20

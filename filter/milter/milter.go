@@ -28,7 +28,7 @@ func NewFactory() filter.Factory {
 			return filter.Spec{}, nil, err
 		}
 		c := &check{config: cfg, pool: pool, gateway: env.Hostname}
-		return filter.Spec{Name: env.Name, Phases: filter.In(filter.Data), Symbols: symbols, Health: c.health}, c, nil
+		return filter.Spec{Name: env.Name, Phases: filter.In(filter.Data), Symbols: symbols, Health: pool.Health}, c, nil
 	}}
 }
 
@@ -80,8 +80,6 @@ type check struct {
 	pool    *scanner.Pool
 	gateway string
 }
-
-func (c *check) health() filter.Health { return filter.Health{Breaker: c.pool.State().String()} }
 
 // Check asks the milter.
 func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, error) {

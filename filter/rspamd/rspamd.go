@@ -3,7 +3,6 @@ package rspamd
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"maps"
@@ -34,19 +33,12 @@ func NewFactory() filter.Factory {
 		if err != nil {
 			return filter.Spec{}, nil, err
 		}
-		certs, digest, err := cfg.TLS("rspamd")
-		if err != nil {
-			return filter.Spec{}, nil, err
-		}
-		pool, err := pools.Pool(env, scanner.Options{
-			Kind: "rspamd", Config: cfg.Config, HTTP: "/checkv2", TLS: certs,
-			Secrets: digest + fmt.Sprintf("%x", sha256.Sum256([]byte(password))),
-		})
+		pool, err := pools.WebPool(env, "rspamd", cfg.Config, cfg.Web, "/checkv2", password)
 		if err != nil {
 			return filter.Spec{}, nil, err
 		}
 		c := &check{config: cfg, actions: actions, pool: pool, password: password, gateway: env.Hostname}
-		return filter.Spec{Name: env.Name, Phases: filter.In(filter.Data), Symbols: symbols, Health: c.health}, c, nil
+		return filter.Spec{Name: env.Name, Phases: filter.In(filter.Data), Symbols: symbols, Health: pool.Health}, c, nil
 	}}
 }
 
@@ -127,8 +119,6 @@ type check struct {
 	password string
 	gateway  string
 }
-
-func (c *check) health() filter.Health { return filter.Health{Breaker: c.pool.State().String()} }
 
 // maxAnswer bounds an answer; one with all symbols has a few thousand octets.
 const maxAnswer = 1 << 20

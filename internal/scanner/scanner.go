@@ -204,6 +204,9 @@ func (p *Pool) State() State {
 	return best
 }
 
+// Health tells how the servers are, for filters that have no more to tell.
+func (p *Pool) Health() filter.Health { return filter.Health{Breaker: p.State().String()} }
+
 // Servers lists the servers.
 func (p *Pool) Servers() []*Server { return p.servers }
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/postern-mail/postern/filter"
 )
 
 // Web is the part of the options of filters that speak HTTP.
@@ -14,8 +16,20 @@ type Web struct {
 	CAFile string `yaml:"ca_file"`
 }
 
-// TLS gives what https is checked by, nil for what the system has, and a digest of it.
-func (w Web) TLS(kind string) (*tls.Config, string, error) {
+// WebPool gives the pool of a stage that speaks HTTP. path is that of a URL that has none, and secret what is sent to tell who
+// asks: with another one, or other certificates, what is known of servers begins anew.
+func (ps *Pools) WebPool(env filter.Env, kind string, c Config, w Web, path, secret string) (*Pool, error) {
+	certs, digest, err := w.tls(kind)
+	if err != nil {
+		return nil, err
+	}
+	return ps.Pool(env, Options{
+		Kind: kind, Config: c, HTTP: path, TLS: certs, Secrets: digest + fmt.Sprintf("%x", sha256.Sum256([]byte(secret))),
+	})
+}
+
+// tls gives what https is checked by, nil for what the system has, and a digest of it.
+func (w Web) tls(kind string) (*tls.Config, string, error) {
 	if w.CAFile == "" {
 		return nil, "", nil
 	}

@@ -178,6 +178,7 @@ type Env struct {
 	Postmaster string            // whom people may ask
 	Stages     []string          // names of all stages of the configuration, this one among them
 	Kinds      []string          // the kinds of Stages, in their order
+	Symbols    map[string]Symbol // by name, what the other stages declare; only the kind rules, which is made last, sees all
 	Ours       func(string) bool // whether a domain (A-labels, lower case) is one that we take mail for
 	DNS        Resolver          // the gateway's resolver; never nil
 	State      State             // what the gateway remembers; never nil

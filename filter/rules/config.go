@@ -35,6 +35,7 @@ const (
 type Loaded struct {
 	Set      *rules.Set
 	Problems []rules.Problem
+	symbols  map[*rules.Rule]string
 }
 
 // Sources reads the files.
@@ -105,6 +106,7 @@ func (c *Config) Load() (*Loaded, error) {
 	if l.Set, l.Problems, err = rules.Load(sources, o); err != nil {
 		return nil, err
 	}
+	l.nameSymbols()
 	for k, p := range sets.of {
 		if p.Value() == nil {
 			delete(sets.of, k)

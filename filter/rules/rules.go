@@ -48,9 +48,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 		Provides: []string{string(auth.RuleHits), string(auth.RulesGaveUp)},
 		Symbols:  []filter.Symbol{{Name: gaveUp, Weight: 1, Description: "rules reached the limit of steps, and may have hit or not"}},
 	}
-	if c.symbols, err = symbols(loaded.Set, &spec); err != nil {
-		return filter.Spec{}, nil, err
-	}
+	c.symbols = loaded.declare(&spec, env.Symbols, env.Log)
 	loaded.warn(env.Log)
 	return spec, c, nil
 }
@@ -159,52 +157,4 @@ func (c *check) options(in *filter.Input) text.Options {
 	// A message that nobody hands over, as in a scan of a file, has no envelope unless one was named.
 	o.HasEnvelope = o.Client.Addr.IsValid() || !o.From.IsZero()
 	return o
-}
-
-// symbols declares a symbol for each rule that scores.
-func symbols(s *rules.Set, spec *filter.Spec) (map[*rules.Rule]string, error) {
-	names := make(map[*rules.Rule]string)
-	of := map[string]*rules.Rule{gaveUp: nil}
-	for _, r := range s.Rules() {
-		if r.Hidden() || !s.Active(r) {
-			continue
-		}
-		name := Symbol(r)
-		if other, twice := of[name]; twice {
-			return nil, fmt.Errorf("rules: the rule %s at %s has the symbol %s, as another has: %v", r.Name, r.At, name, nameOf(other))
-		}
-		of[name], names[r] = r, name
-		about := r.Description
-		if about == "" {
-			about = "a rule without a description"
-		}
-		spec.Symbols = append(spec.Symbols, filter.Symbol{Name: name, Weight: s.Score(r), Description: about})
-	}
-	return names, nil
-}
-
-func nameOf(r *rules.Rule) string {
-	if r == nil {
-		return "this filter's own"
-	}
-	return r.Name
-}
-
-// taken are names that rules of SpamAssassin share with symbols of other filters here. Their symbols begin with SA_.
-var taken = map[string]bool{
-	"DMARC_NONE": true, "DMARC_PASS": true, "INVALID_DATE": true, "MISSING_DATE": true, "MISSING_FROM": true, "MISSING_SUBJECT": true,
-	"SPF_FAIL": true, "SPF_HELO_FAIL": true, "SPF_HELO_NEUTRAL": true, "SPF_HELO_PASS": true, "SPF_HELO_SOFTFAIL": true,
-	"SPF_NEUTRAL": true, "SPF_NONE": true, "SPF_PASS": true, "SPF_SOFTFAIL": true,
-}
-
-// maxSymbol is how long a symbol may be.
-const maxSymbol = 64
-
-// Symbol gives the symbol of a rule: its name, in capitals.
-func Symbol(r *rules.Rule) string {
-	name := strings.ToUpper(r.Name)
-	if taken[name] || name[0] == '_' {
-		name = "SA_" + strings.TrimLeft(name, "_")
-	}
-	return name[:min(len(name), maxSymbol)]
 }

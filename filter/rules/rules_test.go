@@ -15,6 +15,7 @@ import (
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/mail/mailtest"
+	"github.com/postern-mail/postern/rules"
 )
 
 // build makes the filter of a configuration, and of a file of rules where one is given.
@@ -87,7 +88,6 @@ func TestWhatIsWrong(t *testing.T) {
 		{"no set of scores", Config{Scores: "all"}, "", "allowed: local"},
 		{"no network", Config{Scores: "local", Trusted: []string{"a"}}, "", "trusted"},
 		{"bits beyond", Config{Scores: "local", Internal: []string{"10.0.0.1/8"}}, "", "10.0.0.0/8"},
-		{"two rules, one symbol", Config{Scores: "local"}, "body Ab /a/\nbody AB /a/\n", "has the symbol AB"},
 		{"an executive without an address", Config{Scores: "local"}, "body A /a/\npostern_executive Jane Doe\n", "a.cf:2: postern_executive: "},
 		{"an executive without a name", Config{Scores: "local"}, "postern_executive <jane@example.org>\n", "it needs a name and an address"},
 		{"a domain that is none", Config{Scores: "local"}, "postern_domains example.org exa..mple\n", "a.cf:1: postern_domains: "},
@@ -200,5 +200,50 @@ func TestWhatGaveUpCounts(t *testing.T) {
 	defer c.Release()
 	if r, err := f.Check(t.Context(), &filter.Input{Phase: filter.Data, Content: c}); !errors.Is(err, ErrTooMuch) {
 		t.Errorf("many: %v, %v", r.Findings, err)
+	}
+}
+
+// TestSymbolsGiveWay: rules of one symbol, and rules whose symbol another filter has, get one of their own and are told.
+func TestSymbolsGiveWay(t *testing.T) {
+	long := strings.Repeat("A", 70)
+	path := filepath.Join(t.TempDir(), "a.cf")
+	text := "body Ab /a/\nbody AB /b/\nbody aB /c/\nbody OTHER /d/\nbody SAME /e/\nbody " + long + "1 /f/\nbody " + long + "2 /g/\nbody rules_gave_up /h/\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	env := filter.Env{
+		Name: "rules", Log: slog.New(slog.NewTextHandler(&log, nil)),
+		Symbols: map[string]filter.Symbol{"OTHER": {Name: "OTHER", Weight: 2}, "SAME": {Name: "SAME", Weight: 1}},
+	}
+	cfg := Config{Scores: "local", Files: []string{path}}
+	spec, f, err := Factory.New(env, func(v any) error {
+		*v.(*Config) = cfg
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, x := range run(t, f, "Subject: x\n\nabcdefgh\n").Findings {
+		got = append(got, x.Symbol)
+	}
+	want := []string{"AB", "SA_AB", "SA_AB_2", "SA_OTHER", "SAME", long[:64], "SA_" + long[:61], "SA_RULES_GAVE_UP"}
+	if !slices.Equal(got, want) {
+		t.Errorf("symbols %q", got)
+	}
+	seen := map[string]bool{}
+	for _, s := range spec.Symbols {
+		if seen[s.Name] {
+			t.Errorf("%s is declared twice", s.Name)
+		}
+		seen[s.Name] = true
+	}
+	if n := strings.Count(log.String(), "is reported by another name"); n != 1 || !strings.Contains(log.String(), "symbol=SA_OTHER") {
+		t.Errorf("log: %s", log.String())
+	}
+	l, err := cfg.Load()
+	if err != nil || len(l.Problems) != 3 || l.Problems[0].Severity != rules.Inexact || !strings.Contains(l.Problems[0].What, "its symbol is SA_AB: the rule Ab at ") {
+		t.Errorf("problems %v, %v", l.Problems, err)
 	}
 }

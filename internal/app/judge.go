@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/rules"
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/metrics"
 	"github.com/postern-mail/postern/pipeline"
@@ -48,9 +49,10 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 	j := &judge{policies: map[string]judgePolicy{}}
 	base := make([]pipeline.Stage, len(cfg.Filters))
 	var faults config.Errors
-	for i, f := range cfg.Filters {
+	for _, i := range makingOrder(cfg.Filters) {
+		f := cfg.Filters[i]
 		// Of the phases before RCPT no route is known: there the default policy's options count.
-		stage, err := s.stage(cfg, f, func(v any) error { return f.DecodeFor(config.DefaultPolicy, v) })
+		stage, err := s.stage(cfg, f, base, func(v any) error { return f.DecodeFor(config.DefaultPolicy, v) })
 		if err != nil {
 			faults = append(faults, asConfigErrors(err, f)...)
 			continue
@@ -101,8 +103,35 @@ func asConfigErrors(err error, f *config.Filter) config.Errors {
 	return config.Errors{{Msg: err.Error()}}
 }
 
+// makingOrder gives the places of filters in the order in which they are made: rules last, for their symbols have names that any file
+// may give, and give way to those of others.
+func makingOrder(filters []*config.Filter) (order []int) {
+	for _, late := range []bool{false, true} {
+		for i, f := range filters {
+			if late == (f.Kind == rules.Factory.Kind) {
+				order = append(order, i)
+			}
+		}
+	}
+	return order
+}
+
+// symbolsBut gives what the stages that there are declare, one excepted.
+func symbolsBut(name string, stages []pipeline.Stage) map[string]filter.Symbol {
+	all := map[string]filter.Symbol{}
+	for i := range stages {
+		if stages[i].Name == name {
+			continue
+		}
+		for _, symbol := range stages[i].Symbols {
+			all[symbol.Name] = symbol
+		}
+	}
+	return all
+}
+
 // stage makes one stage; decode gives the filter its options.
-func (s *surroundings) stage(cfg *config.Config, f *config.Filter, decode func(any) error) (pipeline.Stage, error) {
+func (s *surroundings) stage(cfg *config.Config, f *config.Filter, others []pipeline.Stage, decode func(any) error) (pipeline.Stage, error) {
 	i := slices.IndexFunc(s.factories, func(x filter.Factory) bool { return x.Kind == f.Kind })
 	if i < 0 {
 		return pipeline.Stage{}, f.Errorf("", "unknown filter %q", f.Kind)
@@ -117,6 +146,7 @@ func (s *surroundings) stage(cfg *config.Config, f *config.Filter, decode func(a
 		Postmaster: cfg.Postmaster,
 		Stages:     stageNames(cfg),
 		Kinds:      stageKinds(cfg),
+		Symbols:    symbolsBut(f.Name, others),
 		Ours:       s.ours,
 		DNS:        s.dns,
 		State:      s.state,
@@ -179,7 +209,7 @@ func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipel
 			if base[i].Phases.First() < filter.Rcpt {
 				s.log.Warn("a policy's options for a filter that also runs before RCPT count from RCPT on only; before, those of the default policy do", "policy", p.Name, "filter", f.Name)
 			}
-			stage, err := s.stage(cfg, f, func(v any) error { return f.DecodeFor(p.Name, v) })
+			stage, err := s.stage(cfg, f, base, func(v any) error { return f.DecodeFor(p.Name, v) })
 			if err != nil {
 				var placed *config.Error
 				if !errors.As(err, &placed) && !errors.As(err, new(config.Errors)) {

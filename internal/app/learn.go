@@ -236,7 +236,7 @@ func (a *App) sampleReader(ctx context.Context, cfg *config.Config) (*sampleRead
 			return nil, &Exit{Code: ExitConfig, Err: err}
 		}
 		s := surroundings{factories: a.factories, ours: p.table.Ours, dns: p.resolver, state: filter.NoState{}, log: slog.New(slog.DiscardHandler)}
-		stage, err := s.stage(cfg, f, func(v any) error { return f.DecodeFor(config.DefaultPolicy, v) })
+		stage, err := s.stage(cfg, f, nil, func(v any) error { return f.DecodeFor(config.DefaultPolicy, v) })
 		if err != nil {
 			return nil, &Exit{Code: ExitConfig, Err: err}
 		}

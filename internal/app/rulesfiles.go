@@ -126,7 +126,7 @@ func (a *App) RulesList(o RulesOptions, all, markdown bool) error {
 				Description string     `json:"description,omitempty"`
 			}{r.Name, r.Class.String(), l.Set.Active(r), score, r.Scores, r.Flags, r.At.String(), r.Description})
 		case markdown:
-			_, err = fmt.Fprintf(a.o.Stdout, "| `%s` | %g | %s |\n", rulesfilter.Symbol(r), score, visible(strings.ReplaceAll(r.Description, "|", `\|`)))
+			_, err = fmt.Fprintf(a.o.Stdout, "| `%s` | %g | %s |\n", l.Symbol(r), score, visible(strings.ReplaceAll(r.Description, "|", `\|`)))
 		default:
 			_, err = fmt.Fprintf(tw, "%s\t%s\t%g\t%s\t%s\n", r.Name, r.Class, score, visible(r.At.String()), visible(r.Description))
 		}
@@ -169,7 +169,7 @@ func (a *App) RulesExplain(o RulesOptions, name string) error {
 	case r.Hidden():
 		row("here", "it runs, and only serves others")
 	default:
-		row("here", fmt.Sprintf("it runs; symbol %s, weight %g", rulesfilter.Symbol(r), l.Set.Score(r)))
+		row("here", fmt.Sprintf("it runs; symbol %s, weight %g", l.Symbol(r), l.Set.Score(r)))
 	}
 	row("names", ruleNames(l.Set.Named(r)))
 	row("is named by", ruleNames(l.Set.Users(r)))

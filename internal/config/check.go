@@ -401,6 +401,6 @@ func (k *checker) ascending(path string, p *Policy) {
 }
 
 func validSymbol(s string) bool {
-	return s != "" && len(s) <= 60 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "" &&
+	return s != "" && len(s) <= 64 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == "" &&
 		s[0] >= 'A' && s[0] <= 'Z'
 }

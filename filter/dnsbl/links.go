@@ -26,7 +26,7 @@ func domains(written []string) (all []string, err error) {
 // hides his own name in a heap of others would have to do so at both ends.
 func (c *check) linked(content *mail.Content) (all []question, err error) {
 	m := text.Of(content, text.Options{})
-	uris := m.URIs()
+	uris := m.Links()
 	if err := m.Err(); err != nil {
 		return nil, err
 	}

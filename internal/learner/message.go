@@ -60,7 +60,7 @@ func collect(g *Gather, m *text.Message, hits []auth.RuleHit) {
 		g.Mark("rule", h.Name, hitWeight)
 	}
 	fields(g, m.Content().Header())
-	links(g, m.URIs())
+	links(g, m.Links())
 	left := maxText
 	for i, p := range m.Parts() {
 		if i < maxParts {

@@ -102,7 +102,7 @@ func (m *Mail) claims() *claims { return m.claimed.get(func() *claims { return r
 
 func readClaims(m *Mail) *claims {
 	h := m.Text.Content().Header()
-	c := &claims{rawSubject: h.Get("Subject"), uris: m.Text.URIs()}
+	c := &claims{rawSubject: h.Get("Subject"), uris: m.Text.Links()}
 	c.subject = mail.DecodeWords(c.rawSubject)
 	if all := mail.ParseMailboxes(h.Get("From")); len(all) > 0 {
 		box := all[0]

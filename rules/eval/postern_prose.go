@@ -20,11 +20,11 @@ type prose struct {
 // prose reads the text once for each message.
 func (m *Mail) prose() *prose {
 	return m.written.get(func() *prose {
-		body := m.Text.Body()
-		if len(body) < 2 {
+		seen := m.Text.VisibleText()
+		if len(seen) < 2 {
 			return &prose{ascii: true}
 		}
-		return readProse(bytes.Join(body[1:], nil))
+		return readProse(bytes.Join(seen[1:], nil))
 	})
 }
 

@@ -62,11 +62,9 @@ var posternText = []Function{
 		return func(m *Mail) (int, string) { return needlessEncoding(m.Text.Content().Header().Get(args[0])) }, nil
 	}},
 	counting("postern_hidden_words", func(m *Mail, least float64) (bool, string) {
-		n := 0
-		for _, p := range m.Text.HiddenBody() {
-			n += wordsIn(p)
-		}
-		return n > 0 && float64(n) >= least, counted(n, "words")
+		hidden := m.Text.HiddenText()
+		n := wordsIn(hidden)
+		return n > 0 && float64(n) >= least, counted(n, "words: ") + firstWords(hidden)
 	}),
 	plain("postern_recipient_in_text", func(m *Mail) (int, string) { return namesRecipient(m, m.prose().mentions) }),
 	plain("postern_recipient_in_subject", func(m *Mail) (int, string) {

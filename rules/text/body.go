@@ -82,7 +82,9 @@ func (m *Message) paragraphs(texts []text, subject []byte) [][]byte {
 	}
 	limit, size, chars := scan(m.opt.BodyScan, defaultBodyScan), len(subject), false
 	for i := range texts {
-		texts[i].cut(limit)
+		if texts[i].cut(limit) {
+			m.known.cut(CutBody)
+		}
 		size += len(texts[i].utf8) + 1
 		chars = chars || texts[i].chars
 	}
@@ -97,21 +99,21 @@ func (m *Message) paragraphs(texts []text, subject []byte) [][]byte {
 	return splitLines(f.out)
 }
 
-// cut shortens a text to about limit characters, at the end of a line or a word if there is one near.
-func (t *text) cut(limit int) {
-	length := t.length()
-	if length <= limit {
-		return
+// cut shortens a text to about limit characters, at the end of a line or a word if there is one near, and reports whether it has.
+func (t *text) cut(limit int) bool {
+	if len(t.utf8) <= limit || t.length() <= limit {
+		return false
 	}
 	at := t.offset(limit)
 	for _, c := range []byte("\n ") {
 		n := bytes.IndexByte(t.utf8[at:], c)
 		if n >= 0 && utf8.RuneCount(t.utf8[at:at+n]) <= 1024 {
 			t.utf8 = t.utf8[:at+n+1]
-			return
+			return true
 		}
 	}
 	t.utf8 = t.utf8[:at]
+	return true
 }
 
 // length gives the number of characters.

@@ -21,6 +21,9 @@ func (m *Message) readFull() []byte {
 		}
 		raw = raw[:n]
 	}
+	if b.Size() > maxFull {
+		m.known.cut(CutFull)
+	}
 	raw = raw[:min(len(raw), maxFull)]
 	if isMailboxLine(raw) {
 		raw = raw[len(firstLine(raw)):]

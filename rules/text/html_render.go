@@ -15,7 +15,7 @@ type renderer struct {
 	chars bool   // it has characters
 	piece piece  // what was written last
 
-	hiddenSpans, unseenSpans, wideSpans []span
+	hiddenSpans, wideSpans []span
 
 	styles   []style
 	open     [tagCount]int // how many styles of an element are open
@@ -60,8 +60,8 @@ const (
 func (t *TextPart) renderHTML(src text, octets int) *rendering {
 	h := &HTML{Length: src.length(), MinSize: 3, MaxSize: 3, chars: src.chars}
 	r := &renderer{h: h, basefont: 3, styles: make([]style, 1, 16), links: make(map[string]int)}
-	r.styles[0] = style{fg: 0, bg: 0xffffff, background: 0xffffff, size: 3}
-	r.source = text{prepareHTML(src.utf8, t.Decoded()), src.chars}
+	r.styles[0] = style{fg: 0, bg: 0xffffff, size: 3}
+	r.source = text{prepareHTML(src.utf8), src.chars}
 	r.out = make([]byte, 0, len(r.source.utf8)/2+64)
 	r.z = tokenizer{src: r.source.utf8, to: r}
 	r.z.run(r.unclosed)
@@ -71,20 +71,17 @@ func (t *TextPart) renderHTML(src text, octets int) *rendering {
 	h.Rendered = out.length()
 	h.NonSpace = h.Rendered - countSpace(out)
 	h.Ratio = (float64(octets) - float64(h.Rendered)) / float64(octets)
-	return &rendering{text: out, hidden: r.hiddenSpans, unseen: r.unseenSpans, wide: r.wideSpans, html: h}
+	return &rendering{text: out, hidden: r.hiddenSpans, wide: r.wideSpans, html: h}
 }
 
-// prepareHTML makes a space of "&nbsp;", and "<br>" of "<br />", and plain quotes of double ones that are none. shared is not
-// to be changed.
-func prepareHTML(b, shared []byte) []byte {
+// prepareHTML makes a space of "&nbsp;", and "<br>" of "<br />", and plain quotes of double ones that are none. b is not
+// changed.
+func prepareHTML(b []byte) []byte {
 	if !bytes.Contains(b, []byte("&nbsp;")) && !bytes.Contains(b, []byte("/>")) && !bytes.Contains(b, []byte("\xe2\x80\x9c")) &&
 		!bytes.Contains(b, []byte("\xe2\x80\x9d")) {
 		return b
 	}
 	out := make([]byte, 0, len(b))
-	if len(b) > 0 && len(shared) > 0 && &b[0] != &shared[0] {
-		out = b[:0]
-	}
 	for i := 0; i < len(b); {
 		switch c := b[i]; {
 		case c == '&' && bytes.HasPrefix(b[i:], []byte("&nbsp;")):
@@ -375,14 +372,11 @@ func (r *renderer) text(b []byte, verbatim bool) {
 	if r.inside(tagTitle) && len(r.titleAt) > 0 {
 		r.titleText = append(r.titleText, b...)
 	}
-	invisible, unseen := false, false
-	if !blankText(b) {
-		invisible, unseen = r.invisible(), r.unseen()
-	}
+	invisible := !blankText(b) && r.invisible()
 	if r.piece.any {
 		r.compare(b, chars)
 	}
-	r.display(b, chars, invisible, unseen)
+	r.display(b, chars, invisible)
 }
 
 // blankText reports whether a text has nothing but white space, or the two characters that a space of UTF-8 is in Latin-1.
@@ -403,7 +397,7 @@ func blankText(b []byte) bool {
 const latinSpace = "\u00c2\u00a0"
 
 // display writes text. White space in it is folded.
-func (r *renderer) display(b []byte, chars, invisible, unseen bool) {
+func (r *renderer) display(b []byte, chars, invisible bool) {
 	from := len(r.out)
 	trim := r.piece.any && r.piece.space && !invisible
 	r.piece = piece{from: from, any: true, invisible: invisible, chars: chars}
@@ -439,9 +433,6 @@ func (r *renderer) display(b []byte, chars, invisible, unseen bool) {
 	}
 	if invisible && len(r.out) > from {
 		r.hiddenSpans = appendSpan(r.hiddenSpans, from, len(r.out))
-	}
-	if unseen && len(r.out) > from {
-		r.unseenSpans = appendSpan(r.unseenSpans, from, len(r.out))
 	}
 }
 

@@ -6,15 +6,13 @@ import (
 )
 
 // style is how text looks within an element. That of SpamAssassin leaves out a good deal of what hides text (bgcolor is
-// read and not used, a font size in a style is not looked at); unseen is the other view, of what a reader does not get to see.
+// read and not used, a font size in a style is not looked at); look is the other view, of what a reader gets to see.
 type style struct {
-	tag        uint8
-	gone       bool // display: none
-	veiled     bool // visibility: hidden
-	unseen     bool // hidden by what stands in a style, or by the size of the font
-	fg, bg     color
-	size       int
-	background color // with bgcolor counted
+	tag    uint8
+	gone   bool // display: none
+	veiled bool // visibility: hidden
+	fg, bg color
+	size   int
 }
 
 // maxDepth is how many elements with a style may be open; those within are taken for text without one.
@@ -58,7 +56,7 @@ func (r *renderer) openStyle(id uint8, attrs []attribute) {
 func (r *renderer) applyAttribute(s *style, attrs []attribute, i int) {
 	name := attrs[i].name
 	kind := styleAttribute(s.tag, name)
-	if kind == attrOther && !equalFold(name, "bgcolor") || repeated(attrs, i) {
+	if kind == attrOther || repeated(attrs, i) {
 		return
 	}
 	value := string(r.decode(attrs[i].value))
@@ -73,11 +71,6 @@ func (r *renderer) applyAttribute(s *style, attrs []attribute, i int) {
 		}
 	case kind == attrStyle:
 		r.applyStyle(s, value)
-	case equalFold(name, "bgcolor"):
-		s.background = readColor(value)
-	}
-	if kind == attrOther {
-		return
 	}
 	if s.size > r.h.MaxSize {
 		r.h.MaxSize = s.size
@@ -155,13 +148,10 @@ func (r *renderer) applyStyle(s *style, css string) {
 				s.fg = c
 			} else {
 				s.bg = c
-				if c >= 0 {
-					s.background = c
-				}
 			}
 		case name == "background":
 			if c, ok := backgroundColor(strings.ToLower(value)); ok {
-				s.bg, s.background = c, c
+				s.bg = c
 			}
 		case value != "":
 			s.declare(strings.Trim(name, asciiSpace), value)
@@ -202,32 +192,6 @@ func (s *style) declare(name, value string) {
 	case "visibility":
 		s.veiled = low == "hidden"
 	}
-	word := strings.TrimRight(strings.TrimSuffix(low, "!important"), asciiSpace)
-	switch strings.ToLower(name) {
-	case "display":
-		s.unseen = s.unseen || word == "none"
-	case "visibility":
-		s.unseen = s.unseen || word == "hidden" || word == "collapse"
-	case "font-size", "line-height", "opacity", "max-height", "max-width":
-		s.unseen = s.unseen || isNothing(word)
-	case "mso-hide":
-		s.unseen = s.unseen || word == "all"
-	}
-}
-
-// isNothing reports whether a length is zero, or a font of one pixel.
-func isNothing(v string) bool {
-	n := strings.TrimLeft(v, "0")
-	if n == "1px" {
-		return true
-	}
-	if n == v {
-		return false
-	}
-	if strings.HasPrefix(n, ".") {
-		n = strings.TrimLeft(n[1:], "0")
-	}
-	return strings.Trim(n, "abcdefghijklmnopqrstuvwxyz%") == ""
 }
 
 // backgroundColor finds the colour in the value of a background property: the first in its last layer (CSS Backgrounds 3, 2.10).
@@ -340,14 +304,4 @@ func (r *renderer) invisible() bool {
 		return true
 	}
 	return s.size <= 1 || s.gone || s.veiled
-}
-
-// unseen reports whether a reader does not get to see text in the present style.
-func (r *renderer) unseen() bool {
-	s := &r.styles[len(r.styles)-1]
-	if s.unseen || s.size <= 0 {
-		return true
-	}
-	d, ok := contrast(s.fg, s.background)
-	return ok && d < lowContrast
 }

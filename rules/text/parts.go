@@ -19,13 +19,14 @@ type TextPart struct {
 	limit   int // octets that are decoded at most
 	decoded func() []byte
 	render  func() *rendering
+	kind    uint8 // how it is shown
+	view    func() *view
 }
 
 // rendering is what a part looks like.
 type rendering struct {
 	text
 	hidden []span // what readers do not show, by SpamAssassin's rules; in ascending order
-	unseen []span // what they do not show, by ours
 	wide   []span // what is of characters where the HTML is of octets
 	html   *HTML  // nil of plain text
 }
@@ -59,27 +60,36 @@ func (p *TextPart) renders() bool { return p.Shown == "text/plain" || p.Shown ==
 
 // readParts lists the leaves in the order of the content.
 func (m *Message) readParts() (all []*TextPart) {
-	left := maxText
 	m.content.Root().Walk(func(p *mail.Part) bool {
-		if !p.IsLeaf() {
-			return true
+		if p.IsLeaf() {
+			all = append(all, m.textPart(p))
 		}
-		t := m.textPart(p)
-		if t.renders() {
-			t.limit = min(maxPart, left)
-			left -= int(min(p.End-p.BodyOffset, int64(t.limit)))
-		}
-		all = append(all, t)
 		return true
 	})
+	// What is read as text comes first: nothing else is to take its place away.
+	left := int64(maxText)
+	for _, text := range []bool{true, false} {
+		for _, t := range all {
+			if reads := t.renders() || t.kind != showsNothing; reads == text {
+				size := t.Part.End - t.Part.BodyOffset
+				t.limit = int(min(maxPart, left))
+				left -= min(size, int64(t.limit))
+				if reads && size > int64(t.limit) {
+					m.known.cut(CutParts)
+				}
+			}
+		}
+	}
 	return all
 }
 
 func (m *Message) textPart(p *mail.Part) *TextPart {
 	t := &TextPart{Part: p, msg: m, limit: maxPart}
 	t.readType()
+	t.kind = t.shows()
 	t.decoded = sync.OnceValue(t.decode)
 	t.render = sync.OnceValue(t.renderPart)
+	t.view = sync.OnceValue(t.readView)
 	return t
 }
 

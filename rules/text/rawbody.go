@@ -14,7 +14,11 @@ func (m *Message) chunkBody() [][]byte {
 		if kind != "text" && kind != "message" || p.Type == "text/calendar" {
 			continue
 		}
-		all = appendChunks(all, cutRaw(p.Decoded(), limit))
+		b := p.Decoded()
+		if len(b) > limit {
+			m.known.cut(CutRaw)
+		}
+		all = appendChunks(all, cutRaw(b, limit))
 	}
 	return all
 }

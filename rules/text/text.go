@@ -75,6 +75,7 @@ type Message struct {
 	raw    func() [][]byte
 	html   func() []*HTML
 	uris   func() *uriList
+	links  func() *uriList
 	lines  func() [][]byte // of uris
 	shown  shown
 	known  *known
@@ -82,9 +83,10 @@ type Message struct {
 
 // known are the Messages that were made of a content. They share what they have computed, and what went wrong with it.
 type known struct {
-	mu  sync.Mutex
-	all []*Message
-	err atomic.Pointer[error]
+	mu   sync.Mutex
+	all  []*Message
+	err  atomic.Pointer[error]
+	cuts uint32 // Cut
 }
 
 // maxKnown is how many Messages of a content are remembered; one for each set of rules that has networks of its own.
@@ -108,7 +110,7 @@ func Of(c *mail.Content, o Options) *Message {
 	for _, other := range k.all {
 		if other.opt.rendersAs(&o) {
 			m.full, m.leaves, m.body, m.raw = other.full, other.leaves, other.body, other.raw
-			m.html, m.uris, m.lines = other.html, other.uris, other.lines
+			m.html, m.uris, m.links, m.lines = other.html, other.uris, other.links, other.lines
 			break
 		}
 	}
@@ -126,6 +128,7 @@ func newMessage(c *mail.Content, o Options, k *known) *Message {
 	m.raw = sync.OnceValue(m.chunkBody)
 	m.html = sync.OnceValue(m.readHTML)
 	m.uris = sync.OnceValue(m.findURIs)
+	m.links = sync.OnceValue(m.findLinks)
 	m.lines = sync.OnceValue(func() [][]byte { return m.uris().strings() })
 	return m
 }

@@ -14,6 +14,8 @@ type URI struct {
 	Domain   string   // the domain that is registered of it, "" for none
 	Types    []string // where it was found: the name of an element, "parsed" (a text), "schemeless", "unlinked", "domainkeys"
 	Anchors  []string // the texts of the links to it, each once
+
+	odd Traits // what only its markup tells
 }
 
 // Host is a host that a URI names.
@@ -58,6 +60,9 @@ func (m *Message) findURIs() *uriList {
 		}
 	}
 	l.addSigners(m)
+	if l.truncated {
+		m.known.cut(CutLinks)
+	}
 	return l
 }
 

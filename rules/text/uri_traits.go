@@ -3,7 +3,7 @@ package text
 import "strings"
 
 // Traits are what is odd about a URI. SpamAssassin has no word for them; they are for rules of our own.
-type Traits uint8
+type Traits uint16
 
 const (
 	NumericHost  Traits = 1 << iota // the host is an IP address, in whatever form it is written
@@ -13,10 +13,17 @@ const (
 	EscapedHost                     // the host's name is written with escapes
 	EmbeddedURI                     // another URI of the web stands in the path or the query
 	Credentialed                    // an address stands behind the host, as where the one who reads is named to who is called
+
+	// How a link of HTML is written, that browsers read as others do not.
+	OddSlashes   // not two slashes before the host, or backslashes
+	BrokenScheme // the scheme is broken up by tabs or line ends
+	FoldedHost   // letters of the host's name are of those that stand for others of ASCII
+	Unread       // only browsers take it for a link: no other reading of the message has it
 )
 
 // Traits tells what is odd about the URI.
 func (u *URI) Traits() (t Traits) {
+	t = u.odd
 	for _, v := range u.Variants {
 		t |= traitsOf(v)
 	}

@@ -1,12 +1,18 @@
 package text
 
-import "sync"
+import (
+	"bytes"
+	"sync"
+)
 
 // shown are the texts of a message in parts: what is shown of it.
 type shown struct {
 	once            sync.Once
 	visible, hidden [][]byte
-	visibleText     [][]byte
+
+	seenOnce sync.Once
+	seen     [][]byte // VisibleText
+	unseen   []byte   // HiddenText
 }
 
 // VisibleBody gives Body without the text that SpamAssassin takes for hidden by its colour, its size or its style: what its
@@ -22,32 +28,60 @@ func (m *Message) HiddenBody() [][]byte {
 	return m.shown.hidden
 }
 
-// VisibleText gives Body without the text that a reader does not get to see, by more marks than SpamAssassin knows: a background
-// that an attribute sets, a font of no size, no opacity, no height.
+// VisibleText gives the text that people see in mail clients and browsers, in paragraphs as Body does, the subject's first. It
+// reads HTML as browsers do (WHATWG), styles among it, knows parts that SpamAssassin leaves out, and takes the title of a page for
+// none of its text.
 func (m *Message) VisibleText() [][]byte {
-	m.shown.once.Do(m.readShown)
-	return m.shown.visibleText
+	m.shown.seenOnce.Do(m.readSeen)
+	return m.shown.seen
+}
+
+// HiddenText gives the text of HTML that no reader gets to see: it has the colour of its background, no size, or is not
+// displayed. Those who sift mail by its words are to read it. What fills up the line that lists of mail show is left out.
+func (m *Message) HiddenText() []byte {
+	m.shown.seenOnce.Do(m.readSeen)
+	return m.shown.unseen
+}
+
+func (m *Message) readSeen() {
+	s := &m.shown
+	texts := make([]text, 0, len(m.Parts()))
+	same := true
+	for _, p := range m.Parts() {
+		v := p.view()
+		switch {
+		case v.page != nil || !v.same:
+			same = false
+			texts = append(texts, text{v.seen, true})
+			s.unseen = appendUnfilled(s.unseen, v.hidden)
+		case p.renders():
+			texts = append(texts, p.render().text)
+		default:
+			texts = append(texts, text{})
+		}
+	}
+	if s.seen = m.Body(); !same {
+		s.seen = m.paragraphs(texts, m.subject())
+	}
+	s.unseen = bytes.TrimSpace(s.unseen)
 }
 
 func (m *Message) readShown() {
 	s := &m.shown
-	var visible, hidden, seen []text
-	some, less := false, false
+	var visible, hidden []text
+	some := false
 	for _, p := range m.Parts() {
-		var v, h, t text
+		var v, h text
 		if p.renders() {
 			r := p.render()
-			some, less = some || len(r.hidden) > 0, less || len(r.unseen) > 0
-			v, h, t = r.without(r.hidden), r.only(r.hidden), r.without(r.unseen)
+			some = some || len(r.hidden) > 0
+			v, h = r.without(r.hidden), r.only(r.hidden)
 		}
-		visible, hidden, seen = append(visible, v), append(hidden, h), append(seen, t)
+		visible, hidden = append(visible, v), append(hidden, h)
 	}
-	s.visible, s.visibleText = m.Body(), m.Body()
+	s.visible = m.Body()
 	if some {
 		s.visible = m.paragraphs(visible, m.subject())
-	}
-	if less {
-		s.visibleText = m.paragraphs(seen, m.subject())
 	}
 	s.hidden = m.paragraphs(hidden, nil)
 }

@@ -1,0 +1,86 @@
+package eval
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/postern-mail/postern/rules/text"
+)
+
+func init() { tables = append(tables, posternView) }
+
+// posternView looks at what mail clients and browsers show, and at how that differs from what is written.
+var posternView = []Function{
+	{"postern_hidden_share", func(_ *Settings, args []string) (Check, error) {
+		if err := atMost("postern_hidden_share", args, 2); err != nil {
+			return nil, err
+		}
+		share, err := number("postern_hidden_share", args, 0, 0.5)
+		if err != nil {
+			return nil, err
+		}
+		least, err := number("postern_hidden_share", args, 1, 100)
+		return func(m *Mail) (int, string) {
+			hidden := text.Letters(m.Text.HiddenText())
+			if hidden == 0 {
+				return 0, ""
+			}
+			all := hidden
+			for _, line := range m.Text.VisibleText()[1:] {
+				all += text.Letters(line)
+			}
+			return yes(float64(hidden) >= least && float64(hidden) >= share*float64(all), fmt.Sprintf("%d of %d letters", hidden, all))
+		}, err
+	}},
+	{"postern_link_trait", compileLinkTrait},
+}
+
+// linkTraits are the words for what is odd about a link.
+var linkTraits = map[string]text.Traits{
+	"numeric_host": text.NumericHost, "user": text.HasUser, "punycode": text.Punycode, "port": text.OddPort,
+	"escaped_host": text.EscapedHost, "embedded": text.EmbeddedURI, "address": text.Credentialed, "odd_slashes": text.OddSlashes,
+	"broken_scheme": text.BrokenScheme, "folded_host": text.FoldedHost, "unread": text.Unread,
+}
+
+// compileLinkTrait finds a link that has one of the traits.
+func compileLinkTrait(_ *Settings, args []string) (Check, error) {
+	var want text.Traits
+	for _, a := range args {
+		t, ok := linkTraits[a]
+		if !ok {
+			want = 0
+			break
+		}
+		want |= t
+	}
+	if want == 0 {
+		known := make([]string, 0, len(linkTraits))
+		for name := range linkTraits {
+			known = append(known, name)
+		}
+		slices.Sort(known)
+		return nil, fmt.Errorf("eval: postern_link_trait looks for %s, not %q", strings.Join(known, ", "), args)
+	}
+	return func(m *Mail) (int, string) {
+		links := m.Text.Links()
+		for i := range links[:min(len(links), maxLinks)] {
+			if u := &links[i]; len(u.Variants) > 0 && !strings.HasPrefix(u.Raw, "mailto:") && u.Traits()&want != 0 {
+				return 1, atMostOctets(u.Raw, 100)
+			}
+		}
+		return 0, ""
+	}, nil
+}
+
+// firstWords gives the beginning of a text in one line.
+func firstWords(b []byte) string {
+	const most = 60
+	s := strings.Join(strings.Fields(string(b[:min(len(b), 4*most)])), " ")
+	for n := min(len(s), most); ; n-- {
+		if n == len(s) || n == 0 || utf8.RuneStart(s[n]) {
+			return s[:n]
+		}
+	}
+}

@@ -1,0 +1,41 @@
+package eval
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestPosternView(t *testing.T) {
+	html := func(s string) string { return "From: a@b.example\nContent-Type: text/html\n\n" + s }
+	for _, c := range []struct {
+		name, call, message string
+		hits                bool
+	}{
+		{"hidden text", "postern_hidden_words 2", html(`seen<div style="display:none">five letters</div>`), true},
+		{"filled up with what is none", "postern_hidden_words 2", html(`seen<div style="display:none">four &zwnj;&nbsp;&zwnj;&nbsp;</div>`), false},
+		{"a container of MJML", "postern_hidden_words 1", html(`<div style="font-size:0"><p style="font-size:13px">seen</p></div>`), false},
+		{"most is hidden", "postern_hidden_share 0.5 5", html(`seen<p style="color:#fff">hidden</p>`), true},
+		{"little is hidden", "postern_hidden_share 0.9 5", html(`seen<p style="color:#fff">hidden</p>`), false},
+		{"no link", "postern_link_trait odd_slashes", html(`a`), false},
+		{"a plain link", "postern_link_trait odd_slashes broken_scheme escaped_host folded_host unread", html(`<a href="http://c.example.com/d">e</a>`), false},
+		{"a plain link in a template for Outlook", "postern_link_trait unread", html(`<!--[if mso]><a href="http://c.example.com/d">e</a><![endif]-->`), false},
+		{"odd slashes", "postern_link_trait broken_scheme odd_slashes", html(`<a href="http:\\c.example.com/d">e</a>`), true},
+		{"a link for browsers alone", "postern_link_trait unread", html(`<a/href="http://c.example.com/d">e</a>`), true},
+		{"words behind a section", "postern_words_below 2", html(`<![CDATA[>one two three`), false},
+		{"a look-alike for browsers alone", "postern_lookalike protected links", html(`<!--><a/href="http://www.paypa1.com/x">e</a>`), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			args := strings.Fields(c.call)
+			check, err := Functions()[args[0]].Compile(posternSettings(t), args[1:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, detail := check(posternMail(t, c.message)); n > 0 != c.hits {
+				t.Errorf("%d %q", n, detail)
+			}
+		})
+	}
+	if _, err := Functions()["postern_link_trait"].Compile(posternSettings(t), []string{"nonsense"}); err == nil || !strings.Contains(err.Error(), "odd_slashes") {
+		t.Errorf("a word that is none: %v", err)
+	}
+}

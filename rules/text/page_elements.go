@@ -1,0 +1,79 @@
+package text
+
+import "strings"
+
+// What an element is to a page.
+const (
+	pageVoid    = 1 << iota // it has no content
+	pageLine                // a line begins and ends with it
+	pageGap                 // the same, with a space between paragraphs
+	pageCell                // a word begins and ends with it
+	pageSpecial             // it is not closed by the end tag of what lies around it (WHATWG HTML, 13.2.4.2)
+	pageFormat              // it goes on in what comes behind the element in which it was opened (13.2.4.3)
+	pageClosesP             // a paragraph ends where it begins
+	pageSilent              // what stands in it is not shown
+	pageScope               // end tags within do not close what lies around it
+	pageForeign             // what is within is of another language
+	pageDrawing             // within SVG, what is within is HTML again
+	pageFormula             // within MathML, what is within is HTML again
+	pageBreaks              // it ends that language
+	pageInTable             // it is nothing outside of a table
+)
+
+// pageElement is what is known of an element.
+type pageElement struct {
+	is      uint32
+	content content
+}
+
+// pageElements are the elements by name; pageNames gives their numbers, 0 for what is none of them.
+var pageElements, pageNames = readPageElements()
+
+func readPageElements() (all []pageElement, numbers map[string]uint8) {
+	all, numbers = []pageElement{{}}, make(map[string]uint8)
+	at := func(name string) *pageElement {
+		id, ok := numbers[name]
+		if !ok {
+			id = uint8(len(all))
+			numbers[name] = id
+			all = append(all, pageElement{})
+		}
+		return &all[id]
+	}
+	add := func(is uint32, names string) {
+		for name := range strings.FieldsSeq(names) {
+			at(name).is |= is
+		}
+	}
+	add(pageVoid|pageSpecial, `area base basefont bgsound br col embed frame hr img image input keygen link meta param source track wbr`)
+	add(pageLine|pageSpecial|pageClosesP, `address article aside center details dialog dir div dl fieldset figcaption figure footer form header
+		hgroup main menu nav ol search section summary ul li dd dt`)
+	add(pageGap|pageSpecial|pageClosesP, "p blockquote h1 h2 h3 h4 h5 h6 pre listing hr xmp plaintext")
+	add(pageLine, "br tr caption option legend")
+	add(pageCell, "td th")
+	add(pageSpecial|pageScope, "applet caption html table td th marquee object template button")
+	add(pageSpecial, `body colgroup frameset head iframe noembed noframes noscript script select style tbody textarea tfoot thead title tr`)
+	add(pageFormat, "a b big code em font i nobr s small strike strong tt u")
+	add(pageSilent, "title style script template noembed noframes iframe")
+	add(pageInTable, "caption colgroup tbody td tfoot th thead tr")
+	add(pageForeign, "svg math")
+	add(pageDrawing, "foreignobject desc title")
+	add(pageFormula, "mi mo mn ms mtext annotation-xml")
+	add(pageBreaks, `b big blockquote body br center code dd div dl dt em embed h1 h2 h3 h4 h5 h6 head hr i img li listing menu meta nobr ol p
+		pre ruby s small span strong strike sub sup table tt u ul var`)
+	for name, c := range map[string]content{
+		"title": rcdata, "textarea": rcdata, "style": rawText, "xmp": rawText, "iframe": rawText, "noembed": rawText, "noframes": rawText,
+		"script": scriptText, "plaintext": plainText,
+	} {
+		at(name).content = c
+	}
+	return all, numbers
+}
+
+// Elements that a page knows by name.
+var (
+	pageA, pageArea, pageBase, pageBody, pageBR, pageFont = pageNames["a"], pageNames["area"], pageNames["base"], pageNames["body"], pageNames["br"], pageNames["font"]
+	pageForm, pageLI, pageMeta, pageP, pageStyle          = pageNames["form"], pageNames["li"], pageNames["meta"], pageNames["p"], pageNames["style"]
+	pageTable, pageTD, pageTH, pageTR, pageDD, pageDT     = pageNames["table"], pageNames["td"], pageNames["th"], pageNames["tr"], pageNames["dd"], pageNames["dt"]
+	pageOption, pageTemplate, pageSVG, pageAnnotation     = pageNames["option"], pageNames["template"], pageNames["svg"], pageNames["annotation-xml"]
+)

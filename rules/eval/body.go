@@ -59,39 +59,57 @@ func (m *Mail) compareAlternatives() (a alternatives) {
 		root.Children[0].Type == "text/html" && root.Children[1].Type == "text/calendar" {
 		return a // an invitation to a meeting
 	}
-	root.Walk(func(p *mail.Part) bool {
-		if p.Type != "multipart/alternative" || p.IsLeaf() {
-			return true
+	all, within := pairs(root)
+	for _, t := range m.Text.Parts() {
+		for o := within[t.Part]; o != nil && strings.HasPrefix(t.Type, "text/"); o = o.around {
+			countWords(t, o.html, o.plain)
 		}
-		html, plain := map[string]int{}, map[string]int{}
-		for _, t := range m.Text.Parts() {
-			if within(t.Part, p) && strings.HasPrefix(t.Type, "text/") {
-				countWords(t, html, plain)
+	}
+	for _, o := range all {
+		n := len(o.html)
+		if n == 0 {
+			continue
+		}
+		a.html, a.text = n, len(o.plain)
+		for w, n := range o.plain {
+			if k, ok := o.html[w]; ok && k <= n {
+				delete(o.html, w)
 			}
 		}
-		all := len(html)
-		if all == 0 {
-			return true
-		}
-		a.html, a.text = all, len(plain)
-		for w, n := range plain {
-			if k, ok := html[w]; ok && k <= n {
-				delete(html, w)
-			}
-		}
-		a.difference = max(a.difference, float64(len(html))/float64(all)*100)
-		return true
-	})
+		a.difference = max(a.difference, float64(len(o.html))/float64(n)*100)
+	}
 	return a
 }
 
-func within(p, of *mail.Part) bool {
-	for ; p != nil; p = p.Parent {
-		if p == of {
-			return true
+// alternative is a multipart/alternative, with the words of all texts within.
+type alternative struct {
+	around      *alternative // that it is a part of
+	depth       int
+	html, plain map[string]int
+}
+
+// maxAlternatives is how many multipart/alternative within one another are compared: a text is read once for each.
+const maxAlternatives = 8
+
+// pairs finds them, the outer before the inner, and for each part the innermost it is in.
+func pairs(root *mail.Part) (all []*alternative, within map[*mail.Part]*alternative) {
+	within = map[*mail.Part]*alternative{}
+	root.Walk(func(p *mail.Part) bool {
+		o := within[p.Parent]
+		if p.Type == "multipart/alternative" && !p.IsLeaf() && (o == nil || o.depth < maxAlternatives) {
+			inner := &alternative{around: o, depth: 1, html: map[string]int{}, plain: map[string]int{}}
+			if o != nil {
+				inner.depth += o.depth
+			}
+			o = inner
+			all = append(all, o)
 		}
-	}
-	return false
+		if o != nil {
+			within[p] = o
+		}
+		return true
+	})
+	return all, within
 }
 
 // countWords counts the words of a part's text. HTML without a word that has an image counts as one of its own.

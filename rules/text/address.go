@@ -119,6 +119,44 @@ func quotedText(b []byte, at int, lines bool) int {
 	return -1
 }
 
+// stringEnds tells for each octet of a text where the quoted string ends that begins there, 0 for none; nil where there is
+// none at all.
+type stringEnds []int
+
+// quotedEnds finds the ends of all quoted strings in one go from the last octet on, however many begin and do not end.
+func quotedEnds(b []byte) stringEnds {
+	if bytes.IndexByte(b, '"') < 0 {
+		return nil
+	}
+	e := make(stringEnds, len(b)+2)
+	for i := len(b) - 1; i >= 0; i-- {
+		switch {
+		case b[i] == '"':
+			e[i] = i + 1
+		case b[i] != '\\':
+			e[i] = e[i+1]
+		case i+1 < len(b) && b[i+1] != '\n':
+			e[i] = e[i+2]
+		}
+	}
+	for i := range b { // from here on by the octet of the mark itself
+		if b[i] == '"' {
+			e[i] = e[i+1]
+		} else {
+			e[i] = 0
+		}
+	}
+	return e
+}
+
+// of gives the end of the quoted string that begins at i, 0 for none.
+func (e stringEnds) of(i int) int {
+	if e == nil {
+		return 0
+	}
+	return e[i]
+}
+
 // comment gives the end of a comment that begins at at, -1 where there is none. It holds no other.
 func comment(b []byte, at int, lines bool) int {
 	if at >= len(b) || b[at] != '(' {
@@ -364,15 +402,17 @@ func appendBracketed(out []parsedAddress, b []byte) []parsedAddress {
 // brackets; of each it takes the local part and as much of a host as stands behind the first bracket, or at the beginning,
 // whatever follows. So does the parser that SpamAssassin turns to then.
 func brokenAddresses(b, value []byte) (out []parsedAddress) {
+	ends, from := quotedEnds(b), 0 // where b begins in what ends is of
 	for len(b) > 0 {
 		end := 0
 		for end < len(b) && b[end] != ',' {
-			if q := quoted(b, end); q > 0 {
-				end = q
+			if q := ends.of(from + end); q > 0 {
+				end = q - from
 				continue
 			}
 			end++
 		}
+		from += min(end+1, len(b))
 		piece := b[:end]
 		if allSpace(piece) {
 			b = b[min(end+1, len(b)):]

@@ -42,9 +42,8 @@ type header struct {
 	fields []headField
 	text   []byte // all fields decoded and unfolded, as Name: value LF; the fields point into it
 
-	truncated bool // a name or a value was cut
-	unclosed  bool // no blank line stands between header and body
-	mbox      bool // an mbox line stands before it
+	unclosed bool // no blank line stands between header and body
+	mbox     bool // an mbox line stands before it
 }
 
 // headField is one field.
@@ -185,10 +184,10 @@ func (h *header) readFields(starts []int, own []byte) {
 		}
 		name = bytes.TrimRight(name, " \t")
 		if len(name) > maxNameLength {
-			name, h.truncated = name[:maxNameLength], true
+			name = name[:maxNameLength]
 		}
 		if len(raw) > maxValue {
-			raw, h.truncated = raw[:maxValue], true
+			raw = raw[:maxValue]
 		}
 		// The fields that tell of our own findings are not for a message to set.
 		if bytes.EqualFold(name, []byte("X-Spam-Relays-Trusted")) {
@@ -238,7 +237,6 @@ pick:
 				continue
 			}
 			if size += len(f.line); size > maxAll {
-				h.truncated = true
 				break pick
 			}
 			taken[j] = true
@@ -272,13 +270,6 @@ func (m *Message) findHeader(c *mail.Content) *header {
 		m.fail(err)
 	}
 	return readHeader(b[:n], int64(n) == blob.Size(), m.opt.receivedField())
-}
-
-// HeaderFaults tells what is odd about the header: a name or value was longer than is kept, or no blank line stands between
-// it and the body.
-func (m *Message) HeaderFaults() (truncated, unclosed bool) {
-	h := m.readHead()
-	return h.truncated || len(h.text) > maxAll, h.unclosed
 }
 
 // isSpace reports whether c is white space to Perl's \s.

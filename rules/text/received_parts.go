@@ -121,7 +121,6 @@ func isHeloOctet(c byte) bool {
 }
 
 var (
-	authWord     = regexp.MustCompile(`(?i) with ((?:ES|L|UTF8S|UTF8L)MTPS?A|ASMTP|HTTP[SU]?)(?: |;|$)`)
 	authGmail    = regexp.MustCompile(` by mx\.google\.com with ESMTPS id [a-z0-9]{1,4}sm[0-9]{2,9}[a-z]{3}\.[0-9]{1,3}\.[0-9]{4}\.(?:[0-6][0-9]\.){4}[0-6][0-9]`)
 	authCipher   = regexp.MustCompile(`\(version=([^ ]+) cipher=([^)]+)\)`)
 	authCourier  = regexp.MustCompile(`^from .*?(?:\]\)|\)\]) \(AUTH: (LOGIN|PLAIN|DIGEST-MD5|CRAM-MD5) \S+(?:, .*?)?\) by `)
@@ -142,8 +141,8 @@ func authOf(line []byte) string {
 	has := func(s string) bool { return bytes.Contains(line, []byte(s)) }
 	by := has(" by ")
 	if by {
-		if m := authWord.FindSubmatch(line); m != nil {
-			return string(m[1])
+		if w := authProtocol(line); w != "" {
+			return w
 		}
 	}
 	if by && has("mx.google.com with ESMTPS id ") && authGmail.Match(line) {
@@ -180,9 +179,33 @@ func authOf(line []byte) string {
 		return "Communigate"
 	case has("HTTP-DAV") && authDAV.Match(line):
 		return "HTTP-DAV"
-	case by:
+	case by && containsFold(line, "via http"):
 		if m := authVia.FindSubmatch(line); m != nil {
 			return string(m[1])
+		}
+	}
+	return ""
+}
+
+// authProtocols are words for protocols in which the client has authenticated itself (RFC 3848, RFC 6531), and for web mail.
+var authProtocols = map[string]bool{
+	"ESMTPA": true, "ESMTPSA": true, "LMTPA": true, "LMTPSA": true, "UTF8SMTPA": true, "UTF8SMTPSA": true, "UTF8LMTPA": true,
+	"UTF8LMTPSA": true, "ASMTP": true, "HTTP": true, "HTTPS": true, "HTTPU": true,
+}
+
+// authProtocol finds such a word in any case behind " with ".
+func authProtocol(line []byte) string {
+	const mark, longest = " with ", 10
+	for i := range line {
+		if line[i] != ' ' || !hasFold(line[i:], mark) {
+			continue
+		}
+		w := line[i+len(mark):]
+		if end := bytes.IndexAny(w[:min(len(w), longest+1)], " ;"); end >= 0 {
+			w = w[:end]
+		}
+		if len(w) <= longest && authProtocols[string(bytes.ToUpper(w))] {
+			return string(w)
 		}
 	}
 	return ""
@@ -251,7 +274,8 @@ func bracketedIP(line []byte) []byte {
 
 // squirrelMail reads what two web mailers write: an address, and far behind it the server.
 func squirrelMail(line []byte, h *hop) bool {
-	if !bytes.Contains(line, []byte(" (SquirrelMail authenticated user ")) && !bytes.Contains(line, []byte(" (NaSMail authenticated user ")) {
+	if !bytes.Contains(line, []byte("Mail authenticated user ")) ||
+		!bytes.Contains(line, []byte(" (SquirrelMail authenticated user ")) && !bytes.Contains(line, []byte(" (NaSMail authenticated user ")) {
 		return false
 	}
 	for at := range line {

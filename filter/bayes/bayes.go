@@ -29,16 +29,32 @@ const (
 )
 
 var symbols = []filter.Symbol{
-	{Name: symSpam, Weight: 4, Description: "the learner takes it for spam; strength 1 is odds of 400 to 1, 2 the most"},
-	{Name: symHam, Weight: -2, Description: "the learner takes it for wanted; strength 1 is odds of 400 to 1, 2 the most"},
+	{Name: symSpam, Weight: perLogit * mostSpam, Description: "the learner takes it for spam; strength 1, the most, is odds of 400 to 1"},
+	{Name: symHam, Weight: -perLogit * mostHam, Description: "the learner takes it for wanted; strength 1, the most, is odds of 20 to 1"},
 	{Name: symUnsure, Description: "the learner can't tell"},
 	{Name: symUntrained, Description: "the learner has not learned enough to say anything"},
 }
 
+// A finding adds perLogit points for each unit of the logarithm of the odds. So much of it makes the best of the learner and of
+// rules whose scores were fitted to 5 points (see ADR 37), and bounds keep the learner from deciding alone: it refuses nobody with
+// reject at 15, and rules that are sure outweigh what it takes for wanted.
 const (
-	unit  = 6.0 // logarithm of the odds at strength 1: about 400 to 1
-	least = 1.0 // below it, the learner can't tell
+	perLogit = 2.0
+	mostSpam = 6.0 // logarithm of the odds at strength 1, about 400 to 1; nothing beyond counts
+	mostHam  = 3.0 // about 20 to 1
+	least    = 0.5 // below it, the learner can't tell
 )
+
+// Points gives what a finding adds to the score of a message, by the weights of its symbol, where the learner gives these odds.
+func Points(odds float64) float64 {
+	f := finding(odds, func() string { return "" })
+	for _, s := range symbols {
+		if s.Name == f.Symbol {
+			return s.Weight * f.Strength
+		}
+	}
+	return 0
+}
 
 // config is the stage's configuration.
 type config struct {
@@ -169,15 +185,16 @@ func untrained() filter.Result {
 // finding says what the odds are; words gives the strongest reasons.
 func finding(odds float64, words func() string) filter.Finding {
 	f := filter.Finding{Symbol: symUnsure, Strength: 1, Detail: fmt.Sprintf("spam with a probability of %.2f", learner.Probability(odds))}
+	most := mostSpam
 	switch {
 	case odds >= least:
 		f.Symbol = symSpam
 	case odds <= -least:
-		f.Symbol = symHam
+		f.Symbol, most = symHam, mostHam
 	default:
 		return f
 	}
-	f.Strength = math.Round(math.Abs(odds)/unit*1000) / 1000
+	f.Strength = math.Round(min(1, math.Abs(odds)/most)*1e4) / 1e4
 	f.Detail = fmt.Sprintf("spam with a probability of %.4f%s", learner.Probability(odds), words())
 	return f
 }

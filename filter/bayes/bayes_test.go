@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -100,13 +101,22 @@ func TestFindings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := build(t, c.learner, func(cfg *config) { cfg.Words = c.words })
 			_, got := run(t, f, &filter.Input{Content: content(t, 1000, c.subject, c.body)})
-			if got.Symbol != c.symbol || !strings.Contains(got.Detail, c.detail) || got.Strength <= 0 || got.Strength > 2 {
+			if got.Symbol != c.symbol || !strings.Contains(got.Detail, c.detail) || got.Strength <= 0 || got.Strength > 1 {
 				t.Errorf("%+v", got)
 			}
 			if !c.words && strings.Contains(got.Detail, "pill") {
 				t.Errorf("it shows words: %s", got.Detail)
 			}
 		})
+	}
+}
+
+// TestPoints: what the learner says counts as much as it is sure, within bounds.
+func TestPoints(t *testing.T) {
+	for odds, want := range map[float64]float64{0: 0, 0.4: 0, -0.4: 0, 0.5: 1, 2.5: 5, 6: 12, 12: 12, -0.5: -1, -2: -4, -3: -6, -12: -6} {
+		if got := Points(odds); math.Abs(got-want) > 0.001 {
+			t.Errorf("odds of e^%v add %v, want %v", odds, got, want)
+		}
 	}
 }
 

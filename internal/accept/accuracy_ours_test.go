@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/filter/bayes"
 	"github.com/postern-mail/postern/internal/detection"
 	"github.com/postern-mail/postern/internal/learner"
 	"github.com/postern-mail/postern/rules"
@@ -83,7 +84,7 @@ func ourViews(t *testing.T) *views {
 // sourceDigest gives a digest of our own code that scores depend on: what is kept of an earlier state of it is not used.
 var sourceDigest = sync.OnceValue(func() string {
 	h := sha256.New()
-	for _, pattern := range []string{"rules/*.go", "rules/*/*.go", "rules/default/[1-8]*.cf", "internal/learner/*.go", "internal/detection/*.go", "mail/*.go"} {
+	for _, pattern := range []string{"rules/*.go", "rules/*/*.go", "rules/default/[1-8]*.cf", "internal/learner/*.go", "internal/detection/*.go", "mail/*.go", "filter/bayes/*.go"} {
 		files, _ := filepath.Glob(filepath.Join("..", "..", pattern))
 		for _, f := range files {
 			b, err := os.ReadFile(f)
@@ -96,19 +97,22 @@ var sourceDigest = sync.OnceValue(func() string {
 	return fmt.Sprintf("%x", h.Sum(nil)[:8])
 })
 
-// posternRules are our default rules, with scores fitted on what the split learns from.
+// posternRules are our default rules, with scores fitted on what the split lets a filter know before it learns.
 type posternRules struct{}
 
 func (posternRules) name() string              { return "postern-rules" }
 func (posternRules) version(*testing.T) string { return sourceDigest() }
 func (posternRules) scores(t *testing.T, b *bench, s detection.Split) []float64 {
-	v := ourViews(t)
+	v, known := ourViews(t), s.Known
+	if known == nil {
+		known = s.Train
+	}
 	size := map[int]float64{}
-	for _, m := range s.Train {
+	for _, m := range known {
 		size[b.clusters[m]]++
 	}
-	rows := make([]detection.Row, len(s.Train))
-	for i, m := range s.Train {
+	rows := make([]detection.Row, len(known))
+	for i, m := range known {
 		rows[i] = detection.Row{Features: v.hits[m], Spam: b.all[m].Spam, Weight: 1 / math.Sqrt(size[b.clusters[m]]), Fold: b.clusters[m] % foldCount}
 	}
 	f, err := detection.Fit(v.features, rows, detection.FitOptions{})
@@ -124,12 +128,12 @@ func (posternRules) scores(t *testing.T, b *bench, s detection.Split) []float64 
 	return out
 }
 
-// posternLearner is our learner, with the hits of our default rules or without.
+// posternLearner is our learner, with the hits of our default rules or without. What it says is the logarithm of the odds.
 type posternLearner struct{ rules bool }
 
 func (l posternLearner) name() string {
 	if l.rules {
-		return "postern"
+		return "postern-learner-hits"
 	}
 	return "postern-learner"
 }
@@ -147,6 +151,20 @@ func (l posternLearner) scores(t *testing.T, b *bench, s detection.Split) []floa
 	out := make([]float64, len(s.Test))
 	for k, i := range s.Test {
 		out[k] = m.Score(samples[i])
+	}
+	return out
+}
+
+// posternSum is what the gateway adds up: the scores of the rules that hit, and what the finding of the learner counts, which
+// has learned from the hits of the rules too.
+type posternSum struct{}
+
+func (posternSum) name() string              { return "postern" }
+func (posternSum) version(*testing.T) string { return sourceDigest() }
+func (posternSum) scores(t *testing.T, b *bench, s detection.Split) []float64 {
+	out := b.cached(t, posternRules{}, s)
+	for k, odds := range b.cached(t, posternLearner{rules: true}, s) {
+		out[k] += bayes.Points(odds)
 	}
 	return out
 }

@@ -4,6 +4,8 @@ package accept
 
 import (
 	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -104,7 +106,33 @@ type spamassassin struct{}
 
 func (spamassassin) name() string { return "spamassassin" }
 
-func (spamassassin) version(t *testing.T) string {
+// rulesScript and bayesScript run its rules and its learner.
+const (
+	rulesScript = "testdata/spamassassin-rules.pl"
+	bayesScript = "testdata/spamassassin-bayes.pl"
+)
+
+func (j spamassassin) version(t *testing.T) string {
+	return digestOf(t, j.program(t), rulesScript, bayesScript)
+}
+
+// digestOf gives a digest of a program's version, and of the files by which it is run.
+func digestOf(t *testing.T, version string, files ...string) string {
+	t.Helper()
+	h := sha256.New()
+	io.WriteString(h, version)
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Write(b)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// program gives the version of Debian's package.
+func (spamassassin) program(t *testing.T) string {
 	root := peertest.Root(t)
 	b, err := os.ReadFile(filepath.Join(root, "usr/share/perl5/Mail/SpamAssassin.pm"))
 	if err != nil {
@@ -127,14 +155,14 @@ type perl struct {
 	cmd   *exec.Cmd
 }
 
-func startPerl(t *testing.T) *perl {
+func startPerl(t *testing.T, script string, more ...string) *perl {
 	t.Helper()
 	root := peertest.Root(t)
-	script, err := filepath.Abs("testdata/spamassassin.pl")
+	script, err := filepath.Abs(script)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := nice(t, "perl", script, filepath.Join(root, "usr/share/spamassassin"), filepath.Join(root, "etc/spamassassin"), t.TempDir())
+	cmd := nice(t, "perl", append([]string{script, filepath.Join(root, "usr/share/spamassassin"), filepath.Join(root, "etc/spamassassin"), t.TempDir()}, more...)...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +181,7 @@ func startPerl(t *testing.T) *perl {
 	t.Cleanup(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("spamassassin.pl: %v\n%s", err, said.String())
+			t.Errorf("%s: %v\n%s", filepath.Base(script), err, said.String())
 		}
 	})
 	return p
@@ -179,7 +207,7 @@ type ruled struct {
 // rules asks SpamAssassin's rules about all messages, with as many processes as there are processors, and keeps it.
 func (j spamassassin) rules(t *testing.T, b *bench) map[string]ruled {
 	t.Helper()
-	file := filepath.Join(filepath.Dir(b.dir), strings.ReplaceAll(j.version(t), " ", "-")+"-rules.json")
+	file := filepath.Join(filepath.Dir(b.dir), "spamassassin-rules-"+digestOf(t, j.program(t), rulesScript)+".json")
 	known := map[string]ruled{}
 	readKept(file, &known)
 	var todo []int
@@ -196,10 +224,10 @@ func (j spamassassin) rules(t *testing.T, b *bench) map[string]ruled {
 	var failed error
 	next := make(chan int)
 	for range runtime.NumCPU() {
-		p := startPerl(t)
+		p := startPerl(t, rulesScript)
 		wg.Go(func() {
 			for i := range next {
-				text, err := p.ask("rules " + b.file(i))
+				text, err := p.ask(b.file(i))
 				number, names, _ := strings.Cut(text, " ")
 				score, bad := strconv.ParseFloat(number, 64)
 				mu.Lock()
@@ -226,7 +254,11 @@ func (j spamassassin) rules(t *testing.T, b *bench) map[string]ruled {
 
 func (j spamassassin) scores(t *testing.T, b *bench, s detection.Split) []float64 {
 	rules := j.rules(t, b)
-	p := startPerl(t)
+	tokens := filepath.Join(filepath.Dir(b.dir), "spamassassin-tokens-"+j.version(t))
+	if err := os.MkdirAll(tokens, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := startPerl(t, bayesScript, tokens)
 	ask := func(command string) string {
 		out, err := p.ask(command)
 		if err != nil {
@@ -234,17 +266,30 @@ func (j spamassassin) scores(t *testing.T, b *bench, s detection.Split) []float6
 		}
 		return out
 	}
+	learned := map[string]int{}
 	for _, m := range s.Train {
-		verb := "ham "
+		verb := "ham"
 		if b.all[m].Spam {
-			verb = "spam "
+			verb = "spam"
 		}
-		ask(verb + b.file(m))
+		if ask(verb+" "+b.file(m)) == "1" {
+			learned[verb]++
+		}
 	}
-	ask("synced")
+	if min(learned["ham"], learned["spam"]) < 200 {
+		t.Fatalf("SpamAssassin has learned %v of %d messages", learned, len(s.Train))
+	}
 	var said strings.Builder
+	silent := 0
 	for _, m := range s.Test {
-		said.WriteString(ask("bayes "+b.file(m)) + "\n")
+		answer := ask("bayes " + b.file(m))
+		if strings.HasSuffix(answer, " -") {
+			silent++
+		}
+		said.WriteString(answer + "\n")
+	}
+	if silent > len(s.Test)/10 {
+		t.Fatalf("SpamAssassin's learner says nothing of %d of %d messages", silent, len(s.Test))
 	}
 	scores := numbers(t, said.String(), len(s.Test))
 	for k, m := range s.Test {

@@ -153,8 +153,8 @@ func TestClustersAndFolds(t *testing.T) {
 	all[3].Source = "x"
 	all[2].Source = "x"
 	s := SourceSplit("s", all, clusters, func(m *Message) bool { return m.Source == "" }, func(m *Message) bool { return m.Source == "x" })
-	if fmt.Sprint(s.Train, s.Test) != "[0 1 4] [3]" {
-		t.Errorf("a near-duplicate of what was learned is judged: %v %v", s.Train, s.Test)
+	if fmt.Sprint(s.Train, s.Test, s.Known) != "[0 1 4] [3] [0 1 4]" {
+		t.Errorf("a near-duplicate of what was learned is judged: %v %v, known %v", s.Train, s.Test, s.Known)
 	}
 	for f, s := range CrossSplits(folds, 3, func(f int) string { return fmt.Sprint(f) }) {
 		if len(s.Train)+len(s.Test) != len(all) {

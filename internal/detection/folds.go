@@ -46,6 +46,10 @@ func Folds(all []Message, clusters []int, n int) []int {
 type Split struct {
 	Name        string
 	Train, Test []int // indices of messages
+
+	// Known are the messages that what comes with a filter may have been made of, such as the scores of rules: it does not
+	// come from who learns. None of them is like one of Test. nil: Train.
+	Known []int
 }
 
 // CrossSplits gives a split for each of n folds: judged is the fold, learned the rest.
@@ -77,6 +81,15 @@ func SourceSplit(name string, all []Message, clusters []int, train, test func(*M
 	for i := range all {
 		if test(&all[i]) && !known[clusters[i]] {
 			s.Test = append(s.Test, i)
+		}
+	}
+	judged := map[int]bool{}
+	for _, i := range s.Test {
+		judged[clusters[i]] = true
+	}
+	for i := range all {
+		if !test(&all[i]) && !judged[clusters[i]] {
+			s.Known = append(s.Known, i)
 		}
 	}
 	return s

@@ -137,6 +137,14 @@ func detail(h *rules.Hit) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
+// Texts says how messages are read for the rules, but for how one came: by the files' settings, and whose Received fields the
+// configuration believes.
+func (c *Config) Texts(l *Loaded) (o text.Options, err error) {
+	o = l.Set.Settings().Text()
+	o.Trusted, o.Internal, err = c.networks()
+	return o, err
+}
+
 // options tell how the message came: the client is the newest hop, of which no Received field speaks yet.
 func (c *check) options(in *filter.Input) text.Options {
 	o := c.loaded.Set.Settings().Text()

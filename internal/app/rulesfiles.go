@@ -8,6 +8,7 @@ import (
 
 	rulesfilter "github.com/postern-mail/postern/filter/rules"
 	"github.com/postern-mail/postern/rules"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // RulesOptions say which rules a command is about.
@@ -20,20 +21,26 @@ type RulesOptions struct {
 
 // loadRules loads the rules that are named, else those of the first filter "rules" of the configuration, else our own.
 func (a *App) loadRules(o RulesOptions) (*rulesfilter.Loaded, error) {
+	l, _, err := a.loadRulesAndTexts(o)
+	return l, err
+}
+
+// loadRulesAndTexts also tells how the filter reads messages for these rules.
+func (a *App) loadRulesAndTexts(o RulesOptions) (*rulesfilter.Loaded, text.Options, error) {
 	c := rulesfilter.Defaults()
 	if len(o.Files) > 0 {
 		c.Files, c.Default = o.Files, o.Default
 	} else {
 		cfg, _, err := a.scanConfig()
 		if err != nil {
-			return nil, err
+			return nil, text.Options{}, err
 		}
 		for _, f := range cfg.Filters {
 			if f.Kind != rulesfilter.Factory.Kind {
 				continue
 			}
 			if err := f.Decode(&c); err != nil {
-				return nil, &Exit{Code: ExitConfig, Err: err}
+				return nil, text.Options{}, &Exit{Code: ExitConfig, Err: err}
 			}
 			break
 		}
@@ -44,15 +51,19 @@ func (a *App) loadRules(o RulesOptions) (*rulesfilter.Loaded, error) {
 	done := a.progress()
 	done("reading the rules")
 	l, err := c.Load()
+	var texts text.Options
+	if err == nil {
+		texts, err = c.Texts(l)
+	}
 	done("")
 	if err != nil {
 		code := ExitConfig
 		if len(o.Files) > 0 {
 			code = ExitData
 		}
-		return nil, &Exit{Code: code, Err: fmt.Errorf("postern: %w", err)}
+		return nil, texts, &Exit{Code: code, Err: fmt.Errorf("postern: %w", err)}
 	}
-	return l, nil
+	return l, texts, nil
 }
 
 // RulesLint names each line that was not taken, and each rule that does not act exactly as it would in SpamAssassin. It ends with 65 where

@@ -20,11 +20,11 @@ import (
 // RulesTest runs the lines "test" of the files, and the messages in folders: NAME.hit.eml is a message that the rule NAME has to hit,
 // NAME.miss.eml one that it must not; between hit or miss and .eml there may be more. It ends with 65 where one fails.
 func (a *App) RulesTest(ctx context.Context, o RulesOptions, folders []string) error {
-	l, err := a.loadRules(o)
+	l, texts, err := a.loadRulesAndTexts(o)
 	if err != nil {
 		return err
 	}
-	t := &rulesTest{app: a, set: l.Set}
+	t := &rulesTest{app: a, set: l.Set, texts: texts}
 	for _, line := range l.Set.Tests() {
 		ok, err := l.Set.Try(line)
 		want := "a match"
@@ -48,6 +48,7 @@ func (a *App) RulesTest(ctx context.Context, o RulesOptions, folders []string) e
 type rulesTest struct {
 	app         *App
 	set         *rules.Set
+	texts       text.Options
 	run, failed int
 }
 
@@ -94,7 +95,7 @@ func (t *rulesTest) hits(ctx context.Context, path, rule string) (bool, error) {
 		return false, err
 	}
 	defer c.Release()
-	res, err := t.set.Run(ctx, &eval.Mail{Text: text.Of(c, text.Options{})})
+	res, err := t.set.Run(ctx, &eval.Mail{Text: text.Of(c, t.texts)})
 	return slices.ContainsFunc(res.Hits, func(h rules.Hit) bool { return h.Rule.Name == rule }), err
 }
 
@@ -112,16 +113,19 @@ const maxBench = 100_000
 
 // RulesBench tells how fast the rules are on messages, one after the other on one core, each for the first time, and which rules are dear.
 func (a *App) RulesBench(ctx context.Context, o RulesBenchOptions) error {
+	if o.Warm < 0 || o.Alone < 0 || o.Top < 0 {
+		return exit(ExitUsage, "--warm, --alone and --top are numbers of messages and rules, none below 0")
+	}
 	files, err := messageFiles(o.Paths)
 	if err != nil {
 		return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
 	}
 	began := time.Now()
-	l, err := a.loadRules(o.RulesOptions)
+	l, texts, err := a.loadRulesAndTexts(o.RulesOptions)
 	if err != nil {
 		return err
 	}
-	b := &rulesBench{set: l.Set, alone: map[*rules.Rule]*cost{}, load: time.Since(began)}
+	b := &rulesBench{set: l.Set, texts: texts, alone: map[*rules.Rule]*cost{}, load: time.Since(began)}
 	tell := a.progress()
 	for i, f := range files {
 		if i%50 == 0 {
@@ -174,6 +178,7 @@ type cost struct {
 // rulesBench is what was measured.
 type rulesBench struct {
 	set     *rules.Set
+	texts   text.Options
 	load    time.Duration
 	spent   time.Duration // by the processors, on the messages
 	octets  int64
@@ -186,7 +191,7 @@ type rulesBench struct {
 
 func (b *rulesBench) message(ctx context.Context, c *mail.Content, warm, alone bool) error {
 	began, spent := time.Now(), cpuTime()
-	m := &eval.Mail{Text: text.Of(c, text.Options{})}
+	m := &eval.Mail{Text: text.Of(c, b.texts)}
 	res, err := b.set.Run(ctx, m)
 	took := time.Since(began)
 	if err != nil || warm {

@@ -23,6 +23,9 @@ var Factory = filter.Factory{Kind: "rules", New: open}
 // gaveUp is the symbol for rules that reached the limit of steps.
 const gaveUp = "RULES_GAVE_UP"
 
+// textCut is the symbol for a message of which rules did not see all.
+const textCut = "RULES_TEXT_CUT"
+
 func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
 	cfg := Defaults()
 	if err := decode(&cfg); err != nil {
@@ -46,7 +49,10 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 		Name: env.Name, Phases: filter.In(filter.Data),
 		Wants:    []string{string(auth.SPF), string(auth.DKIM), string(auth.ARC), string(auth.DMARC), string(auth.IPRev)},
 		Provides: []string{string(auth.RuleHits), string(auth.RulesGaveUp)},
-		Symbols:  []filter.Symbol{{Name: gaveUp, Weight: 1, Description: "rules reached the limit of steps, and may have hit or not"}},
+		Symbols: []filter.Symbol{
+			{Name: gaveUp, Weight: 1, Description: "rules reached the limit of steps, and may have hit or not"},
+			{Name: textCut, Weight: 0.5, Description: "the message has more text, links or parts than rules look at"},
+		},
 	}
 	c.symbols = loaded.declare(&spec, env.Symbols, env.Log)
 	loaded.warn(env.Log)
@@ -91,6 +97,9 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 		if symbol, ok := c.symbols[h.Rule]; ok {
 			r.Findings = append(r.Findings, filter.Finding{Symbol: symbol, Strength: 1, Detail: detail(h)})
 		}
+	}
+	if cut := m.Text.Cut(); cut != 0 {
+		r.Findings = append(r.Findings, filter.Finding{Symbol: textCut, Strength: 1, Detail: "not looked at whole: " + cut.String()})
 	}
 	r.Facts = []filter.Fact{auth.RuleHits.Of(hits)}
 	if len(found.GaveUp) > 0 {

@@ -203,6 +203,28 @@ func TestWhatGaveUpCounts(t *testing.T) {
 	}
 }
 
+// TestTextThatIsCut: what no rule has seen is told of.
+func TestTextThatIsCut(t *testing.T) {
+	_, f, _, err := build(t, Config{Scores: "local"}, "body A /here/\nrawbody B /here/\nscore A 1\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		words  int
+		detail string
+	}{{1000, ""}, {11_000, "not looked at whole: body"}, {110_000, "not looked at whole: body rawbody"}} {
+		got := ""
+		for _, x := range run(t, f, "Subject: x\n\n"+strings.Repeat("words\n", c.words)).Findings {
+			if x.Symbol == textCut {
+				got = x.Detail
+			}
+		}
+		if got != c.detail {
+			t.Errorf("%d words: %q", c.words, got)
+		}
+	}
+}
+
 // TestSymbolsGiveWay: rules of one symbol, and rules whose symbol another filter has, get one of their own and are told.
 func TestSymbolsGiveWay(t *testing.T) {
 	long := strings.Repeat("A", 70)

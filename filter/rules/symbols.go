@@ -14,7 +14,7 @@ import (
 var taken = map[string]bool{
 	"DMARC_NONE": true, "DMARC_PASS": true, "INVALID_DATE": true, "MISSING_DATE": true, "MISSING_FROM": true, "MISSING_SUBJECT": true,
 	"SPF_FAIL": true, "SPF_HELO_FAIL": true, "SPF_HELO_NEUTRAL": true, "SPF_HELO_PASS": true, "SPF_HELO_SOFTFAIL": true,
-	"SPF_NEUTRAL": true, "SPF_NONE": true, "SPF_PASS": true, "SPF_SOFTFAIL": true, gaveUp: true,
+	"SPF_NEUTRAL": true, "SPF_NONE": true, "SPF_PASS": true, "SPF_SOFTFAIL": true, gaveUp: true, textCut: true,
 }
 
 // maxSymbol is how long a symbol may be.

@@ -453,6 +453,7 @@ func TestConfig(t *testing.T) {
 	}{
 		{"size", func(c *config) { c.Size = 0 }, "size:"},
 		{"cache", func(c *config) { c.Cache = -1 }, "cache:"},
+		{"max_age", func(c *config) { c.MaxAge = -1 }, "max_age:"},
 		{"action", func(c *config) { c.Signatures["x"] = "drop" }, "none of pass, tag"},
 		{"pattern", func(c *config) { c.Signatures["[x"] = "tag" }, "no pattern"},
 		{"no servers", func(c *config) { c.Servers = nil }, "at least one"},

@@ -68,6 +68,8 @@ func (c *config) check() ([]rule, error) {
 		return nil, fmt.Errorf("clamd: size: from 1 octet to 4GiB is allowed, and this is %d", c.Size)
 	case c.Cache < 0 || c.Cache > maxCache:
 		return nil, fmt.Errorf("clamd: cache: from 0 to %d is allowed, and this is %d", maxCache, c.Cache)
+	case c.MaxAge < 0:
+		return nil, fmt.Errorf("clamd: max_age: no less than 0s, and this is %s", c.MaxAge)
 	case len(c.Signatures) > maxRules:
 		return nil, fmt.Errorf("clamd: signatures: %d of them; at most %d are allowed", len(c.Signatures), maxRules)
 	}

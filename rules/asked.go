@@ -3,16 +3,16 @@ package rules
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
-	"slices"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
-	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/rules/eval"
 	"github.com/postern-mail/postern/rules/text"
 )
@@ -47,9 +47,25 @@ type asking struct {
 	cancel  context.CancelFunc
 	wait    sync.WaitGroup
 	mu      sync.Mutex
+	spent   int                 // look-ups, those of hosts in links among them
 	replies map[question]*reply // nil: it has not come yet
-	by      [][]question        // by place in Set.network
+	hosts   map[string]*hostLookup
+	by      [][]question // by place in Set.network
 	sets    map[string][]question
+	err     error // a fault of ours
+}
+
+// hostLookup is that of the addresses of a host in links, and who wants to know of a list what it says of them.
+type hostLookup struct {
+	done    bool
+	addrs   []netip.Addr
+	waiting []follower
+}
+
+// follower is a rule, with its place in Set.network.
+type follower struct {
+	i int
+	t *networkTest
 }
 
 // ask begins to ask what the rules want to know. The result may be nil.
@@ -57,25 +73,49 @@ func (s *Set) ask(ctx context.Context, m *eval.Mail) *asking {
 	if len(s.network) == 0 || m.DNS == nil {
 		return nil
 	}
-	a := &asking{dns: m.DNS, replies: map[question]*reply{}, sets: map[string][]question{}, by: make([][]question, len(s.network))}
+	a := &asking{
+		dns: m.DNS, replies: map[question]*reply{}, hosts: map[string]*hostLookup{}, sets: map[string][]question{},
+		by: make([][]question, len(s.network)),
+	}
 	a.ctx, a.cancel = context.WithTimeout(ctx, timeFor(ctx))
-	v := &view{set: s, m: m}
-	for i, r := range s.network {
-		t := r.test.network
-		for _, q := range v.questions(t) {
-			if !a.put(q) {
+	a.deal(s.network, &view{set: s, m: m})
+	return a
+}
+
+// deal asks what the rules want to know, one question of each in turn: where there are more than may be asked, every list is
+// asked about what matters most.
+func (a *asking) deal(rules []*Rule, v *view) {
+	wishes, most := make([][]wish, len(rules)), 0
+	for i, r := range rules {
+		wishes[i] = v.wishes(r.test.network)
+		most = max(most, len(wishes[i]))
+	}
+	for k := range most {
+		for i, r := range rules {
+			if k >= len(wishes[i]) {
 				continue
 			}
-			a.by[i] = append(a.by[i], q)
-			if t.set != "" {
-				a.sets[t.set] = append(a.sets[t.set], q)
+			if w := wishes[i][k]; w.host != "" {
+				a.follow(follower{i, r.test.network}, w.host)
+			} else {
+				a.put(follower{i, r.test.network}, w.question)
 			}
 		}
-		if t.of == ofHosts {
-			a.follow(i, t, v.links(t))
-		}
 	}
-	return a
+}
+
+// run looks something up beside the rest. A panic there is a fault of ours, which the whole run has then, and no crash.
+func (a *asking) run(look func()) {
+	a.wait.Go(func() {
+		defer func() {
+			if p := recover(); p != nil {
+				a.mu.Lock()
+				defer a.mu.Unlock()
+				a.err = fmt.Errorf("rules: a look-up panicked: %v\n%s", p, debug.Stack())
+			}
+		}()
+		look()
+	})
 }
 
 // networkMargin is what must be left of the caller's own time, so that silent lists are not taken for a fault of ours.
@@ -91,47 +131,87 @@ func timeFor(ctx context.Context) time.Duration {
 	return min(networkTime, max(left-networkMargin, left/2))
 }
 
-// put begins one look-up, where nobody has; false: it is one too many, or no name.
-func (a *asking) put(q question) bool {
+// put begins one look-up for a rule, where nobody has, unless it is one too many, or no name.
+func (a *asking) put(f follower, q question) {
 	a.mu.Lock()
 	_, known := a.replies[q]
-	full := len(a.replies) >= maxQuestions
-	if !known && !full {
+	if !known && (a.spent >= maxQuestions || len(q.name) > 253) {
+		a.mu.Unlock()
+		return
+	}
+	a.by[f.i] = append(a.by[f.i], q)
+	if f.t.set != "" {
+		a.sets[f.t.set] = append(a.sets[f.t.set], q)
+	}
+	if !known {
 		a.replies[q] = nil
+		a.spent++
 	}
 	a.mu.Unlock()
-	if known || full || len(q.name) > 253 {
-		return known
+	if known {
+		return
 	}
-	a.wait.Go(func() {
+	a.run(func() {
 		r := a.look(q)
 		a.mu.Lock()
 		a.replies[q] = r
 		a.mu.Unlock()
 	})
-	return true
 }
 
-// follow asks for the addresses of the names in links, and a list about these.
-func (a *asking) follow(i int, t *networkTest, names []string) {
-	for _, n := range names {
-		a.wait.Go(func() {
-			found := []string{n}
-			if _, err := netip.ParseAddr(n); err != nil {
-				found = a.look(question{n, typeA}).values
-			}
-			for _, v := range found {
-				addr, err := netip.ParseAddr(v)
-				if err != nil || text.IsPrivate(addr) {
-					continue
-				}
-				if q := (question{text.Reversed(addr) + "." + t.zone, t.kind}); a.put(q) {
-					a.mu.Lock()
-					a.by[i] = append(a.by[i], q)
-					a.mu.Unlock()
-				}
-			}
-		})
+// follow asks for the addresses of a host in links, once for all rules, and a list about these.
+func (a *asking) follow(f follower, name string) {
+	if addr, err := netip.ParseAddr(name); err == nil {
+		a.about(f, []netip.Addr{addr})
+		return
+	}
+	a.mu.Lock()
+	h, known := a.hosts[name]
+	if !known {
+		if a.spent >= maxQuestions {
+			a.mu.Unlock()
+			return
+		}
+		a.spent++
+		h = &hostLookup{}
+		a.hosts[name] = h
+	}
+	done := h.done
+	if !done {
+		h.waiting = append(h.waiting, f)
+	}
+	a.mu.Unlock()
+	switch {
+	case done:
+		a.about(f, h.addrs)
+	case !known:
+		a.run(func() { a.host(h, name) })
+	}
+}
+
+// host looks the addresses of a host up.
+func (a *asking) host(h *hostLookup, name string) {
+	var addrs []netip.Addr
+	for _, v := range a.look(question{name, typeA}).values {
+		if addr, err := netip.ParseAddr(v); err == nil {
+			addrs = append(addrs, addr)
+		}
+	}
+	a.mu.Lock()
+	h.done, h.addrs = true, addrs
+	waiting := h.waiting
+	a.mu.Unlock()
+	for _, f := range waiting {
+		a.about(f, addrs)
+	}
+}
+
+// about asks the list of a rule about addresses.
+func (a *asking) about(f follower, addrs []netip.Addr) {
+	for _, addr := range addrs {
+		if !text.IsPrivate(addr) {
+			a.put(f, question{text.Reversed(addr) + "." + f.t.zone, f.t.kind})
+		}
 	}
 }
 
@@ -199,6 +279,9 @@ func (st *run) runNetwork(ctx context.Context, a *asking) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if a.err != nil {
+		return a.err
+	}
 	for i, r := range st.s.network {
 		t := r.test.network
 		asked := a.by[i]
@@ -240,214 +323,4 @@ func (a *asking) counts(t *networkTest, asked []question) (detail string, ok boo
 		}
 	}
 	return "", false
-}
-
-// view finds in a message what rules ask about.
-type view struct {
-	set       *Set
-	m         *eval.Mail
-	hosts     []text.Host
-	hostsRead bool
-}
-
-// questions gives what one rule asks.
-func (v *view) questions(t *networkTest) (all []question) {
-	add := func(label string) {
-		if label != "" {
-			all = append(all, question{strings.ToLower(label + "." + t.zone), t.kind})
-		}
-	}
-	switch t.of {
-	case ofRelays:
-		for _, a := range v.relays(t) {
-			add(text.Reversed(a))
-		}
-	case ofEnvelope, ofFrom, ofDomain:
-		for _, h := range v.authors(t) {
-			add(label(h, t))
-		}
-	case ofSender:
-		for _, h := range v.field("EnvelopeFrom:first:addr:host") {
-			all = append(all, question{h, typeAny}, question{h, typeMX})
-		}
-	case ofLinks:
-		for _, h := range v.links(t) {
-			add(label(h, t))
-		}
-	case ofTag:
-		for _, name := range v.expand(t.zone) {
-			all = append(all, question{strings.ToLower(name), t.kind})
-		}
-	}
-	return all
-}
-
-// relays gives the addresses that a check_rbl is about.
-func (v *view) relays(t *networkTest) []netip.Addr {
-	r := v.m.Text.Relays()
-	hops := r.Untrusted
-	if t.which == "notfirsthop" || t.which == "lastexternal" {
-		hops = nil
-		for i := range r.Trusted {
-			if !r.Trusted[i].Internal {
-				hops = append(hops, r.Trusted[i])
-			}
-		}
-		hops = append(hops, r.Untrusted...)
-	}
-	var all []netip.Addr
-	for i := range hops {
-		if a := hops[i].Addr; a.IsValid() && !hops[i].Private && !slices.Contains(all, a) {
-			all = append(all, a)
-		}
-	}
-	switch {
-	case len(all) == 0:
-		return nil
-	case t.which == "lastexternal", t.which == "firsttrusted":
-		all = all[:1]
-	case t.which == "notfirsthop":
-		if len(all) > 1 {
-			all = all[:len(all)-1]
-		}
-	case t.which == "untrusted":
-		all = all[1:]
-	default:
-		slices.Reverse(all)
-	}
-	all = all[:min(len(all), maxHops)]
-	trusted := v.m.Text.Options().Trusted
-	for !t.nice && len(all) > 0 && slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(all[0]) }) {
-		all = all[1:]
-	}
-	return all
-}
-
-// authors gives the hosts of the addresses that a check_rbl_envfrom and its like are about.
-func (v *view) authors(t *networkTest) []string {
-	switch t.of {
-	case ofFrom:
-		return v.field("From:addr:host")
-	case ofDomain:
-		return v.field("From:addr:domain")
-	}
-	return v.field("EnvelopeFrom:addr:host")
-}
-
-// field gives the values of a field, each once, in lower case.
-func (v *view) field(selector string) (all []string) {
-	sel, err := text.ParseSelector(selector)
-	if err != nil {
-		return nil
-	}
-	for _, b := range v.m.Text.Values(sel) {
-		if h := strings.Trim(strings.ToLower(string(b)), "."); strings.Contains(h, ".") && !slices.Contains(all, h) {
-			all = append(all, h)
-		}
-	}
-	return all
-}
-
-// links gives the names in links that are asked about: what can be clicked on first.
-func (v *view) links(t *networkTest) (all []string) {
-	for _, h := range v.linkHosts() {
-		name := h.Domain
-		if t.full || t.of == ofHosts {
-			name = h.Name
-		}
-		if !slices.Contains(all, name) && len(all) < maxLinkNames {
-			all = append(all, name)
-		}
-	}
-	return all
-}
-
-func (v *view) linkHosts() []text.Host {
-	if v.hostsRead {
-		return v.hosts
-	}
-	v.hostsRead = true
-	uris := v.m.Text.URIs()
-	for _, rank := range []func(*text.URI) bool{
-		func(u *text.URI) bool {
-			return u.Is("a") && slices.ContainsFunc(u.Anchors, func(s string) bool { return s != "" })
-		},
-		func(u *text.URI) bool { return u.Is("form") },
-		func(u *text.URI) bool { return u.Is("img") },
-		func(*text.URI) bool { return true },
-	} {
-		for i := range uris {
-			if !rank(&uris[i]) {
-				continue
-			}
-			for _, h := range uris[i].Hosts {
-				if len(v.hosts) < 10*maxLinkNames && !v.set.skip[h.Domain] && !v.set.skip[h.Name] && !slices.Contains(v.hosts, h) {
-					v.hosts = append(v.hosts, h)
-				}
-			}
-		}
-	}
-	return v.hosts
-}
-
-// label gives what stands before the zone for a host, "" where the rule does not ask about such.
-func label(host string, t *networkTest) string {
-	if a, err := netip.ParseAddr(host); err == nil {
-		if t.names || text.IsPrivate(a) {
-			return ""
-		}
-		return text.Reversed(a)
-	}
-	if t.ips || !text.IsHostName(host) {
-		return ""
-	}
-	return host
-}
-
-// expand puts what a message has in the place of a tag.
-func (v *view) expand(name string) (all []string) {
-	m := tagForm.FindStringSubmatchIndex(name)
-	if m == nil {
-		return []string{name}
-	}
-	tag := name[m[2]:m[3]]
-	var values []string
-	switch tag {
-	case "AUTHORDOMAIN", "SENDERDOMAIN":
-		values = v.field(map[string]string{"AUTHORDOMAIN": "From:addr:host", "SENDERDOMAIN": "EnvelopeFrom:first:addr:host"}[tag])
-	case "DKIMDOMAIN":
-		if v.m.In != nil {
-			signatures, _ := auth.DKIM.From(v.m.In)
-			for _, s := range signatures {
-				if s.Result == auth.Pass && !slices.Contains(values, s.Domain) {
-					values = append(values, s.Domain)
-				}
-			}
-		}
-	default:
-		if ext := v.m.Text.Relays().External; len(ext) > 0 {
-			values = []string{lastExternal(tag, &ext[0])}
-		}
-	}
-	for _, s := range values {
-		if s != "" {
-			all = append(all, name[:m[0]]+s+name[m[1]:])
-		}
-	}
-	return all
-}
-
-func lastExternal(tag string, r *text.Relay) string {
-	switch tag {
-	case "LASTEXTERNALIP":
-		return r.IP
-	case "LASTEXTERNALREVIP":
-		if r.Addr.IsValid() {
-			return text.Reversed(r.Addr)
-		}
-		return ""
-	case "LASTEXTERNALRDNS":
-		return r.RDNS
-	}
-	return strings.Trim(r.Helo, "![]")
 }

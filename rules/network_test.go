@@ -2,6 +2,7 @@ package rules
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -217,5 +218,54 @@ func TestNetworkLint(t *testing.T) {
 		if len(problems) != 1 || problems[0].Rule != "A" || !strings.Contains(problems[0].What, want) {
 			t.Errorf("%q: %v, want %s", line, problems, want)
 		}
+	}
+}
+
+// TestQuestionsAreDealt: where more would be asked than may be, each list is asked about the link that matters most, and the
+// look-ups of hosts count.
+func TestQuestionsAreDealt(t *testing.T) {
+	var lines, links strings.Builder
+	for i := range 12 {
+		fmt.Fprintf(&lines, "urirhsbl L%d l%d.example. A\nbody L%d eval:check_uridnsbl('L%d')\n", i, i, i, i)
+	}
+	lines.WriteString("uridnsbl H h.example. A\ntflags H a net\nbody H eval:check_uridnsbl('H')\n")
+	for i := range 300 { // one owner's
+		fmt.Fprintf(&links, "<a href=\"http://h%d.many.com/\">x</a>\n", i)
+	}
+	for i := range 60 {
+		fmt.Fprintf(&links, "<a href=\"http://www.d%d.com/\">x</a>\n", i)
+	}
+	s, problems := load(t, lines.String(), Options{Network: true})
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	dns := &fakeDNS{names: map[string]string{}}
+	m := mailOf(t, "From: a@b.example\nContent-Type: text/html\n\n"+links.String())
+	m.DNS = dns
+	if _, err := s.Run(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if len(dns.asked) != maxQuestions {
+		t.Errorf("%d look-ups, not %d", len(dns.asked), maxQuestions)
+	}
+	for _, want := range []string{"many.com.l0.example", "many.com.l11.example", "d8.com.l0.example", "d8.com.l11.example", "h0.many.com", "www.d8.com"} {
+		if !slices.Contains(dns.asked, want) {
+			t.Errorf("%s was not asked for", want)
+		}
+	}
+}
+
+// panicDNS is a resolver with a fault.
+type panicDNS struct{ fakeDNS }
+
+func (*panicDNS) LookupIPAddr(context.Context, string) ([]net.IPAddr, error) { panic("a fault") }
+
+// TestLookupPanics: a panic of a look-up is an error of the run.
+func TestLookupPanics(t *testing.T) {
+	s, _ := load(t, "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')\nuridnsbl B h.example. A\ntflags B a net\nbody B eval:check_uridnsbl('B')\n", Options{Network: true})
+	m := mailOf(t, asked)
+	m.DNS = &panicDNS{}
+	if _, err := s.Run(t.Context(), m); err == nil || !strings.Contains(err.Error(), "a fault") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -37,7 +37,7 @@ type evalTest struct {
 func (r *Rule) captures() bool {
 	switch {
 	case r.test.header != nil:
-		return r.test.header.written.captures
+		return r.test.header.written.captures && !r.test.header.negated // what does not match captures nothing
 	case r.test.pattern != nil:
 		return r.test.pattern.written.captures
 	}
@@ -122,6 +122,9 @@ func (l *loader) compileHeader(r *Rule) (*headerTest, error) {
 	}
 	if h.patternTest, err = l.compilePattern(r, c.pattern); err != nil {
 		return nil, err
+	}
+	if h.negated && c.pattern.captures {
+		l.tell(r.At, Inexact, r.Name, "what its groups capture is not kept: a field that does not match has nothing in them")
 	}
 	// Perl takes what is not there for an empty text, unless [if-unset: …] says for which.
 	matches, err := h.pattern.Match([]byte(c.unset))

@@ -86,8 +86,8 @@ func (o *Options) plugin(name string) bool {
 	return ok && (defaultPlugins[short] || slices.Contains(o.Plugins, short))
 }
 
-// condition says whether what stands behind an if holds.
-func (o *Options) condition(s string) (bool, error) {
+// condition says whether what stands behind an if holds. It tells asked which names plugin(), can() and has() were said yes to.
+func (o *Options) condition(s string, asked func(name string)) (bool, error) {
 	all, _ := tokens(s)
 	c := &compiler{tokens: all, name: func(c *compiler, name string) error {
 		switch name {
@@ -102,7 +102,11 @@ func (o *Options) condition(s string) (bool, error) {
 			if err != nil {
 				return err
 			}
-			c.number(truth(name == "plugin" && o.plugin(arg) || name != "plugin" && features[arg]))
+			yes := name == "plugin" && o.plugin(arg) || name != "plugin" && features[arg]
+			if yes {
+				asked(arg)
+			}
+			c.number(truth(yes))
 		default:
 			return fmt.Errorf("%q cannot be asked for: version, perl_version, local_tests_only, plugin(), can() and has() can", cut(name, 60))
 		}

@@ -48,6 +48,9 @@ func (l *loader) compileMIME(r *Rule) (*mimeTest, error) {
 	if t.patternTest, err = l.compilePattern(r, c.pattern); err != nil {
 		return nil, err
 	}
+	if c.pattern.captures {
+		l.tell(r.At, Inexact, r.Name, "what its groups capture is not kept: a mimeheader keeps nothing for other rules")
+	}
 	t.concat = r.Flag("concat")
 	for _, f := range r.Flags {
 		if span, ok := strings.CutPrefix(f, "range="); ok {

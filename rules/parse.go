@@ -212,7 +212,11 @@ func (r *reader) conditional(key, value string) bool {
 			return true
 		}
 		r.ifs = append(r.ifs, condition{r.skip, r.at})
-		holds, err := r.o.condition(value)
+		holds, err := r.o.condition(value, func(name string) {
+			if why := hollow[name]; why != "" && !r.skip {
+				r.once(Note, name, "%s counts as being here, as in Debian's SpamAssassin: %s", name, why)
+			}
+		})
 		if err != nil {
 			r.tell(r.at, Fault, "", "%s: %v", key, err)
 		}
@@ -321,7 +325,9 @@ func (r *reader) setting(key, value string) {
 		}
 	case dataKeys[strings.TrimPrefix(key, "def_")]:
 		r.unread(key)
-	case !idle(key):
+	case idle(key):
+		r.idling(key, value)
+	default:
 		r.tell(r.at, Fault, "", "%q is no keyword", cut(key, 60))
 		r.protects(r.at, key)
 	}
@@ -403,13 +409,7 @@ var dataKeys = wordSet(`util_rb_tld util_rb_2tld util_rb_3tld clear_util_rb free
 
 // unread tells that the lines of a keyword do nothing, once.
 func (r *reader) unread(key string) {
-	if r.untaken == nil {
-		r.untaken = map[string]bool{}
-	}
-	if !r.untaken[key] {
-		r.untaken[key] = true
-		r.tell(r.at, Inexact, "", "%s does nothing here, on this line and on those to come", key)
-	}
+	r.once(Inexact, key, "%s does nothing here, on this line and on those to come", key)
 }
 
 // idle reports whether a keyword is one of SpamAssassin's that does nothing here.

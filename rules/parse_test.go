@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -246,4 +247,45 @@ func FuzzParse(f *testing.F) {
 		}
 		runOn(t, s, text)
 	})
+}
+
+// TestNothingIsSilent: what does nothing here is told, once for each keyword and feature.
+func TestNothingIsSilent(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		severity   Severity
+		why        string
+	}{
+		{"reports", "report a\nreport b", Note, "report does nothing here"},
+		{"learner", "bayes_auto_learn 1", Note, "the filter bayes"},
+		{"thresholds", "required_score 4", Note, "thresholds"},
+		{"network", "skip_rbl_checks 1", Inexact, "scores"},
+		{"network, as it is", "skip_rbl_checks 0", Note, ""},
+		{"languages", "ok_locales en", Inexact, "never hit"},
+		{"languages, all", "ok_locales all", Note, ""},
+		{"a feature", "if can(Mail::SpamAssassin::Conf::feature_subjprefix)\nendif\nif can(Mail::SpamAssassin::Conf::feature_subjprefix)\nendif", Note, "feature_subjprefix counts as being here"},
+		{"a feature that is here", "if can(Mail::SpamAssassin::Conf::feature_capture_rules)\nendif", Note, ""},
+		{"a plugin", "ifplugin Mail::SpamAssassin::Plugin::Pyzor\nendif", Note, "never hit"},
+		{"groups of what does not match", "header A Subject !~ /(?<X>x)/", Inexact, "is not kept"},
+		{"groups of a part's field", "mimeheader A Content-Type =~ /(?<X>x)/", Inexact, "is not kept"},
+	} {
+		_, problems := load(t, c.text, Options{})
+		if c.why == "" {
+			if len(problems) > 0 {
+				t.Errorf("%s: %v", c.name, problems)
+			}
+			continue
+		}
+		if len(problems) != 1 || problems[0].Severity != c.severity || !strings.Contains(problems[0].What, c.why) {
+			t.Errorf("%s: %v", c.name, problems)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(idleKeys)) {
+		if key == "lang" || key == "ifplugin" || key == "redirector_pattern" || key == "adsp_override" || strings.HasPrefix(key, "fns_") || strings.Contains(key, "originating_ip") {
+			continue // taken elsewhere
+		}
+		if _, problems := load(t, key+" x", Options{}); len(problems) != 1 {
+			t.Errorf("%s: %v", key, problems)
+		}
+	}
 }

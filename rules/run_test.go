@@ -126,6 +126,16 @@ func TestClasses(t *testing.T) {
 	}
 }
 
+// TestGroupsOfWhatDoesNotMatch: a rule with !~ hits where its field does not match, named groups or not.
+func TestGroupsOfWhatDoesNotMatch(t *testing.T) {
+	for subject, want := range map[string]int{"wombat": 0, "other": 1} {
+		s, _ := load(t, "header A Subject !~ /(?<NAME>wombat)/", Options{})
+		if res := runOn(t, s, "Subject: "+subject+"\n\nx\n"); len(res.Hits) != want {
+			t.Errorf("%s: %v", subject, res.Hits)
+		}
+	}
+}
+
 func TestFewAndManyAgree(t *testing.T) {
 	// The same patterns alone, and beside so many that they are looked for together.
 	var many strings.Builder

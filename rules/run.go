@@ -9,7 +9,6 @@ import (
 
 	"github.com/postern-mail/postern/rules/eval"
 	"github.com/postern-mail/postern/rules/pattern"
-	"github.com/postern-mail/postern/rules/text"
 )
 
 // Hit is a rule that hit.
@@ -61,7 +60,6 @@ type run struct {
 	held     [1][]byte // a field as the only segment
 	pending  []pendingUse
 	captured map[string][]string
-	uris     [][]byte
 	sampled  bool
 	due      []uint64 // metas that are to be decided, by their place in Set.metas
 }
@@ -147,9 +145,8 @@ func (s *Set) end(st *run) {
 	clear(st.hits)
 	clear(st.seen)
 	clear(st.pending)
-	clear(st.uris)
 	st.m, st.work, st.held[0], st.captured = nil, nil, nil, nil
-	st.seen, st.gave, st.pending, st.uris = st.seen[:0], st.gave[:0], st.pending[:0], st.uris[:0]
+	st.seen, st.gave, st.pending = st.seen[:0], st.gave[:0], st.pending[:0]
 	s.runs.Put(st)
 }
 
@@ -164,27 +161,7 @@ func (st *run) segments(c Class) [][]byte {
 		st.held[0] = st.m.Text.Full()
 		return st.held[:]
 	}
-	if len(st.uris) == 0 {
-		st.uris = uriTexts(st.uris, st.m.Text.URIs())
-	}
-	return st.uris
-}
-
-// uriTexts lists what rules of the class uri see: each variant of each URI, once. A URI that has none is for look-ups only.
-func uriTexts(texts [][]byte, uris []text.URI) [][]byte {
-	seen := make(map[string]bool, 2*len(uris))
-	add := func(s string) {
-		if !seen[s] {
-			seen[s] = true
-			texts = append(texts, []byte(s))
-		}
-	}
-	for i := range uris {
-		for _, v := range uris[i].Variants {
-			add(v)
-		}
-	}
-	return texts
+	return st.m.Text.URITexts()
 }
 
 // group is the rules that look at the same segments.

@@ -211,8 +211,11 @@ func dropSpace(r rune) rune {
 
 // strings gives the variants of all URIs, each once.
 func (l *uriList) strings() [][]byte {
+	if len(l.all) == 0 {
+		return nil
+	}
 	var all [][]byte
-	seen := make(map[string]struct{})
+	seen := make(map[string]struct{}, 2*len(l.all))
 	for i := range l.all {
 		for _, v := range l.all[i].Variants {
 			if _, ok := seen[v]; !ok {

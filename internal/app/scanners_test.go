@@ -63,6 +63,18 @@ func (g *testGateway) wants(t *testing.T, what, content, code string) {
 	}
 }
 
+// wantsAtLast is wants for a scanner that is there: on a machine under load it may be late, and what is deferred comes again.
+func (g *testGateway) wantsAtLast(t *testing.T, what, content, code string) {
+	t.Helper()
+	reply := g.send(t, content)
+	for end := time.Now().Add(30 * time.Second); strings.HasPrefix(reply, "451") && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		reply = g.send(t, content)
+	}
+	if !strings.HasPrefix(reply, code) {
+		t.Errorf("%s: %s; want %s", what, reply, code)
+	}
+}
+
 // runs gives how many runs of the filter ended so.
 func (g *testGateway) runs(t *testing.T, name, outcome string) string {
 	t.Helper()
@@ -85,7 +97,7 @@ func (g *testGateway) breaker(t *testing.T, name string) string {
 // no message is lost or let through, the breaker opens and closes, and metrics tell.
 func scannerFails(t *testing.T, g *testGateway, d *peertest.Daemon, name, good, bad string) {
 	t.Helper()
-	g.wants(t, "good, all well", good, "250")
+	g.wantsAtLast(t, "good, all well", good, "250")
 	before := len(g.stored(t))
 	for _, fault := range []struct {
 		what         string
@@ -134,7 +146,7 @@ func scannerFails(t *testing.T, g *testGateway, d *peertest.Daemon, name, good, 
 		if strings.Count(g.log.String(), "scanner answers again") != told+1 {
 			t.Errorf("%s: the log does not tell once that it is back", fault.what)
 		}
-		g.wants(t, fault.what+", and back: bad", bad, "550")
+		g.wantsAtLast(t, fault.what+", and back: bad", bad, "550")
 	}
 	if got := len(g.stored(t)); got != before {
 		t.Errorf("%d messages are stored, not %d", got, before)

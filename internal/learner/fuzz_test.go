@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 func FuzzGather(f *testing.F) {
@@ -36,6 +38,35 @@ func FuzzGather(f *testing.F) {
 		p := pack(s.Features)
 		if !valid(p) || !slices.Equal(unpack(p, nil), s.Features) {
 			t.Fatal("pack")
+		}
+	})
+}
+
+// FuzzFold: what folds makes of a text is no longer than it by more than its spelling, and folding it again changes nothing.
+func FuzzFold(f *testing.F) {
+	for _, s := range []string{
+		"p\u0430ypal \u200b v\u00adiagra", "\U0001d41a\U0001d41b \uff46\uff52\uff45\uff45", "c l i c k  h.e.r.e", strings.Repeat(" \t\u00a0\n", 9),
+		"\u0440\u0430\u0443\u0440\u0430l \xff\xd0 \u03bcm", "",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		once, _ := fold(b)
+		if len(once) > len(b) || utf8.Valid(b) && !utf8.Valid(once) {
+			t.Fatalf("%q became %q", b, once)
+		}
+		if twice, _ := fold(once); !bytes.Equal(once, twice) {
+			t.Fatalf("%q, then %q", once, twice)
+		}
+		if words := spacedOut(once); len(words) > len(once)+2 {
+			t.Fatalf("%q in %q", words, once)
+		}
+		n := 0
+		for _, p := range pick(once, 50) {
+			n += len(p)
+		}
+		if n > max(50, min(len(once), 50)) {
+			t.Fatalf("%d octets of %d", n, len(once))
 		}
 	})
 }

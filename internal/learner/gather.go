@@ -18,7 +18,8 @@ const (
 	featureSpace = 1 << featureBits
 )
 
-// maxFeatures bounds the features of one message. One that has more is long: what comes first tells enough.
+// maxFeatures bounds the features of one message. One that has more is long: a part of them tells enough. See collect for what
+// has how much of it.
 const maxFeatures = 4096
 
 // seenSize is the size of the table by which a Gather knows the features it has: twice maxFeatures, so that the way to an
@@ -30,6 +31,7 @@ type Gather struct {
 	features []uint32
 	seen     [seenSize]uint64 // round in the upper half, feature in the lower
 	round    uint32
+	limit    int               // features, with which it is full
 	wanted   map[uint32]string // features whose text is asked for; nil for none
 	window   [osbWindow]word   // the last words of a text, the newest last
 	held     int               // words in window
@@ -46,7 +48,7 @@ func NewGather() *Gather {
 		clear(g.seen[:])
 		g.round = 1
 	}
-	g.features, g.held = g.features[:0], 0
+	g.features, g.held, g.limit = g.features[:0], 0, maxFeatures
 	return g
 }
 
@@ -72,8 +74,11 @@ func (g *Gather) wants(feature uint32) bool {
 	return ok
 }
 
+// share has at most so many features more taken, until the next call: what there is much of leaves room for the rest.
+func (g *Gather) share(most int) { g.limit = min(len(g.features)+most, maxFeatures) }
+
 // full reports whether nothing more is taken.
-func (g *Gather) full() bool { return len(g.features) == maxFeatures }
+func (g *Gather) full() bool { return len(g.features) >= g.limit }
 
 // add takes a feature by its hash; it reports whether it is a new one.
 func (g *Gather) add(h uint64) (feature uint32, fresh bool) {

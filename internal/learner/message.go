@@ -16,8 +16,7 @@ import (
 
 // Limits of what is looked at.
 const (
-	maxText    = 4000 // octets of the visible text
-	maxField   = 300  // octets of a header field
+	maxField   = 300 // octets of a header field
 	maxLinks   = 40
 	maxAuthors = 3
 	maxParts   = 20
@@ -55,36 +54,69 @@ func DigestOf(m *text.Message) (d Digest) {
 // squeeze makes one blank of all white space, which servers change.
 func squeeze(b []byte) []byte { return bytes.Join(bytes.Fields(b), []byte(" ")) }
 
+// Shares of maxFeatures. What is left by all of them is the text's, and what they do not need.
+const (
+	shareRules     = 400
+	shareStructure = 60
+	shareSubject   = 400
+	shareAuthors   = 300
+	shareLinks     = 800
+	shareSpaced    = 100
+)
+
 func collect(g *Gather, m *text.Message, hits []auth.RuleHit) {
+	g.share(shareRules)
 	for _, h := range hits {
 		g.Mark("rule", h.Name, hitWeight)
 	}
-	fields(g, m.Content().Header())
+	g.share(shareStructure)
+	structure(g, m.Content().Root())
+	for _, p := range ends(m.Parts(), maxParts) {
+		g.Mark("part", p.Type, 1)
+	}
+	did := fields(g, m.Content().Header())
 	links(g, m.Links())
-	left := maxText
-	for i, p := range m.Parts() {
-		if i < maxParts {
-			g.Mark("part", p.Type, 1)
+	pieces, d := texts(m.Parts())
+	g.share(shareSpaced)
+	for _, b := range pieces {
+		if words := spacedOut(b); words != nil {
+			d |= spaced
+			g.Grams("", words)
 		}
-		b, ok := p.Rendered()
-		if !ok {
-			continue
+	}
+	g.share(len(disguises) * hitWeight)
+	for _, x := range disguises {
+		if (did|d)&x.is != 0 {
+			g.Mark("disguise", x.name, hitWeight)
 		}
-		b = footerless(b)
-		b = b[:min(len(b), left)]
+	}
+	left := 0
+	for _, b := range pieces {
+		left += len(b)
+	}
+	for _, b := range pieces {
+		g.share((maxFeatures - len(g.features)) * len(b) / max(left, 1))
 		left -= len(b)
 		g.Grams("", b)
 	}
-	structure(g, m.Content().Root())
+	g.share(maxFeatures)
 }
 
-// fields takes the fields that a reader sees, and how the others stand.
-func fields(g *Gather, h *mail.Header) {
-	subject := cut(tagless(mail.DecodeWords(h.Get("Subject"))), maxField)
-	g.Words("subject", []byte(subject))
-	g.Grams("subject", []byte(" "+subject+" "))
+// fields takes the fields that a reader sees, and tells how the subject was disguised.
+func fields(g *Gather, h *mail.Header) disguise {
+	subject, did := fold([]byte(cut(tagless(mail.DecodeWords(h.Get("Subject"))), maxField)))
+	g.share(shareSubject)
+	if words := spacedOut(subject); words != nil {
+		did |= spaced
+		g.Words("subject", words)
+		g.Grams("subject", words)
+	}
+	g.Words("subject", subject)
+	g.Grams("subject", []byte(" "+string(subject)+" "))
 	authors := mail.ParseMailboxes(cut(h.Get("From"), 4*maxField))
-	for _, box := range authors[:min(len(authors), maxAuthors)] {
+	authors = authors[:min(len(authors), maxAuthors)]
+	for _, box := range authors {
+		g.share(shareAuthors / len(authors))
 		name, address := cut(box.Name, maxField), cut(box.Address, maxField)
 		local, domain, _ := strings.Cut(address, "@")
 		g.Words("from", []byte(name))
@@ -92,6 +124,7 @@ func fields(g *Gather, h *mail.Header) {
 		g.Words("address", []byte(domain))
 		g.Grams("from", []byte(" "+name+" <"+address+">"))
 	}
+	return did
 }
 
 // tagless takes the tags of mailing lists, as "[list]", from the beginning of a subject, also behind "Re:" and the like.
@@ -151,15 +184,12 @@ func structure(g *Gather, root *mail.Part) {
 	})
 }
 
-// links takes where links lead. Their scheme is left out: how many sites have https is a matter of the year.
+// links takes where links lead. Their scheme is left out: how many sites have https is a matter of the year. Of more than
+// are looked at those are, the first and the last, whose domain is another one; what their text says shares what there is.
 func links(g *Gather, all []text.URI) {
-	for _, u := range all[:min(len(all), maxLinks)] {
-		if u.Is("domainkeys") {
-			continue // who signs is no link, and how many sign is a matter of the year too
-		}
-		if strings.Contains(u.Raw, "/listinfo/") {
-			continue // in a footer that quoting has broken up
-		}
+	all = chosen(all)
+	for _, u := range all {
+		g.share(3)
 		if host := u.Host; host != "" {
 			g.Mark("host", host, 1)
 			if domain := u.Domain; domain != host {
@@ -169,10 +199,35 @@ func links(g *Gather, all []text.URI) {
 				g.Mark("host", host[i:], 1)
 			}
 		}
+	}
+	left := shareLinks
+	for i, u := range all {
 		rest := cut(u.Raw, maxField)
 		if i := strings.Index(rest, "://"); i >= 0 {
 			rest = rest[i+3:]
 		}
+		had := len(g.features)
+		g.share(left / (len(all) - i))
 		g.Grams("link", []byte(rest))
+		left -= len(g.features) - had
 	}
+}
+
+// chosen gives the links that are looked at.
+func chosen(all []text.URI) (links []text.URI) {
+	var more []text.URI
+	seen := map[string]bool{}
+	for _, u := range all {
+		switch {
+		case u.Is("domainkeys"): // who signs is no link, and how many sign is a matter of the year too
+		case strings.Contains(u.Raw, "/listinfo/"): // in a footer that quoting has broken up
+		case seen[u.Domain]:
+			more = append(more, u)
+		default:
+			seen[u.Domain] = true
+			links = append(links, u)
+		}
+	}
+	links = ends(links, maxLinks)
+	return append(links, ends(more, maxLinks-len(links))...)
 }

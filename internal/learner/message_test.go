@@ -1,6 +1,7 @@
 package learner
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -189,5 +190,73 @@ func TestWordsOfSubjects(t *testing.T) {
 	}
 	if n := len(features(strings.Repeat("\u5b89\u5168", 20))); n < 2 || n > 4 {
 		t.Errorf("%d features of a run of two characters", n)
+	}
+}
+
+func TestTextsAreReadAsTheyLook(t *testing.T) {
+	for name, c := range map[string]struct {
+		in, out string
+		did     disguise
+	}{
+		"plain":                         {"the budget\nof \t 2026", "the budget\nof   2026", 0},
+		"Cyrillic":                      {"\u043f\u0440\u0438\u0432\u0435\u0442, \u0441\u043e\u0440\u0430", "\u043f\u0440\u0438\u0432\u0435\u0442, \u0441\u043e\u0440\u0430", 0},
+		"Latin with Cyrillic":           {"p\u0430yp\u0430l", "paypal", mixed},
+		"at the end":                    {"so \u0440aypal\u0435", "so paypale", mixed},
+		"accents":                       {"cr\u00e9dit na\u00efve", "cr\u00e9dit na\u00efve", 0},
+		"a unit":                        {"5 \u03bcm", "5 \u03bcm", 0},
+		"no width":                      {"pay\u200bpal", "paypal", invisible},
+		"no width between words":        {"\u200c\u00a0\u200c\u00a0pay", "  pay", 0},
+		"no width in Persian":           {"\u0645\u06cc\u200c\u0631\u0648\u0645", "\u0645\u06cc\u0631\u0648\u0645", 0},
+		"the letters of mathematicians": {"\U0001d40f\U0001d41a\U0001d432", "Pay", styled},
+		"fullwidth":                     {"\uff30\uff41\uff59", "Pay", 0},
+		"blanks":                        {"a" + strings.Repeat(" ", 100) + "b", "a" + strings.Repeat(" ", maxBlank) + "b", 0},
+		"octets that are no UTF-8":      {"a\xff\xd0b", "a\xff\xd0b", 0},
+	} {
+		if out, did := fold([]byte(c.in)); string(out) != c.out || did != c.did {
+			t.Errorf("%s: %q, %b", name, out, did)
+		}
+	}
+	for in, want := range map[string]string{
+		"f r e e money": " free ", "so v.i.a.g.r.a is": " viagra ", "a b c": "", "a b-c d e": "", "plan b, c or d": "", "x y z w1": "", "w x y z1": "", "": "",
+		"c l i c k h e r e": " clickhere ",
+	} {
+		if got := string(spacedOut([]byte(in))); got != want {
+			t.Errorf("%q: %q", in, got)
+		}
+	}
+}
+
+// TestWhatIsMuchLeavesRoom: none of what a message has thousands of keeps the rest from being looked at.
+func TestWhatIsMuchLeavesRoom(t *testing.T) {
+	long := strings.NewReplacer("From: ", "From: "+strings.Repeat("x1 y2 z3 ", 300), "Subject: ", "Subject: "+strings.Repeat("a1 b2 c3 ", 300)).Replace(page)
+	var links strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&links, "<a href=\"http://h%d.com/%x/%x\">x</a>\n", i, i*7919*7919*7919, i*104729*104729)
+	}
+	long = strings.Replace(long, "Dear", links.String()+strings.Repeat("padding of a text. ", 3000)+"Dear", 1)
+	var hits []auth.RuleHit
+	for i := range 1000 {
+		hits = append(hits, auth.RuleHit{Name: fmt.Sprintf("RULE_%d", i)})
+	}
+	s := FromMessage(messageOf(t, long), hits)
+	if len(s.Features) > maxFeatures {
+		t.Errorf("%d features", len(s.Features))
+	}
+	for _, want := range []string{"meeting", "before the"} {
+		g := NewGather()
+		g.Grams("", []byte(want))
+		for _, f := range g.Sample(Digest{}).Features {
+			if _, ok := slices.BinarySearch(s.Features, f); !ok {
+				t.Errorf("nothing of %q", want)
+			}
+		}
+	}
+	g := NewGather()
+	g.Mark("host", "h499.com", 1)
+	g.Mark("part", "text/html", 1)
+	for _, f := range g.Sample(Digest{}).Features {
+		if _, ok := slices.BinarySearch(s.Features, f); !ok {
+			t.Error("the last link, or the part, is not looked at")
+		}
 	}
 }

@@ -130,7 +130,11 @@ const (
 	Unfinished Fate = iota // broken off, or the client was told to come again (4yz)
 	Taken                  // the client was told that it is taken (2yz after the content)
 	Refused                // the client was told not to come again (5yz)
+	Held                   // as Taken, but some recipients, or all, don't have it: it went to the quarantine
 )
+
+// Accepted reports whether the client was told that it is taken, wherever it went.
+func (f Fate) Accepted() bool { return f == Taken || f == Held }
 
 // Finding is one thing found. Its score is the weight of its symbol times its strength.
 type Finding struct {

@@ -163,14 +163,15 @@ func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error
 	if ready {
 		odds := l.Score(s)
 		r = filter.Result{Findings: []filter.Finding{finding(odds, func() string { return c.explain(l, m, hits, s) })}}
-		if teach != nil && known(odds, teach.spam) {
-			return r, nil // it would say nothing new
+		if teach != nil && (known(odds, teach.spam) || odds > firm && !teach.spam || odds < -firm && teach.spam) {
+			return r, nil // it would say nothing new, or that all that was taught is wrong
 		}
 	}
 	if teach != nil {
 		t, lesson := teach.to, learner.NewLesson(s, teach.spam, learner.FromRules, time.Now())
 		r.Settle = func(f filter.Fate) {
-			if f == filter.Taken || f == filter.Refused && lesson.Spam {
+			// Unfinished tells nothing yet. What was held or refused is not what people want, whatever rules say.
+			if f == filter.Taken || f != filter.Unfinished && lesson.Spam {
 				t.Offer(lesson)
 			}
 		}
@@ -250,8 +251,10 @@ func (c *check) lesson(in *filter.Input, l Learner, hits []auth.RuleHit, ruled b
 	return nil
 }
 
-// sure is from when on a lesson that agrees is none.
-const sure = 5.0
+const (
+	sure = 5.0 // from when on a lesson that agrees is none
+	firm = 2.0 // from when on one that does not agree is none
+)
 
 // known reports whether the learner knows that well enough: what it is sure of would only crowd out what it is not.
 func known(odds float64, spam bool) bool {

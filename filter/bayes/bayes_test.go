@@ -141,6 +141,7 @@ func TestRulesTeach(t *testing.T) {
 		noRules bool
 		off     bool
 		relay   bool
+		gaveUp  int
 		user    string
 		fate    filter.Fate
 		body    string
@@ -151,6 +152,13 @@ func TestRulesTeach(t *testing.T) {
 		"sure spam, taken":         {hits: hit(12), fate: filter.Taken, body: "something new", taught: true, spam: true},
 		"sure ham, taken":          {hits: hit(-1), fate: filter.Taken, body: "something new", taught: true},
 		"sure ham, refused":        {hits: hit(-1), fate: filter.Refused, body: "something new"},
+		"sure ham, held":           {hits: hit(-1), fate: filter.Held, body: "something new"},
+		"sure spam, held":          {hits: hit(12), fate: filter.Held, body: "something new", taught: true, spam: true},
+		"ham, to come again":       {hits: hit(-1), fate: filter.Unfinished, body: "something new"},
+		"ham, rules gave up":       {hits: hit(-1), gaveUp: 1, fate: filter.Taken, body: "something new"},
+		"spam, rules gave up":      {hits: hit(12), gaveUp: 1, fate: filter.Refused, body: "something new"},
+		"ham, known as spam":       {hits: hit(-1), fate: filter.Taken, body: spamBody},
+		"spam, known as ham":       {hits: hit(12), fate: filter.Refused, body: hamBody},
 		"to come again":            {hits: hit(12), fate: filter.Unfinished, body: "something new"},
 		"in doubt":                 {hits: hit(3), fate: filter.Taken, body: "something new"},
 		"no rule ran":              {noRules: true, fate: filter.Taken, body: "something new"},
@@ -168,7 +176,7 @@ func TestRulesTeach(t *testing.T) {
 			})
 			in := &filter.Input{Session: &filter.Session{Relay: c.relay, User: c.user}, Transaction: &filter.Transaction{}, Content: content(t, 1000, "pills", c.body)}
 			if !c.noRules {
-				in.Transaction.Record(auth.RuleHits.Of(c.hits))
+				in.Transaction.Record(auth.RuleHits.Of(c.hits), auth.RulesGaveUp.Of(c.gaveUp))
 			}
 			r, _ := run(t, f, in)
 			if r.Settle != nil {

@@ -103,7 +103,7 @@ func (c *check) outbound(from, to mail.Address) filter.Result {
 		return filter.Result{}
 	}
 	return filter.Result{Settle: func(f filter.Fate) {
-		if f == filter.Taken {
+		if f.Accepted() {
 			c.memory.wrote(plain(from, mail.Address{}), plain(to, mail.Address{}), to.Domain(), c.Keep)
 		}
 	}}
@@ -114,7 +114,7 @@ func passed(why string, learn func()) filter.Result {
 	return filter.Result{
 		Findings: []filter.Finding{{Symbol: symPassed, Strength: 1, Detail: why}},
 		Settle: func(f filter.Fate) {
-			if f == filter.Taken {
+			if f.Accepted() {
 				learn()
 			}
 		},

@@ -148,7 +148,7 @@ func TestWithoutALearnerNobodyIsTaught(t *testing.T) {
 	}
 }
 
-// TestQuarantineTeaches that what somebody releases was wanted.
+// TestQuarantineTeaches that what somebody releases to its recipients was wanted.
 func TestQuarantineTeaches(t *testing.T) {
 	holding := filter.Factory{Kind: "holding", New: func(filter.Env, func(any) error) (filter.Spec, filter.Filter, error) {
 		check := func(context.Context, *filter.Input) (filter.Result, error) {
@@ -156,7 +156,15 @@ func TestQuarantineTeaches(t *testing.T) {
 		}
 		return filter.Spec{Phases: filter.In(filter.Data)}, filter.Func(check), nil
 	}}
-	for name, unlearned := range map[string]bool{"learned": false, "not learned": true} {
+	for name, c := range map[string]struct {
+		to        []string
+		unlearned bool
+		want      int
+	}{
+		"learned":     {want: 1},
+		"not learned": {unlearned: true},
+		"to others":   {to: []string{"postmaster@example.org"}},
+	} {
 		t.Run(name, func(t *testing.T) {
 			g := startGatewayWith(t, strings.Replace(learningGateway, "filters: [", "filters: [holding, ", 1), holding)
 			if reply, err := (sample{from: "a@client.test", to: "bob@example.org", content: messageOf("ham", 1)}).send(context.Background(), g.addr); err != nil || reply[:3] != "550" {
@@ -166,9 +174,9 @@ func TestQuarantineTeaches(t *testing.T) {
 			if err != nil || len(all) != 1 {
 				t.Fatalf("%d held, %v", len(all), err)
 			}
-			g.says(t, func() error { return g.app.QuarantineRelease(t.Context(), []string{all[0].ID}, nil, unlearned) }, "released")
+			g.says(t, func() error { return g.app.QuarantineRelease(t.Context(), []string{all[0].ID}, c.to, c.unlearned) }, "released")
 			s := g.learnerStatus(t)
-			if want := map[bool]int{false: 1}[unlearned]; s.Ham != want || s.Ways["quarantine"] != want || s.Spam != 0 {
+			if s.Ham != c.want || s.Ways["quarantine"] != c.want || s.Spam != 0 {
 				t.Errorf("%+v", s)
 			}
 		})

@@ -83,7 +83,7 @@ func (s *session) Rcpt(_ string, o *smtp.RcptOptions) (err error) {
 		return nil
 	}
 	no.reply = named(s.soften(t.gw, no.reply), t.in.ID)
-	s.tell(r.reports, no.reply)
+	s.tell(r.reports, fateOf(no.reply))
 	m.Recipient(no.result, no.source)
 	if no.result == RecipientUnknown {
 		s.w.unknown++

@@ -229,7 +229,7 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) (err error) {
 	reply, reason, because := s.mail(t, o)
 	if !reply.IsZero() {
 		reply = named(s.soften(t.gw, reply), t.in.ID)
-		s.settle(t, reply)
+		s.settle(t, reply, false)
 		s.record(t, mail.Address{}, fate{stage: StageMail, action: actionOf(reply), because: because, reply: reply})
 		return s.refuse(t.gw, StageMail, reply, reason)
 	}
@@ -284,7 +284,7 @@ func parsePath(s string) (mail.Address, error) {
 // Reset ends the transaction: RSET, EHLO, or the end of DATA.
 func (s *session) Reset() {
 	if s.tx != nil {
-		s.settle(s.tx, mail.Reply{})
+		s.settle(s.tx, mail.Reply{}, false)
 	}
 	s.tx = nil
 	s.w.setBusy(false)

@@ -37,13 +37,16 @@ func (f *fates) stage() pipeline.Stage {
 				}
 			case in.Content != nil:
 				what = "data"
+				if slices.ContainsFunc(in.Transaction.Recipients, func(a mail.Address) bool { return a.Local() == "held" }) {
+					r.Propose = filter.Quarantine
+				}
 			}
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.owed++
 			r.Settle = func(fate filter.Fate) {
 				f.mu.Lock()
-				f.heard = append(f.heard, what+" "+map[filter.Fate]string{filter.Unfinished: "unfinished", filter.Taken: "taken", filter.Refused: "refused"}[fate])
+				f.heard = append(f.heard, what+" "+map[filter.Fate]string{filter.Unfinished: "unfinished", filter.Taken: "taken", filter.Refused: "refused", filter.Held: "held"}[fate])
 				f.mu.Unlock()
 				if what == "crash" {
 					panic("broken")
@@ -74,6 +77,7 @@ func TestFates(t *testing.T) {
 		{"refused inside", refused, "MAIL FROM:<a@client.test>\nRCPT TO:<one@ours.example>\nDATA\n.\n", []string{"mail refused", "one refused", "data refused"}},
 		{"broken off", nil, "MAIL FROM:<a@client.test>\nRCPT TO:<one@ours.example>\nRSET\nMAIL FROM:<a@client.test>\nEHLO x\n", []string{"mail unfinished", "one unfinished", "mail unfinished"}},
 		{"gone", nil, "MAIL FROM:<a@client.test>\nRCPT TO:<one@ours.example>\nQUIT\n", []string{"mail unfinished", "one unfinished"}},
+		{"in the quarantine", nil, "MAIL FROM:<a@client.test>\nRCPT TO:<held@ours.example>\nDATA\n.\n", []string{"mail held", "held held", "data held"}},
 		{"a filter that breaks", nil, "MAIL FROM:<a@client.test>\nRCPT TO:<crash@ours.example>\nDATA\n.\n", []string{"mail taken", "crash taken", "data taken"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -84,6 +88,7 @@ func TestFates(t *testing.T) {
 			}
 			d := newDoor(t, nil, func(d *door, _ *ListenerConfig) {
 				d.gw.Plan, d.gw.Policies["default"].Plan = plan, plan
+				d.gw.Policies["default"].QuarantineReply = QuarantineAccept
 				d.relay.answer = c.answer
 			})
 			var steps strings.Builder

@@ -59,6 +59,7 @@ const utf8Part = "; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n"
 func (w writer) plain(body string) string {
 	return w.head() + "Content-Type: text/plain" + utf8Part + body
 }
+
 func (w writer) html(body string) string {
 	return w.head() + "Content-Type: text/html" + utf8Part + "<html><body><p>" + body + "</p></body></html>\n"
 }

@@ -86,6 +86,7 @@ type lesson struct {
 	t      teacher         // nil: nothing is taught
 	reader *sampleReader
 	batch  []mailbox.Message
+	octets int // of batch
 
 	total, before, read int64 // octets: of all sources, of those that are done, of the one that is read
 	messages, faults    int
@@ -112,6 +113,9 @@ func (l *lesson) all() error {
 	return l.teach()
 }
 
+// batchOctets is how many octets of messages wait at most, beside the last one, until they are learned together.
+const batchOctets = 16 << 20
+
 // errTaught marks an error of the learner among those of reading.
 var errTaught = errors.New("not learned")
 
@@ -121,7 +125,8 @@ func (l *lesson) take(m mailbox.Message) error {
 	}
 	l.read = m.Read
 	l.batch = append(l.batch, m)
-	if len(l.batch) == lessonBatch {
+	l.octets += len(m.Octets)
+	if len(l.batch) == lessonBatch || l.octets >= batchOctets {
 		return l.teach()
 	}
 	return nil
@@ -154,7 +159,8 @@ func (l *lesson) teach() error {
 		lessons = append(lessons, learner.NewLesson(*s, l.o.Spam, learner.FromPeople, now))
 		digests = append(digests, s.Digest)
 	}
-	l.batch = l.batch[:0]
+	clear(l.batch)
+	l.batch, l.octets = l.batch[:0], 0
 	l.messages += len(lessons)
 	var out learner.Outcome
 	var err error

@@ -52,15 +52,21 @@ type keptLearner struct {
 	tends sync.WaitGroup
 }
 
-// openLearner opens the learner where the configuration asks for one, or tells the one that is open what it says. One that is
-// not asked for any more stays open: a reload may ask for it again.
+// configureLearner tells the learner that is open what the configuration says of it.
+func (g *gateway) configureLearner(cfg *config.Config) {
+	if o, ok := learnerOptions(cfg); ok && g.learner.store.Load() != nil {
+		g.learner.store.Load().Configure(o)
+	}
+}
+
+// openLearner opens the learner where the configuration asks for one and none is open. One that is not asked for any more stays
+// open: a reload may ask for it again.
 func (g *gateway) openLearner(cfg *config.Config) error {
 	o, ok := learnerOptions(cfg)
 	if !ok {
 		return nil
 	}
-	if s := g.learner.store.Load(); s != nil {
-		s.Configure(o)
+	if g.learner.store.Load() != nil {
 		return nil
 	}
 	s, err := openLearnerStore(cfg, o, g.log)

@@ -51,6 +51,7 @@ func (g *gateway) swap(ctx context.Context, cfg *config.Config) error {
 	}
 	g.spool.Bound(cfg.Spool.Size, cfg.Spool.MinFree)
 	g.held.Bound(cfg.Quarantine.Keep, cfg.Quarantine.Size)
+	g.configureLearner(cfg)
 	if g.level != nil {
 		g.level.Set(logLevel(cfg.Log))
 	}

@@ -87,6 +87,12 @@ func newTraining(lessons []Lesson, now time.Time, halfLife time.Duration) *train
 	t := &training{
 		lessons: lessons, count: make([]uint8, featureSpace), share: make([]float32, len(lessons)), buf: make([]uint32, 0, maxFeatures),
 	}
+	var newest time.Time // age is that beside the newest lesson: where nothing was taught for years, all count as they did
+	for i := range lessons {
+		if w := lessons[i].When; w.After(newest) && !w.After(now) {
+			newest = w
+		}
+	}
 	var sum [2]float64
 	for i := range lessons {
 		l := &lessons[i]
@@ -96,8 +102,8 @@ func newTraining(lessons []Lesson, now time.Time, halfLife time.Duration) *train
 			}
 		}
 		share := 1.0
-		if age := now.Sub(l.When); halfLife > 0 && age > 0 {
-			share = math.Exp2(-age.Hours() / halfLife.Hours())
+		if age := newest.Sub(l.When); halfLife > 0 && age > 0 {
+			share = max(math.Exp2(-age.Hours()/halfLife.Hours()), leastShare)
 		}
 		t.share[i] = float32(share)
 		sum[class(l.Spam)] += share
@@ -107,9 +113,17 @@ func newTraining(lessons []Lesson, now time.Time, halfLife time.Duration) *train
 	for i := range lessons {
 		by := min(max(even/sum[class(lessons[i].Spam)], 1.0/maxEven), maxEven)
 		t.share[i] = float32(float64(t.share[i]) * float64(len(lessons)) / (sum[0] + sum[1]) * by)
+		t.share[i] = min(t.share[i], mostShare)
 	}
 	return t
 }
+
+// Bounds of what a lesson counts: an old one beside a new one, and any beside the mean. One new lesson after years is not to
+// outweigh all others.
+const (
+	leastShare = 1.0 / 64
+	mostShare  = 8
+)
 
 // maxEven bounds how many times a lesson of the rarer class counts.
 const maxEven = 4

@@ -305,6 +305,9 @@ func (s *Store) Add(lessons []Lesson) (Outcome, error) {
 	if err := s.write(&b); err != nil {
 		return Outcome{}, err
 	}
+	if err := s.write(&batch{}); err != nil { // what of so many is too much
+		s.o.Log.Warn("the learner remembers more than it is to", "error", err)
+	}
 	return o, nil
 }
 
@@ -350,6 +353,7 @@ func (s *Store) write(b *batch) error {
 	if s.closed {
 		return fs.ErrClosed
 	}
+	s.makeRoom(b)
 	if len(b.octets) == 0 {
 		return nil
 	}
@@ -358,7 +362,6 @@ func (s *Store) write(b *batch) error {
 			return err
 		}
 	}
-	s.makeRoom(b)
 	_, err := s.file.Write(b.octets)
 	if err == nil {
 		err = s.file.Sync()

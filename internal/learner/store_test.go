@@ -351,3 +351,44 @@ func TestScoresOutliveTheProcess(t *testing.T) {
 		t.Errorf("no snapshot: %v", err)
 	}
 }
+
+// TestManyAtOnceGiveWay: also what comes in one batch is no more than is to be remembered.
+func TestManyAtOnceGiveWay(t *testing.T) {
+	s := open(t, storetest.New(), Options{Samples: 100, Least: 20})
+	var all []Lesson
+	for n := range 500 {
+		all = append(all, lesson(n, n%2 == 0, FromRules))
+	}
+	if _, err := s.Add(all); err != nil {
+		t.Fatal(err)
+	}
+	if u := s.Usage(); u.Counts != (Counts{100, 100}) {
+		t.Errorf("%+v", u.Counts)
+	}
+}
+
+// TestPausesTeachNothing: lessons of long ago count as they did, and one new lesson does not outweigh them.
+func TestPausesTeachNothing(t *testing.T) {
+	now := time.Now()
+	var all []Lesson
+	for n := range 100 {
+		l := lesson(n, n%2 == 0, FromPeople)
+		l.When = now.Add(-100 * 365 * 24 * time.Hour)
+		all = append(all, l)
+	}
+	for name, lessons := range map[string][]Lesson{"a pause": all, "one lesson after it": append(all[:len(all):len(all)], func() Lesson {
+		l := lesson(1000, true, FromPeople)
+		l.When = now
+		return l
+	}())} {
+		w := newTraining(lessons, now, 24*time.Hour)
+		for i, x := range w.share {
+			if !(x > 0 && x <= mostShare) {
+				t.Errorf("%s: lesson %d counts %v", name, i, x)
+			}
+		}
+		if fitted := fit(lessons, now, 24*time.Hour); fitted.slope != fitted.slope || fitted.bias != fitted.bias || fitted.shift != fitted.shift {
+			t.Errorf("%s: %v %v", name, fitted.slope, fitted.bias)
+		}
+	}
+}

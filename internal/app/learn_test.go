@@ -198,3 +198,24 @@ func TestReadLessonsIsBounded(t *testing.T) {
 		t.Error("too many lessons are taken")
 	}
 }
+
+// TestRefusedReloadLeavesTheLearner as it is.
+func TestRefusedReloadLeavesTheLearner(t *testing.T) {
+	g := startGateway(t, learningGateway)
+	for _, c := range []struct {
+		filters string
+		want    int
+	}{
+		{"bayes: {least: 20, samples: 500}, external: {text: /nowhere}", 1000},
+		{"bayes: {least: 20, samples: 500}", 500},
+	} {
+		text := strings.Replace(strings.ReplaceAll(learningGateway, "{{dir}}", g.dir), "bayes: {least: 20, samples: 1000}", c.filters, 1)
+		if err := os.WriteFile(g.app.o.Config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		g.reload(t.Context())
+		if s := g.learnerStatus(t); s.Samples != c.want {
+			t.Errorf("%s: %d samples\n%s", c.filters, s.Samples, g.log.String())
+		}
+	}
+}

@@ -75,7 +75,7 @@ func (t localTeacher) export(_ context.Context, w io.Writer) error { return t.s.
 func (t localTeacher) close() error {
 	var err error
 	if t.s.Stale() {
-		err = t.s.Fit()
+		err = t.s.Fit(context.Background())
 	}
 	return errors.Join(err, t.s.Close())
 }

@@ -2,6 +2,7 @@ package learner
 
 import (
 	"bytes"
+	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -56,8 +57,8 @@ func (w *weights) score(features []uint32) float64 {
 	return min(max(w.slope*z+w.shift, -maxOdds), maxOdds)
 }
 
-// fit learns from lessons. What is older than halfLife counts half, and so on; 0: age makes no difference.
-func fit(lessons []Lesson, now time.Time, halfLife time.Duration) *weights {
+// fit learns from lessons; nil where the context ends before it has. What is older than halfLife counts half, and so on; 0: age makes no difference.
+func fit(ctx context.Context, lessons []Lesson, now time.Time, halfLife time.Duration) *weights {
 	began := time.Now()
 	w := &weights{slope: 1}
 	for i := range lessons {
@@ -69,14 +70,19 @@ func fit(lessons []Lesson, now time.Time, halfLife time.Duration) *weights {
 	all := slices.Clone(lessons)
 	slices.SortFunc(all, func(a, b Lesson) int { return bytes.Compare(a.Digest[:], b.Digest[:]) })
 	t := newTraining(all, now, halfLife)
+	t.ctx = ctx
 	slope, shift := t.calibrate()
 	w.w, w.bias = t.train(nil)
+	if ctx.Err() != nil {
+		return nil
+	}
 	w.slope, w.shift, w.took = slope, shift, time.Since(began)
 	return w
 }
 
 // training is one fit.
 type training struct {
+	ctx     context.Context //nolint:containedctx // of one fit
 	lessons []Lesson
 	count   []uint8   // messages that each feature was seen in, up to 255
 	share   []float32 // how much each lesson counts
@@ -152,7 +158,10 @@ func (t *training) train(skip func(*Lesson) bool) (w []float32, bias float64) {
 	r, moved := rand.New(rand.NewPCG(1, 2)), 1.0
 	for range epochs {
 		r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-		for _, i := range order {
+		for n, i := range order {
+			if n%256 == 0 && t.ctx.Err() != nil {
+				return m.w, m.bias // nobody uses them
+			}
 			features := t.lessons[i].Features(t.buf)
 			z, known := m.raw(features)
 			g := 1 / (1 + math.Exp(-z))

@@ -2,6 +2,7 @@ package learner
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -167,13 +168,13 @@ func big(n int) (all []Lesson) {
 func BenchmarkFit3000(b *testing.B) {
 	all := big(3000)
 	for b.Loop() {
-		fit(all, time.Time{}, 0)
+		fit(context.Background(), all, time.Time{}, 0)
 	}
 }
 
 func BenchmarkScore(b *testing.B) {
 	all := big(3000)
-	w := fit(all, time.Time{}, 0)
+	w := fit(context.Background(), all, time.Time{}, 0)
 	var samples [][]uint32
 	for i := range all {
 		samples = append(samples, all[i].Features(nil))

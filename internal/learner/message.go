@@ -3,6 +3,9 @@ package learner
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
 	"strings"
 
 	"github.com/postern-mail/postern/filter/auth"
@@ -39,16 +42,41 @@ func DigestOf(m *text.Message) (d Digest) {
 		h.Write(squeeze([]byte(mail.DecodeWords(header.Get(name)))))
 		h.Write([]byte{0})
 	}
+	left := int64(maxFiles)
 	for _, p := range m.Parts() {
 		if b, ok := p.Rendered(); ok {
 			h.Write(squeeze(b))
 		} else {
-			h.Write(p.Decoded())
+			left -= file(h, p, min(maxFile, left))
 		}
 		h.Write([]byte{0})
 	}
 	copy(d[:], h.Sum(nil))
 	return d
+}
+
+// Limits of what of the parts without a text is part of a digest, in octets: of each, and of all.
+const (
+	maxFile  = 64 << 10
+	maxFiles = 1 << 20
+)
+
+// file writes the beginning of a part as it is decoded, without CRs, which some put before each LF.
+func file(h hash.Hash, p *text.TextPart, most int64) (read int64) {
+	r := io.LimitReader(p.Part.Open(), most)
+	buf := make([]byte, 8<<10)
+	for {
+		n, err := r.Read(buf)
+		read += int64(n)
+		h.Write(bytes.ReplaceAll(buf[:n], []byte("\r"), nil))
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, io.EOF) {
+			p.Decoded() // meets it, too, and then the message has it
+		}
+		return read
+	}
 }
 
 // squeeze makes one blank of all white space, which servers change.

@@ -260,3 +260,16 @@ func TestWhatIsMuchLeavesRoom(t *testing.T) {
 		}
 	}
 }
+
+// TestDigestOfBigFilesIsBounded: of a file the beginning is looked at.
+func TestDigestOfBigFilesIsBounded(t *testing.T) {
+	with := func(n int, last string) Digest {
+		return DigestOf(messageOf(t, strings.Replace(plain, "text/plain; charset=utf-8", "application/octet-stream", 1)+strings.Repeat("x", n)+last+"\n"))
+	}
+	if with(100, "a") == with(100, "b") {
+		t.Error("other files have one digest")
+	}
+	if with(2*maxFile, "a") != with(2*maxFile, "b") {
+		t.Error("more than the beginning is looked at")
+	}
+}

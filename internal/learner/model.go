@@ -5,6 +5,7 @@ package learner
 
 import (
 	"cmp"
+	"context"
 	"encoding/hex"
 	"fmt"
 	"math"
@@ -114,7 +115,7 @@ func (m *Model) Fit() {
 	for _, l := range m.lessons {
 		all = append(all, l)
 	}
-	m.weights.Store(fit(all, time.Time{}, 0))
+	m.weights.Store(fit(context.Background(), all, time.Time{}, 0))
 }
 
 // Score gives the logarithm of the odds that a sample is spam, were there as much ham as spam: above 0 it is spam more likely

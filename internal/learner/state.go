@@ -34,8 +34,9 @@ func (p *fingerprint) add(d Digest, spam bool) {
 	p[1] += mix(h ^ binary.LittleEndian.Uint64(d[8:]))
 }
 
-// Fit learns the weights anew from all lessons, and keeps them beside the lessons.
-func (s *Store) Fit() error {
+// Fit learns the weights anew from all lessons, and keeps them beside the lessons. Where the context ends before it is done, the old
+// ones stay, and the error is the context's.
+func (s *Store) Fit(ctx context.Context) error {
 	s.fitting.Lock()
 	defer s.fitting.Unlock()
 	all, err := s.lessons()
@@ -47,7 +48,11 @@ func (s *Store) Fit() error {
 		print.add(all[i].Digest, all[i].Spam)
 	}
 	now := time.Now()
-	w := &fitted{weights: fit(all, now, s.opt.Load().HalfLife), print: print, when: now}
+	learned := fit(ctx, all, now, s.opt.Load().HalfLife)
+	if learned == nil {
+		return fmt.Errorf("learner: %w", ctx.Err())
+	}
+	w := &fitted{weights: learned, print: print, when: now}
 	s.weights.Store(w)
 	s.fits.Add(1)
 	if err := writeWeights(s.o.FS, s.path(weightsFile), w); err != nil {
@@ -82,7 +87,7 @@ func (s *Store) Tend(ctx context.Context) {
 		case <-due:
 			due = nil
 			began := time.Now()
-			if err := s.Fit(); err != nil {
+			if err := s.Fit(ctx); err != nil && ctx.Err() == nil {
 				s.o.Log.Error("the learner can't learn", "error", err)
 			}
 			rested = time.Now().Add(rests * time.Since(began))

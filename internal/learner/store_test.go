@@ -2,6 +2,7 @@ package learner
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -135,7 +136,7 @@ func work(s *Store, from, to int) (have map[int]bool, err error) {
 		}
 	}
 	if from == 0 {
-		err = s.Fit()
+		err = s.Fit(context.Background())
 	}
 	return have, err
 }
@@ -331,7 +332,7 @@ func TestScoresOutliveTheProcess(t *testing.T) {
 	if s.Ready() || s.Score(spam) != 0 {
 		t.Error("it speaks before it has learned")
 	}
-	if err := s.Fit(); err != nil {
+	if err := s.Fit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	want := s.Score(spam)
@@ -387,8 +388,24 @@ func TestPausesTeachNothing(t *testing.T) {
 				t.Errorf("%s: lesson %d counts %v", name, i, x)
 			}
 		}
-		if fitted := fit(lessons, now, 24*time.Hour); fitted.slope != fitted.slope || fitted.bias != fitted.bias || fitted.shift != fitted.shift {
+		if fitted := fit(t.Context(), lessons, now, 24*time.Hour); fitted.slope != fitted.slope || fitted.bias != fitted.bias || fitted.shift != fitted.shift {
 			t.Errorf("%s: %v %v", name, fitted.slope, fitted.bias)
 		}
+	}
+}
+
+// TestFitIsBrokenOff by its context, and what was learned before stays.
+func TestFitIsBrokenOff(t *testing.T) {
+	s := open(t, storetest.New(), Options{Least: 20})
+	for n := range 60 {
+		add(t, s, Outcome{Learned: 1}, lesson(n, n%2 == 0, FromPeople))
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := s.Fit(ctx); !errors.Is(err, context.Canceled) || s.Ready() || !s.Stale() {
+		t.Errorf("%v, ready: %v", err, s.Ready())
+	}
+	if err := s.Fit(t.Context()); err != nil || !s.Ready() || s.Stale() {
+		t.Errorf("%v, ready: %v", err, s.Ready())
 	}
 }

@@ -75,7 +75,7 @@ func TestScoresGoOnWhileItLearns(t *testing.T) {
 		s.Usage()
 		s.Status()
 	}
-	if err := s.Fit(); err != nil {
+	if err := s.Fit(t.Context()); err != nil {
 		t.Error(err)
 	}
 	stop()

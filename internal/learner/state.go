@@ -165,7 +165,7 @@ func (s *Snapshot) Ready() bool { return s.w.lessons.enough(s.least) }
 // Heaviest is Store.Heaviest.
 func (s *Snapshot) Heaviest(x Sample, most int) []Share { return s.w.heaviest(x.Features, most) }
 
-// scanRecords hands the records of a file to f. One whose checksum is wrong is left out and counted. It gives where the last
+// scanRecords hands the records of a file to f. What lies between two of them and is none is left out and counted. It gives where the last
 // whole record ends; the error is ErrCut where something stands behind it, ErrDamaged where that is no beginning of a record,
 // or one of readRecords.
 func scanRecords(r io.ReaderAt, f func(r record, offset, size int64)) (end int64, damaged int, err error) {
@@ -181,23 +181,54 @@ func scanRecords(r io.ReaderAt, f func(r record, offset, size int64)) (end int64
 	if err := checkHead(head[:]); err != nil {
 		return end, 0, err
 	}
-	skipped := 0
-	err = readBodies(from, func(body []byte, whole bool) error {
-		size := int64(len(body)) + recordHead
-		rec, ok := parseBody(body)
-		if !whole || !ok {
-			skipped++
-		} else {
+	for {
+		err := readBodies(io.NewSectionReader(r, end, math.MaxInt64-end), func(body []byte, whole bool) error {
+			rec, ok := parseBody(body)
+			if !whole || !ok {
+				return errNoRecord
+			}
+			size := int64(len(body)) + recordHead
 			f(rec, end, size)
-			damaged, skipped = damaged+skipped, 0
+			end += size
+			return nil
+		})
+		if err == nil || !errors.Is(err, ErrCut) && !errors.Is(err, ErrDamaged) && !errors.Is(err, errNoRecord) {
+			return end, damaged, err
 		}
-		end += size
-		return nil
-	})
-	if skipped > 0 && err == nil {
-		err = ErrCut // what is wrong stands at the end: it was being written
+		next, found := nextRecord(r, end+1)
+		switch {
+		case found: // a block that the disk has lost takes no more with it than was in it
+			damaged, end = damaged+1, next
+			continue
+		case errors.Is(err, errNoRecord):
+			err = ErrCut // what is wrong stands at the end: it was being written
+		}
+		return end, damaged, err
 	}
-	return end, damaged, err
+}
+
+var errNoRecord = errors.New("learner: no record")
+
+// nextRecord gives where the next whole record begins, at or behind an offset.
+func nextRecord(r io.ReaderAt, at int64) (int64, bool) {
+	const window = 1 << 20
+	b := make([]byte, window+recordHead+maxBody)
+	for {
+		n, err := r.ReadAt(b, at)
+		for i := 0; i < min(n, window) && i+recordHead < n; i++ {
+			size := int(binary.LittleEndian.Uint32(b[i:]))
+			if size == 0 || size > maxBody || i+recordHead+size > n {
+				continue
+			}
+			if _, ok := parseRecord(b[i : i+recordHead+size]); ok {
+				return at + int64(i), true
+			}
+		}
+		if err != nil {
+			return 0, false
+		}
+		at += window
+	}
 }
 
 // parseRecord reads one record.

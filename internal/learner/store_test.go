@@ -409,3 +409,37 @@ func TestFitIsBrokenOff(t *testing.T) {
 		t.Errorf("%v, ready: %v", err, s.Ready())
 	}
 }
+
+// TestLostBlockTakesNothingElse: where the disk has lost a block of the file, what stands behind it is still known.
+func TestLostBlockTakesNothingElse(t *testing.T) {
+	fsys := storetest.New()
+	s := open(t, fsys, Options{})
+	for n := range 400 {
+		add(t, s, Outcome{Learned: 1}, lesson(n, n%2 == 0, FromPeople))
+	}
+	_ = s.Close()
+	whole := fsys.Files()[dir+"/"+lessonsFile]
+	for name, spoil := range map[string]func(b []byte){
+		"zeros":  func(b []byte) { clear(b) },
+		"others": func(b []byte) { copy(b, bytes.Repeat([]byte("others' octets "), len(b))) },
+	} {
+		octets := slices.Clone(whole)
+		spoil(octets[4096:8192])
+		other := storetest.New()
+		other.Put(dir+"/"+lessonsFile, octets)
+		s := open(t, other, Options{})
+		lost := 0
+		for n := range 400 {
+			if !has(s, lesson(n, n%2 == 0, FromPeople)) {
+				lost++
+			}
+		}
+		if most := 4096*400/len(whole) + 2; lost == 0 || lost > most {
+			t.Errorf("%s: %d lessons are lost, not at most %d", name, lost, most)
+		}
+		if !bytes.Equal(other.Files()[dir+"/"+damagedFile], octets) {
+			t.Errorf("%s: it was not set aside", name)
+		}
+		_ = s.Close()
+	}
+}

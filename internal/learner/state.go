@@ -211,7 +211,7 @@ var errNoRecord = errors.New("learner: no record")
 
 // nextRecord gives where the next whole record begins, at or behind an offset.
 func nextRecord(r io.ReaderAt, at int64) (int64, bool) {
-	const window = 1 << 20
+	const window = 64 << 10
 	b := make([]byte, window+recordHead+maxBody)
 	for {
 		n, err := r.ReadAt(b, at)

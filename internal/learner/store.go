@@ -70,6 +70,7 @@ type Store struct {
 	closed  bool
 	torn    bool // the last write failed, and its end may be any
 	damaged int
+	garbage int64 // that is not worth writing the file anew
 
 	fitting sync.Mutex // held to fit
 	weights atomic.Pointer[fitted]
@@ -96,7 +97,7 @@ func Open(dir string, o StoreOptions) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{o: o, dir: dir, known: map[Digest]entry{}, changed: make(chan struct{}, 1), offered: make(chan Lesson, offers)}
+	s := &Store{o: o, dir: dir, garbage: leastGarbage, known: map[Digest]entry{}, changed: make(chan struct{}, 1), offered: make(chan Lesson, offers)}
 	s.opt.Store(&o.Options)
 	s.weights.Store(&fitted{weights: &weights{slope: 1}})
 	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
@@ -380,7 +381,7 @@ func (s *Store) write(b *batch) error {
 	}
 	s.size += int64(len(b.octets))
 	s.nudge()
-	if garbage := s.size - s.live; garbage > s.live+leastGarbage {
+	if garbage := s.size - s.live; garbage > s.live+s.garbage {
 		if err := s.rewrite(); err != nil {
 			s.o.Log.Warn("the learner's file can't be written anew, and grows", "error", err)
 		}

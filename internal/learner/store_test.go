@@ -443,3 +443,56 @@ func TestLostBlockTakesNothingElse(t *testing.T) {
 		_ = s.Close()
 	}
 }
+
+// churn corrects a few lessons again and again, so that the file is written anew, and gives what was acknowledged last of each;
+// what failed may be or not. Where the disk has failed it fails again so many operations later.
+func churn(s *Store, fsys *storetest.FS, at, again int) (have map[int]bool) {
+	s.garbage = 300
+	have = map[int]bool{}
+	for n := range 30 {
+		k, spam := n%4, n/4%2 == 0
+		if _, err := s.Add([]Lesson{lesson(k, spam, FromPeople)}); err != nil {
+			delete(have, k)
+		} else {
+			have[k] = spam
+		}
+		if at > 0 && fsys.Ops() >= at {
+			fsys.FailAt(1+again, syscall.EIO, false)
+			at = 0
+		}
+	}
+	return have
+}
+
+// TestDiskMayFailWhileGarbageGoes: what was acknowledged is there, wherever in the writing anew the disk fails, and fails again.
+func TestDiskMayFailWhileGarbageGoes(t *testing.T) {
+	whole := storetest.New()
+	first := open(t, whole, Options{})
+	churn(first, whole, 0, 0)
+	if first.size > 15*int64(len(appendRecord(nil, &record{kind: kindLesson, lesson: lesson(1, true, FromPeople)}))) {
+		t.Fatal("the file was not written anew")
+	}
+	for at := 1; at <= whole.Ops(); at++ {
+		for again := range 7 {
+			fsys := storetest.New()
+			fsys.FailAt(at, syscall.EIO, again == 0)
+			s, err := Open(dir, StoreOptions{FS: fsys})
+			if err != nil {
+				break
+			}
+			have := churn(s, fsys, at, again)
+			fsys.FailFrom(1, 0, nil, false)
+			_ = s.Close()
+			s = open(t, fsys, Options{})
+			for k, spam := range have {
+				if e, ok := s.known[lesson(k, spam, FromPeople).Digest]; !ok || e.spam != spam {
+					t.Errorf("lesson %d: %v, %v", k, ok, e.spam)
+				}
+			}
+			_ = s.Close()
+			if t.Failed() {
+				t.Fatalf("failed at %d and %d later\n%v", at, again, fsys.Log())
+			}
+		}
+	}
+}

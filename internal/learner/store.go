@@ -182,7 +182,7 @@ func (s *Store) setAside() error {
 		return fmt.Errorf("learner: set the damaged file aside: %w", err)
 	}
 	s.o.Log.Error("the learner's file is damaged: it was set aside, and what can be read of it goes on", "file", s.path(lessonsFile),
-		"renamed", s.path(damagedFile), "places", s.damaged, "lessons", len(s.known))
+		"renamed", s.path(damagedFile), "records", s.damaged)
 	return s.rewrite()
 }
 

@@ -15,6 +15,7 @@ type page struct {
 
 	z      pageScanner
 	stack  []openElement
+	begun  bool        // the head has ended
 	over   int         // elements that are open beyond the stack
 	opened [160]uint16 // how many of each known element are on the stack
 	sheet  styleSheet  // what style elements say
@@ -46,12 +47,15 @@ type openElement struct {
 	look    look
 }
 
-// point reports whether an element of another language holds HTML.
-func (e *openElement) point() bool { return e.lang != 0 && !e.foreign }
+// point reports whether an element of another language holds HTML, or may, so that end tags within do not close what lies around it.
+func (e *openElement) point() bool {
+	return e.lang != 0 && (!e.foreign || e.lang == pageMath && e.hash == annotation)
+}
 
 // Bounds of a page.
 const (
 	maxOpen     = 256 // elements within one another; those within are taken for what is around them
+	maxLooked   = 64  // elements among which the end tag of one that is not known looks for its own
 	maxReopened = 16  // formatting elements that go on behind the end of what they were opened in
 	maxAnchor   = 400 // octets of a link's text
 )
@@ -124,8 +128,14 @@ func (p *page) open(tag []byte, attrs []attribute, closed bool) content {
 		}
 	}
 	p.attributes(&el, name, attrs)
-	if e.is&pageInTable != 0 && !foreign && p.opened[pageTable] == 0 {
+	switch {
+	case foreign:
+	case e.is&pageInTable != 0 && p.opened[pageTable] == 0:
 		return markup
+	case id == pageNoscript && !p.begun:
+		return markup // the first that the head does not allow ends it
+	case e.is&pageHead == 0:
+		p.begun = true
 	}
 	if !foreign && e.is&pageVoid != 0 || (foreign || el.foreign) && closed {
 		return markup
@@ -229,7 +239,7 @@ func (p *page) closeItem(a, b uint8) {
 
 // closeIn closes the innermost element of a kind, if it is in scope.
 func (p *page) closeIn(id uint8, hash uint32) bool {
-	special := pageElements[id].is & pageSpecial
+	special, heading := pageElements[id].is&pageSpecial, pageElements[id].is&pageHeading
 	for i := len(p.stack) - 1; i > 0; i-- {
 		el := &p.stack[i]
 		if el.id == id && el.hash == hash && el.lang == 0 {
@@ -237,13 +247,17 @@ func (p *page) closeIn(id uint8, hash uint32) bool {
 			return true
 		}
 		is := pageElements[el.id].is
+		if is&heading != 0 {
+			p.closeFrom(i)
+			return true
+		}
 		if id == pageTemplate {
 			continue
 		}
 		if el.point() || is&pageScope != 0 && id != pageTable || special == 0 && is&pageSpecial != 0 && id != 0 {
 			return false
 		}
-		if id == 0 && is&pageSpecial != 0 {
+		if id == 0 && (is&pageSpecial != 0 || len(p.stack)-i > maxLooked) {
 			return false
 		}
 	}
@@ -333,7 +347,7 @@ func (p *page) close(tag []byte) {
 	switch {
 	case id == 0:
 		p.closeIn(0, hashOf(name))
-	case p.opened[id] == 0:
+	case p.opened[id] == 0 && is&pageHeading == 0:
 	case is&pageFormat != 0:
 		p.closeFormat(id)
 	default:
@@ -369,6 +383,7 @@ func (p *page) space(is uint32) {
 // text implements pageTokens.
 func (p *page) text(b []byte, references bool) {
 	el := p.top()
+	p.begun = p.begun || len(p.stack) == 1 && len(bytes.TrimSpace(b)) > 0
 	if is := pageElements[el.id].is; is&pageSilent != 0 && el.lang == 0 {
 		if el.id == pageStyle {
 			p.sheet.read(b)

@@ -18,6 +18,8 @@ const (
 	pageFormula             // within MathML, what is within is HTML again
 	pageBreaks              // it ends that language
 	pageInTable             // it is nothing outside of a table
+	pageHead                // it does not end the head of the page
+	pageHeading             // the end tag of any other heading ends it
 )
 
 // pageElement is what is known of an element.
@@ -56,6 +58,8 @@ func readPageElements() (all []pageElement, numbers map[string]uint8) {
 	add(pageFormat, "a b big code em font i nobr s small strike strong tt u")
 	add(pageSilent, "title style script template noembed noframes iframe")
 	add(pageInTable, "caption colgroup tbody td tfoot th thead tr")
+	add(pageHead, "html head base basefont bgsound link meta noframes noscript script style template title")
+	add(pageHeading, "h1 h2 h3 h4 h5 h6")
 	add(pageForeign, "svg math")
 	add(pageDrawing, "foreignobject desc title")
 	add(pageFormula, "mi mo mn ms mtext annotation-xml")
@@ -75,5 +79,6 @@ var (
 	pageA, pageArea, pageBase, pageBody, pageBR, pageFont = pageNames["a"], pageNames["area"], pageNames["base"], pageNames["body"], pageNames["br"], pageNames["font"]
 	pageForm, pageLI, pageMeta, pageP, pageStyle          = pageNames["form"], pageNames["li"], pageNames["meta"], pageNames["p"], pageNames["style"]
 	pageTable, pageTD, pageTH, pageTR, pageDD, pageDT     = pageNames["table"], pageNames["td"], pageNames["th"], pageNames["tr"], pageNames["dd"], pageNames["dt"]
+	pageNoscript, pageMath                                = pageNames["noscript"], pageNames["math"]
 	pageOption, pageTemplate, pageSVG, pageAnnotation     = pageNames["option"], pageNames["template"], pageNames["svg"], pageNames["annotation-xml"]
 )

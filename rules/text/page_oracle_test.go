@@ -57,6 +57,9 @@ func comparePage(t *testing.T, src []byte) {
 		src = bytes.ReplaceAll(src, []byte("&"), nil) // the oracle decodes references in sections
 	}
 	src = bytes.ToValidUTF8(bytes.ReplaceAll(src, []byte("\r"), []byte("\n")), []byte("\ufffd"))
+	if low := bytes.ToLower(src); bytes.Contains(low, []byte("<template")) && (bytes.Contains(low, []byte("<svg")) || bytes.Contains(low, []byte("<math"))) {
+		return // the oracle closes elements of other languages by end tags in a template within
+	}
 	links, text, ok := oraclePage(src)
 	if !ok || bytes.Count(src, []byte{'<'}) > maxOpen/2 {
 		return

@@ -116,3 +116,12 @@ func TestSetsFollowReferences(t *testing.T) {
 		}
 	}
 }
+
+// TestSetsWithAlternativesOfBothKinds: of a pattern some alternatives wait for their texts, others share an automaton that cannot tell
+// exactly, and both may be met in one segment.
+func TestSetsWithAlternativesOfBothKinds(t *testing.T) {
+	p := MustCompile("\\v\\10|a*+(?|[^a]{,2}\\v+){2,}?|(?|-)${ 1, 2 }(?>\xe9\\x{100}\\A)+", Options{})
+	if !askSets(t, setsOf(p), p, "B\xc9b-\r\n{,}\r\na1") {
+		t.Error("no match")
+	}
+}

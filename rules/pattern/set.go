@@ -301,9 +301,12 @@ func (x *scan) told(matches []int32) {
 		case x.done[p]:
 		case x.group.exact[k]:
 			x.hits(p)
-		case x.tries[p].segment != x.index+1:
-			x.tried(p).whole = true
-			x.pending = append(x.pending, p)
+		default:
+			// Some alternatives of a pattern may have been tried where their texts lie; these are others.
+			if t := x.tried(p); !t.whole {
+				t.whole = true
+				x.pending = append(x.pending, p)
+			}
 		}
 	}
 }

@@ -83,7 +83,7 @@ func (p *Policy) thresholds() {
 }
 
 // standardFilters run where the file has no filters key, as far as the program has them.
-var standardFilters = []string{"iprev", "pregreet", "spf", "dkim", "arc", "dmarc", "attachments", "heuristics"}
+var standardFilters = []string{"iprev", "pregreet", "spf", "dkim", "arc", "dmarc", "attachments", "heuristics", "rules"}
 
 // laterFilters are kinds that are known, and not built into this version.
 var laterFilters = []string{

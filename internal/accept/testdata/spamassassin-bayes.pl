@@ -13,7 +13,7 @@ use strict;
 use warnings;
 use Mail::SpamAssassin;
 use Mail::SpamAssassin::PerMsgStatus;
-use Mail::SpamAssassin::Bayes::Combine;
+use Mail::SpamAssassin::Bayes::CombineChi;
 
 my ($rules, $site, $state, $kept) = @ARGV;
 my $sa = Mail::SpamAssassin->new({

@@ -15,33 +15,30 @@ use Mail::SpamAssassin;
 
 my ($rules, $site, $state) = @ARGV;
 
-sub program {
-	my $sa = Mail::SpamAssassin->new({
-		rules_filename     => $rules,
-		site_rules_filename => $site,
-		userprefs_filename => "$state/user_prefs",
-		userstate_dir      => $state,
-		home_dir_for_helpers => $state,
-		dont_copy_prefs    => 1,
-		local_tests_only   => 1,
-		post_config_text   => "use_bayes 1\nuse_bayes_rules 1\nbayes_auto_learn 0\nbayes_auto_expire 0\nbayes_path $state/bayes\n"
-			. "bayes_store_module Mail::SpamAssassin::BayesStore::DBM\nuse_auto_welcomelist 0\n",
-	});
-	$sa->init(1);
-	return $sa;
-}
-
-my $sa = program();
+# What has learned begins anew, as another process: which set of scores it takes is decided when it begins, and a second one in the
+# same process lets rules hit that do not.
+my $sa = Mail::SpamAssassin->new({
+	rules_filename     => $rules,
+	site_rules_filename => $site,
+	userprefs_filename => "$state/user_prefs",
+	userstate_dir      => $state,
+	home_dir_for_helpers => $state,
+	dont_copy_prefs    => 1,
+	local_tests_only   => 1,
+	post_config_text   => "use_bayes 1\nuse_bayes_rules 1\nbayes_auto_learn 0\nbayes_auto_expire 0\nbayes_path $state/bayes\n"
+		. "bayes_store_module Mail::SpamAssassin::BayesStore::DBM\nuse_auto_welcomelist 0\n",
+});
+$sa->init(1);
 $| = 1;
+print "1\n" if $ENV{SYNCED};
 while (my $line = <STDIN>) {
 	chomp $line;
 	my ($verb, $file) = split / /, $line, 2;
 	if ($verb eq 'synced') {
 		$sa->rebuild_learner_caches({ verbose => 0, showdots => 0 });
 		$sa->finish_learner;
-		$sa = program(); # which set of scores it takes is decided when it begins
-		print "1\n";
-		next;
+		$ENV{SYNCED} = 1;
+		exec $^X, $0, @ARGV or die "$0: $!"; # whoever asks waits for each answer: nothing was read ahead
 	}
 	open my $in, '<:raw', $file or die "$file: $!";
 	my $text = do { local $/; <$in> };

@@ -182,6 +182,7 @@ func TestSwitches(t *testing.T) {
 		{"a file, and no text", mixed("mixed", "Content-Type: text/html\nContent-Disposition: attachment\n\nx"), "no banner: there is no text to put it in"},
 		{"a charset first", mixed("mixed", utf16, html), "banner in part 2; no banner in part 1 (its charset)"},
 		{"a page that begins elsewhere", strings.Replace(mixed("related", text, "Content-ID: <x>\n"+html), "related;", "related; start=\"<x>\";", 1), "banner in part 1, 2"},
+		{"pages that begin elsewhere, one within the other", related(40), "no banner: there is no text to put it in"},
 		{"many alternatives", mixed("alternative", slices.Repeat([]string{text}, 10)...), "banner in part 3, 4, 5, 6, 7, 8, 9, 10; no banner in part 2 (there are too many), 1 (there are too many)"},
 		{"alternatives that are large together", mixed("alternative", slices.Repeat([]string{"\n" + strings.Repeat("hello\n", 250000)}, 3)...), "banner in part 2, 3; no banner in part 1 (it is too large)"},
 		{"many that are left alone", mixed("mixed", slices.Repeat([]string{utf16}, 12)...), "no banner in part " + nots(10, "its charset") + ", and 2 more"},
@@ -203,6 +204,15 @@ func TestSwitches(t *testing.T) {
 			}
 		})
 	}
+}
+
+// related gives pages within one another, each of which begins in the one within it. To ask each twice would take for ever.
+func related(depth int) string {
+	if depth == 0 {
+		return "Content-ID: <x>\nContent-Type: image/png\n\nx\n"
+	}
+	b := fmt.Sprintf("b%dx", depth)
+	return fmt.Sprintf("Content-ID: <x>\nContent-Type: multipart/related; start=\"<x>\"; boundary=%s\n\n--%s\nContent-Type: image/png\n\nx\n--%s\n%s--%s--\n", b, b, b, related(depth-1), b)
 }
 
 func nots(n int, why string) string {

@@ -27,15 +27,17 @@ type marker struct {
 	into          []*mail.Part
 	edits         []mail.Edit
 	not           []string // where none is, and why
-	seen          map[*mail.Part]bool
+	seen          map[*mail.Part]bool // texts and closed parts of which it is known where the banner stands
+	results       map[*mail.Part]bool // what mark has given for a part
 }
 
 // edits gives the changes that put the banner into the text of a message, and a note about what was done, for people.
 func (b *banner) edits(root *mail.Part, w words) (edits []mail.Edit, note string, err error) {
-	m := marker{banner: b, words: w, octets: textLimit, texts: maxTexts, seen: map[*mail.Part]bool{}}
+	m := marker{banner: b, words: w, octets: textLimit, texts: maxTexts, seen: map[*mail.Part]bool{}, results: map[*mail.Part]bool{}}
 	done, err := m.mark(root)
 	if err == nil && !done { // it has no text but those that some readers take for files
 		m.named = true
+		clear(m.results)
 		_, err = m.mark(root)
 	}
 	if err != nil {
@@ -66,6 +68,15 @@ func (b *banner) edits(root *mail.Part, w words) (edits []mail.Edit, note string
 // into the first in which it can stand (RFC 2046 5.1.3, RFC 2387). It reports whether it stands somewhere. Of alternatives
 // the last one is the first to be marked, since it is what most readers show, and there may be more than are marked.
 func (m *marker) mark(p *mail.Part) (done bool, err error) {
+	if done, known := m.results[p]; known { // the part in which a page begins is asked about twice, and may be deep
+		return done, nil
+	}
+	done, err = m.markAnew(p)
+	m.results[p] = done
+	return done, err
+}
+
+func (m *marker) markAnew(p *mail.Part) (done bool, err error) {
 	switch {
 	case !p.IsMultipart():
 		if !p.IsLeaf() || p.Type != "text/plain" && p.Type != "text/html" || isFile(p) && (!m.named || p.Disposition == "attachment") {

@@ -37,13 +37,14 @@ func texts(parts []*text.TextPart) (pieces [][]byte, did disguise) {
 			all = append(all, &whole{part: p, html: p.Shown == "text/html"})
 		}
 	}
-	all = ends(all, maxTexts)
 	for _, w := range all {
 		b, _ := w.part.Rendered()
-		folded, d := fold(middleless(footerless(b), maxWhole))
+		folded, d := fold(footerless(b)) // before anything is cut: padding that nobody sees takes no room
 		did |= d
-		w.text, w.most = folded, len(folded)
+		w.text = middleless(folded, maxWhole)
+		w.most = len(w.text)
 	}
+	all = longest(all, maxTexts)
 	for _, w := range all {
 		if !w.html {
 			w.behind(all)
@@ -136,6 +137,20 @@ func ends[T any](all []T, most int) []T {
 		return all
 	}
 	return slices.Concat(all[:most/2], all[len(all)-most/2:])
+}
+
+// longest gives those with the most text, in their order.
+func longest(all []*whole, most int) []*whole {
+	if len(all) <= most {
+		return all
+	}
+	order := slices.Clone(all)
+	slices.SortStableFunc(order, func(a, b *whole) int { return len(b.text) - len(a.text) })
+	least := map[*whole]bool{}
+	for _, w := range order[most:] {
+		least[w] = true
+	}
+	return slices.DeleteFunc(all, func(w *whole) bool { return least[w] })
 }
 
 // middleless gives a text without its middle, where it is longer.

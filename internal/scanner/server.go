@@ -123,7 +123,7 @@ func (s *Server) connect(ctx context.Context) (net.Conn, error) {
 
 // isOurs reports whether a connection can't be made because this machine has no room for one.
 func isOurs(err error) bool {
-	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL}, func(e error) bool { return errors.Is(err, e) })
+	return slices.ContainsFunc([]error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}, func(e error) bool { return errors.Is(err, e) })
 }
 
 // talk connects for HTTP.

@@ -42,6 +42,7 @@ func (st *run) capture(r *Rule, segs [][]byte) {
 			loc, ok, err := search.FindSubmatch(segs[i], from)
 			if err != nil {
 				st.gave = append(st.gave, r.id)
+				st.lost = append(st.lost, p.pattern.Names()...)
 				return
 			}
 			if !ok {
@@ -83,23 +84,32 @@ func (st *run) keep(names []string, loc []int, in []byte) {
 }
 
 // runPending looks again for patterns that use captures, whose widest form has matched, now that these are known. A pattern whose
-// captures hold nothing does not match.
+// captures hold nothing does not match; where nobody knows what they hold, nobody knows that either.
 func (st *run) runPending() {
 	for _, u := range st.pending {
-		p := u.rule.pattern()
-		complete := true
-		expr := p.written.with(func(name string) string {
-			complete = complete && len(st.captured[name]) > 0
-			return quoted(st.captured[name])
-		})
-		if !complete {
-			continue
-		}
-		exact, err := pattern.Compile(expr, p.written.options)
-		if err != nil {
+		st.runWith(u)
+		uses := u.rule.pattern().written.uses
+		if !(st.hits[u.rule.id] > 0) && slices.ContainsFunc(uses, func(name string) bool { return slices.Contains(st.lost, name) }) {
 			st.gave = append(st.gave, u.rule.id)
-			continue
 		}
-		st.lookFor(u.rule, exact, u.segs, 0)
 	}
+}
+
+// runWith looks for one pattern with what captures hold.
+func (st *run) runWith(u pendingUse) {
+	p := u.rule.pattern()
+	complete := true
+	expr := p.written.with(func(name string) string {
+		complete = complete && len(st.captured[name]) > 0
+		return quoted(st.captured[name])
+	})
+	if !complete {
+		return
+	}
+	exact, err := pattern.Compile(expr, p.written.options)
+	if err != nil {
+		st.gave = append(st.gave, u.rule.id)
+		return
+	}
+	st.lookFor(u.rule, exact, u.segs, 0)
 }

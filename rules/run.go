@@ -60,6 +60,7 @@ type run struct {
 	held     [1][]byte // a field as the only segment
 	pending  []pendingUse
 	captured map[string][]string
+	lost     []string // the names of captures of which nobody knows what they hold
 	sampled  bool
 	due      []uint64 // metas that are to be decided, by their place in Set.metas
 }
@@ -146,7 +147,7 @@ func (s *Set) end(st *run) {
 	clear(st.seen)
 	clear(st.pending)
 	st.m, st.work, st.held[0], st.captured = nil, nil, nil, nil
-	st.seen, st.gave, st.pending = st.seen[:0], st.gave[:0], st.pending[:0]
+	st.seen, st.gave, st.pending, st.lost = st.seen[:0], st.gave[:0], st.pending[:0], st.lost[:0]
 	s.runs.Put(st)
 }
 
@@ -308,6 +309,7 @@ func (st *run) runEvals(ctx context.Context) error {
 
 // report writes down what was found.
 func (st *run) report(res *Result) {
+	res.Ended = st.work.Left() <= 0 // before texts are looked up to be shown
 	slices.SortFunc(st.seen, func(a, b sight) int { return a.id - b.id })
 	n := 0
 	for _, v := range st.hits {

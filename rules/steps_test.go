@@ -67,8 +67,16 @@ func TestOneLimitForARule(t *testing.T) {
 				t.Fatal("one paragraph is too much")
 			}
 			many := runOn(t, s, "Subject: z\n\n"+strings.Repeat(paragraph, 400))
-			if len(many.GaveUp) != 1 || many.GaveUp[0].Name != "R" {
-				t.Errorf("gave up: %v", ruleList(many.GaveUp))
+			want := "R"
+			if c.name == "captured" { // whether S hits is not known either
+				want = "R S"
+			}
+			var names []string
+			for _, g := range many.GaveUp {
+				names = append(names, g.Name)
+			}
+			if got := strings.Join(names, " "); got != want {
+				t.Errorf("gave up: %s", got)
 			}
 		})
 	}

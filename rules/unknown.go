@@ -5,7 +5,6 @@ import "slices"
 // unknown notes which rules gave up, and what the score may be at most if these had been followed to their end: each of them that counts
 // for more than zero may have hit, and each meta that hangs on one of them may have come out the other way.
 func (st *run) unknown(res *Result) {
-	res.Ended = st.work.Left() <= 0
 	if len(st.gave) == 0 {
 		return
 	}

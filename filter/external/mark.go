@@ -26,7 +26,7 @@ type marker struct {
 	octets, texts int  // that may still be read
 	into          []*mail.Part
 	edits         []mail.Edit
-	not           []string // where none is, and why
+	not           []string            // where none is, and why
 	seen          map[*mail.Part]bool // texts and closed parts of which it is known where the banner stands
 	results       map[*mail.Part]bool // what mark has given for a part
 }

@@ -44,6 +44,7 @@ func init() { tables = append(tables, posternSender, posternBrands, posternText,
 const (
 	maxLinks      = 500
 	maxRecipients = 20
+	maxAddress    = 320 // octets of an address (RFC 5321 4.5.3.1.1, 4.5.3.1.2)
 	maxPeopleName = 256 // octets of a display name
 )
 
@@ -124,7 +125,7 @@ func readClaims(m *Mail) *claims {
 	}
 	for _, field := range [...]string{"To", "Cc"} {
 		for _, box := range mail.ParseMailboxes(h.Get(field)) {
-			if box.Address != "" && len(c.to) < maxRecipients {
+			if box.Address != "" && len(box.Address) <= maxAddress && len(c.to) < maxRecipients {
 				c.to = append(c.to, strings.ToLower(box.Address))
 			}
 		}

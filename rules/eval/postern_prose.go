@@ -9,7 +9,7 @@ import (
 
 // prose is the rendered text without the subject, as one, and what was counted in it, all in one go.
 type prose struct {
-	text           []byte
+	text, low      []byte // low is made where an address is looked for
 	ascii          bool
 	words          int // see wordsIn
 	letters, upper int // of ASCII
@@ -167,41 +167,11 @@ func random(w []byte) bool {
 
 // mentions reports whether an address in lower case stands in the text in any case.
 func (p *prose) mentions(address string) bool {
-	at := strings.IndexByte(address, '@')
-	if at < 0 || !isASCII(address) {
-		return bytes.Contains(bytes.ToLower(p.text), []byte(address))
+	if bytes.IndexByte(p.text, '@') < 0 {
+		return false
 	}
-	for from := 0; ; {
-		i := bytes.IndexByte(p.text[from:], '@')
-		if i < 0 {
-			return false
-		}
-		i += from
-		from = i + 1
-		if begin := i - at; begin >= 0 && begin+len(address) <= len(p.text) && lowerIs(p.text[begin:begin+len(address)], address) {
-			return true
-		}
+	if p.low == nil {
+		p.low = bytes.ToLower(p.text)
 	}
-}
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
-
-// lowerIs reports whether b in lower case is a text of the same length.
-func lowerIs(b []byte, low string) bool {
-	for i, c := range b {
-		if signs[c]&signUpper != 0 {
-			c |= 0x20
-		}
-		if c != low[i] {
-			return false
-		}
-	}
-	return true
+	return bytes.Contains(p.low, []byte(address))
 }

@@ -127,3 +127,14 @@ func TestLinksByHost(t *testing.T) {
 		t.Errorf("what a host looks like is made anew: %v allocations", n)
 	}
 }
+
+// TestLongRecipients: what is too long for an address is not looked for in the text, in which it might begin everywhere.
+func TestLongRecipients(t *testing.T) {
+	m := mailOf(t, "To: <"+strings.Repeat("a", 400)+"@x.example>, joe@b.example\n\nhello JOE@B.example\n")
+	if got := m.claims().to; len(got) != 1 || got[0] != "joe@b.example" {
+		t.Errorf("recipients: %q", got)
+	}
+	if !m.prose().mentions("joe@b.example") || m.prose().mentions("jo@b.example") {
+		t.Error("what the text mentions")
+	}
+}

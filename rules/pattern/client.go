@@ -86,8 +86,10 @@ func (x *scan) shut(k int32, c *client, at int) {
 		d := at - int(m.at)
 		x.w.spend(1)
 		switch {
+		case c.far != infinite && d > c.far+clueLength:
+			*link = 0 // and all before it are farther: texts are told by their ends, and none is longer
 		case c.far != infinite && d > c.far:
-			*link = 0 // and all before it are farther
+			link = &m.next
 		case d < c.near:
 			link = &m.next
 		default:
@@ -136,7 +138,7 @@ func (x *scan) starts(i int32, from, to int) {
 	switch {
 	case from <= t.to && to >= t.from: // one range with what was tried before
 		t.from, t.to = min(from, t.from), max(to, t.to)
-	case to-from > t.to-t.from:
+	case from > t.to: // what comes next is nearer to this one
 		t.from, t.to = from, to
 	}
 }

@@ -68,6 +68,24 @@ func TestClients(t *testing.T) {
 	plainSet, warmSet := NewSet(ps, SetOptions{}), NewSet(ps, SetOptions{Sample: sample})
 	r := rand.New(rand.NewPCG(5, 6))
 	hits := 0
+	// Two texts of a pattern, told in the order of their ends, of which the longer one stands before and reaches just far enough.
+	pair := []*Pattern{MustCompile(`(?:the jackpot|jackpot prize).{0,20}winner`, Options{}), MustCompile(`^(?>zebra|[a-z]{4}|[a-z]{5})c`, Options{}), MustCompile(`q[0-9]\W`, Options{})}
+	for _, o := range []SetOptions{{}, {Sample: sample}} {
+		s := NewSet(pair, o)
+		for gap := range 25 {
+			text := []byte("the jackpot prize" + strings.Repeat("-", gap) + "winner")
+			var got bool
+			if err := s.Scan(nil, [][]byte{text}, func(p, _ int) { got = got || p == 0 }); err != nil {
+				t.Fatal(err)
+			}
+			if want, _ := pair[0].Match(text); got != want {
+				t.Errorf("%q: got %v", text, got)
+			}
+		}
+		if err := s.Scan(nil, [][]byte{[]byte("abcdec")}, func(p, _ int) { t.Errorf("%q matches", pair[p]) }); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for range 5_000 {
 		segs := make([][]byte, 2)
 		for i := range segs {

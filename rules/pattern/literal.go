@@ -75,7 +75,7 @@ func ways(n *node, most int) []*node {
 			all = append(all, ways(s, most/len(n.subs))...)
 		}
 		return all
-	case kindCapture, kindAtomic:
+	case kindCapture: // not kindAtomic: what follows one of its ways may match where the first that fits has been taken
 		return ways(n.subs[0], most)
 	case kindCat:
 		i := 0

@@ -234,6 +234,7 @@ func (x *scan) begin(s *Set, w *Work, segs [][]byte, hit func(pattern, segment i
 	clear(x.heads)
 	clear(x.done)
 	clear(x.tries)
+	x.marks, x.marked = x.marks[:0], x.marked[:0]
 	x.gave, x.octets, x.unread = nil, 0, false
 	for _, b := range segs {
 		x.octets += len(b)

@@ -15,7 +15,7 @@ func (m *Message) Links() []URI { return m.links().all }
 func (m *Message) pages() (all []*page) {
 	for _, p := range m.Parts() {
 		if p.kind == showsPage {
-			all = append(all, p.view().page)
+			all = append(all, p.view().pages...)
 		}
 	}
 	return all
@@ -36,8 +36,8 @@ func (m *Message) findLinks() *uriList {
 			continue
 		}
 		v := p.view()
-		if v.page != nil {
-			f.addPage(v.page)
+		for _, g := range v.pages {
+			f.addPage(g)
 		}
 		if !v.same {
 			f.copy()
@@ -71,6 +71,9 @@ func (f *linkFinder) addPage(g *page) {
 	base := readURL(g.base, "")
 	for i := range g.links {
 		l := &g.links[i]
+		if f.list.truncated {
+			return
+		}
 		u := readURL(l.raw, base.scheme)
 		if u.uri == "" {
 			continue

@@ -2,6 +2,7 @@ package text
 
 import (
 	"bytes"
+	"maps"
 	"unicode/utf8"
 )
 
@@ -181,6 +182,7 @@ func (p *page) push(el openElement) {
 		p.over++
 		return
 	}
+	p.over = 0 // those beyond the stack were within what has ended
 	el.look = el.own.on(p.top().look)
 	p.stack = append(p.stack, el)
 	p.opened[el.id]++
@@ -331,6 +333,9 @@ func (p *page) close(tag []byte) {
 	if id == pageA {
 		p.link = -1
 	}
+	if len(p.stack) < maxOpen {
+		p.over = 0
+	}
 	if p.over > 0 && is&pageVoid == 0 {
 		p.over--
 		return
@@ -447,7 +452,8 @@ func (p *page) comment(b []byte) {
 		p.inner = &page{nested: true}
 	}
 	in := p.inner
-	in.links, in.seen, in.hidden, in.size, in.sheet = p.links, p.seen, p.hidden, p.size, p.sheet
+	in.links, in.seen, in.hidden, in.size = p.links, p.seen, p.hidden, p.size
+	in.sheet = styleSheet{rules: maps.Clone(p.sheet.rules)} // what only some readers read says nothing of the rest
 	in.read(b)
 	p.links, p.seen, p.hidden, p.size = in.links, in.seen, in.hidden, in.size
 	if p.base == "" {

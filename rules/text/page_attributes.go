@@ -2,7 +2,6 @@ package text
 
 import (
 	"bytes"
-	"strings"
 )
 
 // The attributes that matter to a page, by name. Of several of one name the first counts (WHATWG HTML, 13.2.5.33).
@@ -77,7 +76,11 @@ func (p *page) decoded(a *attribute) []byte {
 // findLinks finds where the attributes of an element lead.
 func (p *page) findLinks(id uint8, name string, has *[attrCount]*attribute) {
 	if id == pageBase && has[attrHref] != nil && p.base == "" {
-		p.base = strings.TrimSpace(string(p.decoded(has[attrHref])))
+		if b := bytes.TrimSpace(p.decoded(has[attrHref])); len(b) <= maxURI {
+			p.base = string(b)
+		} else { // each link would be as long
+			p.cut = true
+		}
 	}
 	for _, which := range [...]int{attrHref, attrXlink} {
 		if a := has[which]; a != nil && p.add(name, p.decoded(a)) && id == pageA {

@@ -14,6 +14,9 @@ type styleSheet struct {
 // maxRules is how many selectors are remembered.
 const maxRules = 2000
 
+// commentMarks are passed over in style sheets (CSS Syntax 3, 4.3: CDO and CDC).
+var commentMarks = strings.NewReplacer("<!--", " ", "-->", " ")
+
 // read reads a style element.
 func (s *styleSheet) read(b []byte) {
 	css := string(b)
@@ -34,7 +37,7 @@ func (s *styleSheet) block(css string, always bool) {
 		if n := strings.LastIndexByte(selectors, ';'); n >= 0 {
 			selectors = selectors[n+1:]
 		}
-		selectors = strings.Trim(strings.NewReplacer("<!--", " ", "-->", " ").Replace(selectors), asciiSpace+"}")
+		selectors = strings.Trim(commentMarks.Replace(selectors), asciiSpace+"}")
 		css = css[open+1:]
 		if strings.HasPrefix(selectors, "@") {
 			inside, rest := cutBlock(css)

@@ -14,9 +14,9 @@ import (
 // view is a part as people see it in a mail client or a browser: the view of rules of our own, beside SpamAssassin's in
 // rendering.
 type view struct {
-	seen, hidden []byte // in UTF-8
-	page         *page  // of HTML
-	same         bool   // SpamAssassin's view of the part has no other text
+	seen, hidden []byte  // in UTF-8
+	pages        []*page // of HTML
+	same         bool    // SpamAssassin's view of the part has no other text
 }
 
 // How a part is shown. A reader may take another of several Content-Type fields than SpamAssassin does, and knows more types;
@@ -89,13 +89,20 @@ func (p *TextPart) readView() *view {
 		}
 		return &view{seen: p.characters(octets)}
 	case showsCalendar:
-		return &view{seen: calendarText(p.characters(p.unbroken()))}
+		v := new(view)
+		v.seen, v.pages = calendarText(p.characters(p.unbroken()))
+		for _, g := range v.pages {
+			if g.cut {
+				p.msg.known.cut(CutLinks)
+			}
+		}
+		return v
 	}
 	g := readPage(p.characters(p.unbroken()))
 	if g.cut {
 		p.msg.known.cut(CutLinks)
 	}
-	v := &view{seen: g.seen, hidden: g.hidden, page: g}
+	v := &view{seen: g.seen, hidden: g.hidden, pages: []*page{g}}
 	if p.renders() && p.render().html != nil {
 		v.same = Letters(g.seen)+Letters(g.hidden) == Letters(p.render().utf8)
 	}
@@ -179,13 +186,16 @@ var calendarNames = map[string]bool{
 	"CONFERENCE": true, "X-ALT-DESC": true, "NOTE": true, "FN": true, "ORG": true, "TITLE": true, "EMAIL": true,
 }
 
-// calendarText gives what people see of a calendar or a card. Its lines are folded, and signs in texts escaped (RFC 5545 3.1, 3.3.11).
-func calendarText(b []byte) []byte {
+// maxCalendarPages is how many pages of a calendar are read: of each of its entries there may be one.
+const maxCalendarPages = 100
+
+// calendarText gives what people see of a calendar or a card, and the pages within. Its lines are folded, and signs in texts escaped (RFC 5545 3.1, 3.3.11).
+func calendarText(b []byte) (out []byte, pages []*page) {
 	b = bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n"))
 	if bytes.Contains(b, []byte("\n ")) || bytes.Contains(b, []byte("\n\t")) {
 		b = bytes.ReplaceAll(bytes.ReplaceAll(b, []byte("\n "), nil), []byte("\n\t"), nil)
 	}
-	out := make([]byte, 0, len(b))
+	out = make([]byte, 0, len(b))
 	for line := range bytes.Lines(b) {
 		n := bytes.IndexAny(line, ";:")
 		if n < 0 || !calendarNames[strings.ToUpper(string(line[:min(n, 20)]))] {
@@ -206,13 +216,18 @@ func calendarText(b []byte) []byte {
 			params = params[k+1:]
 		}
 		if bytes.Contains(bytes.ToLower(line[:n+min(len(line)-n, 80)]), []byte("text/html")) {
-			value = append(readPage(unescapeCalendar(value)).seen, '\n')
+			if len(pages) == maxCalendarPages {
+				continue
+			}
+			g := readPage(unescapeCalendar(value))
+			pages = append(pages, g)
+			value = append(slices.Clip(g.seen), '\n')
 		} else {
 			value = unescapeCalendar(value)
 		}
 		out = append(append(out, value...), '\n')
 	}
-	return out
+	return out, pages
 }
 
 func unescapeCalendar(v []byte) []byte {

@@ -50,7 +50,7 @@ func (m *Message) readSeen() {
 	for _, p := range m.Parts() {
 		v := p.view()
 		switch {
-		case v.page != nil || !v.same:
+		case len(v.pages) > 0 || !v.same:
 			same = false
 			texts = append(texts, text{v.seen, true})
 			s.unseen = appendUnfilled(s.unseen, v.hidden)

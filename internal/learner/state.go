@@ -195,8 +195,10 @@ func scanRecords(r io.ReaderAt, f func(r record, offset, size int64)) (end int64
 		if err == nil || !errors.Is(err, ErrCut) && !errors.Is(err, ErrDamaged) && !errors.Is(err, errNoRecord) {
 			return end, damaged, err
 		}
-		next, found := nextRecord(r, end+1)
+		next, found, lost := nextRecord(r, end+1)
 		switch {
+		case lost != nil: // what stands there is not known, and is not to be written over
+			return end, damaged, lost
 		case found: // a block that the disk has lost takes no more with it than was in it
 			damaged, end = damaged+1, next
 			continue
@@ -209,8 +211,8 @@ func scanRecords(r io.ReaderAt, f func(r record, offset, size int64)) (end int64
 
 var errNoRecord = errors.New("learner: no record")
 
-// nextRecord gives where the next whole record begins, at or behind an offset.
-func nextRecord(r io.ReaderAt, at int64) (int64, bool) {
+// nextRecord gives where the next whole record begins, at or behind an offset. The error is one of reading.
+func nextRecord(r io.ReaderAt, at int64) (next int64, found bool, err error) {
 	const window = 64 << 10
 	b := make([]byte, window+recordHead+maxBody)
 	for {
@@ -221,11 +223,14 @@ func nextRecord(r io.ReaderAt, at int64) (int64, bool) {
 				continue
 			}
 			if _, ok := parseRecord(b[i : i+recordHead+size]); ok {
-				return at + int64(i), true
+				return at + int64(i), true, nil
 			}
 		}
+		if errors.Is(err, io.EOF) {
+			return 0, false, nil
+		}
 		if err != nil {
-			return 0, false
+			return 0, false, fmt.Errorf("learner: %w", err)
 		}
 		at += window
 	}

@@ -163,10 +163,10 @@ func (s *Store) read() error {
 		}
 	})
 	switch {
-	case errors.Is(err, ErrCut):
-		return s.rewrite() // a crash in the midst of writing, before that was acknowledged
-	case err != nil && !errors.Is(err, ErrDamaged):
+	case err != nil && !errors.Is(err, ErrCut) && !errors.Is(err, ErrDamaged):
 		return err
+	case errors.Is(err, ErrCut) && damaged == 0:
+		return s.rewrite() // a crash in the midst of writing, before that was acknowledged
 	case damaged > 0 || err != nil:
 		s.damaged = max(damaged, 1)
 		return s.setAside()

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"syscall"
@@ -419,12 +420,17 @@ func TestLostBlockTakesNothingElse(t *testing.T) {
 	}
 	_ = s.Close()
 	whole := fsys.Files()[dir+"/"+lessonsFile]
-	for name, spoil := range map[string]func(b []byte){
-		"zeros":  func(b []byte) { clear(b) },
-		"others": func(b []byte) { copy(b, bytes.Repeat([]byte("others' octets "), len(b))) },
+	zeros := func(b []byte) { clear(b) }
+	for name, c := range map[string]struct {
+		spoil func(b []byte)
+		end   int
+	}{
+		"zeros":               {zeros, len(whole)},
+		"others":              {func(b []byte) { copy(b, bytes.Repeat([]byte("others' octets "), len(b))) }, len(whole)},
+		"zeros, a record cut": {zeros, len(whole) - 10},
 	} {
-		octets := slices.Clone(whole)
-		spoil(octets[4096:8192])
+		octets := slices.Clone(whole[:c.end])
+		c.spoil(octets[4096:8192])
 		other := storetest.New()
 		other.Put(dir+"/"+lessonsFile, octets)
 		s := open(t, other, Options{})
@@ -442,6 +448,36 @@ func TestLostBlockTakesNothingElse(t *testing.T) {
 		}
 		_ = s.Close()
 	}
+}
+
+// TestUnreadableIsNoEnd: behind a damaged record the disk can't be read: nobody knows what stands there, and it is no end.
+func TestUnreadableIsNoEnd(t *testing.T) {
+	fsys := storetest.New()
+	s := open(t, fsys, Options{})
+	for n := range 20 {
+		add(t, s, Outcome{Learned: 1}, lesson(n, n%2 == 0, FromPeople))
+	}
+	_ = s.Close()
+	octets := fsys.Files()[dir+"/"+lessonsFile]
+	octets[len(octets)/2] ^= 1
+	_, _, err := scanRecords(unreadable{bytes.NewReader(octets), int64(len(octets)/2 + 40)}, func(record, int64, int64) {})
+	if !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// unreadable is a file that can't be read from an offset on.
+type unreadable struct {
+	io.ReaderAt
+	from int64
+}
+
+func (u unreadable) ReadAt(p []byte, off int64) (int, error) {
+	if off+int64(len(p)) <= u.from {
+		return u.ReaderAt.ReadAt(p, off)
+	}
+	n, _ := u.ReaderAt.ReadAt(p[:max(u.from-off, 0)], off)
+	return n, syscall.EIO
 }
 
 // churn corrects a few lessons again and again, so that the file is written anew, and gives what was acknowledged last of each;

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	rulesfilter "github.com/postern-mail/postern/filter/rules"
+	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/rules"
 	"github.com/postern-mail/postern/rules/text"
 )
@@ -39,7 +40,7 @@ func (a *App) loadRulesAndTexts(o RulesOptions) (*rulesfilter.Loaded, text.Optio
 			if f.Kind != rulesfilter.Factory.Kind {
 				continue
 			}
-			if err := f.Decode(&c); err != nil {
+			if err := f.DecodeFor(config.DefaultPolicy, &c); err != nil {
 				return nil, text.Options{}, &Exit{Code: ExitConfig, Err: err}
 			}
 			break

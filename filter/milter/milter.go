@@ -90,7 +90,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	err := c.pool.Ask(ctx, func(ctx context.Context, s *scanner.Server) error {
 		var err error
 		if v, err = talk(ctx, s, in, c.gateway); err == nil {
-			err = scanner.Unclear(v.missing(c.config.Expect))
+			err = v.missing(c.config.Expect)
 		}
 		return err
 	})

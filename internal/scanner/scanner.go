@@ -83,10 +83,7 @@ var (
 )
 
 // blameless is an error that says nothing against the server.
-type blameless struct {
-	error
-	others bool // are asked all the same
-}
+type blameless struct{ error }
 
 // Unwrap gives the error.
 func (b blameless) Unwrap() error { return b.error }
@@ -96,16 +93,7 @@ func Blameless(err error) error {
 	if err == nil {
 		return nil
 	}
-	return blameless{error: err}
-}
-
-// Unclear marks an error of which nobody can say whether it is the server's or the message's: it is not held against the server,
-// or messages could be made that have no server asked, and the next one is asked.
-func Unclear(err error) error {
-	if err == nil {
-		return nil
-	}
-	return blameless{error: err, others: true}
+	return blameless{err}
 }
 
 // Ask has f ask a server: the first that is in use, and the next one where that fails. f may be called several times; its
@@ -135,7 +123,7 @@ func (p *Pool) Ask(ctx context.Context, f func(context.Context, *Server) error) 
 		}
 		last = fmt.Errorf("%s: %w", s, err)
 		var b blameless
-		if errors.As(err, &b) && !b.others || ctx.Err() != nil {
+		if errors.As(err, &b) || ctx.Err() != nil {
 			return last
 		}
 	}

@@ -71,7 +71,8 @@ func (c *Config) Options() (rules.Options, error) {
 // sets holds the sets that are in use, by what they were made of: stages of several policies, and of one configuration and the next, share them.
 var sets = struct {
 	sync.Mutex
-	of map[[sha256.Size]byte]weak.Pointer[Loaded]
+	of  map[[sha256.Size]byte]weak.Pointer[Loaded]
+	own *Loaded // of our rules alone: it stays, as most configurations want it
 }{of: map[[sha256.Size]byte]weak.Pointer[Loaded]{}}
 
 // Load reads the files and makes a set of their rules, or finds the one that was made of the same.
@@ -114,6 +115,9 @@ func (c *Config) Load() (*Loaded, error) {
 	}
 	if !included { // of files that others include nothing stands in the key
 		sets.of[key] = weak.Make(l)
+		if len(c.Files) == 0 {
+			sets.own = l
+		}
 	}
 	return l, nil
 }

@@ -16,7 +16,7 @@ import (
 
 // TestPowerCutCrowd does the same to many who come at once, at operations by chance.
 func TestPowerCutCrowd(t *testing.T) {
-	rounds := 150
+	rounds := 80
 	if peertest.Every() {
 		rounds = 1000
 	}
@@ -99,7 +99,7 @@ func member(s *Store, g int, rnd *rand.Rand, persists bool) (lives []*life) {
 
 // TestFaultsCrowd lets operations fail, one or several from one on, while many come at once, and then the power.
 func TestFaultsCrowd(t *testing.T) {
-	rounds := 50
+	rounds := 25
 	if peertest.Every() {
 		rounds = 500
 	}

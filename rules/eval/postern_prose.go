@@ -132,7 +132,7 @@ func hasName(w []byte) bool {
 }
 
 // vowels has a bit for each letter that a word is spoken by.
-const vowels = 1<<('a'-'a') | 1<<('e'-'a') | 1<<('i'-'a') | 1<<('o'-'a') | 1<<('u'-'a') | 1<<('y'-'a')
+const vowels = 1 | 1<<('e'-'a') | 1<<('i'-'a') | 1<<('o'-'a') | 1<<('u'-'a') | 1<<('y'-'a')
 
 // random reports whether a word has six consonants in a row, "h" and "s" not counted, of which languages make long runs
 // ("Durchschnitt"), or changes from letters to digits and back.

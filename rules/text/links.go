@@ -11,16 +11,6 @@ import (
 // Traits for what is odd about one. Rules of stock rule sets do not see them.
 func (m *Message) Links() []URI { return m.links().all }
 
-// pages lists the parts that are shown as HTML, each with its page.
-func (m *Message) pages() (all []*page) {
-	for _, p := range m.Parts() {
-		if p.kind == showsPage {
-			all = append(all, p.view().pages...)
-		}
-	}
-	return all
-}
-
 // linkFinder adds to the URIs what only browsers find. The list is copied when the first such is met.
 type linkFinder struct {
 	list     *uriList

@@ -76,9 +76,9 @@ func readPageElements() (all []pageElement, numbers map[string]uint8) {
 
 // Elements that a page knows by name.
 var (
-	pageA, pageArea, pageBase, pageBody, pageBR, pageFont = pageNames["a"], pageNames["area"], pageNames["base"], pageNames["body"], pageNames["br"], pageNames["font"]
-	pageForm, pageLI, pageMeta, pageP, pageStyle          = pageNames["form"], pageNames["li"], pageNames["meta"], pageNames["p"], pageNames["style"]
-	pageTable, pageTD, pageTH, pageTR, pageDD, pageDT     = pageNames["table"], pageNames["td"], pageNames["th"], pageNames["tr"], pageNames["dd"], pageNames["dt"]
-	pageNoscript, pageMath                                = pageNames["noscript"], pageNames["math"]
-	pageOption, pageTemplate, pageSVG, pageAnnotation     = pageNames["option"], pageNames["template"], pageNames["svg"], pageNames["annotation-xml"]
+	pageA, pageBase, pageBody, pageBR, pageFont       = pageNames["a"], pageNames["base"], pageNames["body"], pageNames["br"], pageNames["font"]
+	pageLI, pageMeta, pageP, pageStyle                = pageNames["li"], pageNames["meta"], pageNames["p"], pageNames["style"]
+	pageTable, pageTD, pageTH, pageTR, pageDD, pageDT = pageNames["table"], pageNames["td"], pageNames["th"], pageNames["tr"], pageNames["dd"], pageNames["dt"]
+	pageNoscript, pageMath                            = pageNames["noscript"], pageNames["math"]
+	pageOption, pageTemplate, pageSVG, pageAnnotation = pageNames["option"], pageNames["template"], pageNames["svg"], pageNames["annotation-xml"]
 )

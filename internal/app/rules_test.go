@@ -12,12 +12,21 @@ import (
 // TestStockRulesBesideAllFilters: SpamAssassin's rules load by one line, whatever else runs: no symbol of theirs is another filter's.
 func TestStockRulesBesideAllFilters(t *testing.T) {
 	files := filepath.Join(filepath.Dir(peertest.File(t, "usr/share/spamassassin/50_scores.cf")), "*.cf")
+	text := standard + "filters: [iprev, pregreet, spf, dkim, arc, dmarc, attachments, heuristics, rules: {scores: network, files: [\"" + files + "\"]}]\n"
+	j := judgeOf(t, text)
+	if n := len(j.base.Symbols()); n < 900 {
+		t.Errorf("%d symbols", n)
+	}
+}
+
+// judgeOf makes the judge of a configuration.
+func judgeOf(t *testing.T, text string) *judge {
+	t.Helper()
 	a, err := New(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := standard + "filters: [iprev, pregreet, spf, dkim, arc, dmarc, attachments, heuristics, rules: {scores: network, files: [\"" + files + "\"]}]\n"
-	cfg, err := config.Parse("stock", []byte(text), a.kinds)
+	cfg, err := config.Parse("test", []byte(text), a.kinds)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +38,5 @@ func TestStockRulesBesideAllFilters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := len(j.base.Symbols()); n < 900 {
-		t.Errorf("%d symbols", n)
-	}
+	return j
 }

@@ -1,13 +1,10 @@
 package app
 
 import (
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/postern-mail/postern/internal/config"
 )
 
 // TestRulesWithNamesOfOthers: a file of rules may use any names, those of other filters' symbols too, and a policy may weigh a long one.
@@ -18,23 +15,8 @@ func TestRulesWithNamesOfOthers(t *testing.T) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a, err := New(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	// rules stand first, and give way all the same.
-	cfg, err := config.Parse("names", []byte(standard+"filters: [rules: {files: [\""+path+"\"]}, dkim, attachments]\npolicies: {default: {weights: {"+long+": 2, SA_DKIM_FAIL: 3}}}\n"), a.kinds)
-	if err != nil {
-		t.Fatal(err)
-	}
-	table, _, err := newTable(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	j, err := newJudge(cfg, surroundings{factories: a.factories, ours: table.Ours, log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	j := judgeOf(t, standard+"filters: [rules: {files: [\""+path+"\"]}, dkim, attachments]\npolicies: {default: {weights: {"+long+": 2, SA_DKIM_FAIL: 3}}}\n")
 	symbols := j.base.Symbols()
 	if s := symbols["SA_DKIM_FAIL"]; s.Weight != 7.5 {
 		t.Errorf("%+v", s)

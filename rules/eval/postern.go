@@ -42,7 +42,7 @@ func init() { tables = append(tables, posternSender, posternBrands, posternText,
 
 // Bounds of what is looked at in one message.
 const (
-	maxLinks      = 500
+	maxHosts      = 1000 // that links lead to
 	maxRecipients = 20
 	maxAddress    = 320 // octets of an address (RFC 5321 4.5.3.1.1, 4.5.3.1.2)
 	maxPeopleName = 256 // octets of a display name
@@ -59,7 +59,7 @@ type claims struct {
 	subject, rawSubject string
 	list                bool // by way of a list, or it says so
 
-	uris   []text.URI
+	text   *text.Message
 	linked once[linkHosts]
 	looked once[string]
 }
@@ -88,14 +88,14 @@ func (h *webHost) looks() string { return h.looked.get(func() string { return sk
 // looks gives what the name of the author's domain looks like.
 func (c *claims) looks() string { return c.looked.get(func() string { return skeletonOf(c.org) }) }
 
-// links gives the links, up to a bound.
+// links gives the links that a reader can follow: what a page loads by itself, as its images, is none.
 func (c *claims) links() []webLink { return c.byHost().links }
 
-// hosts gives the hosts that these lead to.
+// hosts gives the hosts that these lead to, up to a bound; those come first that HTML has links to.
 func (c *claims) hosts() []*webHost { return c.byHost().hosts }
 
 func (c *claims) byHost() linkHosts {
-	return c.linked.get(func() linkHosts { return readLinks(c.uris) })
+	return c.linked.get(func() linkHosts { return readLinks(c.text) })
 }
 
 // claims reads them once for each message.
@@ -103,7 +103,7 @@ func (m *Mail) claims() *claims { return m.claimed.get(func() *claims { return r
 
 func readClaims(m *Mail) *claims {
 	h := m.Text.Content().Header()
-	c := &claims{rawSubject: h.Get("Subject"), uris: m.Text.Links()}
+	c := &claims{rawSubject: h.Get("Subject"), text: m.Text}
 	c.subject = mail.DecodeWords(c.rawSubject)
 	if all := mail.ParseMailboxes(h.Get("From")); len(all) > 0 {
 		box := all[0]
@@ -164,19 +164,25 @@ var furniture = []string{
 	"bootstrapcdn.com", "purl.org",
 }
 
-func readLinks(uris []text.URI) (all linkHosts) {
+// Elements whose links are clicked or submitted, and the places of a text where programs make links of what looks like one.
+// "meta" sends the reader elsewhere by itself.
+var (
+	clicked = []string{"a", "area", "form", "meta"}
+	written = []string{"parsed"}
+)
+
+func readLinks(m *text.Message) (all linkHosts) {
 	known := map[string]*webHost{} // nil: it is none that counts
-	for i := range uris {
-		u := &uris[i]
-		if len(all.links) == maxLinks {
-			break
-		}
-		if u.Host == "" || len(u.Variants) == 0 || isMailto(u.Raw) {
-			continue
-		}
+	uris := m.Links()
+	is := func(u *text.URI, kinds []string) bool { return slices.ContainsFunc(kinds, u.Is) }
+	add := func(u *text.URI) {
 		h, ok := known[u.Host]
 		if !ok {
 			if host, org := hostAndOrg(u.Host); host != "" && !withinAny(u.Host, furniture) {
+				if len(all.hosts) == maxHosts {
+					m.LeaveOut(text.CutLinks)
+					return
+				}
 				h = &webHost{host: host, org: org}
 				all.hosts = append(all.hosts, h)
 			}
@@ -184,6 +190,15 @@ func readLinks(uris []text.URI) (all linkHosts) {
 		}
 		if h != nil {
 			all.links = append(all.links, webLink{h, u})
+		}
+	}
+	for _, html := range [...]bool{true, false} {
+		for i := range uris {
+			u := &uris[i]
+			if u.Host == "" || len(u.Variants) == 0 || isMailto(u.Raw) || is(u, clicked) != html || !html && !is(u, written) {
+				continue
+			}
+			add(u)
 		}
 	}
 	return all

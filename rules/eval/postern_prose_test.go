@@ -113,7 +113,7 @@ func TestLinksByHost(t *testing.T) {
 		fmt.Fprintf(&b, "http://www.paypa1.com/%d http://www.example.net/%d\n", i, i)
 	}
 	c := posternMail(t, b.String()).claims()
-	if len(c.links()) != maxLinks || len(c.hosts()) != 2 {
+	if len(c.links()) != 800 || len(c.hosts()) != 2 {
 		t.Fatalf("%d links to %d hosts", len(c.links()), len(c.hosts()))
 	}
 	if c.hosts()[0].looks() != "paypal" {

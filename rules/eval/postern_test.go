@@ -91,6 +91,8 @@ func TestPosternFunctions(t *testing.T) {
 		{"about a brand", "postern_brand subject", "From: a@b.example\nSubject: Your Netflix account\n\n", true},
 		{"about a brand on a list", "postern_brand subject", "From: a@b.example\nSubject: Your Netflix account\nList-Id: <x>\nList-Post: <y>\n\n", false},
 		{"a brand in a link", "postern_brand links", "From: a@b.example\n\nhttp://paypal.example.net/x\n", true},
+		{"a brand's image", "postern_brand links", "From: a@b.example\nContent-Type: text/html\n\n<img src=\"http://paypal.example.net/x.png\">", false},
+		{"a form for a brand", "postern_brand links", "From: a@b.example\nContent-Type: text/html\n\n<form action=\"http://paypal.example.net/x\">", true},
 		{"a brand's link", "postern_brand links", "From: a@b.example\n\nhttp://www.paypal.com/x\n", false},
 		{"mixed alphabets", "postern_homograph text", "Content-Type: text/plain; charset=utf-8\n\nYоur аccount hаs gone\n", true},
 		{"an alphabet for each word", "postern_homograph text", "Content-Type: text/plain; charset=utf-8\n\nWindows и Linux и macOS\n", false},

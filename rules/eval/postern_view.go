@@ -65,7 +65,7 @@ func compileLinkTrait(_ *Settings, args []string) (Check, error) {
 	}
 	return func(m *Mail) (int, string) {
 		links := m.Text.Links()
-		for i := range links[:min(len(links), maxLinks)] {
+		for i := range links {
 			if u := &links[i]; len(u.Variants) > 0 && !strings.HasPrefix(u.Raw, "mailto:") && u.Traits()&want != 0 {
 				return 1, atMostOctets(u.Raw, 100)
 			}

@@ -30,6 +30,9 @@ func (c Cut) String() (s string) {
 // Cut gives what was not looked at whole of what was computed so far. Nobody may call the rest clean.
 func (m *Message) Cut() Cut { return Cut(atomic.LoadUint32(&m.known.cuts)) }
 
+// LeaveOut tells that somebody who judges the message leaves out more of it, for the bounds of his own.
+func (m *Message) LeaveOut(c Cut) { m.known.cut(c) }
+
 func (k *known) cut(c Cut) {
 	if atomic.LoadUint32(&k.cuts)&uint32(c) == 0 {
 		atomic.OrUint32(&k.cuts, uint32(c))

@@ -8,36 +8,56 @@ import (
 
 // Links gives the URIs of the message and the links that only mail clients and browsers find: those in parts that SpamAssassin
 // does not render, in conditional comments, behind markup or signs that it reads in another way. It begins with URIs; see
-// Traits for what is odd about one. Rules of stock rule sets do not see them.
+// Traits for what is odd about one. Rules of stock rule sets do not see them. Each page has a share of its own of how many there may
+// be, so that many links in one part hide none in another.
 func (m *Message) Links() []URI { return m.links().all }
 
 // linkFinder adds to the URIs what only browsers find. The list is copied when the first such is met.
 type linkFinder struct {
 	list     *uriList
 	own      bool
+	short    bool                // URIs are left out of what it begins with
+	cut      bool                // links are left out
 	variants map[string]struct{} // of all that is in the list
+	parts    int                 // that have links of their own
 }
 
 // findLinks collects all links.
 func (m *Message) findLinks() *uriList {
-	f := linkFinder{list: m.uris()}
+	f := linkFinder{list: m.uris(), short: m.uris().full()}
+	for _, p := range m.Parts() {
+		if p.kind != showsNothing {
+			f.parts += len(p.view().pages) + 1
+		}
+	}
 	for _, p := range m.Parts() {
 		if p.kind == showsNothing {
 			continue
 		}
 		v := p.view()
 		for _, g := range v.pages {
+			f.share()
 			f.addPage(g)
 		}
 		if !v.same {
 			f.copy()
+			f.share()
 			f.list.addTexts(m.paragraphs([]text{{v.seen, true}}, nil))
 		}
 	}
-	if f.list.truncated {
+	if f.cut = f.cut || f.list.truncated; f.cut {
 		m.known.cut(CutLinks)
 	}
 	return f.list
+}
+
+// share sets how many more links there may be of the next part.
+func (f *linkFinder) share() {
+	if f.own {
+		f.cut = f.cut || f.list.truncated
+		f.list.truncated = false
+		f.list.most, f.list.octets = len(f.list.all)+maxURIs/f.parts, f.list.size+maxURIOctets/f.parts
+	}
 }
 
 // copy makes the list one of its own.
@@ -54,6 +74,7 @@ func (f *linkFinder) copy() {
 	}
 	l.at = maps.Clone(l.at)
 	f.list = &l
+	f.share()
 }
 
 // addPage adds the links of a page.
@@ -61,7 +82,8 @@ func (f *linkFinder) addPage(g *page) {
 	base := readURL(g.base, "")
 	for i := range g.links {
 		l := &g.links[i]
-		if f.list.truncated {
+		if f.own && f.list.full() {
+			f.cut = true
 			return
 		}
 		u := readURL(l.raw, base.scheme)
@@ -70,6 +92,9 @@ func (f *linkFinder) addPage(g *page) {
 		}
 		if u.host == "" && u.scheme == "" && base.host != "" {
 			u.uri = resolve(base.uri, strings.ReplaceAll(u.uri, `\`, "/"))
+		}
+		if len(u.uri) > maxURI {
+			u.uri, f.cut = u.uri[:maxURI], true
 		}
 		f.add(&u, l)
 	}
@@ -92,7 +117,7 @@ func (f *linkFinder) add(u *webURL, l *pageLink) {
 		return
 	}
 	added.odd |= u.odd
-	if unread && clicked && !l.inner && added.Host != "" {
+	if unread && clicked && !l.inner && !f.short && added.Host != "" {
 		added.odd |= Unread
 	}
 	if a := strings.Join(strings.Fields(string(l.anchor)), " "); a != "" && len(added.Anchors) < maxAnchors && !slices.Contains(added.Anchors, a) {

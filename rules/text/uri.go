@@ -43,12 +43,17 @@ type uriList struct {
 	all        []URI
 	at         map[string]int
 	size       int // octets of all variants
+	most       int // how many there may be
+	octets     int // how many octets all variants may have
 	truncated  bool
 }
 
+// full reports whether no other URI is taken.
+func (l *uriList) full() bool { return len(l.all) >= l.most || l.size > l.octets }
+
 // findURIs collects the URIs of a message: from the text, from HTML, from DKIM signatures.
 func (m *Message) findURIs() *uriList {
-	l := &uriList{tlds: m.opt.TLDs, redirector: m.opt.Redirector, at: make(map[string]int)}
+	l := &uriList{tlds: m.opt.TLDs, redirector: m.opt.Redirector, at: make(map[string]int), most: maxURIs, octets: maxURIOctets}
 	if l.tlds == nil {
 		l.tlds = DefaultTLDs
 	}
@@ -69,7 +74,7 @@ func (m *Message) findURIs() *uriList {
 // add adds a URI, if it is one; with named only one that names a host.
 func (l *uriList) add(uri string, chars, named, variants bool, types ...string) *URI {
 	i, known := l.at[uri]
-	if !known && len(l.all) >= maxURIs || l.size > maxURIOctets {
+	if !known && l.full() || l.size > l.octets {
 		l.truncated = true
 		return nil
 	}
@@ -127,7 +132,11 @@ func (l *uriList) addTexts(lines [][]byte) {
 	for _, line := range lines {
 		scanText(line, l.tlds, func(u textURI) {
 			raw := trimText(u.raw)
-			if _, ok := seen[string(raw)]; ok || len(seen) >= maxURIs {
+			if _, ok := seen[string(raw)]; ok {
+				return
+			}
+			if len(seen) >= maxURIs {
+				l.truncated = true
 				return
 			}
 			s := string(raw)

@@ -12,6 +12,8 @@ import (
 type heads struct {
 	parsed  sync.Once
 	header  *header
+	neared  sync.Once
+	nearest *chain // up to the first relay that is not believed
 	chained sync.Once
 	relays  *Relays
 	mu      sync.Mutex

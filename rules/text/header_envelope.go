@@ -21,7 +21,7 @@ func (m *Message) EnvelopeFrom() (from []byte, ok bool) {
 	if m.opt.HasEnvelope {
 		return []byte(m.opt.From.String()), true
 	}
-	r := m.Relays()
+	r := m.near()
 	hop := (*Relay)(nil)
 	switch {
 	case len(r.Untrusted) > 0:

@@ -91,13 +91,16 @@ func (m *Message) find(s *selector) [][]byte {
 			values = [][]byte{from}
 		}
 	case relaysUntrusted:
-		values = [][]byte{m.Relays().untrusted}
+		values = [][]byte{writeRelays(m.Relays().Untrusted)}
 	case relaysTrusted:
-		values = [][]byte{m.Relays().trusted}
+		values = [][]byte{writeRelays(m.near().Trusted)}
 	case relaysExternal:
-		values = [][]byte{m.Relays().external}
+		values = [][]byte{writeRelays(m.Relays().External)}
+	case relayExternal:
+		ext := m.near().External
+		values = [][]byte{writeRelays(ext[:min(len(ext), 1)])}
 	case relaysInternal:
-		values = [][]byte{m.Relays().internal}
+		values = [][]byte{writeRelays(m.near().Internal)}
 	case toAndCc:
 		values = m.readHead().join(values, "to", s.raw)
 		values = m.readHead().join(values, "cc", s.raw)

@@ -146,7 +146,7 @@ func TestClientIsTheNewestHop(t *testing.T) {
 	r := m.Relays()
 	if len(r.Untrusted) != 4 || r.Untrusted[0].String() != "[ ip=192.0.2.77 rdns=out.sender.example helo=hi!there by=mx.example.net ident= "+
 		"envfrom=s@sender.example intl=0 id=mx-1 auth= msa=0 ]" {
-		t.Errorf("untrusted %q", r.untrusted)
+		t.Errorf("untrusted %q", writeRelays(r.Untrusted))
 	}
 	want := "from hi!there (out.sender.example [192.0.2.77]) by mx.example.net (Postern) with ESMTPS id mx-1; Mon, 02 Jan 2006 15:04:10 +0000\n"
 	if got := string(m.Value(MustSelector("Received:first"))); got != want {
@@ -170,7 +170,7 @@ func TestClientIsTheNewestHop(t *testing.T) {
 		t.Errorf("the null reverse-path is %q, %v", v, ok)
 	}
 	if r := m.Relays(); len(r.Trusted) != 1 || r.Trusted[0].Auth != "ESMTPSA" {
-		t.Errorf("a user is not trusted: %q", r.untrusted)
+		t.Errorf("a user is not trusted: %q", writeRelays(r.Untrusted))
 	}
 }
 

@@ -3,6 +3,7 @@ package text
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -31,8 +32,6 @@ type Relays struct {
 	Internal, External []Relay // those that are ours, and all that are older than the first that is not
 	Unparseable        int     // Received fields that could not be read
 
-	trusted, untrusted, internal, external []byte // the lists as rules see them
-
 	// How many Received fields, readable or not, stand before those that an untrusted (external) host may have written, less
 	// one. The hop that has no field is counted.
 	lastTrusted, lastInternal int
@@ -43,6 +42,8 @@ func (r *Relay) String() string { return string(r.append(nil)) }
 
 // append writes the relay in the form that rules know.
 func (r *Relay) append(b []byte) []byte {
+	const most = len("[ ip= rdns= helo= by= ident= envfrom= intl=0 id= auth= msa=0 ]")
+	b = slices.Grow(b, most+len(r.IP)+len(r.RDNS)+len(r.Helo)+len(r.By)+len(r.Ident)+len(r.EnvFrom)+len(r.ID)+len(r.Auth))
 	flag := func(set bool) string {
 		if set {
 			return "1"
@@ -85,8 +86,30 @@ func writeRelays(all []Relay) []byte {
 
 // Relays gives the chain of relays; never nil.
 func (m *Message) Relays() *Relays {
-	m.heads.chained.Do(func() { m.heads.relays = m.chain() })
+	m.heads.chained.Do(func() {
+		c := *m.nearChain()
+		c.Untrusted, c.External = slices.Clip(c.Untrusted), slices.Clip(c.External)
+		m.follow(&c, false)
+		m.heads.relays = &c.Relays
+	})
 	return m.heads.relays
+}
+
+// near gives the chain up to the first relay that is not believed, which is all that is known for sure: Trusted and Internal are
+// whole, Untrusted has one relay at most. What lies behind is read for those who ask for it only.
+func (m *Message) near() *Relays { return &m.nearChain().Relays }
+
+func (m *Message) nearChain() *chain {
+	m.heads.neared.Do(func() {
+		c := &chain{opt: &m.opt, trusted: true, internal: true, fetchable: true}
+		c.lastTrusted, c.lastInternal = -1, -1
+		if m.opt.Client.Addr.IsValid() {
+			c.add(m.opt.clientRelay())
+		}
+		m.follow(c, true)
+		m.heads.nearest = c
+	})
+	return m.heads.nearest
 }
 
 // chain follows the Received fields back, and parts those who are believed from those who are not. A host is believed whose
@@ -98,6 +121,9 @@ type chain struct {
 	trusted, internal bool // we are still among those
 	msa               bool // one of msa_networks was met: all older ones are believed
 	fetchable         bool // a program that fetches mail begins the chain anew
+
+	next   int // the field that is to be read next
+	reader receivedReader
 }
 
 // originating are the fields of services whose users' addresses make a last hop.
@@ -106,23 +132,21 @@ var originating = []string{
 	"X-MS-Exchange-CrossTenant-OriginalAttributedTenantConnectingIp",
 }
 
-func (m *Message) chain() *Relays {
-	c := &chain{opt: &m.opt, trusted: true, internal: true, fetchable: true}
-	c.lastTrusted, c.lastInternal = -1, -1
-	if m.opt.Client.Addr.IsValid() {
-		c.add(m.opt.clientRelay())
-	}
+// follow goes on with a chain; with near set only until there is somebody who is not believed.
+func (m *Message) follow(c *chain, near bool) {
 	var (
 		received = nameHash("received")
-		reader   receivedReader
 		h        = m.readHead()
 	)
-	for i := range h.fields {
-		f := &h.fields[i]
+	for ; c.next < len(h.fields); c.next++ {
+		if near && !c.trusted {
+			return
+		}
+		f := &h.fields[c.next]
 		if f.own || !f.is("received", received) {
 			continue
 		}
-		relay, v := reader.read(f.value)
+		relay, v := c.reader.read(f.value)
 		switch v {
 		case readable:
 			c.add(relay)
@@ -145,18 +169,18 @@ func (m *Message) chain() *Relays {
 	if names == nil {
 		names = originating
 	}
-	for _, name := range names {
-		low := lowerText(name)
+	for n := c.next - len(h.fields); n < len(names); n++ {
+		if near && !c.trusted {
+			return
+		}
+		c.next++
+		low := lowerText(names[n])
 		if v := h.named(low, nameHash(low), false); len(v) > 0 {
 			if ip := anyIP(v[len(v)-1]); ip != nil {
 				c.add((&hop{ip: ip}).relay())
 			}
 		}
 	}
-	r := &c.Relays
-	r.trusted, r.untrusted = writeRelays(r.Trusted), writeRelays(r.Untrusted)
-	r.internal, r.external = writeRelays(r.Internal), writeRelays(r.External)
-	return r
 }
 
 // add puts a relay at the end of the chain.
@@ -295,7 +319,7 @@ func (o *Options) receivedField() []byte {
 // our last host tells of the first foreign one is among the foreign ones, though it is our own.
 func (m *Message) rangeOf(k kind, raw bool) [][]byte {
 	var (
-		r          = m.Relays()
+		r          = m.near()
 		start, end = -1, -1 // numbers of Received fields; -1: from the top, to the end
 	)
 	switch k {

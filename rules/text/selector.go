@@ -39,6 +39,7 @@ const (
 	relaysUntrusted
 	relaysTrusted
 	relaysExternal
+	relayExternal
 	relaysInternal
 	toAndCc
 	messageIDs
@@ -55,6 +56,7 @@ var (
 		"envelopefrom": envelopeFrom, "tocc": toAndCc,
 		"x-spam-relays-untrusted": relaysUntrusted, "x-spam-relays-trusted": relaysTrusted,
 		"x-spam-relays-external": relaysExternal, "x-spam-relays-internal": relaysInternal,
+		"x-postern-external-relay": relayExternal,
 	}
 )
 
@@ -72,7 +74,7 @@ const (
 
 // ParseSelector reads a selector as header rules write it: a field's name or a pseudo-field (ALL, ALL-TRUSTED,
 // ALL-INTERNAL, ALL-UNTRUSTED, ALL-EXTERNAL, ToCc, MESSAGEID, EnvelopeFrom, X-Spam-Relays-Trusted, -Untrusted, -Internal,
-// -External), and modifiers behind it: :raw, :addr, :name, :host, :domain, :ip, :revip, :first, :last. The error names a
+// -External, X-Postern-External-Relay for the newest of the latter), and modifiers behind it: :raw, :addr, :name, :host, :domain, :ip, :revip, :first, :last. The error names a
 // modifier that there is not.
 func ParseSelector(text string) (Selector, error) {
 	interned.mu.RLock()

@@ -16,11 +16,15 @@ import (
 // Weights are learned by stochastic gradient descent over all lessons that are remembered, several times and each time in
 // another order, and always from nothing. So it makes no difference in which order the lessons came (all ham first, then
 // all spam), a lesson that was taken back leaves no trace, and what two gateways have learned can be put together exactly.
+//
+// Steps are the longer the rarer a feature is, by the root of that. With steps of one length what most lessons of a class have takes all
+// that is to be explained, and is of no use for mail from elsewhere that has other things in common.
 const (
 	epochs   = 8
 	rate     = 6.0
 	decay    = 1e-7 // of weights, with each step
 	leastOf  = 4    // messages that a feature must have been seen in
+	common   = 0.1  // the share of the lessons that has a feature whose step is of the length that rate says
 	faint    = 1e-20
 	maxOdds  = 12   // logarithm; nobody knows better than that
 	bestBias = 0.05 // the rate of the bias, of that of weights
@@ -84,14 +88,15 @@ func fit(ctx context.Context, lessons []Lesson, now time.Time, halfLife time.Dur
 type training struct {
 	ctx     context.Context //nolint:containedctx // of one fit
 	lessons []Lesson
-	count   []uint8   // messages that each feature was seen in, up to 255
+	count   []uint16  // messages that each feature was seen in, as far as that can be counted
+	w       []moving  // of each feature
 	share   []float32 // how much each lesson counts
 	buf     []uint32
 }
 
 func newTraining(lessons []Lesson, now time.Time, halfLife time.Duration) *training {
 	t := &training{
-		lessons: lessons, count: make([]uint8, featureSpace), share: make([]float32, len(lessons)), buf: make([]uint32, 0, maxFeatures),
+		lessons: lessons, count: make([]uint16, featureSpace), w: make([]moving, featureSpace), share: make([]float32, len(lessons)), buf: make([]uint32, 0, maxFeatures),
 	}
 	var newest time.Time // age is that beside the newest lesson: where nothing was taught for years, all count as they did
 	for i := range lessons {
@@ -103,7 +108,7 @@ func newTraining(lessons []Lesson, now time.Time, halfLife time.Duration) *train
 	for i := range lessons {
 		l := &lessons[i]
 		for _, f := range l.Features(t.buf) {
-			if t.count[f] != math.MaxUint8 {
+			if t.count[f] != math.MaxUint16 {
 				t.count[f]++
 			}
 		}
@@ -141,12 +146,18 @@ func class(spam bool) int {
 	return 0
 }
 
+// moving is a weight that is being learned.
+type moving struct {
+	weight float32
+	pace   float32 // how long its steps are beside those of others; 0 of a feature that is not known
+}
+
 // train learns the weights from the lessons that skip does not name.
 func (t *training) train(skip func(*Lesson) bool) (w []float32, bias float64) {
-	m := weights{w: make([]float32, featureSpace)}
 	for f, n := range t.count {
+		t.w[f] = moving{}
 		if n >= leastOf {
-			m.w[f] = faint
+			t.w[f] = moving{faint, float32(math.Sqrt(common * float64(len(t.lessons)) / float64(n)))}
 		}
 	}
 	order := make([]int, 0, len(t.lessons))
@@ -160,26 +171,42 @@ func (t *training) train(skip func(*Lesson) bool) (w []float32, bias float64) {
 		r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 		for n, i := range order {
 			if n%256 == 0 && t.ctx.Err() != nil {
-				return m.w, m.bias // nobody uses them
+				return nil, 0 // nobody uses them
 			}
 			features := t.lessons[i].Features(t.buf)
-			z, known := m.raw(features)
-			g := 1 / (1 + math.Exp(-z))
-			if t.lessons[i].Spam {
-				g--
-			}
-			g *= float64(t.share[i])
-			step := float32(rate * g * scale(known))
-			for _, f := range features {
-				if x := m.w[f]; x != 0 {
-					m.w[f] = x - step - rate*decay*x
-				}
-			}
+			g := t.learn(features, t.lessons[i].Spam, float64(t.share[i]), bias)
 			moved += g * g
-			m.bias -= rate * bestBias * g / math.Sqrt(moved)
+			bias -= rate * bestBias * g / math.Sqrt(moved)
 		}
 	}
-	return m.w, m.bias
+	w = make([]float32, featureSpace)
+	for f := range t.w {
+		w[f] = t.w[f].weight
+	}
+	return w, bias
+}
+
+// learn takes one step of the features of a lesson, and gives how far the lesson was from what was known.
+func (t *training) learn(features []uint32, spam bool, share, bias float64) float64 {
+	sum, known := float32(0), features[:0]
+	for _, f := range features {
+		if m := &t.w[f]; m.pace != 0 {
+			sum += m.weight
+			known = append(known, f)
+		}
+	}
+	by := scale(len(known))
+	g := 1 / (1 + math.Exp(-bias-float64(sum)*by))
+	if spam {
+		g--
+	}
+	g *= share
+	step := float32(rate * g * by)
+	for _, f := range known {
+		m := &t.w[f]
+		m.weight -= step*m.pace + rate*decay*m.weight
+	}
+	return g
 }
 
 // held out for the calibration is one lesson of so many; of each class there must be so many.
@@ -202,7 +229,9 @@ func (t *training) calibrate() (slope, shift float64) {
 		return 1, 0
 	}
 	m := weights{}
-	m.w, m.bias = t.train(held)
+	if m.w, m.bias = t.train(held); m.w == nil {
+		return 1, 0
+	}
 	var scores [2][]float64
 	for i := range t.lessons {
 		if l := &t.lessons[i]; held(l) {

@@ -23,7 +23,7 @@ const (
 	maxLinks   = 40
 	maxAuthors = 3
 	maxParts   = 20
-	hitWeight  = 5 // features that the hit of a rule makes
+	hitWeight  = 2 // features that the hit of a rule makes
 )
 
 // FromMessage gives what is to be learned of a message and of the rules that hit it; these may be nil.
@@ -90,6 +90,7 @@ const (
 	shareAuthors   = 300
 	shareLinks     = 800
 	shareSpaced    = 100
+	shareHidden    = 500
 )
 
 func collect(g *Gather, m *text.Message, hits []auth.RuleHit) {
@@ -118,6 +119,7 @@ func collect(g *Gather, m *text.Message, hits []auth.RuleHit) {
 			g.Mark("disguise", x.name, hitWeight)
 		}
 	}
+	hidden(g, m)
 	left := 0
 	for _, b := range pieces {
 		left += len(b)
@@ -128,6 +130,16 @@ func collect(g *Gather, m *text.Message, hits []auth.RuleHit) {
 		g.Grams("", b)
 	}
 	g.share(maxFeatures)
+}
+
+// hidden takes the text that HTML holds and no reader gets to see, as something else than what is read: whoever hides the words of
+// wanted mail in it wins nothing by them.
+func hidden(g *Gather, m *text.Message) {
+	g.share(shareHidden)
+	b, _ := fold(m.HiddenText())
+	for _, piece := range pick(b, maxHidden) {
+		g.Grams("hidden", piece)
+	}
 }
 
 // fields takes the fields that a reader sees, and tells how the subject was disguised.

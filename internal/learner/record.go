@@ -11,7 +11,9 @@ import (
 )
 
 // What was learned is kept, exported and sent in one form: a head, and records that each have their length and a checksum.
-// The head names two versions, of the form and of the features: what hashes otherwise can't be learned from.
+// The head names two versions, of the form and of the features. What a newer one has written is refused. What an older one has
+// written is read: its features have the same hashes, and what it looked at is most of what is looked at now. Version 2 reads HTML
+// as people see it, has what is hidden in it as another thing than its text, and has two features of a hit, not five.
 //
 //	head    16 octets "postern learner\n", version of the form, version of the features (uint32 each, little endian)
 //	record  length of the body, its CRC-32C (uint32 each), body
@@ -20,7 +22,7 @@ import (
 //	        kind 3, the end of an export: number of lessons (uvarint)
 const (
 	formVersion    = 1
-	featureVersion = 1
+	featureVersion = 2
 	magic          = "postern learner\n"
 	headSize       = len(magic) + 8
 	recordHead     = 8
@@ -138,6 +140,11 @@ func appendHead(b []byte) []byte {
 	b = append(b, magic...)
 	b = binary.LittleEndian.AppendUint32(b, formVersion)
 	return binary.LittleEndian.AppendUint32(b, featureVersion)
+}
+
+// older reports whether a head, which checkHead has taken, is that of an older version.
+func older(head []byte) bool {
+	return binary.LittleEndian.Uint32(head[len(magic):]) < formVersion || binary.LittleEndian.Uint32(head[len(magic)+4:]) < featureVersion
 }
 
 // checkHead reads a head.

@@ -18,6 +18,7 @@ const (
 	unseenPlain = 200     // octets of plain text that people do not see, since HTML stands in its place
 	maxTexts    = 40      // parts of text
 	maxWhole    = 1 << 16 // octets of one text in which what is taken is looked for
+	maxHidden   = 1000    // octets of the text that HTML holds and does not show, beside maxText
 	slice       = 200     // octets of a piece between the beginning and the end
 )
 
@@ -25,24 +26,23 @@ const (
 type whole struct {
 	part *text.TextPart
 	text []byte // as it looks
-	html bool
-	most int // octets of it that are taken
+	html bool   // or something else that is shown as a page
+	most int    // octets of it that are taken
 }
 
-// texts gives what is looked at of each part that has a text, and how all of it was disguised.
+// texts gives what is looked at of each part that has a text that people see, and how all of it was disguised.
 func texts(parts []*text.TextPart) (pieces [][]byte, did disguise) {
 	var all []*whole
 	for _, p := range parts {
-		if p.Shown == "text/html" || p.Shown == "text/plain" {
-			all = append(all, &whole{part: p, html: p.Shown == "text/html"})
+		b, ok := p.Visible()
+		if !ok {
+			continue
 		}
-	}
-	for _, w := range all {
-		b, _ := w.part.Rendered()
 		folded, d := fold(footerless(b)) // before anything is cut: padding that nobody sees takes no room
 		did |= d
-		w.text = middleless(folded, maxWhole)
+		w := &whole{part: p, text: middleless(folded, maxWhole), html: p.Shown != "text/plain"}
 		w.most = len(w.text)
+		all = append(all, w)
 	}
 	all = longest(all, maxTexts)
 	for _, w := range all {

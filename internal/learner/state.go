@@ -285,6 +285,7 @@ func writeWeights(fsys store.FS, path string, w *fitted) error {
 // maxWeights bounds the file of weights: a number of at most four octets and a weight for each feature.
 const maxWeights = featureSpace*8 + 1<<10
 
+// readWeights reads weights. Those of an older version are of no known set of lessons: they serve until others are fitted.
 func readWeights(fsys store.FS, path string) (*fitted, error) {
 	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
 	if err != nil {
@@ -313,7 +314,11 @@ func readWeights(fsys store.FS, path string) (*fitted, error) {
 	if crc32.Checksum(b, castagnoli) != binary.LittleEndian.Uint32(head[headSize:]) {
 		return nil, ErrDamaged
 	}
-	return parseWeights(b)
+	w, err := parseWeights(b)
+	if err == nil && older(head) {
+		w.print = fingerprint{}
+	}
+	return w, err
 }
 
 func parseWeights(b []byte) (*fitted, error) {

@@ -137,7 +137,7 @@ func orInUse(err error) error {
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 
-// read reads the lessons. A file that does not end with a whole record is written anew.
+// read reads the lessons. A file that does not end with a whole record is written anew, and so is one of an older version.
 func (s *Store) read() error {
 	for _, name := range []string{lessonsFile, weightsFile} {
 		if err := s.o.FS.Remove(s.path(name + ".new")); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -172,6 +172,13 @@ func (s *Store) read() error {
 		return s.setAside()
 	}
 	s.size = end
+	head := make([]byte, headSize)
+	if _, err := f.ReadAt(head, 0); err != nil {
+		return fmt.Errorf("learner: %w", err)
+	}
+	if older(head) {
+		return s.rewrite() // before anything is appended that who wrote it would take for its own
+	}
 	return nil
 }
 

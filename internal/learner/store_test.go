@@ -104,7 +104,7 @@ func TestNewerFormatsAreRefused(t *testing.T) {
 			fsys := storetest.New()
 			add(t, open(t, fsys, Options{}), Outcome{Learned: 1}, lesson(1, true, FromPeople))
 			octets := slices.Clone(fsys.Files()[dir+"/"+lessonsFile])
-			binary.LittleEndian.PutUint32(octets[at:], 2)
+			binary.LittleEndian.PutUint32(octets[at:], 3)
 			other := storetest.New()
 			other.Put(dir+"/"+lessonsFile, octets)
 			if _, err := Open(dir, StoreOptions{FS: other}); !errors.Is(err, ErrVersion) {
@@ -118,6 +118,54 @@ func TestNewerFormatsAreRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAnOlderStoreIsTakenOver: lessons of the version before are kept and learned from, in a file that it would refuse.
+func TestAnOlderStoreIsTakenOver(t *testing.T) {
+	fsys := storetest.New()
+	s := open(t, fsys, Options{})
+	for n := range 6 {
+		add(t, s, Outcome{Learned: 1}, lesson(n, n%2 == 1, FromPeople))
+	}
+	if err := s.Fit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	old := storetest.New()
+	for _, name := range []string{lessonsFile, weightsFile} {
+		octets := slices.Clone(fsys.Files()[dir+"/"+name])
+		binary.LittleEndian.PutUint32(octets[len(magic)+4:], 1)
+		old.Put(dir+"/"+name, octets)
+	}
+	var export bytes.Buffer
+	if err := s.Export(&export); err != nil {
+		t.Fatal(err)
+	}
+	binary.LittleEndian.PutUint32(export.Bytes()[len(magic)+4:], 1)
+	n := 0
+	if err := Import(&export, func(Lesson) error { n++; return nil }); err != nil || n != 6 {
+		t.Errorf("of an export: %d lessons, %v", n, err)
+	}
+
+	s = open(t, old, Options{})
+	if c := s.Status().Counts; c != (Counts{3, 3}) {
+		t.Errorf("%+v", c)
+	}
+	if s.weights.Load().w == nil {
+		t.Error("the old weights do not serve")
+	}
+	if !s.Stale() {
+		t.Error("it takes the old weights for its own")
+	}
+	if err := s.Fit(t.Context()); err != nil || s.Stale() {
+		t.Errorf("fitted anew: %v, stale: %v", err, s.Stale())
+	}
+	for _, name := range []string{lessonsFile, weightsFile} {
+		if v := binary.LittleEndian.Uint32(old.Files()[dir+"/"+name][len(magic)+4:]); v != featureVersion {
+			t.Errorf("%s is of version %d", name, v)
+		}
+	}
+	add(t, s, Outcome{Known: 1}, lesson(1, true, FromPeople))
+	add(t, s, Outcome{Learned: 1}, lesson(7, true, FromPeople))
 }
 
 // work teaches lessons one by one until something fails, takes some back, and gives what was acknowledged.

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/rules/text"
 )
@@ -57,7 +58,8 @@ type claims struct {
 	messageOrg          string // of the host in the Message-ID
 	to                  []string
 	subject, rawSubject string
-	list                bool // by way of a list, or it says so
+	list                bool // by way of a list, and the list or the author is proven
+	proven              bool // the author's organisation is, by SPF or DKIM
 
 	text   *text.Message
 	linked once[linkHosts]
@@ -130,7 +132,12 @@ func readClaims(m *Mail) *claims {
 			}
 		}
 	}
-	c.list = h.Count("List-Id") > 0 && (h.Count("List-Post") > 0 || strings.EqualFold(h.Get("Precedence"), "list"))
+	dmarc, _ := m.dmarc(auth.Pass, "")
+	c.proven = c.org != "" && (dmarc > 0 || m.sentBy(c.org))
+	if id := h.Get("List-Id"); id != "" && (h.Count("List-Post") > 0 || strings.EqualFold(strings.TrimSpace(h.Get("Precedence")), "list")) {
+		_, list := hostAndOrg(strings.TrimRight(strings.TrimSpace(id[strings.LastIndexByte(id, '<')+1:]), ">"))
+		c.list = c.proven || list != "" && m.sentBy(list)
+	}
 	return c
 }
 

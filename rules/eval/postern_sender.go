@@ -25,6 +25,11 @@ var posternSender = []Function{
 		c := m.claims()
 		return yes(!c.list && c.messageOrg != "" && c.org != "" && c.messageOrg != c.org && c.messageOrg != c.returnOrg, c.messageOrg)
 	}),
+	plain("postern_list", func(m *Mail) (int, string) { return yes(m.claims().list, "") }),
+	plain("postern_proven", func(m *Mail) (int, string) {
+		c := m.claims()
+		return yes(c.proven, c.org)
+	}),
 	plain("postern_from_is_recipient", func(m *Mail) (int, string) {
 		c := m.claims()
 		return yes(c.address != "" && slices.Contains(c.to, c.address), c.address)
@@ -35,7 +40,7 @@ var posternSender = []Function{
 			return 0, ""
 		}
 		for _, h := range c.hosts() {
-			if h.org == c.org || h.org == c.replyOrg {
+			if h.org == c.org || h.org == c.replyOrg && c.proven {
 				return 0, ""
 			}
 		}
@@ -264,11 +269,11 @@ func protectedNames(domains []string) []protectedName {
 
 func compileLookalike(s *Settings, args []string) (Check, error) {
 	const name = "postern_lookalike"
-	if err := atMost(name, args, 2); err != nil {
+	if err := atMost(name, args, 3); err != nil {
 		return nil, err
 	}
-	if len(args) < 2 || args[1] != "sender" && args[1] != "links" {
-		return nil, fmt.Errorf("eval: %s needs whose domains, then sender or links, not %q", name, args)
+	if len(args) < 2 || args[1] != "sender" && args[1] != "links" || len(args) == 3 && args[2] != "other" && args[2] != "top" {
+		return nil, fmt.Errorf("eval: %s needs whose domains, then sender or links, and may have other or top, not %q", name, args)
 	}
 	ours, theirs := siteNames(s, "postern_domains"), siteNames(s, "postern_protected")
 	good := slices.Concat(ours, theirs)
@@ -278,12 +283,20 @@ func compileLookalike(s *Settings, args []string) (Check, error) {
 		return nil, fmt.Errorf("eval: %s knows domains, protected and all, not %q", name, args[0])
 	}
 	protected := protectedNames(domains)
+	counts := func(p *protectedName, org string) bool {
+		if len(args) < 3 {
+			return true
+		}
+		// What a site owns it may own at other top levels, too; of others that is no reason.
+		top := label(org) == label(p.org) && slices.Contains(ours, p.name)
+		return top == (args[2] == "top")
+	}
 	like := func(host, org string, looks func() string) string {
 		if org == "" || withinAny(host, good) {
 			return ""
 		}
 		for i := range protected {
-			if p := &protected[i]; p.resembledBy(org, looks()) {
+			if p := &protected[i]; p.resembledBy(org, looks()) && counts(p, org) {
 				return fmt.Sprintf("%s looks like %s", host, p.name)
 			}
 		}

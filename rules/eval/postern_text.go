@@ -64,7 +64,11 @@ var posternText = []Function{
 	counting("postern_hidden_words", func(m *Mail, least float64) (bool, string) {
 		hidden := m.Text.HiddenText()
 		n := wordsIn(hidden)
-		return n > 0 && float64(n) >= least, counted(n, "words: ") + firstWords(hidden)
+		if float64(n) < least || n == 0 {
+			return false, ""
+		}
+		n = strangeWords(hidden, m.prose().text)
+		return float64(n) >= least, counted(n, "words: ") + firstWords(hidden)
 	}),
 	plain("postern_recipient_in_text", func(m *Mail) (int, string) { return namesRecipient(m, m.prose().mentions) }),
 	plain("postern_recipient_in_subject", func(m *Mail) (int, string) {

@@ -1,9 +1,11 @@
 package eval
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/postern-mail/postern/rules/text"
@@ -83,4 +85,24 @@ func firstWords(b []byte) string {
 			return s[:n]
 		}
 	}
+}
+
+// previewWords is how many words of a hidden text the line of a preview has at most.
+const previewWords = 30
+
+// strangeWords counts the words of a hidden text that the text that is shown has not, beyond those of a preview. A newsletter hides a
+// line for lists of mail, and sometimes a second copy of its text for another width: neither says what the text does not.
+func strangeWords(hidden, shown []byte) (n int) {
+	letters := func(r rune) bool { return !unicode.IsLetter(r) }
+	known := map[string]bool{}
+	for w := range bytes.FieldsFuncSeq(bytes.ToLower(shown), letters) {
+		known[string(w)] = true
+	}
+	all := 0
+	for w := range bytes.FieldsFuncSeq(bytes.ToLower(hidden), letters) {
+		if all++; all > previewWords && !known[string(w)] {
+			n++
+		}
+	}
+	return n
 }

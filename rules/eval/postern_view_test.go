@@ -11,9 +11,11 @@ func TestPosternView(t *testing.T) {
 		name, call, message string
 		hits                bool
 	}{
-		{"hidden text", "postern_hidden_words 2", html(`seen<div style="display:none">five letters</div>`), true},
-		{"filled up with what is none", "postern_hidden_words 2", html(`seen<div style="display:none">four &zwnj;&nbsp;&zwnj;&nbsp;</div>`), false},
-		{"a container of MJML", "postern_hidden_words 1", html(`<div style="font-size:0"><p style="font-size:13px">seen</p></div>`), false},
+		{"hidden text", "postern_hidden_words 20", html("seen<div style=\"display:none\">" + strings.Repeat("five letters ", 30) + "</div>"), true},
+		{"a preview", "postern_hidden_words 1", html("seen<div style=\"display:none\">five letters</div>"), false},
+		{"the text once more, for another width", "postern_hidden_words 2", html(strings.Repeat("five letters ", 30) + "<div style=\"display:none\">" + strings.Repeat("five letters ", 30) + "</div>"), false},
+		{"filled up with what is none", "postern_hidden_words 2", html(`seen<div style="display:none">four ` + strings.Repeat("&zwnj;&nbsp;", 100) + `</div>`), false},
+		{"a container of MJML", "postern_hidden_words 1", html(`<div style="font-size:0"><p style="font-size:13px">` + strings.Repeat("seen ", 60) + `</p></div>`), false},
 		{"most is hidden", "postern_hidden_share 0.5 5", html(`seen<p style="color:#fff">hidden</p>`), true},
 		{"little is hidden", "postern_hidden_share 0.9 5", html(`seen<p style="color:#fff">hidden</p>`), false},
 		{"no link", "postern_link_trait odd_slashes", html(`a`), false},

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -34,20 +33,13 @@ func StartRspamd(t testing.TB, worker, more string) *Daemon {
 	write(t, filepath.Join(dir, "tld"), "com\nnet\norg\nexample\ntest\n")
 	write(t, filepath.Join(dir, "conf"), fill(rspamdConfig, "dir", dir, "worker", worker, "more", more))
 	share := File(t, "usr/share/rspamd")
-	lib := File(t, "usr/lib/rspamd")
 	socket := filepath.Join(dir, "s")
 	return StartDaemon(t, socket, func() *exec.Cmd {
 		_ = os.Remove(socket)
-		cmd := Command(t, "rspamd", "-f", "-i", "-c", filepath.Join(dir, "conf"),
+		return Command(t, "rspamd", "-f", "-i", "-c", filepath.Join(dir, "conf"),
 			"--var=CONFDIR="+dir, "--var=LOCAL_CONFDIR="+dir, "--var=SHAREDIR="+share, "--var=RULESDIR="+filepath.Join(share, "rules"),
 			"--var=LUALIBDIR="+filepath.Join(share, "lualib"), "--var=PLUGINSDIR="+filepath.Join(share, "plugins"),
 			"--var=DBDIR="+dir, "--var=RUNDIR="+dir, "--var=LOGDIR="+dir)
-		for i, v := range cmd.Env {
-			if rest, ok := strings.CutPrefix(v, "LD_LIBRARY_PATH="); ok {
-				cmd.Env[i] = "LD_LIBRARY_PATH=" + lib + ":" + rest
-			}
-		}
-		return cmd
 	})
 }
 
@@ -98,18 +90,12 @@ func StartLearningRspamd(t testing.TB) (scan, learn string) {
 		write(t, filepath.Join(dir, "local.d", m+".conf"), "enabled = false;\n")
 	}
 	StartDaemon(t, redis, func() *exec.Cmd { return Command(t, "redis-server", filepath.Join(dir, "redis")) })
-	share, lib, etc := File(t, "usr/share/rspamd"), File(t, "usr/lib/rspamd"), File(t, "etc/rspamd")
+	share, etc := File(t, "usr/share/rspamd"), File(t, "etc/rspamd")
 	StartDaemon(t, filepath.Join(dir, "c"), func() *exec.Cmd {
-		cmd := Command(t, "rspamd", "-f", "-i", "-c", filepath.Join(dir, "conf"),
+		return Command(t, "rspamd", "-f", "-i", "-c", filepath.Join(dir, "conf"),
 			"--var=CONFDIR="+etc, "--var=LOCAL_CONFDIR="+dir, "--var=SHAREDIR="+share, "--var=RULESDIR="+filepath.Join(share, "rules"),
 			"--var=LUALIBDIR="+filepath.Join(share, "lualib"), "--var=PLUGINSDIR="+filepath.Join(share, "plugins"),
 			"--var=DBDIR="+dir, "--var=RUNDIR="+dir, "--var=LOGDIR="+dir, "--var=WWWDIR="+dir)
-		for i, v := range cmd.Env {
-			if rest, ok := strings.CutPrefix(v, "LD_LIBRARY_PATH="); ok {
-				cmd.Env[i] = "LD_LIBRARY_PATH=" + lib + ":" + rest
-			}
-		}
-		return cmd
 	})
 	return filepath.Join(dir, "s"), filepath.Join(dir, "c")
 }

@@ -22,13 +22,15 @@ const (
 // place: those beginnings are in no set, or each would hold them all. Matches are told one octet late, since \b and $ hang on
 // what comes next. The line feed that ends a text is an octet of its own kind, for $, and the end is one as well.
 type dfa struct {
-	nfa      *nfa
-	starts   []int32 // of the patterns, in the automaton
-	classes  [256]uint8
-	sample   []byte // an octet of each class
-	stride   int32  // classes, the last line feed, the end
-	contexts uint8  // the bits of a context that an assertion may ask for
-	memory   *Memory
+	nfa     *nfa
+	starts  []int32 // of the patterns, in the automaton
+	classes [256]uint8
+	sample  []byte  // an octet of each class
+	stride  int32   // classes, the last line feed, the end
+	asks    []uint8 // by state of the automaton: the bits of a context that are asked for before its next octet
+	asked   uint8   // those that are asked for at every place, since a match may begin there
+	memory  *Memory
+	open    *stop // at the start of a text
 
 	tab   atomic.Pointer[table]
 	mu    sync.Mutex // for what follows, and for writing to tables
@@ -36,16 +38,23 @@ type dfa struct {
 	todo  sparse
 	next  sparse
 	stack []int32
-	began map[int32]step // by context and class: what begins there
-	flush int            // tables thrown away
+	began map[int32]step  // by context and class: what begins there
+	flush int             // tables thrown away
+	rests map[uint8]*rest // by context
 }
 
-// table is what is read without a lock. next[s+class] is 0 where not yet known, else the state after that, negative where it
-// tells of matches. A state is its index times stride; 0 is none.
+// table is what is read without a lock. next[s+class] is 0 where not yet known, else the state after that, negative where there is
+// a stop. A state is its index times stride; 0 is none.
 type table struct {
-	next []int32
-	tell [][]int32 // by index of the state
-	gen  *generation
+	next  []int32
+	stops []*stop // by index of the state
+	gen   *generation
+}
+
+// stop is what is to be done where a state is reached, before the next octet.
+type stop struct {
+	matches []int32 // the patterns to tell of
+	rest    *rest   // nil where every octet has to be read
 }
 
 // generation holds the states of one table until it is thrown away.
@@ -84,17 +93,12 @@ func (s *sparse) add(x int32) bool {
 }
 
 func newDFA(a *nfa, starts []int32) *dfa {
-	d := &dfa{nfa: a, starts: starts, began: map[int32]step{}}
+	d := &dfa{nfa: a, starts: starts, began: map[int32]step{}, rests: map[uint8]*rest{}}
 	a.known, a.setAt, a.groups = nil, nil, nil
 	d.todo.at, d.next.at = make([]int32, len(a.states)), make([]int32, len(a.states))
-	if a.asserts[atTextStart] || a.asserts[atLineStart] || a.asserts[atSearchFrom] {
-		d.contexts |= ctxStart
-	}
-	if a.asserts[atBoundary] || a.asserts[notBoundary] {
-		d.contexts |= ctxWord
-	}
-	if a.asserts[atLineStart] {
-		d.contexts |= ctxLine
+	d.asks = a.asks()
+	for _, s := range starts {
+		d.asked |= d.asks[s]
 	}
 	d.classify()
 	return d
@@ -105,6 +109,7 @@ func (d *dfa) join(m *Memory) {
 	d.memory = m
 	m.among.Add(1)
 	d.reset()
+	d.open = d.tab.Load().stops[1]
 }
 
 // classify finds which octets no set tells apart.
@@ -140,13 +145,13 @@ func (d *dfa) reset() {
 	d.gen = &generation{known: map[string]int32{}, sets: []members{{}}}
 	clear(d.began)
 	d.tab.Store(d.newTable(16))
-	d.intern(nil, nil, ctxStart&d.contexts)
+	d.intern(nil, nil, ctxStart&d.asked)
 }
 
 // newTable makes a table of the generation with room for so many states.
 func (d *dfa) newTable(states int) *table {
-	t := &table{next: make([]int32, states*int(d.stride)), tell: make([][]int32, states), gen: d.gen}
-	d.grow(4*len(t.next) + 24*len(t.tell))
+	t := &table{next: make([]int32, states*int(d.stride)), stops: make([]*stop, states), gen: d.gen}
+	d.grow(4*len(t.next) + 8*len(t.stops))
 	return t
 }
 
@@ -156,7 +161,7 @@ func (d *dfa) grow(octets int) {
 	d.memory.used.Add(int64(octets))
 }
 
-// intern gives the state of a set, made if need be: negative where it tells of matches.
+// intern gives the state of a set, made if need be: negative where there is a stop.
 func (d *dfa) intern(states, matches []int32, context uint8) int32 {
 	key := make([]byte, 0, 4*(len(states)+len(matches))+2)
 	key = append(key, context)
@@ -176,17 +181,22 @@ func (d *dfa) intern(states, matches []int32, context uint8) int32 {
 	d.gen.sets = append(d.gen.sets, members{slices.Clone(states), context})
 	d.grow(2*len(key) + 160)
 	t := d.tab.Load()
-	if i >= len(t.tell) {
-		grown := d.newTable(2 * len(t.tell))
+	if i >= len(t.stops) {
+		grown := d.newTable(2 * len(t.stops))
 		copy(grown.next, t.next)
-		copy(grown.tell, t.tell)
+		copy(grown.stops, t.stops)
 		t = grown
 		d.tab.Store(t)
-		d.grow(-(4*len(t.next) + 24*len(t.tell)) / 2) // of the one that it takes the place of
+		d.grow(-(4*len(t.next) + 8*len(t.stops)) / 2) // of the one that it takes the place of
 	}
 	s := int32(i) * d.stride
-	if len(matches) > 0 {
-		t.tell[i] = slices.Clone(matches)
+	var r *rest
+	if len(states) == 0 {
+		r = d.restOf(context)
+	}
+	if len(matches) > 0 || r != nil {
+		t.stops[i] = &stop{slices.Clone(matches), r}
+		d.grow(4*len(matches) + 80)
 		s = -s
 	}
 	d.gen.known[string(key)] = s
@@ -241,6 +251,15 @@ func (d *dfa) move(from members, class int32) (states, matches []int32, context 
 		return nil, matches, 0
 	}
 	slices.Sort(d.next.dense)
+	asked := d.asked
+	for _, s := range d.next.dense {
+		asked |= d.asks[s]
+	}
+	return d.next.dense, matches, d.behind(class) & asked
+}
+
+// behind gives what is known behind an octet of a class.
+func (d *dfa) behind(class int32) (context uint8) {
 	c := d.symbol(class)
 	if classWord.has(c) {
 		context |= ctxWord
@@ -248,7 +267,7 @@ func (d *dfa) move(from members, class int32) (states, matches []int32, context 
 	if c == '\n' {
 		context |= ctxLine
 	}
-	return d.next.dense, matches, context & d.contexts
+	return context
 }
 
 // begin gives what may begin at a place.
@@ -332,7 +351,9 @@ func (d *dfa) scan(b []byte, w *Work, tell func(matches []int32)) bool {
 	if n > 0 && b[n-1] == '\n' {
 		n--
 	}
-	for i := 0; i < n; {
+	var over leap
+	i := over.from(d.open, b[:n], 0)
+	for i < n {
 		next := t.next
 		for _, c := range b[i:n] {
 			class := int32(d.classes[c])
@@ -344,30 +365,34 @@ func (d *dfa) scan(b []byte, w *Work, tell func(matches []int32)) bool {
 			i++
 		}
 		if i < n {
-			if s, t = d.slow(t, s, int32(d.classes[b[i]]), w, tell); w.over() {
+			var at *stop
+			if s, t, at = d.slow(t, s, int32(d.classes[b[i]]), w, tell); w.over() {
 				return false
 			}
-			i++
+			i = over.from(at, b[:n], i+1)
 		}
 	}
 	if n < len(b) {
-		s, t = d.slow(t, s, d.stride-2, w, tell)
+		s, t, _ = d.slow(t, s, d.stride-2, w, tell)
 	}
 	d.slow(t, s, d.stride-1, w, tell)
 	return w.pass(len(b)) && !w.over()
 }
 
-// slow takes a step that may have to be made, and tells of matches.
-func (d *dfa) slow(t *table, s, class int32, w *Work, tell func(matches []int32)) (int32, *table) {
+// slow takes a step that may have to be made, and tells of matches. It gives the stop that is there, if any.
+func (d *dfa) slow(t *table, s, class int32, w *Work, tell func(matches []int32)) (int32, *table, *stop) {
 	to, t, cost := d.step(t, s, class)
 	if cost > 0 {
 		w.spend(cost)
 	}
-	if to < 0 {
-		to = -to
-		tell(t.tell[to/d.stride])
+	if to > 0 {
+		return to, t, nil
 	}
-	return to, t
+	at := t.stops[-to/d.stride]
+	if len(at.matches) > 0 {
+		tell(at.matches)
+	}
+	return -to, t, at
 }
 
 // step takes a step that may have to be made, for which cost is more than zero.

@@ -73,7 +73,9 @@ func (d *dfa) matches(b []byte, steps *int) (bool, error) {
 			}
 		}
 		if to < 0 {
-			return true, nil
+			if to = -to; len(t.stops[to/d.stride].matches) > 0 {
+				return true, nil
+			}
 		}
 		s = to
 	}

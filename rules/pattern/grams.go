@@ -1,6 +1,7 @@
 package pattern
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"slices"
 )
@@ -9,10 +10,14 @@ import (
 // a bitmap that fits the nearest cache whether a text may lie there. Of texts that are shorter one octet is looked for.
 type grams struct {
 	four, three gramTable
-	one         [256][]place
-	ones        [256]bool
-	single      bool // there are such
+	one         [256][]place // by folded octet
+	fold        [256]uint16  // the folded octet, and foldOne where a text is looked for by it
 }
+
+const foldOne = 1 << 8
+
+// fewTexts are all looked for by three octets: it is one hash less, and takes few places for others.
+const fewTexts = 300
 
 // place is where a text may lie: it begins so many octets before the gram that stands for it.
 type place struct {
@@ -46,20 +51,22 @@ func newGrams(texts map[string][]int32, rate *rater) *grams {
 		all = append(all, t)
 	}
 	slices.Sort(all)
+	for b := range 256 {
+		g.fold[b] = uint16(plain[b])
+	}
 	for _, t := range all {
 		if len(t) < 3 {
 			at, _ := rate.rarest(t)
+			g.one[t[at]] = append(g.one[t[at]], place{t, at, texts[t]})
 			for b := range 256 { // in either case
 				if plain[b] == t[at] {
-					g.one[b] = append(g.one[b], place{t, at, texts[t]})
-					g.ones[b] = true
+					g.fold[b] |= foldOne
 				}
 			}
-			g.single = true
 			continue
 		}
 		which, n := 0, 4
-		if len(t) < 4 {
+		if len(t) < 4 || len(all) < fewTexts {
 			which, n = 1, 3
 		}
 		best, at := -1.0, 0
@@ -119,69 +126,91 @@ func (g *gramTable) look(gram uint32) []place {
 	return nil
 }
 
+const (
+	foldedSize = 4096                          // octets that are folded at once
+	gramChunk  = foldedSize - 2*clueLength - 4 // of those whose grams are looked for
+)
+
+// folded is some octets of a text, folded: of so many the grams are looked for, and as many as a text may have stand before and behind.
+type folded struct {
+	octets [foldedSize]byte
+	ones   []int32 // places of the chunk that hold an octet by which a text is looked for
+	from   int     // where the first of octets lies in the text
+	n      int
+}
+
 // scan calls found with where each text lies in b, in the order of what stands for the texts.
-func (g *grams) scan(b []byte, found func(p *place, at int)) {
-	four, three := &g.four, &g.three
-	n := max(len(b)-3, 0)
-	gram := uint32(0)
-	for i, c := range b[:min(3, len(b))] {
-		gram |= uint32(plain[c]) << (8 + 8*i)
-	}
-	if !three.used && !g.single {
-		for i, c := range b[min(3, len(b)):] {
-			gram = gram>>8 | uint32(plain[c])<<24
-			if h := gram * gramHash >> four.shift; four.bitmap[h>>6]>>(h&63)&1 != 0 {
-				four.check(gram, b, i, found)
+func (g *grams) scan(b []byte, f *folded, found func(p *place, at int)) {
+	for at := 0; at < len(b); at += gramChunk {
+		end := min(at+gramChunk, len(b))
+		f.from = max(at-clueLength, 0)
+		f.n = min(end+clueLength, len(b)) - f.from
+		f.ones = f.ones[:0]
+		for i, c := range b[f.from : f.from+f.n] {
+			to := g.fold[c]
+			f.octets[i&(len(f.octets)-1)] = byte(to)
+			if to&foldOne != 0 {
+				f.ones = append(f.ones, int32(i))
 			}
 		}
-		return
+		clear(f.octets[f.n:min(f.n+4, len(f.octets))])
+		g.chunk(f, at-f.from, end-f.from, found)
 	}
-	for i := range n {
-		if c := b[i]; g.ones[c] {
-			tellPlaces(g.one[c], b, i, found)
-		}
-		short := gram >> 8
-		if h := short * gramHash >> three.shift; three.bitmap[h>>6]>>(h&63)&1 != 0 {
-			three.check(short, b, i, found)
-		}
-		gram = short | uint32(plain[b[i+3]])<<24
-		if h := gram * gramHash >> four.shift; four.bitmap[h>>6]>>(h&63)&1 != 0 {
-			four.check(gram, b, i, found)
-		}
+}
+
+// chunk looks for the grams that begin in a part of the folded octets.
+func (g *grams) chunk(f *folded, from, to int, found func(p *place, at int)) {
+	ones := f.ones
+	for len(ones) > 0 && int(ones[0]) < from {
+		ones = ones[1:]
 	}
-	if len(b) >= 3 {
-		three.check(gram>>8, b, n, found)
+	for ; len(ones) > 0 && int(ones[0]) < to; ones = ones[1:] {
+		at := int(ones[0])
+		g.part(f, from, at, found)
+		from = at
+		f.tell(g.one[f.octets[at]], at, found)
 	}
-	for i, c := range b[n:] {
-		if g.ones[c] {
-			tellPlaces(g.one[c], b, n+i, found)
+	g.part(f, from, to, found)
+}
+
+func (g *grams) part(f *folded, from, to int, found func(p *place, at int)) {
+	four, three := &g.four, &g.three
+	switch {
+	case !three.used && !four.used:
+	case !three.used:
+		for i := from; i < to; i++ {
+			gram := binary.LittleEndian.Uint32(f.octets[i:])
+			if h := gram * gramHash >> four.shift; four.bitmap[h>>6]>>(h&63)&1 != 0 {
+				f.tell(four.look(gram), i, found)
+			}
+		}
+	case !four.used:
+		for i := from; i < to; i++ {
+			gram := binary.LittleEndian.Uint32(f.octets[i:]) & 0xFFFFFF
+			if h := gram * gramHash >> three.shift; three.bitmap[h>>6]>>(h&63)&1 != 0 {
+				f.tell(three.look(gram), i, found)
+			}
+		}
+	default:
+		for i := from; i < to; i++ {
+			gram := binary.LittleEndian.Uint32(f.octets[i:])
+			if h := gram * gramHash >> four.shift; four.bitmap[h>>6]>>(h&63)&1 != 0 {
+				f.tell(four.look(gram), i, found)
+			}
+			gram &= 0xFFFFFF
+			if h := gram * gramHash >> three.shift; three.bitmap[h>>6]>>(h&63)&1 != 0 {
+				f.tell(three.look(gram), i, found)
+			}
 		}
 	}
 }
 
-func (g *gramTable) check(gram uint32, b []byte, i int, found func(p *place, at int)) {
-	tellPlaces(g.look(gram), b, i, found)
-}
-
-// tellPlaces tells of the places whose texts lie there where the octets that stand for them are at i.
-func tellPlaces(all []place, b []byte, i int, found func(p *place, at int)) {
+// tell tells of the places whose texts lie there where the octets that stand for them are at i.
+func (f *folded) tell(all []place, i int, found func(p *place, at int)) {
 	for k := range all {
 		p := &all[k]
-		if at := i - p.back; at >= 0 && isPlain(b[at:], p.text) {
-			found(p, at)
+		if at := i - p.back; at >= 0 && at+len(p.text) <= f.n && string(f.octets[at:at+len(p.text)]) == p.text {
+			found(p, f.from+at)
 		}
 	}
-}
-
-// isPlain tells whether b begins with a folded text.
-func isPlain(b []byte, text string) bool {
-	if len(b) < len(text) {
-		return false
-	}
-	for i := range len(text) {
-		if plain[b[i]] != text[i] {
-			return false
-		}
-	}
-	return true
 }

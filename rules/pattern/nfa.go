@@ -48,17 +48,16 @@ const mostMerged = 1000
 // nfa is built from the end: each node is given the state to go on with and yields the one to begin at. States that are alike
 // are made once, which shares the ends of alternatives.
 type nfa struct {
-	states  []state
-	sets    []octets
-	known   map[state]int32
-	setAt   map[octets]int32
-	limits  expansion
-	base    int             // states before the pattern being built
-	exact   bool            // of the pattern being built
-	groups  map[int32]*node // of the pattern being built
-	depth   int             // of references within references
-	merged  int             // octets at the head of alternatives that are being joined
-	asserts [atSearchFrom + 1]bool
+	states []state
+	sets   []octets
+	known  map[state]int32
+	setAt  map[octets]int32
+	limits expansion
+	base   int             // states before the pattern being built
+	exact  bool            // of the pattern being built
+	groups map[int32]*node // of the pattern being built
+	depth  int             // of references within references
+	merged int             // octets at the head of alternatives that are being joined
 }
 
 func newNFA(limits expansion) *nfa {
@@ -77,8 +76,45 @@ func (a *nfa) add(t *tree, pattern int32) (start int32, exact bool) {
 		a.limits = anchored
 		defer func() { a.limits = loose }()
 	}
-	start = a.build(t.root, match)
+	start = a.build(t.root.shortest(), match)
 	return start, a.exact
+}
+
+// shortest gives a node that matches somewhere in just the texts in which n does, and takes no more octets at its end than it must: an
+// automaton tells of a match once, and would tell of it again with each octet.
+func (n *node) shortest() *node {
+	switch n.kind {
+	case kindCat:
+		subs := slices.Clone(n.subs)
+		for len(subs) > 0 {
+			last := subs[len(subs)-1].shortest()
+			if last.kind != kindEmpty {
+				subs[len(subs)-1] = last
+				return &node{kind: kindCat, subs: subs}
+			}
+			subs = subs[:len(subs)-1]
+		}
+		return emptyNode
+	case kindAlt:
+		subs := slices.Clone(n.subs)
+		for i := range subs {
+			subs[i] = subs[i].shortest()
+		}
+		return &node{kind: kindAlt, subs: subs}
+	case kindCapture: // what it may hold where it is referred to is known of the whole
+		return n.subs[0].shortest()
+	case kindRepeat:
+		switch {
+		case n.min == 0:
+			return emptyNode
+		case n.min == 1:
+			return n.subs[0].shortest()
+		}
+		least := *n
+		least.max = n.min
+		return &least
+	}
+	return n
 }
 
 // collectGroups finds what each group may hold: nil for what is told by no node alone, as of several groups of one number, and of those
@@ -172,7 +208,6 @@ func (a *nfa) build(n *node, next int32) int32 {
 	case kindBackref:
 		return a.backref(n, next)
 	case kindAssert:
-		a.asserts[n.n] = true
 		return a.make(state{kind: stateAssert, arg: n.n, out: next})
 	}
 	return next // kindEmpty, kindKeep
@@ -387,4 +422,29 @@ func (a *nfa) alternatives(all []branch, next int32) int32 {
 		entry = a.split(entries[i], entry)
 	}
 	return entry
+}
+
+// asks gives for each state what is asked, before it takes an octet, of the one that stands before.
+func (a *nfa) asks() []uint8 {
+	all := make([]uint8, len(a.states))
+	for changed := true; changed; { // what a state leads to was made before it, but for loops
+		changed = false
+		for i, s := range a.states {
+			asked := all[i]
+			switch s.kind {
+			case stateSplit:
+				asked |= all[s.out] | all[s.other]
+			case stateAssert:
+				asked |= all[s.out] | assertionAsks[s.arg]
+			}
+			changed = changed || asked != all[i]
+			all[i] = asked
+		}
+	}
+	return all
+}
+
+// assertionAsks tells which bits of a context an assertion asks for.
+var assertionAsks = [atSearchFrom + 1]uint8{
+	atTextStart: ctxStart, atSearchFrom: ctxStart, atLineStart: ctxStart | ctxLine, atBoundary: ctxWord, notBoundary: ctxWord,
 }

@@ -3,6 +3,7 @@ package pattern
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -88,8 +89,18 @@ type way struct {
 	groups  int
 }
 
-// group shares patterns out to automata.
+// group shares patterns out to automata. Those that match at the start of a text only have their own, which can stop early.
 func (s *Set) group(rest []way) {
+	byStart := func(a, b way) int {
+		switch x, y := s.patterns[a.pattern].start, s.patterns[b.pattern].start; {
+		case x == y:
+			return 0
+		case x:
+			return -1
+		}
+		return 1
+	}
+	slices.SortStableFunc(rest, byStart)
 	var open *nfa
 	var starts []int32
 	var g *group
@@ -100,7 +111,10 @@ func (s *Set) group(rest []way) {
 		}
 		g = nil
 	}
-	for _, w := range rest {
+	for i, w := range rest {
+		if i > 0 && byStart(rest[i-1], w) != 0 {
+			finish()
+		}
 		if g == nil {
 			open, starts, g = newNFA(loose), nil, &group{}
 		}
@@ -189,6 +203,7 @@ type scan struct {
 	index   int
 	b       []byte
 	m       machine
+	folded  folded
 	done    []bool  // by pattern: it hit
 	tries   []tried // by pattern
 	pending []int32
@@ -269,7 +284,7 @@ func (x *scan) segment(i int, b []byte) bool {
 		}
 	}
 	if s.grams != nil {
-		s.grams.scan(b, x.find)
+		s.grams.scan(b, &x.folded, x.find)
 		x.forget()
 	}
 	for _, g := range s.groups {

@@ -252,7 +252,7 @@ func (c *check) lesson(in *filter.Input, l Learner, hits []auth.RuleHit, ruled b
 }
 
 const (
-	sure = 5.0 // from when on a lesson that agrees is none
+	sure = 4.0 // from when on a lesson that agrees is none
 	firm = 2.0 // from when on one that does not agree is none
 )
 

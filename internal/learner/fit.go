@@ -25,6 +25,7 @@ const (
 	decay    = 1e-7 // of weights, with each step
 	leastOf  = 4    // messages that a feature must have been seen in
 	common   = 0.1  // the share of the lessons that has a feature whose step is of the length that rate says
+	doubt    = 0.01 // how probable it is that a lesson is wrong: what is sure of it has nothing more to learn from it
 	faint    = 1e-20
 	maxOdds  = 12   // logarithm; nobody knows better than that
 	bestBias = 0.05 // the rate of the bias, of that of weights
@@ -196,11 +197,11 @@ func (t *training) learn(features []uint32, spam bool, share, bias float64) floa
 		}
 	}
 	by := scale(len(known))
-	g := 1 / (1 + math.Exp(-bias-float64(sum)*by))
+	want := doubt
 	if spam {
-		g--
+		want = 1 - doubt
 	}
-	g *= share
+	g := (1/(1+math.Exp(-bias-float64(sum)*by)) - want) * share
 	step := float32(rate * g * by)
 	for _, f := range known {
 		m := &t.w[f]

@@ -121,6 +121,9 @@ func crash(v any) error {
 	if v == nil {
 		v = "it ended its goroutine"
 	}
+	if p, ok := v.(*filter.PanicError); ok { // of a goroutine of the filter's own
+		return &PanicError{Value: p.Value, Stack: p.Stack}
+	}
 	return &PanicError{Value: v, Stack: debug.Stack()}
 }
 

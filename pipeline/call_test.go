@@ -327,6 +327,12 @@ func TestPanics(t *testing.T) {
 			runtime.Goexit()
 			return filter.Result{}, nil
 		}, "ended its goroutine"},
+		{"beside", func(context.Context, *filter.Input) (filter.Result, error) {
+			var g filter.Group
+			g.Go(func() { panic("boom beside") })
+			g.Wait()
+			return filter.Result{}, nil
+		}, "boom beside"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := input(t, "A: b\n\n")
@@ -337,6 +343,9 @@ func TestPanics(t *testing.T) {
 			}
 			if !strings.Contains(pe.Error(), c.text) || len(pe.Stack) == 0 || strings.Contains(pe.Error(), "goroutine 1") {
 				t.Errorf("error %q with %d octets of stack", pe, len(pe.Stack))
+			}
+			if c.name == "beside" && !strings.Contains(string(pe.Stack), "created by sync.(*WaitGroup).Go") {
+				t.Errorf("it is not the stack of the goroutine that panicked:\n%s", pe.Stack)
 			}
 			if c.name == "error" && !errors.Is(r.Err, cause) {
 				t.Error("the panic's error is hidden")

@@ -3,10 +3,8 @@ package rules
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -45,14 +43,13 @@ type asking struct {
 	dns     filter.Resolver
 	ctx     context.Context //nolint:containedctx // of the look-ups alone, which end with it
 	cancel  context.CancelFunc
-	wait    sync.WaitGroup
+	wait    filter.Group
 	mu      sync.Mutex
 	spent   int                 // look-ups, those of hosts in links among them
 	replies map[question]*reply // nil: it has not come yet
 	hosts   map[string]*hostLookup
 	by      [][]question // by place in Set.network
 	sets    map[string][]question
-	err     error // a fault of ours
 }
 
 // hostLookup is that of the addresses of a host in links, and who wants to know of a list what it says of them.
@@ -78,7 +75,14 @@ func (s *Set) ask(ctx context.Context, m *eval.Mail) *asking {
 		by: make([][]question, len(s.network)),
 	}
 	a.ctx, a.cancel = context.WithTimeout(ctx, timeFor(ctx))
+	dealt := false
+	defer func() {
+		if !dealt { // it panics: nobody waits for what was asked by then
+			a.stop()
+		}
+	}()
 	a.deal(s.network, &view{set: s, m: m})
+	dealt = true
 	return a
 }
 
@@ -102,20 +106,6 @@ func (a *asking) deal(rules []*Rule, v *view) {
 			}
 		}
 	}
-}
-
-// run looks something up beside the rest. A panic there is a fault of ours, which the whole run has then, and no crash.
-func (a *asking) run(look func()) {
-	a.wait.Go(func() {
-		defer func() {
-			if p := recover(); p != nil {
-				a.mu.Lock()
-				defer a.mu.Unlock()
-				a.err = fmt.Errorf("rules: a look-up panicked: %v\n%s", p, debug.Stack())
-			}
-		}()
-		look()
-	})
 }
 
 // networkMargin is what must be left of the caller's own time, so that silent lists are not taken for a fault of ours.
@@ -151,7 +141,7 @@ func (a *asking) put(f follower, q question) {
 	if known {
 		return
 	}
-	a.run(func() {
+	a.wait.Go(func() {
 		r := a.look(q)
 		a.mu.Lock()
 		a.replies[q] = r
@@ -185,7 +175,7 @@ func (a *asking) follow(f follower, name string) {
 	case done:
 		a.about(f, h.addrs)
 	case !known:
-		a.run(func() { a.host(h, name) })
+		a.wait.Go(func() { a.host(h, name) })
 	}
 }
 
@@ -278,9 +268,6 @@ func (st *run) runNetwork(ctx context.Context, a *asking) error {
 	a.wait.Wait()
 	if err := ctx.Err(); err != nil {
 		return err
-	}
-	if a.err != nil {
-		return a.err
 	}
 	for i, r := range st.s.network {
 		t := r.test.network

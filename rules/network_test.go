@@ -260,12 +260,47 @@ type panicDNS struct{ fakeDNS }
 
 func (*panicDNS) LookupIPAddr(context.Context, string) ([]net.IPAddr, error) { panic("a fault") }
 
-// TestLookupPanics: a panic of a look-up is an error of the run.
+// children counts the contexts below one that have not ended.
+type children struct {
+	context.Context
+	n int
+}
+
+func (c *children) AfterFunc(func()) func() bool {
+	c.n++
+	return func() bool { c.n--; return true }
+}
+
+// TestAskingPanics: a rule that panics before the look-ups are awaited leaves none behind.
+func TestAskingPanics(t *testing.T) {
+	s, _ := load(t, "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')\n", Options{Network: true})
+	s.network = append(s.network, &Rule{Name: "BROKEN"})
+	m := mailOf(t, asked)
+	m.DNS = &fakeDNS{}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	parent := &children{Context: ctx}
+	if p := recovered(func() { _, _ = s.Run(parent, m) }); p == nil {
+		t.Error("no panic")
+	}
+	if parent.n != 0 {
+		t.Errorf("%d contexts are left", parent.n)
+	}
+}
+
+// recovered gives what a function panics with.
+func recovered(f func()) (p any) {
+	defer func() { p = recover() }()
+	f()
+	return nil
+}
+
+// TestLookupPanics: a panic of a look-up is one of the run, and not of the program.
 func TestLookupPanics(t *testing.T) {
 	s, _ := load(t, "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')\nuridnsbl B h.example. A\ntflags B a net\nbody B eval:check_uridnsbl('B')\n", Options{Network: true})
 	m := mailOf(t, asked)
 	m.DNS = &panicDNS{}
-	if _, err := s.Run(t.Context(), m); err == nil || !strings.Contains(err.Error(), "a fault") {
-		t.Errorf("error %v", err)
+	if err, _ := recovered(func() { _, _ = s.Run(t.Context(), m) }).(error); err == nil || err.Error() != "a fault" {
+		t.Errorf("panic %v", err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
@@ -164,7 +163,7 @@ func (c *check) scan(ctx context.Context, s *scanner.Server, items []item) (r ro
 		m.is(v, now)
 	}
 	defer c.lookAround(ctx, s)()
-	r.age, _ = m.old(c.config.MaxAge, now, s.String(), c.log)
+	r.age = m.old(c.config.MaxAge, now, s.String(), c.log)
 	generation := m.current()
 	for i := range items {
 		it := &items[i]
@@ -219,7 +218,7 @@ func (c *check) one(ses *session, m *memory, generation int, it *item, to *scann
 // them has to scan it is too late to hear of it. What it gives waits for them, not long, and leaves none behind.
 func (c *check) lookAround(ctx context.Context, scans *scanner.Server) (wait func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	var all sync.WaitGroup
+	var all filter.Group
 	for _, s := range c.pool.Servers() {
 		m := scanner.Memory(s, newMemory)
 		if s == scans || s.State() != scanner.Closed || !m.due(time.Now()) {
@@ -235,9 +234,8 @@ func (c *check) lookAround(ctx context.Context, scans *scanner.Server) (wait fun
 		})
 	}
 	return func() {
-		late := time.AfterFunc(grace, cancel)
+		defer cancel()
+		defer time.AfterFunc(grace, cancel).Stop()
 		all.Wait()
-		late.Stop()
-		cancel()
 	}
 }

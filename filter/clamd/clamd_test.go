@@ -296,6 +296,46 @@ func TestSignatureAge(t *testing.T) {
 	}
 }
 
+// writerFunc is a log that does what it is told to.
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// TestLogIsToldWithoutTheLock: a log that is slow holds up nobody else who asks.
+func TestLogIsToldWithoutTheLock(t *testing.T) {
+	f := startFake(t, nil)
+	f.version = "ClamAV 1.4.3/27800/" + time.Now().Add(-100*time.Hour).Format(time.ANSIC)
+	told := 0
+	var m *memory
+	c := newCheck(t, writerFunc(func(b []byte) (int, error) {
+		told++
+		if m.mu.TryLock() {
+			m.mu.Unlock()
+		} else {
+			t.Error("the lock is held")
+		}
+		return len(b), nil
+	}), nil, f.addr)
+	m = scanner.Memory(c.(*check).pool.Servers()[0], newMemory)
+	if _, err := checkIt(t, c, input("A: b\n\nc\n")); err != nil || told != 1 {
+		t.Errorf("told %d times, %v", told, err)
+	}
+}
+
+// TestPanicBesideAMessage: what panics while other servers are asked is a panic of the filter, and not of the program.
+func TestPanicBesideAMessage(t *testing.T) {
+	a, old := startFake(t, nil), startFake(t, nil)
+	old.version = "ClamAV 1.4.3/27800/" + time.Now().Add(-100*time.Hour).Format(time.ANSIC)
+	c := newCheck(t, writerFunc(func([]byte) (int, error) { panic("a fault") }), nil, a.addr, old.addr)
+	defer func() {
+		if err, _ := recover().(*filter.PanicError); err == nil || err.Error() != "a fault" {
+			t.Errorf("panic %v", err)
+		}
+	}()
+	r, err := checkIt(t, c, input("A: b\n\nc\n"))
+	t.Errorf("got %s, %v", shown(r), err)
+}
+
 // TestOtherServers: servers that get no message are asked for their version beside one, each once a minute; one that hangs
 // holds up nobody for long, and what was heard long ago says nothing.
 func TestOtherServers(t *testing.T) {

@@ -104,19 +104,26 @@ func madeAt(version string) time.Time {
 	return t
 }
 
-// old gives the age of signatures that are older than most, and tells the log now and then.
-func (m *memory) old(most time.Duration, now time.Time, server string, log *slog.Logger) (time.Duration, bool) {
+// old gives the age of signatures that are older than most, 0 for none, and tells the log now and then.
+func (m *memory) old(most time.Duration, now time.Time, server string, log *slog.Logger) time.Duration {
+	age, tell := m.aged(most, now)
+	if tell { // a log may be slow, and so is told when the lock is free
+		log.Warn("virus signatures are old: does freshclam run?", "server", server, "age", age.Round(time.Hour).String())
+	}
+	return age
+}
+
+func (m *memory) aged(most time.Duration, now time.Time) (age time.Duration, tell bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	age := now.Sub(m.made)
+	age = now.Sub(m.made)
 	if m.made.IsZero() || most == 0 || age <= most {
 		return 0, false
 	}
 	if now.Sub(m.told) >= tellEvery {
-		m.told = now
-		log.Warn("virus signatures are old: does freshclam run?", "server", server, "age", age.Round(time.Hour).String())
+		m.told, tell = now, true
 	}
-	return age, true
+	return age, tell
 }
 
 func (m *memory) known(s sum, now time.Time) (string, bool) {

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
@@ -64,7 +63,7 @@ func (a *asker) ask(session, limited context.Context, l *list, q question) opini
 		return opinion{shown: q.shown, ListResult: auth.ListResult{List: l.name, Of: q.of, Result: p.not, Reason: offReasons[p.not]}}
 	}
 	var never, always opinion
-	var wait sync.WaitGroup
+	var wait filter.Group
 	if p.test {
 		wait.Go(func() { never = a.look(limited, l, tests[q.kind].never) })
 		if q.kind != ipv6 {

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
@@ -101,7 +100,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	var opinions []*opinion
 	limited, cancel := context.WithTimeout(ctx, c.timeFor(ctx))
 	defer cancel()
-	var wait sync.WaitGroup
+	var wait filter.Group
 	for _, l := range c.lists[in.Phase] {
 		for _, q := range questions {
 			if !slices.Contains(l.of, q.of) {

@@ -97,6 +97,8 @@ type lab struct {
 	log  bytes.Buffer
 	spec filter.Spec
 	f    filter.Filter
+
+	onLog func() // is called while the log is written to
 }
 
 func newLab(t testing.TB, settings string, names ...string) *lab {
@@ -114,6 +116,9 @@ func newLab(t testing.TB, settings string, names ...string) *lab {
 
 func (l *lab) open(settings string, resolver filter.Resolver) (err error) {
 	log := slog.New(slog.NewTextHandler(&l.log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if l.onLog != nil {
+			l.onLog()
+		}
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
 		}

@@ -115,8 +115,19 @@ func (h *health) standing(k kind) standing {
 	return h.trials[k].standing
 }
 
+// notices are what the log is to hear. It may be slow, and so is told when the lock is free.
+type notices []func()
+
+func (n *notices) tell() {
+	for _, f := range *n {
+		f()
+	}
+}
+
 // tested takes down what a test has shown: the words for the entry that must not be there, and for the one that should.
 func (h *health) tested(k kind, never, always string, now time.Time, log *slog.Logger, list string) {
+	var n notices
+	defer n.tell()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := &h.trials[k]
@@ -135,17 +146,21 @@ func (h *health) tested(k kind, never, always string, now time.Time, log *slog.L
 	switch t.standing {
 	case lying:
 		if h.tell("lying", now) {
-			log.Error("DNS list lists what no list may (RFC 5782 5): nothing of it counts until that ends", "list", list)
+			n = append(n, func() {
+				log.Error("DNS list lists what no list may (RFC 5782 5): nothing of it counts until that ends", "list", list)
+			})
 		}
 	case proved:
 		if before == lying {
 			delete(h.told, "lying")
-			log.Info("DNS list is honest again: it counts", "list", list)
+			n = append(n, func() { log.Info("DNS list is honest again: it counts", "list", list) })
 		}
 		if lacks := always == auth.ListClean; lacks != t.lacks {
 			t.lacks = lacks
 			if lacks {
-				log.Warn("DNS list lacks the test entry that each should have (RFC 5782 5): it may be empty, or have no answers for us", "list", list)
+				n = append(n, func() {
+					log.Warn("DNS list lacks the test entry that each should have (RFC 5782 5): it may be empty, or have no answers for us", "list", list)
+				})
 			}
 		}
 	}
@@ -153,12 +168,14 @@ func (h *health) tested(k kind, never, always string, now time.Time, log *slog.L
 
 // answered takes down that a list has answered, or that it has not.
 func (h *health) answered(ok bool, p plan, now time.Time, log *slog.Logger, list string) {
+	var n notices
+	defer n.tell()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if ok {
 		if h.rest > 0 {
 			delete(h.told, "resting")
-			log.Info("DNS list answers again", "list", list)
+			n = append(n, func() { log.Info("DNS list answers again", "list", list) })
 		}
 		h.failures, h.rest, h.until = 0, 0, time.Time{}
 		return
@@ -174,17 +191,22 @@ func (h *health) answered(ok bool, p plan, now time.Time, log *slog.Logger, list
 	}
 	h.until = now.Add(h.rest)
 	if h.tell("resting", now) {
-		log.Warn("DNS list has no answers: it is not asked for a while", "list", list, "pause", h.rest.String())
+		pause := h.rest.String()
+		n = append(n, func() { log.Warn("DNS list has no answers: it is not asked for a while", "list", list, "pause", pause) })
 	}
 }
 
 // refused tells of an answer that is an error.
 func (h *health) refused(code string, now time.Time, log *slog.Logger, list string) {
+	var n notices
+	defer n.tell()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.tell("error", now) {
-		log.Warn("DNS list answers with an error, which counts as nothing: it may not answer public resolvers, too many questions or a wrong key",
-			"list", list, "code", code)
+		n = append(n, func() {
+			log.Warn("DNS list answers with an error, which counts as nothing: it may not answer public resolvers, too many questions or a wrong key",
+				"list", list, "code", code)
+		})
 	}
 }
 

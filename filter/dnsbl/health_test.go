@@ -3,6 +3,8 @@ package dnsbl
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -170,6 +172,66 @@ func TestRests(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLogIsToldWithoutTheLock: a log that is slow holds up nobody else who asks.
+func TestLogIsToldWithoutTheLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, one, "*.bl.example=127.0.0.2")
+		told := 0
+		l.onLog = func() {
+			told++
+			h := &l.f.(*check).lists[filter.Connect][0].health
+			if !h.mu.TryLock() {
+				t.Error("the lock is held")
+				return
+			}
+			h.mu.Unlock()
+		}
+		l.client("203.0.113.7")
+		l.dns.set("*.bl.example", "127.255.255.254")
+		time.Sleep(2 * retestEvery)
+		l.client("203.0.113.7")
+		l.dns.set("*.bl.example", "SILENT")
+		for range 3 * maxFailures {
+			time.Sleep(2 * retestEvery)
+			l.client("203.0.113.7")
+		}
+		delete(l.dns.names, "*.bl.example")
+		time.Sleep(2 * retestEvery)
+		l.client("203.0.113.7")
+		said := l.said()
+		for _, want := range []string{"no list may", "answers with an error", "has no answers", "answers again", "lacks the test entry"} {
+			if !strings.Contains(said, want) {
+				t.Errorf("%q was not told: %s", want, said)
+			}
+		}
+		if told == 0 {
+			t.Error("nothing was told")
+		}
+	})
+}
+
+// panicDNS is a resolver with a fault.
+type panicDNS struct{ fakeDNS }
+
+func (*panicDNS) LookupIPAddr(context.Context, string) ([]net.IPAddr, error) { panic("a fault") }
+
+func (*panicDNS) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) { panic("a fault") }
+
+// TestLookupPanics: a panic of a look-up is one of the filter, and not of the program.
+func TestLookupPanics(t *testing.T) {
+	l := &lab{t: t}
+	if err := l.open(one, &panicDNS{}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err, _ := recover().(*filter.PanicError); err == nil || err.Error() != "a fault" {
+			t.Errorf("panic %v", err)
+		}
+	}()
+	r, err := l.f.Check(t.Context(), &filter.Input{Phase: filter.Connect, Session: client("203.0.113.7")})
+	t.Errorf("got %+v, %v", r, err)
 }
 
 // TestFailsLate: a client that began to wait before the rest makes it no longer.

@@ -95,7 +95,8 @@ func (f *fault) get() error {
 	return f.err
 }
 
-// source reads a message of which there are so many octets yet, and takes down what goes wrong.
+// source reads a message of which there are so many octets yet, and takes down what goes wrong. It is read in a goroutine of
+// net/http's, where nobody is prepared for a panic.
 type source struct {
 	r     io.Reader
 	left  int64
@@ -103,8 +104,14 @@ type source struct {
 }
 
 // Read implements io.Reader.
-func (s *source) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
+func (s *source) Read(p []byte) (n int, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			n, err = 0, fmt.Errorf("scanner: reading the message panicked: %v", v)
+			s.fault.set(err)
+		}
+	}()
+	n, err = s.r.Read(p)
 	s.left -= int64(n)
 	switch {
 	case err == nil:

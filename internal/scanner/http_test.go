@@ -201,6 +201,21 @@ func TestOwnFaults(t *testing.T) {
 	}
 }
 
+// crashing is a file in which reading panics.
+type crashing struct{ io.Closer }
+
+func (crashing) ReadAt([]byte, int64) (int, error) { panic("a fault") }
+func (crashing) Close() error                      { return nil }
+
+// TestPanicInReading: the message is read in a goroutine of net/http's, and a panic there is no end of the program.
+func TestPanicInReading(t *testing.T) {
+	p := httpPool(t, rawServer(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }))
+	c := mail.NewContent(mail.NewFileBlob(crashing{}, 1<<20), mail.LineFaults{}, mail.Limits{})
+	if _, err := post(p, c, 5*time.Second); err == nil || !strings.Contains(err.Error(), "a fault") || p.servers[0].breaker.faults != 0 {
+		t.Errorf("got %v, %d faults", err, p.servers[0].breaker.faults)
+	}
+}
+
 // TestTooLarge: a server that says at once that a message is too large for it, and closes, is well.
 func TestTooLarge(t *testing.T) {
 	p := httpPool(t, rawServer(t, func(c net.Conn) {

@@ -225,6 +225,20 @@ func TestTextThatIsCut(t *testing.T) {
 	}
 }
 
+// TestLargeAttachments: a message that is large since it has a large attachment has hidden nothing from rules of the kind full, and they see
+// what stands behind it.
+func TestLargeAttachments(t *testing.T) {
+	_, f, _, err := build(t, Config{Scores: "local"}, "full A /last words/\nscore A 1\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, f, "Subject: x\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nfirst words\n--b\nContent-Type: application/pdf\n"+
+		"Content-Transfer-Encoding: base64\n\n"+strings.Repeat(strings.Repeat("QUJD", 19)+"\n", 80_000)+"--b\n\nlast words\n--b--\n")
+	if len(r.Findings) != 1 || r.Findings[0].Symbol != "A" {
+		t.Errorf("found %v", r.Findings)
+	}
+}
+
 // TestSymbolsGiveWay: rules of one symbol, and rules whose symbol another filter has, get one of their own and are told.
 func TestSymbolsGiveWay(t *testing.T) {
 	long := strings.Repeat("A", 70)

@@ -10,7 +10,7 @@ const (
 	CutRaw                    // the raw text of a part; see Options.RawBodyScan
 	CutParts                  // a part that is read as text is longer than what is decoded, alone or with those before it
 	CutLinks                  // links, or their texts
-	CutFull                   // the message, as rules of the kind full see it
+	CutFull                   // the message, as rules of the kind full see it, by more than the ends of attachments
 	CutHeader                 // the header fields
 )
 

@@ -58,6 +58,9 @@ func (p *TextPart) HTML() *HTML {
 // renders reports whether the part is one that rules of the kind body see.
 func (p *TextPart) renders() bool { return p.Shown == "text/plain" || p.Shown == "text/html" }
 
+// reads reports whether rules or readers see the part as text.
+func (p *TextPart) reads() bool { return p.renders() || p.kind != showsNothing }
+
 // readParts lists the leaves in the order of the content.
 func (m *Message) readParts() (all []*TextPart) {
 	m.content.Root().Walk(func(p *mail.Part) bool {
@@ -70,7 +73,7 @@ func (m *Message) readParts() (all []*TextPart) {
 	left := int64(maxText)
 	for _, text := range []bool{true, false} {
 		for _, t := range all {
-			if reads := t.renders() || t.kind != showsNothing; reads == text {
+			if reads := t.reads(); reads == text {
 				size := t.Part.End - t.Part.BodyOffset
 				t.limit = int(min(maxPart, left))
 				left -= min(size, int64(t.limit))

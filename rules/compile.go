@@ -3,6 +3,7 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/postern-mail/postern/rules/eval"
@@ -53,6 +54,34 @@ func compileRules(l *loader, s *Set) {
 				severity = Fault
 			}
 			l.tell(r.At, severity, r.Name, "%v", err)
+		}
+	}
+	l.tellUncaptured(s)
+}
+
+// tellUncaptured names the rules that wait for a capture which no rule has: they never hit.
+func (l *loader) tellUncaptured(s *Set) {
+	captured := map[string]bool{} // by a rule that runs
+	for _, r := range s.rules {
+		if !r.captures() {
+			continue
+		}
+		for _, name := range r.pattern().pattern.Names() {
+			captured[name] = captured[name] || r.active
+		}
+	}
+	for _, r := range s.rules {
+		if p := r.pattern(); r.active && p != nil {
+			for i, name := range p.written.uses {
+				if slices.Contains(p.written.uses[:i], name) {
+					continue
+				}
+				if active, known := captured[name]; !known {
+					l.tell(r.At, Inexact, r.Name, "it never hits: no rule captures %%{%s}, with a group (?<%s>…) of its pattern", name, name)
+				} else if !active {
+					l.tell(r.At, Inexact, r.Name, "it never hits: no rule that runs captures %%{%s}", name)
+				}
+			}
 		}
 	}
 }

@@ -267,6 +267,10 @@ func TestNothingIsSilent(t *testing.T) {
 		{"a feature that is here", "if can(Mail::SpamAssassin::Conf::feature_capture_rules)\nendif", Note, ""},
 		{"a plugin", "ifplugin Mail::SpamAssassin::Plugin::Pyzor\nendif", Note, "never hit"},
 		{"groups of what does not match", "header A Subject !~ /(?<X>x)/", Inexact, "is not kept"},
+		{"a capture that no rule has", "header __T To =~ /(?<TO>.+)/\nbody A /%{TU}/", Inexact, "no rule captures %{TU}"},
+		{"a capture of a rule that does not run", "header T To =~ /(?<TO>.+)/\nscore T 0\nbody A /%{TO}/", Inexact, "no rule that runs captures %{TO}"},
+		{"a capture that there is", "header __T To =~ /(?<TO>.+)/\nbody A /%{TO}/", Note, ""},
+		{"a capture that no rule has, of one that does not run", "body A /%{TU}/\nscore A 0", Note, ""},
 		{"groups of a part's field", "mimeheader A Content-Type =~ /(?<X>x)/", Inexact, "is not kept"},
 	} {
 		_, problems := load(t, c.text, Options{})

@@ -20,7 +20,8 @@ type RulesOptions struct {
 	JSON    bool
 }
 
-// loadRules loads the rules that are named, else those of the first filter "rules" of the configuration, else our own.
+// loadRules loads the rules that are named, else those of the first filter "rules" of the configuration, else our own. Where both rules and
+// a configuration are named, the filter's other options are those of the configuration.
 func (a *App) loadRules(o RulesOptions) (*rulesfilter.Loaded, error) {
 	l, _, err := a.loadRulesAndTexts(o)
 	return l, err
@@ -29,9 +30,7 @@ func (a *App) loadRules(o RulesOptions) (*rulesfilter.Loaded, error) {
 // loadRulesAndTexts also tells how the filter reads messages for these rules.
 func (a *App) loadRulesAndTexts(o RulesOptions) (*rulesfilter.Loaded, text.Options, error) {
 	c := rulesfilter.Defaults()
-	if len(o.Files) > 0 {
-		c.Files, c.Default = o.Files, o.Default
-	} else {
+	if len(o.Files) == 0 || a.o.ConfigGiven {
 		cfg, _, err := a.scanConfig()
 		if err != nil {
 			return nil, text.Options{}, err
@@ -45,6 +44,9 @@ func (a *App) loadRulesAndTexts(o RulesOptions) (*rulesfilter.Loaded, text.Optio
 			}
 			break
 		}
+	}
+	if len(o.Files) > 0 {
+		c.Files, c.Default = o.Files, o.Default
 	}
 	if o.Scores != "" {
 		c.Scores = o.Scores

@@ -40,6 +40,10 @@ func TestRulesCommandsReadAsTheFilterDoes(t *testing.T) {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 	out.Reset()
+	if err := a.RulesTest(t.Context(), RulesOptions{Files: []string{rules}}, []string{messages}); err != nil {
+		t.Errorf("with files: %v\n%s", err, out.String())
+	}
+	out.Reset()
 	if err := a.RulesBench(t.Context(), RulesBenchOptions{Paths: []string{messages}, Alone: 1, Top: 1}); err != nil {
 		t.Errorf("%v\n%s", err, out.String())
 	}

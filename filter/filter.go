@@ -141,6 +141,10 @@ type Finding struct {
 	Symbol   string  `json:"symbol"`           // UPPER_SNAKE, declared in Spec.Symbols; "" scores nothing
 	Strength float64 `json:"strength"`         // 1 for plain yes; 0 is a mention that scores nothing
 	Detail   string  `json:"detail,omitempty"` // the evidence, for people; may hold octets of the message
+
+	// Unknown says that this stands for what could not be found out: what it scores may mark a message, since nothing unknown is called
+	// clean, and holds or refuses none, since that would be for our fault.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // Symbol declares a symbol that a filter may report.

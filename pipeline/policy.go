@@ -154,6 +154,14 @@ func total(fs []StageFinding, all bool) float64 {
 	return round(sum)
 }
 
+// certain gives the findings that stand for what was found, and not for what could not be found out.
+func certain(fs []StageFinding) []StageFinding {
+	if !slices.ContainsFunc(fs, func(f StageFinding) bool { return f.Unknown }) {
+		return fs
+	}
+	return slices.DeleteFunc(slices.Clone(fs), func(f StageFinding) bool { return f.Unknown })
+}
+
 // ruling is one possible outcome and what speaks for it.
 type ruling struct {
 	action  filter.Action
@@ -242,7 +250,7 @@ func (p *Policy) suspect(fs []StageFinding, stage string, all bool) bool {
 		return false
 	}
 	others := slices.DeleteFunc(slices.Clone(fs), func(f StageFinding) bool { return f.Stage == stage })
-	return total(others, all) >= *t
+	return total(certain(others), all) >= *t
 }
 
 // proposal is what the result of a stage asks for with the action a.
@@ -286,19 +294,29 @@ func (p *Policy) evidence(r *Report, a filter.Action) string {
 	return "proposes " + a.String()
 }
 
-// threshold is what the score asks for.
+// threshold is what the score asks for. What was not found out counts for a mark, whichever threshold it reaches, and for nothing else.
 func (p *Policy) threshold(fs []StageFinding, all bool) ruling {
 	score := total(fs, all)
-	reached := func(t *float64) bool { return t != nil && score >= *t }
+	known := min(score, total(certain(fs), all))
+	reached := func(t *float64, score float64) bool { return t != nil && score >= *t }
 	switch {
-	case reached(p.Reject):
+	case reached(p.Reject, known):
 		return ruling{action: filter.Reject, reply: scoreReply, because: reason(score, "reject", *p.Reject, fs, all)}
-	case reached(p.Quarantine):
+	case reached(p.Quarantine, known):
 		return ruling{action: filter.Quarantine, because: reason(score, "quarantine", *p.Quarantine, fs, all)}
-	case reached(p.Tag):
+	case reached(p.Reject, score):
+		return ruling{action: filter.Tag, because: unknownReason(score, known, "reject", *p.Reject, fs, all)}
+	case reached(p.Quarantine, score):
+		return ruling{action: filter.Tag, because: unknownReason(score, known, "quarantine", *p.Quarantine, fs, all)}
+	case reached(p.Tag, score):
 		return ruling{action: filter.Tag, because: reason(score, "tag", *p.Tag, fs, all)}
 	}
 	return ruling{}
+}
+
+// unknownReason says that a score reaches a threshold by what was not found out.
+func unknownReason(score, known float64, name string, threshold float64, fs []StageFinding, all bool) string {
+	return printable(reason(score, name, threshold, fs, all)+", but "+number(known)+" without what is not known, which can only mark", maxBecause)
 }
 
 // maxNamed is the number of symbols that the reason for a score names.

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,6 +43,7 @@ func drawReports(t *rapid.T) Reports {
 			r.Result.Findings = append(r.Result.Findings, filter.Finding{
 				Symbol:   rapid.SampledFrom([]string{"", "A", "B", "C"}).Draw(t, "symbol"),
 				Strength: rapid.Float64Range(-10, 10).Draw(t, "strength"), Detail: rapid.String().Draw(t, "detail"),
+				Unknown: rapid.IntRange(0, 3).Draw(t, "unknown") == 0,
 			})
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "edits") {
@@ -116,6 +118,15 @@ func TestVerdictLaws(t *testing.T) {
 					t.Fatalf("%s proposes %v, and the message gets %v", r.Stage, a, v.Action)
 				}
 			}
+		}
+		// What is not known refuses nobody: without it there is no lesser action above a mark.
+		sure := make(Reports, len(rs))
+		for i, r := range rs {
+			sure[i] = r
+			sure[i].Result.Findings = slices.DeleteFunc(slices.Clone(r.Result.Findings), func(f filter.Finding) bool { return f.Unknown })
+		}
+		if w := p.Decide(sure); v.Action > max(w.Action, filter.Tag) {
+			t.Fatalf("%v, and %v without what is not known", v.Action, w.Action)
 		}
 		if removals != len(v.Edits) {
 			t.Fatalf("%d of %d removals", len(v.Edits), removals)

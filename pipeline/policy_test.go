@@ -45,6 +45,11 @@ func detailed(r Report, f filter.Finding) Report {
 	return r
 }
 
+// unsure makes the report of a stage that could not find out something that it counts.
+func unsure(stage string, score float64) Report {
+	return told(stage, filter.Result{Findings: []filter.Finding{{Symbol: "A", Strength: score, Unknown: true}}})
+}
+
 func TestDecide(t *testing.T) {
 	limits := Policy{
 		Tag: ptr(5.0), Quarantine: ptr(10.0), Reject: ptr(15.0),
@@ -154,6 +159,36 @@ func TestDecide(t *testing.T) {
 		{
 			name: "endless reply", policy: limits, reports: Reports{told("a", proposes(filter.Reject, reply(550, 5, 7, 1, strings.Repeat("x", 5000))))},
 			action: filter.Reject, reply: "550 5.7.1 " + strings.Repeat("x", maxReplyText), because: "a: proposes reject",
+		},
+		{
+			name: "what is not known marks", policy: limits, reports: Reports{unsure("a", 5)},
+			action: filter.Tag, score: 5, because: "score 5 reaches tag 5 (A 5)",
+		},
+		{
+			name: "what is not known holds nothing", policy: limits, reports: Reports{unsure("a", 5), told("b", found("B", 2, ""))},
+			action: filter.Tag, score: 13, because: "score 13 reaches quarantine 10 (B 8, A 5), but 8 without what is not known, which can only mark",
+		},
+		{
+			name: "what is not known refuses nothing", policy: limits, reports: Reports{unsure("a", 5), told("b", found("A", 9.999, ""))},
+			action: filter.Tag, score: 14.999, because: "score 14.999 reaches quarantine 10 (A 14.999), but 9.999 without what is not known, which can only mark",
+		},
+		{
+			name: "what is not known, beside what is enough", policy: limits, reports: Reports{unsure("a", 5), told("b", found("B", 3, ""))},
+			action: filter.Quarantine, score: 17, because: "score 17 reaches quarantine 10 (B 12, A 5)",
+		},
+		{
+			name: "what is not known, where nothing is marked", policy: Policy{Reject: ptr(15.0), Weights: limits.Weights}, reports: Reports{unsure("a", 20)},
+			action: filter.Tag, score: 20, because: "score 20 reaches reject 15 (A 20), but 0 without what is not known, which can only mark",
+		},
+		{
+			name: "what is not known aggravates nothing", policy: limits,
+			reports: Reports{told("dmarc", filter.Result{Propose: filter.Tag, Aggravated: filter.Reject}), unsure("b", 5)},
+			action:  filter.Tag, score: 5, because: "dmarc: proposes tag",
+		},
+		{
+			name: "what is not known, with a weight that takes off", policy: limits,
+			reports: Reports{detailed(told("a", filter.Result{}), filter.Finding{Symbol: "W", Strength: 1, Unknown: true}), told("b", found("A", 16, ""))},
+			action:  filter.Quarantine, score: 13, because: "score 13 reaches quarantine 10 (A 16)",
 		},
 		{
 			name: "finding without words", policy: limits, reports: Reports{detailed(told("a", proposes(filter.Tag, nil)), filter.Finding{})},

@@ -99,12 +99,12 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 		}
 	}
 	if cut := m.Text.Cut(); cut != 0 {
-		r.Findings = append(r.Findings, filter.Finding{Symbol: textCut, Strength: 1, Detail: "not looked at whole: " + cut.String()})
+		r.Findings = append(r.Findings, filter.Finding{Symbol: textCut, Strength: 1, Unknown: true, Detail: "not looked at whole: " + cut.String()})
 	}
 	r.Facts = []filter.Fact{auth.RuleHits.Of(hits)}
 	if len(found.GaveUp) > 0 {
 		r.Findings = append(r.Findings, filter.Finding{
-			Symbol: gaveUp, Strength: min(found.Unknown, mostUnknown), Detail: unknown(&found),
+			Symbol: gaveUp, Strength: min(found.Unknown, mostUnknown), Unknown: true, Detail: unknown(&found),
 		})
 		r.Facts = append(r.Facts, auth.RulesGaveUp.Of(len(found.GaveUp)))
 	}
@@ -112,7 +112,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 }
 
 const (
-	mostUnknown = 5  // what rules that gave up count for at most: that alone is suspicious, and refuses nobody
+	mostUnknown = 5  // what rules that gave up count for at most: as much as marks a message by default; it refuses none (filter.Finding.Unknown)
 	mostNamed   = 10 // rules that gave up whose names are told
 )
 

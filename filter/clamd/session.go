@@ -60,6 +60,9 @@ func (s *session) send(command string) error {
 		s.conn = c
 		b = append([]byte("zIDSESSION\x00"), b...)
 	}
+	if len(s.buf) > 0 {
+		return fmt.Errorf("%w: %.80q, and nothing was asked", errReply, s.buf)
+	}
 	s.number++
 	_, err := s.conn.Write(b)
 	return err
@@ -138,10 +141,25 @@ func (s *session) stream(r io.Reader, most int64) error {
 			}
 		}
 		if err != nil {
+			if err := s.early(); err != nil {
+				return err
+			}
 			_, err = s.conn.Write([]byte{0, 0, 0, 0})
 			return err
 		}
 	}
+}
+
+// early is the error of a clamd that answers before it has the whole stream: it can't have looked at it. That the stream is too long for
+// it is the one thing that it may say by then.
+func (s *session) early() error {
+	b := make([]byte, maxReply)
+	n := scanner.Early(s.conn, b)
+	if n == 0 {
+		return nil
+	}
+	s.buf = append(s.buf, b[:n]...)
+	return fmt.Errorf("%w: %.80q before it had all", errReply, s.buf)
 }
 
 // reply reads the reply to the last command, without its number.

@@ -16,7 +16,7 @@ import (
 func NewFactory() filter.Factory {
 	pools := new(scanner.Pools)
 	return filter.Factory{Kind: "milter", New: func(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
-		cfg := config{Config: scanner.Defaults(20), Body: bodyDefer, Headers: headersAll}
+		cfg := defaults()
 		if err := decode(&cfg); err != nil {
 			return filter.Spec{}, nil, err
 		}
@@ -34,13 +34,15 @@ func NewFactory() filter.Factory {
 
 // The symbols.
 const (
-	symbolMilter  = "MILTER"
-	symbolIgnored = "MILTER_IGNORED"
+	symbolMilter    = "MILTER"
+	symbolIgnored   = "MILTER_IGNORED"
+	symbolUnscanned = "MILTER_UNSCANNED"
 )
 
 var symbols = []filter.Symbol{
 	{Name: symbolMilter, Weight: 0, Description: "a milter refuses, defers or holds the message"},
 	{Name: symbolIgnored, Weight: 0, Description: "a milter wants something that it does not get"},
+	{Name: symbolUnscanned, Weight: 0, Description: "the message is larger than a milter looks at, and was not judged"},
 }
 
 // What becomes of a message whose body a milter wants replaced, and of fields that it wants changed.
@@ -53,13 +55,24 @@ const (
 
 type config struct {
 	scanner.Config
-	Body    string   `yaml:"body" allowed:"defer|ignore"`
-	Headers string   `yaml:"headers" allowed:"all|none"`
-	Expect  []string `yaml:"expect"`
+	Body       string   `yaml:"body" allowed:"defer|ignore"`
+	Headers    string   `yaml:"headers" allowed:"all|none"`
+	Expect     []string `yaml:"expect"`
+	ExpectUpTo int64    `yaml:"expect_up_to"` // octets of a message
+	Oversize   string   `yaml:"oversize" allowed:"pass|tag|quarantine|defer|reject"`
 }
 
-// maxExpect bounds the names in expect.
-const maxExpect = 16
+// defaults gives the configuration where nothing is said. spamc, which spamass-milter asks, takes 500 KiB, and the milter adds some
+// lines that name the client and the envelope.
+func defaults() config {
+	return config{Config: scanner.Defaults(20), Body: bodyDefer, Headers: headersAll, ExpectUpTo: 480 << 10, Oversize: "defer"}
+}
+
+// Bounds of a configuration: the names in expect, and the octets up to which they are expected.
+const (
+	maxExpect     = 16
+	maxExpectUpTo = 4 << 30
+)
 
 func (c *config) check() error {
 	if len(c.Expect) > maxExpect {
@@ -69,6 +82,9 @@ func (c *config) check() error {
 		if !scanner.IsFieldName(name) {
 			return fmt.Errorf("milter: expect: %q is no name of a field", name)
 		}
+	}
+	if c.ExpectUpTo < 1 || c.ExpectUpTo > maxExpectUpTo {
+		return fmt.Errorf("milter: expect_up_to: from 1 octet to 4GiB is allowed, and this is %d", c.ExpectUpTo)
 	}
 	return nil
 }
@@ -90,10 +106,13 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	err := c.pool.Ask(ctx, func(ctx context.Context, s *scanner.Server) error {
 		var err error
 		if v, err = talk(ctx, s, in, c.gateway); err == nil {
-			err = v.missing(c.config.Expect)
+			err = c.missing(&v, in.Content.Blob().Size())
 		}
 		return err
 	})
+	if errors.Is(err, errTooLarge) {
+		return c.unscanned(&v, in.Content)
+	}
 	if err != nil {
 		return filter.Result{}, fmt.Errorf("milter: %w", err)
 	}

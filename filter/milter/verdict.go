@@ -1,6 +1,7 @@
 package milter
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -105,15 +106,46 @@ func (v *verdict) ignores(what string, data []byte) {
 	v.ignored = append(v.ignored, what+" "+scanner.Clipped(clean(who), 100))
 }
 
-// missing is the error of a milter that says nothing against a message and has put none of the fields on it by which it shows
-// that it has judged: some let mail pass when what they ask is gone.
-func (v *verdict) missing(expected []string) error {
-	if len(expected) == 0 || v.action != filter.Continue || slices.ContainsFunc(v.changes, func(c change) bool {
+// errTooLarge says that a milter has not judged a message that is larger than it may be expected to judge.
+var errTooLarge = errors.New("milter: the message is larger than it judges")
+
+// missing is the error of a milter that says nothing against a message of so many octets and has put none of the fields on it by which
+// it shows that it has judged: some let mail pass when what they ask is gone. Of a large message that says nothing about the milter,
+// neither good nor bad.
+func (c *check) missing(v *verdict, size int64) error {
+	expected := c.config.Expect
+	switch {
+	case len(expected) == 0 || v.action != filter.Continue || slices.ContainsFunc(v.changes, func(c change) bool {
 		return c.value != "" && slices.ContainsFunc(expected, func(name string) bool { return strings.EqualFold(name, c.name) })
-	}) {
+	}):
 		return nil
+	case size > c.config.ExpectUpTo:
+		return scanner.Blameless(errTooLarge)
 	}
-	return fmt.Errorf("milter: it has put no %s on the message, and so has not judged it", strings.Join(expected, " or "))
+	return fmt.Errorf("milter: it has put no %s on the message of %d octets, and so has not judged it", strings.Join(expected, " or "), size)
+}
+
+// oversize are what may become of a message that is larger than a milter judges.
+var oversize = map[string]struct {
+	action filter.Action
+	reply  *mail.Reply
+}{
+	"pass": {}, "tag": {action: filter.Tag}, "quarantine": {action: filter.Quarantine},
+	"defer":  {filter.Defer, &mail.Reply{Code: 451, Enhanced: mail.Enhanced{4, 7, 1}, Text: "message is too large to be checked at present"}},
+	"reject": {filter.Reject, &mail.Reply{Code: 550, Enhanced: mail.Enhanced{5, 7, 1}, Text: "message refused: it is too large to be checked"}},
+}
+
+// unscanned makes the result of a message that is larger than the milter judges.
+func (c *check) unscanned(v *verdict, m *mail.Content) (filter.Result, error) {
+	r, err := c.result(v, m)
+	if err != nil {
+		return r, err
+	}
+	o := oversize[c.config.Oversize]
+	r.Propose, r.Reply = o.action, o.reply
+	r.Findings = append(r.Findings, filter.Finding{Symbol: symbolUnscanned, Strength: 1, Detail: fmt.Sprintf(
+		"no %s on a message of %d octets: not judged, since it is expected up to %d", strings.Join(c.config.Expect, " or "), m.Blob().Size(), c.config.ExpectUpTo)})
+	return r, nil
 }
 
 // result makes the result of what a milter has said.
@@ -124,6 +156,9 @@ func (c *check) result(v *verdict, m *mail.Content) (filter.Result, error) {
 	}
 	if err := m.Err(); err != nil {
 		return filter.Result{}, fmt.Errorf("milter: %w", err)
+	}
+	if name := bereft(m.Header(), r.Edits); name != "" {
+		return filter.Result{}, fmt.Errorf("milter: it takes %s off, and puts no other one on the message: nobody would take that", name)
 	}
 	if v.body && v.action < filter.Quarantine {
 		if c.config.Body == bodyDefer {
@@ -185,6 +220,36 @@ func (v *verdict) edits(h *mail.Header, r *filter.Result) {
 			r.Edits = append(r.Edits, e)
 		}
 	}
+}
+
+// bereft names a field that each message must have (RFC 5322 3.6) and that edits take off one that has it; "" for none. A server inside
+// may refuse what is left, and its sender would hear of it.
+func bereft(h *mail.Header, edits []mail.Edit) string {
+	for _, name := range []string{"From", "Date"} {
+		had := 0
+		for _, f := range h.Fields() {
+			if f.Is(name) {
+				had++
+			}
+		}
+		has := had
+		for _, e := range edits {
+			switch e := e.(type) {
+			case mail.AddField:
+				if strings.EqualFold(e.Name, name) {
+					has++
+				}
+			case mail.RemoveField:
+				if h.Fields()[e.Index].Is(name) {
+					has--
+				}
+			}
+		}
+		if had > 0 && has < 1 {
+			return name
+		}
+	}
+	return ""
 }
 
 // nth gives the position of the n-th field of a name, from 1; -1 where there is none.

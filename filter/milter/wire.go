@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/postern-mail/postern/internal/scanner"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -111,6 +112,13 @@ func (w *wire) send(cmd byte, data []byte) error {
 	b := make([]byte, 5, 5+len(data))
 	binary.BigEndian.PutUint32(b, uint32(1+len(data)))
 	b[4] = cmd
+	if cmd == cmdEnd {
+		// What it says by now answers nothing: that it has nothing against a message which it has not seen whole.
+		early := make([]byte, 16)
+		if n := scanner.Early(w.conn, early); n > 0 {
+			return wrong("%q before it had all", early[:n])
+		}
+	}
 	_, err := w.conn.Write(append(b, data...))
 	return err
 }

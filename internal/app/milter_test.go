@@ -95,6 +95,30 @@ func TestSpamassMilterFails(t *testing.T) {
 	}
 }
 
+// TestSpamassMilterLarge: what is too large for spamass-milter has no field by which it shows that it has judged. That opens no breaker,
+// and keeps nobody else's mail.
+func TestSpamassMilterLarge(t *testing.T) {
+	t.Parallel()
+	d, _ := peertest.StartSpamassMilter(t, pills, "12")
+	options := `milter: {name: sa, servers: ["unix:` + d.Addr + `"], body: ignore, expect: [X-Spam-Checker-Version], faults: 2, pause: 1h`
+	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, options+"}"))
+	small := fmt.Sprintf(plainText, "x", "hello")
+	large := small + strings.Repeat("hello hello hello\r\n", 30_000)
+	g.wantsAtLast(t, "small", small, "250")
+	for range 4 {
+		g.wants(t, "large", large, "451 4.7.1 message is too large to be checked")
+	}
+	if got := g.breaker(t, "sa"); got != "closed" {
+		t.Errorf("the breaker is %q", got)
+	}
+	g.wantsAtLast(t, "small, behind large ones", small, "250")
+	g.take(t, strings.ReplaceAll(fmt.Sprintf(scannerGateway, options+", oversize: tag}"), "{{dir}}", g.dir))
+	g.wantsAtLast(t, "large, marked", large, "250")
+	if !strings.Contains(g.log.String(), `"symbol":"MILTER_UNSCANNED"`) {
+		t.Error("no MILTER_UNSCANNED in the log")
+	}
+}
+
 // meddler stands between the gateway and a milter, and changes what the milter answers to the end of a message.
 type meddler struct {
 	addr   string

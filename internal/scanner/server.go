@@ -101,11 +101,10 @@ func (s *Server) Dial(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if at, ok := ctx.Deadline(); ok {
-		_ = c.SetDeadline(at)
-	}
+	at, _ := ctx.Deadline() // zero: none
+	_ = c.SetDeadline(at)
 	stop := context.AfterFunc(ctx, func() { _ = c.Close() })
-	return &conn{Conn: c, stop: stop}, nil
+	return &conn{Conn: c, stop: stop, deadline: at}, nil
 }
 
 func (s *Server) connect(ctx context.Context) (net.Conn, error) {
@@ -138,13 +137,30 @@ func (s *Server) talk(ctx context.Context, _, _ string) (net.Conn, error) {
 // conn is a connection that ends with a context.
 type conn struct {
 	net.Conn
-	stop func() bool
+	stop     func() bool
+	deadline time.Time
 }
 
 // Close closes the connection.
 func (c *conn) Close() error {
 	c.stop()
 	return c.Conn.Close()
+}
+
+// glance is how long Early waits. What is there already is read at once.
+const glance = 50 * time.Microsecond
+
+// Early gives what a server has sent that is not read yet, as far as b has room, and waits for nothing. What stands there before the
+// question was asked whole is no answer to it. c is a connection of Dial's; another one has sent nothing.
+func Early(c net.Conn, b []byte) int {
+	own, ok := c.(*conn)
+	if !ok {
+		return 0
+	}
+	_ = own.SetReadDeadline(time.Now().Add(glance))
+	n, _ := own.Read(b) // what goes wrong goes wrong again
+	_ = own.SetReadDeadline(own.deadline)
+	return n
 }
 
 // Memory gives what the filter keeps of the server, which make makes once. It outlives reloads.

@@ -42,7 +42,9 @@ func testMetrics(t *testing.T) *Metrics {
 	}})
 	m.StateDirectory(t.TempDir())
 	m.Asked([]Asked{{Filter: "attachments", Health: func() filter.Health {
-		return filter.Health{Breaker: "half_open", Signatures: time.Now().Add(-time.Hour)}
+		return filter.Health{Breaker: "half_open", Signatures: time.Now().Add(-time.Hour), Servers: []filter.ServerHealth{
+			{Name: "a:1", Breaker: "closed"}, {Name: "b:1", Breaker: "half_open"}, {Name: "unix:/s", Breaker: "open"}, {Name: "unix:/s", Breaker: "closed"},
+		}}
 	}}})
 	m.Certificates([]certs.State{
 		{Place: "public", NotAfter: time.Unix(2000000000, 0), Taken: true},
@@ -138,6 +140,9 @@ func TestCounts(t *testing.T) {
 		`postern_smtp_connections_total{listener="public",tls="starttls"}`:                           "1",
 		`postern_filter_breaker_state{filter="attachments",state="half_open"}`:                       "1",
 		`postern_filter_breaker_state{filter="attachments",state="open"}`:                            "0",
+		`postern_filter_server_breaker_closed{filter="attachments",server="a:1"}`:                    "1",
+		`postern_filter_server_breaker_closed{filter="attachments",server="b:1"}`:                    "0",
+		`postern_filter_server_breaker_closed{filter="attachments",server="unix:/s"}`:                "0",
 		`postern_smtp_connections_total{listener="public",tls="implicit"}`:                           "0",
 		`postern_smtp_connections_active{listener="public"}`:                                         "0",
 		`postern_smtp_connections_rejected_total{listener="public",reason="client_limit"}`:           "1",

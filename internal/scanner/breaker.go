@@ -26,6 +26,9 @@ func (s State) String() string {
 	return "unknown"
 }
 
+// maxLast bounds what is kept of the last fault, in octets.
+const maxLast = 300
+
 // longest is how many times the first pause the pauses may grow to. They stay short, since mail is deferred meanwhile.
 const longest = 12
 
@@ -38,6 +41,22 @@ type breaker struct {
 	pause  time.Duration
 	until  time.Time // of the pause, while open
 	trial  uint64    // the number of the trial, while half open; of each another one
+	last   string    // what the last fault was
+	since  time.Time // when it was last closed, while it is not
+	told   time.Time // when the log heard that it is not closed
+}
+
+// tellEvery is how often the log says that a server still fails.
+const tellEvery = 10 * time.Minute
+
+// why says for people why the server is not asked, "" where it is.
+func (b *breaker) why() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.state == Closed {
+		return ""
+	}
+	return "since " + b.since.UTC().Format("15:04:05Z") + ", at last: " + b.last
 }
 
 // enter says whether a message may ask the server now. trial is not 0 for the one that tries it; it has to say with end how
@@ -62,24 +81,31 @@ type change uint8
 const (
 	unchanged change = iota
 	opened
+	open // still
 	closed
 )
 
 // end takes down how an attempt went, and tells the log. fault is nil where the server did what it should; heard is false
 // where the attempt says nothing about the server.
 func (b *breaker) end(trial uint64, fault error, heard bool, o *Options, s *Server, log *slog.Logger) {
-	switch b.take(trial, fault, heard, o) { // a log may be slow, and so is told when the lock is free
+	c, since := b.take(trial, fault, heard, o)
+	switch c { // a log may be slow, and so is told when the lock is free
 	case opened:
 		log.Error("scanner fails again and again: it is not asked for a while", "server", s.String(), "pause", o.Pause.String(), "error", fault.Error())
+	case open:
+		log.Error("scanner still fails: it is not asked", "server", s.String(), "since", since.UTC().Format(time.RFC3339), "error", fault.Error())
 	case closed:
 		log.Info("scanner answers again: it is asked", "server", s.String())
 	}
 }
 
-func (b *breaker) take(trial uint64, fault error, heard bool, o *Options) (c change) {
+func (b *breaker) take(trial uint64, fault error, heard bool, o *Options) (c change, since time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
+	if heard && fault != nil {
+		b.last = Clipped(fault.Error(), maxLast)
+	}
 	tries := trial != 0 && b.state == HalfOpen && trial == b.trial
 	switch {
 	case !heard:
@@ -96,13 +122,16 @@ func (b *breaker) take(trial uint64, fault error, heard bool, o *Options) (c cha
 	case tries:
 		b.pause = min(2*b.pause, longest*o.Pause)
 		b.state, b.until = Open, now.Add(b.pause)
+		if now.Sub(b.told) >= tellEvery {
+			b.told, c = now, open
+		}
 	case b.state == Closed:
 		if b.faults++; b.faults >= o.Faults {
 			b.state, b.pause, b.until = Open, o.Pause, now.Add(o.Pause)
-			c = opened
+			b.since, b.told, c = now, now, opened
 		}
 	}
-	return c
+	return c, b.since
 }
 
 // now gives the state.

@@ -111,7 +111,7 @@ func (p *Pool) Ask(ctx context.Context, f func(context.Context, *Server) error) 
 	if end, ok := ctx.Deadline(); ok {
 		late = time.Since(began) > end.Sub(began)/2
 	}
-	last := errOpen
+	var last error
 	for i, s := range p.servers {
 		ok, trial := s.breaker.enter(time.Now())
 		if !ok {
@@ -127,7 +127,21 @@ func (p *Pool) Ask(ctx context.Context, f func(context.Context, *Server) error) 
 			return last
 		}
 	}
+	if last == nil {
+		last = p.resting()
+	}
 	return last
+}
+
+// resting is the error of servers of which none is asked: why, of each.
+func (p *Pool) resting() error {
+	err := errOpen
+	for _, s := range p.servers {
+		if why := s.breaker.why(); why != "" {
+			err = fmt.Errorf("%w; %s %s", err, s, why)
+		}
+	}
+	return err
 }
 
 // others is how many servers behind the i-th might be asked.
@@ -180,7 +194,7 @@ func (p *Pool) enter(ctx context.Context) error {
 	default:
 	}
 	if p.State() == Open { // whoever waits would hear just that
-		return errOpen
+		return p.resting()
 	}
 	if p.waiting.Add(1) > int64(waiters*cap(p.slots)) {
 		p.waiting.Add(-1)
@@ -205,7 +219,13 @@ func (p *Pool) State() State {
 }
 
 // Health tells how the servers are, for filters that have no more to tell.
-func (p *Pool) Health() filter.Health { return filter.Health{Breaker: p.State().String()} }
+func (p *Pool) Health() filter.Health {
+	h := filter.Health{Breaker: p.State().String()}
+	for _, s := range p.servers {
+		h.Servers = append(h.Servers, filter.ServerHealth{Name: s.String(), Breaker: s.State().String()})
+	}
+	return h
+}
 
 // Servers lists the servers.
 func (p *Pool) Servers() []*Server { return p.servers }

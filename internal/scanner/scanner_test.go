@@ -114,6 +114,38 @@ func TestBreaker(t *testing.T) {
 	})
 }
 
+// TestBreakerExplains: whoever is not asked for says why, for each server and since when, and the log hears of it now and then as long as it
+// lasts.
+func TestBreakerExplains(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c := Defaults(10, "a:1", "b:1")
+		c.Faults = 1
+		p := testPool(t, new(Pools), &log, c)
+		began := time.Now().UTC()
+		down := script(map[string]string{"a:1": "down", "b:1": "down"})
+		_ = ask(t, p, down)
+		err := ask(t, p, down)
+		for _, want := range []string{"a:1 since " + began.Format("15:04:05Z") + ", at last: down", "b:1 since "} {
+			if !errors.Is(err, filter.ErrBreakerOpen) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v does not say %q", err, want)
+			}
+		}
+		for range 60 { // of the next hour, one a minute
+			time.Sleep(time.Minute)
+			_ = ask(t, p, down)
+		}
+		want := "msg=\"scanner still fails: it is not asked\" server=a:1 since=" + began.Format(time.RFC3339) + " error=down"
+		if n := strings.Count(log.String(), want); n < 4 || n > 6 {
+			t.Errorf("told %d times in an hour:\n%s", n, log.String())
+		}
+		h := p.Health()
+		if len(h.Servers) != 2 || h.Servers[1] != (filter.ServerHealth{Name: "b:1", Breaker: "open"}) {
+			t.Errorf("health: %+v", h)
+		}
+	})
+}
+
 // TestOneTries: while one message tries a server, others are told that the breaker is open.
 func TestOneTries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

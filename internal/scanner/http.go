@@ -3,12 +3,15 @@ package scanner
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,6 +38,8 @@ func (p *Pool) Post(ctx context.Context, s *Server, m Post) ([]byte, error) {
 		return io.NopCloser(io.MultiReader(bytes.NewReader(m.Before), &source{blob.Section(0, blob.Size()), blob.Size(), &ours})), nil
 	}
 	first, _ := body()
+	var used answered
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: used.begin, GotFirstResponseByte: used.answers})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL.String(), first)
 	if err != nil {
 		return nil, Blameless(err)
@@ -71,8 +76,49 @@ func (p *Pool) Post(ctx context.Context, s *Server, m Post) ([]byte, error) {
 		return nil, err
 	case int64(len(b)) > m.Most:
 		return nil, errAnswerTooBig
+	case used.isStale():
+		s.httpClient(&p.options).CloseIdleConnections()
+		return nil, errStale
 	}
 	return b, nil
+}
+
+// errStale says that what a server has sent behind an answer was taken for the answer to the next question: it is about another message.
+var errStale = errors.New("the answer was there before the question")
+
+// answered is the connection over which a question is asked, and how often it had brought something by then. net/http throws away what
+// comes while a connection is idle, but not where the next question is faster than it can see that.
+type answered struct {
+	mu     sync.Mutex
+	conn   *talker
+	before int64
+	stale  bool
+}
+
+func (a *answered) begin(got httptrace.GotConnInfo) {
+	c := got.Conn
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stale = false
+	if a.conn, _ = c.(*talker); a.conn != nil {
+		a.before = a.conn.brought.Load()
+	}
+}
+
+// answers takes down that an answer begins: it is stale where nothing has come since the question.
+func (a *answered) answers() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.stale = a.conn != nil && a.conn.brought.Load() == a.before
+}
+
+func (a *answered) isStale() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stale
 }
 
 // fault is the first error of ours in reading a message. The client reads on when it has answered, so that it has a lock.
@@ -131,8 +177,18 @@ const patience = 250 * time.Millisecond
 // that the rest could not be written is not to come before it.
 type talker struct {
 	net.Conn
-	once   sync.Once
-	closed chan struct{}
+	once    sync.Once
+	closed  chan struct{}
+	brought atomic.Int64 // how often octets came
+}
+
+// Read implements net.Conn.
+func (t *talker) Read(p []byte) (int, error) {
+	n, err := t.Conn.Read(p)
+	if n > 0 {
+		t.brought.Add(1)
+	}
+	return n, err
 }
 
 // Write implements net.Conn.

@@ -126,20 +126,26 @@ var brandIndex = sync.OnceValue(func() *brandTable {
 	return t
 })
 
-// beginHash is a hash of the first three octets of a name, fewer where it has fewer.
+// beginOctets is how many octets of a name beginHash knows.
+const beginOctets = 3
+
+// beginHash is a hash of the first octets of a name, of all of them where it has fewer.
 func beginHash(name []byte) (h uint32) {
-	for _, c := range name[:min(len(name), 3)] {
+	for _, c := range name[:min(len(name), beginOctets)] {
 		h = h*59 + uint32(c)
 	}
 	return h % (1 << 13)
 }
 
+// begin reports whether a name may begin as this one does.
+func (t *brandTable) begin(name []byte) bool {
+	h := beginHash(name)
+	return t.begins[h/64]&(1<<(h%64)) != 0
+}
+
 // named gives the brand of a name, nil for none.
 func (t *brandTable) named(name []byte) *brand {
-	if len(name) > t.longest {
-		return nil
-	}
-	if h := beginHash(name); t.begins[h/64]&(1<<(h%64)) == 0 {
+	if len(name) > t.longest || !t.begin(name) {
 		return nil
 	}
 	return t.names[string(name)]
@@ -151,34 +157,62 @@ const (
 	maxBrandWords = 4        // of one name
 )
 
+// brandWord is a word as brandsIn keeps it: where it begins, and whether a name may begin there.
+type brandWord struct {
+	at  int  // in words; -1: there is no word, or nothing in it
+	may bool // no name is ruled out by its first octets
+}
+
 // brandsIn calls found with each brand that a text in any case names, and the name.
 func brandsIn[T string | []byte](text T, found func(b *brand, name string) (more bool)) {
 	var (
 		index   = brandIndex()
-		words   = make([]byte, 0, len(text)) // letters and digits of all words
-		starts  [maxBrandWords]int           // of the last words; -1: there is none, or nothing in it
-		written bool                         // there is a word, if only of signs that do not count
-		number  int                          // of words
+		room    [512]byte
+		words   = room[:0]               // letters and digits of the last words, of long ones as many as no name has
+		last    [maxBrandWords]brandWord // the last words
+		written bool                     // there is a word, if only of signs that do not count
+		number  int                      // of words
+		begin   int
 	)
-	for i := range starts {
-		starts[i] = -1
+	for i := range last {
+		last[i].at = -1
 	}
-	begin := 0
 	end := func() (more bool) {
-		starts[number%maxBrandWords] = -1
-		if begin < len(words) {
-			starts[number%maxBrandWords] = begin
+		w := &last[number%maxBrandWords]
+		if w.at = -1; begin < len(words) {
+			*w = brandWord{begin, true}
 		}
 		for k := range min(number+1, maxBrandWords) {
-			at := starts[(number-k)%maxBrandWords]
-			if at < 0 {
+			w := &last[(number-k)%maxBrandWords]
+			if w.at < 0 || !w.may {
 				continue
 			}
-			if b := index.named(words[at:]); b != nil && !found(b, string(words[at:])) {
+			name := words[w.at:]
+			if len(name) >= beginOctets {
+				w.may = len(name) <= index.longest && index.begin(name)
+			}
+			if !w.may {
+				continue
+			}
+			if b := index.named(name); b != nil && !found(b, string(name)) {
 				return false
 			}
 		}
 		number++
+		if len(words) > len(room)/2 { // those before the last need no place
+			from := len(words)
+			for i := range last {
+				if last[i].may && last[i].at >= 0 {
+					from = min(from, last[i].at)
+				}
+			}
+			for i := range last {
+				if last[i].at -= from; !last[i].may {
+					last[i].at = -1
+				}
+			}
+			words = words[:copy(words, words[from:])]
+		}
 		begin, written = len(words), false
 		return true
 	}
@@ -189,17 +223,19 @@ func brandsIn[T string | []byte](text T, found func(b *brand, name string) (more
 			r, n := utf8.DecodeRuneInString(string(text[i:min(len(text), i+utf8.UTFMax)]))
 			i += n
 			if r = unicode.ToLower(r); unicode.IsLetter(r) {
-				words, written = utf8.AppendRune(words, r), true
+				if written = true; len(words)-begin <= index.longest {
+					words = utf8.AppendRune(words, r)
+				}
 				continue
 			}
 			if written && !end() {
 				return
 			}
 			continue
-		case signs[c]&(signLower|signDigit) != 0:
-			words, written = append(words, c), true
-		case signs[c]&signUpper != 0:
-			words, written = append(words, c|0x20), true
+		case signs[c]&(signLower|signDigit|signUpper) != 0:
+			if written = true; len(words)-begin <= index.longest {
+				words = append(words, lowerOctet[c])
+			}
 		case c == '\'':
 			written = true
 		case written && !end():
@@ -211,6 +247,16 @@ func brandsIn[T string | []byte](text T, found func(b *brand, name string) (more
 		end()
 	}
 }
+
+// lowerOctet gives octets with letters of ASCII in lower case.
+var lowerOctet = func() (t [256]byte) {
+	for c := range t {
+		if t[c] = byte(c); 'A' <= c && c <= 'Z' {
+			t[c] |= 0x20
+		}
+	}
+	return t
+}()
 
 // brandTail are words with which a sender's name says what of the brand writes.
 var brandTail = wordSet(`the team support service services security account accounts alert alerts customer care online bank notification

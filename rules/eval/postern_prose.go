@@ -114,7 +114,7 @@ func (p *prose) word(w []byte, kinds uint8) {
 		return
 	}
 	p.plain++
-	if len(w) >= 6 && random(w) {
+	if len(w) >= 6 && (kinds&signDigit != 0 || unspoken(w)) && random(w) {
 		if p.random == 0 {
 			p.example = string(w)
 		}
@@ -133,6 +133,32 @@ func hasName(w []byte) bool {
 
 // vowels has a bit for each letter that a word is spoken by.
 const vowels = 1 | 1<<('e'-'a') | 1<<('i'-'a') | 1<<('o'-'a') | 1<<('u'-'a') | 1<<('y'-'a')
+
+// unspoken reports whether six octets in a row are none of vowels, as they have to be in a word without digits that is random. It
+// looks at few of them.
+func unspoken(w []byte) bool {
+	const row = 6
+	for end := row - 1; end < len(w); {
+		i := end
+		for i > end-row && !spoken[w[i]] {
+			i--
+		}
+		if i == end-row {
+			return true
+		}
+		end = i + row
+	}
+	return false
+}
+
+// spoken tells the octets of vowels.
+var spoken = func() (t [256]bool) {
+	for l := range 26 {
+		t['a'+l] = vowels>>l&1 != 0
+		t['A'+l] = t['a'+l]
+	}
+	return t
+}()
 
 // random reports whether a word has six consonants in a row, "h" and "s" not counted, of which languages make long runs
 // ("Durchschnitt"), or changes from letters to digits and back.

@@ -21,6 +21,14 @@ var spaceClass = func() (t [256]uint8) {
 	return t
 }()
 
+// isPlain tells the octets of ASCII that a text keeps as they are, wherever they stand: all but white space and NUL.
+var isPlain = func() (t [256]bool) {
+	for c := 1; c < utf8.RuneSelf; c++ {
+		t[c] = spaceClass[c] == noSpace
+	}
+	return t
+}()
+
 // The defaults of SpamAssassin 4.
 const (
 	defaultBodyScan    = 50_000
@@ -181,7 +189,8 @@ func (f *folder) flush() {
 func (f *folder) add(b []byte) {
 	for i := 0; i < len(b); {
 		start := i
-		for i < len(b) && spaceClass[b[i]] == noSpace && b[i] < utf8.RuneSelf && b[i] != 0 {
+		// A single blank between such octets stays as it is.
+		for i < len(b) && (isPlain[b[i]] || b[i] == ' ' && i > start && i+1 < len(b) && isPlain[b[i+1]]) {
 			i++
 		}
 		if i > start {

@@ -18,6 +18,7 @@ type heads struct {
 	relays  *Relays
 	mu      sync.Mutex
 	got     []*got // by the id of the selector
+	room    []got  // for what is found next
 }
 
 // got is what a selector gave.
@@ -50,12 +51,12 @@ type header struct {
 
 // headField is one field.
 type headField struct {
-	hash  uint32 // of the name in lower case
-	name  []byte // as written, without blanks before the colon
-	raw   []byte // what stands behind the colon, folded as it came, with its line end
-	value []byte // unfolded and decoded, with a line end
-	line  []byte // name, colon, blank, value
-	own   bool   // it is no field of the message, but stands for one of ours
+	hash  uint32    // of the name in lower case
+	name  []byte    // as written, without blanks before the colon
+	raw   [1][]byte // what stands behind the colon, folded as it came, with its line end: the one value of a list
+	value [1][]byte // unfolded and decoded, with a line end
+	line  []byte    // name, colon, blank, value
+	own   bool      // it is no field of the message, but stands for one of ours
 }
 
 // readHeader reads the header at the beginning of b, which may have CRLF or LF line ends. What of b is body is not looked at.
@@ -169,7 +170,7 @@ func (h *header) readFields(starts []int, own []byte) {
 		h.text = appendDecoded(h.text, name, raw)
 		h.text = append(h.text, '\n')
 		p.end = len(h.text)
-		h.fields = append(h.fields, headField{hash: nameHash(name), name: name, raw: raw, own: own})
+		h.fields = append(h.fields, headField{hash: nameHash(name), name: name, raw: [1][]byte{raw}, own: own})
 		places = append(places, p)
 	}
 	if own != nil {
@@ -198,7 +199,7 @@ func (h *header) readFields(starts []int, own []byte) {
 		keep(name, raw, false)
 	}
 	for i, p := range places { // only now does h.text stay where it is
-		h.fields[i].line, h.fields[i].value = h.text[p.line:p.end:p.end], h.text[p.value:p.end:p.end]
+		h.fields[i].line, h.fields[i].value[0] = h.text[p.line:p.end:p.end], h.text[p.value:p.end:p.end]
 	}
 }
 

@@ -50,17 +50,22 @@ func (m *Message) get(s Selector) *got {
 		h.mu.Unlock()
 	}
 	g := nothing
-	if values := m.find(s.s); len(values) > 0 {
-		g = &got{values: values, joined: joinValues(values), ok: true}
+	values := m.find(s.s)
+	h.mu.Lock()
+	if len(values) > 0 {
+		if len(h.room) == 0 {
+			h.room = make([]got, 16)
+		}
+		g, h.room = &h.room[0], h.room[1:]
+		*g = got{values: values, joined: joinValues(values), ok: true}
 	}
 	if id := s.s.id; id >= 0 {
-		h.mu.Lock()
 		for id >= len(h.got) {
 			h.got = append(h.got, make([]*got, max(160, id+1)-len(h.got))...)
 		}
 		h.got[id] = g
-		h.mu.Unlock()
 	}
+	h.mu.Unlock()
 	return g
 }
 
@@ -128,12 +133,18 @@ func one(value []byte) [][]byte {
 // named gives the values of the fields of a name, decoded or raw.
 func (h *header) named(low string, hash uint32, raw bool) (values [][]byte) {
 	for i := range h.fields {
-		if f := &h.fields[i]; f.is(low, hash) {
-			if raw {
-				values = append(values, f.raw)
-			} else {
-				values = append(values, f.value)
-			}
+		f := &h.fields[i]
+		if !f.is(low, hash) {
+			continue
+		}
+		v := &f.value
+		if raw {
+			v = &f.raw
+		}
+		if values == nil {
+			values = v[:1:1]
+		} else {
+			values = append(values, v[0])
 		}
 	}
 	return values

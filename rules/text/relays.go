@@ -146,7 +146,7 @@ func (m *Message) follow(c *chain, near bool) {
 		if f.own || !f.is("received", received) {
 			continue
 		}
-		relay, v := c.reader.read(f.value)
+		relay, v := c.reader.read(f.value[0])
 		switch v {
 		case readable:
 			c.add(relay)

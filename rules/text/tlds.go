@@ -158,25 +158,33 @@ func isHostLabel(label string, underscore bool) bool {
 // HostOf gives the host that a URI names, and the domain of it that is registered; ok is false where there is none that a
 // look-up would be worth.
 func (t *TLDs) HostOf(uri string) (host, domain string, ok bool) {
+	return t.judge(hostIn(uri))
+}
+
+// hostIn gives what stands in the place of the host in a URI, "" where there is no such place, in lower case.
+func hostIn(uri string) (host string) {
 	uri = lowerText(uri)
-	for _, s := range []string{"javascript:", "cid:", "file:"} {
-		if strings.HasPrefix(uri, s) {
-			return "", "", false
-		}
+	if strings.HasPrefix(uri, "javascript:") || strings.HasPrefix(uri, "cid:") || strings.HasPrefix(uri, "file:") {
+		return ""
 	}
-	if rest, isMail := strings.CutPrefix(uri, "mailto:"); isMail {
-		rest, _, _ = strings.Cut(rest, "?")
-		if strings.Count(rest, "@") != 1 {
-			return "", "", false
-		}
-		_, host, _ = strings.Cut(rest, "@")
-	} else {
-		host = authority(uri)
+	rest, isMail := strings.CutPrefix(uri, "mailto:")
+	if !isMail {
+		return authority(uri)
 	}
-	if hasEscape(host) {
+	rest, _, _ = strings.Cut(rest, "?")
+	if strings.Count(rest, "@") != 1 {
+		return ""
+	}
+	_, host, _ = strings.Cut(rest, "@")
+	return host
+}
+
+// judge tells whether what stands in the place of a host is one.
+func (t *TLDs) judge(name string) (host, domain string, ok bool) {
+	if hasEscape(name) {
 		return "", "", false
 	}
-	host = toASCII(host)
+	host = toASCII(name)
 	if isAddress(host) {
 		return host, host, true
 	}

@@ -46,6 +46,30 @@ type uriList struct {
 	most       int // how many there may be
 	octets     int // how many octets all variants may have
 	truncated  bool
+
+	judged [8]judgedHost // the last that were met
+	judges int           // how many were
+}
+
+// judgedHost is what HostOf says of what stands in the place of a host. Most links of a message lead to few hosts.
+type judgedHost struct {
+	name string
+	host Host
+	ok   bool
+}
+
+// hostOf is HostOf.
+func (l *uriList) hostOf(uri string) (h Host, ok bool) {
+	name := hostIn(uri)
+	for i := range min(l.judges, len(l.judged)) {
+		if j := &l.judged[i]; j.name == name {
+			return j.host, j.ok
+		}
+	}
+	h.Name, h.Domain, ok = l.tlds.judge(name)
+	l.judged[l.judges%len(l.judged)] = judgedHost{name, h, ok}
+	l.judges++
+	return h, ok
 }
 
 // full reports whether no other URI is taken.
@@ -86,16 +110,16 @@ func (l *uriList) add(uri string, chars, named, variants bool, types ...string) 
 	if known {
 		u = l.all[i]
 	}
-	hosts := len(u.Hosts)
+	hosts, cut := len(u.Hosts), false
 	for k, f := range forms {
 		l.size += len(f)
 		if len(f) > maxURI {
-			f, l.truncated = f[:maxURI], true
+			f, l.truncated, cut = f[:maxURI], true, true
 			forms[k] = f
 		}
-		if host, domain, ok := l.tlds.HostOf(f); ok {
+		if h, ok := l.hostOf(f); ok {
 			hosts++
-			if h := (Host{host, domain}); !slices.Contains(u.Hosts, h) {
+			if !slices.Contains(u.Hosts, h) {
 				u.Hosts = append(u.Hosts, h)
 			}
 			u.Host, u.Domain = u.Hosts[0].Name, u.Hosts[0].Domain
@@ -104,12 +128,18 @@ func (l *uriList) add(uri string, chars, named, variants bool, types ...string) 
 	if named && hosts == 0 {
 		return nil
 	}
-	if variants {
+	switch {
+	case variants && !known && !cut:
+		u.Variants = forms // each is there once
+	case variants:
 		for _, f := range forms {
 			if !slices.Contains(u.Variants, f) {
 				u.Variants = append(u.Variants, f)
 			}
 		}
+	}
+	if !known {
+		u.Types = make([]string, 0, len(types))
 	}
 	for _, t := range types {
 		if !slices.Contains(u.Types, t) {
@@ -117,6 +147,9 @@ func (l *uriList) add(uri string, chars, named, variants bool, types ...string) 
 		}
 	}
 	if !known {
+		if l.all == nil {
+			l.all = make([]URI, 0, 8)
+		}
 		i = len(l.all)
 		l.at[uri] = i
 		l.all = append(l.all, u)

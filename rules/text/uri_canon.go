@@ -31,10 +31,15 @@ func variantsOf(uri string, chars bool, tlds *TLDs, red Redirector) []string {
 	for i := 0; i < len(v.queue) && i < maxVariants; i++ {
 		v.queue[i] = v.one(v.queue[i])
 	}
+	if len(v.queue) == 1 && len(v.all) == 0 {
+		return v.queue
+	}
 	out := make([]string, 0, len(v.queue)+len(v.all))
-	for _, s := range append(v.queue, v.all...) {
-		if len(out) < maxVariants && !slices.Contains(out, s) {
-			out = append(out, s)
+	for _, all := range [...][]string{v.queue, v.all} {
+		for _, s := range all {
+			if len(out) < maxVariants && !slices.Contains(out, s) {
+				out = append(out, s)
+			}
 		}
 	}
 	return out
@@ -370,6 +375,9 @@ func (v *variants) redirected(w *website) {
 		}
 	}
 	for i := 0; i+5 < len(w.rest); i++ {
+		if w.rest[i]|0x20 != 'h' {
+			continue
+		}
 		n := schemeLength(w.rest[i:])
 		if n == 0 {
 			continue
@@ -389,16 +397,21 @@ func (v *variants) redirected(w *website) {
 
 // numeric makes variants of hosts that are numbers, and of single words.
 func (v *variants) numeric(w *website, plain string) {
-	switch octets := strings.Split(w.host, "."); {
-	case len(octets) == 4 && allNumbers(octets):
-		for i, o := range octets {
-			octets[i] = readOctet(o)
+	dots := strings.Count(w.host, ".")
+	if dots == 3 && '0' <= w.host[0] && w.host[0] <= '9' {
+		if octets := strings.Split(w.host, "."); allNumbers(octets) {
+			for i, o := range octets {
+				octets[i] = readOctet(o)
+			}
+			v.add(w.scheme + strings.Join(octets, ".") + w.rest)
+			return
 		}
-		v.add(w.scheme + strings.Join(octets, ".") + w.rest)
-	case len(octets) == 1 && isHex(w.host):
+	}
+	switch {
+	case dots == 0 && isHex(w.host):
 		n, _ := strconv.ParseUint(w.host[max(2, len(w.host)-8):], 16, 64)
 		v.add(w.scheme + dotted(n) + w.rest)
-	case len(octets) == 1 && isDecimal(w.host):
+	case dots == 0 && isDecimal(w.host):
 		n, _ := strconv.ParseUint(w.host, 10, 64)
 		v.add(w.scheme + dotted(n) + w.rest)
 	case w.scheme == "http://" && w.user == "" && plain != "localhost" && w.port == "80":

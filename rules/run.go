@@ -63,6 +63,10 @@ type run struct {
 	lost     []string // the names of captures of which nobody knows what they hold
 	sampled  bool
 	due      []uint64 // metas that are to be decided, by their place in Set.metas
+
+	group *group // whose patterns are looked for now
+	segs  [][]byte
+	tell  func(i, seg int) // found, made once
 }
 
 // sight is where a rule hit.
@@ -129,7 +133,9 @@ func (s *Set) Run(ctx context.Context, m *eval.Mail) (Result, error) {
 }
 
 func (s *Set) newRun() *run {
-	return &run{s: s, hits: make([]float64, len(s.rules)), due: make([]uint64, len(s.always))}
+	st := &run{s: s, hits: make([]float64, len(s.rules)), due: make([]uint64, len(s.always))}
+	st.tell = st.found
+	return st
 }
 
 func (s *Set) begin(ctx context.Context, m *eval.Mail) *run {
@@ -207,25 +213,33 @@ func (st *run) runGroup(g *group, segs [][]byte) {
 		}
 		return
 	}
-	err := g.set.Scan(st.work, segs, func(i, seg int) {
-		r := g.rules[i]
-		p := r.pattern()
-		switch {
-		case len(p.written.uses) > 0:
-			st.pending = append(st.pending, pendingUse{r, st.own(segs[max(seg, p.skip):])})
-		case r.Class == MIMEHeader:
-			st.look(r, segs[:seg+1], seg)
-		case p.multiple, seg < p.skip:
-			st.look(r, segs, max(seg, p.skip))
-		default:
-			st.hit(r, 1, segs[seg], "")
-		}
-	})
+	st.group, st.segs = g, segs
+	err := g.set.Scan(st.work, segs, st.tell)
+	st.group, st.segs = nil, nil
+	if err == nil {
+		return
+	}
 	var gave *pattern.GaveUpError
 	if errors.As(err, &gave) {
 		for _, i := range gave.Patterns {
 			st.gave = append(st.gave, g.rules[i].id)
 		}
+	}
+}
+
+// found takes note of a pattern of the group that is looked for: it stands in a segment.
+func (st *run) found(i, seg int) {
+	r, segs := st.group.rules[i], st.segs
+	p := r.pattern()
+	switch {
+	case len(p.written.uses) > 0:
+		st.pending = append(st.pending, pendingUse{r, st.own(segs[max(seg, p.skip):])})
+	case r.Class == MIMEHeader:
+		st.look(r, segs[:seg+1], seg)
+	case p.multiple, seg < p.skip:
+		st.look(r, segs, max(seg, p.skip))
+	default:
+		st.hit(r, 1, segs[seg], "")
 	}
 }
 

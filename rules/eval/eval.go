@@ -27,8 +27,9 @@ type Mail struct {
 	pairs  once[alternatives]
 	heads  headFacts // of the header fields
 
-	claimed once[*claims]
-	written once[*prose]
+	claimed  once[*claims]
+	written  once[*prose]
+	attached once[[]file]
 }
 
 // structure gives the MIME structure as SpamAssassin reads it.

@@ -52,17 +52,19 @@ type file struct {
 
 // files lists them once for each message.
 func (m *Mail) files() []file {
-	return mail.Memo(m.Text.Content(), "eval: files", func() (all []file) {
-		m.Text.Content().Root().Walk(func(p *mail.Part) bool {
-			inline := p.Disposition == "inline" || p.Disposition == "" && strings.HasPrefix(p.Type, "text/") && len(p.Names) == 0
-			for _, n := range p.Names {
-				n = strings.TrimRight(strings.ToLower(atMostOctets(n, maxNameOctets)), ". \t")
-				if n != "" && len(all) < maxFileNames && !p.IsMultipart() && !strings.HasPrefix(p.Type, "message/") {
-					all = append(all, file{n, inline})
-				}
+	return m.attached.get(func() []file { return mail.Memo(m.Text.Content(), "eval: files", m.readFiles) })
+}
+
+func (m *Mail) readFiles() (all []file) {
+	m.Text.Content().Root().Walk(func(p *mail.Part) bool {
+		inline := p.Disposition == "inline" || p.Disposition == "" && strings.HasPrefix(p.Type, "text/") && len(p.Names) == 0
+		for _, n := range p.Names {
+			n = strings.TrimRight(strings.ToLower(atMostOctets(n, maxNameOctets)), ". \t")
+			if n != "" && len(all) < maxFileNames && !p.IsMultipart() && !strings.HasPrefix(p.Type, "message/") {
+				all = append(all, file{n, inline})
 			}
-			return len(all) < maxFileNames
-		})
-		return all
+		}
+		return len(all) < maxFileNames
 	})
+	return all
 }

@@ -60,6 +60,27 @@ func TestProse(t *testing.T) {
 	}
 }
 
+// A word without digits that is random has a row of octets by which none is spoken.
+func TestUnspoken(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	found := 0
+	for range 20000 {
+		w := make([]byte, 6+r.IntN(12))
+		for i := range w {
+			w[i] = "bcdfgkLMNpqrstvwxzhsaEY-\xe2"[r.IntN(25)]
+		}
+		if random(w) {
+			found++
+			if !unspoken(w) {
+				t.Fatalf("%q is random", w)
+			}
+		}
+	}
+	if found < 1000 {
+		t.Errorf("%d words are random", found)
+	}
+}
+
 // TestBrandsIn compares with a search that puts each four words together.
 func TestBrandsIn(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))

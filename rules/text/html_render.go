@@ -94,8 +94,11 @@ func prepareHTML(b []byte) []byte {
 			out = append(dropSlash(out), '>')
 			i++
 		default:
-			out = append(out, c)
-			i++
+			from := i
+			for i++; i < len(b) && b[i] != '&' && b[i] != 0xe2 && b[i] != '>'; {
+				i++
+			}
+			out = append(out, b[from:i]...)
 		}
 	}
 	return out
@@ -396,6 +399,14 @@ func blankText(b []byte) bool {
 // latinSpace are the octets of U+00A0 in UTF-8, taken for characters of Latin-1.
 const latinSpace = "\u00c2\u00a0"
 
+// isShown tells the octets that display writes as they are: all but white space, and what may begin a latinSpace.
+var isShown = func() (t [256]bool) {
+	for c := range t {
+		t[c] = spaceClass[c] == noSpace && byte(c) != latinSpace[0]
+	}
+	return t
+}()
+
 // display writes text. White space in it is folded.
 func (r *renderer) display(b []byte, chars, invisible bool) {
 	from := len(r.out)
@@ -404,7 +415,8 @@ func (r *renderer) display(b []byte, chars, invisible bool) {
 	r.chars = r.chars || chars
 	for i := 0; i < len(b); {
 		start := i
-		for i < len(b) && spaceClass[b[i]] == noSpace && b[i] != 0xc3 {
+		// A single blank between other octets stays as it is.
+		for i < len(b) && (isShown[b[i]] || b[i] == ' ' && i > start && i+1 < len(b) && isShown[b[i+1]]) {
 			i++
 		}
 		r.out = append(r.out, b[start:i]...)

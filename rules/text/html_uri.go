@@ -195,7 +195,13 @@ func cutURI(s string) (u uriParts) {
 // resolve gives the URI that a reference names (RFC 3986 5.2.2, without being strict). A name without a scheme that begins
 // with www or ftp gets one.
 func resolve(base, ref string) string {
-	u, b := cutURI(ref), cutURI(base)
+	if base == "" && isWhole(ref) {
+		return ref
+	}
+	return resolveParts(cutURI(base), cutURI(ref))
+}
+
+func resolveParts(b, u uriParts) string {
 	if u.hasScheme && b.hasScheme && u.scheme == b.scheme {
 		u.hasScheme = false
 	}
@@ -222,6 +228,15 @@ func resolve(base, ref string) string {
 		u.scheme, u.hasScheme = b.scheme, b.hasScheme
 	}
 	return u.String()
+}
+
+// isWhole reports whether a reference is a URI of the web that stays what it is: there are no segments to remove in its path.
+func isWhole(ref string) bool {
+	rest, ok := strings.CutPrefix(ref, "http://")
+	if !ok {
+		rest, ok = strings.CutPrefix(ref, "https://")
+	}
+	return ok && !strings.Contains(rest, "/.") && strings.IndexByte(rest, '\n') < 0
 }
 
 // mergePath puts a relative path behind the base's (RFC 3986 5.2.3).

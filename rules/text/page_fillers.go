@@ -7,9 +7,7 @@ func Letters(b []byte) (n int) {
 	for i := 0; i < len(b); {
 		c := b[i]
 		if c < utf8.RuneSelf {
-			if isAlnum(c) {
-				n++
-			}
+			n += int(alnum[c])
 			i++
 			continue
 		}
@@ -21,6 +19,16 @@ func Letters(b []byte) (n int) {
 	}
 	return n
 }
+
+// alnum has 1 for letters and digits of ASCII.
+var alnum = func() (t [utf8.RuneSelf]uint8) {
+	for c := range t {
+		if isAlnum(byte(c)) {
+			t[c] = 1
+		}
+	}
+	return t
+}()
 
 // appendUnfilled appends a text with a blank in place of each run of fillers.
 func appendUnfilled(dst, b []byte) []byte {

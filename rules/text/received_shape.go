@@ -44,8 +44,8 @@ const (
 // run says which octets an element takes and how many.
 type run struct {
 	slot     slot
-	takes    func(c byte) bool
-	min, max int // max 0: no bound
+	takes    func(c byte) bool // nil: all but a blank
+	min, max int               // max 0: no bound
 	lazy     bool
 	accept   func(line []byte, from, to int) bool // nil: any
 }
@@ -72,18 +72,17 @@ const (
 	opNotID
 )
 
-func notBlank(c byte) bool { return c != ' ' }
 func anything(byte) bool   { return true }
 func notParen(c byte) bool { return c != ')' }
 func isDigit(c byte) bool  { return '0' <= c && c <= '9' }
 
 // wordKinds are the elements that are runs of octets.
 var wordKinds = map[byte]run{
-	'h': {slot: slotHelo, takes: notBlank, min: 1}, 'H': {slot: slotHelo, takes: notBlank},
-	'r': {slot: slotRDNS, takes: notBlank, min: 1}, 'x': {slot: slotBoth, takes: notBlank, min: 1},
-	'b': {slot: slotBy, takes: notBlank, min: 1}, 'd': {slot: slotID, takes: notBlank, min: 1},
-	'n': {slot: slotIdent, takes: notBlank, min: 1}, 'N': {slot: slotIdent, takes: notBlank},
-	't': {takes: notBlank, min: 1}, 'T': {takes: notBlank},
+	'h': {slot: slotHelo, min: 1}, 'H': {slot: slotHelo},
+	'r': {slot: slotRDNS, min: 1}, 'x': {slot: slotBoth, min: 1},
+	'b': {slot: slotBy, min: 1}, 'd': {slot: slotID, min: 1},
+	'n': {slot: slotIdent, min: 1}, 'N': {slot: slotIdent},
+	't': {min: 1}, 'T': {},
 	's': {slot: slotExtra, takes: anything, lazy: true}, 'S': {slot: slotExtra, takes: notParen, min: 1},
 	'*': {takes: anything}, '+': {takes: anything, min: 1}, '?': {takes: anything, lazy: true},
 	'0': {takes: isDigit, min: 1}, 'c': {takes: notParen, min: 1}, 'k': {takes: notParen, max: 40},
@@ -94,14 +93,14 @@ var wordKinds = map[byte]run{
 	// The HELO name without parentheses; up to the parenthesis; of at least two octets, the first no digit.
 	'E': {slot: slotHelo, takes: func(c byte) bool { return c != ' ' && c != '(' && c != ')' }},
 	'F': {slot: slotHelo, takes: notParen},
-	'g': {slot: slotHelo, takes: notBlank, min: 2, accept: func(l []byte, from, _ int) bool { return !isDigit(l[from]) }},
+	'g': {slot: slotHelo, min: 2, accept: func(l []byte, from, _ int) bool { return !isDigit(l[from]) }},
 	// The client's name with a dot inside; the server's, which ends like a word; an id, as short as fits.
-	'R': {slot: slotRDNS, takes: notBlank, min: 3, accept: func(l []byte, from, to int) bool {
+	'R': {slot: slotRDNS, min: 3, accept: func(l []byte, from, to int) bool {
 		return bytes.IndexByte(l[from+1:to-1], '.') >= 0
 	}},
-	'w': {slot: slotBy, takes: notBlank, min: 1, accept: func(l []byte, _, to int) bool { return atBoundary(l, to) }},
-	'D': {slot: slotID, takes: notBlank, min: 1, lazy: true},
-	'y': {slot: slotBy, takes: notBlank, min: 1, accept: func(l []byte, from, to int) bool {
+	'w': {slot: slotBy, min: 1, accept: func(l []byte, _, to int) bool { return atBoundary(l, to) }},
+	'D': {slot: slotID, min: 1, lazy: true},
+	'y': {slot: slotBy, min: 1, accept: func(l []byte, from, to int) bool {
 		return to-from > 10 && bytes.HasSuffix(l[from:to], []byte(".yahoo.com"))
 	}},
 	// Neither blank nor @; no dot.
@@ -281,13 +280,25 @@ func (m *matcher) match(n *node, at int) bool {
 	return true
 }
 
+// end gives where the octets end that the run takes, from at on.
+func (r *run) end(line []byte, at int) int {
+	if r.takes == nil && r.max == 0 {
+		if n := bytes.IndexByte(line[at:], ' '); n >= 0 {
+			return at + n
+		}
+		return len(line)
+	}
+	end := at
+	for end < len(line) && (r.max == 0 || end-at < r.max) && (r.takes == nil && line[end] != ' ' || r.takes != nil && r.takes(line[end])) {
+		end++
+	}
+	return end
+}
+
 // matchRun tries the lengths that a run may have, in its order.
 func (m *matcher) matchRun(n *node, at int) bool {
 	r := &n.run
-	end := at
-	for end < len(m.line) && (r.max == 0 || end-at < r.max) && r.takes(m.line[end]) {
-		end++
-	}
+	end := r.end(m.line, at)
 	from, to, by := end, at+r.min-1, -1
 	if end < at+r.min {
 		return false
@@ -298,6 +309,9 @@ func (m *matcher) matchRun(n *node, at int) bool {
 	var next int = -1 // the octet that must follow, -1: any may
 	if n.next != nil && n.next.op == opLiteral {
 		next = int(n.next.lit[0])
+	}
+	if next == ' ' && r.takes == nil {
+		from, to = end, end+by // a blank stands there only
 	}
 	old := m.kept[r.slot]
 	for k := from; k != to; k += by {

@@ -256,13 +256,21 @@ func (l *uriList) strings() [][]byte {
 	if len(l.all) == 0 {
 		return nil
 	}
-	var all [][]byte
-	seen := make(map[string]struct{}, 2*len(l.all))
+	n, octets := 0, 0
+	for i := range l.all {
+		for _, v := range l.all[i].Variants {
+			n, octets = n+1, octets+len(v)
+		}
+	}
+	all, room := make([][]byte, 0, n), make([]byte, 0, octets)
+	seen := make(map[string]struct{}, n)
 	for i := range l.all {
 		for _, v := range l.all[i].Variants {
 			if _, ok := seen[v]; !ok {
 				seen[v] = struct{}{}
-				all = append(all, []byte(v))
+				from := len(room)
+				room = append(room, v...)
+				all = append(all, room[from:len(room):len(room)])
 			}
 		}
 	}

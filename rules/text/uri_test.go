@@ -1,6 +1,8 @@
 package text
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -170,5 +172,44 @@ func TestSigners(t *testing.T) {
 	all := m.URIs()
 	if len(all) != 1 || all[0].Raw != "domainkeys:mail.a.com" || all[0].Domain != "a.com" || len(all[0].Variants) != 0 || !all[0].Is("domainkeys") {
 		t.Errorf("got %+v", all)
+	}
+}
+
+// What is taken to be whole resolves to itself.
+func TestWholeURIs(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	pieces := []string{"http://", "https://", "HTTP://", "//", "/", ".", "..", "a.example", "0", "?", "#", "\n", ":", "www.", "b c", "", "@", "?q=/.x"}
+	whole := 0
+	for range 20000 {
+		var b strings.Builder
+		for range r.IntN(7) {
+			b.WriteString(pieces[r.IntN(len(pieces))])
+		}
+		ref := b.String()
+		if !isWhole(ref) {
+			continue
+		}
+		whole++
+		if got := resolveParts(uriParts{}, cutURI(ref)); got != ref {
+			t.Errorf("%q is %q", ref, got)
+		}
+	}
+	if whole < 1000 {
+		t.Errorf("%d URIs are whole", whole)
+	}
+}
+
+// Hosts that were judged before are judged as those that were not.
+func TestJudgedHosts(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	l := uriList{tlds: DefaultTLDs}
+	for range 2000 {
+		n := r.IntN(14)
+		uri := [...]string{"http://www.h%d.example.com/", "mailto:u@h%d.co.uk", "http://192.0.2.%d/", "http://h%d/", "cid:h%d.com", "//H%d.Example.ORG:80/x", "javascript:%d"}[r.IntN(7)]
+		uri = fmt.Sprintf(uri, n)
+		host, domain, ok := DefaultTLDs.HostOf(uri)
+		if h, is := l.hostOf(uri); h != (Host{host, domain}) || is != ok {
+			t.Fatalf("%q: %v %t, not %q %q %t", uri, h, is, host, domain, ok)
+		}
 	}
 }

@@ -103,7 +103,7 @@ type brandTable struct {
 	names   map[string]*brand
 	keys    map[string][]*brand // by the first octets of their keys
 	longest int                 // octets of a name
-	begins  [1 << 13 / 64]uint64
+	lengths [1 << 11]uint32     // by beginHash, a bit for each length that names which begin so have
 }
 
 // keyBegin is how many octets of keys brandTable.keys knows them by. Shorter keys are none.
@@ -116,8 +116,7 @@ var brandIndex = sync.OnceValue(func() *brandTable {
 		for n := range strings.FieldsSeq(b.names) {
 			t.names[n] = b
 			t.longest = max(t.longest, len(n))
-			h := beginHash([]byte(n))
-			t.begins[h/64] |= 1 << (h % 64)
+			t.lengths[beginHash([]byte(n))] |= 1 << min(len(n), 31)
 		}
 		if len(b.key) >= keyBegin {
 			t.keys[b.key[:keyBegin]] = append(t.keys[b.key[:keyBegin]], b)
@@ -134,18 +133,17 @@ func beginHash(name []byte) (h uint32) {
 	for _, c := range name[:min(len(name), beginOctets)] {
 		h = h*59 + uint32(c)
 	}
-	return h % (1 << 13)
+	return h % (1 << 11)
 }
 
-// begin reports whether a name may begin as this one does.
+// begin reports whether a name may begin as this one does, and be as long at least.
 func (t *brandTable) begin(name []byte) bool {
-	h := beginHash(name)
-	return t.begins[h/64]&(1<<(h%64)) != 0
+	return t.lengths[beginHash(name)]>>min(len(name), 31) != 0
 }
 
 // named gives the brand of a name, nil for none.
 func (t *brandTable) named(name []byte) *brand {
-	if len(name) > t.longest || !t.begin(name) {
+	if t.lengths[beginHash(name)]>>min(len(name), 31)&1 == 0 {
 		return nil
 	}
 	return t.names[string(name)]
@@ -189,7 +187,7 @@ func brandsIn[T string | []byte](text T, found func(b *brand, name string) (more
 			}
 			name := words[w.at:]
 			if len(name) >= beginOctets {
-				w.may = len(name) <= index.longest && index.begin(name)
+				w.may = index.begin(name)
 			}
 			if !w.may {
 				continue

@@ -9,7 +9,7 @@ import (
 
 // prose is the rendered text without the subject, as one, and what was counted in it, all in one go.
 type prose struct {
-	text, low      []byte // low is made where an address is looked for
+	text, low      []byte // low is made where an address is looked for in what is not ASCII
 	ascii          bool
 	words          int // see wordsIn
 	letters, upper int // of ASCII
@@ -193,11 +193,34 @@ func random(w []byte) bool {
 
 // mentions reports whether an address in lower case stands in the text in any case.
 func (p *prose) mentions(address string) bool {
-	if bytes.IndexByte(p.text, '@') < 0 {
-		return false
+	at := strings.IndexByte(address, '@')
+	if at < 0 || !p.ascii {
+		if bytes.IndexByte(p.text, '@') < 0 {
+			return false
+		}
+		if p.low == nil {
+			p.low = bytes.ToLower(p.text)
+		}
+		return bytes.Contains(p.low, []byte(address))
 	}
-	if p.low == nil {
-		p.low = bytes.ToLower(p.text)
+	for i := 0; ; i++ {
+		n := bytes.IndexByte(p.text[i:], '@')
+		if n < 0 {
+			return false
+		}
+		i += n
+		if from := i - at; from >= 0 && from+len(address) <= len(p.text) && isFolded(p.text[from:from+len(address)], address) {
+			return true
+		}
 	}
-	return bytes.Contains(p.low, []byte(address))
+}
+
+// isFolded reports whether octets of ASCII are a text in lower case, in any case.
+func isFolded(b []byte, low string) bool {
+	for i, c := range b {
+		if lowerOctet[c] != low[i] {
+			return false
+		}
+	}
+	return true
 }

@@ -2,6 +2,7 @@ package text
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode/utf8"
 )
 
@@ -188,6 +189,16 @@ func (f *folder) flush() {
 // add adds a text.
 func (f *folder) add(b []byte) {
 	for i := 0; i < len(b); {
+		if i == 0 || b[i-1] == '\n' {
+			if n := evenLine(b[i:]); n > 0 {
+				f.flush()
+				f.begun = true
+				f.out = append(f.out, b[i:i+n]...)
+				f.space(lineEnd)
+				i += n + 1
+				continue
+			}
+		}
 		start := i
 		// A single blank between such octets stays as it is.
 		for i < len(b) && (isPlain[b[i]] || b[i] == ' ' && i > start && i+1 < len(b) && isPlain[b[i+1]]) {
@@ -213,6 +224,29 @@ func (f *folder) add(b []byte) {
 			i += f.addRune(b[i:])
 		}
 	}
+}
+
+// evenLine gives the length of the line that b begins with, without its end, if that stays as it is: all ASCII, with single blanks
+// between words; else 0.
+func evenLine(b []byte) int {
+	n := bytes.IndexByte(b, '\n')
+	if n <= 0 || b[0] == ' ' || b[n-1] == ' ' || bytes.Contains(b[:n], []byte("  ")) {
+		return 0
+	}
+	line := b[:n]
+	for ; len(line) >= 8; line = line[8:] {
+		// No octet is below 0x20 or above 0x7f.
+		const each = 0x0101010101010101
+		if x := binary.LittleEndian.Uint64(line); (x|(x-0x20*each))&(0x80*each) != 0 {
+			return 0
+		}
+	}
+	for _, c := range line {
+		if c < ' ' || c >= utf8.RuneSelf {
+			return 0
+		}
+	}
+	return n
 }
 
 // addRune adds a character beyond ASCII, and gives its length.

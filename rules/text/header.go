@@ -63,12 +63,14 @@ type headField struct {
 func readHeader(b []byte, whole bool, own []byte) *header {
 	h := &header{}
 	b = h.skipMbox(b)
-	var (
-		starts []int // in h.raw, of the fields
-		bad    int
-	)
+	bad := 0
 	h.unclosed = true
-	h.raw = make([]byte, 0, min(len(b), 4096))
+	size := min(len(b), 4096)
+	if n := bytes.Index(b[:min(len(b), 1<<14)], []byte("\n\r\n")); n >= 0 {
+		size = n + 3
+	}
+	h.raw = make([]byte, 0, size)
+	starts := make([]int, 0, 32) // in h.raw, of the fields
 	for len(b) > 0 {
 		line, rest, complete := cutLine(b)
 		if !complete && !whole {

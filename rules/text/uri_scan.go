@@ -12,6 +12,7 @@ const (
 	startsURI               // a URI may begin behind it
 	startsHost1             // a bare host's name may begin behind it
 	inHost                  // stands in a host's name
+	promises                // stands in every URI
 )
 
 var uriClass = func() (t [256]uint8) {
@@ -25,6 +26,7 @@ var uriClass = func() (t [256]uint8) {
 	set(endsMail, end+",('")
 	set(startsURI, "><\"'`,{[(|\x1b\xa0"+asciiSpace)
 	set(startsHost1, "!\"#$&'()*+,/:;<=>?@[\\]^`{|}~\x1b\xa0"+asciiSpace)
+	set(promises, "@.:")
 	set(inHost, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 	for c := 0x80; c < 0x100; c++ {
 		t[c] |= endsMail
@@ -54,25 +56,23 @@ type textURI struct {
 
 // scanText finds what looks like a URI in a line: what mail clients make a link of, and names of hosts besides, if they end
 // in a top-level domain. It is one pass: white space and brackets end everything, and only what lies between such, and has a
-// dot or "@" within, is looked at more closely.
+// dot, a colon or "@" within, is looked at more closely.
 func scanText(line []byte, tlds *TLDs, found func(textURI)) {
 	for i := 0; i < len(line); {
-		for i < len(line) && uriClass[line[i]]&endsURI != 0 {
+		c := line[i]
+		if uriClass[c]&promises == 0 || c != '@' && (i == 0 || uriClass[line[i-1]]&endsURI != 0 || i+1 == len(line) || uriClass[line[i+1]]&endsURI != 0) {
 			i++
+			continue
 		}
-		from, promising := i, false
-		for i < len(line) && uriClass[line[i]]&endsURI == 0 {
-			switch line[i] {
-			case '@':
-				promising = true
-			case '.', ':':
-				promising = promising || i > from && i+1 < len(line) && uriClass[line[i+1]]&endsURI == 0
-			}
-			i++
+		from, to := i, i+1
+		for from > 0 && uriClass[line[from-1]]&endsURI == 0 {
+			from--
 		}
-		if promising {
-			scanToken(line, from, i, tlds, found)
+		for to < len(line) && uriClass[line[to]]&endsURI == 0 {
+			to++
 		}
+		scanToken(line, from, to, tlds, found)
+		i = to
 	}
 }
 

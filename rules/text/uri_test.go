@@ -1,11 +1,13 @@
 package text
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestScanText(t *testing.T) {
@@ -210,6 +212,64 @@ func TestJudgedHosts(t *testing.T) {
 		host, domain, ok := DefaultTLDs.HostOf(uri)
 		if h, is := l.hostOf(uri); h != (Host{host, domain}) || is != ok {
 			t.Fatalf("%q: %v %t, not %q %q %t", uri, h, is, host, domain, ok)
+		}
+	}
+}
+
+// What scanText looks at more closely is each piece between ends that promises something.
+func TestScanTextPieces(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	pieces := []string{"a.com", "http://", "b@c.org", ".", ":", "@", " ", "<", ")", "word", "\xa0", "\"", "x.", ":y", "www.d.net", "\n"}
+	total := 0
+	for range 5000 {
+		var b strings.Builder
+		for range r.IntN(9) {
+			b.WriteString(pieces[r.IntN(len(pieces))])
+		}
+		line := []byte(b.String())
+		var got, want []string
+		scanText(line, DefaultTLDs, func(u textURI) { got = append(got, string(u.raw)) })
+		for from := 0; from < len(line); from++ {
+			to := from
+			for to < len(line) && uriClass[line[to]]&endsURI == 0 {
+				to++
+			}
+			if piece := line[from:to]; bytes.IndexByte(piece, '@') >= 0 || len(piece) > 2 && bytes.ContainsAny(piece[1:len(piece)-1], ".:") {
+				scanToken(line, from, to, DefaultTLDs, func(u textURI) { want = append(want, string(u.raw)) })
+			}
+			from = to
+		}
+		if total += len(want); !slices.Equal(got, want) {
+			t.Fatalf("%q: %q, not %q", line, got, want)
+		}
+	}
+	if total < 1000 {
+		t.Errorf("%d URIs in all: the lines show nothing", total)
+	}
+}
+
+// Texts whose lines are copied whole are folded as those that are read octet by octet.
+func TestFoldedLines(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	pieces := []string{"word", "a longer run of words", " ", "  ", "\n", "\n\n", "\t", "\x00", "\xc2\xa0", "é", "\r", "\x7f", "end.\n", "\v"}
+	for range 5000 {
+		var b strings.Builder
+		for range r.IntN(12) {
+			b.WriteString(pieces[r.IntN(len(pieces))])
+		}
+		for _, chars := range []bool{false, true} {
+			whole, single := folder{chars: chars}, folder{chars: chars}
+			whole.add([]byte(b.String()))
+			for i := 0; i < b.Len(); { // a piece that has no other octet beside it can't be copied with one
+				_, n := utf8.DecodeRuneInString(b.String()[i:])
+				single.add([]byte(b.String()[i : i+n]))
+				i += n
+			}
+			whole.flush()
+			single.flush()
+			if string(whole.out) != string(single.out) {
+				t.Fatalf("%q: %q, not %q", b.String(), whole.out, single.out)
+			}
 		}
 	}
 }

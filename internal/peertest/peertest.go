@@ -135,7 +135,7 @@ func environment(root string) []string {
 		return strings.Join(all, ":")
 	}
 	return []string{
-		"LD_LIBRARY_PATH=" + glob("usr/lib/postfix", "usr/lib/dovecot", "usr/lib/rspamd", "usr/lib", "usr/lib/*-linux-gnu", "lib/*-linux-gnu"),
+		"LD_LIBRARY_PATH=" + glob("usr/lib/postfix", "usr/lib/dovecot", "usr/lib/dovecot/modules/old-stats", "usr/lib/rspamd", "usr/lib", "usr/lib/*-linux-gnu", "lib/*-linux-gnu"),
 		"PERL5LIB=" + glob("usr/share/perl5", "usr/lib/*-linux-gnu/perl5/*", "usr/share/perl/*", "usr/lib/*-linux-gnu/perl/*"),
 		"PYTHONPATH=" + glob("usr/lib/python3/dist-packages"),
 		"SASL_PATH=" + glob("usr/lib/*-linux-gnu/sasl2"),

@@ -24,7 +24,7 @@ run: build
 ## test: every test, then the fuzzers of decoders and containers; fetches the mail programs that it talks to (see scripts/peers)
 test:
 	@scripts/peers || echo 'tests that need a real mail server will skip'
-	$(GO) test $(RACE) -timeout 15m ./...
+	GO=$(GO) scripts/tests $(RACE)
 	scripts/fuzz $(TESTFUZZTIME) '^internal/archive/|^mail/charset |^mail Fuzz(Decode|Index|Rebuild)$$'
 
 ## accept: the long comparisons with real peers and corpora; writes docs/accept.md, with what was missed marked

@@ -1,3 +1,5 @@
+//go:build !race
+
 package spool
 
 import (
@@ -31,41 +33,6 @@ func damaged(t *testing.T) (*storetest.FS, *Store, *sample, *sample) {
 		t.Fatal(err)
 	}
 	return f, s, x, y
-}
-
-// putTogether puts samples into one file.
-func putTogether(t *testing.T, s *Store, samples ...*sample) {
-	t.Helper()
-	var batch []*putting
-	for _, x := range samples {
-		b := mail.NewBlob(x.original)
-		defer b.Release()
-		messages, err := x.messages(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range messages {
-			defer m.Release()
-		}
-		p, err := s.compile(t.Context(), x.entry, b, messages)
-		if err == nil {
-			err = p.sum()
-		}
-		if err == nil && p.layout.large {
-			err = s.putOriginal(p)
-			s.account(0, p.head.original)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		batch = append(batch, p)
-	}
-	s.commit(batch)
-	for _, p := range batch {
-		if p.failure != nil {
-			t.Fatal(p.failure)
-		}
-	}
 }
 
 // TestDamage turns every bit of every file over, and cuts every file off at every octet: what is read is as it was put, or

@@ -116,6 +116,41 @@ func (x *sample) keep(t *testing.T, s *Store) {
 	}
 }
 
+// putTogether puts samples into one file.
+func putTogether(t *testing.T, s *Store, samples ...*sample) {
+	t.Helper()
+	var batch []*putting
+	for _, x := range samples {
+		b := mail.NewBlob(x.original)
+		defer b.Release()
+		messages, err := x.messages(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range messages {
+			defer m.Release()
+		}
+		p, err := s.compile(t.Context(), x.entry, b, messages)
+		if err == nil {
+			err = p.sum()
+		}
+		if err == nil && p.layout.large {
+			err = s.putOriginal(p)
+			s.account(0, p.head.original)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch = append(batch, p)
+	}
+	s.commit(batch)
+	for _, p := range batch {
+		if p.failure != nil {
+			t.Fatal(p.failure)
+		}
+	}
+}
+
 var equalEntry = cmp.Options{cmpopts.EquateComparable(netip.AddrPort{}), cmpopts.EquateEmpty()}
 
 // content reads what a group is to get.

@@ -1,3 +1,5 @@
+//go:build !race
+
 package pattern
 
 import (
@@ -208,36 +210,6 @@ var perlQuirks = map[int]string{
 	2346: "a group in a run that is taken no more times is unset, but only where its width is fixed",
 	2671: "groups within a negative look keep what they held when it failed",
 	3090: "the same",
-}
-
-// setsOf gives sets that look for a pattern: as they choose, and by an automaton.
-func setsOf(p *Pattern) [2]*Set {
-	ps := []*Pattern{p, spare, spare}
-	shared := &Set{patterns: ps, exactly: make([]lazyDFA, len(ps)), memory: NewMemory(0)}
-	var ways []way
-	for i, p := range ps {
-		t := p.tree()
-		ways = append(ways, way{int32(i), t.root, t.groups})
-	}
-	shared.group(ways)
-	return [2]*Set{NewSet(ps, SetOptions{}), shared}
-}
-
-// askSets compares the answers of sets with that of Find.
-func askSets(t *testing.T, sets [2]*Set, p *Pattern, text string) (matches bool) {
-	t.Helper()
-	matches, err := p.Match([]byte(text))
-	if err != nil {
-		return false
-	}
-	for i, s := range sets {
-		found := false
-		err := s.Scan(nil, [][]byte{[]byte(text)}, func(i, _ int) { found = found || i == 0 })
-		if matches != found || err != nil {
-			t.Errorf("%q in %q: set %d: got %v %v, want %v", p, text, i, found, err, matches)
-		}
-	}
-	return matches
 }
 
 // TestSetsFindWhatFindFinds asks sets for patterns with references and looks, over texts that are likely to match.

@@ -1,3 +1,5 @@
+//go:build !race
+
 package pattern
 
 import (
@@ -133,8 +135,6 @@ func TestStockSamples(t *testing.T) {
 	}
 	t.Logf("%d texts, %d spoilt, %d match; no sample of %v", made, near, matched, none)
 }
-
-var spare = MustCompile("nothing like this", Options{})
 
 // spoil changes a text a little.
 func spoil(r *rand.Rand, text []byte) []byte {

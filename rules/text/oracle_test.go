@@ -1,3 +1,5 @@
+//go:build !race
+
 package text
 
 import (
@@ -16,7 +18,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -123,10 +124,13 @@ func ask(t testing.TB, all []sample) []dump {
 		t.Fatal(err)
 	}
 	cmd := peertest.Command(t, "perl", script, rules)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
+	var in bytes.Buffer
+	for _, s := range all {
+		raw, _ := s.content.Blob().Bytes()
+		lf := bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n"))
+		fmt.Fprintf(&in, "%d\n%s", len(lf), lf)
 	}
+	cmd.Stdin = &in
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -137,20 +141,6 @@ func ask(t testing.TB, all []sample) []dump {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	var feed sync.WaitGroup
-	feed.Go(func() {
-		defer in.Close()
-		w := bufio.NewWriter(in)
-		defer w.Flush()
-		for _, s := range all {
-			raw, _ := s.content.Blob().Bytes()
-			lf := bytes.ReplaceAll(raw, []byte("\r\n"), []byte("\n"))
-			fmt.Fprintf(w, "%d\n", len(lf))
-			if _, err := w.Write(lf); err != nil {
-				return
-			}
-		}
-	})
 	dumps := make([]dump, 0, len(all))
 	dec := json.NewDecoder(bufio.NewReaderSize(out, 1<<20))
 	for _, s := range all {
@@ -161,7 +151,6 @@ func ask(t testing.TB, all []sample) []dump {
 		d.Name = s.name
 		dumps = append(dumps, d)
 	}
-	feed.Wait()
 	if err := cmd.Wait(); err != nil {
 		t.Fatalf("%v\n%s", err, complaint.String())
 	}

@@ -30,7 +30,7 @@ const (
 
 var symbols = []filter.Symbol{
 	{Name: symSpam, Weight: perLogit * mostSpam, Description: "the learner takes it for spam; strength 1, the most, is odds of 400 to 1"},
-	{Name: symHam, Weight: -perLogit * mostHam, Description: "the learner takes it for wanted; strength 1, the most, is odds of 20 to 1"},
+	{Name: symHam, Weight: -hamPoints, Description: "the learner takes it for wanted; strength 1, the most, is odds of 3000 to 1"},
 	{Name: symUnsure, Description: "the learner can't tell"},
 	{Name: symUntrained, Description: "the learner has not learned enough to say anything"},
 }
@@ -41,9 +41,21 @@ var symbols = []filter.Symbol{
 const (
 	perLogit = 2.0
 	mostSpam = 6.0 // logarithm of the odds at strength 1, about 400 to 1; nothing beyond counts
-	mostHam  = 3.0 // about 20 to 1
+	plainHam = 2.0 // about 7 to 1: up to there what it takes for wanted counts as much
+	mostHam  = 8.0 // about 3000 to 1: what is between counts less, so that of what is surely wanted the surest still stands lowest
 	least    = 0.5 // below it, the learner can't tell
+
+	hamPoints = 6.0 // what wanted mail loses at most
 )
+
+// strength gives how strong a finding of these odds is, 0 to 1.
+func strength(odds float64) float64 {
+	if odds > 0 {
+		return min(odds/mostSpam, 1)
+	}
+	const rest = (hamPoints - perLogit*plainHam) / (mostHam - plainHam)
+	return (perLogit*min(-odds, plainHam) + rest*max(min(-odds, mostHam)-plainHam, 0)) / hamPoints
+}
 
 // Points gives what a finding adds to the score of a message, by the weights of its symbol, where the learner gives these odds.
 func Points(odds float64) float64 {
@@ -186,16 +198,15 @@ func untrained() filter.Result {
 // finding says what the odds are; words gives the strongest reasons.
 func finding(odds float64, words func() string) filter.Finding {
 	f := filter.Finding{Symbol: symUnsure, Strength: 1, Detail: fmt.Sprintf("spam with a probability of %.2f", learner.Probability(odds))}
-	most := mostSpam
 	switch {
 	case odds >= least:
 		f.Symbol = symSpam
 	case odds <= -least:
-		f.Symbol, most = symHam, mostHam
+		f.Symbol = symHam
 	default:
 		return f
 	}
-	f.Strength = math.Round(min(1, math.Abs(odds)/most)*1e4) / 1e4
+	f.Strength = math.Round(strength(odds)*1e4) / 1e4
 	f.Detail = fmt.Sprintf("spam with a probability of %.4f%s", learner.Probability(odds), words())
 	return f
 }

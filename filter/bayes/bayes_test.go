@@ -113,7 +113,7 @@ func TestFindings(t *testing.T) {
 
 // TestPoints: what the learner says counts as much as it is sure, within bounds.
 func TestPoints(t *testing.T) {
-	for odds, want := range map[float64]float64{0: 0, 0.4: 0, -0.4: 0, 0.5: 1, 2.5: 5, 6: 12, 12: 12, -0.5: -1, -2: -4, -3: -6, -12: -6} {
+	for odds, want := range map[float64]float64{0: 0, 0.4: 0, -0.4: 0, 0.5: 1, 2.5: 5, 6: 12, 12: 12, -0.5: -1, -2: -4, -5: -5, -8: -6, -12: -6} {
 		if got := Points(odds); math.Abs(got-want) > 0.001 {
 			t.Errorf("odds of e^%v add %v, want %v", odds, got, want)
 		}

@@ -8,6 +8,9 @@ import (
 //go:embed default/*.cf
 var defaults embed.FS
 
+// ownFolder begins the names of the files of our own rules.
+const ownFolder = "default/"
+
 // Default gives the rules that come with the program.
 func Default() []Source {
 	entries, err := defaults.ReadDir("default")
@@ -16,11 +19,11 @@ func Default() []Source {
 	}
 	var all []Source
 	for _, e := range entries {
-		octets, err := defaults.ReadFile("default/" + e.Name())
+		octets, err := defaults.ReadFile(ownFolder + e.Name())
 		if err != nil {
 			panic(fmt.Sprintf("rules: %v", err))
 		}
-		all = append(all, Source{Name: "default/" + e.Name(), Octets: octets})
+		all = append(all, Source{Name: ownFolder + e.Name(), Octets: octets})
 	}
 	return all
 }

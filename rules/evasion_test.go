@@ -30,10 +30,13 @@ func TestDecoys(t *testing.T) {
 	lure := `<html><body>Please <a href="http://paypal.evil.example/x">look</a></body></html>`
 	set := defaultSet(t)
 	for name, m := range map[string]struct{ message, rule string }{
-		"a text of 600 links":           {alternatives(many(600, "http://www%d.example.org/"), lure), "P_BRAND_LINK"},
-		"a text of 6000 links":          {alternatives(many(6000, "http://a.example/%d"), lure), "P_BRAND_LINK"},
-		"a text of 6000 hosts":          {alternatives(many(6000, "http://a%d.example/"), lure), "P_BRAND_LINK"},
-		"a page of 6000 links, another": {alternatives("", many(6000, `<a href="http://a.example/%d">x</a>`)+"\n--b\nContent-Type: text/html\n\n"+lure), "P_BRAND_LINK"},
+		"a text of 600 links":                   {alternatives(many(600, "http://www%d.example.org/"), lure), "P_BRAND_LINK"},
+		"a text of 6000 links":                  {alternatives(many(6000, "http://a.example/%d"), lure), "P_BRAND_LINK"},
+		"a text of 6000 hosts":                  {alternatives(many(6000, "http://a%d.example/"), lure), "P_BRAND_LINK"},
+		"a page of 6000 links, another":         {alternatives("", many(6000, `<a href="http://a.example/%d">x</a>`)+"\n--b\nContent-Type: text/html\n\n"+lure), "P_BRAND_LINK"},
+		"a text of 80 000 octets before it":     {"\n\n" + many(1000, "Nothing is to be seen here, and this line has the number %06d.......") + "\nPlease scan the QR code.\n", "P_SCAN_CODE"},
+		"a page of as many that nobody sees":    {"Content-Type: text/html\n\n<div style=\"display:none\">" + many(1000, "<p>Nothing is to be seen here, and this line has the number %06d</p>") + "</div><p>Please scan the QR code.</p>" + many(1000, "<p>Nor is there anything behind it, and this line has the number %06d</p>"), "P_SCAN_CODE"},
+		"words that are random, behind as many": {"\n\n" + many(1000, "Nothing is to be seen here, and this line has the number %06d.......") + many(300, "xkcdfg and qwrtzp of a1b2c3d are lkjhgf and the wrtzpq of b%03dc4d5e"), "P_RANDOM_WORDS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if !hits(runDefault(t, set, readCase(t, []byte(m.message))), m.rule) {
@@ -65,5 +68,17 @@ func TestHostsLeftOut(t *testing.T) {
 			t.Errorf("%d hosts: links cut: %v", n, got)
 		}
 		c.Release()
+	}
+}
+
+// TestLongTexts: rules of others see of a long text what they see in SpamAssassin.
+func TestLongTexts(t *testing.T) {
+	set, problems, err := Load(append(Default(), Source{Name: "ours.cf", Octets: []byte("body OURS /scan the QR code/\n")}), Options{})
+	if err != nil || len(problems) > 0 {
+		t.Fatal(err, problems)
+	}
+	r := runDefault(t, set, readCase(t, []byte("\n\n"+many(1000, "Nothing is to be seen here, and this line has the number %06d.......")+"\nPlease scan the QR code.\n")))
+	if hits(r, "OURS") || !hits(r, "P_SCAN_CODE") {
+		t.Errorf("hits: %v", r.Hits)
 	}
 }

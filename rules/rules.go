@@ -99,6 +99,9 @@ type Rule struct {
 // Hidden reports whether the rule only serves others: it has no score of its own and is not shown as a hit.
 func (r *Rule) Hidden() bool { return strings.HasPrefix(r.Name, "__") }
 
+// ours reports whether the rule came with the program.
+func (r *Rule) ours() bool { return strings.HasPrefix(r.At.File, ownFolder) }
+
 // Flag reports whether tflags names a word.
 func (r *Rule) Flag(word string) bool { return slices.Contains(r.Flags, word) }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/postern-mail/postern/rules/eval"
 	"github.com/postern-mail/postern/rules/pattern"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // Hit is a rule that hit.
@@ -108,6 +109,9 @@ func (s *Set) Run(ctx context.Context, m *eval.Mail) (Result, error) {
 	}{{Body, &s.body, s.needs.body}, {URI, &s.uri, s.needs.uri}, {RawBody, &s.raw, s.needs.raw}, {Full, &s.full, s.needs.full}} {
 		if c.need {
 			st.runGroup(c.group, st.segments(c.class))
+			if c.class == Body && m.Text.Cut()&text.CutBody != 0 {
+				st.runLong()
+			}
 		}
 		if err := lap(c.class); err != nil {
 			return Result{}, fmt.Errorf("rules: %w", err)
@@ -169,6 +173,17 @@ func (st *run) segments(c Class) [][]byte {
 		return st.held[:]
 	}
 	return st.m.Text.URITexts()
+}
+
+// runLong has our own rules look at more of a long text than SpamAssassin renders: at its end, and at what is shown of a page that
+// hides so much that nothing else is within the bound.
+func (st *run) runLong() {
+	segs := st.m.Text.VisibleText()
+	for _, r := range st.s.body.rules {
+		if r.ours() && st.hits[r.id] == 0 && !slices.Contains(st.gave, r.id) {
+			st.look(r, segs, r.pattern().skip)
+		}
+	}
 }
 
 // group is the rules that look at the same segments.

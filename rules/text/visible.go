@@ -2,6 +2,7 @@ package text
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 )
 
@@ -30,7 +31,7 @@ func (m *Message) HiddenBody() [][]byte {
 
 // VisibleText gives the text that people see in mail clients and browsers, in paragraphs as Body does, the subject's first. It
 // reads HTML as browsers do (WHATWG), styles among it, knows parts that SpamAssassin leaves out, and takes the title of a page for
-// none of its text.
+// none of its text. Of a text that is longer than what is rendered it has the beginning and the end.
 func (m *Message) VisibleText() [][]byte {
 	m.shown.seenOnce.Do(m.readSeen)
 	return m.shown.seen
@@ -60,10 +61,33 @@ func (m *Message) readSeen() {
 			texts = append(texts, text{})
 		}
 	}
+	limit := scan(m.opt.BodyScan, defaultBodyScan)
+	for i := range texts {
+		var cut bool
+		if texts[i], cut = texts[i].ends(limit); cut {
+			m.known.cut(CutBody)
+			same = false
+		}
+	}
 	if s.seen = m.Body(); !same {
 		s.seen = m.paragraphs(texts, m.subject())
 	}
 	s.unseen = bytes.TrimSpace(s.unseen)
+}
+
+// ends gives a text that has limit characters at most: four fifths from the beginning of a longer one, and one from its end.
+func (t text) ends(limit int) (short text, cut bool) {
+	if len(t.utf8) <= limit {
+		return t, false
+	}
+	n := t.length()
+	if n <= limit {
+		return t, false
+	}
+	const gap = "\n\n"
+	tail := max(0, limit/5-len(gap))
+	head := t.utf8[:t.offset(limit*4/5)]
+	return text{slices.Concat(head, []byte(gap), t.utf8[t.offset(n-tail):]), t.chars}, true
 }
 
 func (m *Message) readShown() {

@@ -3,6 +3,7 @@
 package pattern
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -123,5 +124,35 @@ func TestClients(t *testing.T) {
 	}
 	if hits < rounds/3 {
 		t.Errorf("%d hits only", hits)
+	}
+}
+
+// TestClientsOfLongTexts: texts are folded in pieces; what lies across the border of two is found, once, and nothing behind the end.
+func TestClientsOfLongTexts(t *testing.T) {
+	var ps []*Pattern
+	for _, expr := range []string{`quixotic zebra`, `\bzug`, `z\x00\x00`, `quix.{0,40}jumps`, `€\d`, `never there`} {
+		ps = append(ps, MustCompile(expr, Options{IgnoreCase: true}))
+	}
+	s := NewSet(ps, SetOptions{})
+	for at := gramChunk - 60; at < gramChunk+60; at++ {
+		for _, text := range []string{"Quixotic\tZebra", " ZUG", "z\x00\x00", "z\x00", "quix and then it jumps", "€7", "€", "quixotic zebr"} {
+			for _, behind := range []int{0, 1, 30, gramChunk} {
+				b := bytes.Repeat([]byte("-"), at+len(text)+behind)
+				copy(b[at:], text)
+				found := map[int]int{}
+				if err := s.Scan(nil, [][]byte{b}, func(p, _ int) { found[p]++ }); err != nil {
+					t.Fatal(err)
+				}
+				for i, p := range ps {
+					want, err := p.Match(b)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if (found[i] > 0) != want || found[i] > 1 {
+						t.Fatalf("%q at %d, %d octets behind it: %s is found %d times, want %v", text, at, behind, p, found[i], want)
+					}
+				}
+			}
+		}
 	}
 }

@@ -6,18 +6,16 @@ import (
 	"slices"
 )
 
-// grams looks for many texts at once, without regard to case: a hash of each four octets of the text, and of each three, asks
-// a bitmap that fits the nearest cache whether a text may lie there. Of texts that are shorter one octet is looked for.
+// grams looks for many texts at once, without regard to case: a hash of each three octets, and the one behind, ask a bitmap that fits the
+// nearest cache whether a text may lie there. Of texts that are shorter one octet is looked for.
 type grams struct {
+	filter      []uint32 // by the hash of three octets; the bits are of the fourth
+	shift       uint     // of the hash
 	four, three gramTable
 	one         [256][]place // by folded octet
-	fold        [256]uint16  // the folded octet, and foldOne where a text is looked for by it
+	single      [256]bool    // octets that one is for, in either case
+	singles     bool
 }
-
-const foldOne = 1 << 8
-
-// fewTexts are all looked for by three octets: it is one hash less, and takes few places for others.
-const fewTexts = 300
 
 // place is where a text may lie: it begins so many octets before the gram that stands for it.
 type place struct {
@@ -27,12 +25,9 @@ type place struct {
 }
 
 type gramTable struct {
-	shift  uint
-	bitmap []uint64
 	slots  []gramSlot // open addressing
 	mask   uint32
 	places []place // of one gram beside each other
-	used   bool
 }
 
 type gramSlot struct {
@@ -51,22 +46,18 @@ func newGrams(texts map[string][]int32, rate *rater) *grams {
 		all = append(all, t)
 	}
 	slices.Sort(all)
-	for b := range 256 {
-		g.fold[b] = uint16(plain[b])
-	}
 	for _, t := range all {
 		if len(t) < 3 {
 			at, _ := rate.rarest(t)
 			g.one[t[at]] = append(g.one[t[at]], place{t, at, texts[t]})
 			for b := range 256 { // in either case
-				if plain[b] == t[at] {
-					g.fold[b] |= foldOne
-				}
+				g.single[b] = g.single[b] || plain[b] == t[at]
 			}
+			g.singles = true
 			continue
 		}
 		which, n := 0, 4
-		if len(t) < 4 || len(all) < fewTexts {
+		if len(t) < 4 {
 			which, n = 1, 3
 		}
 		best, at := -1.0, 0
@@ -78,10 +69,28 @@ func newGrams(texts map[string][]int32, rate *rater) *grams {
 		gram := gramOf(t[at : at+n])
 		byGram[which][gram] = append(byGram[which][gram], place{t, at, texts[t]})
 	}
+	logWords := min(max(minFilter, bits.Len(uint(len(byGram[0])+len(byGram[1])))+2), maxFilter)
+	g.shift = uint(32 - logWords)
+	g.filter = make([]uint32, 1<<logWords)
+	for gram := range byGram[0] {
+		g.filter[filterHash(gram)>>g.shift] |= 1 << (gram >> 24 & 31)
+	}
+	for gram := range byGram[1] {
+		g.filter[filterHash(gram)>>g.shift] = 1<<32 - 1
+	}
 	g.four.fill(byGram[0])
 	g.three.fill(byGram[1])
 	return g
 }
+
+// The bounds of the filter's words, as powers of two: 64 KB at most.
+const (
+	minFilter = 8
+	maxFilter = 14
+)
+
+// filterHash is a hash of the first three octets of a gram.
+func filterHash(gram uint32) uint32 { return gram << 8 * gramHash }
 
 func gramOf(t string) (g uint32) {
 	for i := len(t) - 1; i >= 0; i-- {
@@ -91,11 +100,6 @@ func gramOf(t string) (g uint32) {
 }
 
 func (g *gramTable) fill(by map[uint32][]place) {
-	g.used = len(by) > 0
-	logBits := max(10, bits.Len(uint(len(by)*24)))
-	logBits = min(logBits, 19)
-	g.shift = uint(32 - logBits)
-	g.bitmap = make([]uint64, 1<<(logBits-6))
 	logSlots := max(4, bits.Len(uint(len(by)*2)))
 	g.slots = make([]gramSlot, 1<<logSlots)
 	g.mask = 1<<logSlots - 1
@@ -105,8 +109,6 @@ func (g *gramTable) fill(by map[uint32][]place) {
 	}
 	slices.Sort(grams)
 	for _, gram := range grams {
-		h := gram * gramHash >> g.shift
-		g.bitmap[h>>6] |= 1 << (h & 63)
 		first := int32(len(g.places))
 		g.places = append(g.places, by[gram]...)
 		i := gram * gramHash >> 8 & g.mask
@@ -146,11 +148,16 @@ func (g *grams) scan(b []byte, f *folded, found func(p *place, at int)) {
 		f.from = max(at-clueLength, 0)
 		f.n = min(end+clueLength, len(b)) - f.from
 		f.ones = f.ones[:0]
-		for i, c := range b[f.from : f.from+f.n] {
-			to := g.fold[c]
-			f.octets[i&(len(f.octets)-1)] = byte(to)
-			if to&foldOne != 0 {
-				f.ones = append(f.ones, int32(i))
+		from := b[f.from : f.from+f.n]
+		to := f.octets[:len(from)]
+		for i, c := range from {
+			to[i] = plain[c]
+		}
+		if g.singles {
+			for i, c := range from {
+				if g.single[c] {
+					f.ones = append(f.ones, int32(i))
+				}
 			}
 		}
 		clear(f.octets[f.n:min(f.n+4, len(f.octets))])
@@ -174,33 +181,12 @@ func (g *grams) chunk(f *folded, from, to int, found func(p *place, at int)) {
 }
 
 func (g *grams) part(f *folded, from, to int, found func(p *place, at int)) {
-	four, three := &g.four, &g.three
-	switch {
-	case !three.used && !four.used:
-	case !three.used:
-		for i := from; i < to; i++ {
-			gram := binary.LittleEndian.Uint32(f.octets[i:])
-			if h := gram * gramHash >> four.shift; four.bitmap[h>>6]>>(h&63)&1 != 0 {
-				f.tell(four.look(gram), i, found)
-			}
-		}
-	case !four.used:
-		for i := from; i < to; i++ {
-			gram := binary.LittleEndian.Uint32(f.octets[i:]) & 0xFFFFFF
-			if h := gram * gramHash >> three.shift; three.bitmap[h>>6]>>(h&63)&1 != 0 {
-				f.tell(three.look(gram), i, found)
-			}
-		}
-	default:
-		for i := from; i < to; i++ {
-			gram := binary.LittleEndian.Uint32(f.octets[i:])
-			if h := gram * gramHash >> four.shift; four.bitmap[h>>6]>>(h&63)&1 != 0 {
-				f.tell(four.look(gram), i, found)
-			}
-			gram &= 0xFFFFFF
-			if h := gram * gramHash >> three.shift; three.bitmap[h>>6]>>(h&63)&1 != 0 {
-				f.tell(three.look(gram), i, found)
-			}
+	filter, shift := g.filter, g.shift&31
+	for i := from; i < to; i++ {
+		gram := binary.LittleEndian.Uint32(f.octets[i:])
+		if filter[filterHash(gram)>>shift]>>(gram>>24&31)&1 != 0 {
+			f.tell(g.four.look(gram), i, found)
+			f.tell(g.three.look(gram&0xFFFFFF), i, found)
 		}
 	}
 }

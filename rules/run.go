@@ -192,16 +192,19 @@ type group struct {
 	set   *pattern.Set
 }
 
-// fewPatterns are looked for one by one.
+// fewPatterns are looked for one by one where they say at which places they may begin.
 const fewPatterns = 3
 
 func (g *group) build(m *pattern.Memory, sample func() [][]byte) {
-	if len(g.rules) < fewPatterns {
-		return
-	}
 	ps := make([]*pattern.Pattern, len(g.rules))
+	alone := 0
 	for i, r := range g.rules {
-		ps[i] = r.pattern().pattern
+		if ps[i] = r.pattern().pattern; ps[i].Narrow() {
+			alone++
+		}
+	}
+	if len(g.rules) < fewPatterns && alone == len(g.rules) {
+		return
 	}
 	g.set = pattern.NewSet(ps, pattern.SetOptions{Memory: m, Sample: sample()})
 }

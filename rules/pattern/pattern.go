@@ -34,6 +34,7 @@ type Pattern struct {
 	names   []string
 	first   octets // what a match may begin with; every octet where it may be empty
 	least   int    // octets of the shortest match
+	most    int    // octets of the longest, or infinite
 	start   bool   // matches at the start of the text only
 	line    bool   // matches at the start of a line only
 	steps   int
@@ -54,7 +55,7 @@ func Compile(expr string, o Options) (*Pattern, error) {
 	if t.root.first(&p.first) {
 		p.first = classAny
 	}
-	p.least, _ = t.root.width()
+	p.least, p.most = t.root.width()
 	p.start = t.root.anchored(atTextStart)
 	p.line = !p.start && t.root.anchored(atLineStart)
 	return p, nil
@@ -136,6 +137,12 @@ func (p *Pattern) count(m *machine, b []byte, most, steps int) (n int, err error
 	}
 	return n, nil
 }
+
+// Narrow tells whether a match may begin at the start of the text or of a line only: it is soon found whether there is one.
+func (p *Pattern) Narrow() bool { return p.start || p.line }
+
+// single tells whether each match is one octet: there is no shorter way than to go through the text for it.
+func (p *Pattern) single() bool { return p.least == 1 && p.most == 1 }
 
 // limit gives how many steps are allowed over so many octets.
 func (p *Pattern) limit(octets int) int { return p.steps + defaultStepsPerOctet*octets }

@@ -58,7 +58,7 @@ func NewSet(ps []*Pattern, o SetOptions) *Set {
 	texts := map[string][]int32{}
 	var rest []way
 	for i, p := range ps {
-		if len(ps) <= fewPatterns || p.least <= 1 && !p.start {
+		if p.Narrow() && len(ps) <= fewPatterns || p.least == 0 && !p.start || p.single() {
 			s.direct = append(s.direct, int32(i))
 			continue
 		}

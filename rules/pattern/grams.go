@@ -76,7 +76,7 @@ func newGrams(texts map[string][]int32, rate *rater) *grams {
 		g.filter[filterHash(gram)>>g.shift] |= 1 << (gram >> 24 & 31)
 	}
 	for gram := range byGram[1] {
-		g.filter[filterHash(gram)>>g.shift] = 1<<32 - 1
+		g.filter[filterHash(gram)>>g.shift] = everyFourth
 	}
 	g.four.fill(byGram[0])
 	g.three.fill(byGram[1])
@@ -88,6 +88,9 @@ const (
 	minFilter = 8
 	maxFilter = 14
 )
+
+// everyFourth is the filter's word where a text of three octets may lie.
+const everyFourth = 1<<32 - 1
 
 // filterHash is a hash of the first three octets of a gram.
 func filterHash(gram uint32) uint32 { return gram << 8 * gramHash }
@@ -184,9 +187,11 @@ func (g *grams) part(f *folded, from, to int, found func(p *place, at int)) {
 	filter, shift := g.filter, g.shift&31
 	for i := from; i < to; i++ {
 		gram := binary.LittleEndian.Uint32(f.octets[i:])
-		if filter[filterHash(gram)>>shift]>>(gram>>24&31)&1 != 0 {
+		if word := filter[filterHash(gram)>>shift]; word>>(gram>>24&31)&1 != 0 {
 			f.tell(g.four.look(gram), i, found)
-			f.tell(g.three.look(gram&0xFFFFFF), i, found)
+			if word == everyFourth {
+				f.tell(g.three.look(gram&0xFFFFFF), i, found)
+			}
 		}
 	}
 }

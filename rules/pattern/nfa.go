@@ -225,13 +225,26 @@ func textSet(n *node, i int) (s octets) {
 func (a *nfa) backref(n *node, next int32) int32 {
 	a.exact = false
 	if a.depth < 3 && len(n.refs) == 1 {
-		if g := a.groups[n.refs[0]]; g != nil && !n.fold && size(g) < 500 {
+		if g := a.groups[n.refs[0]]; g != nil && (!n.fold || g.caseless()) && size(g) < 500 {
 			a.depth++
 			defer func() { a.depth-- }()
 			return a.build(g, next)
 		}
 	}
 	return a.loop(&node{kind: kindSet, set: &classAny}, next)
+}
+
+// caseless tells whether a node matches with a text all that differ from it in case only.
+func (n *node) caseless() bool {
+	switch n.kind {
+	case kindText:
+		return n.fold
+	case kindSet:
+		return n.set.folded() == *n.set
+	case kindBackref:
+		return n.fold
+	}
+	return !slices.ContainsFunc(n.subs, func(s *node) bool { return !s.caseless() })
 }
 
 func (a *nfa) loop(body *node, next int32) int32 {

@@ -37,3 +37,21 @@ func TestHostileText(t *testing.T) {
 		}
 	}
 }
+
+// A field that was made to be dear is given up, in a time that grows with its length only.
+func TestReceivedIsBounded(t *testing.T) {
+	const n = 8000
+	for _, field := range []string{
+		"from " + strings.Repeat("(", n), "from a (" + strings.Repeat("b[", n/2) + " by ", "from a (b [1.2.3.4]" + strings.Repeat(") by x", n/6),
+		"from a " + strings.Repeat("(HELO b) ", n/9) + "(c@[1.2.3.4]) by d", "from a (b" + strings.Repeat("@[1.2.3.4]", n/10) + ") by ",
+		"from " + strings.Repeat("1.2.3.4 ", n/8), "from " + strings.Repeat("::", n/2), "from a ([1.2.3.4]" + strings.Repeat(" helo=b", n/7),
+		"from a (b) by c (" + strings.Repeat(") with ", n/7) + "SMT", "from " + strings.Repeat("a@", n/2) + " by b",
+		"from a (SquirrelMail authenticated user b) " + strings.Repeat("1.2.3.4 by ", n/11),
+	} {
+		begin := time.Now()
+		told(field)
+		if d := time.Since(begin); d > 20*time.Second {
+			t.Errorf("%.40s…: %v", field, d)
+		}
+	}
+}

@@ -1,8 +1,6 @@
 package upstream
 
 import (
-	"context"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -17,42 +15,6 @@ func (p *Pool) Available() bool {
 		}
 	}
 	return false
-}
-
-// Wait returns nil as soon as Available is true, at once if it is, and an error when ctx ends before. While somebody waits,
-// servers that are down are looked at every second: who has mail that waits for this pool calls it, and begins anew to deliver
-// when it returns.
-func (p *Pool) Wait(ctx context.Context) error {
-	if p.Available() {
-		return nil
-	}
-	defer p.want()()
-	for {
-		changed := p.changed.next()
-		if p.Available() {
-			return nil
-		}
-		trial := time.NewTimer(max(time.Until(p.nextTrial()), time.Millisecond))
-		select {
-		case <-changed:
-		case <-trial.C:
-		case <-ctx.Done():
-			trial.Stop()
-			return fmt.Errorf("upstream: %s: no server is up: %w", p.cfg.Name, context.Cause(ctx))
-		}
-		trial.Stop()
-	}
-}
-
-// nextTrial is when a server is due next for a trial that it is not the probes' to say when.
-func (p *Pool) nextTrial() time.Time {
-	first := time.Now().Add(backoffLast)
-	for _, s := range p.servers {
-		if until := s.trialAt(); !until.IsZero() && until.Before(first) {
-			first = until
-		}
-	}
-	return first
 }
 
 // signal wakes all who wait for something that may happen again and again.

@@ -206,16 +206,6 @@ func (s *server) available(now time.Time) bool {
 	return s.health.state != BreakerOpen || s.health.fault == faultMail || s.onTrial(now)
 }
 
-// trialAt is the end of the back-off, zero where it is the probes' to say when the server is tried.
-func (s *server) trialAt() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.probes && s.health.fault == faultReach {
-		return time.Time{}
-	}
-	return s.health.until
-}
-
 // tried makes of a server whose back-off is over one on trial, where there is another to turn to meanwhile; s.mu is held.
 func (s *server) tried(now time.Time) {
 	if s.health.state == BreakerOpen && len(s.others) > 0 && s.onTrial(now) {

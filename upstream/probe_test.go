@@ -69,7 +69,7 @@ func TestProbes(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		before, _ = a.count()
-		if err := p.Wait(ctx); err == nil {
+		if err := awaitUp(ctx, p); err == nil {
 			t.Error("it is up")
 		}
 		if after, _ := a.count(); after-before < 9 || after-before > 11 {
@@ -77,7 +77,7 @@ func TestProbes(t *testing.T) {
 		}
 		time.AfterFunc(500*time.Millisecond, func() { a.set(fleetUp) })
 		start := time.Now()
-		if err := p.Wait(t.Context()); err != nil || time.Since(start) > time.Second {
+		if err := awaitUp(t.Context(), p); err != nil || time.Since(start) > time.Second+time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		if o, took := deliver(t, p); o.Kind != Delivered || took > atOnce {
@@ -273,7 +273,7 @@ func TestDoubt(t *testing.T) {
 			t.Error("available")
 		}
 		f.servers["a.test:25"].set(fleetUp)
-		if err := p.Wait(t.Context()); err != nil {
+		if err := awaitUp(t.Context(), p); err != nil {
 			t.Error(err)
 		}
 		s := p.servers[0]

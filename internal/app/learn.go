@@ -66,7 +66,7 @@ func (a *App) Learn(ctx context.Context, o LearnOptions) error {
 	err = l.all()
 	l.clear()
 	if l.t != nil {
-		err = errors.Join(err, answered(l.t.close()))
+		err = errors.Join(err, answered(l.t.close(ctx)))
 	}
 	l.tell()
 	switch {
@@ -217,8 +217,20 @@ func (l *lesson) tell() {
 	case l.o.Forget:
 		fmt.Fprintf(l.a.o.Stdout, "%d messages read: %d forgotten, %d were not known\n", l.messages, s.Forgotten, l.messages-s.Forgotten)
 	default:
-		fmt.Fprintf(l.a.o.Stdout, "%d messages read: %d learned as %s, %d corrected, %d known already\n", l.messages, s.Learned, l.o.class(), s.Corrected, s.Known+s.Kept)
+		fmt.Fprintf(l.a.o.Stdout, "%d messages read: %d learned as %s, %d corrected, %d known already%s\n",
+			l.messages, s.Learned, l.o.class(), s.Corrected, s.Known+s.Kept, room(s))
 	}
+}
+
+// room tells what there was no room for.
+func room(o learner.Outcome) (s string) {
+	if o.Crowded > 0 {
+		s += fmt.Sprintf(", no room for %d", o.Crowded)
+	}
+	if o.GaveWay > 0 {
+		s += fmt.Sprintf(", %d older ones gave way", o.GaveWay)
+	}
+	return s
 }
 
 // sampleReader makes samples of messages, as the filter does.
@@ -348,7 +360,7 @@ func (a *App) withTeacher(ctx context.Context, f func(*config.Config, teacher) e
 		return err
 	}
 	err = f(cfg, t)
-	return answered(errors.Join(err, t.close()))
+	return answered(errors.Join(err, t.close(ctx)))
 }
 
 // LearnExport writes all that was taught to a file, "-" for standard output; it is there whole or not at all.
@@ -396,7 +408,8 @@ func (a *App) LearnImport(ctx context.Context, path string) error {
 		if err != nil {
 			return err
 		}
-		_, err = fmt.Fprintf(a.o.Stdout, "%d lessons read: %d learned, %d corrected, %d known already\n", len(all), o.Learned, o.Corrected, o.Known+o.Kept)
+		_, err = fmt.Fprintf(a.o.Stdout, "%d lessons read: %d learned, %d corrected, %d known already%s\n",
+			len(all), o.Learned, o.Corrected, o.Known+o.Kept, room(o))
 		return err
 	})
 }

@@ -219,3 +219,54 @@ func TestRefusedReloadLeavesTheLearner(t *testing.T) {
 		}
 	}
 }
+
+// TestInterruptEndsTheFit, and what was learned is kept.
+func TestInterruptEndsTheFit(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "learner")
+	open := func() localTeacher {
+		s, err := learner.Open(dir, learner.StoreOptions{Options: learner.Options{Least: 20}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return localTeacher{s}
+	}
+	teacher := open()
+	var all []learner.Lesson
+	for i := range 40 {
+		s := learner.Sample{Digest: learner.Digest{byte(i)}, Features: []uint32{uint32(i % 2), 7}}
+		all = append(all, learner.NewLesson(s, i%2 == 0, learner.FromPeople, time.Now()))
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	if _, err := teacher.teach(ctx, all); err != nil {
+		t.Fatal(err)
+	}
+	interrupt()
+	if err := teacher.close(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	teacher = open()
+	if !teacher.s.Stale() || teacher.s.Usage().Counts != (learner.Counts{Ham: 20, Spam: 20}) {
+		t.Errorf("%+v", teacher.s.Status())
+	}
+	if err := teacher.close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	teacher = open()
+	if !teacher.s.Ready() || teacher.s.Stale() {
+		t.Errorf("%+v", teacher.s.Status())
+	}
+	_ = teacher.close(t.Context())
+}
+
+func TestRoomIsTold(t *testing.T) {
+	for want, o := range map[string]learner.Outcome{
+		"":                                       {Learned: 1, Corrected: 1, Known: 1, Kept: 1, Forgotten: 1},
+		", no room for 2":                        {Learned: 30, Crowded: 2},
+		", 8 older ones gave way":                {Learned: 8, GaveWay: 8},
+		", no room for 2, 8 older ones gave way": {Learned: 38, Crowded: 2, GaveWay: 8},
+	} {
+		if got := room(o); got != want {
+			t.Errorf("%q, not %q", got, want)
+		}
+	}
+}

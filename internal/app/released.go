@@ -55,7 +55,7 @@ func (a *App) teachReleased(ctx context.Context, cfg *config.Config, all release
 	if err != nil {
 		return o, err
 	}
-	defer func() { err = errors.Join(err, t.close()) }()
+	defer func() { err = errors.Join(err, t.close(ctx)) }()
 	var lessons []learner.Lesson
 	for _, b := range all {
 		c := mail.NewContent(b.Retain(), mail.LineFaults{}, mail.Limits{HeaderOctets: reader.header})

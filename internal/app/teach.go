@@ -20,7 +20,7 @@ type teacher interface {
 	status(ctx context.Context) (learner.Status, error)
 	weigh(ctx context.Context, s learner.Sample) (weighed, error)
 	export(ctx context.Context, w io.Writer) error
-	close() error // has what was learned count
+	close(ctx context.Context) error // has what was learned count, unless the context ends before
 }
 
 // lessonBatch is how many lessons are taught in one go: what the store syncs, it syncs once for all of them.
@@ -72,10 +72,10 @@ func (t localTeacher) weigh(_ context.Context, s learner.Sample) (weighed, error
 
 func (t localTeacher) export(_ context.Context, w io.Writer) error { return t.s.Export(w) }
 
-func (t localTeacher) close() error {
+func (t localTeacher) close(ctx context.Context) error {
 	var err error
 	if t.s.Stale() {
-		err = t.s.Fit(context.Background())
+		err = t.s.Fit(ctx)
 	}
 	return errors.Join(err, t.s.Close())
 }
@@ -126,7 +126,7 @@ func (t remoteTeacher) export(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-func (t remoteTeacher) close() error {
+func (t remoteTeacher) close(context.Context) error {
 	t.c.Close()
 	return nil
 }

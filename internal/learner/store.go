@@ -125,6 +125,7 @@ func Open(dir string, o StoreOptions) (*Store, error) {
 	if s.weights.Load().print != s.print() {
 		s.nudge()
 	}
+	s.shrink()
 	return s, nil
 }
 
@@ -217,8 +218,8 @@ func (s *Store) rewrite() error {
 		buf := bytes.NewBuffer(appendHead(nil))
 		for _, d := range order {
 			e := s.known[d]
-			b := make([]byte, e.size)
-			if _, err := s.file.ReadAt(b, e.offset); err != nil && !errors.Is(err, io.EOF) {
+			b, _, err := s.readLesson(e)
+			if err != nil {
 				return err
 			}
 			buf.Write(b)
@@ -263,181 +264,12 @@ func (s *Store) byOffset() []Digest {
 	return order
 }
 
-// Outcome tells what became of lessons.
-type Outcome struct {
-	Learned   int `json:"learned"`   // new ones
-	Corrected int `json:"corrected"` // known as the other class before
-	Known     int `json:"known"`     // known as that already: not learned again
-	Kept      int `json:"kept"`      // known as the other class by a better word: not learned
-	Forgotten int `json:"forgotten"`
-}
-
-// Add adds up.
-func (o *Outcome) Add(p Outcome) {
-	o.Learned += p.Learned
-	o.Corrected += p.Corrected
-	o.Known += p.Known
-	o.Kept += p.Kept
-	o.Forgotten += p.Forgotten
-}
-
-// Add learns. All of it is on disk when it returns nil, and nothing of it counts where it returns an error. It counts in
-// scores from the next fit on, see Tend and Fit.
-func (s *Store) Add(lessons []Lesson) (Outcome, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var o Outcome
-	var b batch
-	for i := range lessons {
-		l := &lessons[i]
-		old, ok := s.known[l.Digest]
-		if e, again := b.entries[l.Digest]; again {
-			old, ok = e, true
-		}
-		switch {
-		case ok && old.spam == l.Spam && l.How <= old.how:
-			o.Known++
-			continue
-		case ok && old.spam == l.Spam: // what rules have found people now say
-			o.Known++
-		case ok && old.how > l.How:
-			o.Kept++
-			continue
-		case ok:
-			o.Corrected++
-		default:
-			o.Learned++
-		}
-		b.learn(l)
-	}
-	if err := s.write(&b); err != nil {
-		return Outcome{}, err
-	}
-	if err := s.write(&batch{}); err != nil { // what of so many is too much
-		s.o.Log.Warn("the learner remembers more than it is to", "error", err)
-	}
-	return o, nil
-}
-
-// Forget takes lessons back: as if they had never been learned.
-func (s *Store) Forget(digests []Digest) (Outcome, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var b batch
-	for _, d := range digests {
-		if _, ok := s.known[d]; ok && !slices.Contains(b.gone, d) {
-			b.forget(d)
-		}
-	}
-	if err := s.write(&b); err != nil {
-		return Outcome{}, err
-	}
-	return Outcome{Forgotten: len(b.gone)}, nil
-}
-
-// batch are records that are written in one go.
-type batch struct {
-	octets  []byte
-	entries map[Digest]entry // offsets from the beginning of octets
-	gone    []Digest
-}
-
-func (b *batch) learn(l *Lesson) {
-	start := len(b.octets)
-	b.octets = appendRecord(b.octets, &record{kind: kindLesson, lesson: *l})
-	if b.entries == nil {
-		b.entries = map[Digest]entry{}
-	}
-	b.entries[l.Digest] = entry{offset: int64(start), size: int32(len(b.octets) - start), when: l.When.Unix(), spam: l.Spam, how: l.How}
-}
-
-func (b *batch) forget(d Digest) {
-	b.octets = appendRecord(b.octets, &record{kind: kindForget, lesson: Lesson{Digest: d}})
-	b.gone = append(b.gone, d)
-}
-
-// write appends a batch, synced, and what has to give way for it.
-func (s *Store) write(b *batch) error {
-	if s.closed {
-		return fs.ErrClosed
-	}
-	s.makeRoom(b)
-	if len(b.octets) == 0 {
-		return nil
-	}
-	if s.torn { // what stands at its end was not acknowledged, and must not stand before what will be
-		if err := s.rewrite(); err != nil {
-			return err
-		}
-	}
-	_, err := s.file.Write(b.octets)
-	if err == nil {
-		err = s.file.Sync()
-	}
-	if err != nil {
-		s.torn = true
-		return fmt.Errorf("learner: %w", err)
-	}
-	for d, e := range b.entries {
-		e.offset += s.size
-		s.keep(d, e)
-		s.by[class(e.spam)][e.how]++
-	}
-	for _, d := range b.gone {
-		s.drop(d)
-	}
-	s.size += int64(len(b.octets))
-	s.nudge()
-	if garbage := s.size - s.live; garbage > s.live+s.garbage {
-		if err := s.rewrite(); err != nil {
-			s.o.Log.Warn("the learner's file can't be written anew, and grows", "error", err)
-		}
-	}
-	return nil
-}
-
-// leastGarbage is how much garbage is not worth writing the file anew.
-const leastGarbage = 1 << 20
-
-// makeRoom lets lessons give way where there are more of a class than are to be remembered: what rules have taught before what
-// people have, and of these the oldest.
-func (s *Store) makeRoom(b *batch) {
-	more := Counts{}
-	for d, e := range b.entries {
-		if old, ok := s.known[d]; !ok || old.spam != e.spam {
-			more.add(e.spam, 1)
-		}
-	}
-	for _, spam := range []bool{false, true} {
-		have, new := s.counts.Ham, more.Ham
-		if spam {
-			have, new = s.counts.Spam, more.Spam
-		}
-		over := have + new - s.opt.Load().Samples
-		if over <= s.opt.Load().Samples/100 { // not for each single one
-			continue
-		}
-		var old []Digest
-		for d, e := range s.known {
-			if _, replaced := b.entries[d]; e.spam == spam && !replaced {
-				old = append(old, d)
-			}
-		}
-		slices.SortFunc(old, func(x, y Digest) int {
-			a, b := s.known[x], s.known[y]
-			return cmp.Or(cmp.Compare(a.how, b.how), cmp.Compare(a.when, b.when), bytes.Compare(x[:], y[:]))
-		})
-		for _, d := range old[:min(over, len(old))] {
-			b.forget(d)
-		}
-	}
-}
-
-// Configure changes the options.
+// Configure changes the options. Where fewer lessons are to be remembered the others give way at once.
 func (s *Store) Configure(o Options) {
 	o = o.withDefaults()
 	if old := s.opt.Swap(&o); *old != o {
 		s.nudge()
+		s.shrink()
 	}
 }
 
@@ -465,18 +297,26 @@ func (s *Store) lessons() ([]Lesson, error) {
 	}
 	all := make([]Lesson, 0, len(s.known))
 	for _, d := range s.byOffset() {
-		e := s.known[d]
-		b := make([]byte, e.size)
-		if _, err := s.file.ReadAt(b, e.offset); err != nil && !errors.Is(err, io.EOF) {
+		_, l, err := s.readLesson(s.known[d])
+		if err != nil {
 			return nil, fmt.Errorf("learner: %w", err)
 		}
-		r, ok := parseRecord(b)
-		if !ok || r.kind != kindLesson {
-			return nil, fmt.Errorf("%w: %s at %d", ErrDamaged, s.path(lessonsFile), e.offset)
-		}
-		all = append(all, r.lesson)
+		all = append(all, l)
 	}
 	return all, nil
+}
+
+// readLesson reads a lesson, and gives its record, too. The error is ErrDamaged where another thing stands in its place, or nothing.
+func (s *Store) readLesson(e entry) ([]byte, Lesson, error) {
+	b := make([]byte, e.size)
+	if n, err := s.file.ReadAt(b, e.offset); n < len(b) && !errors.Is(err, io.EOF) {
+		return nil, Lesson{}, err
+	}
+	r, ok := parseRecord(b)
+	if !ok || r.kind != kindLesson {
+		return nil, Lesson{}, fmt.Errorf("%w: %s at %d", ErrDamaged, s.path(lessonsFile), e.offset)
+	}
+	return b, r.lesson, nil
 }
 
 // Close ends the store. What was learned since the last fit counts after the next start.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postern-mail/postern/internal/store"
 	"github.com/postern-mail/postern/internal/store/storetest"
 )
 
@@ -311,27 +312,6 @@ func TestDamageIsSetAside(t *testing.T) {
 	}
 }
 
-func TestOldLessonsGiveWay(t *testing.T) {
-	fsys := storetest.New()
-	s := open(t, fsys, Options{Samples: 10})
-	add(t, s, Outcome{Learned: 1}, lesson(50, true, FromRules))
-	for n := range 30 {
-		add(t, s, Outcome{Learned: 1}, lesson(n, true, FromPeople))
-	}
-	add(t, s, Outcome{Learned: 1}, lesson(60, false, FromPeople))
-	if c := s.Usage().Counts; c != (Counts{1, 10}) {
-		t.Errorf("%+v", c)
-	}
-	agree(t, s, map[int]bool{19: false, 20: true, 28: true})
-	if has(s, lesson(50, true, FromRules)) {
-		t.Error("what rules have taught did not give way first")
-	}
-	_ = s.Close()
-	if c := open(t, fsys, Options{Samples: 10}).Usage().Counts; c != (Counts{1, 10}) {
-		t.Errorf("after a restart: %+v", c)
-	}
-}
-
 func TestGarbageGoes(t *testing.T) {
 	fsys := storetest.New()
 	s := open(t, fsys, Options{})
@@ -399,21 +379,6 @@ func TestScoresOutliveTheProcess(t *testing.T) {
 	}
 	if _, err := ReadSnapshot(storetest.New(), dir, Options{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no snapshot: %v", err)
-	}
-}
-
-// TestManyAtOnceGiveWay: also what comes in one batch is no more than is to be remembered.
-func TestManyAtOnceGiveWay(t *testing.T) {
-	s := open(t, storetest.New(), Options{Samples: 100, Least: 20})
-	var all []Lesson
-	for n := range 500 {
-		all = append(all, lesson(n, n%2 == 0, FromRules))
-	}
-	if _, err := s.Add(all); err != nil {
-		t.Fatal(err)
-	}
-	if u := s.Usage(); u.Counts != (Counts{100, 100}) {
-		t.Errorf("%+v", u.Counts)
 	}
 }
 
@@ -529,10 +494,12 @@ func (u unreadable) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // churn corrects a few lessons again and again, so that the file is written anew, and gives what was acknowledged last of each;
-// what failed may be or not. Where the disk has failed it fails again so many operations later.
+// what failed may be or not. Where the disk has failed it fails again so many operations later, and ends with the lesson behind that: what
+// is on disk then is what counts, and not what the next writing anew would make good.
 func churn(s *Store, fsys *storetest.FS, at, again int) (have map[int]bool) {
 	s.garbage = 300
 	have = map[int]bool{}
+	last := -1
 	for n := range 30 {
 		k, spam := n%4, n/4%2 == 0
 		if _, err := s.Add([]Lesson{lesson(k, spam, FromPeople)}); err != nil {
@@ -540,9 +507,12 @@ func churn(s *Store, fsys *storetest.FS, at, again int) (have map[int]bool) {
 		} else {
 			have[k] = spam
 		}
-		if at > 0 && fsys.Ops() >= at {
+		if failed := at > 0 && fsys.Ops() >= at; failed {
 			fsys.FailAt(1+again, syscall.EIO, false)
-			at = 0
+			at, last = 0, n+1
+		}
+		if at == 0 && n == last { // the process is killed
+			break
 		}
 	}
 	return have
@@ -579,4 +549,34 @@ func TestDiskMayFailWhileGarbageGoes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestShortReadIsNoLesson: where less of the file is there than was, nothing is written anew of what is not known.
+func TestShortReadIsNoLesson(t *testing.T) {
+	fsys := storetest.New()
+	s := open(t, fsys, Options{})
+	for n := range 20 {
+		add(t, s, Outcome{Learned: 1}, lesson(n, n%2 == 0, FromPeople))
+	}
+	before := slices.Clone(fsys.Files()[dir+"/"+lessonsFile])
+	s.file = &ending{s.file, int64(len(before) / 2)}
+	if err := s.rewrite(); !errors.Is(err, ErrDamaged) {
+		t.Errorf("written anew: %v", err)
+	}
+	if err := s.Fit(t.Context()); !errors.Is(err, ErrDamaged) {
+		t.Errorf("learned from: %v", err)
+	}
+	if !bytes.Equal(fsys.Files()[dir+"/"+lessonsFile], before) {
+		t.Error("it took the place of the file")
+	}
+}
+
+// ending is a file that ends at an offset.
+type ending struct {
+	store.File
+	end int64
+}
+
+func (e *ending) ReadAt(p []byte, off int64) (int, error) {
+	return io.NewSectionReader(e.File, 0, e.end).ReadAt(p, off)
 }

@@ -24,13 +24,17 @@ var disguises = [...]struct {
 type folder struct {
 	out   []byte
 	word  int  // where in out the word that is being written begins
-	latin bool // it has Latin letters
-	alike bool // and such that look like them
+	latin bool // it has Latin letters of ASCII
+	alike bool // and such that look like Latin ones
+	run   int  // letters since its beginning, or since a soft hyphen in it
+	soft  bool // it has a soft hyphen
+	lone  bool // and a single letter before one
 	did   disguise
 }
 
 // fold gives a text as it looks: without characters that have no width, with Latin letters in place of those that look like
-// them and stand in one word with them, and with no more than maxBlank octets of white space in one place.
+// them and stand in one word with them, and with no more than maxBlank octets of white space in one place. It tells how the text was
+// disguised; letters without dots, hyphens where a word may be broken, and endings of another language are no disguise.
 func fold(b []byte) ([]byte, disguise) {
 	f := folder{out: make([]byte, 0, len(b))}
 	for i := 0; i < len(b); {
@@ -51,6 +55,7 @@ func (f *folder) ascii(c byte) {
 	switch {
 	case isASCIILetter(c):
 		f.latin = true
+		f.run++
 		f.out = append(f.out, c)
 		return
 	case c == '\n':
@@ -80,6 +85,10 @@ func (f *folder) blank(c byte) {
 // rune takes a character beyond ASCII, its octets, and whether a Latin letter comes next.
 func (f *folder) rune(r rune, octets []byte, letterNext bool) {
 	switch {
+	case r == softHyphen:
+		if f.run > 0 {
+			f.soft, f.lone, f.run = true, f.lone || f.run == 1, 0
+		}
 	case widthless(r):
 		if n := len(f.out); letterNext && n > 0 && isASCIILetter(f.out[n-1]) {
 			f.did |= invisible
@@ -97,6 +106,13 @@ func (f *folder) rune(r rune, octets []byte, letterNext bool) {
 		f.did |= styled
 		f.ascii('A' + k)
 	case unicode.IsLetter(r), unicode.IsMark(r):
+		if unicode.IsLetter(r) {
+			f.run++
+		}
+		if c, ok := undotted[r]; ok { // of the same script, and no disguise where people write so
+			f.out = append(f.out, c)
+			return
+		}
 		if _, ok := lookAlikes[r]; ok {
 			f.alike = true
 		}
@@ -111,19 +127,66 @@ func (f *folder) rune(r rune, octets []byte, letterNext bool) {
 // endWord ends a word: behind it, or behind what follows it in ASCII. Where Latin letters stand in it beside such that look like them,
 // these become Latin ones.
 func (f *folder) endWord() {
+	// Who hyphenates leaves at least two letters on either side of each hyphen.
+	if f.latin && f.soft && (f.lone || f.run == 1) {
+		f.did |= invisible
+	}
 	if f.latin && f.alike {
-		f.did |= mixed
 		word := string(f.out[f.word:])
-		f.out = f.out[:f.word]
-		for _, r := range word {
-			if c, ok := lookAlikes[r]; ok {
-				f.out = append(f.out, c)
-			} else {
-				f.out = utf8.AppendRune(f.out, r)
+		alike, told := disguised(word)
+		if told {
+			f.did |= mixed
+		}
+		if alike {
+			f.out = f.out[:f.word]
+			for _, r := range word {
+				if c, ok := lookAlikes[r]; ok {
+					f.out = append(f.out, c)
+				} else {
+					f.out = utf8.AppendRune(f.out, r)
+				}
 			}
 		}
 	}
-	f.word, f.latin, f.alike = len(f.out), false, false
+	*f = folder{out: f.out, word: len(f.out), did: f.did}
+}
+
+// leastMixed is how many letters a word has in which other scripts are a disguise: what is shorter may be a formula.
+const leastMixed = 4
+
+// disguised tells of a word with Latin letters and letters of another script whether these stand for Latin ones, and whether nobody
+// writes so without meaning to be misread. People append the endings of their language to a foreign word, and Greek letters to a symbol:
+// "SMSка", "TNFα".
+func disguised(word string) (alike, told bool) {
+	var latin, small, foreign, capital, unlike, changes int
+	last := false // the last letter was a foreign one
+	for i, r := range word {
+		other := unicode.In(r, unicode.Cyrillic, unicode.Greek, unicode.Armenian)
+		switch {
+		case other:
+			foreign++
+			if _, ok := lookAlikes[r]; !ok {
+				unlike++
+			}
+			if unicode.IsUpper(r) {
+				capital++
+			}
+		case unicode.Is(unicode.Latin, r):
+			latin++
+			if unicode.IsLower(r) {
+				small++
+			}
+		default:
+			continue
+		}
+		if i > 0 && other != last {
+			changes++
+		}
+		last = other
+	}
+	ending := changes == 1 && last && latin > 1 && small == 0 && capital == 0
+	alike = unlike == 0 && !ending || changes > 1 && latin >= foreign
+	return alike, latin+foreign >= leastMixed && (alike || changes > 1)
 }
 
 func isASCIILetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
@@ -131,7 +194,7 @@ func isASCIILetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 // widthless reports whether a character takes no place where it stands.
 func widthless(r rune) bool {
 	switch {
-	case r == 0xAD, r == 0x34F, r == 0x61C, r == 0x180E, r == 0xFEFF: // soft hyphen, grapheme joiner, marks of direction, of order
+	case r == 0x34F, r == 0x61C, r == 0x180E, r == 0xFEFF: // grapheme joiner, marks of direction, of order
 		return true
 	case r >= 0x200B && r <= 0x200F, r >= 0x202A && r <= 0x202E, r >= 0x2060 && r <= 0x206F:
 		return true
@@ -141,6 +204,11 @@ func widthless(r rune) bool {
 	return false
 }
 
+const softHyphen = '\u00AD'
+
+// undotted are Latin letters that are read as others, and those.
+var undotted = map[rune]byte{'\u0131': 'i', '\u0251': 'a', '\u0261': 'g'}
+
 // lookAlikes are letters of Cyrillic, Greek and Armenian that look like Latin ones, and those.
 var lookAlikes = func() map[rune]byte {
 	all := map[rune]byte{}
@@ -148,7 +216,7 @@ var lookAlikes = func() map[rune]byte {
 		{"\u0430\u0441\u0501\u0435\u04BB\u0456\u0458\u043E\u0440\u051B\u0455\u051D\u0445\u0443\u04CF\u0475\u043C\u043A\u0442\u043F", "acdehijopqswxylvmktn"},
 		{"\u0410\u0412\u0421\u0415\u041D\u0406\u0408\u041A\u041C\u041E\u0420\u0405\u0422\u0425\u0423\u0417", "ABCEHIJKMOPSTXYZ"},
 		{"\u0391\u0392\u0395\u0396\u0397\u0399\u039A\u039C\u039D\u039F\u03A1\u03A4\u03A5\u03A7", "ABEZHIKMNOPTYX"},
-		{"\u03B1\u03B9\u03BA\u03BD\u03BF\u03C1\u03C4\u03C5\u03C7\u0251\u0261\u0131", "aikvoptuxagi"},
+		{"\u03B1\u03B9\u03BA\u03BD\u03BF\u03C1\u03C4\u03C5\u03C7", "aikvoptux"},
 		{"\u0561\u0563\u0570\u0578\u057D\u0585\u0566\u0584", "wqhnuoqf"},
 	} {
 		i := 0

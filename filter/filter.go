@@ -98,6 +98,14 @@ type Filter interface {
 	Check(ctx context.Context, in *Input) (Result, error)
 }
 
+// Unmarker is a Filter that puts marks on messages for those who read them: its factory says so. Of a message that comes back with them
+// it tells how they come off, as far as it would put the same ones on today.
+type Unmarker interface {
+	Filter
+	// Unmark gives the edits that take the marks off. The error is one of reading the content.
+	Unmark(c *mail.Content) ([]mail.Edit, error)
+}
+
 // Func adapts a function to a Filter.
 type Func func(ctx context.Context, in *Input) (Result, error)
 
@@ -176,7 +184,8 @@ type Factory struct {
 	// decode once with a pointer to it (fields carry `yaml:"…"` tags and hold the defaults
 	// beforehand), and returns what the filter declares and the filter.
 	// Spec.Name may stay empty: the name of the stage is Env.Name.
-	New func(env Env, decode func(any) error) (Spec, Filter, error)
+	New   func(env Env, decode func(any) error) (Spec, Filter, error)
+	Marks bool // its filters are Unmarkers
 }
 
 // Env is what a filter may use of the gateway around it.

@@ -32,8 +32,39 @@ func (f Field) Prefixed(word string) string {
 	if checkBody(body) == nil {
 		return body
 	}
+	return f.folded(append([]string{word}, strings.Fields(unfolded)...))
+}
+
+// Unprefixed gives the body of a field without the word that Prefixed has put before what stood there; false where it does not
+// begin with that. What may be nothing else than the word gives "".
+func (f Field) Unprefixed(word string) (body string, ok bool) {
+	_, raw, _ := strings.Cut(f.Raw, ":")
+	raw = strings.TrimSpace(raw)
+	rest, ok := cutWord(raw, strings.TrimSpace(mime.QEncoding.Encode("utf-8", word+" ")))
+	if !ok { // a server on the way has encoded it anew
+		if rest, ok = cutWord(strings.TrimSpace(DecodeWords(f.Body())), word); ok {
+			rest = strings.ReplaceAll(mime.QEncoding.Encode("utf-8", rest), "?= =?", "?=\r\n =?")
+		}
+	}
+	if !ok || word == "" || checkBody(rest) == nil {
+		return rest, ok && word != ""
+	}
+	return f.folded(strings.Fields(rest)), true
+}
+
+// cutWord takes a word and the white space behind it from the beginning of a text.
+func cutWord(s, word string) (rest string, ok bool) {
+	if rest, ok = strings.CutPrefix(s, word); !ok {
+		return s, false
+	}
+	trimmed := strings.TrimLeft(rest, " \t\r\n")
+	return trimmed, rest == "" || len(trimmed) < len(rest)
+}
+
+// folded puts words into lines.
+func (f Field) folded(words []string) string {
 	lines := NewFolder(f.Name)
-	for _, w := range append([]string{word}, strings.Fields(unfolded)...) {
+	for _, w := range words {
 		lines.Word(w)
 	}
 	return strings.TrimLeft(lines.String(), " ")

@@ -66,5 +66,40 @@ func TestPrefixedIsAField(t *testing.T) {
 		if got != want {
 			r.Fatalf("%q is read as %q, want %q", body, got, want)
 		}
+		bare, ok := h.Fields()[0].Unprefixed(word)
+		m2, err := Rewrite(c, []Edit{ReplaceField{0, bare}}, false)
+		if !ok || err != nil {
+			r.Fatalf("%q without %q is %q: %v, %v", body, word, bare, ok, err)
+		}
+		defer m2.Release()
+		got = strings.Join(strings.Fields(DecodeWords(Field{Name: "Subject", Raw: "Subject: " + bare + "\r\n"}.Body())), " ")
+		if want := strings.Join(strings.Fields(DecodeWords(f.Body())), " "); got != want {
+			r.Fatalf("%q without %q is read as %q, want %q", body, word, got, want)
+		}
 	})
+}
+
+func TestUnprefixed(t *testing.T) {
+	for field, want := range map[string]string{
+		"[SPAM] x":                               "x",
+		"[SPAM]":                                 "",
+		"[SPAM]\r\n\tx":                          "x",
+		"=?utf-8?B?W1NQQU1dIMOk?=":               "=?utf-8?q?=C3=A4?=", // encoded anew on the way
+		"[SPAM]x":                                "no",
+		"Re: [SPAM] x":                           "no",
+		"x":                                      "no",
+		"":                                       "no",
+		"[SPAM] " + strings.Repeat("\u00e4", 40): "[SPAM] ",
+	} {
+		f := Field{Name: "Subject", Raw: "Subject: " + field + "\r\n"}
+		if strings.HasPrefix(want, "[SPAM] ") {
+			want = strings.TrimPrefix(field, want)
+		}
+		if got, ok := f.Unprefixed("[SPAM]"); ok != (want != "no") || ok && got != want {
+			t.Errorf("%q: %q, %v", field, got, ok)
+		}
+		if got, ok := f.Unprefixed(""); ok {
+			t.Errorf("%q without nothing: %q", field, got)
+		}
+	}
 }

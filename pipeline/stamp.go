@@ -139,6 +139,24 @@ func Untrusted(h *mail.Header, authservID string, keep []string) []mail.Edit {
 	return untrusted(h, authservID, keep, true, true, false)
 }
 
+// Unstamp gives the edits that take off a message what Stamp has put on it, as far as it stays with a message that comes back: our fields,
+// and of the words that policies put before a subject the first that it begins with.
+func Unstamp(h *mail.Header, authservID string, words []string) []mail.Edit {
+	edits := untrusted(h, authservID, nil, true, true, false)
+	for i, f := range h.Fields() {
+		if !f.Is("Subject") {
+			continue
+		}
+		for _, word := range words {
+			if body, ok := f.Unprefixed(word); ok {
+				edits = append(edits, mail.ReplaceField{Index: i, Body: body})
+				break
+			}
+		}
+	}
+	return edits
+}
+
 // untrusted gives the removals.
 func untrusted(h *mail.Header, authservID string, keep []string, score, others, relay bool) []mail.Edit {
 	var edits []mail.Edit

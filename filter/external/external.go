@@ -15,7 +15,7 @@ import (
 )
 
 // Factory makes the filter "external".
-var Factory = filter.Factory{Kind: "external", New: open}
+var Factory = filter.Factory{Kind: "external", New: open, Marks: true}
 
 const symbolExternal = "EXTERNAL_SENDER"
 

@@ -158,20 +158,26 @@ func (m *marker) annotate(p *mail.Part) (e mail.Edit, why string, err error) {
 		return nil, "it is signed or encrypted", nil
 	}
 	m.octets -= len(text)
-	at := 0
-	if bytes.HasPrefix(text, utf8Mark) {
-		at = len(utf8Mark)
-	}
-	var words string
-	if p.Type == "text/html" {
-		at += bodyStart(text[at:])
-		words, err = m.marked(m.words)
-	} else if words, err = m.plain(m.words); err == nil {
-		words, name = inCharset(words, name, text)
-	}
+	at, words, name, err := m.place(p, m.words, name, text)
 	if err != nil {
 		return nil, "", err
 	}
 	body, transfer := mail.EncodeText(slices.Concat(text[:at], []byte(words), text[at:]))
 	return mail.AnnotatePart{Path: p.Path, Header: header(p, name, transfer), Body: body}, "", nil
+}
+
+// place gives where in the text of a part the banner stands, its octets in the charset of that name, and the charset that the text has
+// with it.
+func (b *banner) place(p *mail.Part, w words, name string, text []byte) (at int, octets, charset string, err error) {
+	if bytes.HasPrefix(text, utf8Mark) {
+		at = len(utf8Mark)
+	}
+	if p.Type == "text/html" {
+		octets, err = b.marked(w)
+		return at + bodyStart(text[at:]), octets, name, err
+	}
+	if octets, err = b.plain(w); err == nil {
+		octets, name = inCharset(octets, name, text)
+	}
+	return at, octets, name, err
 }

@@ -235,6 +235,7 @@ func room(o learner.Outcome) (s string) {
 
 // sampleReader makes samples of messages, as the filter does.
 type sampleReader struct {
+	marks  unmarker
 	header int64         // limit of the header
 	rules  filter.Filter // gives the hits of rules; nil where none run
 }
@@ -242,6 +243,10 @@ type sampleReader struct {
 // sampleReader makes the reader that the configuration describes.
 func (a *App) sampleReader(ctx context.Context, cfg *config.Config) (*sampleReader, error) {
 	r := &sampleReader{}
+	var err error
+	if r.marks, err = a.unmarker(cfg); err != nil {
+		return nil, err
+	}
 	for _, l := range cfg.Listeners {
 		r.header = max(r.header, l.Limits.Header)
 	}
@@ -272,16 +277,26 @@ func (r *sampleReader) sample(ctx context.Context, octets []byte) *learner.Sampl
 	if c == nil {
 		return nil
 	}
-	defer c.Release()
 	return r.sampleOf(ctx, c)
 }
 
+// sampleOf is sample of a content, which it releases.
 func (r *sampleReader) sampleOf(ctx context.Context, c *mail.Content) *learner.Sample {
+	c, err := r.unmarked(c)
+	if err != nil {
+		return nil
+	}
+	defer c.Release()
 	s := learner.FromMessage(text.Of(c, text.Options{}), r.hits(ctx, c))
 	if c.Err() != nil {
 		return nil
 	}
 	return &s
+}
+
+// unmarked is unmarker.unmarked.
+func (r *sampleReader) unmarked(c *mail.Content) (*mail.Content, error) {
+	return r.marks.unmarked(c, mail.Limits{HeaderOctets: r.header})
 }
 
 // content takes a message in as a listener would.
@@ -429,6 +444,9 @@ func (a *App) LearnExplain(ctx context.Context, path string) error {
 	}
 	content, err := a.ingest(path, reader.header)
 	if err != nil {
+		return exit(ExitData, "%v", err)
+	}
+	if content, err = reader.unmarked(content); err != nil {
 		return exit(ExitData, "%v", err)
 	}
 	defer content.Release()

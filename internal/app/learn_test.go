@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -268,5 +269,54 @@ func TestRoomIsTold(t *testing.T) {
 		if got := room(o); got != want {
 			t.Errorf("%q, not %q", got, want)
 		}
+	}
+}
+
+// TestMarksTeachNothing: a copy that was delivered with our marks is the message that came, and its words are the sender's.
+func TestMarksTeachNothing(t *testing.T) {
+	tagging := filter.Factory{Kind: "tagging", New: func(filter.Env, func(any) error) (filter.Spec, filter.Filter, error) {
+		check := func(context.Context, *filter.Input) (filter.Result, error) {
+			return filter.Result{Propose: filter.Tag}, nil
+		}
+		return filter.Spec{Phases: filter.In(filter.Data)}, filter.Func(check), nil
+	}}
+	g := startGatewayWith(t, strings.Replace(learningGateway, "filters: [", "policies: {default: {tag: 50, subject: '[SPAM?]'}}\nfilters: [tagging, external: {subject: '[EXT]'}, ", 1), tagging)
+	came := []byte("From: A <a@client.test>\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMessage-ID: <1@client.test>\r\nX-Spam-Flag: NO\r\nMIME-Version: 1.0\r\n" +
+		"Content-Type: multipart/alternative; boundary=b\r\n\r\n--b\r\n\r\nthe minutes of our meeting\r\n--b\r\nContent-Type: text/html; charset=utf-8\r\n" +
+		"Content-Transfer-Encoding: 8bit\r\n\r\n<html><body><p>the minutes of our m\u00fceting</p></body></html>\r\n--b--\r\n")
+	if reply, err := (sample{from: "a@client.test", to: "bob@example.org", content: came}).send(context.Background(), g.addr); err != nil || reply[:3] != "250" {
+		t.Fatalf("%s, %v", reply, err)
+	}
+	boxes, err := filepath.Glob(filepath.Join(g.dir, "mail", "new", "*"))
+	if err != nil || len(boxes) != 1 {
+		t.Fatalf("%v, %v", boxes, err)
+	}
+	delivered, err := os.ReadFile(boxes[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mark := range []string{"[SPAM?] [EXT] ", "This message came from outside, from a@client.test", "X-Spam-Flag: YES"} {
+		if !strings.Contains(string(delivered), mark) {
+			t.Fatalf("it has no %q:\n%s", mark, delivered)
+		}
+	}
+	cfg, err := g.app.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := g.app.sampleReader(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, got := r.sample(t.Context(), came), r.sample(t.Context(), delivered)
+	if want.Digest != got.Digest || !slices.Equal(want.Features, got.Features) {
+		t.Errorf("another message: %d features, not %d\n%s", len(got.Features), len(want.Features), delivered)
+	}
+	file := filepath.Join(g.dir, "came.eml")
+	if err := os.WriteFile(file, came, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ source, want string }{{file, "1 learned"}, {filepath.Join(g.dir, "mail"), "0 learned as ham, 0 corrected, 1 known"}} {
+		g.says(t, func() error { return g.app.Learn(t.Context(), LearnOptions{Sources: []string{c.source}}) }, c.want)
 	}
 }

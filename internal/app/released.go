@@ -62,7 +62,6 @@ func (a *App) teachReleased(ctx context.Context, cfg *config.Config, all release
 		if s := reader.sampleOf(ctx, c); s != nil {
 			lessons = append(lessons, learner.NewLesson(*s, false, learner.FromQuarantine, time.Now()))
 		}
-		c.Release()
 	}
 	return t.teach(ctx, lessons)
 }

@@ -52,9 +52,12 @@ func (a *App) running(ctx context.Context, cfg *config.Config) (*control.Client,
 func answered(err error) error {
 	var e *control.Error
 	var write *writeError
+	var known *Exit
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &known):
+		return known
 	case errors.As(err, &write):
 		return exit(ExitCannotWrite, "%s", visible(err.Error()))
 	case errors.Is(err, context.Canceled):
@@ -62,10 +65,10 @@ func answered(err error) error {
 	case !errors.As(err, &e):
 		return exit(ExitUnavailable, "%s", visible(err.Error()))
 	}
-	code, known := map[control.Kind]int{
+	code, ok := map[control.Kind]int{
 		control.Usage: ExitUsage, control.Missing: ExitData, control.Data: ExitData, control.Unavailable: ExitUnavailable, control.Config: ExitConfig,
 	}[e.Kind]
-	if !known {
+	if !ok {
 		code = ExitSoftware
 	}
 	return exit(code, "%s", visible(e.Text))

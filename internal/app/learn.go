@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -66,7 +65,9 @@ func (a *App) Learn(ctx context.Context, o LearnOptions) error {
 	err = l.all()
 	l.clear()
 	if l.t != nil {
-		err = errors.Join(err, answered(l.t.close(ctx)))
+		if fault := l.t.close(ctx); err == nil { // else it says the same again
+			err = fault
+		}
 	}
 	l.tell()
 	switch {
@@ -97,12 +98,7 @@ type lesson struct {
 
 func (l *lesson) all() error {
 	for _, s := range l.o.Sources {
-		var err error
-		if s == "-" {
-			err = mailbox.ReadFrom(l.a.o.Stdin, "-", l.take)
-		} else {
-			err = mailbox.Read(s, l.take, func(err error) error { l.fault(err); return nil })
-		}
+		err := l.source(s)
 		if err != nil && (errors.Is(err, errTaught) || l.ctx.Err() != nil) {
 			return err
 		} else if err != nil {
@@ -111,6 +107,47 @@ func (l *lesson) all() error {
 		l.before, l.read = l.before+l.read, 0
 	}
 	return l.teach()
+}
+
+// source reads one source. A terminal or a pipe may never give anything: where the context ends before it does, whoever reads it is left behind,
+// and teaches nothing any more.
+func (l *lesson) source(s string) error {
+	var mu sync.Mutex
+	over := false
+	take := func(m mailbox.Message) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return context.Canceled
+		}
+		return l.take(m)
+	}
+	skipped := func(err error) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return context.Canceled
+		}
+		l.fault(err)
+		return nil
+	}
+	done := make(chan error, 1)
+	go func() {
+		if s == "-" {
+			done <- mailbox.ReadFrom(l.a.o.Stdin, "-", take)
+		} else {
+			done <- mailbox.Read(s, take, skipped)
+		}
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-l.ctx.Done():
+		mu.Lock() // behind what is being taught
+		defer mu.Unlock()
+		over = true
+		return l.ctx.Err()
+	}
 }
 
 // batchOctets is how many octets of messages wait at most, beside the last one, until they are learned together.
@@ -346,8 +383,12 @@ func (a *App) LearnStatus(ctx context.Context, asJSON bool) error {
 		}
 		w := tabwriter.NewWriter(a.o.Stdout, 0, 8, 2, ' ', 0)
 		ready := "yes"
-		if !s.Ready {
+		switch {
+		case s.Ready:
+		case min(s.Ham, s.Spam) < s.Least:
 			ready = fmt.Sprintf("no: it takes %d of each", s.Least)
+		default:
+			ready = "not yet: it is still learning from them"
 		}
 		fmt.Fprintf(w, "ham\t%d\nspam\t%d\nspeaks\t%s\nat most\t%d of each\n", s.Ham, s.Spam, ready, s.Samples)
 		for _, h := range slices.Backward(learner.Ways()) {
@@ -375,104 +416,8 @@ func (a *App) withTeacher(ctx context.Context, f func(*config.Config, teacher) e
 		return err
 	}
 	err = f(cfg, t)
-	return answered(errors.Join(err, t.close(ctx)))
-}
-
-// LearnExport writes all that was taught to a file, "-" for standard output; it is there whole or not at all.
-func (a *App) LearnExport(ctx context.Context, path string) error {
-	return a.withTeacher(ctx, func(_ *config.Config, t teacher) error {
-		if path == "-" {
-			return t.export(ctx, a.o.Stdout)
-		}
-		f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", err)}
-		}
-		err = t.export(ctx, f)
-		write := errors.Join(f.Sync(), f.Close())
-		if err == nil && write == nil {
-			write = os.Rename(path+".new", path)
-		}
-		if err != nil || write != nil {
-			_ = os.Remove(path + ".new")
-		}
-		if write != nil {
-			return &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", write)}
-		}
-		return err
-	})
-}
-
-// LearnImport learns what another gateway has exported; "-" is standard input. A file that is not whole teaches nothing.
-func (a *App) LearnImport(ctx context.Context, path string) error {
-	in, closeIn, err := a.openInput(path)
-	if err != nil {
-		return exit(ExitData, "%v", err)
+	if fault := t.close(ctx); err == nil {
+		err = fault
 	}
-	defer func() { _ = closeIn() }()
-	var all []learner.Lesson
-	if err := learner.Import(io.LimitReader(in, maxImport), func(l learner.Lesson) error { all = append(all, l); return nil }); err != nil {
-		code := ExitData
-		if errors.Is(err, learner.ErrVersion) {
-			code = ExitConfig
-		}
-		return exit(code, "%s: %v", visible(path), err)
-	}
-	return a.withTeacher(ctx, func(_ *config.Config, t teacher) error {
-		o, err := t.teach(ctx, all)
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(a.o.Stdout, "%d lessons read: %d learned, %d corrected, %d known already%s\n",
-			len(all), o.Learned, o.Corrected, o.Known+o.Kept, room(o))
-		return err
-	})
-}
-
-// maxImport bounds an import, in octets: twice what a store with the most samples exports.
-const maxImport = 2 << 30
-
-// LearnExplain prints what the learner says of a message, and why.
-func (a *App) LearnExplain(ctx context.Context, path string) error {
-	cfg, err := a.load()
-	if err != nil {
-		return err
-	}
-	reader, err := a.sampleReader(ctx, cfg)
-	if err != nil {
-		return err
-	}
-	content, err := a.ingest(path, reader.header)
-	if err != nil {
-		return exit(ExitData, "%v", err)
-	}
-	if content, err = reader.unmarked(content); err != nil {
-		return exit(ExitData, "%v", err)
-	}
-	defer content.Release()
-	m, hits := text.Of(content, text.Options{}), reader.hits(ctx, content)
-	s := learner.FromMessage(m, hits)
-	if err := content.Err(); err != nil {
-		return exit(ExitData, "%v", err)
-	}
-	return a.withTeacher(ctx, func(_ *config.Config, t teacher) error {
-		w, err := t.weigh(ctx, s)
-		if err != nil {
-			return err
-		}
-		note := ""
-		if !w.Ready {
-			note = " (too little was learned: the filter says nothing)"
-		}
-		fmt.Fprintf(a.o.Stdout, "spam with a probability of %.4f%s\n", learner.Probability(w.Odds), note)
-		const most = 20
-		out := tabwriter.NewWriter(a.o.Stdout, 0, 8, 2, ' ', 0)
-		n := map[bool]int{}
-		for _, r := range learner.Words(m, hits, w.Shares) {
-			if n[r.Weight > 0]++; n[r.Weight > 0] <= most {
-				fmt.Fprintf(out, "%+.3f\t%s\n", r.Weight, visible(r.Text))
-			}
-		}
-		return out.Flush()
-	})
+	return answered(err)
 }

@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -318,5 +320,58 @@ func TestMarksTeachNothing(t *testing.T) {
 	}
 	for _, c := range []struct{ source, want string }{{file, "1 learned"}, {filepath.Join(g.dir, "mail"), "0 learned as ham, 0 corrected, 1 known"}} {
 		g.says(t, func() error { return g.app.Learn(t.Context(), LearnOptions{Sources: []string{c.source}}) }, c.want)
+	}
+}
+
+// TestPipesThatGiveNothing do not keep an interrupted command.
+func TestPipesThatGiveNothing(t *testing.T) {
+	g := startGateway(t, learningGateway)
+	in, out := io.Pipe()
+	defer out.Close()
+	fifo := filepath.Join(g.dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = out.Write(append([]byte("From x\n"), messageOf("ham", 1)...)) }()
+	g.app.o.Stdin = in
+	for _, source := range []string{"-", fifo} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		time.AfterFunc(100*time.Millisecond, interrupt)
+		said, err := g.output(func() error {
+			return g.app.Learn(ctx, LearnOptions{Sources: []string{lessonsIn(t, g.dir, "ham", 3), source}})
+		})
+		var exit *Exit
+		if !errors.As(err, &exit) || exit.Code != ExitUnavailable || strings.Contains(said, "postern: postern") || strings.Contains(err.Error(), "postern: postern") {
+			t.Errorf("%s: %q, %v", source, said, err)
+		}
+	}
+	if f, err := os.OpenFile(fifo, os.O_WRONLY, 0); err == nil { // whoever waits there goes
+		_ = f.Close()
+	}
+}
+
+// TestExportsStandInNoWay: what an export left behind that was killed stops no other; and what can't be written is told as that.
+func TestExportsStandInNoWay(t *testing.T) {
+	g := startGateway(t, learningGateway)
+	path := filepath.Join(g.dir, "lessons")
+	if err := os.WriteFile(path+".new", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.says(t, func() error { return g.app.LearnExport(t.Context(), path) }, "")
+	var exit *Exit
+	if err := g.app.LearnExport(t.Context(), filepath.Join(g.dir, "nowhere", "x")); !errors.As(err, &exit) || exit.Code != ExitCannotWrite || strings.Contains(err.Error(), "postern: postern") {
+		t.Errorf("%v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(g.dir, "lessons*")); err != nil || len(left) != 2 {
+		t.Errorf("%v, %v", left, err)
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	g.app.o.Stdout = full
+	if err := g.app.LearnExport(t.Context(), "-"); !errors.As(err, &exit) || exit.Code != ExitCannotWrite {
+		t.Errorf("%v", err)
 	}
 }

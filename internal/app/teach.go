@@ -54,11 +54,21 @@ func (a *App) teacher(ctx context.Context, cfg *config.Config) (teacher, error) 
 type localTeacher struct{ s *learner.Store }
 
 func (t localTeacher) teach(_ context.Context, lessons []learner.Lesson) (learner.Outcome, error) {
-	return t.s.Add(lessons)
+	o, err := t.s.Add(lessons)
+	return o, kept(err)
+}
+
+// kept tells what the store itself could not do from what a gateway did not answer.
+func kept(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &writeError{err: err}
 }
 
 func (t localTeacher) forget(_ context.Context, digests []learner.Digest) (learner.Outcome, error) {
-	return t.s.Forget(digests)
+	o, err := t.s.Forget(digests)
+	return o, kept(err)
 }
 
 func (t localTeacher) status(context.Context) (learner.Status, error) { return t.s.Status(), nil }
@@ -77,7 +87,7 @@ func (t localTeacher) close(ctx context.Context) error {
 	if t.s.Stale() {
 		err = t.s.Fit(ctx)
 	}
-	return errors.Join(err, t.s.Close())
+	return kept(errors.Join(err, t.s.Close()))
 }
 
 // remoteTeacher is the learner of a gateway that runs.

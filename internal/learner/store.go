@@ -167,7 +167,8 @@ func (s *Store) read() error {
 	case err != nil && !errors.Is(err, ErrCut) && !errors.Is(err, ErrDamaged):
 		return err
 	case errors.Is(err, ErrCut) && damaged == 0:
-		return s.rewrite() // a crash in the midst of writing, before that was acknowledged
+		s.anew() // a crash in the midst of writing, before that was acknowledged
+		return nil
 	case damaged > 0 || err != nil:
 		s.damaged = max(damaged, 1)
 		return s.setAside()
@@ -178,7 +179,7 @@ func (s *Store) read() error {
 		return fmt.Errorf("learner: %w", err)
 	}
 	if older(head) {
-		return s.rewrite() // before anything is appended that who wrote it would take for its own
+		s.anew() // before anything is appended that who wrote it would take for its own
 	}
 	return nil
 }
@@ -191,7 +192,16 @@ func (s *Store) setAside() error {
 	}
 	s.o.Log.Error("the learner's file is damaged: it was set aside, and what can be read of it goes on", "file", s.path(lessonsFile),
 		"renamed", s.path(damagedFile), "records", s.damaged)
-	return s.rewrite()
+	s.anew()
+	return nil
+}
+
+// anew writes the file that was read anew. Where that can't be done now, as on a full disk, what was read counts all the same, and
+// nothing is learned before it is done: a gateway is to start.
+func (s *Store) anew() {
+	if err := s.rewrite(); err != nil {
+		s.o.Log.Error("the learner's file can't be written anew: nothing is learned until it can", "file", s.path(lessonsFile), "error", err)
+	}
 }
 
 func (s *Store) keep(d Digest, e entry) {

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/postern-mail/postern/internal/store"
 	"github.com/postern-mail/postern/internal/store/storetest"
 )
 
@@ -491,92 +490,4 @@ func (u unreadable) ReadAt(p []byte, off int64) (int, error) {
 	}
 	n, _ := u.ReaderAt.ReadAt(p[:max(u.from-off, 0)], off)
 	return n, syscall.EIO
-}
-
-// churn corrects a few lessons again and again, so that the file is written anew, and gives what was acknowledged last of each;
-// what failed may be or not. Where the disk has failed it fails again so many operations later, and ends with the lesson behind that: what
-// is on disk then is what counts, and not what the next writing anew would make good.
-func churn(s *Store, fsys *storetest.FS, at, again int) (have map[int]bool) {
-	s.garbage = 300
-	have = map[int]bool{}
-	last := -1
-	for n := range 30 {
-		k, spam := n%4, n/4%2 == 0
-		if _, err := s.Add([]Lesson{lesson(k, spam, FromPeople)}); err != nil {
-			delete(have, k)
-		} else {
-			have[k] = spam
-		}
-		if failed := at > 0 && fsys.Ops() >= at; failed {
-			fsys.FailAt(1+again, syscall.EIO, false)
-			at, last = 0, n+1
-		}
-		if at == 0 && n == last { // the process is killed
-			break
-		}
-	}
-	return have
-}
-
-// TestDiskMayFailWhileGarbageGoes: what was acknowledged is there, wherever in the writing anew the disk fails, and fails again.
-func TestDiskMayFailWhileGarbageGoes(t *testing.T) {
-	whole := storetest.New()
-	first := open(t, whole, Options{})
-	churn(first, whole, 0, 0)
-	if first.size > 15*int64(len(appendRecord(nil, &record{kind: kindLesson, lesson: lesson(1, true, FromPeople)}))) {
-		t.Fatal("the file was not written anew")
-	}
-	for at := 1; at <= whole.Ops(); at++ {
-		for again := range 7 {
-			fsys := storetest.New()
-			fsys.FailAt(at, syscall.EIO, again == 0)
-			s, err := Open(dir, StoreOptions{FS: fsys})
-			if err != nil {
-				break
-			}
-			have := churn(s, fsys, at, again)
-			fsys.FailFrom(1, 0, nil, false)
-			_ = s.Close()
-			s = open(t, fsys, Options{})
-			for k, spam := range have {
-				if e, ok := s.known[lesson(k, spam, FromPeople).Digest]; !ok || e.spam != spam {
-					t.Errorf("lesson %d: %v, %v", k, ok, e.spam)
-				}
-			}
-			_ = s.Close()
-			if t.Failed() {
-				t.Fatalf("failed at %d and %d later\n%v", at, again, fsys.Log())
-			}
-		}
-	}
-}
-
-// TestShortReadIsNoLesson: where less of the file is there than was, nothing is written anew of what is not known.
-func TestShortReadIsNoLesson(t *testing.T) {
-	fsys := storetest.New()
-	s := open(t, fsys, Options{})
-	for n := range 20 {
-		add(t, s, Outcome{Learned: 1}, lesson(n, n%2 == 0, FromPeople))
-	}
-	before := slices.Clone(fsys.Files()[dir+"/"+lessonsFile])
-	s.file = &ending{s.file, int64(len(before) / 2)}
-	if err := s.rewrite(); !errors.Is(err, ErrDamaged) {
-		t.Errorf("written anew: %v", err)
-	}
-	if err := s.Fit(t.Context()); !errors.Is(err, ErrDamaged) {
-		t.Errorf("learned from: %v", err)
-	}
-	if !bytes.Equal(fsys.Files()[dir+"/"+lessonsFile], before) {
-		t.Error("it took the place of the file")
-	}
-}
-
-// ending is a file that ends at an offset.
-type ending struct {
-	store.File
-	end int64
-}
-
-func (e *ending) ReadAt(p []byte, off int64) (int, error) {
-	return io.NewSectionReader(e.File, 0, e.end).ReadAt(p, off)
 }

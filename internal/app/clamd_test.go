@@ -76,8 +76,9 @@ func TestClamd(t *testing.T) {
 func TestClamdFails(t *testing.T) {
 	t.Parallel()
 	d := peertest.StartClamd(t, clamdBase(), "")
-	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `clamd: {servers: ["unix:`+d.Addr+`"], faults: 3, pause: 1s, timeout: 1s, cache: 0}`))
-	scannerFails(t, g, d, "clamd", attached("a.txt", []byte("clean")), attached("a.com", []byte(eicar())))
+	options := `clamd: {servers: ["unix:` + d.Addr + `"], cache: 0`
+	g := startScanned(t, options)
+	scannerFails(t, g, options, d, "clamd", attached("a.txt", []byte("clean")), attached("a.com", []byte(eicar())))
 }
 
 // TestClamdTurns: with two servers no message waits for the one that is gone, and with on_error: continue mail passes

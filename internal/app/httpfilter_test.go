@@ -34,13 +34,14 @@ func TestHTTPFilters(t *testing.T) {
 				t.Fatal(err)
 			}
 			d := peertest.StartDaemon(t, addr, func() *exec.Cmd { return command(t, host, port) })
-			g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `http: {name: own, servers: ["http://`+addr+`/check"], symbols: {SHOUTS: 20}, faults: 3, pause: 1s, timeout: 2s}`))
+			options := `http: {name: own, servers: ["http://` + addr + `/check"], symbols: {SHOUTS: 20}`
+			g := startScanned(t, options)
 			bad := fmt.Sprintf(plainText, "FREE MONEY", "x")
 			g.wantsAtLast(t, "shouts", bad, "550")
 			if want := `"symbol":"SHOUTS","strength":1,"detail":"FREE MONEY","score":20`; !strings.Contains(g.log.String(), want) {
 				t.Errorf("no %s in the log", want)
 			}
-			scannerFails(t, g, d, "own", fmt.Sprintf(plainText, "hello", "x"), bad)
+			scannerFails(t, g, options, d, "own", fmt.Sprintf(plainText, "hello", "x"), bad)
 		})
 	}
 }

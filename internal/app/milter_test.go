@@ -51,9 +51,10 @@ func TestOpenDKIM(t *testing.T) {
 func TestOpenDKIMFails(t *testing.T) {
 	t.Parallel()
 	d := peertest.StartOpenDKIM(t, "v", "On-BadSignature reject\n")
-	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `milter: {name: opendkim, servers: ["unix:`+d.Addr+`"], faults: 3, pause: 1s, timeout: 2s}`))
+	options := `milter: {name: opendkim, servers: ["unix:` + d.Addr + `"]`
+	g := startScanned(t, options)
 	bad := "DKIM-Signature: v=1; a=rsa-sha256; c=simple/simple; d=example.org; s=s; h=from; bh=AAAA; b=AAAA\r\n" + fmt.Sprintf(plainText, "x", "x")
-	scannerFails(t, g, d, "opendkim", fmt.Sprintf(plainText, "x", "x"), bad)
+	scannerFails(t, g, options, d, "opendkim", fmt.Sprintf(plainText, "x", "x"), bad)
 }
 
 // pills are rules for SpamAssassin.
@@ -87,10 +88,10 @@ func TestSpamassMilterFails(t *testing.T) {
 		t.Run(who, func(t *testing.T) {
 			t.Parallel()
 			d, spamd := peertest.StartSpamassMilter(t, pills, "12", "--connect-retries=1") // by default it takes three seconds to give up
-			g := startGatewayWith(t, fmt.Sprintf(scannerGateway,
-				`milter: {name: sa, servers: ["unix:`+d.Addr+`"], body: ignore, expect: [X-Spam-Checker-Version], faults: 3, pause: 1s, timeout: 1s}`))
+			options := `milter: {name: sa, servers: ["unix:` + d.Addr + `"], body: ignore, expect: [X-Spam-Checker-Version]`
+			g := startScanned(t, options)
 			fails := map[string]*peertest.Daemon{"milter": d, "spamd": spamd}[who]
-			scannerFails(t, g, fails, "sa", fmt.Sprintf(plainText, "x", "hello"), fmt.Sprintf(plainText, "x", "very cheap pills"))
+			scannerFails(t, g, options, fails, "sa", fmt.Sprintf(plainText, "x", "hello"), fmt.Sprintf(plainText, "x", "very cheap pills"))
 		})
 	}
 }

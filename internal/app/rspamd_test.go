@@ -51,6 +51,7 @@ func TestRspamd(t *testing.T) {
 func TestRspamdFails(t *testing.T) {
 	t.Parallel()
 	d := peertest.StartRspamd(t, "", rspamdRules)
-	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `rspamd: {servers: ["unix:`+d.Addr+`"], faults: 3, pause: 1s, timeout: 4s}`))
-	scannerFails(t, g, d, "rspamd", fmt.Sprintf(plainText, "hello", "Hello Bob."), fmt.Sprintf(plainText, "x", gtube()))
+	options := `rspamd: {servers: ["unix:` + d.Addr + `"]`
+	g := startScanned(t, options)
+	scannerFails(t, g, options, d, "rspamd", fmt.Sprintf(plainText, "hello", "Hello Bob."), fmt.Sprintf(plainText, "x", gtube()))
 }

@@ -93,22 +93,36 @@ func (g *testGateway) breaker(t *testing.T, name string) string {
 	return strings.Join(is, ",")
 }
 
-// scannerFails kills a scanner, starts it anew, and stalls it, in front of a gateway with {faults: 3, pause: 1s, timeout: 1s}:
-// no message is lost or let through, the breaker opens and closes, and metrics tell.
-func scannerFails(t *testing.T, g *testGateway, d *peertest.Daemon, name, good, bad string) {
+// startScanned starts a gateway in front of a scanner, with the options of the filter but their last bracket. A scanner that is there has all
+// the time that a machine under load may take.
+func startScanned(t *testing.T, options string) *testGateway {
 	t.Helper()
+	return startGatewayWith(t, fmt.Sprintf(scannerGateway, options+", faults: 3, pause: 1s, timeout: 1m}"))
+}
+
+// scannerFails kills a scanner, starts it anew, and stalls it, in front of a gateway of startScanned's with these options: no message is lost or let
+// through, the breaker opens and closes, and metrics tell.
+func scannerFails(t *testing.T, g *testGateway, options string, d *peertest.Daemon, name, good, bad string) {
+	t.Helper()
+	timeout := func(d string) { // it is none of what the breaker knows a scanner by
+		t.Helper()
+		text := fmt.Sprintf(scannerGateway, options+", faults: 3, pause: 1s, timeout: "+d+"}")
+		g.take(t, strings.ReplaceAll(text, "{{dir}}", g.dir))
+	}
 	g.wantsAtLast(t, "good, all well", good, "250")
 	before := len(g.stored(t))
 	for _, fault := range []struct {
 		what         string
 		break_, mend func()
 		outcome      string
+		timeout      string
 	}{
-		{"killed", d.Kill, d.Start, "error"},
-		{"stalled", d.Stall, d.Resume, "timeout"},
+		{"killed", d.Kill, d.Start, "error", "1m"},
+		{"stalled", d.Stall, d.Resume, "timeout", "1s"},
 	} {
 		told := strings.Count(g.log.String(), "scanner answers again")
 		fault.break_()
+		timeout(fault.timeout)
 		for range 3 {
 			g.wants(t, fault.what, good, "451")
 		}
@@ -132,7 +146,8 @@ func scannerFails(t *testing.T, g *testGateway, d *peertest.Daemon, name, good, 
 			t.Errorf("%s: %d messages went through", fault.what, got-before)
 		}
 		fault.mend()
-		for end := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		timeout("1m")
+		for end := time.Now().Add(5 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
 			if reply := g.send(t, good); strings.HasPrefix(reply, "250") {
 				before++
 				break

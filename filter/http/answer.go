@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strings"
@@ -69,13 +68,13 @@ func wrong(format string, args ...any) error {
 // parse reads an answer strictly: what is not known is an error, since half of an answer may mean anything.
 func (c *check) parse(b []byte, m *mail.Content) (filter.Result, error) {
 	var a answer
+	if err := scanner.CheckJSON(b, math.MaxInt); err != nil {
+		return filter.Result{}, fmt.Errorf("%w: %w", errAnswer, err)
+	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&a); err != nil {
 		return filter.Result{}, fmt.Errorf("%w: %w", errAnswer, err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return filter.Result{}, wrong("more behind it")
 	}
 	if first := bytes.TrimLeft(b, " \t\r\n"); first[0] != '{' {
 		return filter.Result{}, wrong("no object")

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/postern-mail/postern/internal/scanner"
 )
@@ -64,6 +65,9 @@ var errAnswer = errors.New("rspamd: an answer that makes no sense")
 // parse reads an answer.
 func parse(b []byte) (answer, error) {
 	var a answer
+	if err := scanner.CheckJSON(b, 1); err != nil {
+		return answer{}, fmt.Errorf("%w: %w", errAnswer, err)
+	}
 	if err := json.Unmarshal(b, &a); err != nil {
 		return answer{}, fmt.Errorf("%w: %w", errAnswer, err)
 	}
@@ -124,7 +128,12 @@ func (a *answer) detail() string {
 	if quiet > 0 {
 		fmt.Fprintf(&b, "; %d without a score", quiet)
 	}
-	return b.String()
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) { // names and options are what rules make of what a sender writes
+			return '?'
+		}
+		return r
+	}, b.String())
 }
 
 // number writes a score: two decimals at most.

@@ -1,6 +1,7 @@
 package rspamd
 
 import (
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/mail"
@@ -49,6 +51,31 @@ func newCheck(t *testing.T, change func(*config)) filter.Filter {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// gzipped gives a text in the compression that HTTP has.
+func gzipped(text string) string {
+	var b strings.Builder
+	z := gzip.NewWriter(&b)
+	_, _ = io.WriteString(z, text)
+	_ = z.Close()
+	return b.String()
+}
+
+// TestManySymbols: however many symbols there are, and whatever stands in their names, the finding is short, and printable.
+func TestManySymbols(t *testing.T) {
+	var symbols strings.Builder
+	for i := range 25_000 {
+		fmt.Fprintf(&symbols, `,"\u001b[2J\r\n\u0000%d\u202e":{"score":1e308}`, i)
+	}
+	a, err := parse([]byte(`{"score":1,"required_score":1e308,"action":"no action","symbols":{` + symbols.String()[1:] + `}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := a.detail()
+	if len(d) > 2*maxDetail || !strings.Contains(d, "more") || strings.ContainsFunc(d, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("%d octets: %q", len(d), d)
+	}
 }
 
 // shown writes a result for comparison.
@@ -102,6 +129,25 @@ func TestAnswers(t *testing.T) {
 		},
 		{"subject", func(c *config) { c.Subject = true }, `{"score":10,"action":"rewrite subject","subject":"[SPAM] ä"}`, `tag; RSPAMD 10 score 10, rewrite subject; mail.ReplaceField{Index:0, Body:"=?utf-8?b?W1NQQU1dIMOk?="}`},
 
+		{"no number", nil, `{"score":NaN,"action":"no action"}`, ""},
+		{"no end of it", nil, `{"score":Infinity,"action":"no action"}`, ""},
+		{"a great score", nil, `{"score":1e308,"action":"no action"}`, ""},
+		{"a small score", nil, `{"score":-1e308,"action":"no action"}`, ""},
+		{"a score that no float holds", nil, `{"score":-1e400,"action":"no action"}`, ""},
+		{"a score that is none", nil, `{"score":null,"action":"no action"}`, ""},
+		{"a list of scores", nil, `{"score":[0],"action":"no action"}`, ""},
+		{"an action that is a number", nil, `{"score":0,"action":0}`, ""},
+		{"an action of another case", nil, `{"score":0,"action":"NO ACTION"}`, ""},
+		{"a list of symbols", nil, `{"score":0,"action":"no action","symbols":["A"]}`, ""},
+		{"a symbol that is a number", nil, `{"score":0,"action":"no action","symbols":{"A":1}}`, ""},
+		{"two actions", nil, `{"score":20,"action":"reject","action":"no action"}`, ""},
+		{"two scores", nil, `{"score":20,"Score":0,"action":"no action"}`, ""},
+		{"an error", nil, `{"error":"cannot scan"}`, ""},
+		{"deep", nil, `{"score":0,"action":"no action","x":` + strings.Repeat("[", 400_000) + strings.Repeat("]", 400_000) + `}`, ""},
+		{"compressed", nil, gzipped(`{"score":0,"action":"no action"}`), ""},
+		{"compressed, a great deal", nil, gzipped(strings.Repeat("0", 100<<20)), ""},
+		{"more than is read", nil, `{"score":0,"action":"no action","x":"` + strings.Repeat("x", maxAnswer) + `"}`, ""},
+		{"symbols of one name but for the case", nil, `{"score":3,"action":"no action","symbols":{"A":{"score":1},"a":{"score":2}}}`, "continue; RSPAMD 3 score 3, no action; a 2; A 1"},
 		{"no JSON", nil, `<html>`, ""},
 		{"nothing", nil, ``, ""},
 		{"null", nil, `null`, ""},

@@ -88,8 +88,8 @@ func TestOversize(t *testing.T) {
 // TestEarlyAnswers: a milter that says what it thinks of a message before it has heard the end of it has not judged it.
 func TestEarlyAnswers(t *testing.T) {
 	for name, answers := range map[string]map[byte][]byte{
-		"continue, twice":        {cmdHelo: join(packet(actContinue), packet(actContinue))},
-		"half of a packet":       {cmdBody: join(packet(actContinue), []byte{0, 0})},
+		"continue, twice":  {cmdHelo: join(packet(actContinue), packet(actContinue))},
+		"half of a packet": {cmdBody: join(packet(actContinue), []byte{0, 0})},
 		"an answer to no command": {
 			cmdNegotiate: packet(cmdNegotiate, 6, 0x1ff, nrBody), cmdBody: packet(actContinue),
 		},

@@ -45,7 +45,7 @@ func (m *Message) findLinks() *uriList {
 			f.list.addTexts(m.paragraphs([]text{{v.seen, true}}, nil))
 		}
 	}
-	if f.cut = f.cut || f.list.truncated; f.cut {
+	if f.cut = f.cut || f.list.truncated || f.list.left; f.cut {
 		m.known.cut(CutLinks)
 	}
 	return f.list
@@ -54,7 +54,7 @@ func (m *Message) findLinks() *uriList {
 // share sets how many more links there may be of the next part.
 func (f *linkFinder) share() {
 	if f.own {
-		f.cut = f.cut || f.list.truncated
+		f.cut = f.cut || f.list.truncated || f.list.left
 		f.list.truncated = false
 		f.list.most, f.list.octets = len(f.list.all)+maxURIs/f.parts, f.list.size+maxURIOctets/f.parts
 	}

@@ -46,6 +46,7 @@ type uriList struct {
 	most       int // how many there may be
 	octets     int // how many octets all variants may have
 	truncated  bool
+	left       bool // texts have more, which is nothing that SpamAssassin has a word for
 
 	judged [8]judgedHost // the last that were met
 	judges int           // how many were
@@ -89,7 +90,7 @@ func (m *Message) findURIs() *uriList {
 		}
 	}
 	l.addSigners(m)
-	if l.truncated {
+	if l.truncated || l.left {
 		m.known.cut(CutLinks)
 	}
 	return l
@@ -169,7 +170,7 @@ func (l *uriList) addTexts(lines [][]byte) {
 				return
 			}
 			if len(seen) >= maxURIs {
-				l.truncated = true
+				l.left = true
 				return
 			}
 			s := string(raw)

@@ -36,7 +36,6 @@ func checkMessage(t *testing.T, raw []byte) {
 	m.VisibleBody()
 	m.HiddenBody()
 	m.VisibleText()
-	m.Disguises()
 	for _, h := range m.HTML() {
 		checkFacts(t, h)
 	}

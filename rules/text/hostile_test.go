@@ -28,7 +28,6 @@ func TestHostileText(t *testing.T) {
 			m.RawBody()
 			m.VisibleText()
 			m.Links()
-			m.Disguises()
 			if took := time.Since(begun); took > 10*time.Second {
 				t.Errorf("%q: %v", unit, took)
 			} else if testing.Verbose() {

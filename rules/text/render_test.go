@@ -266,7 +266,6 @@ func TestMessagesAreShared(t *testing.T) {
 			m.VisibleText()
 			m.RawBody()
 			m.Full()
-			m.Disguises()
 			for _, p := range m.Parts() {
 				p.Rendered()
 				p.HTML()

@@ -157,18 +157,6 @@ func TestTraits(t *testing.T) {
 	}
 }
 
-func TestDisguises(t *testing.T) {
-	m := Of(contentOf(t, htmlMessage(`<a href="http://evil.com/x">https://www.bank.com/login</a><a href="http://click.bank.com/">www.bank.com</a>
-		<a href="http://b.com/">read this</a><a href="http://c.com/"> pay.bank.com </a>`)), Options{})
-	var got []string
-	for _, d := range m.Disguises() {
-		got = append(got, d.Text+" "+d.Shown.Domain+" "+d.Target.Domain)
-	}
-	if want := []string{"https://www.bank.com/login bank.com evil.com", "pay.bank.com bank.com c.com"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
 func TestSigners(t *testing.T) {
 	m := Of(contentOf(t, "Subject: s\r\nDKIM-Signature: v=1; d=mail.a.com;\r\n s=x; b=abc\r\n\r\nb\r\n"), Options{})
 	all := m.URIs()

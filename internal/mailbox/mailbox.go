@@ -31,8 +31,8 @@ type stop struct{ error }
 
 // Read hands every message of a source to f, and ends with the first error of f. A source is a file or a folder; a file that
 // begins with "From " is an mbox, one with cur and new in it a Maildir; of another folder all files are read, and those of the
-// folders in it, in the order of their names and without those whose name begins with a dot. What can't be read is told to
-// skipped and passed over, unless that is nil or gives an error itself.
+// folders in it, in the order of their names and without those whose name begins with a dot; of symbolic links those to files.
+// What can't be read is told to skipped and passed over, unless that is nil or gives an error itself.
 func Read(path string, f func(Message) error, skipped func(error) error) error {
 	r := &reader{f: f, skipped: skipped}
 	info, err := os.Stat(path)
@@ -112,6 +112,8 @@ func (r *reader) folder(path string, depth int) error {
 			err = r.folder(below, depth+1)
 		case e.Type().IsRegular():
 			err = r.file(below)
+		case e.Type()&fs.ModeSymlink != 0:
+			err = r.link(below)
 		default:
 			continue
 		}
@@ -120,6 +122,18 @@ func (r *reader) folder(path string, depth int) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// link reads the file to which a symbolic link leads. Folders are not followed: they may lead round in a circle.
+func (r *reader) link(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("mailbox: %w", err)
+	case info.Mode().IsRegular():
+		return r.file(path)
 	}
 	return nil
 }

@@ -96,6 +96,26 @@ func TestFolders(t *testing.T) {
 	}
 }
 
+// TestLinksAreFollowed to files, and what leads nowhere is told.
+func TestLinksAreFollowed(t *testing.T) {
+	dir := t.TempDir()
+	for link, to := range map[string]string{"spam/a": "../one", "spam/b": "../nowhere", "spam/c": "..", "spam/d": "."} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(dir, "spam"), 0o700), os.Symlink(to, filepath.Join(dir, link))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "one"), []byte("one"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	var skipped []error
+	err := Read(filepath.Join(dir, "spam"), func(m Message) error { got = append(got, string(m.Octets)); return nil },
+		func(err error) error { skipped = append(skipped, err); return nil })
+	if err != nil || !slices.Equal(got, []string{"one"}) || len(skipped) != 1 || !errors.Is(skipped[0], os.ErrNotExist) {
+		t.Errorf("%q, %v, %v", got, skipped, err)
+	}
+}
+
 func FuzzMbox(f *testing.F) {
 	f.Add([]byte("From x\nA: a\n\n>From b\n\nFrom y\r\n\r\n"))
 	f.Add([]byte("A: a\n\nb"))

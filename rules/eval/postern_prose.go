@@ -20,11 +20,7 @@ type prose struct {
 // prose reads the text once for each message.
 func (m *Mail) prose() *prose {
 	return m.written.get(func() *prose {
-		seen := m.Text.VisibleText()
-		if len(seen) < 2 {
-			return &prose{ascii: true}
-		}
-		return readProse(bytes.Join(seen[1:], nil))
+		return readProse(m.Text.VisibleProse())
 	})
 }
 

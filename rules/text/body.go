@@ -58,7 +58,7 @@ func (t *TextPart) renderPart() *rendering {
 }
 
 // renderBody puts the texts of all parts together in paragraphs.
-func (m *Message) renderBody() [][]byte {
+func (m *Message) renderBody() paragraphs {
 	var texts []text
 	for _, p := range m.Parts() {
 		if p.renders() {
@@ -84,10 +84,24 @@ func (m *Message) subject() []byte {
 	return append(bytes.Clone(all[len(all)-1]), '\n')
 }
 
+// paragraphs is a text in paragraphs, which stand in it one behind the other.
+type paragraphs struct {
+	all   [][]byte
+	whole []byte
+}
+
+// behind gives the text behind the first paragraph.
+func (p *paragraphs) behind() []byte {
+	if len(p.all) == 0 {
+		return nil
+	}
+	return p.whole[len(p.all[0]):]
+}
+
 // paragraphs joins texts, and makes of all white space one space, or the end of a paragraph where it has several line ends.
-func (m *Message) paragraphs(texts []text, subject []byte) [][]byte {
+func (m *Message) paragraphs(texts []text, subject []byte) paragraphs {
 	if len(texts) == 0 {
-		return [][]byte{} // no part at all
+		return paragraphs{all: [][]byte{}} // no part at all
 	}
 	limit, size, chars := scan(m.opt.BodyScan, defaultBodyScan), len(subject), false
 	for i := range texts {
@@ -105,7 +119,7 @@ func (m *Message) paragraphs(texts []text, subject []byte) [][]byte {
 		f.add(texts[i].utf8)
 	}
 	f.flush()
-	return splitLines(f.out)
+	return paragraphs{splitLines(f.out), f.out[:len(f.out):len(f.out)]}
 }
 
 // cut shortens a text to about limit characters, at the end of a line or a word if there is one near, and reports whether it has.

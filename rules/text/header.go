@@ -17,8 +17,9 @@ type heads struct {
 	chained sync.Once
 	relays  *Relays
 	mu      sync.Mutex
-	got     []*got // by the id of the selector
-	room    []got  // for what is found next
+	got     []uint16 // by the id of the selector: 0 where nobody has asked, gotNothing, and above it a place in found
+	found   []*got
+	room    []got // for what is found next
 }
 
 // got is what a selector gave.

@@ -34,6 +34,9 @@ func (m *Message) Value(s Selector) []byte {
 // nothing is what a selector gives that finds nothing.
 var nothing = &got{}
 
+// gotNothing is the number of what a selector gave that found nothing; behind it comes what was found.
+const gotNothing = 1
+
 // get computes what s gives, once for all who ask.
 func (m *Message) get(s Selector) *got {
 	if s.s == nil {
@@ -42,8 +45,11 @@ func (m *Message) get(s Selector) *got {
 	h := &m.heads
 	if id := s.s.id; id >= 0 {
 		h.mu.Lock()
-		if id < len(h.got) && h.got[id] != nil {
-			g := h.got[id]
+		if id < len(h.got) && h.got[id] > 0 {
+			g := nothing
+			if n := h.got[id]; n > gotNothing {
+				g = h.found[n-gotNothing-1]
+			}
 			h.mu.Unlock()
 			return g
 		}
@@ -60,10 +66,15 @@ func (m *Message) get(s Selector) *got {
 		*g = got{values: values, joined: joinValues(values), ok: true}
 	}
 	if id := s.s.id; id >= 0 {
-		for id >= len(h.got) {
-			h.got = append(h.got, make([]*got, max(160, id+1)-len(h.got))...)
+		if id >= len(h.got) {
+			h.got = append(h.got, make([]uint16, max(192, id+1)-len(h.got))...)
 		}
-		h.got[id] = g
+		if h.got[id] == 0 { // nobody has computed the same meanwhile
+			if h.got[id] = gotNothing; g.ok {
+				h.found = append(h.found, g)
+				h.got[id] += uint16(len(h.found)) //nolint:gosec // at most maxInterned
+			}
+		}
 	}
 	h.mu.Unlock()
 	return g

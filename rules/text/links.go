@@ -42,7 +42,7 @@ func (m *Message) findLinks() *uriList {
 		if !v.same {
 			f.copy()
 			f.share()
-			f.list.addTexts(m.paragraphs([]text{{v.seen, true}}, nil))
+			f.list.addTexts(m.paragraphs([]text{{v.seen, true}}, nil).all)
 		}
 	}
 	if f.cut = f.cut || f.list.truncated || f.list.left; f.cut {

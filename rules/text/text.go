@@ -71,7 +71,7 @@ type Message struct {
 
 	full   func() []byte
 	leaves func() []*TextPart
-	body   func() [][]byte
+	body   func() paragraphs
 	raw    func() [][]byte
 	html   func() []*HTML
 	uris   func() *uriList
@@ -157,7 +157,7 @@ func (m *Message) Options() Options { return m.opt }
 func (m *Message) Full() []byte { return m.full() }
 
 // Body gives the rendered text in paragraphs, each of which ends in LF; the first is the subject's, and there in any case.
-func (m *Message) Body() [][]byte { return m.body() }
+func (m *Message) Body() [][]byte { return m.body().all }
 
 // RawBody gives the text of the parts, decoded and not rendered, in the pieces that rules of the kind rawbody see.
 func (m *Message) RawBody() [][]byte { return m.raw() }

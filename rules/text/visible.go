@@ -12,8 +12,8 @@ type shown struct {
 	visible, hidden [][]byte
 
 	seenOnce sync.Once
-	seen     [][]byte // VisibleText
-	unseen   []byte   // HiddenText
+	seen     paragraphs // VisibleText
+	unseen   []byte     // HiddenText
 }
 
 // VisibleBody gives Body without the text that SpamAssassin takes for hidden by its colour, its size or its style: what its
@@ -34,7 +34,13 @@ func (m *Message) HiddenBody() [][]byte {
 // none of its text. Of a text that is longer than what is rendered it has the beginning and the end.
 func (m *Message) VisibleText() [][]byte {
 	m.shown.seenOnce.Do(m.readSeen)
-	return m.shown.seen
+	return m.shown.seen.all
+}
+
+// VisibleProse gives VisibleText without its first paragraph, as one.
+func (m *Message) VisibleProse() []byte {
+	m.shown.seenOnce.Do(m.readSeen)
+	return m.shown.seen.behind()
 }
 
 // HiddenText gives the text of HTML that no reader gets to see: it has the colour of its background, no size, or is not
@@ -69,7 +75,7 @@ func (m *Message) readSeen() {
 			same = false
 		}
 	}
-	if s.seen = m.Body(); !same {
+	if s.seen = m.body(); !same {
 		s.seen = m.paragraphs(texts, m.subject())
 	}
 	s.unseen = bytes.TrimSpace(s.unseen)
@@ -105,9 +111,9 @@ func (m *Message) readShown() {
 	}
 	s.visible = m.Body()
 	if some {
-		s.visible = m.paragraphs(visible, m.subject())
+		s.visible = m.paragraphs(visible, m.subject()).all
 	}
-	s.hidden = m.paragraphs(hidden, nil)
+	s.hidden = m.paragraphs(hidden, nil).all
 }
 
 // without gives the text without some pieces.

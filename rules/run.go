@@ -68,6 +68,7 @@ type run struct {
 	group *group // whose patterns are looked for now
 	segs  [][]byte
 	tell  func(i, seg int) // found, made once
+	again bool             // only for our own rules that have not hit
 }
 
 // sight is where a rule hit.
@@ -157,6 +158,7 @@ func (s *Set) end(st *run) {
 	clear(st.seen)
 	clear(st.pending)
 	st.m, st.work, st.held[0], st.captured = nil, nil, nil, nil
+	st.group, st.segs, st.again = nil, nil, false // a panic may have left them
 	st.seen, st.gave, st.pending, st.lost = st.seen[:0], st.gave[:0], st.pending[:0], st.lost[:0]
 	s.runs.Put(st)
 }
@@ -178,12 +180,16 @@ func (st *run) segments(c Class) [][]byte {
 // runLong has our own rules look at more of a long text than SpamAssassin renders: at its end, and at what is shown of a page that
 // hides so much that nothing else is within the bound.
 func (st *run) runLong() {
-	segs := st.m.Text.VisibleText()
-	for _, r := range st.s.body.rules {
-		if r.ours() && st.hits[r.id] == 0 && !slices.Contains(st.gave, r.id) {
-			st.look(r, segs, r.pattern().skip)
-		}
+	if g := &st.s.body; slices.ContainsFunc(g.rules, (*Rule).ours) {
+		st.again = true
+		st.runGroup(g, st.m.Text.VisibleText())
+		st.again = false
 	}
+}
+
+// wants reports whether a rule is looked for; see runLong.
+func (st *run) wants(r *Rule) bool {
+	return !st.again || r.ours() && st.hits[r.id] == 0 && !slices.Contains(st.gave, r.id)
 }
 
 // group is the rules that look at the same segments.
@@ -227,7 +233,9 @@ func (st *run) runGroup(g *group, segs [][]byte) {
 	}
 	if g.set == nil {
 		for _, r := range g.rules {
-			st.look(r, segs, r.pattern().skip)
+			if st.wants(r) {
+				st.look(r, segs, r.pattern().skip)
+			}
 		}
 		return
 	}
@@ -240,7 +248,9 @@ func (st *run) runGroup(g *group, segs [][]byte) {
 	var gave *pattern.GaveUpError
 	if errors.As(err, &gave) {
 		for _, i := range gave.Patterns {
-			st.gave = append(st.gave, g.rules[i].id)
+			if r := g.rules[i]; st.wants(r) {
+				st.gave = append(st.gave, r.id)
+			}
 		}
 	}
 }
@@ -248,6 +258,9 @@ func (st *run) runGroup(g *group, segs [][]byte) {
 // found takes note of a pattern of the group that is looked for: it stands in a segment.
 func (st *run) found(i, seg int) {
 	r, segs := st.group.rules[i], st.segs
+	if !st.wants(r) {
+		return
+	}
 	p := r.pattern()
 	switch {
 	case len(p.written.uses) > 0:

@@ -132,9 +132,10 @@ func (l *lesson) source(s string) error {
 		return nil
 	}
 	done := make(chan error, 1)
+	stdin := l.a.o.Stdin // it may be read when the lesson is over
 	go func() {
 		if s == "-" {
-			done <- mailbox.ReadFrom(l.a.o.Stdin, "-", take)
+			done <- mailbox.ReadFrom(stdin, "-", take)
 		} else {
 			done <- mailbox.Read(s, take, skipped)
 		}

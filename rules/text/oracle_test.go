@@ -479,3 +479,15 @@ func htmlDifference(all []*HTML, d dump) string {
 	}
 	return ""
 }
+
+// The prose is the text behind the first paragraph.
+func TestVisibleProse(t *testing.T) {
+	for _, name := range archives {
+		for _, s := range corpus(t, name, 40) {
+			m := Of(s.content, Options{})
+			if got, want := m.VisibleProse(), bytes.Join(m.VisibleText()[min(1, len(m.VisibleText())):], nil); !bytes.Equal(got, want) {
+				t.Errorf("%s: %d octets, not %d", s.name, len(got), len(want))
+			}
+		}
+	}
+}

@@ -274,15 +274,3 @@ func TestMessagesAreShared(t *testing.T) {
 	}
 	all.Wait()
 }
-
-// The prose is the text behind the first paragraph.
-func TestVisibleProse(t *testing.T) {
-	for _, name := range archives {
-		for _, s := range corpus(t, name, 40) {
-			m := Of(s.content, Options{})
-			if got, want := m.VisibleProse(), bytes.Join(m.VisibleText()[min(1, len(m.VisibleText())):], nil); !bytes.Equal(got, want) {
-				t.Errorf("%s: %d octets, not %d", s.name, len(got), len(want))
-			}
-		}
-	}
-}

@@ -68,7 +68,7 @@ func wrong(format string, args ...any) error {
 // parse reads an answer strictly: what is not known is an error, since half of an answer may mean anything.
 func (c *check) parse(b []byte, m *mail.Content) (filter.Result, error) {
 	var a answer
-	if err := scanner.CheckJSON(b, math.MaxInt); err != nil {
+	if err := scanner.CheckJSON(b, func([]string) bool { return true }); err != nil {
 		return filter.Result{}, fmt.Errorf("%w: %w", errAnswer, err)
 	}
 	d := json.NewDecoder(bytes.NewReader(b))

@@ -57,6 +57,21 @@ func (m *messages) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// folded tells of an object of an answer, by the keys that lead to it, whether it is read into a struct, which takes keys in any case: the
+// answer, each of its symbols, what is said for the milter, and each field that is to be added.
+func folded(path []string) bool {
+	under := func(name string) bool { return len(path) > 0 && strings.EqualFold(path[0], name) }
+	switch len(path) {
+	case 0:
+		return true
+	case 1:
+		return under("milter")
+	case 2:
+		return under("symbols")
+	}
+	return under("milter") && strings.EqualFold(path[1], "add_headers")
+}
+
 // maxScore is the largest score, up or down, that an answer may have: a larger one is a mistake.
 const maxScore = 10000
 
@@ -65,7 +80,7 @@ var errAnswer = errors.New("rspamd: an answer that makes no sense")
 // parse reads an answer.
 func parse(b []byte) (answer, error) {
 	var a answer
-	if err := scanner.CheckJSON(b, 1); err != nil {
+	if err := scanner.CheckJSON(b, folded); err != nil {
 		return answer{}, fmt.Errorf("%w: %w", errAnswer, err)
 	}
 	if err := json.Unmarshal(b, &a); err != nil {

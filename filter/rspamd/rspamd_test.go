@@ -271,3 +271,23 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// TestKeysTwice: a key that stands twice where an answer is read into a struct has no meaning, in whichever case, that of Unicode among
+// them; names of symbols and of fields that differ in case are two.
+func TestKeysTwice(t *testing.T) {
+	for text, ok := range map[string]bool{
+		`{"score":9,"action":"reject"}`:                                                                              true,
+		`{"score":9,"ſcore":0,"action":"reject"}`:                                                                    false,
+		`{"score":9,"action":"reject","symbols":{"S":{"score":9},"s":{"score":1}}}`:                                  true,
+		`{"score":9,"action":"reject","symbols":{"S":{"score":9,"Score":0}}}`:                                        false,
+		`{"score":9,"action":"reject","ſymbols":{"S":{"score":9,"ſcore":0}}}`:                                        false,
+		`{"score":9,"action":"reject","milter":{"add_headers":{"X-A":"1","x-a":"2"}}}`:                               true,
+		`{"score":9,"action":"reject","milter":{"add_headers":{"X-A":"1"},"Add_Headers":{}}}`:                        false,
+		`{"score":9,"action":"reject","milter":{"add_headers":{"X-A":[{"value":"1","Value":"2"}]}}}`:                 false,
+		`{"score":9,"action":"reject","unread":{"a":{"b":{"c":1,"C":2}}},"messages":{"a":"1","A":"2"},"urls":["x"]}`: true,
+	} {
+		if _, err := parse([]byte(text)); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "twice") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}

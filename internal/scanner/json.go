@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 )
 
 // errDepth says that an answer is nested deeper than any that makes sense.
@@ -16,11 +17,12 @@ var errDepth = errors.New("nested too deep")
 const maxDepth = 32
 
 // CheckJSON is the error of a text that is not one value of JSON, and of one that has a key twice in an object: encoding/json takes the last
-// of them, in whichever case, and another reader the first. Within so many levels keys that differ in case only are one.
-func CheckJSON(b []byte, folded int) error {
+// of them, in whichever case, and another reader the first. folded says of an object, by the keys that lead to it ("" for a place in a
+// list), whether keys of it that differ in case only are one: they are where it is read into a struct, and not where into a map.
+func CheckJSON(b []byte, folded func(path []string) bool) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.UseNumber()
-	if err := checkValue(d, 0, folded); err != nil {
+	if err := checkValue(d, nil, folded); err != nil {
 		return err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
@@ -29,7 +31,7 @@ func CheckJSON(b []byte, folded int) error {
 	return nil
 }
 
-func checkValue(d *json.Decoder, depth, folded int) error {
+func checkValue(d *json.Decoder, path []string, folded func([]string) bool) error {
 	t, err := next(d)
 	if err != nil {
 		return err
@@ -38,31 +40,46 @@ func checkValue(d *json.Decoder, depth, folded int) error {
 	if !ok {
 		return nil
 	}
-	if depth >= maxDepth {
+	if len(path) >= maxDepth {
 		return errDepth
 	}
 	seen := map[string]bool{}
+	folds := open == '{' && folded(path)
 	for d.More() {
+		at := ""
 		if open == '{' {
 			t, err := next(d)
 			if err != nil {
 				return err
 			}
-			key, _ := t.(string)
-			if depth < folded {
-				key = strings.ToLower(key)
+			at, _ = t.(string)
+			key := at
+			if folds {
+				key = foldKey(key)
 			}
 			if seen[key] {
-				return fmt.Errorf("key %.60q twice", key)
+				return fmt.Errorf("key %.60q twice", at)
 			}
 			seen[key] = true
 		}
-		if err := checkValue(d, depth+1, folded); err != nil {
+		if err := checkValue(d, append(path, at), folded); err != nil {
 			return err
 		}
 	}
 	_, err = next(d)
 	return err
+}
+
+// foldKey gives one text for all that encoding/json takes for the same key: of each rune the least that differs from it in case only.
+// The sign of Kelvin is a k so, and the long s an s, which they are not for strings.ToLower.
+func foldKey(key string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+			least = min(least, next)
+		}
+		return least
+	}, key)
 }
 
 // next gives a token that must be there.

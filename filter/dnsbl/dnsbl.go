@@ -218,7 +218,7 @@ func report(opinions []*opinion) filter.Result {
 		}
 	}
 	if len(silent) > 0 {
-		r.Findings = append(r.Findings, filter.Finding{Symbol: unknown, Strength: 1, Detail: strings.Join(silent, "; ")})
+		r.Findings = append(r.Findings, filter.Finding{Symbol: unknown, Strength: 1, Unknown: true, Detail: strings.Join(silent, "; ")})
 	}
 	r.Facts = []filter.Fact{auth.Lists.Of(facts)}
 	return r

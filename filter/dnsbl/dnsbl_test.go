@@ -73,16 +73,16 @@ func TestClient(t *testing.T) {
 			[]string{seven + "wl.example=127.0.9.3", seven + "bl.example=127.0.0.2", seven + "mixed.example=127.0.0.5"},
 			"DNSBL_BL_EXAMPLE*1 203.0.113.7: bl.example 127.0.0.2\nMIXED_BOT*1 203.0.113.7: mixed 127.0.0.5\nWL_HIGH*1 203.0.113.7: wl.example 127.0.9.3",
 		},
-		{"an error", "", []string{seven + "bl.example=127.255.255.254"}, "DNSBL_UNKNOWN*1 bl.example 127.255.255.254: it answers with an error"},
-		{"an error beside a code", "", []string{seven + "bl.example=127.0.0.2 127.255.255.1"}, "DNSBL_UNKNOWN*1 bl.example 127.0.0.2 127.255.255.1: it answers with an error"},
-		{"a resolver that lies", "", []string{seven + "bl.example=198.51.100.80"}, "DNSBL_UNKNOWN*1 bl.example 198.51.100.80: it answers with an error"},
-		{"127.0.0.1 is no code", "", []string{seven + "bl.example=127.0.0.1"}, "DNSBL_UNKNOWN*1 bl.example 127.0.0.1: it answers with an error"},
-		{"nor is 127.0.0.255", "", []string{seven + "bl.example=127.0.0.255"}, "DNSBL_UNKNOWN*1 bl.example 127.0.0.255: it answers with an error"},
-		{"an error by configuration", "", []string{seven + "mixed.example=127.0.0.255"}, "DNSBL_UNKNOWN*1 mixed 127.0.0.255: it answers with an error"},
+		{"an error", "", []string{seven + "bl.example=127.255.255.254"}, "DNSBL_UNKNOWN?*1 bl.example 127.255.255.254: it answers with an error"},
+		{"an error beside a code", "", []string{seven + "bl.example=127.0.0.2 127.255.255.1"}, "DNSBL_UNKNOWN?*1 bl.example 127.0.0.2 127.255.255.1: it answers with an error"},
+		{"a resolver that lies", "", []string{seven + "bl.example=198.51.100.80"}, "DNSBL_UNKNOWN?*1 bl.example 198.51.100.80: it answers with an error"},
+		{"127.0.0.1 is no code", "", []string{seven + "bl.example=127.0.0.1"}, "DNSBL_UNKNOWN?*1 bl.example 127.0.0.1: it answers with an error"},
+		{"nor is 127.0.0.255", "", []string{seven + "bl.example=127.0.0.255"}, "DNSBL_UNKNOWN?*1 bl.example 127.0.0.255: it answers with an error"},
+		{"an error by configuration", "", []string{seven + "mixed.example=127.0.0.255"}, "DNSBL_UNKNOWN?*1 mixed 127.0.0.255: it answers with an error"},
 		{
 			"faults", "",
 			[]string{seven + "bl.example=SERVFAIL", seven + "mixed.example=SILENT", seven + "wl.example=BUDGET"},
-			"DNSBL_UNKNOWN*1 bl.example: server failure; mixed: no answer; wl.example: the check has asked enough",
+			"DNSBL_UNKNOWN?*1 bl.example: server failure; mixed: no answer; wl.example: the check has asked enough",
 		},
 		{"words that do not come", "", []string{seven + "mixed.example=127.0.0.2", "TXT " + seven + "mixed.example=SILENT"}, "MIXED_SPAM*1 203.0.113.7: mixed 127.0.0.2"},
 	} {
@@ -229,7 +229,7 @@ func TestSessionEnds(t *testing.T) {
 			}
 			cancel()
 		}
-		if got := l.client("203.0.113.7"); got != "DNSBL_UNKNOWN*1 bl.example: no answer" {
+		if got := l.client("203.0.113.7"); got != "DNSBL_UNKNOWN?*1 bl.example: no answer" {
 			t.Errorf("got %s", got)
 		}
 	})
@@ -243,7 +243,7 @@ func TestStageEndsFirst(t *testing.T) {
 		defer cancel()
 		began := time.Now()
 		r, err := l.f.Check(ctx, &filter.Input{Phase: filter.Connect, Session: client("203.0.113.7")})
-		if err != nil || shown(r) != "DNSBL_UNKNOWN*1 bl.example: no answer" || time.Since(began) != 4*time.Second {
+		if err != nil || shown(r) != "DNSBL_UNKNOWN?*1 bl.example: no answer" || time.Since(began) != 4*time.Second {
 			t.Errorf("%s, %v after %s", shown(r), err, time.Since(began))
 		}
 	})

@@ -164,7 +164,7 @@ func (l *lab) ask(ph filter.Phase, s *filter.Session, from mail.Address) string 
 func shown(r filter.Result) string {
 	var all []string
 	for _, f := range r.Findings {
-		all = append(all, fmt.Sprintf("%s*%g %s", f.Symbol, f.Strength, f.Detail))
+		all = append(all, fmt.Sprintf("%s*%g %s", f.Symbol+unsure(f), f.Strength, f.Detail))
 	}
 	return strings.Join(all, "\n")
 }
@@ -187,3 +187,11 @@ func (b bothFamilies) LookupTXT(ctx context.Context, name string) ([]string, err
 func (bothFamilies) LookupMX(context.Context, string) ([]*net.MX, error) { panic("not asked for") }
 
 func (bothFamilies) LookupAddr(context.Context, string) ([]string, error) { panic("not asked for") }
+
+// unsure marks a finding that stands for what was not found out.
+func unsure(f filter.Finding) string {
+	if f.Unknown {
+		return "?"
+	}
+	return ""
+}

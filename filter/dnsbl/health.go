@@ -64,7 +64,7 @@ type health struct {
 type trial struct {
 	standing standing
 	due      time.Time // of the next test
-	lacks    bool      // the entry that it should have
+	lacked   time.Time // when the log was told that it lacks the entry that it should have; zero: it does not
 }
 
 // plan is how a list is to be dealt with.
@@ -155,13 +155,14 @@ func (h *health) tested(k kind, never, always string, now time.Time, log *slog.L
 			delete(h.told, "lying")
 			n = append(n, func() { log.Info("DNS list is honest again: it counts", "list", list) })
 		}
-		if lacks := always == auth.ListClean; lacks != t.lacks {
-			t.lacks = lacks
-			if lacks {
-				n = append(n, func() {
-					log.Warn("DNS list lacks the test entry that each should have (RFC 5782 5): it may be empty, or have no answers for us", "list", list)
-				})
-			}
+		switch {
+		case always == auth.ListListed:
+			t.lacked = time.Time{}
+		case always == auth.ListClean && (t.lacked.IsZero() || now.Sub(t.lacked) >= tellEvery):
+			t.lacked = now
+			n = append(n, func() {
+				log.Warn("DNS list lacks the test entry that each should have (RFC 5782 5): it may be empty, or have no answers for us", "list", list)
+			})
 		}
 	}
 }

@@ -22,7 +22,7 @@ const listed = "DNSBL_BL_EXAMPLE*1 203.0.113.7: bl.example 127.0.0.2"
 func TestListsTheWorld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, one, "*.bl.example=127.0.0.2")
-		const off = "DNSBL_UNKNOWN*1 bl.example 127.0.0.2: off: it lists what no list may"
+		const off = "DNSBL_UNKNOWN?*1 bl.example 127.0.0.2: off: it lists what no list may"
 		if got := l.client("203.0.113.7"); got != off {
 			t.Errorf("got %s", got)
 		}
@@ -30,7 +30,7 @@ func TestListsTheWorld(t *testing.T) {
 			t.Errorf("said %s, want %s", got, want)
 		}
 		l.dns.questions()
-		if got := l.client("203.0.113.7"); got != "DNSBL_UNKNOWN*1 bl.example: off: it lists what no list may" {
+		if got := l.client("203.0.113.7"); got != "DNSBL_UNKNOWN?*1 bl.example: off: it lists what no list may" {
 			t.Errorf("got %s", got)
 		}
 		if q := l.dns.questions(); len(q) > 0 {
@@ -49,8 +49,15 @@ func TestListsTheWorld(t *testing.T) {
 		if got := l.client("203.0.113.7"); got != listed {
 			t.Errorf("got %s", got)
 		}
-		if got := l.said(); !strings.Contains(got, "honest again") || !strings.Contains(got, "lacks the test entry") {
+		if got := l.said(); !strings.Contains(got, "honest again") || strings.Count(got, "lacks the test entry") != 1 {
 			t.Errorf("said %s", got)
+		}
+		for range 13 { // and that, too, once an hour
+			time.Sleep(retestEvery)
+			l.client("203.0.113.7")
+		}
+		if got := strings.Count(l.said(), "lacks the test entry"); got != 2 {
+			t.Errorf("told %d times in 130 minutes", got)
 		}
 	})
 }
@@ -73,7 +80,7 @@ func TestBecomesDishonest(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 		time.Sleep(time.Second)
-		if got := l.client("203.0.113.7"); got != "DNSBL_UNKNOWN*1 bl.example 127.0.0.2: off: it lists what no list may" {
+		if got := l.client("203.0.113.7"); got != "DNSBL_UNKNOWN?*1 bl.example 127.0.0.2: off: it lists what no list may" {
 			t.Errorf("got %s", got)
 		}
 	})
@@ -86,7 +93,7 @@ func TestTestFails(t *testing.T) {
 			l := newLab(t, one, append(honest("bl.example"), "7.113.0.203.bl.example=127.0.0.2", "1.0.0.127.bl.example="+fault)...)
 			began := time.Now()
 			for range 2 {
-				if got := l.client("203.0.113.7"); got != "DNSBL_UNKNOWN*1 bl.example 127.0.0.2: not proved: its test entry could not be asked for" {
+				if got := l.client("203.0.113.7"); got != "DNSBL_UNKNOWN?*1 bl.example 127.0.0.2: not proved: its test entry could not be asked for" {
 					t.Errorf("%s: got %s", fault, got)
 				}
 			}
@@ -116,7 +123,7 @@ func TestRefuses(t *testing.T) {
 			l := newLab(t, one, "*.bl.example="+code)
 			for range 7 {
 				for range 3 {
-					if got := l.client("203.0.113.7"); !strings.HasPrefix(got, "DNSBL_UNKNOWN*1 bl.example") {
+					if got := l.client("203.0.113.7"); !strings.HasPrefix(got, "DNSBL_UNKNOWN?*1 bl.example") {
 						t.Errorf("got %s", got)
 					}
 				}
@@ -140,7 +147,7 @@ func TestRests(t *testing.T) {
 			l := newLab(t, one, "*.bl.example="+fault)
 			began := time.Now()
 			for range 100 {
-				if got := l.client("203.0.113.7"); !strings.HasPrefix(got, "DNSBL_UNKNOWN*1 bl.example: ") {
+				if got := l.client("203.0.113.7"); !strings.HasPrefix(got, "DNSBL_UNKNOWN?*1 bl.example: ") {
 					t.Errorf("got %s", got)
 				}
 			}
@@ -300,7 +307,7 @@ func TestOneTries(t *testing.T) {
 		}()
 		synctest.Wait()
 		began := time.Now()
-		if got := l.client("203.0.113.7"); got != "DNSBL_UNKNOWN*1 bl.example: not asked: it has had no answers for a while" || time.Since(began) > 0 {
+		if got := l.client("203.0.113.7"); got != "DNSBL_UNKNOWN?*1 bl.example: not asked: it has had no answers for a while" || time.Since(began) > 0 {
 			t.Errorf("got %s after %s", got, time.Since(began))
 		}
 		cancel() // whoever tried is gone: another one will

@@ -48,7 +48,7 @@ func TestLinks(t *testing.T) {
 		{"a mail address", "Subject: x\n\nwrite to someone@red.com now\n", "URIBL_RED*1 red.com: links 127.0.0.8"},
 		{"several bits", "Subject: x\n\nhttp://two.com/\n", "URIBL_BLACK*1 two.com: links 127.0.0.10\nURIBL_RED*1 two.com: links 127.0.0.10"},
 		{"a bit that is not named", "Subject: x\n\nhttp://grey.com/\n", "*0 grey.com: links 127.0.0.4: no code that counts"},
-		{"a bit that is an error", "Subject: x\n\nhttp://wrong.com/\n", "DNSBL_UNKNOWN*1 links 127.0.0.130: it answers with an error"},
+		{"a bit that is an error", "Subject: x\n\nhttp://wrong.com/\n", "DNSBL_UNKNOWN?*1 links 127.0.0.130: it answers with an error"},
 		{"a symbol counts once", "Subject: x\n\nhttp://red.com/ http://red2.com/ http://www.red.com/\n", "URIBL_RED*1 red.com: links 127.0.0.8; red2.com: links 127.0.0.8"},
 		{"an address", "Subject: x\n\nhttp://198.51.100.7/\n", "URIBL_NUMBERS*1 198.51.100.7: numbers 127.0.0.2"},
 		{"an address that is no one's", "Subject: x\n\nhttp://127.0.0.2/ http://10.0.0.1/\n", ""},

@@ -31,7 +31,7 @@ func TestExpectUpTo(t *testing.T) {
 	large := func() {
 		t.Helper()
 		r, err := c.Check(t.Context(), sized(t, upTo+1))
-		const want = "defer; MILTER_UNSCANNED 1 no X-Judged on a message of 1001 octets: not judged, since it is expected up to 1000; 451 4.7.1 message is too large to be checked at present"
+		const want = "defer; MILTER_UNSCANNED? 1 no X-Judged on a message of 1001 octets: not judged, since it is expected up to 1000; 451 4.7.1 message is too large to be checked at present"
 		if err != nil || shown(r) != want {
 			t.Errorf("got  %s, %v\nwant %s", shown(r), err, want)
 		}
@@ -118,6 +118,7 @@ func TestHeaderIsBereft(t *testing.T) {
 		"the date":         {packet(actChange, 1, "DATE\x00\x00"), ""},
 		"another one":      {join(packet(actChange, 1, "From\x00\x00"), packet(actAddHeader, "From\x00c@d.example\x00")), `continue; AddField{Name:"From", Body:"c@d.example"}; RemoveField{Index:0}`},
 		"a change":         {packet(actChange, 1, "From\x00c@d.example\x00"), `continue; ReplaceField{Index:0, Body:"c@d.example"}`},
+		"held as it is":    {join(packet(actChange, 1, "From\x00\x00"), packet(actQuarantine, "bad\x00")), `quarantine; MILTER 1 quarantine: bad; RemoveField{Index:0}`},
 		"what need not be": {packet(actChange, 1, "X-A\x00\x00"), `continue; RemoveField{Index:2}`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -137,7 +137,7 @@ func shown(r filter.Result) string {
 	var b strings.Builder
 	b.WriteString(r.Propose.String())
 	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "; %s %g %s", f.Symbol, f.Strength, f.Detail)
+		fmt.Fprintf(&b, "; %s %g %s", f.Symbol+unsure(f), f.Strength, f.Detail)
 	}
 	for _, e := range r.Edits {
 		fmt.Fprintf(&b, "; %#v", e)
@@ -418,4 +418,12 @@ func FuzzDialog(f *testing.F) {
 			t.Errorf("%d fields, %v", len(h.Fields()), err)
 		}
 	})
+}
+
+// unsure marks a finding that stands for what was not found out.
+func unsure(f filter.Finding) string {
+	if f.Unknown {
+		return "?"
+	}
+	return ""
 }

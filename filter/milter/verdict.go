@@ -143,7 +143,7 @@ func (c *check) unscanned(v *verdict, m *mail.Content) (filter.Result, error) {
 	}
 	o := oversize[c.config.Oversize]
 	r.Propose, r.Reply = o.action, o.reply
-	r.Findings = append(r.Findings, filter.Finding{Symbol: symbolUnscanned, Strength: 1, Detail: fmt.Sprintf(
+	r.Findings = append(r.Findings, filter.Finding{Symbol: symbolUnscanned, Strength: 1, Unknown: true, Detail: fmt.Sprintf(
 		"no %s on a message of %d octets: not judged, since it is expected up to %d", strings.Join(c.config.Expect, " or "), m.Blob().Size(), c.config.ExpectUpTo)})
 	return r, nil
 }
@@ -157,10 +157,11 @@ func (c *check) result(v *verdict, m *mail.Content) (filter.Result, error) {
 	if err := m.Err(); err != nil {
 		return filter.Result{}, fmt.Errorf("milter: %w", err)
 	}
-	if name := bereft(m.Header(), r.Edits); name != "" {
+	delivered := v.action < filter.Quarantine
+	if name := bereft(m.Header(), r.Edits); name != "" && delivered {
 		return filter.Result{}, fmt.Errorf("milter: it takes %s off, and puts no other one on the message: nobody would take that", name)
 	}
-	if v.body && v.action < filter.Quarantine {
+	if v.body && delivered {
 		if c.config.Body == bodyDefer {
 			return filter.Result{}, errBody
 		}

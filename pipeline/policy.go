@@ -302,6 +302,9 @@ func (p *Policy) threshold(fs []StageFinding, all bool) ruling {
 	switch {
 	case reached(p.Reject, known):
 		return ruling{action: filter.Reject, reply: scoreReply, because: reason(score, "reject", *p.Reject, fs, all)}
+	case reached(p.Quarantine, known) && reached(p.Reject, score):
+		why := unknownReason(score, known, "reject", *p.Reject, fs, all) + ": quarantine " + number(*p.Quarantine)
+		return ruling{action: filter.Quarantine, because: printable(why, maxBecause)}
 	case reached(p.Quarantine, known):
 		return ruling{action: filter.Quarantine, because: reason(score, "quarantine", *p.Quarantine, fs, all)}
 	case reached(p.Reject, score):

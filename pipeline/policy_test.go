@@ -173,8 +173,12 @@ func TestDecide(t *testing.T) {
 			action: filter.Tag, score: 14.999, because: "score 14.999 reaches quarantine 10 (A 14.999), but 9.999 without what is not known, which can only mark",
 		},
 		{
-			name: "what is not known, beside what is enough", policy: limits, reports: Reports{unsure("a", 5), told("b", found("B", 3, ""))},
-			action: filter.Quarantine, score: 17, because: "score 17 reaches quarantine 10 (B 12, A 5)",
+			name: "what is not known, beside what is enough", policy: limits, reports: Reports{unsure("a", 2), told("b", found("B", 3, ""))},
+			action: filter.Quarantine, score: 14, because: "score 14 reaches quarantine 10 (B 12, A 2)",
+		},
+		{
+			name: "what is not known, beside what holds it", policy: limits, reports: Reports{unsure("a", 5), told("b", found("B", 2.5, ""))},
+			action: filter.Quarantine, score: 15, because: "score 15 reaches reject 15 (B 10, A 5), but 10 without what is not known, which can only mark: quarantine 10",
 		},
 		{
 			name: "what is not known, where nothing is marked", policy: Policy{Reject: ptr(15.0), Weights: limits.Weights}, reports: Reports{unsure("a", 20)},

@@ -89,7 +89,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 		return filter.Result{}, err
 	}
 	out := filter.Result{Facts: []filter.Fact{auth.ARC.Of(got)}}
-	f := filter.Finding{Symbol: symbols[got.Result].Name, Strength: 1, Detail: got.Reason}
+	f := filter.Finding{Symbol: symbols[got.Result].Name, Strength: 1, Unknown: got.Result == auth.TempError, Detail: got.Reason}
 	if got.Result == auth.Pass {
 		f.Detail = "sealed by " + strings.Join(got.Sealers, ", ")
 	}

@@ -249,7 +249,7 @@ func TestResults(t *testing.T) {
 		{
 			"temperror", chain, "a.example",
 			auth.ARCResult{Result: auth.TempError, Sealers: []string{"a.example", "b.example"}, Reason: "the seal of instance 1: the key could not be asked for"},
-			filter.Finding{Symbol: "ARC_TEMPERROR", Strength: 1, Detail: "the seal of instance 1: the key could not be asked for"},
+			filter.Finding{Symbol: "ARC_TEMPERROR", Strength: 1, Unknown: true, Detail: "the seal of instance 1: the key could not be asked for"},
 		},
 	} {
 		spec, f := build(t, everyKey{down: c.down})

@@ -153,7 +153,7 @@ func shown(r filter.Result) string {
 	var b strings.Builder
 	b.WriteString(r.Propose.String())
 	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "; %s %g %s", f.Symbol, f.Strength, f.Detail)
+		fmt.Fprintf(&b, "; %s %g %s", f.Symbol+unsure(f), f.Strength, f.Detail)
 	}
 	for _, e := range r.Edits {
 		fmt.Fprintf(&b, "; %s", e)
@@ -191,14 +191,14 @@ func TestOutcomes(t *testing.T) {
 		{"unwanted, and a rule more particular", func(c *config) { c.Signatures["PUA.Th*"] = "pass" }, "", pua, "", `continue;  0 part 2 "a.bin": PUA.Thing`},
 		{"let off", func(c *config) { c.Signatures["Own.*"] = "pass" }, "", own, "", `continue;  0 part 2 "a.bin": Own.Name`},
 		{"rule that refuses", func(c *config) { c.Action = "tag"; c.Signatures["Own.?ame"] = "reject" }, "", own, "", `reject; VIRUS 1 part 2 "a.bin": Own.Name; 550`},
-		{"more than clamd looks at", nil, "", lim, "", `defer; VIRUS_UNSCANNED 1 part 2 "a.bin": Heuristics.Limits.Exceeded.MaxFileSize; 451`},
+		{"more than clamd looks at", nil, "", lim, "", `defer; VIRUS_UNSCANNED? 1 part 2 "a.bin": Heuristics.Limits.Exceeded.MaxFileSize; 451`},
 		{"more than clamd looks at, let off", func(c *config) {
 			c.Signatures["Heuristics.Limits.*"] = "tag"
 			c.Signatures["Heuristics.Limits.Exceeded.Max*"] = "pass"
 		}, "", lim, "", `continue;  0 part 2 "a.bin": Heuristics.Limits.Exceeded.MaxFileSize`},
-		{"oversize", func(c *config) { c.Size = 250; c.Cache = 0 }, strings.Repeat("x", 300) + "\n", "YWJj", "", `defer; VIRUS_UNSCANNED 1 the message: %d octets, and 250 are scanned; 451`},
+		{"oversize", func(c *config) { c.Size = 250; c.Cache = 0 }, strings.Repeat("x", 300) + "\n", "YWJj", "", `defer; VIRUS_UNSCANNED? 1 the message: %d octets, and 250 are scanned; 451`},
 		{"oversize passes", func(c *config) { c.Size = 250; c.Oversize = "pass" }, strings.Repeat("x", 300) + "\n", one, "", `reject; VIRUS 1 part 2 "a.bin": Virus.One; 550`},
-		{"oversize is refused", func(c *config) { c.Size = 250; c.Oversize = "reject" }, strings.Repeat("x", 300) + "\n", "YWJj", "", `reject; VIRUS_UNSCANNED 1 the message: %d octets, and 250 are scanned; 550`},
+		{"oversize is refused", func(c *config) { c.Size = 250; c.Oversize = "reject" }, strings.Repeat("x", 300) + "\n", "YWJj", "", `reject; VIRUS_UNSCANNED? 1 the message: %d octets, and 250 are scanned; 550`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := startFake(t, nil)
@@ -525,4 +525,12 @@ func FuzzReply(f *testing.F) {
 			t.Errorf("%q gives %q, %v", s, name, err)
 		}
 	})
+}
+
+// unsure marks a finding that stands for what was not found out.
+func unsure(f filter.Finding) string {
+	if f.Unknown {
+		return "?"
+	}
+	return ""
 }

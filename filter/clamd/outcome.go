@@ -110,7 +110,7 @@ func (o *outcome) find(symbol, detail string) {
 	if symbol == "" || slices.ContainsFunc(o.result.Findings, func(f filter.Finding) bool { return f.Symbol == symbol && f.Strength > 0 }) {
 		strength = 0 // however many there are, they score once
 	}
-	o.result.Findings = append(o.result.Findings, filter.Finding{Symbol: symbol, Strength: strength, Detail: detail})
+	o.result.Findings = append(o.result.Findings, filter.Finding{Symbol: symbol, Strength: strength, Unknown: symbol == symbolOversize, Detail: detail})
 }
 
 // label names a part for people.

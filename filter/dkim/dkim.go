@@ -146,7 +146,7 @@ func findings(results []auth.DKIMResult) []filter.Finding {
 	}
 	var all []filter.Finding
 	find := func(symbol, detail string, counts bool) {
-		f := filter.Finding{Symbol: symbol, Detail: detail}
+		f := filter.Finding{Symbol: symbol, Unknown: symbol == symbols[auth.TempError].Name, Detail: detail}
 		if counts && !scored[symbol] {
 			f.Strength, scored[symbol] = 1, true
 		}

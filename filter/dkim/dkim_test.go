@@ -206,6 +206,9 @@ func TestSignatures(t *testing.T) {
 			}
 			for _, x := range got.Findings {
 				findings = append(findings, fmt.Sprintf("%s=%v", x.Symbol, x.Strength))
+				if x.Unknown != strings.HasSuffix(x.Symbol, "_TEMPERROR") {
+					t.Errorf("%s: unknown %t", x.Symbol, x.Unknown)
+				}
 				if !declared(spec, x.Symbol) {
 					t.Errorf("%s is not declared", x.Symbol)
 				}

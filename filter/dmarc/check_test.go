@@ -103,6 +103,9 @@ func summary(t testing.TB, spec filter.Spec, r filter.Result) string {
 		if f.Symbol != "" && !slices.ContainsFunc(spec.Symbols, func(s filter.Symbol) bool { return s.Name == f.Symbol }) {
 			t.Errorf("%s is not declared", f.Symbol)
 		}
+		if f.Unknown != strings.HasSuffix(f.Symbol, "_TEMPERROR") {
+			t.Errorf("%s: unknown %t", f.Symbol, f.Unknown)
+		}
 		s += " " + strings.TrimPrefix(f.Symbol, "DMARC_")
 	}
 	if fact.Override != "" {

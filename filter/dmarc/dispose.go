@@ -83,7 +83,7 @@ func (c *check) conclude(in *filter.Input, e evaluation, authors *mail.Authors) 
 		fact.Override = "" // nothing is applied, so that nothing is departed from
 	}
 	if symbol != "" || req.ignored {
-		out.Findings = append(out.Findings, filter.Finding{Symbol: symbol, Strength: 1, Detail: detail})
+		out.Findings = append(out.Findings, filter.Finding{Symbol: symbol, Strength: 1, Unknown: symbol == symTempError, Detail: detail})
 	}
 	fact.Disposition = dispositions[out.Propose]
 	if failed && fact.Disposition != req.effective && fact.Override == "" {

@@ -161,6 +161,9 @@ func runCase(t *testing.T, files map[string]string, name, symbol string, hit boo
 		subject = mail.DecodeWords(in.Content.Header().Get("Subject"))
 	}
 	for _, x := range got.Findings {
+		if x.Unknown != strings.HasSuffix(x.Symbol, "_TEMPERROR") {
+			t.Errorf("%s: unknown %t", x.Symbol, x.Unknown)
+		}
 		weight(t, spec, x.Symbol)
 		if subject != "" && strings.Contains(x.Detail, subject) {
 			t.Errorf("%s shows the subject: %q", x.Symbol, x.Detail)
@@ -259,7 +262,7 @@ func TestSilentDomainIsItsOwnFault(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // as a stage has
 		defer cancel()
 		got, err := f.Check(ctx, input(t, circumstances(t, "from: a@mute.example")))
-		if err != nil || len(got.Findings) != 1 || got.Findings[0].Symbol != senderTempError || got.Propose != filter.Continue {
+		if err != nil || len(got.Findings) != 1 || got.Findings[0].Symbol != senderTempError || !got.Findings[0].Unknown || got.Propose != filter.Continue {
 			t.Errorf("got %+v, %v; want only %s", got, err, senderTempError)
 		}
 	})

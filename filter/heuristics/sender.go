@@ -36,7 +36,7 @@ func (c *check) sender(ctx context.Context, in *filter.Input) (filter.Result, er
 	if symbol == "" || c.off[symbol] {
 		return filter.Result{}, nil
 	}
-	result := filter.Result{Findings: []filter.Finding{{Symbol: symbol, Strength: 1, Detail: domain}}}
+	result := filter.Result{Findings: []filter.Finding{{Symbol: symbol, Strength: 1, Unknown: symbol == senderTempError, Detail: domain}}}
 	if err != nil {
 		result.Findings[0].Detail += ": " + dns.Failure(err)
 	}

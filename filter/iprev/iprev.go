@@ -71,7 +71,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 		detail += ": " + text
 	}
 	return filter.Result{
-		Findings: []filter.Finding{{Symbol: symbol, Strength: 1, Detail: detail}},
+		Findings: []filter.Finding{{Symbol: symbol, Strength: 1, Unknown: symbol == tempError, Detail: detail}},
 		Facts:    []filter.Fact{auth.IPRev.Of(r)},
 	}, nil
 }

@@ -72,7 +72,7 @@ func session(client string) *filter.Session {
 func shown(r filter.Result) string {
 	var all []string
 	for _, f := range r.Findings {
-		all = append(all, fmt.Sprintf("%s*%g %s", f.Symbol, f.Strength, f.Detail))
+		all = append(all, fmt.Sprintf("%s*%g %s", f.Symbol+unsure(f), f.Strength, f.Detail))
 	}
 	return strings.Join(all, "\n")
 }
@@ -125,7 +125,7 @@ func TestReverse(t *testing.T) {
 		},
 		{
 			name: "name can't be asked for", ptr: []string{"SERVFAIL"},
-			fact: auth.IPRevResult{Result: auth.TempError, Reason: "asked for a name: server failure"}, finding: "IPREV_TEMPERROR*1 192.0.2.1: asked for a name: server failure", questions: 1,
+			fact: auth.IPRevResult{Result: auth.TempError, Reason: "asked for a name: server failure"}, finding: "IPREV_TEMPERROR?*1 192.0.2.1: asked for a name: server failure", questions: 1,
 		},
 		{
 			name: "some names, and a fault", ptr: []string{"h.example.", "SERVFAIL"}, addr: map[string][]string{"h.example": {"192.0.2.1"}},
@@ -133,7 +133,7 @@ func TestReverse(t *testing.T) {
 		},
 		{
 			name: "address can't be asked for", ptr: []string{"a.example.", "b.example."}, addr: map[string][]string{"a.example": {"SERVFAIL"}, "b.example": {"192.0.2.9"}},
-			fact: auth.IPRevResult{Result: auth.TempError, Published: "a.example", Reason: "asked for a.example: server failure"}, finding: "IPREV_TEMPERROR*1 192.0.2.1: asked for a.example: server failure", questions: 3,
+			fact: auth.IPRevResult{Result: auth.TempError, Published: "a.example", Reason: "asked for a.example: server failure"}, finding: "IPREV_TEMPERROR?*1 192.0.2.1: asked for a.example: server failure", questions: 3,
 		},
 		{
 			name: "one family fails and the other answers", ptr: []string{"h.example."}, addr: map[string][]string{"h.example": {"192.0.2.1", "SERVFAIL"}},
@@ -141,11 +141,11 @@ func TestReverse(t *testing.T) {
 		},
 		{
 			name: "silent", ptr: []string{"SILENT"},
-			fact: auth.IPRevResult{Result: auth.TempError, Reason: "asked for a name: no answer"}, finding: "IPREV_TEMPERROR*1 192.0.2.1: asked for a name: no answer", questions: 1,
+			fact: auth.IPRevResult{Result: auth.TempError, Reason: "asked for a name: no answer"}, finding: "IPREV_TEMPERROR?*1 192.0.2.1: asked for a name: no answer", questions: 1,
 		},
 		{
 			name: "silent for the name", ptr: []string{"a.example."}, addr: map[string][]string{"a.example": {"SILENT"}},
-			fact: auth.IPRevResult{Result: auth.TempError, Published: "a.example", Reason: "asked for a.example: no answer"}, finding: "IPREV_TEMPERROR*1 192.0.2.1: asked for a.example: no answer", questions: 2,
+			fact: auth.IPRevResult{Result: auth.TempError, Published: "a.example", Reason: "asked for a.example: no answer"}, finding: "IPREV_TEMPERROR?*1 192.0.2.1: asked for a.example: no answer", questions: 2,
 		},
 		{
 			name: "more names than are looked at", ptr: many, addr: addresses,
@@ -240,4 +240,12 @@ func FuzzNames(f *testing.F) {
 			t.Errorf("%d questions", len(dns.asked))
 		}
 	})
+}
+
+// unsure marks a finding that stands for what was not found out.
+func unsure(f filter.Finding) string {
+	if f.Unknown {
+		return "?"
+	}
+	return ""
 }

@@ -83,7 +83,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 		return filter.Result{}, err
 	}
 	result := filter.Result{
-		Findings: []filter.Finding{{Symbol: symbols[r.Result].Name, Strength: 1, Detail: detail(r)}},
+		Findings: []filter.Finding{{Symbol: symbols[r.Result].Name, Strength: 1, Unknown: r.Result == auth.TempError, Detail: detail(r)}},
 		Facts:    []filter.Fact{auth.SPF.Of(r)},
 	}
 	c.propose(&result, c.config.of(r.Result), r, client)
@@ -99,7 +99,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	}
 	result.Facts = append(result.Facts, auth.HeloSPF.Of(r))
 	if s, ok := heloSymbols[r.Result]; ok {
-		result.Findings = append(result.Findings, filter.Finding{Symbol: s.Name, Strength: 1, Detail: detail(r)})
+		result.Findings = append(result.Findings, filter.Finding{Symbol: s.Name, Strength: 1, Unknown: r.Result == auth.TempError, Detail: detail(r)})
 	}
 	if r.Result == auth.Fail {
 		c.propose(&result, c.config.HeloFail, r, client)

@@ -120,6 +120,9 @@ func flatten(t *testing.T, spec filter.Spec, r filter.Result) map[string]string 
 	}
 	var found []string
 	for _, f := range r.Findings {
+		if f.Unknown != strings.HasSuffix(f.Symbol, "_TEMPERROR") {
+			t.Errorf("%s: unknown %t", f.Symbol, f.Unknown)
+		}
 		if !slices.ContainsFunc(spec.Symbols, func(s filter.Symbol) bool { return s.Name == f.Symbol }) {
 			t.Errorf("%s is not declared", f.Symbol)
 		}

@@ -171,17 +171,12 @@ var furniture = []string{
 	"bootstrapcdn.com", "purl.org",
 }
 
-// Elements whose links are clicked or submitted, and the places of a text where programs make links of what looks like one.
-// "meta" sends the reader elsewhere by itself.
-var (
-	clicked = []string{"a", "area", "form", "meta"}
-	written = []string{"parsed"}
-)
+// written is the place of a text where programs make links of what looks like one.
+const written = "parsed"
 
 func readLinks(m *text.Message) (all linkHosts) {
 	known := map[string]*webHost{} // nil: it is none that counts
 	uris := m.Links()
-	is := func(u *text.URI, kinds []string) bool { return slices.ContainsFunc(kinds, u.Is) }
 	add := func(u *text.URI) {
 		h, ok := known[u.Host]
 		if !ok {
@@ -202,7 +197,7 @@ func readLinks(m *text.Message) (all linkHosts) {
 	for _, html := range [...]bool{true, false} {
 		for i := range uris {
 			u := &uris[i]
-			if u.Host == "" || len(u.Variants) == 0 || isMailto(u.Raw) || is(u, clicked) != html || !html && !is(u, written) {
+			if u.Host == "" || len(u.Variants) == 0 || isMailto(u.Raw) || u.Followed() != html || !html && !u.Is(written) {
 				continue
 			}
 			add(u)

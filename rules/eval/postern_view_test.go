@@ -24,6 +24,10 @@ func TestPosternView(t *testing.T) {
 		{"odd slashes", "postern_link_trait broken_scheme odd_slashes", html(`<a href="http:\\c.example.com/d">e</a>`), true},
 		{"a link for browsers alone", "postern_link_trait unread", html(`<a/href="http://c.example.com/d">e</a>`), true},
 		{"words behind a section", "postern_words_below 2", html(`<![CDATA[>one two three`), false},
+		{"a look-alike in a button of Outlook's", "postern_lookalike protected links", html(`<!--[if mso]><v:roundrect href="http://www.paypa1.com/x">e</v:roundrect><![endif]-->`), true},
+		{"a look-alike in a frame", "postern_lookalike protected links", html(`<iframe src="http://www.paypa1.com/x"></iframe>`), true},
+		{"a picture of a look-alike's", "postern_lookalike protected links", html(`<img src="http://www.paypa1.com/x.png">`), false},
+		{"a button beside Outlook's", "postern_link_trait unread", html(`<v:roundrect href="http://c.example.com/d">e</v:roundrect>`), true},
 		{"a look-alike for browsers alone", "postern_lookalike protected links", html(`<!--><a/href="http://www.paypa1.com/x">e</a>`), true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -12,6 +12,25 @@ import (
 // be, so that many links in one part hide none in another.
 func (m *Message) Links() []URI { return m.links().all }
 
+// unfollowed are the kinds of Types that no reader follows: places of a text, elements that load what they name by themselves, and
+// those that have no link to any client. Of what is not known some client makes a link, as Outlook does of the drawings of VML.
+var unfollowed = func() map[string]bool {
+	all := map[string]bool{}
+	for kind := range strings.FieldsSeq(`parsed schemeless unlinked domainkeys
+		audio base bgsound feimage image img input link script source track use video
+		abbr b big blockquote body br button caption center code dd div dl dt em font h1 h2 h3 h4 h5 h6 head hr html i li ol option p pre s
+		section small span strike strong style sub sup table tbody td tfoot th thead title tr tt u ul`) {
+		all[kind] = true
+	}
+	return all
+}()
+
+// Followed reports whether some client makes a link of the URI for what stands in HTML, or leads there by itself. What pages load to
+// be drawn with, as their images, is none.
+func (u *URI) Followed() bool {
+	return slices.ContainsFunc(u.Types, func(kind string) bool { return !unfollowed[kind] })
+}
+
 // linkFinder adds to the URIs what only browsers find. The list is copied when the first such is met.
 type linkFinder struct {
 	list     *uriList
@@ -20,6 +39,7 @@ type linkFinder struct {
 	cut      bool                // links are left out
 	variants map[string]struct{} // of all that is in the list
 	parts    int                 // that have links of their own
+	limit    room                // how long the list may grow before parts get hardly any more
 }
 
 // findLinks collects all links.
@@ -51,13 +71,25 @@ func (m *Message) findLinks() *uriList {
 	return f.list
 }
 
+// room is how many links there may be more, and how many octets of them.
+type room struct{ links, octets int }
+
+// What each part has at the least, and what where the parts before it have taken twice of what there is.
+var leastRoom, lastRoom = room{50, 16 << 10}, room{2, 1 << 10}
+
 // share sets how many more links there may be of the next part.
 func (f *linkFinder) share() {
-	if f.own {
-		f.cut = f.cut || f.list.truncated || f.list.left
-		f.list.truncated = false
-		f.list.most, f.list.octets = len(f.list.all)+maxURIs/f.parts, f.list.size+maxURIOctets/f.parts
+	if !f.own {
+		return
 	}
+	f.cut = f.cut || f.list.truncated || f.list.left
+	f.list.truncated = false
+	least := leastRoom
+	if len(f.list.all) >= f.limit.links || f.list.size >= f.limit.octets {
+		least = lastRoom
+	}
+	f.list.most = len(f.list.all) + max(maxURIs/f.parts, least.links)
+	f.list.octets = f.list.size + max(maxURIOctets/f.parts, least.octets)
 }
 
 // copy makes the list one of its own.
@@ -73,7 +105,7 @@ func (f *linkFinder) copy() {
 		u.Variants, u.Hosts, u.Types, u.Anchors = slices.Clip(u.Variants), slices.Clip(u.Hosts), slices.Clip(u.Types), slices.Clip(u.Anchors)
 	}
 	l.at = maps.Clone(l.at)
-	f.list = &l
+	f.list, f.limit = &l, room{len(l.all) + 2*maxURIs, l.size + 2*maxURIOctets}
 	f.share()
 }
 
@@ -101,7 +133,7 @@ func (f *linkFinder) addPage(g *page) {
 }
 
 func (f *linkFinder) add(u *webURL, l *pageLink) {
-	clicked := l.kind == "a" || l.kind == "area" || l.kind == "form"
+	clicked := !unfollowed[l.kind]
 	i, known := f.list.at[u.uri]
 	if known && u.odd == 0 && (!clicked || f.list.all[i].Is(l.kind)) {
 		return

@@ -39,3 +39,53 @@ func TestManyLinksOfTexts(t *testing.T) {
 		t.Errorf("cut: %v; truncated: %v", m.Cut(), m.URIsTruncated())
 	}
 }
+
+// TestManyParts: however many parts there are, the links of the last are looked at, and all together are bounded.
+func TestManyParts(t *testing.T) {
+	message := func(links string) string {
+		page := "X-ALT-DESC;FMTTYPE=text/html:<p>b" + links + "</p>\r\n"
+		calendar := "--b\r\nContent-Type: text/calendar\r\n\r\nBEGIN:VCALENDAR\r\n" + strings.Repeat(page, maxCalendarPages) + "END:VCALENDAR\r\n"
+		return "Content-Type: multipart/mixed; boundary=b\r\n\r\n" + strings.Repeat(calendar, 60) +
+			"--b\r\nContent-Type: text/html\r\n\r\n<!--><a/href=\"http://a.example.com/b\">c</a>\r\n--b--\r\n"
+	}
+	m := Of(contentOf(t, message("")), Options{})
+	if !slices.ContainsFunc(m.Links(), func(u URI) bool { return u.Host == "a.example.com" }) {
+		t.Errorf("links: %v", m.Links())
+	}
+	n := 0
+	many := message("@")
+	var b strings.Builder
+	for s := range strings.SplitSeq(many, "@") {
+		b.WriteString(s)
+		for range 10 {
+			fmt.Fprintf(&b, "<a href=http://c%d.example.com/>d</a>", n)
+			n++
+		}
+	}
+	m = Of(contentOf(t, b.String()), Options{})
+	if got := len(m.Links()); got <= maxURIs || got > 2*maxURIs+lastRoom.links*60*(maxCalendarPages+1)+leastRoom.links || m.Cut()&CutLinks == 0 {
+		t.Errorf("%d links, cut %v", got, m.Cut())
+	}
+}
+
+// TestFollowed: what some client makes a link of is one, and what a page loads is none.
+func TestFollowed(t *testing.T) {
+	for page, want := range map[string]bool{
+		`<a href="X">b</a>`: true, `<map><area href="X"></map>`: true, `<form action="X">`: true, `<button formaction="X">`: true,
+		`<v:roundrect href="X">b</v:roundrect>`: true, `<!--[if mso]><v:rect href="X">b</v:rect><![endif]-->`: true, `<iframe src="X"></iframe>`: true,
+		`<embed src="X">`: true, `<object data="X"></object>`: true, `<svg><a xlink:href="X">b</a></svg>`: true, `<meta http-equiv=refresh content="0;url=X">`: true,
+		`<img src="X">`: false, `<link rel=stylesheet href="X">`: false, `<body background="X">`: false, `<table><tr><td background="X">b</td></tr></table>`: false,
+		`<div background="X">b</div>`: false, `<script src="X"></script>`: false, `<video><source src="X"></video>`: false, `<v:fill src="X"/>`: false,
+		`<svg><image xlink:href="X"/></svg>`: false, `<input type=image src="X">`: false, `<span href="X">b</span>`: false,
+	} {
+		m := Of(contentOf(t, htmlMessage(strings.ReplaceAll(page, "X", "http://x.example.com/y"))), Options{})
+		all := m.Links()
+		i := slices.IndexFunc(all, func(u URI) bool { return u.Host == "x.example.com" })
+		if got := i >= 0 && all[i].Followed(); got != want {
+			t.Errorf("%s: followed: %v", page, got)
+		}
+		if i >= 0 && !want && all[i].Traits()&Unread != 0 {
+			t.Errorf("%s: there is more to it", page)
+		}
+	}
+}

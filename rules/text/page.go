@@ -32,7 +32,7 @@ type page struct {
 // pageLink is a link as it stands in a page.
 type pageLink struct {
 	raw    string
-	kind   string // the name of the element
+	kind   string // the name of the element; see Followed
 	anchor []byte // its text
 	inner  bool   // it stands in a conditional comment
 }

@@ -2,6 +2,7 @@ package text
 
 import (
 	"bytes"
+	"strings"
 )
 
 // The attributes that matter to a page, by name. Of several of one name the first counts (WHATWG HTML, 13.2.5.33).
@@ -95,7 +96,11 @@ func (p *page) findLinks(id uint8, name string, has *[attrCount]*attribute) {
 	}
 	for _, which := range [...]int{attrSrc, attrBackground, attrData, attrSafe} {
 		if a := has[which]; a != nil {
-			p.add(name, p.decoded(a))
+			kind := name
+			if which == attrBackground || which == attrSrc && strings.Contains(name, ":") { // a picture, of VML perhaps
+				kind = "img"
+			}
+			p.add(kind, p.decoded(a))
 		}
 	}
 	if id == pageMeta && has[attrEquiv] != nil && has[attrContent] != nil && equalFold(bytes.TrimSpace(p.decoded(has[attrEquiv])), "refresh") {

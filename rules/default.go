@@ -8,8 +8,8 @@ import (
 //go:embed default/*.cf
 var defaults embed.FS
 
-// ownFolder begins the names of the files of our own rules.
-const ownFolder = "default/"
+// folder holds the files of our own rules.
+const folder = "default/"
 
 // Default gives the rules that come with the program.
 func Default() []Source {
@@ -19,11 +19,11 @@ func Default() []Source {
 	}
 	var all []Source
 	for _, e := range entries {
-		octets, err := defaults.ReadFile(ownFolder + e.Name())
+		octets, err := defaults.ReadFile(folder + e.Name())
 		if err != nil {
 			panic(fmt.Sprintf("rules: %v", err))
 		}
-		all = append(all, Source{Name: ownFolder + e.Name(), Octets: octets})
+		all = append(all, Source{Name: folder + e.Name(), Octets: octets, own: true})
 	}
 	return all
 }

@@ -82,3 +82,14 @@ func TestLongTexts(t *testing.T) {
 		t.Errorf("hits: %v", r.Hits)
 	}
 }
+
+// TestOwnRules: a site's file is no file of ours, whatever it is called.
+func TestOwnRules(t *testing.T) {
+	set, problems, err := Load(append(Default(), Source{Name: folder + "x.cf", Octets: []byte("body OURS /scan the QR code/\n")}), Options{})
+	if err != nil || len(problems) > 0 {
+		t.Fatal(err, problems)
+	}
+	if set.Rule("OURS").ours() || !set.Rule("P_SCAN_CODE").ours() {
+		t.Errorf("ours: %v, %v", set.Rule("OURS").ours(), set.Rule("P_SCAN_CODE").ours())
+	}
+}

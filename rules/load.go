@@ -104,7 +104,7 @@ func (l *loader) set() *Set {
 		d := l.rules[name]
 		r := &Rule{
 			Name: name, Class: d.class, Text: d.text, Description: l.descriptions[name], Flags: l.flags[name],
-			Priority: l.priorities[name], At: d.at, id: len(s.rules), raw: d.raw,
+			Priority: l.priorities[name], At: d.at, id: len(s.rules), raw: d.raw, own: d.own,
 		}
 		r.Scores = l.scoresOf(r)
 		r.active = r.Scores[s.scoreSet] != 0 && !l.off(r)

@@ -8,7 +8,7 @@ import (
 // load loads one file; faults fail the test unless they are wanted.
 func load(t testing.TB, text string, o Options) (*Set, []Problem) {
 	t.Helper()
-	s, problems, err := Load([]Source{{"test.cf", []byte(text)}}, o)
+	s, problems, err := Load([]Source{{Name: "test.cf", Octets: []byte(text)}}, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,7 +84,7 @@ Content-Type: text/html
 // hitsWith gives the rules that hit, with the message handed over by 203.0.113.7, which had it from 203.0.113.8.
 func hitsWith(t *testing.T, lines string, dns filter.Resolver) (names []string) {
 	t.Helper()
-	s, problems, err := Load([]Source{{"t.cf", []byte(lines)}}, Options{Network: true})
+	s, problems, err := Load([]Source{{Name: "t.cf", Octets: []byte(lines)}}, Options{Network: true})
 	if err != nil || len(problems) > 0 {
 		t.Fatal(problems, err)
 	}
@@ -211,7 +211,7 @@ func TestNetworkLint(t *testing.T) {
 		"urirhssub A z A 1.2.3.4-x\nbody A eval:check_uridnsbl('A')": "neither a number nor an address",
 		"header A eval:check_rbl_sub('s')":                           "takes a set",
 	} {
-		_, problems, err := Load([]Source{{"t.cf", []byte(line)}}, Options{Network: true})
+		_, problems, err := Load([]Source{{Name: "t.cf", Octets: []byte(line)}}, Options{Network: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,6 +35,7 @@ type definition struct {
 	at    Position
 	asks  bool // it is of askdns
 	raw   bool // a function that is called for the raw body
+	own   bool // it came with the program
 }
 
 // TestLine is a line "test NAME ok|fail TEXT" of a file: a text that a rule has to match, or must not.
@@ -107,6 +108,7 @@ func cut(s string, most int) string {
 type reader struct {
 	*loader
 	at   Position
+	own  bool // the file came with the program
 	ifs  []condition
 	skip bool
 }
@@ -122,7 +124,7 @@ func (l *loader) read(src Source, depth int) error {
 	if l.octets += len(src.Octets); l.octets > maxOctets {
 		return fmt.Errorf("%w: more than %d octets of files, at %s", errTooMuch, maxOctets, src.Name)
 	}
-	r := &reader{loader: l, at: Position{File: src.Name}}
+	r := &reader{loader: l, at: Position{File: src.Name}, own: src.own}
 	for rest := src.Octets; len(rest) > 0; {
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
@@ -357,7 +359,7 @@ func (r *reader) define(class Class, name, text string) {
 		r.tell(r.at, Fault, name, "it does not say what to look for")
 		return
 	}
-	d := &definition{name: name, class: class, text: text, at: r.at}
+	d := &definition{name: name, class: class, text: text, at: r.at, own: r.own}
 	if fn, ok := strings.CutPrefix(strings.TrimPrefix(text, "rbl"), "eval:"); ok && class != Meta && class != MIMEHeader && class != Network {
 		d.class, d.text, d.raw = Eval, fn, class == RawBody
 		if strings.HasPrefix(fn, "check_rbl") || strings.HasPrefix(fn, "check_dns") || strings.HasPrefix(fn, "check_uridnsbl") {

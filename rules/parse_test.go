@@ -99,14 +99,14 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%s: %v", c.name, problems[:min(len(problems), 3)])
 		}
 	}
-	if _, _, err := Load([]Source{{"a", make([]byte, maxOctets+1)}}, Options{}); err == nil {
+	if _, _, err := Load([]Source{{Name: "a", Octets: make([]byte, maxOctets+1)}}, Options{}); err == nil {
 		t.Error("a file of any size is read")
 	}
 	var many strings.Builder
 	for i := range maxRules + 1 {
 		fmt.Fprintf(&many, "meta A%d 0\n", i)
 	}
-	if _, _, err := Load([]Source{{"a", []byte(many.String())}}, Options{}); err == nil {
+	if _, _, err := Load([]Source{{Name: "a", Octets: []byte(many.String())}}, Options{}); err == nil {
 		t.Error("any number of rules is read")
 	}
 	_, problems := load(t, strings.Repeat("wombat\n", maxProblems+5), Options{})
@@ -158,7 +158,7 @@ func TestInclude(t *testing.T) {
 		}
 		return nil, fmt.Errorf("open %s: no such file", name)
 	}
-	s, problems, err := Load([]Source{{"/etc/rules/a.cf", []byte("include b.cf\nbody A /a/\ninclude x.cf\n")}}, Options{Open: open})
+	s, problems, err := Load([]Source{{Name: "/etc/rules/a.cf", Octets: []byte("include b.cf\nbody A /a/\ninclude x.cf\n")}}, Options{Open: open})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func FuzzParse(f *testing.F) {
 		if len(file) > 20_000 || len(text) > 2000 {
 			return
 		}
-		s, problems, err := Load([]Source{{"fuzz.cf", []byte(file)}}, Options{})
+		s, problems, err := Load([]Source{{Name: "fuzz.cf", Octets: []byte(file)}}, Options{})
 		if err != nil {
 			return
 		}

@@ -17,6 +17,8 @@ import (
 type Source struct {
 	Name   string // as it is shown in problems
 	Octets []byte
+
+	own bool // it comes with the program
 }
 
 // Position is a place in a Source.
@@ -92,6 +94,7 @@ type Rule struct {
 
 	id     int
 	active bool // runs in the set of scores that was chosen
+	own    bool // came with the program
 	raw    bool // a function that is called for the raw body
 	test   test
 }
@@ -100,7 +103,7 @@ type Rule struct {
 func (r *Rule) Hidden() bool { return strings.HasPrefix(r.Name, "__") }
 
 // ours reports whether the rule came with the program.
-func (r *Rule) ours() bool { return strings.HasPrefix(r.At.File, ownFolder) }
+func (r *Rule) ours() bool { return r.own }
 
 // Flag reports whether tflags names a word.
 func (r *Rule) Flag(word string) bool { return slices.Contains(r.Flags, word) }

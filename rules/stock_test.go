@@ -23,7 +23,7 @@ func stockFiles(t testing.TB) []Source {
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, Source{filepath.Base(n), b})
+		all = append(all, Source{Name: filepath.Base(n), Octets: b})
 	}
 	return all
 }

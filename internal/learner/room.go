@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 )
 
 // candidate is a lesson that may have to give way.
@@ -18,7 +19,7 @@ type candidate struct {
 // people have, and of these the oldest, whether they are known or come with the batch. It gives those of the batch that do, which
 // are then in it no more, and how many others do.
 func (s *Store) makeRoom(b *batch) (crowded []Digest, gaveWay int) {
-	samples, comes := s.opt.Load().Samples, maps.Clone(b.lessons)
+	comes := maps.Clone(b.lessons)
 	for _, spam := range []bool{false, true} {
 		count := s.counts.Ham
 		if spam {
@@ -33,7 +34,7 @@ func (s *Store) makeRoom(b *batch) (crowded []Digest, gaveWay int) {
 				count--
 			}
 		}
-		if over := count - samples; over > samples/100 { // not for each single one
+		if over := s.over(count, spam); over > 0 {
 			c, g := s.giveWay(b, comes, spam, over)
 			crowded, gaveWay = append(crowded, c...), gaveWay+g
 		}
@@ -71,18 +72,62 @@ func (s *Store) giveWay(b *batch, comes map[Digest]*Lesson, spam bool, over int)
 	return crowded, gaveWay
 }
 
-// shrink lets lessons give way where fewer are to be remembered than are. What can't be written is told: more than is asked for is no loss.
-func (s *Store) shrink() {
+// over gives how many lessons of a class are to give way where there are so many.
+func (s *Store) over(count int, spam bool) int {
+	return tooMany(count, max(s.opt.Load().Samples, s.spared[class(spam)]))
+}
+
+// tooMany gives how many of a number are beyond the most; none where that is not worth the work.
+func tooMany(count, most int) int {
+	if over := count - most; over > most/100 {
+		return over
+	}
+	return 0
+}
+
+// spare has all that is remembered now stay until shrink is called.
+func (s *Store) spare() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.spared[class(false)], s.spared[class(true)] = s.counts.Ham, s.counts.Spam
+}
+
+// shrinkDelay is how long Tend waits before lessons give way for the sake of the configuration alone: a slip in it can be taken back.
+const shrinkDelay = 10 * time.Minute
+
+// announceShrink tells what shrink is going to do.
+func (s *Store) announceShrink() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	samples := s.opt.Load().Samples
+	var n int
+	for _, count := range []int{s.counts.Ham, s.counts.Spam} {
+		n += tooMany(count, samples)
+	}
+	if n > 0 {
+		s.o.Log.Warn("the learner remembers more lessons than it is to: they will be forgotten, unless samples is raised before", "count", n, "samples", samples, "in", shrinkDelay)
+	}
+}
+
+// shrink lets lessons give way where fewer are to be remembered than are. What can't be written is told: more than is asked for is no
+// loss. It reports whether there is nothing left to do.
+func (s *Store) shrink() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return
+		return true
 	}
+	before := s.spared
+	s.spared = [2]int{}
 	var b batch
 	_, n := s.makeRoom(&b)
 	if err := s.write(&b); err != nil {
+		s.spared = before
 		s.o.Log.Warn("the learner remembers more than it is to", "error", err)
-	} else if n > 0 {
-		s.o.Log.Info("the learner remembers fewer lessons than before", "count", n)
+		return false
 	}
+	if n > 0 {
+		s.o.Log.Warn("the learner has forgotten lessons, since it is to remember fewer than before", "count", n, "samples", s.opt.Load().Samples)
+	}
+	return true
 }

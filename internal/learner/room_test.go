@@ -1,8 +1,15 @@
 package learner
 
 import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/postern-mail/postern/internal/store/storetest"
 )
@@ -95,29 +102,60 @@ func TestForgettingIsNoMakingRoom(t *testing.T) {
 	add(t, s, Outcome{Learned: 1, GaveWay: 20}, lesson(50, true, FromPeople))
 }
 
-// TestFewerSamplesActAtOnce, at a reload and at a start.
-func TestFewerSamplesActAtOnce(t *testing.T) {
-	fsys := storetest.New()
-	s := open(t, fsys, Options{})
-	for n := range 60 {
-		add(t, s, Outcome{Learned: 1}, lesson(n, true, FromPeople))
-	}
-	s.Configure(Options{Samples: 40, Least: 20})
-	agree := func(want int) {
-		t.Helper()
-		if c := s.Usage().Counts; c.Spam != want || has(s, lesson(60-want-1, true, FromPeople)) || !has(s, lesson(60-want, true, FromPeople)) {
-			t.Errorf("%+v", c)
+// TestFewerSamplesActLate, at a start and at a reload, and only where the store is tended: who only reads it takes nothing away, and a slip can be taken
+// back.
+func TestFewerSamplesActLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fsys := storetest.New()
+		s := open(t, fsys, Options{})
+		for n := range 60 {
+			add(t, s, Outcome{Learned: 1}, lesson(n, true, FromPeople))
 		}
-	}
-	agree(40)
-	_ = s.Close()
-	s = open(t, fsys, Options{Samples: 30, Least: 20})
-	agree(30)
-	fsys.FailFrom(1, 100, syscall.ENOSPC, false)
-	s.Configure(Options{Samples: 20, Least: 20})
-	fsys.FailFrom(1, 0, nil, false)
-	agree(30)
-	_ = s.Close()
-	s = open(t, fsys, Options{Samples: 20, Least: 20})
-	agree(20)
+		_ = s.Close()
+		var log bytes.Buffer
+		s, err := Open(dir, StoreOptions{Options: Options{Samples: 40, Least: 20}, FS: fsys, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		agree := func(when string, from, to int, told string) {
+			t.Helper()
+			synctest.Wait()
+			for n := range to + 1 {
+				if has(s, lesson(n, true, FromPeople)) != (n >= from && n < to) {
+					t.Errorf("%s: of %+v, lesson %d is among them: %v", when, s.Usage().Counts, n, n < from || n >= to)
+				}
+			}
+			if told == "" && log.Len() > 0 || strings.Count(log.String(), "level=WARN") != strings.Count(log.String(), "\n") || !strings.Contains(log.String(), told) {
+				t.Errorf("%s: told: %s", when, log.String())
+			}
+			log.Reset()
+		}
+		agree("opened with 40", 0, 60, "")
+		add(t, s, Outcome{Learned: 1, GaveWay: 1}, lesson(60, true, FromPeople))
+		agree("what comes takes one place", 1, 61, "")
+		ctx, stop := context.WithCancel(t.Context())
+		var tends sync.WaitGroup
+		tends.Go(func() { s.Tend(ctx) })
+		time.Sleep(shrinkDelay - time.Second)
+		agree("tended", 1, 61, "count=20 samples=40")
+		s.Configure(Options{Samples: 30, Least: 20})
+		time.Sleep(shrinkDelay - time.Second)
+		agree("a reload with 30", 1, 61, "count=30 samples=30")
+		s.Configure(Options{Samples: 50, Least: 20})
+		time.Sleep(shrinkDelay - time.Second)
+		agree("taken back", 1, 61, "count=10 samples=50")
+		fsys.FailFrom(1, 100, syscall.ENOSPC, false)
+		time.Sleep(2 * time.Second)
+		fsys.FailFrom(1, 0, nil, false)
+		agree("the disk is full", 1, 61, "more than it is to")
+		time.Sleep(shrinkDelay)
+		agree("once it is not", 11, 61, "count=10 samples=50")
+		add(t, s, Outcome{Learned: 1, GaveWay: 1}, lesson(61, true, FromPeople))
+		agree("later", 12, 62, "")
+		stop()
+		tends.Wait()
+		_ = s.Close()
+		s = open(t, fsys, Options{Samples: 50, Least: 20})
+		agree("opened anew", 12, 62, "")
+	})
 }

@@ -70,10 +70,13 @@ const (
 	rests   = 10              // times what a fit took, before the next: it is to have a tenth of a core at most
 )
 
-// Tend learns what was offered, and fits anew some seconds after something was learned, until the context ends.
+// Tend learns what was offered, and fits anew some seconds after something was learned, until the context ends. Lessons that are more than
+// Samples give way shrinkDelay after it began or the options have changed.
 func (s *Store) Tend(ctx context.Context) {
 	var due <-chan time.Time
 	rested := time.Now()
+	s.announceShrink()
+	shrinks := time.After(shrinkDelay)
 	for {
 		select {
 		case <-ctx.Done():
@@ -83,6 +86,13 @@ func (s *Store) Tend(ctx context.Context) {
 		case <-s.changed:
 			if due == nil {
 				due = time.After(max(settles, time.Until(rested)))
+			}
+		case <-s.altered:
+			s.announceShrink()
+			shrinks = time.After(shrinkDelay)
+		case <-shrinks:
+			if shrinks = nil; !s.shrink() {
+				shrinks = time.After(shrinkDelay)
 			}
 		case <-due:
 			due = nil

@@ -67,6 +67,7 @@ type Store struct {
 	known   map[Digest]entry
 	counts  Counts
 	by      [2][howCount]int64 // learned by this process: by class and way
+	spared  [2]int             // by class: of so many lessons none gives way yet, whatever Samples says
 	closed  bool
 	torn    bool // the last write failed, and its end may be any
 	damaged int
@@ -76,6 +77,7 @@ type Store struct {
 	weights atomic.Pointer[fitted]
 	fits    atomic.Int64
 	changed chan struct{} // something was learned since the last fit
+	altered chan struct{} // the options have changed
 	offered chan Lesson
 	dropped atomic.Int64
 }
@@ -87,7 +89,7 @@ type fitted struct {
 	when  time.Time
 }
 
-// Open opens the store in a folder, and makes it where there is none. The errors are ErrInUse, ErrVersion, ErrFormat for a file
+// Open opens the store in a folder, and makes it where there is none. No lesson gives way by that, however few are to be remembered. The errors are ErrInUse, ErrVersion, ErrFormat for a file
 // that is none of ours, and those of the disk.
 func Open(dir string, o StoreOptions) (*Store, error) {
 	o.Options = o.withDefaults()
@@ -97,7 +99,7 @@ func Open(dir string, o StoreOptions) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{o: o, dir: dir, garbage: leastGarbage, known: map[Digest]entry{}, changed: make(chan struct{}, 1), offered: make(chan Lesson, offers)}
+	s := &Store{o: o, dir: dir, garbage: leastGarbage, known: map[Digest]entry{}, changed: make(chan struct{}, 1), altered: make(chan struct{}, 1), offered: make(chan Lesson, offers)}
 	s.opt.Store(&o.Options)
 	s.weights.Store(&fitted{weights: &weights{slope: 1}})
 	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
@@ -125,7 +127,7 @@ func Open(dir string, o StoreOptions) (*Store, error) {
 	if s.weights.Load().print != s.print() {
 		s.nudge()
 	}
-	s.shrink()
+	s.spare()
 	return s, nil
 }
 
@@ -274,12 +276,18 @@ func (s *Store) byOffset() []Digest {
 	return order
 }
 
-// Configure changes the options. Where fewer lessons are to be remembered the others give way at once.
+// Configure changes the options. Where fewer lessons are to be remembered the others give way later, see Tend.
 func (s *Store) Configure(o Options) {
 	o = o.withDefaults()
-	if old := s.opt.Swap(&o); *old != o {
-		s.nudge()
-		s.shrink()
+	if o == *s.opt.Load() {
+		return
+	}
+	s.spare() // before anybody can add with fewer
+	s.opt.Store(&o)
+	s.nudge()
+	select {
+	case s.altered <- struct{}{}:
+	default:
 	}
 }
 

@@ -79,6 +79,11 @@ func (w writer) parts(kind string, parts ...string) string {
 	return b.String() + "--b--\n"
 }
 
+// calendar is a part with an event that is described so.
+func calendar(text string) string {
+	return "calendar BEGIN:VCALENDAR\nBEGIN:VEVENT\nDESCRIPTION:" + strings.ReplaceAll(text, "\n", "\n ") + "\nEND:VEVENT\nEND:VCALENDAR\n"
+}
+
 // each writes every word of a text that is of the class anew.
 func each(text string, f func(string) string) string {
 	words := strings.Fields(text)
@@ -134,6 +139,10 @@ func TestSpamIsFoundBehindDecoys(t *testing.T) {
 	for _, c := range []struct{ name, raw string }{
 		{"nothing", w.plain(spam())},
 		{"decoy in the plain text", w.parts("alternative", "plain "+ham(900), "html "+spam())},
+		{"a calendar of decoys behind it", w.parts("mixed", "plain "+spam(), calendar(ham(900)))},
+		{"a calendar of decoys behind a page", w.parts("mixed", "html "+spam(), calendar(ham(900)))},
+		{"a calendar in its place", w.parts("alternative", "plain "+spam(), calendar(ham(900)))},
+		{"a calendar that has it", w.parts("mixed", "plain see the invitation", calendar(spam()))},
 		{"twelve decoys before it", w.parts("mixed", strings.Split(strings.Repeat("plain "+ham(80)+"\x00", 12)+"html "+spam(), "\x00")...)},
 		{"a decoy that is not displayed", w.html(`<div style="display:none">` + ham(900) + "</div>" + spam())},
 		{"a decoy in the colour of the page", w.html(`<font color="#ffffff">` + ham(900) + "</font>" + spam())},

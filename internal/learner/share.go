@@ -8,13 +8,16 @@ import (
 )
 
 // What is looked at of a text is bounded, and whoever wants to hide something behind what he has put before it knows the bound.
-// So a message's texts share it: HTML, which is what people see where there is both, has most of it; what one part does not need
-// the others have; and of a text that is longer than its share the beginning, the end and pieces of what is between are taken.
+// So a message's texts share it: HTML, which is what people see where there is both, has most of it; calendars, cards and what else is
+// shown beside the text have a small piece; what one part does not need the others have; and of a text that is longer than its share the
+// beginning, the end and pieces of what is between are taken.
 
 // Limits of texts.
 const (
 	maxText     = 4000    // octets of all texts of a message
 	maxPlain    = 1000    // of these, of plain text beside HTML that needs the others
+	leastBeside = 300     // of these, of calendars and the like beside a text
+	mostBeside  = 1000    // of these, of calendars and the like together with a text that is shorter
 	unseenPlain = 200     // octets of plain text that people do not see, since HTML stands in its place
 	maxTexts    = 40      // parts of text
 	maxWhole    = 1 << 16 // octets of one text in which what is taken is looked for
@@ -26,8 +29,28 @@ const (
 type whole struct {
 	part *text.TextPart
 	text []byte // as it looks
-	html bool   // or something else that is shown as a page
-	most int    // octets of it that are taken
+	as   place
+	most int // octets of it that are taken
+}
+
+// place is what a part is to who reads the message.
+type place uint8
+
+const (
+	asText place = iota
+	asPage       // HTML
+	beside       // a calendar, a card, a picture with words: shown, and not as the message's text
+	places
+)
+
+func placeOf(p *text.TextPart) place {
+	switch p.Shown {
+	case "text/plain":
+		return asText
+	case "text/html":
+		return asPage
+	}
+	return beside
 }
 
 // texts gives what is looked at of each part that has a text that people see, and how all of it was disguised.
@@ -40,13 +63,13 @@ func texts(parts []*text.TextPart) (pieces [][]byte, did disguise) {
 		}
 		folded, d := fold(footerless(b)) // before anything is cut: padding that nobody sees takes no room
 		did |= d
-		w := &whole{part: p, text: middleless(folded, maxWhole), html: p.Shown != "text/plain"}
+		w := &whole{part: p, text: middleless(folded, maxWhole), as: placeOf(p)}
 		w.most = len(w.text)
 		all = append(all, w)
 	}
 	all = longest(all, maxTexts)
 	for _, w := range all {
-		if !w.html {
+		if w.as == asText {
 			w.behind(all)
 		}
 	}
@@ -64,7 +87,7 @@ func (w *whole) behind(all []*whole) {
 			continue
 		}
 		for _, h := range all {
-			if h.html && within(h.part.Part, p) {
+			if h.as == asPage && within(h.part.Part, p) {
 				w.most = min(w.most, unseenPlain)
 				return
 			}
@@ -81,25 +104,27 @@ func within(p, above *mail.Part) bool {
 	return false
 }
 
-// share bounds what is taken of each text: the plain ones leave most of it to HTML.
+// share bounds what is taken of each text: the plain ones leave most of it to HTML, and what is beside
+// both has little, unless there is hardly any other.
 func share(all []*whole) {
-	need := [2]int{}
+	var need, most [places]int
 	for _, w := range all {
-		need[class(w.html)] += w.most
+		need[w.as] += w.most
 	}
-	plain := min(need[0], max(maxText-need[1], maxPlain))
-	for _, html := range []bool{false, true} {
-		left := plain
-		if html {
-			left = maxText - plain
-		}
+	most[beside] = maxText
+	if others := need[asText] + need[asPage]; others > 0 {
+		most[beside] = min(need[beside], max(mostBeside-others, leastBeside))
+	}
+	most[asText] = min(need[asText], max(maxText-most[beside]-need[asPage], maxPlain))
+	most[asPage] = maxText - most[beside] - most[asText]
+	for as := range places {
 		var some []*whole
 		for _, w := range all {
-			if w.html == html {
+			if w.as == as {
 				some = append(some, w)
 			}
 		}
-		fair(some, left)
+		fair(some, most[as])
 	}
 }
 

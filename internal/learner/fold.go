@@ -33,7 +33,7 @@ type folder struct {
 }
 
 // fold gives a text as it looks: without characters that have no width, with Latin letters in place of those that look like
-// them and stand in one word with them, and with no more than maxBlank octets of white space in one place. It tells how the text was
+// them and stand in one word with them (where that may be an ending behind an acronym, both ways), and with no more than maxBlank octets of white space in one place. It tells how the text was
 // disguised; letters without dots, hyphens where a word may be broken, and endings of another language are no disguise.
 func fold(b []byte) ([]byte, disguise) {
 	f := folder{out: make([]byte, 0, len(b))}
@@ -133,12 +133,17 @@ func (f *folder) endWord() {
 	}
 	if f.latin && f.alike {
 		word := string(f.out[f.word:])
-		alike, told := disguised(word)
+		alike, doubt, told := disguised(word)
 		if told {
 			f.did |= mixed
 		}
-		if alike {
+		switch {
+		case alike && !doubt:
 			f.out = f.out[:f.word]
+		case alike && word[len(word)-1] > ' ':
+			f.out = append(f.out, ' ')
+		}
+		if alike {
 			for _, r := range word {
 				if c, ok := lookAlikes[r]; ok {
 					f.out = append(f.out, c)
@@ -154,10 +159,13 @@ func (f *folder) endWord() {
 // leastMixed is how many letters a word has in which other scripts are a disguise: what is shorter may be a formula.
 const leastMixed = 4
 
-// disguised tells of a word with Latin letters and letters of another script whether these stand for Latin ones, and whether nobody
-// writes so without meaning to be misread. People append the endings of their language to a foreign word, and Greek letters to a symbol:
-// "SMSка", "TNFα".
-func disguised(word string) (alike, told bool) {
+// mostAcronym is how many letters an acronym has that people append an ending to.
+const mostAcronym = 4
+
+// disguised tells of a word with Latin letters and letters of another script whether these may stand for Latin ones, whether there is
+// a doubt, and whether nobody writes so without meaning to be misread. People append the endings of their language to acronyms, and Greek letters
+// to a symbol: "SMSка", "TNFα". Where each letter of such an ending looks like a Latin one nobody can tell: "FREе".
+func disguised(word string) (alike, doubt, told bool) {
 	var latin, small, foreign, capital, unlike, changes int
 	last := false // the last letter was a foreign one
 	for i, r := range word {
@@ -184,9 +192,9 @@ func disguised(word string) (alike, told bool) {
 		}
 		last = other
 	}
-	ending := changes == 1 && last && latin > 1 && small == 0 && capital == 0
-	alike = unlike == 0 && !ending || changes > 1 && latin >= foreign
-	return alike, latin+foreign >= leastMixed && (alike || changes > 1)
+	doubt = changes == 1 && last && latin > 1 && latin <= mostAcronym && small == 0 && capital == 0
+	alike = unlike == 0 || changes > 1 && latin >= foreign
+	return alike, doubt, latin+foreign >= leastMixed && (alike && !doubt || changes > 1)
 }
 
 func isASCIILetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }

@@ -6,7 +6,7 @@ import "testing"
 func TestHonestTextIsNoDisguise(t *testing.T) {
 	for name, text := range map[string]string{
 		"Russian":   "Привет! Во вложении счёт и IT-договор, веб-site.",
-		"endings":   "PDFки, SMSка и USBшный; VIPам",
+		"endings":   "PDFки, USBшный, SMSкой и HTMLный и WINDOWSный",
 		"Ukrainian": "Добрий день, рахунок її і e-mail",
 		"Greek":     "Καλημέρα, η προσφορά της IBM για το server",
 		"Japanese":  "TシャツとWindows版",
@@ -45,6 +45,13 @@ func TestDisguisesAreTold(t *testing.T) {
 		"VIAGR\u0410":                           {"VIAGRA", mixed},
 		"Viagr\u0430":                           {"Viagra", mixed},
 		"\u0421lick":                            {"Click", mixed},
+		"VIAGR\u0430 now":                       {"VIAGRa now", mixed},
+		"CASIN\u043E":                           {"CASINo", mixed},
+		"CREDI\u0442":                           {"CREDIt", mixed},
+		"CASIN\u03BF":                           {"CASINo", mixed},
+		"it's FRE\u0435!":                       {"it's FRE\u0435! FREe!", 0}, // as likely an ending: read both ways
+		"SMS\u043A\u0430":                       {"SMS\u043A\u0430 SMSka", 0},
+		"TNF\u03B1 and HTML\u0435":              {"TNF\u03B1 TNFa and HTML\u0435 HTMLe", 0},
 		"t\u043E":                               {"to", 0}, // too short to tell
 		"Vi\u0430gr\u0430\u044F":                {"Viagra\u044F", mixed},
 		"\u0423\u043A\u0440\u0430i\u043D\u0430": {"\u0423\u043A\u0440\u0430i\u043D\u0430", mixed},

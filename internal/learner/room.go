@@ -93,7 +93,7 @@ func (s *Store) spare() {
 }
 
 // shrinkDelay is how long Tend waits before lessons give way for the sake of the configuration alone: a slip in it can be taken back.
-const shrinkDelay = 10 * time.Minute
+const shrinkDelay = 10 * time.Minute // announceShrink says it, too
 
 // announceShrink tells what shrink is going to do.
 func (s *Store) announceShrink() {
@@ -105,7 +105,7 @@ func (s *Store) announceShrink() {
 		n += tooMany(count, samples)
 	}
 	if n > 0 {
-		s.o.Log.Warn("the learner remembers more lessons than it is to: they will be forgotten, unless samples is raised before", "count", n, "samples", samples, "in", shrinkDelay)
+		s.o.Log.Warn("the learner remembers more lessons than it is to: in 10 minutes they are forgotten, unless samples is raised before", "count", n, "samples", samples)
 	}
 }
 

@@ -87,6 +87,9 @@ func (st *run) keep(names []string, loc []int, in []byte) {
 // captures hold nothing does not match; where nobody knows what they hold, nobody knows that either.
 func (st *run) runPending() {
 	for _, u := range st.pending {
+		if st.hits[u.rule.id] > 0 || slices.Contains(st.gave, u.rule.id) {
+			continue // of a long text there are two; see runLong
+		}
 		st.runWith(u)
 		uses := u.rule.pattern().written.uses
 		if !(st.hits[u.rule.id] > 0) && slices.ContainsFunc(uses, func(name string) bool { return slices.Contains(st.lost, name) }) {

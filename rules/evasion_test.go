@@ -93,3 +93,34 @@ func TestOwnRules(t *testing.T) {
 		t.Errorf("ours: %v, %v", set.Rule("OURS").ours(), set.Rule("P_SCAN_CODE").ours())
 	}
 }
+
+// TestLongTextsAndCaptures: of a long text that is looked at twice, a rule that waits for captures counts and shows its first hits only.
+func TestLongTextsAndCaptures(t *testing.T) {
+	rule := "header __P_NAME From:addr =~ /^(?<NAME>\\w+)/\nbody P_NAMED /%{NAME} was (here|there)/\ntflags P_NAMED multiple\n"
+	ours := Default()[0]
+	ours.Octets = []byte(rule)
+	set, problems, err := Load([]Source{ours}, Options{})
+	if err != nil || len(problems) > 0 {
+		t.Fatal(err, problems)
+	}
+	filler := many(1000, "Nothing is to be seen here, and this line has the number %06d.......")
+	for text, want := range map[string]struct {
+		count int
+		text  string
+	}{
+		"bob was here, bob was there, bob was here\n\n" + filler:                              {3, "bob was here"},
+		"bob was here\n\n" + filler + "\nbob was there, bob was there, bob was there\n":       {1, "bob was here"},
+		"joe was here\n\n" + filler + "\nbob was there, bob was there, bob was there\n":       {3, "bob was there"},
+		"joe was here\n\n" + filler + "\njoe was there, joe was there, joe was there, bob.\n": {0, ""},
+	} {
+		count, shown := 0, ""
+		for _, h := range runDefault(t, set, readCase(t, []byte("From: bob@b.example\n\n"+text))).Hits {
+			if h.Rule.Name == "P_NAMED" {
+				count, shown = h.Count, string(h.Text)
+			}
+		}
+		if count != want.count || shown != want.text {
+			t.Errorf("%.40q: %d times, %q; want %d, %q", text, count, shown, want.count, want.text)
+		}
+	}
+}

@@ -120,10 +120,11 @@ func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
 
 // compiler turns tokens into code.
 type compiler struct {
-	tokens []string
-	at     int
-	code   []instruction
-	nested int
+	tokens  []string
+	at      int
+	code    []instruction
+	nested  int
+	negated bool // what is compiled stands behind an odd number of "!"
 	// name compiles a name; the tokens behind it may be taken too.
 	name func(c *compiler, name string) error
 }
@@ -238,9 +239,11 @@ func (c *compiler) unary() error {
 	case t == "":
 		return errEnds
 	case t == "!" || t == "-" || t == "+":
+		c.negated = c.negated != (t == "!")
 		if err := c.unary(); err != nil {
 			return err
 		}
+		c.negated = c.negated != (t == "!")
 		switch t {
 		case "!":
 			c.emit(opNot, 0)

@@ -3,6 +3,7 @@ package rules
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -113,6 +114,9 @@ func (l *loader) compileMeta(r *Rule, s *Set) (code []instruction, names []*Rule
 		if !seen[name] {
 			seen[name] = true
 			names = append(names, of)
+		}
+		if id := int32(of.id); !c.negated && !slices.Contains(r.test.shows, id) { //nolint:gosec // at most maxRules
+			r.test.shows = append(r.test.shows, id)
 		}
 		c.emit(opRule, of.id)
 		return nil

@@ -17,7 +17,7 @@ type Hit struct {
 	Rule  *Rule
 	Count int     // how often; of a meta the value of its expression, at least 1
 	Score float64 // what it counts, once; 0 for rules that only serve others
-	Text  []byte  // what a pattern matched first, or what a function saw; cut, and octets of the message
+	Text  []byte  // what a pattern matched first, or what a function saw, of a meta see explain; cut, and octets of the message
 }
 
 // Result is what the rules of a set found in one message.
@@ -375,6 +375,9 @@ func (st *run) report(res *Result) {
 		}
 		if k < len(st.seen) && st.seen[k].id == id && !r.Hidden() {
 			h.Text = st.seen[k].text(r, st.work)
+		}
+		if r.Class == Meta && !r.Hidden() {
+			h.Text = st.explain(r)
 		}
 		res.Hits = append(res.Hits, h)
 		res.Score += h.Score

@@ -107,7 +107,7 @@ func TestClasses(t *testing.T) {
 		{"meta R 2 * 3", 6, ""},
 		{"meta R 1 / 2", 1, ""},
 		{"meta R 0 - 3", 1, ""},
-		{"body __A /two/\ntflags __A multiple\nmeta R __A * 2", 6, ""},
+		{"body __A /two/\ntflags __A multiple\nmeta R __A * 2", 6, "two"},
 	} {
 		s := mustLoad(t, c.rule)
 		res := runOn(t, s, letter)

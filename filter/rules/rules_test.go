@@ -66,7 +66,7 @@ func TestFindings(t *testing.T) {
 		}
 		got = append(got, fmt.Sprintf("%s %g*%g %s", x.Symbol, spec.Symbols[i].Weight, x.Strength, x.Detail))
 	}
-	want := []string{"A 2.5*1 Some letters: bbbc (2 times)", "C -1*1 ", "MIXED 1*1 b", "SA_MISSING_DATE 1*1 c"}
+	want := []string{"A 2.5*1 Some letters: bbbc (2 times)", "C -1*1 bbbc ... a", "MIXED 1*1 b", "SA_MISSING_DATE 1*1 c"}
 	if !slices.Equal(got, want) {
 		t.Errorf("findings %q", got)
 	}

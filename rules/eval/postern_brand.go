@@ -288,48 +288,21 @@ func (b *brand) owns(host, org string) bool {
 		}
 	}
 	l, top, _ := strings.Cut(org, ".")
-	own := b.house(l) && houseCountries[top]
+	own := false
 	for n := range strings.FieldsSeq(b.names) {
 		own = own || n == l
 	}
-	if !own {
-		return false
-	}
-	last := top[strings.LastIndexByte(top, '.')+1:]
-	return top == "com" || top == "net" || top == "org" || len(last) == 2 && !cheapCountries[last]
+	return own && (top == "com" || top == "net" || top == "org" || len(top[strings.LastIndexByte(top, '.')+1:]) == 2 && !isCheap(org))
 }
-
-// houses tells of names that many houses share, each with a domain of its own, how these domains begin.
-var houses = map[string]string{
-	"sparkasse":      "sparkasse kreissparkasse stadtsparkasse volksbank vrbank raiffeisen raiba voba ksk ssk spk- kspk- vr- vb- rb- rlb-",
-	"créditagricole": "creditagricole credit-agricole ca-",
-}
-
-// houseCountries are the top-level domains of such houses.
-var houseCountries = map[string]bool{"de": true, "at": true, "ch": true, "li": true, "lu": true, "it": true, "fr": true}
-
-// house reports whether the owner's part of a domain is that of a house that shares the brand's name.
-func (b *brand) house(label string) bool {
-	first, _, _ := strings.Cut(b.names, " ")
-	for m := range strings.FieldsSeq(houses[first]) {
-		if strings.HasPrefix(label, m) || len(m) > 5 && strings.Contains(label, "-"+m) {
-			return true
-		}
-	}
-	return false
-}
-
-// Countries whose names cost nothing, so that a brand's name there is nobody's proof.
-var cheapCountries = map[string]bool{"tk": true, "ml": true, "ga": true, "cf": true, "gq": true, "cc": true, "ws": true, "pw": true, "su": true}
 
 var accountWords = regexp.MustCompile(`(?i)\b(?:account|password|verif\w+|suspend\w*|limit\w*|security|sign.?in|log.?in|payment|invoice|order|billing|confirm\w*|update|alert|notice|notification|access|deliver\w*|parcel|package|gift|reward|bonus|win\w*|won|claim|expir\w+|cart\S{1,2}o|pontos|acesso|conta|konto|paket|gewinn\w*|gutschein|survey|id)\b`)
 
 func compileBrand(_ *Settings, args []string) (Check, error) {
 	looks := map[string]func(*Mail, *claims) string{
-		"name": brandName, "subject": brandSubject, "address": brandAddress, "links": brandLink, "text": brandText,
+		"name": brandName(foreign), "house": brandName(perhapsHouse), "subject": brandSubject, "address": brandAddress, "links": brandLink, "text": brandText,
 	}
 	if len(args) != 1 || looks[args[0]] == nil {
-		return nil, fmt.Errorf("eval: postern_brand looks at name, subject, address, links or text, not %q", args)
+		return nil, fmt.Errorf("eval: postern_brand looks at name, house, subject, address, links or text, not %q", args)
 	}
 	look := looks[args[0]]
 	return func(m *Mail) (int, string) {
@@ -342,29 +315,32 @@ func compileBrand(_ *Settings, args []string) (Check, error) {
 	}, nil
 }
 
-func brandName(_ *Mail, c *claims) (detail string) {
-	if c.name == "" {
-		return ""
-	}
-	name := strings.ToLower(c.name)
-	if b := aloneIn(name); b != nil {
-		if !b.owns(c.host, c.org) {
-			return fmt.Sprintf("%s <%s>", c.name, c.address)
+// brandName looks for brands in the sender's name to which the sender stands in a relation.
+func brandName(to relation) func(*Mail, *claims) string {
+	return func(_ *Mail, c *claims) (detail string) {
+		if c.name == "" {
+			return ""
 		}
-		return ""
-	}
-	brandsIn(name, func(b *brand, _ string) bool {
-		if !b.common && !b.owns(c.host, c.org) {
-			detail = fmt.Sprintf("%s <%s>", c.name, c.address)
+		name := strings.ToLower(c.name)
+		if b := aloneIn(name); b != nil {
+			if c.relation(b) == to {
+				return fmt.Sprintf("%s <%s>", c.name, c.address)
+			}
+			return ""
 		}
-		return detail == ""
-	})
-	return detail
+		brandsIn(name, func(b *brand, _ string) bool {
+			if !b.common && c.relation(b) == to {
+				detail = fmt.Sprintf("%s <%s>", c.name, c.address)
+			}
+			return detail == ""
+		})
+		return detail
+	}
 }
 
 func brandSubject(_ *Mail, c *claims) (detail string) {
 	brandsIn(c.subject, func(b *brand, name string) bool {
-		if !b.common && !b.owns(c.host, c.org) {
+		if !b.common && c.relation(b) == foreign {
 			detail = name
 		}
 		return detail == ""
@@ -423,10 +399,10 @@ func brandText(m *Mail, c *claims) (detail string) {
 		if seen == nil {
 			seen = map[*brand]int{}
 		}
-		if seen[b]++; b.common || seen[b] != 2 || b.owns(c.host, c.org) {
+		if seen[b]++; b.common || seen[b] != 2 || c.relation(b) != foreign {
 			return true
 		}
-		if !slices.ContainsFunc(c.hosts(), func(h *webHost) bool { return b.owns(h.host, h.org) }) {
+		if !slices.ContainsFunc(c.hosts(), func(h *webHost) bool { return b.owns(h.host, h.org) || b.house(h.org, false) }) {
 			detail = name
 		}
 		return detail == ""

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"regexp"
 	"strings"
 	"unicode"
 
@@ -16,10 +17,17 @@ func (m *Mail) sentBy(org string) bool {
 	if m.In == nil {
 		return false
 	}
-	if r, ok := m.spf(false); ok && r.Result == auth.Pass && !r.Everybody() && orgOf(r.Domain) == org {
-		return true
+	named := isServerOf(m.Text.Options().Client.Name, org)
+	if r, ok := m.spf(false); ok && orgOf(r.Domain) == org {
+		if r.Result == auth.Pass && !r.Everybody() {
+			return true
+		}
+		named = named && r.Result == auth.None // who says which servers are his means no other
 	}
-	if name := m.Text.Options().Client.Name; isServerOf(name, org) {
+	if r, ok := auth.DMARC.From(m.In); ok && r.Result == auth.Fail && orgOf(r.From) == org {
+		named = false
+	}
+	if named {
 		return true
 	}
 	all := m.signatures()
@@ -30,6 +38,9 @@ func (m *Mail) sentBy(org string) bool {
 	}
 	return false
 }
+
+// customers are in names of the machines that a provider's customers have.
+var customers = regexp.MustCompile(`(?:^|[-_0-9])(?:vps|vds|vm|srv|server|host|node|a?dsl|ppp|ip|dyn|dynamic|pool|static|client|customer|cust|user|dedi|cloud|root)s?[-_]?[0-9]`)
 
 // mostDigits is how many digits the name of a server has at most. Those of a provider's customers are made of their addresses.
 const mostDigits = 3
@@ -45,5 +56,5 @@ func isServerOf(name, org string) bool {
 			digits++
 		}
 	}
-	return ok && org != "" && dot == (word != "") && !strings.Contains(word, ".") && digits <= mostDigits
+	return ok && org != "" && dot == (word != "") && !strings.Contains(word, ".") && digits <= mostDigits && !customers.MatchString(word)
 }

@@ -5,6 +5,8 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // TestProof: whoever writes that a message came by way of a list gains nothing, unless SPF or DKIM say that the list or the author sent it.
@@ -48,10 +50,98 @@ func TestProof(t *testing.T) {
 func TestServers(t *testing.T) {
 	for name, want := range map[string]bool{
 		"mta2.a.example": true, "a.example": true, "out-1.A.example.": true, "192-0-2-7.a.example": false, "x.dsl.a.example": false,
+		"vps7.a.example": false, "srv12.a.example": false, "old-host3.a.example": false, "mailhost3.a.example": true, "mx-static.a.example": true,
 		"mta.ba.example": false, "ba.example": false, "": false, ".a.example": false,
 	} {
 		if isServerOf(name, "a.example") != want {
 			t.Errorf("%q: %v", name, !want)
 		}
+	}
+}
+
+// proofOf is a message that came from a client of a name, and what is known of it.
+func proofOf(t *testing.T, from, client string, facts ...filter.Fact) *Mail {
+	t.Helper()
+	c := mail.NewContent(mail.NewBlob([]byte("From: "+from+"\r\n\r\n")), mail.LineFaults{}, mail.Limits{})
+	t.Cleanup(c.Release)
+	m := &Mail{Text: text.Of(c, text.Options{Client: text.Client{Name: client}})}
+	m.In = &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{}, Content: c}
+	m.In.Transaction.Record(facts...)
+	return m
+}
+
+// TestProofByName: a client's name proves its organisation only where that does not say otherwise.
+func TestProofByName(t *testing.T) {
+	spf := func(r auth.Result) filter.Fact {
+		return auth.SPF.Of(auth.SPFResult{Result: r, Domain: "bounce.a.example", Identity: "mailfrom"})
+	}
+	dmarc := func(r auth.Result, record string) filter.Fact {
+		return auth.DMARC.Of(auth.DMARCResult{Result: r, From: "a.example", Record: record})
+	}
+	for name, c := range map[string]struct {
+		facts  []filter.Fact
+		proven bool
+	}{
+		"nothing":           {nil, true},
+		"no record":         {[]filter.Fact{spf(auth.None), dmarc(auth.None, "")}, true},
+		"SPF fails":         {[]filter.Fact{spf(auth.Fail)}, false},
+		"SPF fails softly":  {[]filter.Fact{spf(auth.SoftFail)}, false},
+		"SPF says nothing":  {[]filter.Fact{spf(auth.Neutral)}, false},
+		"SPF of others":     {[]filter.Fact{auth.SPF.Of(auth.SPFResult{Result: auth.Fail, Domain: "b.example", Identity: "mailfrom"})}, true},
+		"DMARC fails":       {[]filter.Fact{spf(auth.None), dmarc(auth.Fail, "v=DMARC1")}, false},
+		"SPF passes":        {[]filter.Fact{spf(auth.Pass)}, true},
+		"DMARC alone fails": {[]filter.Fact{dmarc(auth.Fail, "v=DMARC1")}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := proofOf(t, "x@a.example", "mta1.a.example", c.facts...).claims().proven; got != c.proven {
+				t.Errorf("proven: %v", got)
+			}
+		})
+	}
+}
+
+// TestProvenHouses: of a name that many houses share a domain that begins shortly as theirs do is one that is proven, and one that
+// asks for what opens an account is none.
+func TestProvenHouses(t *testing.T) {
+	pass := func(domain string) filter.Fact {
+		return auth.DMARC.Of(auth.DMARCResult{Result: auth.Pass, From: domain, Record: "v=DMARC1"})
+	}
+	for _, c := range []struct {
+		domain           string
+		proven, unproven relation
+	}{
+		{"sparkasse-koelnbonn.de", owner, perhapsHouse},
+		{"berliner-volksbank.de", owner, perhapsHouse},
+		{"vr-bank-xyz.de", owner, perhapsHouse},
+		{"vb-xyz.de", owner, foreign},
+		{"ksk-xyz.de", owner, foreign},
+		{"sparkasse.de", owner, owner},
+		{"sparkasse-pushtan.de", foreign, foreign},
+		{"vr-kundenservice.de", foreign, foreign},
+		{"xyz-sparkasse.top", foreign, foreign},
+		{"sparkasse-login.at", foreign, foreign},
+	} {
+		b := brandIndex().named([]byte("sparkasse"))
+		from := "Sparkasse <x@" + c.domain + ">"
+		if got := proofOf(t, from, "", pass(c.domain)).claims().relation(b); got != c.proven {
+			t.Errorf("%s, proven: %v", c.domain, got)
+		}
+		if got := proofOf(t, from, "").claims().relation(b); got != c.unproven {
+			t.Errorf("%s: %v", c.domain, got)
+		}
+	}
+}
+
+// TestProvenTops: ours at a cheap top level is ours for a sender who is proven.
+func TestProvenTops(t *testing.T) {
+	check, err := Functions()["postern_lookalike"].Compile(posternSettings(t), []string{"domains", "sender", "top"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := check(proofOf(t, "x@example.top", "mta.example.top")); n == 0 {
+		t.Error("no hit")
+	}
+	if n, _ := check(proofOf(t, "x@example.top", "mta.other.example")); n != 0 {
+		t.Error("a hit without proof")
 	}
 }

@@ -283,20 +283,20 @@ func compileLookalike(s *Settings, args []string) (Check, error) {
 		return nil, fmt.Errorf("eval: %s knows domains, protected and all, not %q", name, args[0])
 	}
 	protected := protectedNames(domains)
-	counts := func(p *protectedName, org string) bool {
+	counts := func(c *claims, p *protectedName, org string) bool {
 		if len(args) < 3 {
 			return true
 		}
-		// What a site owns it may own at other top levels, too; of others that is no reason.
-		top := label(org) == label(p.org) && slices.Contains(ours, p.name)
+		// What a site owns it may own at other top levels, too; of others that is no reason, nor is it where anybody can have it.
+		top := label(org) == label(p.org) && slices.Contains(ours, p.name) && (!isCheap(org) || c.proven && org == c.org)
 		return top == (args[2] == "top")
 	}
-	like := func(host, org string, looks func() string) string {
+	like := func(c *claims, host, org string, looks func() string) string {
 		if org == "" || withinAny(host, good) {
 			return ""
 		}
 		for i := range protected {
-			if p := &protected[i]; p.resembledBy(org, looks()) && counts(p, org) {
+			if p := &protected[i]; p.resembledBy(org, looks()) && counts(c, p, org) {
 				return fmt.Sprintf("%s looks like %s", host, p.name)
 			}
 		}
@@ -308,11 +308,11 @@ func compileLookalike(s *Settings, args []string) (Check, error) {
 		}
 		c := m.claims()
 		if args[1] == "sender" {
-			d := like(c.host, c.org, c.looks)
+			d := like(c, c.host, c.org, c.looks)
 			return yes(d != "", d)
 		}
 		for _, h := range c.hosts() {
-			if d := like(h.host, h.org, h.looks); d != "" {
+			if d := like(c, h.host, h.org, h.looks); d != "" {
 				return 1, d
 			}
 		}

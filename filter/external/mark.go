@@ -22,6 +22,7 @@ const (
 type marker struct {
 	*banner
 	words         words
+	off           bool // it takes the banner off where it would put it
 	named         bool // parts that have names count as texts, too
 	octets, texts int  // that may still be read
 	into          []*mail.Part
@@ -33,14 +34,8 @@ type marker struct {
 
 // edits gives the changes that put the banner into the text of a message, and a note about what was done, for people.
 func (b *banner) edits(root *mail.Part, w words) (edits []mail.Edit, note string, err error) {
-	m := marker{banner: b, words: w, octets: textLimit, texts: maxTexts, seen: map[*mail.Part]bool{}, results: map[*mail.Part]bool{}}
-	done, err := m.mark(root)
-	if err == nil && !done { // it has no text but those that some readers take for files
-		m.named = true
-		clear(m.results)
-		_, err = m.mark(root)
-	}
-	if err != nil {
+	m := marker{banner: b, words: w, octets: textLimit}
+	if err := m.markAll(root); err != nil {
 		return nil, "", err
 	}
 	var notes []string
@@ -62,6 +57,18 @@ func (b *banner) edits(root *mail.Part, w words) (edits []mail.Edit, note string
 		notes = append(notes, "no banner: there is no text to put it in")
 	}
 	return m.edits, strings.Join(notes, "; "), nil
+}
+
+// markAll puts the banner into the text of a message.
+func (m *marker) markAll(root *mail.Part) error {
+	m.texts, m.seen, m.results = maxTexts, map[*mail.Part]bool{}, map[*mail.Part]bool{}
+	done, err := m.mark(root)
+	if err == nil && !done { // it has no text but those that some readers take for files
+		m.named = true
+		clear(m.results)
+		_, err = m.mark(root)
+	}
+	return err
 }
 
 // mark puts the banner into what readers show as the text of a part: into each of its alternatives (RFC 2046 5.1.4), else
@@ -128,11 +135,14 @@ func (m *marker) text(p *mail.Part) (done bool, err error) {
 		m.not = append(m.not, p.Path+" ("+why+")")
 		return false, nil
 	}
-	m.into, m.edits = append(m.into, p), append(m.edits, e)
+	m.into = append(m.into, p)
+	if e != nil {
+		m.edits = append(m.edits, e)
+	}
 	return true, nil
 }
 
-// annotate gives the part with the banner, or says why it is left alone.
+// annotate gives the part with the banner, or without it (nil where it has none), or says why it is left alone.
 func (m *marker) annotate(p *mail.Part) (e mail.Edit, why string, err error) {
 	names, all := p.Charsets()
 	name := ""
@@ -161,6 +171,9 @@ func (m *marker) annotate(p *mail.Part) (e mail.Edit, why string, err error) {
 	at, words, name, err := m.place(p, m.words, name, text)
 	if err != nil {
 		return nil, "", err
+	}
+	if m.off {
+		return bare(p, name, text, at, words), "", nil
 	}
 	body, transfer := mail.EncodeText(slices.Concat(text[:at], []byte(words), text[at:]))
 	return mail.AnnotatePart{Path: p.Path, Header: header(p, name, transfer), Body: body}, "", nil

@@ -3,17 +3,19 @@ package external
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 
 	"github.com/postern-mail/postern/mail"
 )
 
 // Unmark gives the edits that take the marks off a message which was delivered with them: the word where a subject begins with it, the
-// banner where it stands in the place that Check gives it. A banner whose template was another one then stays.
+// banner where it stands in the place that Check gives it. What Check leaves alone is left alone. A banner whose template was another one
+// then stays.
 func (c *check) Unmark(content *mail.Content) (edits []mail.Edit, err error) {
 	header, root := content.Header(), content.Root()
+	if content.Err() != nil || forPrograms(root) != "" || header.Truncated() {
+		return nil, content.Err()
+	}
 	if c.subject != "" {
 		for i, f := range header.Fields() {
 			if !f.Is("Subject") {
@@ -24,26 +26,11 @@ func (c *check) Unmark(content *mail.Content) (edits []mail.Edit, err error) {
 			}
 		}
 	}
-	if c.banner == nil || content.Err() != nil {
-		return edits, content.Err()
+	if c.banner != nil {
+		m := marker{banner: c.banner, words: c.words(header), off: true, octets: textLimit + maxTexts*bannerLimit}
+		err = m.markAll(root)
+		edits = append(edits, m.edits...)
 	}
-	w, left := c.words(header), maxTexts
-	root.Walk(func(p *mail.Part) bool {
-		switch {
-		case err != nil || strings.HasPrefix(p.Type, "message/"): // the marks of another message are a part of this one
-			return false
-		case !p.IsLeaf() || p.Type != "text/plain" && p.Type != "text/html":
-			return true
-		case left == 0:
-			return false
-		}
-		var e mail.Edit
-		if e, err = c.banner.off(p, w); e != nil {
-			edits = append(edits, e)
-			left--
-		}
-		return false
-	})
 	if err == nil {
 		err = content.Err()
 	}
@@ -53,21 +40,13 @@ func (c *check) Unmark(content *mail.Content) (edits []mail.Edit, err error) {
 	return edits, nil
 }
 
-// off gives the part without the banner; nil where it has none.
-func (b *banner) off(p *mail.Part, w words) (mail.Edit, error) {
-	names, _ := p.Charsets()
-	name := ""
-	if len(names) > 0 {
-		name = names[0]
+// bare gives a part without the banner, where it stands at an octet of its text; nil where it does not, or before what Check would not put
+// it.
+func bare(p *mail.Part, charset string, text []byte, at int, banner string) mail.Edit {
+	rest, ok := bytes.CutPrefix(text[at:], []byte(banner))
+	if rest = slices.Concat(text[:at], rest); !ok || isArmored(rest) {
+		return nil
 	}
-	text, err := io.ReadAll(io.LimitReader(p.Open(), textLimit+bannerLimit+1))
-	if err != nil || len(text) > textLimit+bannerLimit {
-		return nil, err
-	}
-	at, banner, charset, err := b.place(p, w, name, text)
-	if err != nil || !bytes.HasPrefix(text[at:], []byte(banner)) {
-		return nil, err
-	}
-	body, transfer := mail.EncodeText(slices.Concat(text[:at], text[at+len(banner):]))
-	return mail.AnnotatePart{Path: p.Path, Header: header(p, charset, transfer), Body: body}, nil
+	body, transfer := mail.EncodeText(rest)
+	return mail.AnnotatePart{Path: p.Path, Header: header(p, charset, transfer), Body: body}
 }

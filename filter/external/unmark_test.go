@@ -82,3 +82,45 @@ func TestMarksComeOff(t *testing.T) {
 		})
 	}
 }
+
+// TestMarksOfOthersStay: what stands where Check puts no mark is the sender's own.
+func TestMarksOfOthersStay(t *testing.T) {
+	const head = "From: A <a@b.example>\nSubject: x\n"
+	const signature = "Content-Type: application/pgp-signature\n\n-----BEGIN PGP SIGNATURE-----\n"
+	for name, c := range map[string]struct {
+		text string
+		want []string // parts that lose one
+	}{
+		"signed":            {head + "Content-Type: multipart/signed; boundary=b\n\n--b\n\n[OUT a@b.example]\n\nhello\n--b\n" + signature + "\n--b--\n", nil},
+		"a second text":     {head + "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nhello\n--b\n\n[OUT a@b.example]\n\nhello\n--b--\n", nil},
+		"both texts":        {head + "Content-Type: multipart/mixed; boundary=b\n\n--b\n\n[OUT a@b.example]\n\nx\n--b\n\n[OUT a@b.example]\n\nhello\n--b--\n", []string{"1"}},
+		"a file":            {head + "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nhello\n--b\nContent-Disposition: attachment\n\n[OUT a@b.example]\n\nhello\n--b--\n", nil},
+		"both alternatives": {head + "Content-Type: multipart/alternative; boundary=b\n\n--b\n\n[OUT a@b.example]\n\nx\n--b\n\n[OUT a@b.example]\n\nhello\n--b--\n", []string{"2", "1"}},
+		"armored":           {head + "\n[OUT a@b.example]\n\n-----BEGIN PGP MESSAGE-----\n\nx\n-----END PGP MESSAGE-----\n", nil},
+		"an invitation":     {head + "Subject: [EXT] x\nContent-Type: text/calendar; method=REQUEST\n\nBEGIN:VCALENDAR\nMETHOD:REQUEST\nEND:VCALENDAR\n", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := build(t, "subject: '[EXT]'\n"+templates(t, "[OUT {{.From}}]", "<i>{{.From}}</i>"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			content := mail.NewContent(mail.NewBlob([]byte(crlf(c.text))), mail.LineFaults{}, mail.Limits{})
+			defer content.Release()
+			edits, err := f.(filter.Unmarker).Unmark(content)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, e := range edits {
+				if a, ok := e.(mail.AnnotatePart); ok {
+					got = append(got, a.Path)
+				} else {
+					t.Errorf("%+v", e)
+				}
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+		})
+	}
+}

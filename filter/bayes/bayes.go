@@ -180,6 +180,21 @@ func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error
 		}
 	}
 	if teach != nil {
+		bare, err := c.desk.unmarked(in.Content)
+		if err != nil {
+			return filter.Result{}, fmt.Errorf("bayes: %w", err)
+		}
+		if bare == nil {
+			return r, nil
+		}
+		defer bare.Release()
+		if bare.Blob() != in.Content.Blob() {
+			m := text.Of(bare, text.Options{})
+			s = learner.FromMessage(m, hits)
+			if err := m.Err(); err != nil {
+				return filter.Result{}, fmt.Errorf("bayes: %w", err)
+			}
+		}
 		t, lesson := teach.to, learner.NewLesson(s, teach.spam, learner.FromRules, time.Now())
 		r.Settle = func(f filter.Fate) {
 			// Unfinished tells nothing yet. What was held or refused is not what people want, whatever rules say.

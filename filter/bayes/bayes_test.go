@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -187,6 +188,51 @@ func TestRulesTeach(t *testing.T) {
 			}
 			if c.taught && (l.offered[0].Spam != c.spam || l.offered[0].How != learner.FromRules || time.Since(l.offered[0].When) > time.Hour) {
 				t.Errorf("%+v", l.offered[0])
+			}
+		})
+	}
+}
+
+// TestRulesTeachWithoutMarks: the lesson is of the message without marks; what can't be had without them is none.
+func TestRulesTeachWithoutMarks(t *testing.T) {
+	bare := content(t, 1000, "pills", "something new")
+	for name, c := range map[string]struct {
+		bare   Bare
+		taught bool
+		fails  bool
+	}{
+		"marked":        {func(*mail.Content) (*mail.Content, error) { return bare.Retain(), nil }, true, false},
+		"too big":       {func(*mail.Content) (*mail.Content, error) { return nil, nil }, false, false},
+		"can't be read": {func(*mail.Content) (*mail.Content, error) { return nil, errors.New("disk") }, false, true},
+		"breaks off then": {func(*mail.Content) (*mail.Content, error) {
+			return mailtest.BreakingContent(t, "Subject: x\r\nContent-Type: text/html\r\n\r\n<a href='http://a.com/'>x</a>\r\n").Retain(), nil
+		}, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := teach(t, 60)
+			var d Desk
+			d.Use(l)
+			d.Unmark(c.bare)
+			_, f, err := d.Factory().New(filter.Env{}, func(v any) error { v.(*config).Autolearn = autolearn{Ham: -0.5, Spam: 10}; return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			in := &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{}, Content: content(t, 1000, "[SPAM] pills", "something new")}
+			hits := []auth.RuleHit{{Name: "A_RULE", Score: 12, Count: 1}}
+			in.Transaction.Record(auth.RuleHits.Of(hits))
+			r, err := f.Check(t.Context(), in)
+			if (err != nil) != c.fails {
+				t.Fatal(err)
+			}
+			if r.Settle != nil {
+				r.Settle(filter.Refused)
+			}
+			if (len(l.offered) == 1) != c.taught {
+				t.Fatalf("%d lessons", len(l.offered))
+			}
+			want := learner.FromMessage(text.Of(bare, text.Options{}), hits)
+			if c.taught && (l.offered[0].Digest != want.Digest || !slices.Equal(l.offered[0].Features(nil), want.Features)) {
+				t.Error("the lesson is of another message")
 			}
 		})
 	}

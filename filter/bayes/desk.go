@@ -4,11 +4,28 @@ import (
 	"sync/atomic"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/mail"
 )
 
 // Desk is where the filters of one process and whoever keeps the learner meet: filters are made before the learner is opened. The zero Desk has no learner.
 type Desk struct {
 	learner atomic.Pointer[Learner]
+	bare    atomic.Pointer[Bare]
+}
+
+// Bare gives a message without the marks that the gateway puts on those it delivers, be they its own or the sender's: by what stands there then, it is
+// known again when people teach it. What is given is to be released; nil for what is not to be taught. The error is that of reading.
+type Bare func(*mail.Content) (*mail.Content, error)
+
+// Unmark has what rules teach be taught without marks.
+func (d *Desk) Unmark(b Bare) { d.bare.Store(&b) }
+
+// unmarked gives a message without marks.
+func (d *Desk) unmarked(c *mail.Content) (*mail.Content, error) {
+	if b := d.bare.Load(); b != nil {
+		return (*b)(c)
+	}
+	return c.Retain(), nil
 }
 
 // Factory makes the filter "bayes", which asks the learner of the desk.

@@ -273,9 +273,8 @@ func room(o learner.Outcome) (s string) {
 
 // sampleReader makes samples of messages, as the filter does.
 type sampleReader struct {
-	marks  unmarker
-	header int64         // limit of the header
-	rules  filter.Filter // gives the hits of rules; nil where none run
+	marks unmarker
+	rules filter.Filter // gives the hits of rules; nil where none run
 }
 
 // sampleReader makes the reader that the configuration describes.
@@ -284,9 +283,6 @@ func (a *App) sampleReader(ctx context.Context, cfg *config.Config) (*sampleRead
 	var err error
 	if r.marks, err = a.unmarker(cfg); err != nil {
 		return nil, err
-	}
-	for _, l := range cfg.Listeners {
-		r.header = max(r.header, l.Limits.Header)
 	}
 	for _, f := range cfg.Filters {
 		if f.Kind != "rules" {
@@ -325,8 +321,9 @@ func (r *sampleReader) sampleOf(ctx context.Context, c *mail.Content) *learner.S
 		return nil
 	}
 	defer c.Release()
-	s := learner.FromMessage(text.Of(c, text.Options{}), r.hits(ctx, c))
-	if c.Err() != nil {
+	m := text.Of(c, text.Options{})
+	s := learner.FromMessage(m, r.hits(ctx, c))
+	if m.Err() != nil {
 		return nil
 	}
 	return &s
@@ -334,7 +331,7 @@ func (r *sampleReader) sampleOf(ctx context.Context, c *mail.Content) *learner.S
 
 // unmarked is unmarker.unmarked.
 func (r *sampleReader) unmarked(c *mail.Content) (*mail.Content, error) {
-	return r.marks.unmarked(c, mail.Limits{HeaderOctets: r.header})
+	return r.marks.unmarked(c)
 }
 
 // content takes a message in as a listener would.
@@ -348,7 +345,7 @@ func (r *sampleReader) content(octets []byte) *mail.Content {
 	if err != nil {
 		return nil
 	}
-	return mail.NewContent(b, faults, mail.Limits{HeaderOctets: r.header})
+	return mail.NewContent(b, faults, r.marks.limits)
 }
 
 // hits gives the rules that hit a message, as far as that can be told without the connection that it came over.

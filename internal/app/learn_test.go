@@ -16,7 +16,9 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/internal/learner"
+	"github.com/postern-mail/postern/mail"
 )
 
 const learningGateway = `
@@ -320,6 +322,83 @@ func TestMarksTeachNothing(t *testing.T) {
 	}
 	for _, c := range []struct{ source, want string }{{file, "1 learned"}, {filepath.Join(g.dir, "mail"), "0 learned as ham, 0 corrected, 1 known"}} {
 		g.says(t, func() error { return g.app.Learn(t.Context(), LearnOptions{Sources: []string{c.source}}) }, c.want)
+	}
+}
+
+// TestMarksOfTheSenderTeachNothing: a lesson of rules is corrected by the message that came and by the copy that was delivered, also where the
+// sender's own subject begins with our word.
+func TestMarksOfTheSenderTeachNothing(t *testing.T) {
+	sure := filter.Factory{Kind: "sure", New: func(filter.Env, func(any) error) (filter.Spec, filter.Filter, error) {
+		check := func(context.Context, *filter.Input) (filter.Result, error) {
+			return filter.Result{Facts: []filter.Fact{auth.RuleHits.Of([]auth.RuleHit{{Name: "A_RULE", Score: 20, Count: 1}})}}, nil
+		}
+		return filter.Spec{Phases: filter.In(filter.Data), Provides: []string{string(auth.RuleHits)}}, filter.Func(check), nil
+	}}
+	config := strings.Replace(learningGateway, "filters: [bayes: {", "policies: {default: {tag: 50, subject: '[SPAM]'}}\nfilters: [sure, bayes: {autolearn: {ham: -1, spam: 12}, ", 1)
+	g := startGatewayWith(t, config, sure)
+	came := []byte("From: A <a@client.test>\r\nSubject: [SPAM] offer\r\nMessage-ID: <1@client.test>\r\n\r\ncheap pills\r\n")
+	if reply, err := (sample{from: "a@client.test", to: "bob@example.org", content: came}).send(context.Background(), g.addr); err != nil || reply[:3] != "250" {
+		t.Fatalf("%s, %v", reply, err)
+	}
+	for until := time.Now().Add(10 * time.Second); g.learnerStatus(t).Spam != 1; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatal("it is not learned")
+		}
+	}
+	file := filepath.Join(g.dir, "came.eml")
+	if err := os.WriteFile(file, came, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.says(t, func() error { return g.app.Learn(t.Context(), LearnOptions{Sources: []string{file}}) }, "0 learned as ham, 1 corrected")
+	g.says(t, func() error {
+		return g.app.Learn(t.Context(), LearnOptions{Forget: true, Sources: []string{filepath.Join(g.dir, "mail")}})
+	}, "1 forgotten")
+}
+
+// TestPoliciesTakeOffOneBanner: a message was marked for one policy, however many there are; what stands behind that is the sender's.
+func TestPoliciesTakeOffOneBanner(t *testing.T) {
+	const policies = "policies: {default: {}, a: {filters: {external: {subject: '[A]'}}}, b: {filters: {external: {exempt: [b.test]}}}, c: {filters: {external: {subject: '[A]'}}}}\n"
+	g := startGateway(t, strings.Replace(learningGateway, "filters: [", policies+"filters: [external, ", 1))
+	cfg, err := g.app.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := g.app.sampleReader(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.marks.stages[0].filters); n != 3 {
+		t.Errorf("%d filters for three kinds of options", n)
+	}
+	const head, banner = "From: A <a@client.test>\r\nSubject: ", "[ This message came from outside, from a@client.test.\r\n  Be careful with links and attachments if you do not know the sender. ]\r\n\r\n"
+	want := r.sample(t.Context(), []byte(head+"x\r\n\r\nhello\r\n"))
+	for marked, same := range map[string]bool{head + "x\r\n\r\n" + banner + "hello\r\n": true, head + "[A] x\r\n\r\n" + banner + "hello\r\n": true, head + "x\r\n\r\n" + banner + banner + "hello\r\n": false} {
+		if got := r.sample(t.Context(), []byte(marked)); (got.Digest == want.Digest) != same {
+			t.Errorf("the same: %v\n%s", !same, marked)
+		}
+	}
+}
+
+// TestBigMessagesAtArrival are held in memory only where they are small or have no marks.
+func TestBigMessagesAtArrival(t *testing.T) {
+	u := unmarker{words: []string{"[SPAM]"}}
+	for _, c := range []struct {
+		subject string
+		size    int
+		want    bool
+	}{{"[SPAM] x", 100, true}, {"[SPAM] x", maxUnmarked, false}, {"x", maxUnmarked, true}} {
+		content := mail.NewContent(mail.NewBlob([]byte("Subject: "+c.subject+"\r\n\r\n"+strings.Repeat("x", c.size))), mail.LineFaults{}, mail.Limits{})
+		bare, err := u.bare(content)
+		if err != nil || (bare != nil) != c.want {
+			t.Errorf("%q, %d octets: %v, %v", c.subject, c.size, bare != nil, err)
+		}
+		if bare != nil {
+			if s := bare.Header().Get("Subject"); s != "x" {
+				t.Errorf("%q", s)
+			}
+			bare.Release()
+		}
+		content.Release()
 	}
 }
 

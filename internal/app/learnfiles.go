@@ -90,7 +90,7 @@ func (a *App) LearnExplain(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	content, err := a.ingest(path, reader.header)
+	content, err := a.ingest(path, reader.marks.limits.HeaderOctets)
 	if err != nil {
 		return exit(ExitData, "%v", err)
 	}

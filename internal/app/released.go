@@ -58,7 +58,7 @@ func (a *App) teachReleased(ctx context.Context, cfg *config.Config, all release
 	defer func() { err = errors.Join(err, t.close(ctx)) }()
 	var lessons []learner.Lesson
 	for _, b := range all {
-		c := mail.NewContent(b.Retain(), mail.LineFaults{}, mail.Limits{HeaderOctets: reader.header})
+		c := mail.NewContent(b.Retain(), mail.LineFaults{}, reader.marks.limits)
 		if s := reader.sampleOf(ctx, c); s != nil {
 			lessons = append(lessons, learner.NewLesson(*s, false, learner.FromQuarantine, time.Now()))
 		}

@@ -179,6 +179,11 @@ func (g *gateway) install(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
+	marks, err := g.app.unmarker(cfg)
+	if err != nil {
+		return err
+	}
+	g.app.desk.Unmark(marks.bare)
 	known := labels(cfg)
 	known.Lists = p.judge.lists
 	g.metrics.Configured(known)

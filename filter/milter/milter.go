@@ -103,15 +103,20 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 		return filter.Result{}, nil
 	}
 	var v verdict
-	err := c.pool.Ask(ctx, func(ctx context.Context, s *scanner.Server) error {
+	var st *standing
+	err := c.pool.Ask(ctx, func(asking context.Context, s *scanner.Server) error {
+		st = standingOf(s)
 		var err error
-		if v, err = talk(ctx, s, in, c.gateway); err == nil {
-			err = c.missing(&v, in.Content.Blob().Size())
+		if v, err = talk(asking, s, in, c.gateway); err != nil {
+			if !scanner.IsBlameless(err) && !errors.Is(context.Cause(ctx), context.Canceled) {
+				st.fails(0)
+			}
+			return err
 		}
-		return err
+		return c.missing(&v, in.Content.Blob().Size(), st)
 	})
 	if errors.Is(err, errTooLarge) {
-		return c.unscanned(&v, in.Content)
+		return c.unscanned(&v, in.Content, st)
 	}
 	if err != nil {
 		return filter.Result{}, fmt.Errorf("milter: %w", err)

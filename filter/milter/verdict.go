@@ -111,16 +111,25 @@ var errTooLarge = errors.New("milter: the message is larger than it judges")
 
 // missing is the error of a milter that says nothing against a message of so many octets and has put none of the fields on it by which
 // it shows that it has judged: some let mail pass when what they ask is gone. Of a large message that says nothing about the milter,
-// neither good nor bad.
-func (c *check) missing(v *verdict, size int64) error {
+// neither good nor bad, unless it has judged a message as large before.
+func (c *check) missing(v *verdict, size int64, st *standing) error {
 	expected := c.config.Expect
 	switch {
-	case len(expected) == 0 || v.action != filter.Continue || slices.ContainsFunc(v.changes, func(c change) bool {
+	case len(expected) == 0:
+		return nil
+	case slices.ContainsFunc(v.changes, func(c change) bool {
 		return c.value != "" && slices.ContainsFunc(expected, func(name string) bool { return strings.EqualFold(name, c.name) })
 	}):
+		st.judges(size)
 		return nil
-	case size > c.config.ExpectUpTo:
+	case v.action != filter.Continue:
+		return nil
+	case size > st.upTo(c.config.ExpectUpTo):
 		return scanner.Blameless(errTooLarge)
+	case size > c.config.ExpectUpTo:
+		st.fails(size)
+	default:
+		st.fails(0)
 	}
 	return fmt.Errorf("milter: it has put no %s on the message of %d octets, and so has not judged it", strings.Join(expected, " or "), size)
 }
@@ -135,16 +144,21 @@ var oversize = map[string]struct {
 	"reject": {filter.Reject, &mail.Reply{Code: 550, Enhanced: mail.Enhanced{5, 7, 1}, Text: "message refused: it is too large to be checked"}},
 }
 
-// unscanned makes the result of a message that is larger than the milter judges.
-func (c *check) unscanned(v *verdict, m *mail.Content) (filter.Result, error) {
+// unscanned makes the result of a message that is larger than the milter judges. It goes on only where the milter has not failed since it
+// last judged one, and is refused for good only where the milter has shown lately that it judges: else what it asks may be gone, and such
+// a message is put off.
+func (c *check) unscanned(v *verdict, m *mail.Content, st *standing) (filter.Result, error) {
 	r, err := c.result(v, m)
 	if err != nil {
 		return r, err
 	}
 	o := oversize[c.config.Oversize]
+	if well, lately := st.well(); !lately && o.action == filter.Reject || !well && o.action < filter.Quarantine {
+		o = oversize["defer"]
+	}
 	r.Propose, r.Reply = o.action, o.reply
 	r.Findings = append(r.Findings, filter.Finding{Symbol: symbolUnscanned, Strength: 1, Unknown: true, Detail: fmt.Sprintf(
-		"no %s on a message of %d octets: not judged, since it is expected up to %d", strings.Join(c.config.Expect, " or "), m.Blob().Size(), c.config.ExpectUpTo)})
+		"no %s on a message of %d octets: not judged, since it is expected up to %d", strings.Join(c.config.Expect, " or "), m.Blob().Size(), st.upTo(c.config.ExpectUpTo))})
 	return r, nil
 }
 

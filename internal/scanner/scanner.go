@@ -96,6 +96,12 @@ func Blameless(err error) error {
 	return blameless{err}
 }
 
+// IsBlameless reports whether an error is marked so.
+func IsBlameless(err error) bool {
+	var b blameless
+	return errors.As(err, &b)
+}
+
 // Ask has f ask a server: the first that is in use, and the next one where that fails. f may be called several times; its
 // context ends when it is the next server's turn. The error is that of the last attempt.
 //

@@ -147,9 +147,6 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// glance is how long Early waits. What is there already is read at once.
-const glance = 50 * time.Microsecond
-
 // Early gives what a server has sent that is not read yet, as far as b has room, and waits for nothing. What stands there before the
 // question was asked whole is no answer to it. c is a connection of Dial's; another one has sent nothing.
 func Early(c net.Conn, b []byte) int {
@@ -157,8 +154,7 @@ func Early(c net.Conn, b []byte) int {
 	if !ok {
 		return 0
 	}
-	_ = own.SetReadDeadline(time.Now().Add(glance))
-	n, _ := own.Read(b) // what goes wrong goes wrong again
+	n := arrived(own.Conn, b) // what goes wrong goes wrong again
 	_ = own.SetReadDeadline(own.deadline)
 	return n
 }

@@ -67,7 +67,7 @@ var posternText = []Function{
 		if float64(n) < least || n == 0 {
 			return false, ""
 		}
-		n = strangeWords(hidden, m.prose().text)
+		n = strangeWords(hidden, m.Text.HiddenPreview(), m.prose().text)
 		return float64(n) >= least, counted(n, "words: ") + firstWords(hidden)
 	}),
 	plain("postern_recipient_in_text", func(m *Mail) (int, string) { return namesRecipient(m, m.prose().mentions) }),
@@ -138,6 +138,11 @@ func hasImage(m *Mail) bool {
 // firstUnspaced is the first sign, in Thai, of scripts that write no blanks between words.
 const firstUnspaced = 0x0E01
 
+// unspaced reports whether a sign is of such a script.
+func unspaced(r rune) bool {
+	return r >= firstUnspaced && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar)
+}
+
 // wordsIn counts the words of a text. Where words are written without blanks between them, two signs are one.
 func wordsIn(b []byte) (n int) {
 	signs, within := 0, false
@@ -154,7 +159,7 @@ func wordsIn(b []byte) (n int) {
 		r, size := utf8.DecodeRune(b)
 		b = b[size:]
 		switch {
-		case r >= firstUnspaced && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar):
+		case unspaced(r):
 			signs, within = signs+1, false
 		case unicode.IsSpace(r):
 			within = false

@@ -91,18 +91,59 @@ func firstWords(b []byte) string {
 const previewWords = 30
 
 // strangeWords counts the words of a hidden text that the text that is shown has not, beyond those of a preview. A newsletter hides a
-// line for lists of mail, and sometimes a second copy of its text for another width: neither says what the text does not.
-func strangeWords(hidden, shown []byte) (n int) {
-	letters := func(r rune) bool { return !unicode.IsLetter(r) }
+// line for lists of mail, and sometimes a second copy of its text for another width: neither says what the text does not. Where words
+// are written without blanks between them, two signs are one.
+func strangeWords(hidden, preview, shown []byte) int {
 	known := map[string]bool{}
-	for w := range bytes.FieldsFuncSeq(bytes.ToLower(shown), letters) {
+	wordsOf(shown, 1, func(w []byte, _ int) bool {
 		known[string(w)] = true
-	}
-	all := 0
-	for w := range bytes.FieldsFuncSeq(bytes.ToLower(hidden), letters) {
-		if all++; all > previewWords && !known[string(w)] {
-			n++
+		return true
+	})
+	half := 0 // words, twice
+	wordsOf(hidden, 2, func(w []byte, n int) bool {
+		if !known[string(w)] {
+			half += n
+		}
+		return true
+	})
+	left := 2 * previewWords
+	wordsOf(preview, 2, func(w []byte, n int) bool {
+		if left -= n; left >= 0 && !known[string(w)] {
+			half -= n
+		}
+		return left > 0
+	})
+	return half / 2
+}
+
+// wordsOf calls yield with each word of a text in lower case, and twice how many words it is, until that says no more. Of signs that
+// stand without blanks it gives each pair that begins step signs behind the last, and the sign at the end, which is half a word.
+func wordsOf(text []byte, step int, yield func(word []byte, halves int) bool) {
+	for w := range bytes.FieldsFuncSeq(bytes.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) }) {
+		for len(w) > 0 {
+			first, size := utf8.DecodeRune(w)
+			if !unspaced(first) {
+				n := bytes.IndexFunc(w, unspaced)
+				if n < 0 {
+					n = len(w)
+				}
+				if !yield(w[:n], 2) {
+					return
+				}
+				w = w[n:]
+				continue
+			}
+			halves, next := 1, size
+			if second, n := utf8.DecodeRune(w[size:]); unspaced(second) {
+				halves, next = 2, size+n
+			}
+			if !yield(w[:next], halves) {
+				return
+			}
+			if step == 1 {
+				next = size
+			}
+			w = w[next:]
 		}
 	}
-	return n
 }

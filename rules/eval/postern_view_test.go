@@ -6,7 +6,10 @@ import (
 )
 
 func TestPosternView(t *testing.T) {
-	html := func(s string) string { return "From: a@b.example\nContent-Type: text/html\n\n" + s }
+	html := func(s string) string { return "From: a@b.example\nContent-Type: text/html; charset=utf-8\n\n" + s }
+	const shown = "What is shown of this message is longer than what stands before a preview in a newsletter as people write them, by far."
+	hide := func(s string) string { return `<div style="display:none">` + s + "</div>" }
+	unlike := strings.Repeat("five letters ", 25)
 	for _, c := range []struct {
 		name, call, message string
 		hits                bool
@@ -14,6 +17,14 @@ func TestPosternView(t *testing.T) {
 		{"hidden text", "postern_hidden_words 20", html("seen<div style=\"display:none\">" + strings.Repeat("five letters ", 30) + "</div>"), true},
 		{"a preview", "postern_hidden_words 1", html("seen<div style=\"display:none\">five letters</div>"), false},
 		{"the text once more, for another width", "postern_hidden_words 2", html(strings.Repeat("five letters ", 30) + "<div style=\"display:none\">" + strings.Repeat("five letters ", 30) + "</div>"), false},
+		{"words behind what is shown", "postern_hidden_words 40", html(shown + hide(unlike)), true},
+		{"as many before it", "postern_hidden_words 40", html(hide(unlike) + shown), false},
+		{"as many behind where the page is to be seen", "postern_hidden_words 40", html("View this message on the web" + hide(unlike) + shown), false},
+		{"as many before it, and as many in a comment for Outlook", "postern_hidden_words 60", html(hide(unlike) + shown + "<!--[if mso]>" + hide(unlike) + "<![endif]-->"), true},
+		{"Chinese", "postern_hidden_words 40", html(hide(strings.Repeat("一二三四五六", 100)) + shown), true},
+		{"Chinese, sign by sign", "postern_hidden_words 40", html(hide(strings.Repeat("一、二，", 300)) + shown), true},
+		{"a preview in Chinese", "postern_hidden_words 1", html(hide(strings.Repeat("一二三四五六", 10)) + shown), false},
+		{"the text once more, in Chinese", "postern_hidden_words 1", html("<p>" + strings.Repeat("一二三四五六七", 20) + "</p>" + hide(strings.Repeat("一二三四五六七", 20))), false},
 		{"filled up with what is none", "postern_hidden_words 2", html(`seen<div style="display:none">four ` + strings.Repeat("&zwnj;&nbsp;", 100) + `</div>`), false},
 		{"a container of MJML", "postern_hidden_words 1", html(`<div style="font-size:0"><p style="font-size:13px">` + strings.Repeat("seen ", 60) + `</p></div>`), false},
 		{"most is hidden", "postern_hidden_share 0.5 5", html(`seen<p style="color:#fff">hidden</p>`), true},

@@ -11,6 +11,7 @@ type page struct {
 	links  []pageLink // in their order
 	seen   []byte     // what is shown, in UTF-8, white space as it comes
 	hidden []byte     // what is text, and not shown
+	early  int        // octets of hidden before what is shown, but for previewLead
 	cut    bool       // there was more than is looked at
 
 	z      pageScanner
@@ -27,6 +28,7 @@ type page struct {
 	inner  *page // what conditional comments hold
 	nested bool  // this is one
 	size   int   // octets of links
+	shown  int   // letters of seen, counted up to previewLead
 }
 
 // pageLink is a link as it stands in a page.
@@ -59,6 +61,9 @@ const (
 	maxReopened = 16  // formatting elements that go on behind the end of what they were opened in
 	maxAnchor   = 400 // octets of a link's text
 )
+
+// previewLead is how many letters may be shown before the line that a page hides for lists of mail: where to see the page on the web.
+const previewLead = 80
 
 // readPage reads HTML in UTF-8; with foreign set it is a drawing. src is not changed.
 func readPage(src []byte) *page {
@@ -409,9 +414,13 @@ func (p *page) text(b []byte, references bool) {
 		}
 	}
 	if el.look.shown() {
-		p.seen = appendFlat(p.seen, b)
-	} else {
-		p.hidden = appendFlat(p.hidden, b)
+		if p.seen = appendFlat(p.seen, b); p.shown <= previewLead {
+			p.shown += Letters(b)
+		}
+		return
+	}
+	if p.hidden = appendFlat(p.hidden, b); p.shown <= previewLead {
+		p.early = len(p.hidden)
 	}
 }
 
@@ -451,10 +460,10 @@ func (p *page) comment(b []byte) {
 		p.inner = &page{nested: true}
 	}
 	in := p.inner
-	in.links, in.seen, in.hidden, in.size = p.links, p.seen, p.hidden, p.size
+	in.links, in.seen, in.hidden, in.size, in.early, in.shown = p.links, p.seen, p.hidden, p.size, p.early, p.shown
 	in.sheet = styleSheet{rules: maps.Clone(p.sheet.rules)} // what only some readers read says nothing of the rest
 	in.read(b)
-	p.links, p.seen, p.hidden, p.size = in.links, in.seen, in.hidden, in.size
+	p.links, p.seen, p.hidden, p.size, p.early, p.shown = in.links, in.seen, in.hidden, in.size, in.early, in.shown
 	if p.base == "" {
 		p.base = in.base
 	}

@@ -15,6 +15,7 @@ import (
 // rendering.
 type view struct {
 	seen, hidden []byte  // in UTF-8
+	early        []byte  // of hidden, what stands before what is shown
 	pages        []*page // of HTML
 	same         bool    // SpamAssassin's view of the part has no other text
 }
@@ -102,7 +103,7 @@ func (p *TextPart) readView() *view {
 	if g.cut {
 		p.msg.known.cut(CutLinks)
 	}
-	v := &view{seen: g.seen, hidden: g.hidden, pages: []*page{g}}
+	v := &view{seen: g.seen, hidden: g.hidden, early: g.hidden[:g.early], pages: []*page{g}}
 	if p.renders() && p.render().html != nil {
 		v.same = Letters(g.seen)+Letters(g.hidden) == Letters(p.render().utf8)
 	}

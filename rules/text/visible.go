@@ -14,6 +14,7 @@ type shown struct {
 	seenOnce sync.Once
 	seen     paragraphs // VisibleText
 	unseen   []byte     // HiddenText
+	early    []byte     // HiddenPreview
 }
 
 // VisibleBody gives Body without the text that SpamAssassin takes for hidden by its colour, its size or its style: what its
@@ -50,6 +51,13 @@ func (m *Message) HiddenText() []byte {
 	return m.shown.unseen
 }
 
+// HiddenPreview gives what of HiddenText stands at the beginning of its page, before all but a few words that are shown: lists of mail
+// show it as the preview of a message.
+func (m *Message) HiddenPreview() []byte {
+	m.shown.seenOnce.Do(m.readSeen)
+	return m.shown.early
+}
+
 func (m *Message) readSeen() {
 	s := &m.shown
 	texts := make([]text, 0, len(m.Parts()))
@@ -60,7 +68,7 @@ func (m *Message) readSeen() {
 		case len(v.pages) > 0 || !v.same:
 			same = false
 			texts = append(texts, text{v.seen, true})
-			s.unseen = appendUnfilled(s.unseen, v.hidden)
+			s.unseen, s.early = appendUnfilled(s.unseen, v.hidden), appendUnfilled(s.early, v.early)
 		case p.renders():
 			texts = append(texts, p.render().text)
 		default:

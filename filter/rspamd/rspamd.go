@@ -128,7 +128,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	if in.Content == nil {
 		return filter.Result{}, nil
 	}
-	post := scanner.Post{Header: c.header(in), Content: in.Content, Most: maxAnswer}
+	post := scanner.Post{Header: c.header(in), Content: in.Content, Most: maxAnswer, Whole: true}
 	var a answer
 	err := c.pool.Ask(ctx, func(ctx context.Context, s *scanner.Server) error {
 		b, err := c.pool.Post(ctx, s, post)

@@ -24,6 +24,9 @@ type Post struct {
 	Before  []byte // octets that stand before the message
 	Content *mail.Content
 	Most    int64 // octets that the answer may have
+	// Whole says that an answer is one only where it comes when the message was sent to its end; else where it comes when Before was.
+	// What the system has taken from us counts as sent.
+	Whole bool
 }
 
 // errAnswerTooBig says that an answer is larger than allowed.
@@ -34,12 +37,16 @@ var errAnswerTooBig = errors.New("the answer is too large")
 func (p *Pool) Post(ctx context.Context, s *Server, m Post) ([]byte, error) {
 	blob := m.Content.Blob()
 	var ours fault
+	used := answered{need: int64(len(m.Before))}
+	if m.Whole {
+		used.need += blob.Size()
+	}
 	body := func() (io.ReadCloser, error) {
-		return io.NopCloser(io.MultiReader(bytes.NewReader(m.Before), &source{blob.Section(0, blob.Size()), blob.Size(), &ours})), nil
+		all := io.MultiReader(bytes.NewReader(m.Before), &source{blob.Section(0, blob.Size()), blob.Size(), &ours})
+		return io.NopCloser(used.follow(all)), nil
 	}
 	first, _ := body()
-	var used answered
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: used.begin, GotFirstResponseByte: used.answers})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: used.begin, GotFirstResponseByte: used.answers, WroteRequest: used.wrote})
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL.String(), first)
 	if err != nil {
 		return nil, Blameless(err)
@@ -79,6 +86,8 @@ func (p *Pool) Post(ctx context.Context, s *Server, m Post) ([]byte, error) {
 	case used.isStale():
 		s.httpClient(&p.options).CloseIdleConnections()
 		return nil, errStale
+	case used.isEarly(m.Whole):
+		return nil, errEarly
 	}
 	return b, nil
 }
@@ -86,13 +95,58 @@ func (p *Pool) Post(ctx context.Context, s *Server, m Post) ([]byte, error) {
 // errStale says that what a server has sent behind an answer was taken for the answer to the next question: it is about another message.
 var errStale = errors.New("the answer was there before the question")
 
+// errEarly says that a server answered before it had what the answer is to be about.
+var errEarly = errors.New("it answers before it has the message")
+
 // answered is the connection over which a question is asked, and how often it had brought something by then. net/http throws away what
-// comes while a connection is idle, but not where the next question is faster than it can see that.
+// comes while a connection is idle, but not where the next question is faster than it can see that. And it takes an answer whenever it
+// comes, while the question is still being sent.
 type answered struct {
-	mu     sync.Mutex
-	conn   *talker
-	before int64
-	stale  bool
+	need int64 // octets of the body that are to be sent before the answer
+
+	mu      sync.Mutex
+	conn    *talker
+	before  int64
+	stale   bool
+	early   bool
+	body    *followed     // of the attempt
+	written chan struct{} // closed when the question was
+}
+
+// followed is a body of which is known how far it was read, and how much its connection had been given when that began. net/http sends
+// the header before it reads one of a kind that it does not know.
+type followed struct {
+	io.Reader
+	of     *answered
+	n      atomic.Int64
+	once   sync.Once
+	begins atomic.Int64 // octets of the connection before it
+}
+
+// Read implements io.Reader.
+func (f *followed) Read(p []byte) (int, error) {
+	f.once.Do(func() { f.begins.Store(f.of.given()) })
+	n, err := f.Reader.Read(p)
+	f.n.Add(int64(n))
+	return n, err
+}
+
+// follow makes the body of the next attempt.
+func (a *answered) follow(r io.Reader) io.Reader {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.body = &followed{Reader: r, of: a}
+	return a.body
+}
+
+// given is how many octets the connection was given to send.
+func (a *answered) given() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.conn == nil {
+		return 0
+	}
+	return a.conn.given.Load()
 }
 
 func (a *answered) begin(got httptrace.GotConnInfo) {
@@ -102,17 +156,48 @@ func (a *answered) begin(got httptrace.GotConnInfo) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.stale = false
+	a.stale, a.early, a.written = false, false, make(chan struct{})
 	if a.conn, _ = c.(*talker); a.conn != nil {
 		a.before = a.conn.brought.Load()
 	}
 }
 
-// answers takes down that an answer begins: it is stale where nothing has come since the question.
+// answers takes down that an answer begins: it is stale where nothing has come since the question, and early where not all that it needs
+// was sent. What is being sent just now may be there before we know of it, and counts so far: isEarly waits for it.
 func (a *answered) answers() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.stale = a.conn != nil && a.conn.brought.Load() == a.before
+	if a.conn == nil {
+		return
+	}
+	a.stale = a.conn.brought.Load() == a.before
+	a.early = a.need > 0 && (a.body.n.Load() < a.need || a.conn.given.Load()-a.body.begins.Load() < a.need)
+}
+
+// wrote takes down that the question was sent, or could not be.
+func (a *answered) wrote(info httptrace.WroteRequestInfo) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if info.Err == nil && a.written != nil {
+		close(a.written)
+		a.written = nil
+	}
+}
+
+// isEarly reports whether the answer came too early. Where the whole question is needed, its end is here at once if the server has it.
+func (a *answered) isEarly(whole bool) bool {
+	a.mu.Lock()
+	early, written := a.early, a.written
+	a.mu.Unlock()
+	if early || !whole || written == nil {
+		return early
+	}
+	select {
+	case <-written:
+		return false
+	case <-time.After(patience):
+		return true
+	}
 }
 
 func (a *answered) isStale() bool {
@@ -180,6 +265,7 @@ type talker struct {
 	once    sync.Once
 	closed  chan struct{}
 	brought atomic.Int64 // how often octets came
+	given   atomic.Int64 // octets that were to be sent, those being sent among them
 }
 
 // Read implements net.Conn.
@@ -193,6 +279,7 @@ func (t *talker) Read(p []byte) (int, error) {
 
 // Write implements net.Conn.
 func (t *talker) Write(p []byte) (int, error) {
+	t.given.Add(int64(len(p)))
 	n, err := t.Conn.Write(p)
 	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		select {

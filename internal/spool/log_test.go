@@ -1,10 +1,7 @@
-//go:build !race
-
 package spool
 
 import (
 	"bytes"
-	"errors"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,38 +50,5 @@ func TestAccountOfFailures(t *testing.T) {
 				s.Close()
 			}
 		}
-	}
-}
-
-// TestFullLog: a log that no line can be added to is written anew; the entry is as readable as before.
-func TestFullLog(t *testing.T) {
-	f := disk()
-	s := openOn(t, f, Options{})
-	x := sampleOf("n-1", 100)
-	x.keep(t, s)
-	line := sealLine(`1 {"group":0,"to":[0],"cause":"` + strings.Repeat("x", 500_000) + `"}`)
-	full := bytes.Repeat(line, (maxLog-10)/len(line))
-	full = append(full, bytes.Repeat([]byte("\n"), maxLog-10-len(full))...)
-	f.Put(dir+"/n-1.log", full)
-	s.setShrunk("n-1", int64(len(full))) // in vain: there was no room
-	yes := true
-	if err := s.Mark("n-1", Mark{Group: 1, Held: &yes}); err != nil {
-		t.Fatal(err)
-	}
-	e, err := s.Load("n-1")
-	if err != nil || !e.Groups[1].Held || !strings.HasPrefix(e.Groups[0].To[0].Cause, "xxx") {
-		t.Fatalf("%v, held %v", err, e.Groups)
-	}
-	if n := len(f.Files()[dir+"/n-1.log"]); n > maxLine {
-		t.Errorf("the log has %d octets", n)
-	}
-	f.Put(dir+"/n-1.log", full)
-	f.Fill(0)
-	if err := s.Mark("n-1", Mark{Group: 1, Held: &yes}); !errors.Is(err, syscall.ENOSPC) {
-		t.Error(err)
-	}
-	f.Fill(-1)
-	if _, err := s.Load("n-1"); err != nil {
-		t.Error(err)
 	}
 }

@@ -86,15 +86,21 @@ func TestClamdFails(t *testing.T) {
 func TestClamdTurns(t *testing.T) {
 	t.Parallel()
 	a, b := peertest.StartClamd(t, clamdBase(), ""), peertest.StartClamd(t, clamdBase(), "")
-	g := startGatewayWith(t, fmt.Sprintf(scannerGateway,
-		`clamd: {servers: ["unix:`+a.Addr+`", "unix:`+b.Addr+`"], on_error: continue, pause: 1m, faults: 2, timeout: 4s, cache: 0}`))
+	options := `clamd: {servers: ["unix:` + a.Addr + `", "unix:` + b.Addr + `"], on_error: continue, pause: 1m, faults: 2, cache: 0`
+	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, options+"}"))
+	take := func(more string) {
+		t.Helper()
+		g.take(t, strings.ReplaceAll(fmt.Sprintf(scannerGateway, options+more+"}"), "{{dir}}", g.dir))
+	}
 	bad := attached("a.com", []byte(eicar()))
 	g.wants(t, "both there", bad, "550")
 	a.Kill()
 	g.wants(t, "one is gone", bad, "550")
 	b.Stall()
+	take(", timeout: 2s") // for the one that hangs: the others have all the time that they need
 	g.wants(t, "the other hangs", bad, "250")
 	b.Resume()
+	take("")
 	g.wants(t, "the other is back", bad, "550")
 	b.Kill()
 	g.wants(t, "none is there", bad, "250")

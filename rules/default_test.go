@@ -192,7 +192,7 @@ func TestDefaultRulesAreOurs(t *testing.T) {
 			t.Errorf("%s alone makes spam", r.Name)
 		}
 	}
-	if n < 150 || n > 300 {
+	if n < 150 || n > 250 {
 		t.Errorf("%d rules", n)
 	}
 	for _, s := range Default() {

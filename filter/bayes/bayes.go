@@ -14,6 +14,7 @@ import (
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/internal/learner"
+	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/rules/text"
 )
 
@@ -181,6 +182,9 @@ func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error
 	}
 	if teach != nil {
 		bare, err := c.desk.unmarked(in.Content)
+		if errors.Is(err, mail.ErrEdit) {
+			return r, nil // such a message can't be written without marks: it teaches nothing
+		}
 		if err != nil {
 			return filter.Result{}, fmt.Errorf("bayes: %w", err)
 		}

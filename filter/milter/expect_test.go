@@ -98,13 +98,18 @@ func TestEarlyAnswers(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := startFake(t, 0, answers)
-			in := sized(t, 20_000_000) // more than a connection holds
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-			defer cancel()
-			r, err := newCheck(t, nil, f.addr).Check(ctx, in)
-			if err == nil || !strings.Contains(err.Error(), "before it had all") && !strings.Contains(err.Error(), "makes no sense") {
-				t.Errorf("got %s, %v", shown(r), err)
+			sizes := []int{20_000_000} // more than a connection holds
+			if answers[cmdHelo] != nil {
+				sizes = append(sizes, 100)
+			}
+			for _, size := range sizes {
+				f := startFake(t, 0, answers)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				r, err := newCheck(t, nil, f.addr).Check(ctx, sized(t, size))
+				if err == nil || !strings.Contains(err.Error(), "before it had all") && !strings.Contains(err.Error(), "makes no sense") {
+					t.Errorf("%d octets: got %s, %v", size, shown(r), err)
+				}
 			}
 		})
 	}

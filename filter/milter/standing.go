@@ -19,8 +19,8 @@ type standing struct {
 // Bounds of what is concluded from it.
 const (
 	// spread is how much two messages may differ that are equally large for what the milter asks: it adds lines that name the client and
-	// the envelope.
-	spread = 20 << 10
+	// the envelope. Of large ones it is a share: it may count lines that end otherwise.
+	spread, share = 20<<10, 16
 	// fresh is how long a message that was judged shows that the milter is well.
 	fresh = 10 * time.Minute
 )
@@ -54,7 +54,7 @@ func (st *standing) fails(size int64) {
 func (st *standing) upTo(configured int64) int64 {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return max(configured, st.largest-spread)
+	return max(configured, st.largest-max(spread, st.largest/share))
 }
 
 // well reports whether it has not failed since it last judged a message, and lately whether that is not long ago.

@@ -116,3 +116,14 @@ func TestServerGone(t *testing.T) {
 		t.Error("it was lately, long ago")
 	}
 }
+
+// TestUpTo: what is nearly as large as a message that was judged need not be judged: the milter may count otherwise.
+func TestUpTo(t *testing.T) {
+	for judged, want := range map[int64]int64{0: 1000, 10_000: 1000, 100_000: 100_000 - spread, 16 << 20: 15 << 20} {
+		st := new(standing)
+		st.judges(judged)
+		if got := st.upTo(1000); got != want {
+			t.Errorf("after %d octets: %d, not %d", judged, got, want)
+		}
+	}
+}

@@ -112,8 +112,9 @@ func (w *wire) send(cmd byte, data []byte) error {
 	b := make([]byte, 5, 5+len(data))
 	binary.BigEndian.PutUint32(b, uint32(1+len(data)))
 	b[4] = cmd
-	if cmd == cmdEnd {
-		// What it says by now answers nothing: that it has nothing against a message which it has not seen whole.
+	if cmd != cmdQuit {
+		// What it says by now answers nothing. Taken for the answer to the next command, each would be that to the one before, and
+		// the last that to a message which it has not seen whole.
 		early := make([]byte, 16)
 		if n := scanner.Early(w.conn, early); n > 0 {
 			return wrong("%q before it had all", early[:n])

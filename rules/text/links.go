@@ -25,6 +25,9 @@ var unfollowed = func() map[string]bool {
 	return all
 }()
 
+// maxKinds is how many kinds of place are told of one URI: all that nobody follows, and some more.
+var maxKinds = len(unfollowed) + 16
+
 // Followed reports whether some client makes a link of the URI for what stands in HTML, or leads there by itself. What pages load to
 // be drawn with, as their images, is none.
 func (u *URI) Followed() bool {
@@ -133,9 +136,12 @@ func (f *linkFinder) addPage(g *page) {
 }
 
 func (f *linkFinder) add(u *webURL, l *pageLink) {
-	clicked := !unfollowed[l.kind]
+	clicked, kind := !unfollowed[l.kind], l.kind
 	i, known := f.list.at[u.uri]
-	if known && u.odd == 0 && (!clicked || f.list.all[i].Is(l.kind)) {
+	if known && len(f.list.all[i].Types) >= maxKinds {
+		kind = f.list.all[i].Types[0] // elements may have any name
+	}
+	if known && u.odd == 0 && (!clicked || f.list.all[i].Is(kind)) {
 		return
 	}
 	unread := !known && !f.isVariant(u.uri)
@@ -144,7 +150,7 @@ func (f *linkFinder) add(u *webURL, l *pageLink) {
 	}
 	f.copy()
 	n := len(f.list.all)
-	added := f.list.add(u.uri, true, false, true, l.kind)
+	added := f.list.add(u.uri, true, false, true, kind)
 	if added == nil {
 		return
 	}

@@ -89,3 +89,16 @@ func TestFollowed(t *testing.T) {
 		}
 	}
 }
+
+// TestKindsAreBounded: elements of a page may have any name; what is told of a URI does not grow with them.
+func TestKindsAreBounded(t *testing.T) {
+	var b strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&b, "<x%d href=http://a.example.com/b>", i)
+	}
+	m := Of(contentOf(t, htmlMessage(b.String())), Options{})
+	l := m.Links()
+	if len(l) != 1 || len(l[0].Types) > maxKinds || !l[0].Followed() {
+		t.Errorf("%d links, the first of the kinds %.20q", len(l), l[0].Types)
+	}
+}

@@ -20,7 +20,7 @@ type standing struct {
 const (
 	// spread is how much two messages may differ that are equally large for what the milter asks: it adds lines that name the client and
 	// the envelope. Of large ones it is a share: it may count lines that end otherwise.
-	spread, share = 20<<10, 16
+	spread, share = 20 << 10, 16
 	// fresh is how long a message that was judged shows that the milter is well.
 	fresh = 10 * time.Minute
 )

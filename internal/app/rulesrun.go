@@ -128,6 +128,7 @@ func (a *App) RulesBench(ctx context.Context, o RulesBenchOptions) error {
 	if err != nil {
 		return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
 	}
+	tendCollector() // as a gateway has it
 	began := time.Now()
 	l, texts, err := a.loadRulesAndTexts(o.RulesOptions)
 	if err != nil {

@@ -44,6 +44,7 @@ type scanFinding struct {
 	Filter   string  `json:"filter"`
 	Observed bool    `json:"observed,omitempty"`
 	Waived   bool    `json:"waived,omitempty"`
+	Unknown  bool    `json:"unknown,omitempty"` // it stands for what could not be found out
 }
 
 func (s *scan) output() scanOutput {
@@ -57,7 +58,7 @@ func (s *scan) output() scanOutput {
 	}
 	for _, f := range v.Findings {
 		out.Findings = append(out.Findings, scanFinding{
-			Symbol: f.Symbol, Score: f.Score, Strength: f.Strength, Detail: f.Detail, Filter: f.Stage, Observed: f.Observed, Waived: f.Waived,
+			Symbol: f.Symbol, Score: f.Score, Strength: f.Strength, Detail: f.Detail, Filter: f.Stage, Observed: f.Observed, Waived: f.Waived, Unknown: f.Unknown,
 		})
 	}
 	out.Edits, out.Rebuild = append(out.Edits, v.Edits...), v.Rebuild
@@ -111,6 +112,9 @@ func (s *scan) print(w io.Writer, o ScanOptions) error {
 			}
 			if f.Waived {
 				note += " (waived)"
+			}
+			if f.Unknown {
+				note += " (not known)"
 			}
 			fmt.Fprintf(tw, "%s\t%s\t%.1f\t%s%s\n", f.Filter, f.Symbol, f.Score, visible(f.Detail), note)
 		}

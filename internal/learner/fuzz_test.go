@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -43,7 +44,8 @@ func FuzzGather(f *testing.F) {
 	})
 }
 
-// FuzzFold: what folds makes of a text is no longer than it by more than its spelling, and folding it again changes nothing.
+// FuzzFold: what fold makes of a text is no longer than it, but for words that it gives in both readings, and without such words
+// folding it again changes nothing.
 func FuzzFold(f *testing.F) {
 	for _, s := range []string{
 		"p\u0430ypal \u200b v\u00adiagra", "\U0001d41a\U0001d41b \uff46\uff52\uff45\uff45", "c l i c k  h.e.r.e", strings.Repeat(" \t\u00a0\n", 9),
@@ -53,10 +55,10 @@ func FuzzFold(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		once, _ := fold(b)
-		if len(once) > len(b) || utf8.Valid(b) && !utf8.Valid(once) {
+		if len(once) > len(b) && !hasDoubt(once) || len(once) > 3*len(b) || utf8.Valid(b) && !utf8.Valid(once) {
 			t.Fatalf("%q became %q", b, once)
 		}
-		if twice, _ := fold(once); !bytes.Equal(once, twice) {
+		if twice, _ := fold(once); !bytes.Equal(once, twice) && !hasDoubt(once) {
 			t.Fatalf("%q, then %q", once, twice)
 		}
 		if words := spacedOut(once); len(words) > len(once)+2 {
@@ -69,6 +71,14 @@ func FuzzFold(f *testing.F) {
 		if n > max(50, min(len(once), 50)) {
 			t.Fatalf("%d octets of %d", n, len(once))
 		}
+	})
+}
+
+// hasDoubt reports whether a word of a folded text was left beside its other reading.
+func hasDoubt(b []byte) bool {
+	return slices.ContainsFunc(strings.FieldsFunc(string(b), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsMark(r) }), func(word string) bool {
+		alike, doubt, _ := disguised(word)
+		return alike && doubt
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/internal/scanner"
 	"github.com/postern-mail/postern/mail"
 )
@@ -159,7 +160,7 @@ func TestImpossibleWishes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			addr := listen(t, func(conn net.Conn) {
+			addr := peertest.Serve(t, func(conn net.Conn) {
 				w := wire{conn: conn}
 				for {
 					cmd, _, err := w.read()
@@ -188,27 +189,4 @@ func TestImpossibleWishes(t *testing.T) {
 			}
 		})
 	}
-}
-
-// listen has each connection served.
-func listen(t *testing.T, serve func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				serve(c)
-			}()
-		}
-	}()
-	return l.Addr().String()
 }

@@ -7,12 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/internal/scanner"
 )
 
 // spamc is a milter that puts X-Judged on what has at most so many octets of body: none where what it asks is gone.
 func spamc(t *testing.T, takes *atomic.Int64) string {
-	return listen(t, func(conn net.Conn) {
+	return peertest.Serve(t, func(conn net.Conn) {
 		w := wire{conn: conn}
 		var body int64
 		for {

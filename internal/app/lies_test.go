@@ -7,30 +7,9 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-// liar is a server that says what it likes, whatever it is asked.
-func liar(t *testing.T, say func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				say(c)
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
+	"github.com/postern-mail/postern/internal/peertest"
+)
 
 // lies are what programs say that are not what they should be, or no more.
 var lies = map[string]func(net.Conn){
@@ -62,7 +41,7 @@ func TestScannersLie(t *testing.T) {
 		for name, say := range lies {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				options := fmt.Sprintf(`%s: {servers: [%q], faults: 2, pause: 1h, timeout: 1s`, kind, liar(t, say))
+				options := fmt.Sprintf(`%s: {servers: [%q], faults: 2, pause: 1h, timeout: 1s`, kind, peertest.Serve(t, say))
 				g := startGatewayWith(t, fmt.Sprintf(scannerGateway, options+"}"))
 				content := fmt.Sprintf(plainText, "x", "x")
 				g.wants(t, "first", content, "451")

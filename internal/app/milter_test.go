@@ -129,7 +129,7 @@ type meddler struct {
 func startMeddler(t *testing.T, milter string) *meddler {
 	t.Helper()
 	m := new(meddler)
-	m.addr = liar(t, func(c net.Conn) {
+	m.addr = peertest.Serve(t, func(c net.Conn) {
 		s, err := net.Dial("unix", milter)
 		if err != nil {
 			return

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/mail/mailtest"
 )
@@ -23,26 +24,11 @@ import (
 // rawServer answers each connection with what answer writes, after it has read a request's header.
 func rawServer(t *testing.T, answer func(net.Conn)) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				b := make([]byte, 1<<16)
-				_, _ = c.Read(b)
-				answer(c)
-			}()
-		}
-	}()
-	return l.Addr().String()
+	return peertest.Serve(t, func(c net.Conn) {
+		b := make([]byte, 1<<16)
+		_, _ = c.Read(b)
+		answer(c)
+	})
 }
 
 func httpPool(t *testing.T, servers ...string) *Pool {

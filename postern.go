@@ -7,6 +7,8 @@ package postern
 
 import (
 	"context"
+	"io"
+	"log"
 	"os"
 
 	"github.com/postern-mail/postern/filter"
@@ -22,6 +24,7 @@ func With(factories ...filter.Factory) Option {
 
 // Main runs the command line and ends the process with its exit code.
 func Main(options ...Option) {
+	log.SetOutput(io.Discard) // libraries talk there, between the lines of our own log; what we have to know of it they give as errors
 	p := &program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
 	for _, o := range options {
 		o(p)

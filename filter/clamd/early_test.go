@@ -89,7 +89,7 @@ func TestEarlyReplies(t *testing.T) {
 		{"OK of the next stream", say("{next}: stream: OK\x00"), "", "before it had all"},
 		{"half of OK", say("{n}: str"), "", "a reply that makes no sense"},
 		{"too long", say("INSTREAM size limit exceeded. ERROR\x00"), "", "a reply that makes no sense"},
-		{"too long, with its number", say("{n}: INSTREAM size limit exceeded. ERROR\x00"), "defer; VIRUS_UNSCANNED? 1 the message: 15000006 octets, and 26214400 are scanned; 451", ""},
+		{"too long, with its number", say("{n}: INSTREAM size limit exceeded. ERROR\x00"), "defer; VIRUS_UNSCANNED? 1 the message: 15000006 octets, and clamd takes fewer (its StreamMaxLength); 451", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -32,7 +32,11 @@ func (o *outcome) take(r round) {
 	for _, x := range r.all {
 		switch {
 		case x.oversize:
-			o.find(symbolOversize, fmt.Sprintf("%s: %d octets, and %d are scanned", label(x.part), x.size, o.config.Size))
+			why := fmt.Sprintf("%d are scanned", o.config.Size)
+			if x.size <= o.config.Size {
+				why = "clamd takes fewer (its StreamMaxLength)"
+			}
+			o.find(symbolOversize, fmt.Sprintf("%s: %d octets, and %s", label(x.part), x.size, why))
 			o.propose(o.config.Oversize, nil)
 		case x.name == "":
 		case o.unscanned(x.name):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"sync"
@@ -48,9 +49,12 @@ func openWeb(ctx context.Context, address string, g *gateway) (*web, error) {
 		fmt.Fprintln(w, "ready")
 	})
 	w := &web{
-		server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute},
-		addr:   l.Addr(),
-		done:   make(chan struct{}),
+		server: &http.Server{
+			Handler: mux, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
+			ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelError),
+		},
+		addr: l.Addr(),
+		done: make(chan struct{}),
 	}
 	go func() {
 		defer close(w.done)

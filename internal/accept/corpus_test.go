@@ -9,22 +9,18 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/postern-mail/postern/internal/peertest"
 )
 
-// message is one message of a corpus. It is read when it is its turn: the peak of a child's memory, as the
-// system counts it, begins with that of the process which started it.
+// message is one message of a corpus. It is read when it is its turn.
 type message struct {
 	name string
 	read func() ([]byte, error)
@@ -112,48 +108,29 @@ func canonical(b []byte) []byte {
 
 // scanned is one run of the program.
 type scanned struct {
-	code int
-	wall time.Duration
-	cpu  time.Duration
-	rss  int64
-	out  []byte // the message
-	said []byte // standard output
-	err  []byte
+	ran
+	message []byte // as it was written
 }
 
-func runScan(t *testing.T, config, in string) scanned {
-	t.Helper()
+// scan scans a message file.
+func (s *starter) scan(program, config, in string) (scanned, error) {
 	out := in + ".out"
-	cmd := exec.Command(binary(t), "-c", config, "scan", "--json", "--ip", "192.0.2.1", "--from", "a@client.test", "--out", out, in)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	begin := time.Now()
-	err := cmd.Run()
-	s := scanned{wall: time.Since(begin), said: stdout.Bytes(), err: stderr.Bytes(), code: cmd.ProcessState.ExitCode()}
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
+	r, err := s.run(program, "-c", config, "scan", "--json", "--ip", "192.0.2.1", "--from", "a@client.test", "--out", out, in)
+	if err != nil {
+		return scanned{}, err
 	}
-	s.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	s.rss = cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10
-	s.out, _ = os.ReadFile(out)
-	os.Remove(out)
-	return s
-}
-
-// freshPeak makes this process forget the peak of its memory, with which that of its children begins.
-func freshPeak(t *testing.T) {
-	t.Helper()
-	debug.FreeOSMemory()
-	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
-		t.Logf("the peak of memory is that of the other tests too: %v", err)
+	defer os.Remove(out)
+	message, err := os.ReadFile(out)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // nothing was written
 	}
+	return scanned{r, message}, err
 }
 
 // TestCorpora runs `postern scan` on every message of the corpora, once with the standard filters and once with
 // none.
 func TestCorpora(t *testing.T) {
-	freshPeak(t)
+	program := binary(t)
 	dir := t.TempDir()
 	configs := map[string]string{}
 	for name, filters := range map[string]string{"standard": "", "none": "filters: []\n"} {
@@ -182,6 +159,7 @@ func TestCorpora(t *testing.T) {
 		work := make(chan message)
 		var workers sync.WaitGroup
 		for range 2 {
+			s := newStarter(t)
 			workers.Go(func() {
 				for m := range work {
 					in := filepath.Join(dir, fmt.Sprintf("%p", &m))
@@ -193,20 +171,25 @@ func TestCorpora(t *testing.T) {
 						t.Error(err)
 						continue
 					}
-					std, none := runScan(t, configs["standard"], in), runScan(t, configs["none"], in)
+					std, err := s.scan(program, configs["standard"], in)
+					none, err2 := s.scan(program, configs["none"], in)
 					os.Remove(in)
+					if err := errors.Join(err, err2); err != nil {
+						t.Error(err)
+						continue
+					}
 					mu.Lock()
 					for _, s := range []scanned{std, none} {
-						if !slices.Contains([]int{0, 10, 11, 12}, s.code) {
-							t.Errorf("%s: exit %d: %s", m.name, s.code, s.err)
+						if !slices.Contains([]int{0, 10, 11, 12}, s.Code) {
+							t.Errorf("%s: exit %d: %s", m.name, s.Code, s.Err)
 						}
-						if s.wall > 2*time.Second || s.rss > 256<<20 {
-							t.Errorf("%s: %v, %d MiB", m.name, s.wall, s.rss>>20)
+						if s.Wall > 2*time.Second || s.RSS > 256<<20 {
+							t.Errorf("%s: %v, %d MiB", m.name, s.Wall, s.RSS>>20)
 						}
-						slowest, largest = max(slowest, s.wall), max(largest, s.rss)
+						slowest, largest = max(slowest, s.Wall), max(largest, s.RSS)
 					}
-					codes[std.code]++
-					if bytes.Equal(none.out, canonical(data)) {
+					codes[std.Code]++
+					if bytes.Equal(none.message, canonical(data)) {
 						same++
 					} else {
 						t.Errorf("%s: without filters the output differs from the input", m.name)

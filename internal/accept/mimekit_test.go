@@ -83,9 +83,15 @@ func treeSum(t *testing.T, tree fs.FS) string {
 // scanConfig writes a configuration for scan, with nothing but attachments, and gives its path.
 func scanConfig(t *testing.T, more string) string {
 	t.Helper()
+	return scanConfigOf(t, "filters: [{attachments: {}}]\n"+more)
+}
+
+// scanConfigOf writes a configuration for scan without DNS, and gives its path.
+func scanConfigOf(t *testing.T, more string) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "postern.yaml")
 	text := "hostname: mx.bench.test\nlisteners: {public: {address: \":25\"}}\nroutes: [{to: [bench.test], upstream: x}]\n" +
-		"upstreams: {x: {maildir: x}}\ndns: {servers: [\"127.0.0.1:9\"]}\nfilters: [{attachments: {}}]\n" + more
+		"upstreams: {x: {maildir: x}}\ndns: {servers: [\"127.0.0.1:9\"]}\n" + more
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

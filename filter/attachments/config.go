@@ -17,13 +17,14 @@ type action uint8
 // The actions, in ascending order.
 const (
 	pass       action = iota // nothing is done and nothing is said
-	tag                      // a finding, and the part stays
+	score                    // a finding, and the part stays
+	tag                      // a finding, the part stays, and the message is marked
 	strip                    // a notice takes the place of the part
 	quarantine               // the message is kept here
 	reject                   // the message is refused
 )
 
-var actionNames = []string{"pass", "tag", "strip", "quarantine", "reject"}
+var actionNames = []string{"pass", "score", "tag", "strip", "quarantine", "reject"}
 
 func (a action) String() string { return actionNames[a] }
 

@@ -97,9 +97,9 @@ func TestConfigurationErrors(t *testing.T) {
 	}
 	tests := []struct{ name, doc, want string }{
 		{"no such class", "classes: {virus: strip}", `class "virus" is unknown; allowed: executable, script, shortcut, macro_auto, macro, disk_image, active_html, active_pdf, partial, encrypted, sealed, unreadable, bomb`},
-		{"no such action", "classes: {script: delete}", `action "delete" is unknown; allowed: pass, tag, strip, quarantine, reject`},
+		{"no such action", "classes: {script: delete}", `action "delete" is unknown; allowed: pass, score, tag, strip, quarantine, reject`},
 		{"no such action by name", "names: {'*.x': drop}", `action "drop" is unknown`},
-		{"null action", "classes: {script: }", `class "script" has no action; allowed: pass, tag, strip, quarantine, reject`},
+		{"null action", "classes: {script: }", `class "script" has no action; allowed: pass, score, tag, strip, quarantine, reject`},
 		{"null action by name", "names: {'*.x': }", `"*.x" has no action`},
 		{"no such bound", "archives: {deep: 5}", `unknown field "deep"`},
 		{"no depth", "archives: {depth: 0}", `"0" is no bound; allowed: whole numbers from 1 to 2147483647`},

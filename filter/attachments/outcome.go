@@ -21,7 +21,12 @@ type outcome struct {
 	result filter.Result
 	counts map[string]int
 	scored map[string]float64
-	worst  action
+	asked  filter.Action // the greatest that an action on a part has asked for
+}
+
+// proposals are what the actions ask of the message. A part that is stripped leaves nothing to be marked.
+var proposals = [...]filter.Action{
+	pass: filter.Continue, score: filter.Continue, tag: filter.Tag, strip: filter.Continue, quarantine: filter.Quarantine, reject: filter.Reject,
 }
 
 // find adds a finding. However many parts show a symbol, together they score as much as the strongest.
@@ -50,9 +55,7 @@ func (o *outcome) report(x *exam) {
 	}
 	if len(x.outside) > 0 && x.outside[0].action > pass {
 		o.find(symbolOutside, 1, "outside of the parts of "+label+": "+x.outside[0].why)
-		if x.outside[0].action > strip {
-			o.ask(x.outside[0])
-		}
+		o.ask(x.outside[0])
 	}
 	o.reportAmbiguous(x)
 	for _, n := range x.names {
@@ -76,25 +79,23 @@ func (o *outcome) report(x *exam) {
 
 // propose asks for what the part's action needs of the message as a whole.
 func (o *outcome) propose(x *exam) {
-	if x.action >= quarantine {
-		h := x.hits[0]
-		h.why = x.label()
-		o.ask(h)
-	}
+	h := x.hits[0]
+	h.action, h.why = x.action, x.label()
+	o.ask(h)
 }
 
 // ask asks for what an action needs of the message; of several the first of the strictest gives the reply, which
 // names the part.
 func (o *outcome) ask(h hit) {
-	if h.action <= o.worst {
+	asked := proposals[h.action]
+	if asked <= o.asked {
 		return
 	}
-	o.worst = h.action
-	o.result.Propose = max(o.result.Propose, filter.Quarantine)
+	o.asked = asked
+	o.result.Propose = max(o.result.Propose, asked)
 	if h.action < reject {
 		return
 	}
-	o.result.Propose = filter.Reject
 	what := string(h.class)
 	switch h.symbol {
 	case symbolName:

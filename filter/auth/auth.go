@@ -133,7 +133,7 @@ type PartReport struct {
 	SHA256 string   `json:"sha256"` // of the decoded octets, hex
 	Class  string   `json:"class"`  // "" for nothing special
 	Reason string   `json:"reason,omitempty"`
-	Action string   `json:"action"` // pass, tag, strip, quarantine, reject
+	Action string   `json:"action"` // pass, score, tag, strip, quarantine, reject
 
 	Defects   []string `json:"defects,omitempty"`   // departures from the RFCs, by name; docs/mime-defects.md
 	Ambiguous bool     `json:"ambiguous,omitempty"` // programs may read it in different ways

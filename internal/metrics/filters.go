@@ -42,7 +42,7 @@ var (
 		"executable", "script", "shortcut", "macro_auto", "macro", "disk_image", "active_html",
 		"active_pdf", "partial", "encrypted", "sealed", "unreadable", "bomb", "name", "type", other,
 	}
-	partActionWords = []string{"pass", "tag", "strip", "quarantine", "reject"}
+	partActionWords = []string{"pass", "score", "tag", "strip", "quarantine", "reject"}
 
 	listSet = wordsOf(auth.ListWords())
 )

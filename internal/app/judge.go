@@ -182,7 +182,7 @@ func (s *surroundings) compile(cfg *config.Config, stages []pipeline.Stage) (*pi
 	if err != nil {
 		var fault *pipeline.StageError
 		if errors.As(err, &fault) {
-			if f := cfg.Filter(fault.Stage); f != nil {
+			if f := cfg.Filter(fault.Stage); f != nil && f.Pos != (config.Pos{}) {
 				return nil, config.Errors{f.Errorf("", "%s", fault.Msg)}
 			}
 		}
@@ -222,6 +222,9 @@ func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipel
 			stages = append(stages, base[i])
 		}
 	}
+	if faults := missing(cfg, p, base, stages); len(faults) > 0 {
+		return judgePolicy{}, faults
+	}
 	plan, err := s.compile(cfg, stages)
 	if err != nil {
 		return judgePolicy{}, err
@@ -244,6 +247,35 @@ func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipel
 	}
 	certs := slices.ContainsFunc(stages, func(s pipeline.Stage) bool { return s.Certificates })
 	return judgePolicy{plan: plan, policy: out, certs: certs}, nil
+}
+
+// missing tells which filters that a policy turns off have results that others need: these would have to be turned off, too.
+// DMARC with SPF or DKIM alone would refuse honest mail that proves itself by the other.
+func missing(cfg *config.Config, p *config.Policy, base, stages []pipeline.Stage) (faults config.Errors) {
+	for _, gone := range base {
+		if off, _ := p.Overlays(gone.Name); !off {
+			continue
+		}
+		var needy []string
+		for _, s := range stages {
+			needs := func(fact string) bool { return slices.Contains(s.Needs, fact) && !provided(stages, fact) }
+			if slices.ContainsFunc(gone.Provides, needs) {
+				needy = append(needy, s.Name)
+			}
+		}
+		if len(needy) > 0 {
+			all := strings.Join(needy, " and ")
+			fault := cfg.Errorf("policies."+p.Name+".filters."+gone.Name, "the policy %s turns off %s, whose results %s can't do without", p.Name, gone.Name, all)
+			fault.Allowed = []string{strings.Join(needy, ": off and ") + ": off as well", gone.Name + " with or without options of its own"}
+			faults = append(faults, fault)
+		}
+	}
+	return faults
+}
+
+// provided reports whether one of the stages provides the fact.
+func provided(stages []pipeline.Stage, fact string) bool {
+	return slices.ContainsFunc(stages, func(s pipeline.Stage) bool { return slices.Contains(s.Provides, fact) })
 }
 
 // kinds lists the filters that this program has.

@@ -173,7 +173,7 @@ func readTree(name string, data []byte) (*source, *node, Errors) {
 		root = n
 	}
 	if root == nil {
-		return fail(Pos{}, "the file is empty")
+		return fail(Pos{1, 1}, "the file is empty")
 	}
 	if b.left < 0 {
 		root = nil

@@ -73,8 +73,10 @@ func (n *node) width() (lo, hi int) {
 	switch n.kind {
 	case kindText:
 		return len(n.text), len(n.text)
-	case kindSet, kindFail:
+	case kindSet:
 		return 1, 1
+	case kindFail:
+		return 1, 0 // no match is shorter than one octet, and none is there at all
 	case kindCat:
 		for _, s := range n.subs {
 			l, h := s.width()

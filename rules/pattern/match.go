@@ -413,7 +413,7 @@ func (m *machine) look(in *inst, pc int32, pos, level int) (bool, error) {
 	if in.c&lookBehind == 0 {
 		_, found, err = m.run(pc+1, pos, level+1, -1)
 	} else {
-		for w := int(in.b) - 1; w <= int(in.x) && w <= pos && !found && err == nil; w++ {
+		for w := min(int(in.x), pos); w >= int(in.b)-1 && !found && err == nil; w-- { // Perl begins as far behind as it may
 			_, found, err = m.run(pc+1, pos-w, level+1, pos)
 		}
 	}

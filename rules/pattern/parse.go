@@ -27,8 +27,6 @@ type parser struct {
 	pos    int
 	flags  flags
 	groups int      // captures opened so far
-	total  int      // captures of the whole pattern, or -1 where not yet known
-	unsure bool     // the meaning of an escape hung on total
 	refs   []refAt  // numbers of groups referred to
 	names  []string // name of each group from 1, empty where it has none
 	depth  int      // groups that are open
@@ -68,20 +66,12 @@ func parse(src string, o Options) (t *tree, err error) {
 			t, err = nil, e
 		}
 	}()
-	p := newParser(src, o, -1)
-	root := p.whole()
-	if p.unsure {
-		p = newParser(src, o, p.groups)
-		root = p.whole()
-	}
-	return &tree{root, p.groups, p.names}, nil
-}
-
-func newParser(src string, o Options, total int) *parser {
-	return &parser{
-		src: src, total: total, sets: map[octets]*octets{}, byName: map[string][]int32{},
+	p := &parser{
+		src: src, sets: map[octets]*octets{}, byName: map[string][]int32{},
 		flags: flags{i: o.IgnoreCase, s: o.DotAll, m: o.MultiLine, x: o.Extended},
 	}
+	root := p.whole()
+	return &tree{root, p.groups, p.names}, nil
 }
 
 func (p *parser) whole() *node {
@@ -352,9 +342,6 @@ func (p *parser) literal(c int) *node {
 		var s octets
 		if p.flags.i {
 			foldsInto(c, &s)
-		}
-		if s.empty() {
-			return failNode
 		}
 		return &node{kind: kindSet, set: p.intern(s)}
 	}

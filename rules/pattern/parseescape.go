@@ -86,22 +86,14 @@ func (p *parser) shorthand(c byte) (s octets, ok bool) {
 	return s, true
 }
 
-// numbered reads \1 and so on: a reference, or an octal number where there are fewer groups and it has two digits or more.
-// nil where it is octal.
+// numbered reads \1 and so on: a reference, or an octal number where it has two digits or more, and fewer groups have been opened before
+// it. nil where it is octal.
 func (p *parser) numbered(start int) *node {
 	at := p.pos
 	g := p.number(10, 9)
-	if g > 9 {
-		known := p.groups
-		if p.total >= 0 {
-			known = p.total
-		} else {
-			p.unsure = true
-		}
-		if g > known && p.src[at] < '8' {
-			p.pos = at
-			return nil
-		}
+	if g > 9 && g > p.groups && p.src[at] < '8' {
+		p.pos = at
+		return nil
 	}
 	return p.refTo(g, start)
 }

@@ -204,14 +204,6 @@ func (w *writer) text() string {
 	return b.String()
 }
 
-// perlQuirks are the rounds of TestPerl in which Perl's answer is its own affair.
-var perlQuirks = map[int]string{
-	1210: "a loop over a look that is empty loses octets of the run that follows in another alternative",
-	2346: "a group in a run that is taken no more times is unset, but only where its width is fixed",
-	2671: "groups within a negative look keep what they held when it failed",
-	3090: "the same",
-}
-
 // TestSetsFindWhatFindFinds asks sets for patterns with references and looks, over texts that are likely to match.
 func TestSetsFindWhatFindFinds(t *testing.T) {
 	matched := 0
@@ -255,9 +247,9 @@ func TestPerl(t *testing.T) {
 	perl := startPerl(t)
 	rounds := 1500
 	if peertest.Every() {
-		rounds = 10000
+		rounds = 40_000
 	}
-	var taken, matched int
+	var taken, matched, gave, own int
 	for round := range rounds {
 		w := &writer{r: rand.New(rand.NewPCG(uint64(round), 1)), depth: 3}
 		expr := w.pattern()
@@ -274,11 +266,23 @@ func TestPerl(t *testing.T) {
 			continue
 		}
 		taken++
+		a := askFor(t, expr)
+		if a.expr != expr {
+			if n, refusal = perl.pattern(t, a.expr); refusal != "" {
+				t.Fatalf("%q: %s", a.expr, refusal)
+			}
+		}
 		sets := setsOf(p)
 		for range 8 {
 			text := w.text()
 			want, got := perl.match(t, n, text), ours(p, text)
-			if got != want && perlQuirks[round] == "" {
+			switch {
+			case got == want:
+			case got == ErrSteps.Error():
+				gave++
+			case a.refers || a.visible(got) == a.visible(want):
+				own++
+			default:
 				t.Errorf("seed %d: %q in %q: got %s, want %s", round, expr, text, got, want)
 			}
 			if want != "-" {
@@ -287,8 +291,12 @@ func TestPerl(t *testing.T) {
 			askSets(t, sets, p, text)
 		}
 	}
-	t.Logf("%d of %d patterns taken, %d matches", taken, rounds, matched)
+	t.Logf("%d of %d patterns taken, %d matches; %d times we gave up, %d times what a group holds is Perl's own affair",
+		taken, rounds, matched, gave, own)
 	if taken < rounds/2 || matched < rounds {
 		t.Error("too few of them mean anything")
+	}
+	if gave > rounds/5000 || own > rounds/400 {
+		t.Error("too many of them are not compared")
 	}
 }

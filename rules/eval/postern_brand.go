@@ -104,6 +104,7 @@ type brandTable struct {
 	keys    map[string][]*brand // by the first octets of their keys
 	longest int                 // octets of a name
 	lengths [1 << 11]uint32     // by beginHash, a bit for each length that names which begin so have
+	fourth  [1 << 11]uint32     // and a bit for each fourth octet
 }
 
 // keyBegin is how many octets of keys brandTable.keys knows them by. Shorter keys are none.
@@ -117,6 +118,7 @@ var brandIndex = sync.OnceValue(func() *brandTable {
 			t.names[n] = b
 			t.longest = max(t.longest, len(n))
 			t.lengths[beginHash([]byte(n))] |= 1 << min(len(n), 31)
+			t.addBegin(n)
 		}
 		if len(b.key) >= keyBegin {
 			t.keys[b.key[:keyBegin]] = append(t.keys[b.key[:keyBegin]], b)
@@ -393,9 +395,14 @@ func brandText(m *Mail, c *claims) (detail string) {
 	if len(c.links()) == 0 {
 		return ""
 	}
-	body := m.prose().text
+	p := m.prose()
+	body := p.text[:min(len(p.text), maxBrandText)]
+	in := brandsIn[[]byte]
+	if p.ascii {
+		in = namedIn
+	}
 	var seen map[*brand]int
-	brandsIn(body[:min(len(body), maxBrandText)], func(b *brand, name string) bool {
+	in(body, func(b *brand, name string) bool {
 		if seen == nil {
 			seen = map[*brand]int{}
 		}

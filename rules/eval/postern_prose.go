@@ -2,6 +2,7 @@ package eval
 
 import (
 	"bytes"
+	"math/bits"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -11,9 +12,12 @@ import (
 type prose struct {
 	text, low      []byte // low is made where an address is looked for in what is not ASCII
 	ascii          bool
-	words          int // see wordsIn
-	letters, upper int // of ASCII
-	plain, random  int // words of three letters or more that are no names of something else; those among them that nobody would write
+	unspaced       bool // it may have signs of scripts that write no blanks between words,
+	mixed          bool // letters of Greek or Cyrillic,
+	unseen         bool // signs that can't be seen
+	words          int  // see wordsIn
+	letters, upper int  // of ASCII
+	plain, random  int  // words of three letters or more that are no names of something else; those among them that nobody would write
 	example        string
 }
 
@@ -62,6 +66,43 @@ var signs = func() (t [256]uint8) {
 
 func readProse(b []byte) *prose {
 	p := &prose{text: b, ascii: true}
+	from, other := 0, -1 // where the word begins that is read, and the last octet that is neither of a letter nor white space
+	for i := 0; i < len(b); i += 8 {
+		x := eightAt(b, i)
+		letters, spaces := lettersOf(x), spacesOf(x)
+		p.letters += bits.OnesCount64(letters)
+		p.upper += bits.OnesCount64(capitals(x, letters))
+		rest := highest &^ (letters | spaces)
+		for ; spaces != 0; spaces &= spaces - 1 {
+			before := spaces&-spaces - 1
+			if own := rest & before; own != 0 {
+				other, rest = i+lastPlace(own), rest&^before
+			}
+			to := i + place(spaces)
+			if from < to && to <= len(b) {
+				p.read(b[from:to], other >= from)
+			}
+			from = to + 1
+		}
+		if rest != 0 {
+			other = i + lastPlace(rest)
+		}
+	}
+	if from < len(b) {
+		p.read(b[from:], other >= from)
+	}
+	if p.unspaced {
+		p.words = wordsIn(b)
+	}
+	return p
+}
+
+// read counts what stands between white space of ASCII. It is a word of letters alone, or some of it is none.
+func (p *prose) read(b []byte, some bool) {
+	if !some {
+		p.word(b, 0)
+		return
+	}
 	from, all := 0, uint8(0) // the word that is read, and the kinds of its signs
 	for i := 0; i < len(b); {
 		k := signs[b[i]]
@@ -71,12 +112,12 @@ func readProse(b []byte) *prose {
 			var r rune
 			if r, n = utf8.DecodeRune(b[i:]); unicode.IsSpace(r) {
 				k = signSpace
+			} else {
+				p.foreign(r)
 			}
 		}
 		if k != signSpace {
 			all |= k
-			p.upper += int(k / signUpper & 1)
-			p.letters += int(k/signUpper&1 | k/signLower&1)
 			i += n
 			continue
 		}
@@ -89,10 +130,22 @@ func readProse(b []byte) *prose {
 	if from < len(b) {
 		p.word(b[from:], all)
 	}
-	if !p.ascii {
-		p.words = wordsIn(b)
+}
+
+// foreign notes what a sign beyond ASCII may be, so that only texts are read again that have such.
+func (p *prose) foreign(r rune) {
+	switch {
+	case r < 0x370: // Latin, and signs for its letters
+		p.unseen = p.unseen || r == 0xAD || r == 0x34F
+	case r < 0x2000:
+		p.mixed = true
+		p.unspaced = p.unspaced || unspaced(r)
+	case r < 0x2070:
+		p.unseen = true // what can't be seen stands among punctuation
+	default:
+		p.mixed, p.unseen = true, p.unseen || r == 0xFEFF
+		p.unspaced = p.unspaced || unspaced(r)
 	}
-	return p
 }
 
 // word counts a word that has signs of some kinds.

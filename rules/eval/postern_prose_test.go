@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 )
 
 // someText makes a text of pieces that functions look for, and of others.
@@ -15,7 +16,8 @@ func someText(r *rand.Rand) string {
 	pieces := []string{
 		"pay", "pal", "PayPal", "google", "Drive", "microsoft 365", "Itaú", "it's", "'", "o2", "AT&T", "att", "a", "B", "xkcdqrst", "a1b2c3", "joe@b.example",
 		"JOE@B.EXAMPLE", "http://x.example/", ".,;", "(word)", "\u00a0", "\u2003", "\xff", "\xe2\x80", "caixa econômica", "K", "\u212a", "é", "-", "\n", "9", "internal revenue service",
-		"social security administration", "\t", "Ünï",
+		"social security administration", "\t", "Ünï", "p\u0430y", "\u03bf", "\u2126", "a\u200bb", "x\u034fy", "a\u00adb", "\ufeffz", "\u6f22\u5b57",
+		"\u0e01\u0e02", "[Hello]", "{|}", "\x00", "\x7f", "\x0e", "longerthaneight",
 	}
 	var b strings.Builder
 	for range r.IntN(40) {
@@ -54,6 +56,12 @@ func TestProse(t *testing.T) {
 		if want := !bytes.ContainsFunc(b, func(r rune) bool { return r >= 0x80 }); p.ascii != want {
 			t.Fatalf("%q: ASCII %v", b, p.ascii)
 		}
+		if n := invisible(b); n > 0 && !p.unseen {
+			t.Fatalf("%q: %d signs that can't be seen", b, n)
+		}
+		if n, _ := mixedWords(string(b)); n > 0 && !p.mixed {
+			t.Fatalf("%q: %d mixed words", b, n)
+		}
 		if got, want := p.mentions("joe@b.example"), bytes.Contains(bytes.ToLower(b), []byte("joe@b.example")); got != want {
 			t.Fatalf("%q: names Joe: %v", b, got)
 		}
@@ -84,9 +92,20 @@ func TestUnspoken(t *testing.T) {
 // TestBrandsIn compares with a search that puts each four words together.
 func TestBrandsIn(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	total := 0
-	for range 3000 {
+	total, ascii := 0, 0
+	for range 6000 {
 		text := someText(r)
+		for range r.IntN(20) / 19 * 12 { // longer than what is read at once
+			text += someText(r)
+		}
+		if r.IntN(2) == 0 {
+			text = strings.Map(func(r rune) rune {
+				if r >= utf8.RuneSelf {
+					return -1
+				}
+				return r
+			}, text)
+		}
 		var got, want []string
 		brandsIn(text, func(_ *brand, name string) bool { got = append(got, name); return true })
 		var words []string
@@ -102,9 +121,17 @@ func TestBrandsIn(t *testing.T) {
 		if total += len(want); !slices.Equal(got, want) {
 			t.Fatalf("%q: %q, not %q", text, got, want)
 		}
+		if !readProse([]byte(text)).ascii {
+			continue
+		}
+		got = nil
+		namedIn([]byte(text), func(_ *brand, name string) bool { got = append(got, name); return true })
+		if ascii += len(want); !slices.Equal(got, want) {
+			t.Fatalf("%q, of ASCII: %q, not %q", text, got, want)
+		}
 	}
-	if total < 1000 {
-		t.Errorf("%d brands in all: the texts show nothing", total)
+	if total < 1000 || ascii < 1000 {
+		t.Errorf("%d brands in all, %d in ASCII: the texts show nothing", total, ascii)
 	}
 }
 

@@ -16,7 +16,7 @@ var posternText = []Function{
 	{"postern_homograph", compileHomograph},
 	counting("postern_invisible_characters", func(m *Mail, least float64) (bool, string) {
 		p := m.prose()
-		if p.ascii {
+		if !p.unseen {
 			return false, ""
 		}
 		n := invisible(p.text)
@@ -186,7 +186,7 @@ func compileHomograph(_ *Settings, args []string) (Check, error) {
 			return yes(n > 0, word)
 		}
 		p := m.prose()
-		if p.ascii {
+		if !p.mixed {
 			return 0, ""
 		}
 		n, word := mixedWords(string(p.text))

@@ -62,6 +62,7 @@ type answerTest struct {
 	high     uint32 // … to here, under mask where that is not 0
 	isRange  bool
 	anything bool
+	refusals bool // it names answers by which lists say that they do not answer
 }
 
 // errorCodes are answers of lists that do not answer: no test but one that names them counts such.
@@ -71,6 +72,9 @@ var errorCodes = netip.MustParsePrefix("127.255.255.0/24")
 func (t *answerTest) matches(kind recordType, value string) bool {
 	addr, err := netip.ParseAddr(value)
 	isAddr := kind == typeA && err == nil && addr.Is4()
+	if isAddr && errorCodes.Contains(addr) && !t.refusals {
+		return false
+	}
 	switch {
 	case t.pattern != nil:
 		_, _, ok, err := t.pattern.Find([]byte(value), 0)
@@ -81,18 +85,29 @@ func (t *answerTest) matches(kind recordType, value string) bool {
 		if !isAddr {
 			return false
 		}
-		b := addr.As4()
-		n := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-		if t.isRange {
-			if t.mask != 0 {
-				return n&t.mask == t.low&t.mask
-			}
-			return t.low <= n && n <= t.high
+		n := numberOf(addr)
+		switch {
+		case !t.isRange:
+			return n>>24 == 127 && n&t.mask != 0
+		case t.mask != 0:
+			return n&t.mask == t.low&t.mask
 		}
-		return b[0] == 127 && n&t.mask != 0 && !errorCodes.Contains(addr)
+		return t.low <= n && n <= t.high
 	}
-	return !isAddr || !errorCodes.Contains(addr)
+	return true
 }
+
+// numberOf gives an IPv4 address as a number.
+func numberOf(a netip.Addr) uint32 {
+	b := a.As4()
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}
+
+// namesRefusals reports whether a pattern is about codes of errorCodes.
+func namesRefusals(expr string) bool { return strings.Contains(expr, "255") }
+
+// refusing reports whether an address is one of errorCodes.
+func refusing(n uint32) bool { return n>>8 == numberOf(errorCodes.Addr())>>8 }
 
 var (
 	bitsForm  = regexp.MustCompile(`^\d{1,10}$`)
@@ -112,11 +127,12 @@ func readAnswers(s string) (t answerTest, err error) {
 		}
 		return answerTest{mask: uint32(n)}, nil
 	case quadForm.MatchString(s):
-		return answerTest{exact: s}, nil
+		return answerTest{exact: s, refusals: true}, nil
 	case strings.HasPrefix(s, "sb:"):
 		return t, errors.New("there is no SenderBase any more")
 	}
 	t.pattern, err = pattern.Compile(s, pattern.Options{})
+	t.refusals = namesRefusals(s)
 	return t, err
 }
 
@@ -131,21 +147,20 @@ func readRange(s string) (t answerTest, err error) {
 	case err != nil:
 		return t, err
 	case m[2] == "" && quad:
-		return answerTest{isRange: true, low: low, high: low}, nil
+		return answerTest{isRange: true, low: low, high: low, refusals: refusing(low)}, nil
 	case m[2] == "":
 		return answerTest{mask: low}, nil
 	}
 	high, _, err := readNumber(m[3])
 	if m[2] == "/" {
-		return answerTest{isRange: true, low: low, mask: high}, err
+		return answerTest{isRange: true, low: low, mask: high, refusals: refusing(low) && high>>8 == 1<<24-1}, err
 	}
-	return answerTest{isRange: true, low: low, high: high}, err
+	return answerTest{isRange: true, low: low, high: high, refusals: refusing(low) && refusing(high)}, err
 }
 
 func readNumber(s string) (n uint32, quad bool, err error) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Is4() {
-		b := a.As4()
-		return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3]), true, nil
+		return numberOf(a), true, nil
 	}
 	v, err := strconv.ParseUint(s, 0, 32)
 	if err != nil || strings.HasPrefix(s, "0") && len(s) > 1 && !strings.HasPrefix(s, "0x") {
@@ -301,6 +316,7 @@ func (t *networkTest) readAsk(s string) (err error) {
 			return err
 		}
 		t.counts.pattern, err = pattern.Compile(w.expr, w.options)
+		t.counts.refusals = namesRefusals(w.expr)
 		return err
 	default:
 		t.counts, err = readRange(counts)

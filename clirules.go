@@ -27,7 +27,7 @@ type rulesCmd struct {
 	} `cmd:"" help:"Name each line that is wrong, and each rule that does not act exactly as in SpamAssassin, with file, line and reason. Exit: 0 no line is wrong, 65 some are."`
 	List struct {
 		ruleFiles
-		All      bool `help:"Also rules that only serve others, and those that do not run."`
+		All      bool `help:"Also rules that only serve others, and those that do not run or never hit."`
 		Markdown bool `xor:"form" help:"Print rows of a table, as in docs/filters/rules.md."`
 		JSON     bool `name:"json" xor:"form" help:"Print JSON, one object a line."`
 	} `cmd:"" help:"List the rules that score: class, score, where they stand, what they are about."`

@@ -54,6 +54,7 @@ func compileRules(l *loader, s *Set) {
 				severity = Fault
 			}
 			l.tell(r.At, severity, r.Name, "%v", err)
+			r.never = err.Error()
 		}
 	}
 	l.tellUncaptured(s)
@@ -77,10 +78,13 @@ func (l *loader) tellUncaptured(s *Set) {
 					continue
 				}
 				if active, known := captured[name]; !known {
-					l.tell(r.At, Inexact, r.Name, "it never hits: no rule captures %%{%s}, with a group (?<%s>…) of its pattern", name, name)
+					r.never = fmt.Sprintf("it never hits: no rule captures %%{%s}, with a group (?<%s>…) of its pattern", name, name)
 				} else if !active {
-					l.tell(r.At, Inexact, r.Name, "it never hits: no rule that runs captures %%{%s}", name)
+					r.never = fmt.Sprintf("it never hits: no rule that runs captures %%{%s}", name)
+				} else {
+					continue
 				}
+				l.tell(r.At, Inexact, r.Name, "%s", r.never)
 			}
 		}
 	}
@@ -180,6 +184,9 @@ func compileEval(r *Rule, s *Set) (*evalTest, error) {
 		f = raw
 	}
 	check, err := f.Compile(s.settings, args)
+	if errors.Is(err, eval.ErrAbsent) && !r.active {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("it never hits: %s", strings.TrimPrefix(err.Error(), "eval: "))
 	}

@@ -34,14 +34,16 @@ func (l *loader) compileMetas(s *Set) {
 		}
 		var err error
 		if r.test.meta, names[r], err = l.compileMeta(r, s); err != nil {
-			l.tell(r.At, Fault, r.Name, "it never hits: %v", err)
+			r.never = fmt.Sprintf("it never hits: %v", err)
+			l.tell(r.At, Fault, r.Name, "%s", r.never)
 			delete(names, r)
 			r.test.meta = nil
 		}
 	}
 	order, circle := sortMetas(s, names)
 	for _, r := range circle {
-		l.tell(r.At, Fault, r.Name, "it never hits: it needs itself, by way of other metas")
+		r.never = "it never hits: it needs itself, by way of other metas"
+		l.tell(r.At, Fault, r.Name, "%s", r.never)
 		r.test.meta = nil
 	}
 	states := make([]metaState, len(s.rules))

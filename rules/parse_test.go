@@ -271,6 +271,10 @@ func TestNothingIsSilent(t *testing.T) {
 		{"a capture of a rule that does not run", "header T To =~ /(?<TO>.+)/\nscore T 0\nbody A /%{TO}/", Inexact, "no rule that runs captures %{TO}"},
 		{"a capture that there is", "header __T To =~ /(?<TO>.+)/\nbody A /%{TO}/", Note, ""},
 		{"a capture that no rule has, of one that does not run", "body A /%{TU}/\nscore A 0", Note, ""},
+		{"the learner", "body B eval:check_bayes('0.99', '1.00')", Inexact, "never hits: the learner's word comes from the filter bayes"},
+		{"the learner, where it is not asked", "body B eval:check_bayes('0.99', '1.00')\ntflags B learn", Note, ""},
+		{"digests", "full D eval:check_pyzor()", Inexact, "never hits: Pyzor"},
+		{"hashes", "body H eval:check_hashbl_emails('bl.example')", Inexact, "never hits: no list of hashes"},
 		{"groups of a part's field", "mimeheader A Content-Type =~ /(?<X>x)/", Inexact, "is not kept"},
 	} {
 		_, problems := load(t, c.text, Options{})

@@ -96,8 +96,12 @@ type Rule struct {
 	active bool // runs in the set of scores that was chosen
 	own    bool // came with the program
 	raw    bool // a function that is called for the raw body
+	never  string
 	test   test
 }
+
+// Never says why a rule can't hit, whatever its score; "" where it can.
+func (r *Rule) Never() string { return r.never }
 
 // Hidden reports whether the rule only serves others: it has no score of its own and is not shown as a hit.
 func (r *Rule) Hidden() bool { return strings.HasPrefix(r.Name, "__") }

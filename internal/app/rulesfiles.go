@@ -123,7 +123,7 @@ func (a *App) RulesList(o RulesOptions, all, markdown bool) error {
 	}
 	enc := json.NewEncoder(a.o.Stdout)
 	for _, r := range l.Set.Rules() {
-		if !all && (r.Hidden() || !l.Set.Active(r)) {
+		if !all && (r.Hidden() || !l.Set.Active(r) || r.Never() != "") {
 			continue
 		}
 		score := l.Set.Score(r)
@@ -180,6 +180,8 @@ func (a *App) RulesExplain(o RulesOptions, name string) error {
 	switch {
 	case !l.Set.Active(r):
 		row("here", "it does not run: without a score in the set that counts, off, or of the network")
+	case r.Never() != "":
+		row("here", r.Never())
 	case r.Hidden():
 		row("here", "it runs, and only serves others")
 	default:
@@ -188,7 +190,7 @@ func (a *App) RulesExplain(o RulesOptions, name string) error {
 	row("names", ruleNames(l.Set.Named(r)))
 	row("is named by", ruleNames(l.Set.Users(r)))
 	for _, p := range l.Problems {
-		if p.Rule == r.Name {
+		if p.Rule == r.Name && p.What != r.Never() {
 			row(p.Severity.String(), p.Position.String()+": "+p.What)
 		}
 	}

@@ -130,7 +130,7 @@ func (t *text) cut(limit int) bool {
 	at := t.offset(limit)
 	for _, c := range []byte("\n ") {
 		n := bytes.IndexByte(t.utf8[at:], c)
-		if n >= 0 && utf8.RuneCount(t.utf8[at:at+n]) <= 1024 {
+		if n >= 0 && countRunes(t.utf8[at:at+n]) <= 1024 {
 			t.utf8 = t.utf8[:at+n+1]
 			return true
 		}
@@ -140,17 +140,32 @@ func (t *text) cut(limit int) bool {
 }
 
 // length gives the number of characters.
-func (t *text) length() int { return utf8.RuneCount(t.utf8) }
+func (t *text) length() int { return countRunes(t.utf8) }
+
+// countRunes is utf8.RuneCount, which in Go 1.26 copies what is not of ASCII.
+func countRunes(b []byte) (n int) {
+	for i := 0; i < len(b); n++ {
+		i += runeLen(b[i:])
+	}
+	return n
+}
+
+// runeLen gives the length of the character that b begins with.
+func runeLen(b []byte) int {
+	if b[0] < utf8.RuneSelf {
+		return 1
+	}
+	_, n := utf8.DecodeRune(b)
+	return n
+}
 
 // offset gives where the n-th character begins.
 func (t *text) offset(n int) int {
-	for i := range string(t.utf8) {
-		if n == 0 {
-			return i
-		}
-		n--
+	i := 0
+	for ; n > 0 && i < len(t.utf8); n-- {
+		i += runeLen(t.utf8[i:])
 	}
-	return len(t.utf8)
+	return i
 }
 
 // folder folds white space on the way. Runs of it may go over from one text to the next.

@@ -192,16 +192,24 @@ func decodeUTF16(b []byte) ([]byte, bool) {
 
 // fromWindows1252 decodes octets of Windows-1252; those that nobody has defined become U+FFFD.
 func fromWindows1252(b []byte) []byte {
-	out := make([]byte, 0, len(b)+len(b)/8)
+	size := 0
 	for _, c := range b {
-		switch {
-		case c < utf8.RuneSelf:
-			out = append(out, c)
-		case c == 0x81 || c == 0x8d || c == 0x8f || c == 0x90 || c == 0x9d:
-			out = append(out, "\uFFFD"...)
-		default:
-			out = utf8.AppendRune(out, charmap.Windows1252.DecodeByte(c))
-		}
+		size += len(windows1252[c])
+	}
+	out := make([]byte, 0, size)
+	for _, c := range b {
+		out = append(out, windows1252[c]...)
 	}
 	return out
 }
+
+// windows1252 has each octet's character in UTF-8.
+var windows1252 = func() (t [256]string) {
+	for i := range t {
+		t[i] = string(charmap.Windows1252.DecodeByte(byte(i)))
+	}
+	for _, c := range []byte("\x81\x8d\x8f\x90\x9d") {
+		t[c] = "\uFFFD"
+	}
+	return t
+}()

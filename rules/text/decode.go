@@ -126,7 +126,7 @@ func (t *TextPart) plain(raw []byte) bool {
 	return true
 }
 
-// prepare breaks long lines of a part of a multipart, and drops blank lines from where there are many.
+// prepare breaks long lines of a part of a multipart, and drops blank lines from where there are many. It writes into b.
 func (t *TextPart) prepare(b []byte) []byte {
 	within := t.Part.Parent != nil && t.Part.Parent.IsMultipart()
 	long, gap := false, 0
@@ -157,35 +157,41 @@ func isBlank(line []byte) bool {
 }
 
 // squeeze keeps the first of the blank lines in a row, and the last ones. Within a multipart the line before the part and the
-// line end behind it count.
+// line end behind it count. Not within one it writes into b.
 func squeeze(b []byte, within bool) []byte {
 	if within {
 		b = squeeze(append(append(append(make([]byte, 0, len(b)+2), '\n'), b...), '\n'), false)
 		return b[1 : len(b)-1]
 	}
-	out := make([]byte, 0, len(b))
-	var blanks [][]byte
-	flush := func() {
-		if len(blanks) > maxGap {
-			blanks = append(blanks[:1], blanks[len(blanks)-maxGap+1:]...)
+	out := b[:0]
+	for rest := b; len(rest) > 0; {
+		blanks, n := blankLines(rest)
+		rest = rest[len(blanks):]
+		if n > maxGap {
+			first := firstLine(blanks)
+			out = append(out, first...)
+			blanks = blanks[len(first):]
+			for ; n > maxGap; n-- {
+				blanks = blanks[len(firstLine(blanks)):]
+			}
 		}
-		for _, l := range blanks {
-			out = append(out, l...)
-		}
-		blanks = blanks[:0]
-	}
-	for len(b) > 0 {
-		line := firstLine(b)
-		b = b[len(line):]
-		if isBlank(line) {
-			blanks = append(blanks, line)
-			continue
-		}
-		flush()
+		out = append(out, blanks...)
+		line := firstLine(rest)
 		out = append(out, line...)
+		rest = rest[len(line):]
 	}
-	flush()
 	return out
+}
+
+// blankLines gives the blank lines that b begins with, and how many they are.
+func blankLines(b []byte) (lines []byte, n int) {
+	for end := 0; ; n++ {
+		line := firstLine(b[end:])
+		if len(line) == 0 || !isBlank(line) {
+			return b[:end], n
+		}
+		end += len(line)
+	}
 }
 
 // breakLines puts a line end into lines that are too long.

@@ -3,7 +3,6 @@ package text
 import (
 	"bytes"
 	"strings"
-	"unicode/utf8"
 )
 
 // findURIs collects the URIs in the attributes of a start tag.
@@ -109,7 +108,7 @@ func (r *renderer) findRefresh(attrs []attribute) {
 // canonical drops the white space around a URI, and what is too long of it.
 func (r *renderer) canonical(b []byte) string {
 	b = bytes.Trim(b, asciiSpace+"\u00a0")
-	if len(b) > maxURI && utf8.RuneCount(b) > maxURI {
+	if len(b) > maxURI && countRunes(b) > maxURI {
 		r.h.Truncated = true
 		t := text{utf8: b}
 		b = b[:t.offset(maxURI)]

@@ -67,9 +67,10 @@ const previewLead = 80
 
 // readPage reads HTML in UTF-8; with foreign set it is a drawing. src is not changed.
 func readPage(src []byte) *page {
-	p := &page{link: -1, seen: make([]byte, 0, len(src)/4+64)}
+	p := &page{seen: make([]byte, 0, len(src)/4+64)}
 	p.read(src)
-	return p
+	// What it was read with goes, and src.
+	return &page{links: p.links, seen: p.seen, hidden: p.hidden, early: p.early, cut: p.cut, base: p.base}
 }
 
 func (p *page) read(src []byte) {

@@ -61,8 +61,11 @@ func (r Reply) Soft() Reply {
 	return r
 }
 
-// String gives the reply on one line: code, enhanced code, text.
+// String gives the reply on one line: code, enhanced code, text. That of the zero Reply is empty.
 func (r Reply) String() string {
+	if r.IsZero() {
+		return ""
+	}
 	b := make([]byte, 0, len("250 5.999.999 ")+len(r.Text))
 	b = strconv.AppendInt(b, int64(r.Code), 10)
 	if r.Enhanced != (Enhanced{}) {

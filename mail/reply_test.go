@@ -33,6 +33,9 @@ func TestReply(t *testing.T) {
 			}
 		})
 	}
+	if got := (Reply{}).String(); got != "" {
+		t.Errorf("no reply is written as %q", got)
+	}
 	if got := (Enhanced{}).String(); got != "" {
 		t.Errorf("no enhanced code is written as %q", got)
 	}

@@ -183,7 +183,7 @@ func (d *dialog) command(line []byte) {
 	}
 	word, arg, _ := bytes.Cut(text, []byte(" "))
 	verb := knownVerb(word)
-	w.verb = verb
+	w.verb, w.last = verb, verb
 	switch {
 	case w.enough(verb), verb == VerbOther && w.strayHeader(text):
 		return

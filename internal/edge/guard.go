@@ -125,7 +125,7 @@ func (g *guard) contentRead() { g.pending = endOfContent }
 func (g *guard) command(line []byte) []byte {
 	w := g.w
 	verb, arg := splitCommand(line)
-	w.verb = verb
+	w.verb, w.last = verb, verb
 	if w.enough(verb) {
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 // The messages that say what became of mail. There is one MsgDelivery line for each recipient, refused
-// ones and those of refused messages among them, and one MsgVerdict line for each message whose content
+// ones, those of refused messages and those whose message never came among them, and one MsgVerdict line for each message whose content
 // was judged and for each client, sender or recipient that filters refused before; where one held verdict
 // refuses recipient after recipient, the first has it.
 const (
@@ -32,7 +32,7 @@ const (
 	KeyTo            = "to"             // one recipient
 	KeyMessageID     = "message_id"     // the Message-ID field
 	KeySize          = "size"           // octets of content
-	KeyAction        = "action"         // continue, tag, quarantine, defer, reject
+	KeyAction        = "action"         // continue, tag, quarantine, defer, reject; ActionAborted
 	KeyBecause       = "because"        // what decided
 	KeyScore         = "score"          // of all enforced findings
 	KeyCode          = "code"           // of our reply
@@ -72,10 +72,14 @@ func Keys() []string {
 	}
 }
 
+// ActionAborted stands in the place of an action where a transaction ended before it had a message.
+const ActionAborted = "aborted"
+
 // fate is what became of one recipient, for the log.
 type fate struct {
 	stage         string
 	action        filter.Action
+	aborted       bool // no action was taken: the message never came
 	because       string
 	score         float64
 	reply         mail.Reply
@@ -108,6 +112,10 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 	if !gw.Log.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
+	action := f.action.String()
+	if f.aborted {
+		action = ActionAborted
+	}
 	attrs := append(make([]slog.Attr, 0, 23),
 		slog.String(KeyID, t.in.ID),
 		slog.String(KeyListener, s.w.cfg.Name),
@@ -118,7 +126,7 @@ func (s *session) record(t *transaction, to mail.Address, f fate) {
 		slog.String(KeyMessageID, f.messageID),
 		slog.Int64(KeySize, f.size),
 		slog.String(KeyStage, f.stage),
-		slog.String(KeyAction, f.action.String()),
+		slog.String(KeyAction, action),
 		slog.String(KeyBecause, gw.Privacy.Mask(f.because)),
 		slog.Float64(KeyScore, f.score),
 		slog.Int(KeyCode, f.reply.Code),

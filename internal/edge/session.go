@@ -283,8 +283,9 @@ func parsePath(s string) (mail.Address, error) {
 
 // Reset ends the transaction: RSET, EHLO, or the end of DATA.
 func (s *session) Reset() {
-	if s.tx != nil {
-		s.settle(s.tx, mail.Reply{}, false)
+	if t := s.tx; t != nil && !t.settled {
+		s.settle(t, mail.Reply{}, false)
+		s.recordAborted(t)
 	}
 	s.tx = nil
 	s.w.setBusy(false)

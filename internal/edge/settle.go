@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"errors"
+	"os"
 	"slices"
 
 	"github.com/postern-mail/postern/filter"
@@ -24,6 +26,27 @@ func (s *session) settle(t *transaction, r mail.Reply, held bool) {
 		s.tell(to.reports, fate)
 	}
 	s.tell(t.last, fate)
+}
+
+// recordAborted writes the lines of recipients that were accepted and whose message never came.
+func (s *session) recordAborted(t *transaction) {
+	because := s.w.whyAborted()
+	for _, r := range t.to {
+		s.record(t, r.address, fate{stage: StageRcpt, aborted: true, because: because, route: r.route.Name, upstream: r.route.Upstream})
+	}
+}
+
+// whyAborted says by whom a transaction was ended that has no message: by the command at hand, or with the connection.
+func (w *wire) whyAborted() string {
+	switch {
+	case errors.Is(w.ended, os.ErrDeadlineExceeded) && !w.isDraining():
+		return "the client was silent for too long"
+	case w.hungUp, w.isDraining() && w.ended != nil, w.isKilled():
+		return "we ended the connection"
+	case w.ended != nil && w.last != "QUIT":
+		return "the connection was lost"
+	}
+	return "the client ended it by " + w.last
 }
 
 // fateOf gives what the client knows by a reply.

@@ -52,6 +52,7 @@ type wire struct {
 	seen int
 
 	verb      string      // the command that the next reply answers
+	last      string      // the last command, answered or not
 	path      string      // of the last MAIL or RCPT
 	params    string      // what stood behind that path
 	most      int64       // octets that the message may have, as the last MAIL was judged; 0 where the engine is go-smtp

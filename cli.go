@@ -58,7 +58,7 @@ type scanCmd struct {
 	Rcpt  []string `placeholder:"ADDR" help:"Recipient: chooses the route and so the policy. May be repeated."`
 	Relay bool     `help:"The client may relay: checks of strangers do not run, and with --trace --out the message is signed."`
 	JSON  bool     `name:"json" help:"Print JSON."`
-	Out   string   `placeholder:"FILE" help:"Write the content after the edits to FILE."`
+	Out   string   `placeholder:"FILE" help:"Write the content after the edits to FILE; '-' is standard output, and the verdict goes to standard error then."`
 	Trace bool     `help:"Print what each filter did; with --out, put the fields on top that the gateway would."`
 	File  string   `arg:"" name:"MSG" help:"The message; '-' is standard input."`
 }

@@ -263,13 +263,17 @@ func newRelay(cfg *config.Config, u config.Upstream, auth *upstream.Auth, hooks 
 func newPolicies(cfg *config.Config, j *judge) map[string]*edge.Policy {
 	all := map[string]*edge.Policy{}
 	for name, p := range j.policies {
-		reply := edge.QuarantineReject
-		if cfg.Policy(name).QuarantineReply == "accept" {
-			reply = edge.QuarantineAccept
-		}
-		all[name] = &edge.Policy{Plan: p.plan, Policy: p.policy, QuarantineReply: reply}
+		all[name] = &edge.Policy{Plan: p.plan, Policy: p.policy, QuarantineReply: quarantineReply(cfg.Policy(name))}
 	}
 	return all
+}
+
+// quarantineReply is how the client of a held message is answered under a policy.
+func quarantineReply(p *config.Policy) edge.QuarantineReply {
+	if p.QuarantineReply == "accept" {
+		return edge.QuarantineAccept
+	}
+	return edge.QuarantineReject
 }
 
 // exemptRecipients gives the mailboxes that are always reachable: RFC 5321 4.5.1 asks it of postmaster, RFC 2142

@@ -33,7 +33,7 @@ type ScanOptions struct {
 	Rcpt     []string
 	Relay    bool // the client may relay
 	JSON     bool
-	Out      string
+	Out      string // a file; "-" is standard output, and the report goes to standard error then
 	Trace    bool
 	File     string
 }
@@ -87,8 +87,12 @@ func (a *App) Scan(ctx context.Context, o ScanOptions) error {
 	s.findBig(ctx)
 	s.run(ctx, content)
 
+	report := a.o.Stdout
+	if o.Out == "-" {
+		report = a.o.Stderr
+	}
 	if o.Out != "" {
-		if err := s.write(ctx, o.Out, o.Trace); err != nil {
+		if err := s.write(ctx, a.o.Stdout, o.Out, o.Trace); err != nil {
 			var placed config.Errors
 			if errors.As(err, &placed) {
 				return &Exit{Code: ExitConfig, Err: err}
@@ -96,7 +100,7 @@ func (a *App) Scan(ctx context.Context, o ScanOptions) error {
 			return &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", err)}
 		}
 	}
-	if err := s.print(a.o.Stdout, o); err != nil {
+	if err := s.print(report, o); err != nil {
 		return &Exit{Code: ExitCannotWrite, Err: fmt.Errorf("postern: %w", err)}
 	}
 	switch s.verdict.Action {
@@ -302,8 +306,8 @@ func (s *scan) run(ctx context.Context, content *mail.Content) {
 	s.reply = s.verdict.Reply
 	if s.reply.IsZero() {
 		s.reply = mail.NewReply(250, 2, 0, 0, "Ok")
-		if s.verdict.Action == filter.Quarantine && s.cfg.Policy(s.policy.policy.Name).QuarantineReply == "reject" {
-			s.reply = mail.NewReply(550, 5, 7, 1, "Message held for inspection as "+s.transaction.ID)
+		if s.verdict.Action == filter.Quarantine {
+			s.reply = edge.HeldReply(quarantineReply(s.cfg.Policy(s.policy.policy.Name)), s.transaction.ID)
 		}
 	}
 	if s.cfg.SoftBounce {
@@ -316,9 +320,9 @@ func (s *scan) input() *filter.Input {
 	return &filter.Input{Session: s.session, Transaction: s.transaction, Content: s.content}
 }
 
-// write writes the content after the edits; with trace, also the fields that would be put on top, and the signatures.
+// write writes the content after the edits, to stdout where path is "-"; with trace, also the fields that would be put on top, and the signatures.
 // Keys are read for that alone: whoever only scans may not be allowed to.
-func (s *scan) write(ctx context.Context, path string, trace bool) error {
+func (s *scan) write(ctx context.Context, stdout io.Writer, path string, trace bool) error {
 	var signer edge.Signer
 	edits := s.verdict.Edits
 	if trace {
@@ -345,6 +349,10 @@ func (s *scan) write(ctx context.Context, path string, trace bool) error {
 		s.signed = note
 		m = m.Prepend(top)
 		defer m.Release()
+	}
+	if path == "-" {
+		_, err = m.WriteTo(stdout)
+		return err
 	}
 	f, err := os.Create(path)
 	if err != nil {

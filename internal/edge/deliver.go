@@ -25,11 +25,15 @@ func (s *session) quarantine(ctx context.Context, t *transaction, j *judged, o *
 	if id != j.heldID {
 		o.because += " (held already as " + id + ")"
 	}
-	if j.to.policy.QuarantineReply == QuarantineAccept {
-		o.reply = mail.NewReply(250, 2, 0, 0, "Ok: held as "+id)
-		return
+	o.reply = HeldReply(j.to.policy.QuarantineReply, id)
+}
+
+// HeldReply is what the client is told of a message that is held under an id.
+func HeldReply(how QuarantineReply, id string) mail.Reply {
+	if how == QuarantineAccept {
+		return mail.NewReply(250, 2, 0, 0, "Ok: held as "+id)
 	}
-	o.reply = mail.NewReply(550, 5, 7, 1, "Message held for inspection as "+id)
+	return mail.NewReply(550, 5, 7, 1, "Message held as "+id)
 }
 
 // fail turns the outcome into a deferral for a reason of ours.

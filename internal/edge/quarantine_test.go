@@ -16,7 +16,7 @@ import (
 func TestHeldMessageComesAgain(t *testing.T) {
 	d := newDoor(t, []string{"data propose quarantine"}, func(d *door, _ *ListenerConfig) { d.gw.SoftBounce = true })
 	c := begin(t, d)
-	heldAs, ids := regexp.MustCompile(`held for inspection as (mx-\w+)`), map[string]bool{}
+	heldAs, ids := regexp.MustCompile(`Message held as (mx-\w+)`), map[string]bool{}
 	for range 3 {
 		c.steps(strings.Replace(oneMessage, "250 2\\.0\\.0 Ok: queued", "450 4\\.7\\.1", 1))
 		if m := heldAs.FindStringSubmatch(c.last); m == nil {

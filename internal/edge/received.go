@@ -17,7 +17,10 @@ func Received(hostname string, s *filter.Session, t *filter.Transaction, to []ma
 
 // fromClause names the client in a trace field, and how it is connected.
 func fromClause(s *filter.Session) string {
-	from := "from " + helloName(s.Helo) + " (" + tcpInfo(s) + ")"
+	from := "from " + helloName(s.Helo)
+	if s.Client.IsValid() { // a message from a file has no client to name, and RFC 5321 4.4 lets TCP-info be absent
+		from += " (" + tcpInfo(s) + ")"
+	}
 	if s.TLS != nil {
 		from += "\r\n\t(using " + tls.VersionName(s.TLS.Version) + " with cipher " + tls.CipherSuiteName(s.TLS.CipherSuite) + ")"
 	}

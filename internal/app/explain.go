@@ -57,7 +57,7 @@ func (a *App) Explain(ctx context.Context, id, logFile string) error {
 
 // explainHeld shows the quarantine's record of a message, if it has one.
 func (a *App) explainHeld(id string) (found bool, err error) {
-	r, err := a.heldToRead()
+	_, r, err := a.heldToRead()
 	if err != nil {
 		return false, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/control"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/quarantine"
 	"github.com/postern-mail/postern/mail"
@@ -58,24 +59,38 @@ func (a *App) quarantine() (*config.Config, *quarantine.Store, error) {
 		return nil, nil, err
 	}
 	s, err := openQuarantine(cfg)
+	if err == nil {
+		a.tellAlone(cfg)
+	}
 	return cfg, s, err
+}
+
+// tellAlone says that no gateway runs, where none does. The store is opened in any case (docs/adr/0007).
+func (a *App) tellAlone(cfg *config.Config) {
+	c, err := control.Dial(context.Background(), controlSocket(cfg))
+	switch {
+	case err == nil:
+		c.Close()
+	case errors.Is(err, control.ErrNotRunning):
+		fmt.Fprintln(a.o.Stderr, "postern: no gateway runs: working on the quarantine itself")
+	}
 }
 
 // heldToRead opens the configured store to look into it: what only reads makes no folder, and needs no leave to
 // write.
-func (a *App) heldToRead() (*quarantine.Reader, error) {
+func (a *App) heldToRead() (*config.Config, *quarantine.Reader, error) {
 	cfg, err := a.load()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r, err := quarantine.OpenExisting(quarantineDir(cfg), quarantine.Options{})
 	switch {
 	case errors.Is(err, quarantine.ErrVersion):
-		return nil, &Exit{Code: ExitConfig, Err: fmt.Errorf("postern: %w", err)}
+		return nil, nil, &Exit{Code: ExitConfig, Err: fmt.Errorf("postern: %w", err)}
 	case err != nil:
-		return nil, &Exit{Code: ExitUnavailable, Err: fmt.Errorf("postern: %w", err)}
+		return nil, nil, &Exit{Code: ExitUnavailable, Err: fmt.Errorf("postern: %w", err)}
 	}
-	return r, nil
+	return cfg, r, nil
 }
 
 // heldError gives an error of the store the exit code that it stands for.
@@ -101,10 +116,11 @@ func heldError(id string, err error) error {
 
 // QuarantineList prints what is held, oldest first.
 func (a *App) QuarantineList(asJSON bool) error {
-	s, err := a.heldToRead()
+	cfg, s, err := a.heldToRead()
 	if err != nil {
 		return err
 	}
+	a.tellAlone(cfg)
 	all, err := s.List()
 	if asJSON {
 		enc := jsonTo(a.o.Stdout)
@@ -136,10 +152,11 @@ func (a *App) QuarantineList(asJSON bool) error {
 
 // QuarantineShow prints a record, or the message itself.
 func (a *App) QuarantineShow(id string, asJSON, content bool) error {
-	s, err := a.heldToRead()
+	cfg, s, err := a.heldToRead()
 	if err != nil {
 		return err
 	}
+	a.tellAlone(cfg)
 	if content {
 		r, err := s.Content(id)
 		if err != nil {

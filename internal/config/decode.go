@@ -318,7 +318,7 @@ func (d *decoder) scalar(n *node, v reflect.Value, f field) {
 		if x, err := ParseSize(n.text); err == nil {
 			v.SetInt(x)
 		} else {
-			d.fail(n, "must be a number of octets such as 256KiB, 50MiB or 10GiB, and is %s", describe(n))
+			d.fail(n, "must be a whole number of octets, alone or with KiB, MiB, GiB, TiB (1024), k, M, G or T (1000), such as 50MiB, and is %s", describe(n))
 		}
 	case reflect.Int, reflect.Int32, reflect.Int16, reflect.Int8:
 		x, err := strconv.ParseInt(n.text, 10, v.Type().Bits())

@@ -79,6 +79,9 @@ func (d *decoder) filter(item *node) *Filter {
 		}
 		isCommon := func(p pair) bool { return slices.Contains(commonKeys, p.key) }
 		d.decode(value.with(isCommon), reflect.ValueOf(&common).Elem(), field{})
+		if p := value.pair("timeout"); p != nil && common.Timeout == 0 && !d.bad[p.value] {
+			d.fail(p.value, "timeout must be greater than 0, such as 500ms, 20s or 1m; leave the key out for the default")
+		}
 		f.options = value.with(func(p pair) bool { return !isCommon(p) })
 	}
 	f.Name, f.OnError, f.Timeout, f.Observe = common.Name, common.OnError, common.Timeout, common.Observe

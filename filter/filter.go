@@ -94,6 +94,10 @@ func (a Action) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 // Filter checks one phase of one session. Check must be safe for concurrent use, must not change its
 // input, and must return soon after its context ends. An error means "could not tell": it is never
 // read as clean, nor as a reason against the sender.
+//
+// The phases before RCPT run by the options of the default policy. Where the policy of a recipient has others, the filter that has
+// these is asked in the same phases when the policy is known, once for a transaction, and is heard in the place of the other. See
+// Spec.Fixed.
 type Filter interface {
 	Check(ctx context.Context, in *Input) (Result, error)
 }
@@ -173,6 +177,9 @@ type Spec struct {
 	// Certificates says that it goes by certificates of clients: they are asked for one.
 	Certificates bool
 	Lists        []string // names of the DNS lists that it asks, by which auth.Lists are counted
+	// Fixed lists options, such as "client.messages", that count before RCPT and once for a message: no policy has own ones, and the
+	// filter's phases before RCPT are not run anew for a policy. Free lists those that a policy may have all the same, for people.
+	Fixed, Free []string
 	// Health tells how the program is that it asks; nil where it asks none. It is called at any time, and answers at once.
 	Health func() Health
 }

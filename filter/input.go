@@ -41,12 +41,18 @@ type Session struct {
 // With gives a session of its own that differs from s in what change sets, with the facts of s. The old one, which a
 // filter that was abandoned may still be reading, stays as it is.
 func (s *Session) With(change func(*Session)) *Session {
+	c := s.Knowing(s.Facts())
+	change(c)
+	return c
+}
+
+// Knowing gives a session of its own like s, with these facts in place of those of s.
+func (s *Session) Knowing(facts []Fact) *Session {
 	c := &Session{
 		ID: s.ID, Listener: s.Listener, Client: s.Client, Server: s.Server, PTR: s.PTR, Helo: s.Helo, ESMTP: s.ESMTP, TLS: s.TLS,
 		User: s.User, Relay: s.Relay, Exempt: s.Exempt, Early: s.Early, Big: s.Big, Began: s.Began,
 	}
-	c.Record(s.Facts()...)
-	change(c)
+	c.Record(facts...)
 	return c
 }
 
@@ -73,6 +79,15 @@ type Transaction struct {
 	// Recipients are those accepted, in order: complete in the data phase, nil before.
 	Recipients []mail.Address
 	Began      time.Time
+}
+
+// Knowing gives a transaction of its own like t, with these facts in place of those of t.
+func (t *Transaction) Knowing(facts []Fact) *Transaction {
+	c := &Transaction{
+		ID: t.ID, From: t.From, Size: t.Size, SMTPUTF8: t.SMTPUTF8, Body8Bit: t.Body8Bit, Recipients: t.Recipients, Began: t.Began,
+	}
+	c.Record(facts...)
+	return c
 }
 
 // Recipient is one RCPT.

@@ -57,6 +57,7 @@ type Plan struct {
 	phases    [phases]schedule
 	waives    bool // an enforced stage provides auth.Waivers
 	hook      Hook
+	late      *lateness // nil for a plan of which no phase before rcpt runs late
 }
 
 // schedule says what runs in one phase.

@@ -40,6 +40,8 @@ func parse(t testing.TB, lines ...string) []Stage {
 				st.Provides = list
 			case "observe":
 				st.Observe = true
+			case "fixed":
+				st.Fixed = []string{"most"}
 			default:
 				t.Fatalf("no such key in %q", line)
 			}

@@ -24,17 +24,21 @@ func (p *Plan) Run(ctx context.Context, ph filter.Phase, in *filter.Input) Repor
 	if !p.Has(ph) {
 		return nil
 	}
-	sched := &p.phases[ph]
-	reports := make(Reports, len(sched.stages))
 	again := ph <= filter.Helo && ctx.Value(againKey{}) != nil
+	return p.run(ctx, ph, in, &p.phases[ph], func(string) bool { return again })
+}
+
+// run runs the stages of a schedule; again tells of which what is found has been reported before.
+func (p *Plan) run(ctx context.Context, ph filter.Phase, in *filter.Input, sched *schedule, again func(stage string) bool) Reports {
+	reports := make(Reports, len(sched.stages))
 	refused := false
 	p.hideWaivers(ph, in)
 	for w, wave := range sched.waves {
-		p.runWave(ctx, ph, in, w, refused, reports)
+		p.runWave(ctx, ph, in, sched, w, refused, reports)
 		distrust(ph, in, reports, w)
 		for _, at := range wave {
 			r := &reports[at]
-			r.Again = again
+			r.Again = again(r.Stage)
 			p.record(&p.stages[sched.stages[at]], r, in)
 			if p.hook != nil {
 				p.hook(*r)
@@ -52,8 +56,7 @@ type againKey struct{}
 func Again(ctx context.Context) context.Context { return context.WithValue(ctx, againKey{}, true) }
 
 // runWave fills in the reports of one wave.
-func (p *Plan) runWave(ctx context.Context, ph filter.Phase, in *filter.Input, w int, refused bool, reports Reports) {
-	sched := &p.phases[ph]
+func (p *Plan) runWave(ctx context.Context, ph filter.Phase, in *filter.Input, sched *schedule, w int, refused bool, reports Reports) {
 	calls := make([]*call, 0, len(sched.waves[w]))
 	for _, at := range sched.waves[w] {
 		st, r := &p.stages[sched.stages[at]], &reports[at]

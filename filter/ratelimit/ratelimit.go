@@ -108,6 +108,12 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	}
 	// A user may have limits of his own.
 	spec.Phases |= filter.In(filter.Rcpt)
+	// What is counted at MAIL is counted once, whatever the policies of the recipients.
+	for _, name := range []string{ofClient, ofSender, ofRelay, ofUser} {
+		spec.Fixed = append(spec.Fixed, name+"."+messages, name+"."+octets)
+		spec.Free = append(spec.Free, name+"."+recipients)
+	}
+	spec.Free = append(spec.Free, ofRecipient)
 	if c.tables[ofUser] == nil {
 		c.tables[ofUser] = env.State.Table(env.Name+"/"+ofUser, filter.TableOptions{Most: maxSubjects, Lazy: true})
 	}

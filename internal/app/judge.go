@@ -73,7 +73,7 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 	}
 	for i := range cfg.Policies {
 		p := &cfg.Policies[i]
-		jp, err := s.policy(cfg, p, base)
+		jp, err := s.policy(cfg, p, base, j.base)
 		if err != nil {
 			faults = append(faults, asConfigErrors(err, nil)...)
 			continue
@@ -193,22 +193,20 @@ func (s *surroundings) compile(cfg *config.Config, stages []pipeline.Stage) (*pi
 }
 
 // policy makes the plan and the thresholds of one policy. Stages for which the policy has no options of its
-// own are shared with the base plan.
-func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipeline.Stage) (judgePolicy, error) {
+// own are shared with the base plan, which sessions start with.
+func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipeline.Stage, start *pipeline.Plan) (judgePolicy, error) {
 	out := &pipeline.Policy{
 		Name: p.Name, Tag: p.Tag, Quarantine: p.Quarantine, Reject: p.Reject,
 		Weights: map[string]float64{}, Off: map[string]bool{}, Observe: p.Observe || cfg.Observe, Subject: p.Subject,
 	}
 	var stages []pipeline.Stage
+	var own []string
 	for i, f := range cfg.Filters {
-		off, own := p.Overlays(f.Name)
+		off, _ := p.Overlays(f.Name)
 		switch {
 		case off:
 			out.Off[f.Name] = true
-		case own && p.Name != config.DefaultPolicy:
-			if base[i].Phases.First() < filter.Rcpt {
-				s.log.Warn("a policy's options for a filter that also runs before RCPT count from RCPT on only; before, those of the default policy do", "policy", p.Name, "filter", f.Name)
-			}
+		case p.OverlaySets(f.Name, "") && p.Name != config.DefaultPolicy:
 			stage, err := s.stage(cfg, f, base, func(v any) error { return f.DecodeFor(p.Name, v) })
 			if err != nil {
 				var placed *config.Error
@@ -217,7 +215,10 @@ func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipel
 				}
 				return judgePolicy{}, err
 			}
-			stages = append(stages, stage)
+			if faults := fixed(cfg, p, &stage); len(faults) > 0 {
+				return judgePolicy{}, faults
+			}
+			stages, own = append(stages, stage), append(own, f.Name)
 		default:
 			stages = append(stages, base[i])
 		}
@@ -229,6 +230,7 @@ func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipel
 	if err != nil {
 		return judgePolicy{}, err
 	}
+	plan.Follow(start, own)
 	known := plan.Symbols()
 	for _, stage := range base { // weights of a filter that is off here are no mistake
 		for _, symbol := range stage.Symbols {
@@ -247,6 +249,20 @@ func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipel
 	}
 	certs := slices.ContainsFunc(stages, func(s pipeline.Stage) bool { return s.Certificates })
 	return judgePolicy{plan: plan, policy: out, certs: certs}, nil
+}
+
+// fixed tells which options a policy has of its own that count before it is known, and once for all.
+func fixed(cfg *config.Config, p *config.Policy, s *pipeline.Stage) (faults config.Errors) {
+	for _, path := range s.Fixed {
+		if !p.OverlaySets(s.Name, path) {
+			continue
+		}
+		fault := cfg.Errorf("policies."+p.Name+".filters."+s.Name+"."+path, "%s of %s counts before RCPT, when no policy is known, and for all policies together: "+
+			"it is set where the filter is listed", path, s.Name)
+		fault.Allowed = s.Free
+		faults = append(faults, fault)
+	}
+	return faults
 }
 
 // missing tells which filters that a policy turns off have results that others need: these would have to be turned off, too.

@@ -286,6 +286,14 @@ func (s *scan) run(ctx context.Context, content *mail.Content) {
 	if s.envelope {
 		run(filter.Mail, s.judge.base, &filter.Input{Session: s.session, Transaction: s.transaction})
 	}
+	early, _ := edge.Late(s.policy.plan, edge.Early{Session: s.session, Transaction: s.transaction, Reports: s.reports},
+		func(p filter.Phase, in *filter.Input) pipeline.Reports {
+			if p == filter.Mail && !s.envelope {
+				return nil
+			}
+			return s.policy.plan.RunLate(ctx, p, in)
+		})
+	s.session, s.transaction, s.reports = early.Session, early.Transaction, early.Reports
 	if s.recipient != nil {
 		run(filter.Rcpt, s.policy.plan, &filter.Input{Session: s.session, Transaction: s.transaction, Recipient: s.recipient})
 	}

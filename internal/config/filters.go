@@ -132,6 +132,20 @@ func (p *Policy) Overlays(filter string) (off, has bool) {
 	return o != nil && o.off, o != nil && !o.off
 }
 
+// OverlaySets reports whether the policy has options of its own for the filter of that name: with a path such as
+// "client.messages" this one, with "" any.
+func (p *Policy) OverlaySets(filter, path string) bool {
+	o := p.overlay(filter)
+	if o == nil || o.off {
+		return false
+	}
+	if path == "" {
+		return len(o.node.pairs) > 0
+	}
+	_, _, ok := locate(o.node, path)
+	return ok
+}
+
 // Decode fills v, a pointer to a struct that holds the defaults, with the filter's options: strictly,
 // by the struct's yaml tags. What the file does not name stays as it is, also within maps. The error is
 // an Errors.

@@ -76,9 +76,15 @@ func (s *session) Data(io.Reader) (err error) {
 		return s.finish(t, nil, outcome{reply: first.reply, action: actionOf(first.reply), because: because, again: first.id})
 	}
 	groups := t.groups()
-	in := &filter.Input{Session: s.in, Transaction: t.complete(), Content: content}
+	inputs := map[*Policy]*filter.Input{} // what one policy's filters find is no other's
 	all := make([]*judged, len(groups))
 	for i, to := range groups {
+		in := inputs[to[0].policy]
+		if in == nil {
+			early := s.early(t, to[0].policy)
+			in = &filter.Input{Session: early.Session, Transaction: t.complete(early.Transaction), Content: content}
+			inputs[to[0].policy] = in
+		}
 		all[i] = &judged{content: content, input: in, to: to[0], all: to, heldID: t.in.ID}
 		if i > 0 {
 			all[i].heldID += "-" + strconv.Itoa(i+1)
@@ -181,7 +187,7 @@ func (s *session) decide(t *transaction, j *judged, before []*judged) {
 	intake := pipeline.Intake(content, pipeline.IntakeOptions{
 		RejectBare: s.w.cfg.RejectBare, HeaderLimit: s.w.cfg.Limits.Header, MaxReceived: pipeline.MaxReceived, MaySend: s.maySend(),
 	})
-	j.reports = join(s.reports, t.reports, first.reports, pipeline.Reports{intake})
+	j.reports = join(s.early(t, first.policy).Reports, first.reports, pipeline.Reports{intake})
 	// What no message may be (a loop, NUL) is refused also where the policy only observes.
 	if j.verdict = (&pipeline.Policy{}).Decide(pipeline.Reports{intake}); j.verdict.Action < filter.Defer {
 		j.reports = append(j.reports, s.consultOnce(t, j, before)...)
@@ -227,12 +233,9 @@ func (s *session) act(ctx context.Context, t *transaction, j *judged, o *outcome
 
 // complete gives the transaction as the data phase is to see it: a struct of its own, since a filter that
 // was abandoned in an earlier phase may still be reading the other.
-func (t *transaction) complete() *filter.Transaction {
-	all := &filter.Transaction{
-		ID: t.in.ID, From: t.in.From, Size: t.in.Size, SMTPUTF8: t.in.SMTPUTF8, Body8Bit: t.in.Body8Bit,
-		Recipients: t.addresses(), Began: t.in.Began,
-	}
-	all.Record(t.in.Facts()...)
+func (t *transaction) complete(early *filter.Transaction) *filter.Transaction {
+	all := early.Knowing(early.Facts())
+	all.Recipients = t.addresses()
 	return all
 }
 

@@ -295,12 +295,13 @@ func cached(t *transaction, r *recipient) (mail.Reply, bool) {
 
 // judgeFilters runs the rcpt phase, and gives what was held back from the phases before.
 func (s *session) judgeFilters(t *transaction, r *recipient) refusal {
+	early := s.early(t, r.policy)
 	in := &filter.Input{
-		Session: s.in, Transaction: t.in,
+		Session: early.Session, Transaction: early.Transaction,
 		Recipient: &filter.Recipient{Address: r.address, Route: r.route.Name, Exempt: r.exempt},
 	}
 	r.reports = s.consult(t.dns, r.policy.Plan, filter.Rcpt, in)
-	all := join(s.reports, t.reports, r.reports)
+	all := join(early.Reports, r.reports)
 	v := r.judge.Decide(all)
 	if v.Action >= filter.Defer {
 		if !v.Hold || t.held != v.Because {

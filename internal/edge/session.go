@@ -165,7 +165,11 @@ func (s *session) run(ctx context.Context, p *pipeline.Plan, ph filter.Phase, in
 	if p.Empty() {
 		return nil
 	}
-	rs := p.Run(ctx, ph, in)
+	return s.checked(p.Run(ctx, ph, in), in)
+}
+
+// checked gives reports of a run, and has the log tell of what crashed in it.
+func (s *session) checked(rs pipeline.Reports, in *filter.Input) pipeline.Reports {
 	for i := range rs {
 		var crash *pipeline.PanicError
 		if errors.As(rs[i].Err, &crash) {
@@ -187,15 +191,17 @@ func idOf(in *filter.Input) string {
 type transaction struct {
 	gw      *Gateway
 	in      *filter.Transaction
-	reports pipeline.Reports // of the mail phase
-	to      []*recipient     // accepted
-	last    pipeline.Reports // of the data phase
-	settled bool             // the filters know how it ended
-	parted  bool             // a recipient was asked to come by itself
-	held    string           // why recipients were refused by a held verdict that has its line in the log
-	dns     *dns.Budget      // of all its phases
-	share   limits.Share     // of the budget for content
-	dsn     mail.DSN         // without what is asked for single recipients
+	reports pipeline.Reports  // of the mail phase
+	early   map[*Policy]Early // where that is something else for a policy
+	late    pipeline.Reports  // of what ran late for that
+	to      []*recipient      // accepted
+	last    pipeline.Reports  // of the data phase
+	settled bool              // the filters know how it ended
+	parted  bool              // a recipient was asked to come by itself
+	held    string            // why recipients were refused by a held verdict that has its line in the log
+	dns     *dns.Budget       // of all its phases
+	share   limits.Share      // of the budget for content
+	dsn     mail.DSN          // without what is asked for single recipients
 	began   time.Time
 	until   time.Time // when all filters of the data phase, of all groups, and the delivery must have ended
 }

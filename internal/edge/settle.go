@@ -22,6 +22,7 @@ func (s *session) settle(t *transaction, r mail.Reply, held bool) {
 		fate = filter.Held
 	}
 	s.tell(t.reports, fate)
+	s.tell(t.late, fate)
 	for _, to := range t.to {
 		s.tell(to.reports, fate)
 	}

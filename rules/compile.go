@@ -97,6 +97,10 @@ func (l *loader) compile(r *Rule, s *Set) (err error) {
 	case Header:
 		r.test.header, err = l.compileHeader(r)
 	case Body, URI, RawBody, Full:
+		if l.rules[r.Name].links {
+			r.test.links, err = l.compileLinks(r)
+			return err
+		}
 		var w written
 		if w, err = readPattern(r.Text); err != nil {
 			return err
@@ -129,17 +133,23 @@ func (l *loader) compilePattern(r *Rule, w written) (p patternTest, err error) {
 			return p, err
 		}
 	}
-	expr := p.written.expr
-	if len(p.written.uses) > 0 {
-		expr = p.written.with(anything)
+	p.pattern, err = compileWritten(&p.written)
+	return p, err
+}
+
+// compileWritten compiles a pattern; of one that uses captures, what it matches whatever these are.
+func compileWritten(w *written) (*pattern.Pattern, error) {
+	expr := w.expr
+	if len(w.uses) > 0 {
+		expr = w.with(anything)
 	}
-	p.pattern, err = pattern.Compile(expr, w.options)
+	p, err := pattern.Compile(expr, w.options)
 	if err != nil {
 		var e *pattern.Error
 		if errors.As(err, &e) {
-			return p, fmt.Errorf("%w: its pattern is not supported at %q: %s", errWritten, cut(expr[min(e.Offset, len(expr)):], 30), e.Reason)
+			return nil, fmt.Errorf("%w: its pattern is not supported at %q: %s", errWritten, cut(expr[min(e.Offset, len(expr)):], 30), e.Reason)
 		}
-		return p, fmt.Errorf("%w: %w", errWritten, err)
+		return nil, fmt.Errorf("%w: %w", errWritten, err)
 	}
 	return p, nil
 }

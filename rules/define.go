@@ -112,6 +112,10 @@ func (r *reader) valid(d *definition) error {
 		_, err := readHeader(d.text, mimeForm)
 		return err
 	case Body, URI, RawBody, Full:
+		if d.links {
+			_, _, err := readLinks(d.text)
+			return err
+		}
 		_, err := readPattern(d.text)
 		return err
 	case Eval:

@@ -51,6 +51,7 @@ type Set struct {
 	raw       group
 	full      group
 	mime      []mimeGroup
+	links     []*Rule
 	evals     []*Rule
 	network   []*Rule
 	skip      map[string]bool // domains that links are not asked about
@@ -222,6 +223,9 @@ func (s *Set) group() {
 			}
 			s.headers[i].add(r)
 		case Body, URI, RawBody, Full:
+			if r.test.links != nil {
+				s.links = append(s.links, r)
+			}
 			if r.test.pattern == nil {
 				continue
 			}

@@ -14,6 +14,7 @@ func (s *Set) Measure(ctx context.Context, m *eval.Mail, add func(*Rule, time.Du
 	st := s.begin(ctx, m)
 	defer s.end(st)
 	st.sampled = false
+	var links *linkFacts
 	for _, r := range s.rules {
 		if !r.active || r.Class == Meta || r.Class == MIMEHeader {
 			continue
@@ -23,6 +24,14 @@ func (s *Set) Measure(ctx context.Context, m *eval.Mail, add func(*Rule, time.Du
 		case r.test.eval != nil:
 			began := time.Now()
 			r.test.eval.check(m)
+			add(r, time.Since(began))
+			continue
+		case r.test.links != nil:
+			if links == nil {
+				links = factsOf(m.Text.URIs())
+			}
+			began := time.Now()
+			st.lookLinks(r, links)
 			add(r, time.Since(began))
 			continue
 		case p == nil || p.pattern == nil:

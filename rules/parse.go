@@ -34,6 +34,7 @@ type definition struct {
 	text  string
 	at    Position
 	asks  bool // it is of askdns
+	links bool // it is of uri_detail
 	raw   bool // a function that is called for the raw body
 	own   bool // it came with the program
 }
@@ -287,10 +288,7 @@ func (r *reader) name(key, value string) (name, rest string, ok bool) {
 func (r *reader) setting(key, value string) {
 	if class, ok := definers[key]; ok {
 		if name, text, ok := r.name(key, value); ok {
-			r.define(class, name, text)
-			if d := r.rules[name]; d != nil {
-				d.asks = key == "askdns"
-			}
+			r.define(key, class, name, text)
 		}
 		return
 	}
@@ -338,7 +336,7 @@ func (r *reader) setting(key, value string) {
 // definers are the keywords that define a rule.
 var definers = map[string]Class{
 	"header": Header, "body": Body, "uri": URI, "rawbody": RawBody, "full": Full, "mimeheader": MIMEHeader, "meta": Meta,
-	"askdns": Network, "uri_detail": Network,
+	"askdns": Network, "uri_detail": URI,
 }
 
 // maxSkipped bounds the domains that links are not asked about.
@@ -354,13 +352,13 @@ func (r *reader) skipped(value string) {
 }
 
 // define records a rule; of several definitions the last counts.
-func (r *reader) define(class Class, name, text string) {
+func (r *reader) define(key string, class Class, name, text string) {
 	if text == "" {
 		r.tell(r.at, Fault, name, "it does not say what to look for")
 		return
 	}
-	d := &definition{name: name, class: class, text: text, at: r.at, own: r.own}
-	if fn, ok := strings.CutPrefix(strings.TrimPrefix(text, "rbl"), "eval:"); ok && class != Meta && class != MIMEHeader && class != Network {
+	d := &definition{name: name, class: class, text: text, at: r.at, own: r.own, asks: key == "askdns", links: key == "uri_detail"}
+	if fn, ok := strings.CutPrefix(strings.TrimPrefix(text, "rbl"), "eval:"); ok && class != Meta && class != MIMEHeader && !d.asks && !d.links {
 		d.class, d.text, d.raw = Eval, fn, class == RawBody
 		if strings.HasPrefix(fn, "check_rbl") || strings.HasPrefix(fn, "check_dns") || strings.HasPrefix(fn, "check_uridnsbl") {
 			d.class = Network

@@ -117,6 +117,7 @@ type test struct {
 	header  *headerTest
 	pattern *patternTest
 	mime    *mimeTest
+	links   *linksTest
 	eval    *evalTest
 	network *networkTest
 	meta    []instruction

@@ -114,6 +114,9 @@ func (s *Set) Run(ctx context.Context, m *eval.Mail) (Result, error) {
 				st.runLong()
 			}
 		}
+		if c.class == URI {
+			st.runLinks()
+		}
 		if err := lap(c.class); err != nil {
 			return Result{}, fmt.Errorf("rules: %w", err)
 		}

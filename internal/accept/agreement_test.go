@@ -7,11 +7,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/internal/peertest/agreement"
 	sa "github.com/postern-mail/postern/internal/peertest/spamassassin"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules"
+	"github.com/postern-mail/postern/rules/eval"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 var updateAgreement = flag.Bool("update-agreement", false, "write what was measured into docs/spamassassin-agreement.md")
@@ -123,4 +128,61 @@ func TestMadeMessagesAgreeWithSpamAssassin(t *testing.T) {
 	if got := 100 * r.Sum(false).Agreement(); got < 99.5 {
 		t.Errorf("%.3f %% of the hits agree\n%s", got, r.Details())
 	}
+}
+
+// linkConditions are of rules "uri_detail"; linkMessages, what they look at.
+var (
+	linkConditions = []string{
+		`raw =~ /%2E/i`, `raw !~ /^https?:/`, `cleaned =~ /^http:..www\.shown\.com/`, `cleaned !~ /^https?:/`, `text =~ /click/i`, `text !~ /click/`,
+		`text =~ /https?:/ cleaned !~ /https:/`, `type =~ /^a$/`, `type =~ /^img$/`, `type =~ /^parsed$/`, `type !~ /^a$/`, `type =~ /^schemeless$/`,
+		`host =~ /^www\./`, `host !~ /^www\./`, `domain =~ /^shown\.com$/`, `domain !~ /^shown\.com$/ type =~ /^a$/`, `text =~ /<img>/`,
+		`raw =~ m!://[^/]*/a! domain =~ /\.org$/`, `raw =~ /other/ raw =~ /shown/`, `text =~ /^\s*$/`, `type =~ /^domainkeys$/`, `raw =~ /^mailto:/ host =~ /./`,
+	}
+	linkMessages = []string{
+		"\nplain http://www.shown.com/a and www.other.org/b, or mail bob@third.net\n",
+		"Content-Type: text/html\n\n<a href=\"http://www.shown%2Ecom/a\">Click <b>here</b></a> <a href='https://other.org/a'>http://www.shown.com/</a>\n",
+		"Content-Type: text/html\n\n<a href=\"https://other.org/a\"><img src=\"http://pixel.shown.com/1.gif\"></a> <a href=\"mailto:bob@third.net\">write</a>\n",
+		"Content-Type: text/html\n\n<a href=\"http://www.shown.com/a\">click</a><a href=\"http://www.shown.com/a\">other</a> <form action=\"/x\"><a href=\"\"> </a>\n",
+		"Content-Type: text/html\n\n<base href=\"http://other.org/\"><a href=\"a/b\">click https://x</a> <a href=\"http://198.51.100.9/\"> </a>\n",
+		"DKIM-Signature: v=1; a=rsa-sha256; d=signed.shown.com; s=x; h=from; bh=x; b=x\n\nnothing\n",
+		"\nno link at all\n",
+	}
+)
+
+// TestLinkDetailsAgreeWithSpamAssassin has both sides look at messages with rules about details of links.
+func TestLinkDetailsAgreeWithSpamAssassin(t *testing.T) {
+	var lines []string
+	for i, c := range linkConditions {
+		lines = append(lines, fmt.Sprintf("uri_detail LINK_%d %s", i, c))
+	}
+	judge := sa.Start(t, lines...)
+	set, _, err := rules.Load([]rules.Source{{Name: "links.cf", Octets: []byte(strings.Join(lines, "\n"))}}, rules.Options{})
+	if err != nil || len(set.Rules()) != len(lines) {
+		t.Fatalf("%d rules of %d, %v", len(set.Rules()), len(lines), err)
+	}
+	hits := 0
+	for _, m := range linkMessages {
+		m = "From: ann@client.test\nSubject: x\nMIME-Version: 1.0\n" + m
+		theirs, err := judge.Judge([]byte(m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := mail.NewContent(mail.NewBlob([]byte(strings.ReplaceAll(m, "\n", "\r\n"))), mail.LineFaults{}, mail.Limits{})
+		found, err := set.Run(t.Context(), &eval.Mail{Text: text.Of(c, text.Options{})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ours := map[string]bool{}
+		for i := range found.Hits {
+			ours[found.Hits[i].Rule.Name] = true
+			hits++
+		}
+		for i, l := range lines {
+			if name := fmt.Sprintf("LINK_%d", i); ours[name] != (theirs.Hits[name] > 0) {
+				t.Errorf("%s in %q: %v, for SpamAssassin %v", l, m, ours[name], !ours[name])
+			}
+		}
+		c.Release()
+	}
+	t.Logf("%d rules, %d messages, %d hits", len(lines), len(linkMessages), hits)
 }

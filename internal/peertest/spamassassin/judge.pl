@@ -1,7 +1,7 @@
 # Has SpamAssassin judge messages: it is loaded once, with its stock rules and plugins and none of anybody's
 # preferences, and asked over standard input and output, a JSON object a line.
 #
-#   perl judge.pl ROOT STATE     ROOT: where the packages are unpacked ("" for the system's); STATE: an empty folder
+#   perl judge.pl ROOT STATE [LINE ...]  ROOT: where the packages are unpacked ("" for the system's); STATE: an empty folder; LINE: of rules
 #
 #   {"path": FILE}               -> {"score": N, "hits": {RULE: COUNT ...}}
 #   {"path": FILE, "show": true} -> and the texts that rules of each kind see, in base64
@@ -16,7 +16,7 @@ use MIME::Base64 qw(encode_base64 decode_base64);
 use Mail::SpamAssassin;
 use Mail::SpamAssassin::PerMsgStatus;
 
-my ($root, $state) = @ARGV;
+my ($root, $state, @lines) = @ARGV;
 $ENV{TZ} = 'UTC';
 binmode STDIN;
 binmode STDOUT;
@@ -33,7 +33,7 @@ my $sa = Mail::SpamAssassin->new({
     local_tests_only     => 1,
     dont_copy_prefs      => 1,
     require_rules        => 1,
-    post_config_text     => "use_bayes 0\nbayes_auto_learn 0\ntime_limit 0\nallow_user_rules 1\n",
+    post_config_text     => "use_bayes 0\nbayes_auto_learn 0\ntime_limit 0\nallow_user_rules 1\n" . join('', map { "$_\n" } @lines),
 });
 $sa->init(1);
 

@@ -87,8 +87,8 @@ func Installed(t testing.TB) string {
 // Rules gives the folder of the stock rules.
 func Rules(t testing.TB) string { return filepath.Join(Installed(t), "usr/share/spamassassin") }
 
-// Start starts a SpamAssassin that lives until the test ends.
-func Start(t testing.TB) *Judge {
+// Start starts a SpamAssassin that lives until the test ends, with some lines of rules beside the stock ones.
+func Start(t testing.TB, lines ...string) *Judge {
 	t.Helper()
 	root := Installed(t)
 	dir := t.TempDir()
@@ -101,7 +101,7 @@ func Start(t testing.TB) *Judge {
 		t.Fatal(err)
 	}
 	j := &Judge{file: filepath.Join(dir, "message")}
-	j.cmd = peertest.Command(t, "perl", script, root, state)
+	j.cmd = peertest.Command(t, "perl", append([]string{script, root, state}, lines...)...)
 	j.cmd.Env = append(j.cmd.Env, "PERL_HASH_SEED=0", "LC_ALL=C", "TZ=UTC")
 	j.cmd.Stderr = &j.said
 	in, err := j.cmd.StdinPipe()

@@ -143,10 +143,11 @@ const (
 	Taken                  // the client was told that it is taken (2yz after the content)
 	Refused                // the client was told not to come again (5yz)
 	Held                   // as Taken, but some recipients, or all, don't have it: it went to the quarantine
+	Doubted                // as Taken, but the verdict was against it: it was marked, for some at least, or more would be done if all that observes were enforced
 )
 
 // Accepted reports whether the client was told that it is taken, wherever it went.
-func (f Fate) Accepted() bool { return f == Taken || f == Held }
+func (f Fate) Accepted() bool { return f == Taken || f == Held || f == Doubted }
 
 // Finding is one thing found. Its score is the weight of its symbol times its strength.
 type Finding struct {

@@ -190,7 +190,7 @@ func compileEval(r *Rule, s *Set) (*evalTest, error) {
 		}
 		return nil, fmt.Errorf("it never hits: there is no function %s here", name)
 	}
-	if raw, differs := eval.RawBody()[name]; differs && r.raw {
+	if raw, differs := eval.RawBody()[name]; differs && r.keyword == RawBody {
 		f = raw
 	}
 	check, err := f.Compile(s.settings, args)

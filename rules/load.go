@@ -24,6 +24,9 @@ type Options struct {
 	Open func(name string) ([]byte, error)
 }
 
+// learnerScores is between a set of scores without a learner and that with one.
+const learnerScores = 2
+
 // scoreSet gives the set of scores that counts.
 func (o *Options) scoreSet() int {
 	n := 0
@@ -31,7 +34,7 @@ func (o *Options) scoreSet() int {
 		n = 1
 	}
 	if o.Learner {
-		n += 2
+		n += learnerScores
 	}
 	return n
 }
@@ -105,8 +108,9 @@ func (l *loader) set() *Set {
 		d := l.rules[name]
 		r := &Rule{
 			Name: name, Class: d.class, Text: d.text, Description: l.descriptions[name], Flags: l.flags[name],
-			Priority: l.priorities[name], At: d.at, id: len(s.rules), raw: d.raw, own: d.own,
+			Priority: l.priorities[name], At: d.at, id: len(s.rules), keyword: d.word, own: d.own,
 		}
+		r.sides = sidesOf(r)
 		r.Scores = l.scoresOf(r)
 		r.active = r.Scores[s.scoreSet] != 0 && !l.off(r)
 		s.rules = append(s.rules, r)

@@ -50,6 +50,7 @@ func (l *loader) compileMetas(s *Set) {
 	for _, r := range order {
 		st := stateOf(r, names[r], states)
 		states[r.id] = st
+		r.sides = sidesOfMeta(names[r])
 		if !r.active && !st.early || st.never && r.active {
 			continue // nothing can come of it
 		}

@@ -33,10 +33,10 @@ type definition struct {
 	class Class
 	text  string
 	at    Position
-	asks  bool // it is of askdns
-	links bool // it is of uri_detail
-	raw   bool // a function that is called for the raw body
-	own   bool // it came with the program
+	asks  bool  // it is of askdns
+	links bool  // it is of uri_detail
+	word  Class // that of the keyword
+	own   bool  // it came with the program
 }
 
 // TestLine is a line "test NAME ok|fail TEXT" of a file: a text that a rule has to match, or must not.
@@ -357,9 +357,9 @@ func (r *reader) define(key string, class Class, name, text string) {
 		r.tell(r.at, Fault, name, "it does not say what to look for")
 		return
 	}
-	d := &definition{name: name, class: class, text: text, at: r.at, own: r.own, asks: key == "askdns", links: key == "uri_detail"}
+	d := &definition{name: name, class: class, word: class, text: text, at: r.at, own: r.own, asks: key == "askdns", links: key == "uri_detail"}
 	if fn, ok := strings.CutPrefix(strings.TrimPrefix(text, "rbl"), "eval:"); ok && class != Meta && class != MIMEHeader && !d.asks && !d.links {
-		d.class, d.text, d.raw = Eval, fn, class == RawBody
+		d.class, d.text = Eval, fn
 		if strings.HasPrefix(fn, "check_rbl") || strings.HasPrefix(fn, "check_dns") || strings.HasPrefix(fn, "check_uridnsbl") {
 			d.class = Network
 		}

@@ -92,12 +92,13 @@ type Rule struct {
 	Priority    int
 	At          Position // where it was defined last
 
-	id     int
-	active bool // runs in the set of scores that was chosen
-	own    bool // came with the program
-	raw    bool // a function that is called for the raw body
-	never  string
-	test   test
+	id      int
+	active  bool  // runs in the set of scores that was chosen
+	own     bool  // came with the program
+	keyword Class // that of the word that defined it: a function is called for a side of the message
+	never   string
+	sides   sides
+	test    test
 }
 
 // Never says why a rule can't hit, whatever its score; "" where it can.

@@ -78,14 +78,6 @@ type config struct {
 	Autolearn autolearn     `yaml:"autolearn"`
 }
 
-// autolearn says from when on rules are sure. With both 0 nothing is learned from them.
-type autolearn struct {
-	Ham  float64 `yaml:"ham"`  // a score of the rules alone of at most so much is ham
-	Spam float64 `yaml:"spam"` // one of at least so much is spam
-}
-
-func (a autolearn) on() bool { return a != autolearn{} }
-
 const day = 24 * time.Hour
 
 func (c config) check() error {
@@ -96,10 +88,9 @@ func (c config) check() error {
 		return errors.New("bayes: samples: allowed are as many as least to 100000")
 	case c.HalfLife < day || c.HalfLife > 3650*day:
 		return errors.New("bayes: half_life: allowed are 1d to 3650d")
-	case c.Autolearn.on() && (c.Autolearn.Ham > 1 || c.Autolearn.Ham == 0 || c.Autolearn.Spam < 6):
-		return errors.New("bayes: autolearn: allowed are ham up to 1, but not 0, and spam from 6; both, or nothing")
 	}
-	return nil
+	_, err := c.Autolearn.thresholds()
+	return err
 }
 
 func read(decode func(any) error) (config, error) {
@@ -138,10 +129,12 @@ func open(d *Desk, env filter.Env, decode func(any) error) (filter.Spec, filter.
 	}
 	spec := filter.Spec{
 		Name: env.Name, Phases: filter.In(filter.Data),
-		Wants:   []string{string(auth.RuleHits)},
+		Wants:   []string{string(auth.RuleHits), string(auth.RulesTeach), string(auth.Waivers)},
 		Symbols: slices.Clone(symbols),
 	}
-	return spec, &check{config: cfg, desk: d}, nil
+	c := &check{config: cfg, name: env.Name, desk: d}
+	c.teach, err = cfg.Autolearn.thresholds()
+	return spec, c, err
 }
 
 func count(all []string, one string) (n int) {
@@ -155,15 +148,17 @@ func count(all []string, one string) (n int) {
 
 type check struct {
 	config
-	desk *Desk
+	name  string
+	desk  *Desk
+	teach *Autolearn // nil: rules teach nothing
 }
 
 // Check scores a message. The error is that of reading the content.
 func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error) {
 	l := c.desk.Learner()
 	ready := l != nil && l.Ready()
-	hits, ruled := auth.RuleHits.From(in)
-	teach := c.lesson(in, l, hits, ruled)
+	hits, _ := auth.RuleHits.From(in)
+	teach := c.lesson(in, l)
 	if !ready && teach == nil {
 		return untrained(), nil
 	}
@@ -201,7 +196,7 @@ func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error
 		}
 		t, lesson := teach.to, learner.NewLesson(s, teach.spam, learner.FromRules, time.Now())
 		r.Settle = func(f filter.Fate) {
-			// Unfinished tells nothing yet. What was held or refused is not what people want, whatever rules say.
+			// Unfinished tells nothing yet. What was held, refused or in doubt is not what people want, whatever rules say.
 			if f == filter.Taken || f != filter.Unfinished && lesson.Spam {
 				t.Offer(lesson)
 			}
@@ -250,46 +245,4 @@ func (c *check) explain(l Learner, m *text.Message, hits []auth.RuleHit, s learn
 		fmt.Fprintf(&b, "%s%q %+.2f", between, r.Text, r.Weight)
 	}
 	return b.String()
-}
-
-// teaching is what rules teach of a message.
-type teaching struct {
-	to   teachable
-	spam bool
-}
-
-// lesson tells what rules that are sure teach, nil for nothing. Mail of those who may relay teaches nothing: it is their word
-// against the rules'.
-func (c *check) lesson(in *filter.Input, l Learner, hits []auth.RuleHit, ruled bool) *teaching {
-	t, ok := l.(teachable)
-	if !ok || !ruled || !c.Autolearn.on() || in.Session == nil || in.Session.Relay || in.Session.User != "" {
-		return nil
-	}
-	if n, _ := auth.RulesGaveUp.From(in); n > 0 {
-		return nil // rules that gave up were sure of nothing
-	}
-	score := 0.0
-	for _, h := range hits {
-		score += h.Score
-	}
-	switch {
-	case score >= c.Autolearn.Spam:
-		return &teaching{t, true}
-	case score <= c.Autolearn.Ham:
-		return &teaching{t, false}
-	}
-	return nil
-}
-
-const (
-	sure = 4.0 // from when on a lesson that agrees is none
-	firm = 2.0 // from when on one that does not agree is none
-)
-
-// known reports whether the learner knows that well enough: what it is sure of would only crowd out what it is not.
-func known(odds float64, spam bool) bool {
-	if spam {
-		return odds > sure
-	}
-	return odds < -sure
 }

@@ -135,49 +135,67 @@ type broken struct{}
 func (broken) ReadAt([]byte, int64) (int, error) { return 0, errors.New("disk") }
 func (broken) Close() error                      { return nil }
 
+// says is what rules say of a message to a learner, where all of them may teach.
+func says(points float64) *auth.Teaching {
+	return &auth.Teaching{Stage: "rules", Points: points, Header: points / 2, Body: points / 2, Score: points}
+}
+
+// thresholds of tests.
+func autolearnOf(ham, spam float64) autolearn { return autolearn{&ham, &spam} }
+
 func TestRulesTeach(t *testing.T) {
-	hit := func(score float64) []auth.RuleHit { return []auth.RuleHit{{Name: "A_RULE", Score: score, Count: 1}} }
+	waive := func(what string) []auth.Waiver {
+		return []auth.Waiver{{Domain: "friend.example", Waives: []string{what}}}
+	}
+	listed := func(points float64) *auth.Teaching { return &auth.Teaching{Score: points} }
 	for name, c := range map[string]struct {
-		hits    []auth.RuleHit
-		noRules bool
-		off     bool
-		relay   bool
-		gaveUp  int
-		user    string
-		fate    filter.Fate
-		body    string
-		taught  bool
-		spam    bool
+		rules  *auth.Teaching
+		off    bool
+		relay  bool
+		user   string
+		waived []auth.Waiver
+		fate   filter.Fate
+		body   string
+		taught bool
+		spam   bool
 	}{
-		"sure spam, refused":       {hits: hit(12), fate: filter.Refused, body: "something new", taught: true, spam: true},
-		"sure spam, taken":         {hits: hit(12), fate: filter.Taken, body: "something new", taught: true, spam: true},
-		"sure ham, taken":          {hits: hit(-1), fate: filter.Taken, body: "something new", taught: true},
-		"sure ham, refused":        {hits: hit(-1), fate: filter.Refused, body: "something new"},
-		"sure ham, held":           {hits: hit(-1), fate: filter.Held, body: "something new"},
-		"sure spam, held":          {hits: hit(12), fate: filter.Held, body: "something new", taught: true, spam: true},
-		"ham, to come again":       {hits: hit(-1), fate: filter.Unfinished, body: "something new"},
-		"ham, rules gave up":       {hits: hit(-1), gaveUp: 1, fate: filter.Taken, body: "something new"},
-		"spam, rules gave up":      {hits: hit(12), gaveUp: 1, fate: filter.Refused, body: "something new"},
-		"ham, known as spam":       {hits: hit(-1), fate: filter.Taken, body: spamBody},
-		"spam, known as ham":       {hits: hit(12), fate: filter.Refused, body: hamBody},
-		"to come again":            {hits: hit(12), fate: filter.Unfinished, body: "something new"},
-		"in doubt":                 {hits: hit(3), fate: filter.Taken, body: "something new"},
-		"no rule ran":              {noRules: true, fate: filter.Taken, body: "something new"},
-		"known well":               {hits: hit(12), fate: filter.Refused, body: spamBody},
-		"a client that may relay":  {hits: hit(12), relay: true, fate: filter.Refused, body: "something new"},
-		"a user":                   {hits: hit(-1), user: "u", fate: filter.Taken, body: "something new"},
-		"off unless it is written": {hits: hit(12), off: true, fate: filter.Refused, body: "something new"},
+		"sure spam, refused":       {rules: says(12), fate: filter.Refused, body: "something new", taught: true, spam: true},
+		"sure spam, taken":         {rules: says(12), fate: filter.Taken, body: "something new", taught: true, spam: true},
+		"sure spam, in doubt":      {rules: says(12), fate: filter.Doubted, body: "something new", taught: true, spam: true},
+		"sure ham, taken":          {rules: says(-1), fate: filter.Taken, body: "something new", taught: true},
+		"sure ham, refused":        {rules: says(-1), fate: filter.Refused, body: "something new"},
+		"sure ham, held":           {rules: says(-1), fate: filter.Held, body: "something new"},
+		"sure ham, in doubt":       {rules: says(-1), fate: filter.Doubted, body: "something new"},
+		"sure spam, held":          {rules: says(12), fate: filter.Held, body: "something new", taught: true, spam: true},
+		"ham, to come again":       {rules: says(-1), fate: filter.Unfinished, body: "something new"},
+		"ham, known as spam":       {rules: says(-1), fate: filter.Taken, body: spamBody},
+		"spam, known as ham":       {rules: says(12), fate: filter.Refused, body: hamBody},
+		"to come again":            {rules: says(12), fate: filter.Unfinished, body: "something new"},
+		"in doubt":                 {rules: says(3), fate: filter.Taken, body: "something new"},
+		"no rule ran":              {fate: filter.Taken, body: "something new"},
+		"known well":               {rules: says(12), fate: filter.Refused, body: spamBody},
+		"a client that may relay":  {rules: says(12), relay: true, fate: filter.Refused, body: "something new"},
+		"a user":                   {rules: says(-1), user: "u", fate: filter.Taken, body: "something new"},
+		"off unless it is written": {rules: says(12), off: true, fate: filter.Refused, body: "something new"},
+		"a friend by a list":       {rules: listed(-100), fate: filter.Taken, body: "something new"},
+		"a foe by a list":          {rules: listed(100), fate: filter.Refused, body: "something new"},
+		"the score is waived":      {rules: says(12), waived: waive("score"), fate: filter.Taken, body: "something new"},
+		"rules are waived":         {rules: says(12), waived: waive("rules"), fate: filter.Taken, body: "something new"},
+		"the learner is waived":    {rules: says(12), waived: waive("bayes"), fate: filter.Taken, body: "something new"},
+		"something else is waived": {rules: says(12), waived: waive("dmarc"), fate: filter.Taken, body: "something new", taught: true, spam: true},
+		"a waiver makes no ham":    {rules: says(1), waived: waive("score"), fate: filter.Taken, body: "something new"},
+		"ham, the score is waived": {rules: says(-1), waived: waive("score"), fate: filter.Taken, body: "something new", taught: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := teach(t, 60)
 			f := build(t, l, func(cfg *config) {
 				if !c.off {
-					cfg.Autolearn = autolearn{Ham: -0.5, Spam: 10}
+					cfg.Autolearn = autolearnOf(-0.5, 10)
 				}
 			})
 			in := &filter.Input{Session: &filter.Session{Relay: c.relay, User: c.user}, Transaction: &filter.Transaction{}, Content: content(t, 1000, "pills", c.body)}
-			if !c.noRules {
-				in.Transaction.Record(auth.RuleHits.Of(c.hits), auth.RulesGaveUp.Of(c.gaveUp))
+			if c.rules != nil {
+				in.Transaction.Record(auth.RulesTeach.Of(*c.rules), auth.Waivers.Of(c.waived))
 			}
 			r, _ := run(t, f, in)
 			if r.Settle != nil {
@@ -190,6 +208,37 @@ func TestRulesTeach(t *testing.T) {
 				t.Errorf("%+v", l.offered[0])
 			}
 		})
+	}
+}
+
+// TestAutolearn: what SpamAssassin asks for beside its thresholds.
+func TestAutolearn(t *testing.T) {
+	for name, c := range map[string]struct {
+		rules         auth.Teaching
+		teaches, spam bool
+	}{
+		"spam":                                     {auth.Teaching{Points: 12, Header: 3, Body: 3, Score: 12}, true, true},
+		"not enough":                               {auth.Teaching{Points: 11.999, Header: 6, Body: 5, Score: 11.999}, false, false},
+		"hardly any of the header":                 {auth.Teaching{Points: 12, Header: 2.9, Body: 9, Score: 12}, false, false},
+		"hardly any of the body":                   {auth.Teaching{Points: 12, Header: 9, Body: 2.9, Score: 12}, false, false},
+		"all of the body, and safe":                {auth.Teaching{Points: 12, Body: 12, Score: 12, Force: true}, true, true},
+		"safe, and not enough":                     {auth.Teaching{Points: 6, Body: 6, Score: 6, Force: true}, false, false},
+		"spam of a friend":                         {auth.Teaching{Points: 12, Header: 6, Body: 6, Score: -88}, false, false},
+		"spam that is none with all rules":         {auth.Teaching{Points: 12, Header: 6, Body: 6, Score: 4.9}, false, false},
+		"spam that a rule was taught to be none":   {auth.Teaching{Points: 12, Header: 6, Body: 6, Score: 10.9, Learned: -1.1}, false, false},
+		"spam, and a rule that was taught is mild": {auth.Teaching{Points: 12, Header: 6, Body: 6, Score: 11, Learned: -1}, true, true},
+		"ham":                                     {auth.Teaching{Points: 0, Score: 0}, true, false},
+		"spam that was not seen all":              {auth.Teaching{Points: 12, Header: 3, Body: 3, Score: 12, Partial: true}, false, false},
+		"ham that was not seen all":               {auth.Teaching{Partial: true}, false, false},
+		"ham of a foe":                            {auth.Teaching{Points: 0, Score: 100}, false, false},
+		"ham that a rule was taught to be spam":   {auth.Teaching{Points: 0, Score: 3.5, Learned: 3.5}, false, false},
+		"ham, and a rule that was taught is mild": {auth.Teaching{Points: 0, Score: 1, Learned: 1}, true, false},
+		"as much as the threshold of ham":         {auth.Teaching{Points: 0.1, Score: 0.1}, false, false},
+	} {
+		spam, ok := Autolearn{0.1, 12}.Of(c.rules)
+		if ok != c.teaches || ok && spam != c.spam {
+			t.Errorf("%s: teaches %v, spam %v", name, ok, spam)
+		}
 	}
 }
 
@@ -213,13 +262,13 @@ func TestRulesTeachWithoutMarks(t *testing.T) {
 			var d Desk
 			d.Use(l)
 			d.Unmark(c.bare)
-			_, f, err := d.Factory().New(filter.Env{}, func(v any) error { v.(*config).Autolearn = autolearn{Ham: -0.5, Spam: 10}; return nil })
+			_, f, err := d.Factory().New(filter.Env{}, func(v any) error { v.(*config).Autolearn = autolearnOf(-0.5, 10); return nil })
 			if err != nil {
 				t.Fatal(err)
 			}
 			in := &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{}, Content: content(t, 1000, "[SPAM] pills", "something new")}
 			hits := []auth.RuleHit{{Name: "A_RULE", Score: 12, Count: 1}}
-			in.Transaction.Record(auth.RuleHits.Of(hits))
+			in.Transaction.Record(auth.RuleHits.Of(hits), auth.RulesTeach.Of(*says(12)))
 			r, err := f.Check(t.Context(), in)
 			if (err != nil) != c.fails {
 				t.Fatal(err)
@@ -249,11 +298,14 @@ func TestConfiguration(t *testing.T) {
 		"least too low":       {func(c *config) { c.Least = 1 }, nil, "least: allowed are 20"},
 		"too few samples":     {func(c *config) { c.Samples = 199 }, nil, "samples: allowed are"},
 		"half life":           {func(c *config) { c.HalfLife = time.Hour }, nil, "half_life: allowed are 1d"},
-		"unsure of spam":      {func(c *config) { c.Autolearn.Spam = 5 }, nil, "autolearn: allowed are"},
-		"only the other half": {func(c *config) { c.Autolearn.Spam = 12 }, nil, "autolearn: allowed are"},
-		"only half of it":     {func(c *config) { c.Autolearn.Ham = -1 }, nil, "autolearn: allowed are"},
-		"sure rules":          {func(c *config) { c.Autolearn = autolearn{-1, 12} }, nil, ""},
-		"as others have it":   {func(c *config) { c.Autolearn = autolearn{0.1, 12} }, nil, ""},
+		"unsure of spam":      {func(c *config) { c.Autolearn = autolearnOf(0, 5) }, nil, "autolearn: allowed are"},
+		"unsure of ham":       {func(c *config) { c.Autolearn = autolearnOf(2, 12) }, nil, "autolearn: allowed are"},
+		"no number":           {func(c *config) { c.Autolearn = autolearnOf(math.NaN(), 12) }, nil, "autolearn: allowed are"},
+		"only the other half": {func(c *config) { c.Autolearn.Spam = autolearnOf(0, 12).Spam }, nil, "autolearn: allowed are"},
+		"only half of it":     {func(c *config) { c.Autolearn.Ham = autolearnOf(0, 12).Ham }, nil, "autolearn: allowed are"},
+		"nothing is ham":      {func(c *config) { c.Autolearn = autolearnOf(0, 6) }, nil, ""},
+		"sure rules":          {func(c *config) { c.Autolearn = autolearnOf(-1, 12) }, nil, ""},
+		"as others have it":   {func(c *config) { c.Autolearn = autolearnOf(0.1, 12) }, nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var d Desk

@@ -38,7 +38,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	if err := loaded.refuse(); err != nil {
 		return filter.Spec{}, nil, err
 	}
-	c := &check{loaded: loaded, hostname: env.Hostname}
+	c := &check{name: env.Name, loaded: loaded, hostname: env.Hostname}
 	if cfg.Scores == "network" || cfg.Scores == "both" {
 		c.dns = env.DNS
 	}
@@ -48,7 +48,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	spec := filter.Spec{
 		Name: env.Name, Phases: filter.In(filter.Data),
 		Wants:    []string{string(auth.SPF), string(auth.DKIM), string(auth.ARC), string(auth.DMARC), string(auth.IPRev)},
-		Provides: []string{string(auth.RuleHits), string(auth.RulesGaveUp)},
+		Provides: []string{string(auth.RuleHits), string(auth.RulesGaveUp), string(auth.RulesTeach)},
 		Symbols: []filter.Symbol{
 			{Name: gaveUp, Weight: 1, Description: "rules reached the limit of steps, and may have hit or not"},
 			{Name: textCut, Weight: 0.5, Description: "the message has more text, links or parts than rules look at"},
@@ -61,6 +61,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 
 // check is the filter.
 type check struct {
+	name              string
 	loaded            *Loaded
 	symbols           map[*rules.Rule]string
 	hostname          string
@@ -108,6 +109,9 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 		})
 		r.Facts = append(r.Facts, auth.RulesGaveUp.Of(len(found.GaveUp)))
 	}
+	teach := c.loaded.Set.Teaching(found.Hits)
+	teach.Stage, teach.Partial = c.name, len(found.GaveUp) > 0 || m.Text.Cut() != 0
+	r.Facts = append(r.Facts, auth.RulesTeach.Of(teach))
 	return r, nil
 }
 

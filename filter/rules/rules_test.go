@@ -74,6 +74,9 @@ func TestFindings(t *testing.T) {
 	if want := []auth.RuleHit{{Name: "A", Score: 2.5, Count: 2}, {Name: "__B", Count: 1}, {Name: "C", Score: -1, Count: 1}, {Name: "mixed", Score: 1, Count: 1}, {Name: "MISSING_DATE", Score: 1, Count: 1}}; !slices.Equal(hits, want) {
 		t.Errorf("facts %v", hits)
 	}
+	if said, _ := auth.RulesTeach.Among(r.Facts); said != (auth.Teaching{Stage: "rules", Points: 3.5, Body: 3.5, Score: 3.5}) {
+		t.Errorf("facts %+v", said)
+	}
 }
 
 func TestWhatIsWrong(t *testing.T) {
@@ -187,6 +190,9 @@ func TestWhatGaveUpCounts(t *testing.T) {
 		if n, _ := auth.RulesGaveUp.Among(r.Facts); n != 1 {
 			t.Errorf("%s: %d gave up", c.name, n)
 		}
+		if said, _ := auth.RulesTeach.Among(r.Facts); !said.Partial {
+			t.Errorf("%s: it teaches %+v", c.name, said)
+		}
 	}
 	var many strings.Builder
 	for i := range 60 {
@@ -214,13 +220,17 @@ func TestTextThatIsCut(t *testing.T) {
 		detail string
 	}{{1000, ""}, {11_000, "not looked at whole: body"}, {110_000, "not looked at whole: body rawbody"}} {
 		got := ""
-		for _, x := range run(t, f, "Subject: x\n\n"+strings.Repeat("words\n", c.words)).Findings {
+		r := run(t, f, "Subject: x\n\n"+strings.Repeat("words\n", c.words))
+		for _, x := range r.Findings {
 			if x.Symbol == textCut && x.Unknown {
 				got = x.Detail
 			}
 		}
 		if got != c.detail {
 			t.Errorf("%d words: %q", c.words, got)
+		}
+		if said, ok := auth.RulesTeach.Among(r.Facts); !ok || said.Partial == (got == "") {
+			t.Errorf("%d words: it teaches %+v", c.words, said)
 		}
 	}
 }

@@ -330,9 +330,11 @@ func TestMarksTeachNothing(t *testing.T) {
 func TestMarksOfTheSenderTeachNothing(t *testing.T) {
 	sure := filter.Factory{Kind: "sure", New: func(filter.Env, func(any) error) (filter.Spec, filter.Filter, error) {
 		check := func(context.Context, *filter.Input) (filter.Result, error) {
-			return filter.Result{Facts: []filter.Fact{auth.RuleHits.Of([]auth.RuleHit{{Name: "A_RULE", Score: 20, Count: 1}})}}, nil
+			return filter.Result{Facts: []filter.Fact{
+				auth.RuleHits.Of([]auth.RuleHit{{Name: "A_RULE", Score: 20, Count: 1}}), auth.RulesTeach.Of(auth.Teaching{Points: 20, Header: 10, Body: 10, Score: 20}),
+			}}, nil
 		}
-		return filter.Spec{Phases: filter.In(filter.Data), Provides: []string{string(auth.RuleHits)}}, filter.Func(check), nil
+		return filter.Spec{Phases: filter.In(filter.Data), Provides: []string{string(auth.RuleHits), string(auth.RulesTeach)}}, filter.Func(check), nil
 	}}
 	config := strings.Replace(learningGateway, "filters: [bayes: {", "policies: {default: {tag: 50, subject: '[SPAM]'}}\nfilters: [sure, bayes: {autolearn: {ham: -1, spam: 12}, ", 1)
 	g := startGatewayWith(t, config, sure)

@@ -253,7 +253,7 @@ func addresses(all []*recipient) []mail.Address {
 func (s *session) finish(t *transaction, all []*judged, o outcome) error {
 	s.w.tally(&o)
 	o.reply = named(t.gw.soften(o.reply), t.in.ID)
-	s.settle(t, o.reply, isHeld(all, &o))
+	s.settle(t, fateOfAll(all, &o))
 	switch len(all) {
 	case 0:
 		s.finishGroup(t, nil, t.to, &o)

@@ -235,7 +235,7 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) (err error) {
 	reply, reason, because := s.mail(t, o)
 	if !reply.IsZero() {
 		reply = named(s.soften(t.gw, reply), t.in.ID)
-		s.settle(t, reply, false)
+		s.settle(t, fateOf(reply))
 		s.record(t, mail.Address{}, fate{stage: StageMail, action: actionOf(reply), because: because, reply: reply})
 		return s.refuse(t.gw, StageMail, reply, reason)
 	}
@@ -290,7 +290,7 @@ func parsePath(s string) (mail.Address, error) {
 // Reset ends the transaction: RSET, EHLO, or the end of DATA.
 func (s *session) Reset() {
 	if t := s.tx; t != nil && !t.settled {
-		s.settle(t, mail.Reply{}, false)
+		s.settle(t, filter.Unfinished)
 		s.recordAborted(t)
 	}
 	s.tx = nil

@@ -3,24 +3,18 @@ package edge
 import (
 	"errors"
 	"os"
-	"slices"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/pipeline"
 )
 
-// settle tells the filters of a transaction how it ended, once. The zero Reply is for one that was broken off; held: some
-// group's message went to the quarantine.
-func (s *session) settle(t *transaction, r mail.Reply, held bool) {
+// settle tells the filters of a transaction how it ended, once.
+func (s *session) settle(t *transaction, fate filter.Fate) {
 	if t.settled {
 		return
 	}
 	t.settled = true
-	fate := fateOf(r)
-	if fate == filter.Taken && held {
-		fate = filter.Held
-	}
 	s.tell(t.reports, fate)
 	s.tell(t.late, fate)
 	for _, to := range t.to {
@@ -61,6 +55,28 @@ func fateOf(r mail.Reply) filter.Fate {
 	return filter.Unfinished
 }
 
+// fateOfAll is fateOf of a message that was judged for these groups.
+func fateOfAll(all []*judged, o *outcome) filter.Fate {
+	fate := fateOf(o.reply)
+	if fate != filter.Taken {
+		return fate
+	}
+	done, would := o.action, filter.Continue
+	for _, j := range all {
+		if len(all) > 1 {
+			done = max(done, j.end.action)
+		}
+		would = max(would, j.verdict.Action, j.verdict.Would)
+	}
+	switch {
+	case done == filter.Quarantine:
+		return filter.Held
+	case would >= filter.Tag:
+		return filter.Doubted
+	}
+	return fate
+}
+
 // tell tells filters how it ended.
 func (s *session) tell(rs pipeline.Reports, fate filter.Fate) {
 	for i := range rs {
@@ -68,14 +84,6 @@ func (s *session) tell(rs pipeline.Reports, fate filter.Fate) {
 			s.settled(f, fate)
 		}
 	}
-}
-
-// isHeld reports whether the message of some group went to the quarantine.
-func isHeld(all []*judged, o *outcome) bool {
-	if len(all) < 2 {
-		return o.action == filter.Quarantine
-	}
-	return slices.ContainsFunc(all, func(j *judged) bool { return j.end.action == filter.Quarantine })
 }
 
 // settled calls a filter's function. What goes wrong in it is no matter of the client's.

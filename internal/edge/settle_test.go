@@ -39,6 +39,8 @@ func (f *fates) stage() pipeline.Stage {
 				what = "data"
 				if slices.ContainsFunc(in.Transaction.Recipients, func(a mail.Address) bool { return a.Local() == "held" }) {
 					r.Propose = filter.Quarantine
+				} else if slices.ContainsFunc(in.Transaction.Recipients, func(a mail.Address) bool { return a.Local() == "marked" }) {
+					r.Propose = filter.Tag
 				}
 			}
 			f.mu.Lock()
@@ -46,7 +48,7 @@ func (f *fates) stage() pipeline.Stage {
 			f.owed++
 			r.Settle = func(fate filter.Fate) {
 				f.mu.Lock()
-				f.heard = append(f.heard, what+" "+map[filter.Fate]string{filter.Unfinished: "unfinished", filter.Taken: "taken", filter.Refused: "refused", filter.Held: "held"}[fate])
+				f.heard = append(f.heard, what+" "+map[filter.Fate]string{filter.Unfinished: "unfinished", filter.Taken: "taken", filter.Refused: "refused", filter.Held: "held", filter.Doubted: "doubted"}[fate])
 				f.mu.Unlock()
 				if what == "crash" {
 					panic("broken")
@@ -78,11 +80,15 @@ func TestFates(t *testing.T) {
 		{"broken off", nil, "MAIL FROM:<a@client.test>\nRCPT TO:<one@ours.example>\nRSET\nMAIL FROM:<a@client.test>\nEHLO x\n", []string{"mail unfinished", "one unfinished", "mail unfinished"}},
 		{"gone", nil, "MAIL FROM:<a@client.test>\nRCPT TO:<one@ours.example>\nQUIT\n", []string{"mail unfinished", "one unfinished"}},
 		{"in the quarantine", nil, "MAIL FROM:<a@client.test>\nRCPT TO:<held@ours.example>\nDATA\n.\n", []string{"mail held", "held held", "data held"}},
+		{"marked", nil, "MAIL FROM:<a@client.test>\nRCPT TO:<marked@ours.example>\nDATA\n.\n", []string{"mail doubted", "marked doubted", "data doubted"}},
+		{"observed", nil, "MAIL FROM:<a@client.test>\nRCPT TO:<held@ours.example>\nDATA\n.\n", []string{"mail doubted", "held doubted", "data doubted"}},
 		{"a filter that breaks", nil, "MAIL FROM:<a@client.test>\nRCPT TO:<crash@ours.example>\nDATA\n.\n", []string{"mail taken", "crash taken", "data taken"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var f fates
-			plan, err := pipeline.Compile([]pipeline.Stage{f.stage()})
+			stage := f.stage()
+			stage.Observe = c.name == "observed"
+			plan, err := pipeline.Compile([]pipeline.Stage{stage})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,101 @@
+package bayes
+
+import (
+	"errors"
+
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/filter/auth"
+)
+
+// Autolearn says from when on rules are sure, in points (auth.Teaching.Points).
+type Autolearn struct {
+	Ham  float64 // less is ham
+	Spam float64 // so much, or more, is spam
+}
+
+// autolearn is Autolearn as it is written.
+type autolearn struct {
+	Ham  *float64 `yaml:"ham"`
+	Spam *float64 `yaml:"spam"`
+}
+
+// thresholds gives what is written; nil where nothing is.
+func (a autolearn) thresholds() (*Autolearn, error) {
+	if a == (autolearn{}) {
+		return nil, nil
+	}
+	if a.Ham == nil || a.Spam == nil || !(*a.Ham <= 1) || !(*a.Spam >= leastSpam) {
+		return nil, errors.New("bayes: autolearn: allowed are ham up to 1 and spam from 6; both, or nothing")
+	}
+	return &Autolearn{*a.Ham, *a.Spam}, nil
+}
+
+// What SpamAssassin asks for beside its thresholds.
+const (
+	leastSpam = 6 // points of spam, of which
+	leastSide = 3 // are by rules about the header, and as many by rules about the body
+	isSpam    = 5 // points of all rules, lists of the site among them, from which on a message is spam to them
+	contrary  = 1 // points of rules that were taught themselves, and say the contrary, at most
+)
+
+// Of tells what rules teach of a message: that it is spam or that it is not, or nothing.
+func (a Autolearn) Of(t auth.Teaching) (spam, teaches bool) {
+	switch {
+	case t.Partial:
+		return false, false
+	case t.Points >= a.Spam:
+		return true, (t.Force || t.Header >= leastSide && t.Body >= leastSide) && t.Learned >= -contrary && t.Score >= isSpam
+	case t.Points < a.Ham:
+		return false, t.Learned <= contrary && t.Score < isSpam
+	}
+	return false, false
+}
+
+// teaching is what rules teach of a message.
+type teaching struct {
+	to   teachable
+	spam bool
+}
+
+// lesson tells what rules that are sure teach, nil for nothing. Mail of those who may relay teaches nothing: it is their word
+// against the rules'. Nor does it teach that something is spam of which the site has written down that rules, the score or what is
+// learned shall not count.
+func (c *check) lesson(in *filter.Input, l Learner) *teaching {
+	t, ok := l.(teachable)
+	if !ok || c.teach == nil || in.Session == nil || in.Session.Relay || in.Session.User != "" {
+		return nil
+	}
+	said, ok := auth.RulesTeach.From(in)
+	if !ok {
+		return nil // no rule ran
+	}
+	spam, ok := c.teach.Of(said)
+	if !ok || spam && c.waived(in, said.Stage) {
+		return nil
+	}
+	return &teaching{t, spam}
+}
+
+// waived reports whether rules, the score or the learner do not count for a message.
+func (c *check) waived(in *filter.Input, rules string) bool {
+	all, _ := auth.Waivers.From(in)
+	for _, what := range []string{rules, auth.WaiveScore, c.name} {
+		if _, ok := auth.Waived(all, what); ok {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	sure = 4.0 // from when on a lesson that agrees is none
+	firm = 2.0 // from when on one that does not agree is none
+)
+
+// known reports whether the learner knows that well enough: what it is sure of would only crowd out what it is not.
+func known(odds float64, spam bool) bool {
+	if spam {
+		return odds > sure
+	}
+	return odds < -sure
+}

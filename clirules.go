@@ -40,7 +40,7 @@ type rulesCmd struct {
 		Warm  int      `default:"0" placeholder:"N" help:"Look at the first N messages before the clock runs."`
 		Alone int      `default:"50" placeholder:"N" help:"Time each rule by itself on N messages (default: ${default}); 0 for none."`
 		Top   int      `default:"15" placeholder:"N" help:"Rules in the table of the slowest (default: ${default})."`
-		Paths []string `arg:"" name:"PATH" help:"Messages, and folders of messages."`
+		Paths []string `arg:"" name:"PATH" help:"Messages, folders of messages, Maildirs and mbox files."`
 	} `cmd:"" help:"Tell how many messages a second one core looks at, what that is spent on, and which rules are slow."`
 	Test struct {
 		ruleFiles

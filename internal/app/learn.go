@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"slices"
@@ -25,7 +26,7 @@ import (
 // LearnOptions are what is taught.
 type LearnOptions struct {
 	Spam    bool
-	Sources []string // mbox files, Maildirs, folders, messages; "-" is standard input
+	Sources []string // mbox files, Maildirs, folders, messages, packed with gzip or bzip2 or not; "-" is standard input
 	Forget  bool     // take back what was taught of them, whatever it was
 	DryRun  bool
 }
@@ -91,6 +92,7 @@ type lesson struct {
 
 	total, before, read int64 // octets: of all sources, of those that are done, of the one that is read
 	messages, faults    int
+	none                noMessages
 	sum                 learner.Outcome
 	terminal, shown     bool
 	last                time.Time
@@ -135,7 +137,7 @@ func (l *lesson) source(s string) error {
 	stdin := l.a.o.Stdin // it may be read when the lesson is over
 	go func() {
 		if s == "-" {
-			done <- mailbox.ReadFrom(stdin, "-", take)
+			done <- mailbox.ReadFrom(stdin, "-", take, skipped)
 		} else {
 			done <- mailbox.Read(s, take, skipped)
 		}
@@ -219,6 +221,7 @@ func (l *lesson) teach() error {
 
 func (l *lesson) fault(err error) {
 	l.faults++
+	l.none.count(err)
 	l.clear()
 	fmt.Fprintf(l.a.o.Stderr, "postern: %s\n", visible(err.Error()))
 }
@@ -257,6 +260,35 @@ func (l *lesson) tell() {
 	default:
 		fmt.Fprintf(l.a.o.Stdout, "%d messages read: %d learned as %s, %d corrected, %d known already%s\n",
 			l.messages, s.Learned, l.o.class(), s.Corrected, s.Known+s.Kept, room(s))
+	}
+	l.none.tell(l.a.o.Stdout)
+}
+
+// noMessages counts what was no message.
+type noMessages struct{ files, entries int }
+
+func (n *noMessages) count(err error) {
+	var none *mailbox.NoMessageError
+	switch {
+	case !errors.As(err, &none):
+	case none.Entry:
+		n.entries++
+	default:
+		n.files++
+	}
+}
+
+func (n *noMessages) tell(w io.Writer) {
+	for _, c := range []struct {
+		n         int
+		one, many string
+	}{{n.files, "file is no message", "files are no messages"}, {n.entries, "entry of an mbox is no message", "entries of mbox files are no messages"}} {
+		switch {
+		case c.n == 1:
+			fmt.Fprintln(w, "1", c.one)
+		case c.n > 1:
+			fmt.Fprintln(w, c.n, c.many)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -142,6 +143,45 @@ func TestSourcesThatCannotBeRead(t *testing.T) {
 	var exit *Exit
 	if !errors.As(err, &exit) || exit.Code != ExitData || !strings.Contains(out, "2 learned") || !strings.Contains(out, "nowhere") {
 		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// TestOddFilesTeachNothing: what is no message is told by its name and counted, keeps no other from being learned, and shows in the exit code.
+func TestOddFilesTeachNothing(t *testing.T) {
+	g := startGateway(t, learningGateway)
+	ham := lessonsIn(t, g.dir, "ham", 3)
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	for i := range 4 {
+		fmt.Fprintf(z, "From x\n%s\n", strings.ReplaceAll(string(messageOf("spam", i)), "\r", ""))
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mbox := filepath.Join(g.dir, "spam.mbox.gz")
+	for file, octets := range map[string][]byte{
+		mbox: packed.Bytes(), filepath.Join(ham, "a.jpeg"): []byte("\xff\xd8\xff\xe0\x00\x10JFIF"), filepath.Join(ham, "b.txt"): []byte("some words\n"),
+		filepath.Join(ham, "c.mbox"): []byte("From x\n\nwords\n\nFrom y\n" + strings.ReplaceAll(string(messageOf("ham", 9)), "\r", "")),
+	} {
+		if err := os.WriteFile(file, octets, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.says(t, func() error { return g.app.Learn(t.Context(), LearnOptions{Spam: true, Sources: []string{mbox}}) }, "4 messages read: 4 learned as spam")
+	out, err := g.output(func() error { return g.app.Learn(t.Context(), LearnOptions{Sources: []string{ham}}) })
+	var exit *Exit
+	if !errors.As(err, &exit) || exit.Code != ExitData {
+		t.Errorf("%v", err)
+	}
+	for _, want := range []string{"a.jpeg: no message: it is no text\n", "b.txt: no message: no header field", "c.mbox:1: no message: ", "4 messages read: 4 learned as ham", "\n2 files are no messages\n1 entry of an mbox is no message\n"} {
+		if !strings.Contains(strings.ReplaceAll(out, "it has no header field", "no header field"), want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+	for source, want := range map[string]string{filepath.Join(ham, "a.jpeg"): "it is no text", mbox: "more than one message", g.dir + "/nowhere": "no such file"} {
+		if out, err := g.output(func() error { return g.app.LearnExplain(t.Context(), source) }); !errors.As(err, &exit) || exit.Code != ExitData || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %q, %v", source, out, err)
+		}
 	}
 }
 

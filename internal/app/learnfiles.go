@@ -11,6 +11,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/learner"
+	"github.com/postern-mail/postern/internal/mailbox"
 	"github.com/postern-mail/postern/rules/text"
 )
 
@@ -80,6 +81,27 @@ func (a *App) LearnImport(ctx context.Context, path string) error {
 // maxImport bounds an import, in octets: twice what a store with the most samples exports.
 const maxImport = 2 << 30
 
+// oneMessage reads a source that is one message: "-" is standard input.
+func (a *App) oneMessage(path string) (octets []byte, err error) {
+	n := 0
+	take := func(m mailbox.Message) error {
+		if n++; n > 1 {
+			return fmt.Errorf("%s holds more than one message", path)
+		}
+		octets = m.Octets
+		return nil
+	}
+	if path == "-" {
+		err = mailbox.ReadFrom(a.o.Stdin, path, take, nil)
+	} else {
+		err = mailbox.Read(path, take, nil)
+	}
+	if err == nil && n == 0 {
+		err = fmt.Errorf("%s holds no message", path)
+	}
+	return octets, err
+}
+
 // LearnExplain prints what the learner says of a message, and why.
 func (a *App) LearnExplain(ctx context.Context, path string) error {
 	cfg, err := a.load()
@@ -90,9 +112,13 @@ func (a *App) LearnExplain(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	content, err := a.ingest(path, reader.marks.limits.HeaderOctets)
+	octets, err := a.oneMessage(path)
 	if err != nil {
 		return exit(ExitData, "%v", err)
+	}
+	content := reader.content(octets)
+	if content == nil {
+		return exit(ExitData, "%s: can't be read", visible(path))
 	}
 	if content, err = reader.unmarked(content); err != nil {
 		return exit(ExitData, "%v", err)

@@ -1,16 +1,17 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/postern-mail/postern/internal/mailbox"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/rules"
 	"github.com/postern-mail/postern/rules/eval"
@@ -110,7 +111,7 @@ func (t *rulesTest) hits(ctx context.Context, path, rule string) (bool, error) {
 // RulesBenchOptions say how rules are timed.
 type RulesBenchOptions struct {
 	RulesOptions
-	Paths []string // messages, and folders of them
+	Paths []string // as those that are learned: messages, folders of them, mbox files, Maildirs
 	Warm  int      // messages that are looked at before the clock runs
 	Alone int      // messages for which each rule is timed alone
 	Top   int      // rules in the table of the slowest
@@ -124,58 +125,73 @@ func (a *App) RulesBench(ctx context.Context, o RulesBenchOptions) error {
 	if o.Warm < 0 || o.Alone < 0 || o.Top < 0 {
 		return exit(ExitUsage, "--warm, --alone and --top are numbers of messages and rules, none below 0")
 	}
-	files, err := messageFiles(o.Paths)
-	if err != nil {
-		return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
-	}
 	tendCollector() // as a gateway has it
 	began := time.Now()
 	l, texts, err := a.loadRulesAndTexts(o.RulesOptions)
 	if err != nil {
 		return err
 	}
-	b := &rulesBench{set: l.Set, texts: texts, alone: map[*rules.Rule]*cost{}, load: time.Since(began)}
-	tell := a.progress()
-	for i, f := range files {
-		if i%50 == 0 {
-			tell(fmt.Sprintf("%d of %d messages", i, len(files)))
-		}
-		c, err := a.ingest(f, 0)
-		if err != nil {
-			tell("")
-			return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
-		}
-		err = b.message(ctx, c, i < o.Warm, i >= o.Warm && i < o.Warm+o.Alone)
-		c.Release()
-		if err != nil {
-			tell("")
-			return &Exit{Code: ExitSoftware, Err: fmt.Errorf("postern: %s: %w", f, err)}
+	b := &rulesBench{app: a, o: o, set: l.Set, texts: texts, alone: map[*rules.Rule]*cost{}, load: time.Since(began), tell: a.progress()}
+	for _, p := range o.Paths {
+		if err := b.source(ctx, p); err != nil {
+			return err
 		}
 	}
-	tell("")
-	return b.print(a, o.Top)
+	b.tell("")
+	if b.messages == 0 {
+		return exit(ExitData, "no messages")
+	}
+	if err := b.print(a, o.Top); err != nil {
+		return err
+	}
+	b.none.tell(a.o.Stdout)
+	if b.faults > 0 {
+		return &Exit{Code: ExitData}
+	}
+	return nil
 }
 
-// messageFiles lists the files of paths, and of folders and what is below them, in lexical order.
-func messageFiles(paths []string) (all []string, err error) {
-	for _, p := range paths {
-		err := filepath.WalkDir(p, func(name string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if d.Type().IsRegular() && (name == p || !strings.HasPrefix(d.Name(), ".")) && len(all) < maxBench {
-				all = append(all, name)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
+// errEnough ends the reading of messages.
+var errEnough = errors.New("enough messages")
+
+// source looks at the messages of a file or a folder.
+func (b *rulesBench) source(ctx context.Context, path string) error {
+	skipped := func(err error) error {
+		b.faults++
+		b.none.count(err)
+		b.tell("")
+		fmt.Fprintf(b.app.o.Stderr, "postern: %s\n", visible(err.Error()))
+		return nil
+	}
+	err := mailbox.Read(path, func(m mailbox.Message) error {
+		if b.messages == maxBench {
+			return errEnough
 		}
+		if b.messages%50 == 0 {
+			b.tell(fmt.Sprintf("%d messages", b.messages))
+		}
+		c, err := ingestFrom(bytes.NewReader(m.Octets), 0)
+		if err != nil {
+			return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
+		}
+		defer c.Release()
+		n := b.messages
+		b.messages++
+		if err := b.message(ctx, c, n < b.o.Warm, n >= b.o.Warm && n < b.o.Warm+b.o.Alone); err != nil {
+			return &Exit{Code: ExitSoftware, Err: fmt.Errorf("postern: %s: %w", m.Name, err)}
+		}
+		return nil
+	}, skipped)
+	switch {
+	case errors.Is(err, errEnough):
+		return nil
+	case errors.As(err, new(*Exit)):
+		b.tell("")
+		return err
+	case err != nil:
+		return skipped(err)
 	}
-	if len(all) == 0 {
-		return nil, errors.New("no messages")
-	}
-	return all, nil
+	return nil
 }
 
 type cost struct {
@@ -186,6 +202,13 @@ type cost struct {
 
 // rulesBench is what was measured.
 type rulesBench struct {
+	app  *App
+	o    RulesBenchOptions
+	tell func(string) // how far it is
+
+	messages, faults int
+	none             noMessages
+
 	set     *rules.Set
 	texts   text.Options
 	load    time.Duration

@@ -240,6 +240,11 @@ func (a *App) ingest(path string, header int64) (*mail.Content, error) {
 		return nil, err
 	}
 	defer closeIn()
+	return ingestFrom(in, header)
+}
+
+// ingestFrom is ingest of a stream.
+func ingestFrom(in io.Reader, header int64) (*mail.Content, error) {
 	g := mail.NewIngest(mail.IngestOptions{})
 	ends := &lineEnds{w: g}
 	if _, err := io.CopyBuffer(ends, struct{ io.Reader }{in}, make([]byte, 64<<10)); err != nil {

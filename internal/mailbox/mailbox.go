@@ -1,5 +1,5 @@
-// Package mailbox reads the messages of mbox files (RFC 4155), Maildirs, folders of messages and single ones, one after the other.
-// It only reads, and looks into no message.
+// Package mailbox reads the messages of mbox files (RFC 4155), Maildirs, folders of messages and single ones, one after the other; files may
+// be packed with gzip or bzip2. It only reads, and looks into no message further than to see that it is one.
 package mailbox
 
 import (
@@ -23,7 +23,7 @@ type Message struct {
 	Name   string // the file, and of an mbox with the number of the message: "inbox:12"
 	Octets []byte // its own: the caller may keep them
 	Cut    bool   // it is bigger than MaxMessage
-	Read   int64  // octets of the source that were read up to here
+	Read   int64  // octets of the source, as it lies there, that were read up to here
 }
 
 // stop is what a reader inside gives when the caller has had enough.
@@ -32,7 +32,8 @@ type stop struct{ error }
 // Read hands every message of a source to f, and ends with the first error of f. A source is a file or a folder; a file that
 // begins with "From " is an mbox, one with cur and new in it a Maildir; of another folder all files are read, and those of the
 // folders in it, in the order of their names and without those whose name begins with a dot; of symbolic links those to files.
-// What can't be read is told to skipped and passed over, unless that is nil or gives an error itself.
+// What can't be read, and what is no message (a *NoMessageError), is told to skipped and passed over, unless that is nil or gives an
+// error itself. An empty file has no messages.
 func Read(path string, f func(Message) error, skipped func(error) error) error {
 	r := &reader{f: f, skipped: skipped}
 	info, err := os.Stat(path)
@@ -48,8 +49,8 @@ func Read(path string, f func(Message) error, skipped func(error) error) error {
 }
 
 // ReadFrom is Read of a stream, which is an mbox or one message.
-func ReadFrom(from io.Reader, name string, f func(Message) error) error {
-	r := &reader{f: f}
+func ReadFrom(from io.Reader, name string, f func(Message) error, skipped func(error) error) error {
+	r := &reader{f: f, skipped: skipped}
 	return unwrapped(r.stream(from, name))
 }
 
@@ -77,7 +78,8 @@ func Size(path string) (n int64) {
 type reader struct {
 	f       func(Message) error
 	skipped func(error) error
-	read    int64
+	source  *counted // that is read
+	before  int64    // octets of those before it
 }
 
 func (r *reader) skip(err error) error {
@@ -154,8 +156,15 @@ func (r *reader) file(path string) error {
 	return r.stream(f, path)
 }
 
+const bufferSize = 64 << 10
+
 func (r *reader) stream(from io.Reader, name string) error {
-	in := bufio.NewReaderSize(from, 64<<10)
+	r.source = &counted{from: from}
+	defer func() { r.before += r.source.n }()
+	in, err := unpacked(bufio.NewReaderSize(r.source, bufferSize), r.source)
+	if err != nil {
+		return fmt.Errorf("mailbox: %s: %w", name, err)
+	}
 	if start, _ := in.Peek(len(separator)); !bytes.Equal(start, separator) {
 		return r.single(in, name)
 	}
@@ -172,12 +181,15 @@ func (r *reader) single(in io.Reader, name string) error {
 	}
 	m := Message{Name: name, Octets: b, Cut: len(b) > MaxMessage}
 	m.Octets = b[:min(len(b), MaxMessage)]
-	return r.give(m, int64(len(b)))
+	return r.give(m, false)
 }
 
-func (r *reader) give(m Message, octets int64) error {
-	r.read += octets
-	m.Read = r.read
+// give hands on what is a message.
+func (r *reader) give(m Message, entry bool) error {
+	if why := whyNone(m.Octets); why != "" {
+		return &NoMessageError{Name: m.Name, Entry: entry, Why: why}
+	}
+	m.Read = r.before + r.source.n
 	if err := r.f(m); err != nil {
 		return stop{err}
 	}
@@ -190,7 +202,7 @@ var separator = []byte("From ")
 // ">From ", and one that began so as ">>From ".
 func (r *reader) mbox(in *bufio.Reader, name string) error {
 	var message []byte
-	number, octets, begun, empty, cut := 0, int64(0), false, true, false
+	number, begun, empty, cut := 0, false, true, false
 	end := func() error {
 		if !begun {
 			return nil
@@ -198,13 +210,14 @@ func (r *reader) mbox(in *bufio.Reader, name string) error {
 		number++
 		m := Message{Name: fmt.Sprintf("%s:%d", name, number), Octets: withoutLast(message), Cut: cut}
 		message, cut = nil, false
-		err := r.give(m, octets)
-		octets = 0
+		err := r.give(m, true)
+		if errors.As(err, new(*NoMessageError)) {
+			return r.skip(err)
+		}
 		return err
 	}
 	for start := true; ; {
 		line, err := in.ReadSlice('\n')
-		octets += int64(len(line))
 		whole := !errors.Is(err, bufio.ErrBufferFull)
 		if start && empty && bytes.HasPrefix(line, separator) {
 			if err := end(); err != nil {
@@ -213,7 +226,6 @@ func (r *reader) mbox(in *bufio.Reader, name string) error {
 			begun, empty = true, false
 			for errors.Is(err, bufio.ErrBufferFull) {
 				line, err = in.ReadSlice('\n')
-				octets += int64(len(line))
 			}
 			whole = true
 		} else {

@@ -18,6 +18,9 @@ func read(t *testing.T, text string) (all []string) {
 		all = append(all, m.Name+"|"+string(m.Octets))
 		total = m.Read
 		return nil
+	}, func(err error) error {
+		all = append(all, err.Error())
+		return nil
 	})
 	if err != nil || len(all) > 0 && total != int64(len(text)) {
 		t.Errorf("%v, %d octets of %d", err, total, len(text))
@@ -38,7 +41,7 @@ func TestStreams(t *testing.T) {
 		"a line that is none": {"From x\nA: a\n\nb\nFrom here on\n", []string{"m:1|A: a\n\nb\nFrom here on\n"}},
 		"escaped":             {"From x\nA: a\n\n>From b\n>>From c\n> From d\n", []string{"m:1|A: a\n\nFrom b\n>From c\n> From d\n"}},
 		"no end of a line":    {"From x\nA: a", []string{"m:1|A: a"}},
-		"an empty one":        {"From x\n\nFrom y\nA: a\n", []string{"m:1|\n", "m:2|A: a\n"}},
+		"an empty one":        {"From x\n\nFrom y\nA: a\n", []string{"mailbox: m:1: no message: no header field stands before its first empty line", "m:2|A: a\n"}},
 		"long lines": {
 			"From " + strings.Repeat("x", 200_000) + "\nA: " + strings.Repeat("y", 200_000) + "From \n\nb\n",
 			[]string{"m:1|A: " + strings.Repeat("y", 200_000) + "From \n\nb\n"},
@@ -63,20 +66,20 @@ func TestFolders(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	put("maildir/cur/1:2,S", "one")
-	put("maildir/new/2", "two")
+	put("maildir/cur/1:2,S", "one:")
+	put("maildir/new/2", "two:")
 	put("maildir/tmp/3", "not whole")
 	put("maildir/dovecot.index", "no message")
-	put("maildir/.Junk/cur/4", "four")
-	put("maildir/.Junk/new/5", "five")
+	put("maildir/.Junk/cur/4", "four:")
+	put("maildir/.Junk/new/5", "five:")
 	put("plain/b.eml", "From x\nA: a\n\nFrom y\nB: b\n")
-	put("plain/a.eml", "a")
+	put("plain/a.eml", "a:")
 	put("plain/.hidden", "no message")
-	put("plain/sub/c.eml", "c")
+	put("plain/sub/c.eml", "c:")
 	for path, want := range map[string]string{
-		"maildir":     "four five one two",
-		"plain":       "a A: a\n B: b\n c",
-		"plain/a.eml": "a",
+		"maildir":     "four: five: one: two:",
+		"plain":       "a: A: a\n B: b\n c:",
+		"plain/a.eml": "a:",
 	} {
 		var got []string
 		err := Read(filepath.Join(dir, path), func(m Message) error { got = append(got, string(m.Octets)); return nil }, nil)
@@ -84,7 +87,7 @@ func TestFolders(t *testing.T) {
 			t.Errorf("%s: %q, %v", path, got, err)
 		}
 	}
-	if n := Size(filepath.Join(dir, "plain")); n != 37 {
+	if n := Size(filepath.Join(dir, "plain")); n != 39 {
 		t.Errorf("%d octets", n)
 	}
 	if err := Read(filepath.Join(dir, "nowhere"), nil, nil); !errors.Is(err, os.ErrNotExist) {
@@ -104,14 +107,14 @@ func TestLinksAreFollowed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "one"), []byte("one"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "one"), []byte("A: one"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var got []string
 	var skipped []error
 	err := Read(filepath.Join(dir, "spam"), func(m Message) error { got = append(got, string(m.Octets)); return nil },
 		func(err error) error { skipped = append(skipped, err); return nil })
-	if err != nil || !slices.Equal(got, []string{"one"}) || len(skipped) != 1 || !errors.Is(skipped[0], os.ErrNotExist) {
+	if err != nil || !slices.Equal(got, []string{"A: one"}) || len(skipped) != 1 || !errors.Is(skipped[0], os.ErrNotExist) {
 		t.Errorf("%q, %v, %v", got, skipped, err)
 	}
 }
@@ -120,17 +123,30 @@ func FuzzMbox(f *testing.F) {
 	f.Add([]byte("From x\nA: a\n\n>From b\n\nFrom y\r\n\r\n"))
 	f.Add([]byte("A: a\n\nb"))
 	f.Add([]byte("From \n\nFrom \n\n\nFrom"))
+	f.Add(packed(f, []byte("From x\nA: a\n\nb\n")))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		total, last := 0, int64(0)
+		total, last, none := 0, int64(0), 0
 		err := ReadFrom(bytes.NewReader(b), "m", func(m Message) error {
 			total += len(m.Octets)
 			if m.Read < last || m.Read > int64(len(b)) {
 				return fmt.Errorf("%d octets read of %d, %d before", m.Read, len(b), last)
 			}
+			if whyNone(m.Octets) != "" {
+				return fmt.Errorf("%q is a message", m.Octets)
+			}
 			last = m.Read
 			return nil
+		}, func(err error) error {
+			if !errors.As(err, new(*NoMessageError)) {
+				return err
+			}
+			none++
+			return nil
 		})
-		if err != nil || total > len(b) || len(b) > 0 && last != int64(len(b)) {
+		if bytes.HasPrefix(b, gzipMagic) || bytes.HasPrefix(b, bzip2Magic) {
+			return
+		}
+		if err != nil && !errors.As(err, new(*NoMessageError)) || total > len(b) || total > 0 && none == 0 && last != int64(len(b)) {
 			t.Fatalf("%v, %d octets of %d", err, total, len(b))
 		}
 	})

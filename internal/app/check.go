@@ -38,6 +38,7 @@ type prepared struct {
 	resolver   *dns.Resolver
 	table      *upstream.Table
 	judge      *judge
+	marks      unmarker
 	recipients map[string]upstream.Recipients
 	certs      map[string]*certs.Set  // by listener; those that have TLS
 	signer     edge.Signer            // nil: nothing is signed
@@ -68,6 +69,9 @@ func (a *App) prepare(cfg *config.Config, r *relays, log *slog.Logger, hook pipe
 	p.resolver = resolver
 	p.judge, err = newJudge(cfg, surroundings{factories: a.factories, ours: p.table.Ours, dns: resolver, log: log, hook: hook, state: state})
 	if err != nil {
+		return nil, err
+	}
+	if p.marks, err = a.unmarker(cfg); err != nil {
 		return nil, err
 	}
 	files, adoptFiles, err := openLists(r.recipientFiles(), recipientLists, cfg, log)

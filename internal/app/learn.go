@@ -314,7 +314,7 @@ func (a *App) sampleReader(ctx context.Context, cfg *config.Config) (*sampleRead
 	r := &sampleReader{}
 	var err error
 	if r.marks, err = a.unmarker(cfg); err != nil {
-		return nil, err
+		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
 	for _, f := range cfg.Filters {
 		if f.Kind != "rules" {

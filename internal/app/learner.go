@@ -19,15 +19,18 @@ import (
 
 func learnerDir(cfg *config.Config) string { return filepath.Join(cfg.State.Directory, "learner") }
 
-// learnerOptions gives what the configuration says of the learner; false where no filter asks it.
-func learnerOptions(cfg *config.Config) (learner.Options, bool) {
+// learnerOptions gives what the configuration says of the learner; false where no filter asks it. The error is that of the filter's options.
+func learnerOptions(cfg *config.Config) (o learner.Options, asked bool, err error) {
 	for _, f := range cfg.Filters {
 		if f.Kind == bayes.Kind {
 			o, err := bayes.LearnerOptions(func(v any) error { return f.DecodeFor(config.DefaultPolicy, v) })
-			return o, err == nil
+			if err != nil {
+				return o, true, asConfigErrors(err, f)
+			}
+			return o, true, nil
 		}
 	}
-	return learner.Options{}, false
+	return learner.Options{}, false, nil
 }
 
 // openLearnerStore opens the store of what was learned, which nobody else may have open. Errors are Exits.
@@ -54,7 +57,7 @@ type keptLearner struct {
 
 // configureLearner tells the learner that is open what the configuration says of it.
 func (g *gateway) configureLearner(cfg *config.Config) {
-	if o, ok := learnerOptions(cfg); ok && g.learner.store.Load() != nil {
+	if o, ok, err := learnerOptions(cfg); ok && err == nil && g.learner.store.Load() != nil {
 		g.learner.store.Load().Configure(o)
 	}
 }
@@ -62,8 +65,8 @@ func (g *gateway) configureLearner(cfg *config.Config) {
 // openLearner opens the learner where the configuration asks for one and none is open. One that is not asked for any more stays
 // open: a reload may ask for it again.
 func (g *gateway) openLearner(cfg *config.Config) error {
-	o, ok := learnerOptions(cfg)
-	if !ok {
+	o, ok, err := learnerOptions(cfg)
+	if !ok || err != nil { // install tells what is wrong, with all that is
 		return nil
 	}
 	if g.learner.store.Load() != nil {
@@ -174,7 +177,7 @@ func sendOutcome(w http.ResponseWriter) func(learner.Outcome, error) error {
 
 // scanLearner lets the filters of a scan ask what was learned last. The store may be open elsewhere: it is only read.
 func (a *App) scanLearner(cfg *config.Config) {
-	if o, ok := learnerOptions(cfg); ok {
+	if o, ok, err := learnerOptions(cfg); ok && err == nil {
 		if s, err := learner.ReadSnapshot(store.OS, learnerDir(cfg), o); err == nil {
 			a.desk.Use(s)
 		}

@@ -33,7 +33,7 @@ func (r *releasedMail) release() {
 
 // learnReleased teaches the learner that what was released is wanted. What goes wrong is told.
 func (a *App) learnReleased(ctx context.Context, cfg *config.Config, all releasedMail) {
-	if _, ok := learnerOptions(cfg); !ok || len(all) == 0 {
+	if _, ok, _ := learnerOptions(cfg); !ok || len(all) == 0 {
 		return
 	}
 	o, err := a.teachReleased(ctx, cfg, all)

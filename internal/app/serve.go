@@ -179,11 +179,7 @@ func (g *gateway) install(cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	marks, err := g.app.unmarker(cfg)
-	if err != nil {
-		return err
-	}
-	g.app.desk.Unmark(marks.bare)
+	g.app.desk.Unmark(p.marks.bare)
 	known := labels(cfg)
 	known.Lists = p.judge.lists
 	g.metrics.Configured(known)

@@ -28,7 +28,10 @@ const lessonBatch = 32
 
 // teacher finds the learner. The error is an Exit.
 func (a *App) teacher(ctx context.Context, cfg *config.Config) (teacher, error) {
-	o, ok := learnerOptions(cfg)
+	o, ok, err := learnerOptions(cfg)
+	if err != nil {
+		return nil, &Exit{Code: ExitConfig, Err: err}
+	}
 	if !ok {
 		return nil, exit(ExitConfig, "%s: no filter of the kind bayes is configured: there is nobody to teach", a.o.Config)
 	}

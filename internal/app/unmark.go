@@ -27,7 +27,7 @@ type markingStage struct {
 	options []any // of each
 }
 
-// unmarker gives the one that the configuration asks for. Filters that put on marks are made for it.
+// unmarker gives the one that the configuration asks for. Filters that put on marks are made for it. Errors are config.Errors.
 func (a *App) unmarker(cfg *config.Config) (u unmarker, err error) {
 	u.authservID = cfg.AuthRes.ID
 	s := surroundings{factories: a.factories, state: filter.NoState{}, log: slog.New(slog.DiscardHandler)}
@@ -56,7 +56,7 @@ func (a *App) unmarker(cfg *config.Config) (u unmarker, err error) {
 				return err
 			})
 			if err != nil {
-				return u, &Exit{Code: ExitConfig, Err: err}
+				return u, asConfigErrors(err, f)
 			}
 			known := slices.ContainsFunc(m.options, func(o any) bool { return reflect.DeepEqual(o, options) })
 			if f, ok := stage.Filter.(filter.Unmarker); ok && !known {

@@ -4,9 +4,11 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
+# --build-arg VERSION="$(git describe --tags --always)" --build-arg REVISION="$(git rev-parse HEAD)"
 ARG VERSION=unknown
+ARG REVISION=
 RUN CGO_ENABLED=0 go build -trimpath \
-      -ldflags "-s -w -X github.com/postern-mail/postern/internal/app.Version=${VERSION}" \
+      -ldflags "-s -w -X github.com/postern-mail/postern/internal/app.Version=${VERSION} -X github.com/postern-mail/postern/internal/app.Revision=${REVISION}" \
       -o /postern ./cmd/postern \
  && mkdir -p /empty/var/lib/postern /empty/etc/postern /empty/tmp
 

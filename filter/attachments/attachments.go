@@ -87,7 +87,7 @@ func newFilter(env filter.Env, decode func(any) error) (filter.Spec, filter.Filt
 		Name:     env.Name,
 		Phases:   filter.In(filter.Data),
 		Wants:    []string{string(auth.Waivers)},
-		Provides: []string{string(auth.Parts), string(auth.KeepOriginal)},
+		Provides: []string{string(auth.Parts), string(auth.KeepOriginal), string(auth.UnpackLimits)},
 		Symbols:  symbols,
 	}
 	return spec, c, nil
@@ -118,7 +118,8 @@ func (c *checker) Check(ctx context.Context, in *filter.Input) (filter.Result, e
 	}
 	waivers, _ := auth.Waivers.From(in)
 	c = c.letting(waivers)
-	exams, err := c.newLook(ctx, in.Content.Blob().Size()).examine(root)
+	l := c.newLook(ctx, in.Content.Blob().Size())
+	exams, err := l.examine(root)
 	if err != nil {
 		return filter.Result{}, err
 	}
@@ -133,6 +134,9 @@ func (c *checker) Check(ctx context.Context, in *filter.Input) (filter.Result, e
 		return filter.Result{}, err
 	}
 	o.result.Facts = []filter.Fact{auth.Parts.Of(o.parts()), auth.KeepOriginal.Of(c.keep)}
+	if all := unpackLimits(l.budget.Reached()); all != nil {
+		o.result.Facts = append(o.result.Facts, auth.UnpackLimits.Of(all))
+	}
 	return o.result, nil
 }
 

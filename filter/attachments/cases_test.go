@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,6 +135,9 @@ func describe(res filter.Result) string {
 	parts, _ := auth.Parts.Among(res.Facts)
 	for _, p := range parts {
 		fmt.Fprintf(&b, "part %s %s %q %d %.8s %s %q\n", p.Path, p.Type, p.Names, p.Size, p.SHA256, p.Action, p.Class)
+		if p.By != "" && !slices.Contains(auth.PartReasons(), p.By) || p.By == "" && p.Class != "" {
+			fmt.Fprintf(&b, "decided by %q\n", p.By)
+		}
 	}
 	return b.String()
 }

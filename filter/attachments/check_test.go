@@ -1,14 +1,17 @@
 package attachments
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -68,7 +71,7 @@ func TestFacts(t *testing.T) {
 		parts, _ := auth.Parts.Among(res.Facts)
 		want := auth.PartReport{
 			Path: "2", Type: "application/octet-stream", Names: []string{"a.exe"}, Size: int64(len(content)),
-			SHA256: parts[2].SHA256, Class: "executable", Reason: "it is a DOS or Windows program; the file name ends in .exe", Action: "strip",
+			SHA256: parts[2].SHA256, Class: "executable", Reason: "it is a DOS or Windows program; the file name ends in .exe", Action: "strip", By: auth.PartByContent,
 		}
 		if d := cmp.Diff(want, parts[2]); d != "" || len(parts) != 3 {
 			t.Errorf("-want +got\n%s", d)
@@ -383,4 +386,65 @@ func files(t testing.TB, dir string) []string {
 		t.Fatalf("%s is empty", dir)
 	}
 	return all
+}
+
+// TestUnpackLimits: the limits that a message runs into are told by name, each once.
+func TestUnpackLimits(t *testing.T) {
+	inner := "x"
+	for range 3 {
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		for _, name := range []string{"a.zip", "b.zip"} {
+			w, err := z.Create(name)
+			if err == nil {
+				_, err = io.WriteString(w, inner)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		inner = b.String()
+	}
+	message := "Content-Type: application/zip\r\nContent-Transfer-Encoding: base64\r\nMIME-Version: 1.0\r\n\r\n" + base64.StdEncoding.EncodeToString([]byte(inner)) + "\r\n"
+	for bounds, want := range map[string][]string{
+		"{}": nil, "{depth: 2}": {auth.LimitDepth}, "{files: 3}": {auth.LimitFiles}, "{octets: 20}": {auth.LimitOctets},
+	} {
+		res, err := newChecker(t, "archives: "+bounds).Check(t.Context(), input(t, message))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := auth.UnpackLimits.Among(res.Facts); !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", bounds, got, want)
+		}
+	}
+}
+
+// TestDecidedBy: of each part it is told by what it was decided what becomes of it.
+func TestDecidedBy(t *testing.T) {
+	var b strings.Builder
+	part := func(mediaType, name, content string) {
+		fmt.Fprintf(&b, "--bb\r\nContent-Type: %s\r\nContent-Disposition: attachment; filename=%q\r\n\r\n%s\r\n", mediaType, name, content)
+	}
+	part("application/octet-stream", "a.dat", "MZ\x90\x01")
+	part("application/octet-stream", "a.js", "x")
+	part("application/octet-stream", "a.foo", "x")
+	part("application/x-bar", "a.bar", "x")
+	part("application/octet-stream", "a.tgz", "x")
+	part("text/plain", "a.txt", "x")
+	message := "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=bb\r\n\r\n" + b.String() + "--bb--\r\n"
+	res, err := newChecker(t, `{names: {"*.foo": strip}, types: {application/x-bar: tag}}`).Check(t.Context(), input(t, message))
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, _ := auth.Parts.Among(res.Facts)
+	var got []string
+	for _, p := range parts {
+		got = append(got, p.By)
+	}
+	if want := []string{"", auth.PartByContent, auth.PartByName, auth.PartByNameRule, auth.PartByTypeRule, "", ""}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
 }

@@ -154,7 +154,7 @@ func TestSpec(t *testing.T) {
 	if spec.Name != "strict-attachments" || spec.Phases != filter.In(filter.Data) {
 		t.Errorf("name %q, phases %b", spec.Name, spec.Phases)
 	}
-	if d := cmp.Diff([]string{"parts", "keep_original"}, spec.Provides); d != "" {
+	if d := cmp.Diff([]string{"parts", "keep_original", "unpack_limits"}, spec.Provides); d != "" {
 		t.Error(d)
 	}
 }

@@ -36,7 +36,8 @@ type hit struct {
 	class  class // "" of a rule for names or types
 	action action
 	why    string
-	limit  bool // a limit was reached: what lies behind was not looked at
+	by     string // one of auth.PartReasons
+	limit  bool   // a limit was reached: what lies behind was not looked at
 }
 
 // declares reports whether one of these media types is declared.

@@ -3,6 +3,8 @@ package attachments
 import (
 	"bytes"
 	"fmt"
+
+	"github.com/postern-mail/postern/filter/auth"
 )
 
 // judge collects the reasons for which something is done with a file, and decides what.
@@ -15,7 +17,7 @@ func (l *look) judge(x *exam) {
 	if k := x.kind; k.class != "" {
 		h := l.classHit(k.class, "it is "+k.what)
 		if g, ok := l.types.find(k.mediaType); ok {
-			h.action, h.why = g.action, "it is "+k.what
+			h.action, h.why, h.by = g.action, "it is "+k.what, auth.PartByTypeRule
 		}
 		x.hits = append(x.hits, h)
 	}
@@ -39,7 +41,7 @@ func (l *look) judge(x *exam) {
 func (l *look) judgeTypes(x *exam) (hit, bool) {
 	for _, t := range append(append([]string{}, x.types...), x.kind.mediaType) {
 		if g, ok := l.types.find(t); ok && t != "" && g.action > pass {
-			return hit{symbol: symbolType, action: g.action, why: fmt.Sprintf("the media type %s matches %q", t, g.pattern)}, true
+			return hit{symbol: symbolType, action: g.action, by: auth.PartByTypeRule, why: fmt.Sprintf("the media type %s matches %q", t, g.pattern)}, true
 		}
 	}
 	return hit{}, false
@@ -51,6 +53,7 @@ func (l *look) judgeNames(x *exam) (best hit, found bool) {
 	consider := func(cl class, why string) {
 		if cl != "" && (!found || l.classes[cl] > best.action) {
 			best, found = l.classHit(cl, why), true
+			best.by = auth.PartByName
 		}
 	}
 	bare := len(x.names) == 0 && (x.part == nil || x.part.IsLeaf())
@@ -89,7 +92,7 @@ func (l *look) applyNameRules(x *exam) {
 				continue
 			}
 			if !matched || g.action > strictest.action {
-				strictest = hit{symbol: symbolName, action: g.action, why: fmt.Sprintf("the file name matches %q", g.pattern)}
+				strictest = hit{symbol: symbolName, action: g.action, by: auth.PartByNameRule, why: fmt.Sprintf("the file name matches %q", g.pattern)}
 			}
 			matched = true
 		}

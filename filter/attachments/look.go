@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/mail"
 )
@@ -364,6 +365,7 @@ const maxInnerHits = 20
 
 // addInner adds a reason from inside; of those of one class and action the first is enough.
 func (x *exam) addInner(h hit) {
+	h.by = auth.PartByInside
 	same := func(o hit) bool { return o.class == h.class && o.symbol == h.symbol && o.action == h.action }
 	if i := slices.IndexFunc(x.inner, same); i >= 0 {
 		x.inner[i].limit = x.inner[i].limit || h.limit
@@ -382,5 +384,5 @@ func (l *look) classHit(c class, why string) hit {
 	if w, ok := l.waived[c]; ok {
 		why += ", waived by " + w.String()
 	}
-	return hit{symbol: classSymbols[c], class: c, action: l.classes[c], why: why}
+	return hit{symbol: classSymbols[c], class: c, action: l.classes[c], by: auth.PartByContent, why: why}
 }

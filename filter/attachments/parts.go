@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/archive"
 )
 
 // The bounds of the fact, which goes into logs, records and other programs. What is found out about a part rests on
@@ -36,11 +37,32 @@ func (o *outcome) parts() []auth.PartReport {
 		}
 		reports = append(reports, auth.PartReport{
 			Path: x.part.Path, Type: clipped(x.part.Type, maxReportText), Names: names, Size: x.size, SHA256: x.sum,
-			Class: string(x.class()), Reason: x.reason(), Action: a.String(),
+			Class: string(x.class()), Reason: x.reason(), Action: a.String(), By: x.by(),
 			Defects: defects, Ambiguous: x.ambiguous != "",
 		})
 	}
 	return bounded(reports)
+}
+
+// by is what decided about a part; "" where nothing was found.
+func (x *exam) by() string {
+	if len(x.hits) == 0 {
+		return ""
+	}
+	return x.hits[0].by
+}
+
+// unpackLimits names the limits that were reached.
+func unpackLimits(reached archive.Limit) (all []string) {
+	for _, l := range []struct {
+		is   archive.Limit
+		word string
+	}{{archive.Depth, auth.LimitDepth}, {archive.Files, auth.LimitFiles}, {archive.Octets, auth.LimitOctets}, {archive.Ratio, auth.LimitRatio}} {
+		if reached&l.is != 0 {
+			all = append(all, l.word)
+		}
+	}
+	return all
 }
 
 // bounded cuts the reports to maxReports and one that stands for the rest, with their size and the strictest action

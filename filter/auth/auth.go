@@ -21,6 +21,9 @@ const (
 	// KeepOriginal is false where a filter's configuration says that a message whose parts it has
 	// removed need not be kept as it came.
 	KeepOriginal filter.Key[bool] = "keep_original"
+	// UnpackLimits are the limits that the containers of a message ran into, each once: UnpackLimitWords.
+	UnpackLimits filter.Key[[]string] = "unpack_limits"
+
 	// UserLimits is how many recipients the user who has logged in may have in a time, where that is said of him and not
 	// of users at large. It is a fact of the session, recorded at the login.
 	UserLimits filter.Key[[]UserLimit] = "user_limits"
@@ -134,7 +137,33 @@ type PartReport struct {
 	Class  string   `json:"class"`  // "" for nothing special
 	Reason string   `json:"reason,omitempty"`
 	Action string   `json:"action"` // pass, score, tag, strip, quarantine, reject
+	By     string   `json:"-"`      // by what Action was decided: one of PartReasons; "" where nothing was found
 
 	Defects   []string `json:"defects,omitempty"`   // departures from the RFCs, by name; docs/mime-defects.md
 	Ambiguous bool     `json:"ambiguous,omitempty"` // programs may read it in different ways
 }
+
+// By what it was decided what becomes of a part.
+const (
+	PartByContent  = "magic"  // what it is by its content
+	PartByName     = "ext"    // what its name says, or the type from which clients make up a name
+	PartByInside   = "inside" // what looking into it has found
+	PartByNameRule = "name"   // a pattern for names of the configuration
+	PartByTypeRule = "type"   // one for media types
+)
+
+// PartReasons lists them.
+func PartReasons() []string {
+	return []string{PartByContent, PartByName, PartByInside, PartByNameRule, PartByTypeRule}
+}
+
+// The limits on looking into containers, as the configuration calls them.
+const (
+	LimitDepth  = "depth"
+	LimitFiles  = "files"
+	LimitOctets = "octets"
+	LimitRatio  = "ratio"
+)
+
+// UnpackLimitWords lists them.
+func UnpackLimitWords() []string { return []string{LimitDepth, LimitFiles, LimitOctets, LimitRatio} }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"runtime"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/access"
@@ -30,12 +29,6 @@ import (
 	"github.com/postern-mail/postern/filter/rules"
 	"github.com/postern-mail/postern/filter/spf"
 	"github.com/postern-mail/postern/internal/config"
-)
-
-// Version and Revision are the version of the program and the commit it was built from, set when it is linked.
-var (
-	Version  = "unknown"
-	Revision = ""
 )
 
 // DefaultConfig is where the configuration lies unless the command line says otherwise.
@@ -138,12 +131,6 @@ func (a *App) load() (*config.Config, error) {
 		err = fmt.Errorf("postern: no configuration at %s: write one, or name another with --config", a.o.Config)
 	}
 	return nil, &Exit{Code: ExitConfig, Err: err}
-}
-
-// Version prints the version, and of what it was built.
-func (a *App) Version() error {
-	_, err := fmt.Fprintf(a.o.Stdout, "postern %s %s %s/%s\n", Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return err
 }
 
 // ConfigShow prints the effective configuration.

@@ -337,7 +337,7 @@ func stateFolders(cfg *config.Config) (tmp string, err error) {
 
 // labels are the names of a configuration that become labels of metrics.
 func labels(cfg *config.Config) metrics.Labels {
-	var l metrics.Labels
+	l := metrics.Labels{Hash: cfg.Hash()}
 	for _, x := range cfg.Listeners {
 		l.Listeners = append(l.Listeners, x.Name)
 		if x.TLS != nil {
@@ -351,6 +351,9 @@ func labels(cfg *config.Config) metrics.Labels {
 	}
 	for _, f := range cfg.Filters {
 		l.Filters = append(l.Filters, f.Name)
+		if f.Kind == "clamd" {
+			l.Scanners = append(l.Scanners, f.Name)
+		}
 	}
 	for _, r := range cfg.Routes {
 		l.Routes = append(l.Routes, routeName(r))

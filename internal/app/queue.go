@@ -60,6 +60,7 @@ func (g *gateway) startQueue(s queue.Settings) {
 		Tried:    g.tried,
 		Down:     g.queueDown,
 		Reported: g.reported,
+		Silent:   g.metrics.QueueSilent,
 		Damaged: func(id string, err error) {
 			g.metrics.QueueSetAside()
 			g.log.Error("an entry of the spool is damaged, and set aside", "id", id, "error", g.privacy().Mask(err.Error()))

@@ -90,7 +90,21 @@ func (l Limits) withDefaults() Limits {
 
 // ErrBudget is the error of work that the budget does not allow. It is turned into a Sign of the kind Bomb by the
 // reader that meets it, and never returned by a Walk.
-type ErrBudget struct{ What string }
+type ErrBudget struct {
+	Limit Limit
+	What  string
+}
+
+// Limit names one of the Limits. Limits that were reached are a set of them.
+type Limit uint8
+
+// The limits.
+const (
+	Depth Limit = 1 << iota
+	Files
+	Octets
+	Ratio
+)
 
 // Error says what ran out.
 func (e *ErrBudget) Error() string { return "archive: " + e.What }
@@ -104,6 +118,7 @@ type Budget struct {
 	files  int
 	octets int64
 	spent  *ErrBudget
+	hit    Limit // all that were reached
 }
 
 // NewBudget makes the budget of a message that has packed octets.
@@ -118,7 +133,8 @@ func (b *Budget) Dir() string { return b.limits.Dir }
 func (b *Budget) Enter() error {
 	if b.depth >= b.limits.Depth {
 		// Not for good: what lies beside it can still be looked at.
-		return &ErrBudget{fmt.Sprintf("more than %d containers inside one another", b.limits.Depth)}
+		b.hit |= Depth
+		return &ErrBudget{Depth, fmt.Sprintf("more than %d containers inside one another", b.limits.Depth)}
 	}
 	if b.spent != nil {
 		return b.spent
@@ -133,7 +149,7 @@ func (b *Budget) Leave() { b.depth-- }
 // Entry counts one more file inside.
 func (b *Budget) Entry() error {
 	if b.files++; b.files > b.limits.Files {
-		b.exhaust(fmt.Sprintf("more than %d files in containers", b.limits.Files))
+		b.exhaust(Files, fmt.Sprintf("more than %d files in containers", b.limits.Files))
 	}
 	return b.err()
 }
@@ -144,9 +160,9 @@ func (b *Budget) Spend(n int64) error {
 	b.octets += n
 	switch {
 	case b.octets > b.limits.Octets:
-		b.exhaust(fmt.Sprintf("more than %d octets unpacked", b.limits.Octets))
+		b.exhaust(Octets, fmt.Sprintf("more than %d octets unpacked", b.limits.Octets))
 	case b.octets > ratioFloor && b.octets/b.limits.Ratio > b.packed:
-		b.exhaust(fmt.Sprintf("more than %d octets unpacked for each packed one", b.limits.Ratio))
+		b.exhaust(Ratio, fmt.Sprintf("more than %d octets unpacked for each packed one", b.limits.Ratio))
 	}
 	return b.err()
 }
@@ -159,11 +175,15 @@ func (b *Budget) Left() int64 {
 	return max(0, b.limits.Octets-b.octets)
 }
 
-func (b *Budget) exhaust(what string) {
+func (b *Budget) exhaust(l Limit, what string) {
 	if b.spent == nil {
-		b.spent = &ErrBudget{what}
+		b.hit |= l
+		b.spent = &ErrBudget{l, what}
 	}
 }
+
+// Reached gives the limits that the message has reached.
+func (b *Budget) Reached() Limit { return b.hit }
 
 // Err gives what ran out, nil while nothing has.
 func (b *Budget) Err() error { return b.err() }

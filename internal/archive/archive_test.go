@@ -19,6 +19,9 @@ func TestBudget(t *testing.T) {
 	if err := b.Enter(); !errors.As(err, &spent) {
 		t.Fatalf("the second level: %v", err)
 	}
+	if b.Reached() != Depth {
+		t.Fatalf("reached %v", b.Reached())
+	}
 	b.Leave()
 	if err := b.Enter(); err != nil {
 		t.Fatalf("a neighbour on the first level: %v", err)
@@ -31,6 +34,9 @@ func TestBudget(t *testing.T) {
 	if err := b.Spend(1); !errors.As(err, &spent) {
 		t.Fatalf("after the files ran out: %v", err)
 	}
+	if b.Reached() != Depth|Files {
+		t.Fatalf("reached %v", b.Reached())
+	}
 }
 
 func TestBudgetRatio(t *testing.T) {
@@ -40,6 +46,9 @@ func TestBudgetRatio(t *testing.T) {
 	}
 	if err := b.Spend(1 << 20); err == nil {
 		t.Fatal("a ratio of 65 is allowed")
+	}
+	if b.Reached() != Ratio {
+		t.Fatalf("reached %v", b.Reached())
 	}
 }
 

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"time"
@@ -40,6 +41,7 @@ type Config struct {
 
 	src  *source // the file, for errors that are found later
 	root *node
+	sum  [sha256.Size]byte // of the file
 }
 
 // Listener is a door for mail.

@@ -2,6 +2,8 @@ package config
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"flag"
 	"net/netip"
@@ -467,5 +469,20 @@ func TestLoadAbsent(t *testing.T) {
 	}
 	if _, err := Load("testdata", kinds); err == nil || !strings.Contains(err.Error(), "folder") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestHash: the hash is that of the file, as sha256sum gives it.
+func TestHash(t *testing.T) {
+	const text = "hostname: mx.example.org\r\nlisteners: {public: {address: \":25\"}}\nroutes: [{to: [example.org], upstream: x}]\nupstreams: {x: {maildir: /m}}\n"
+	sum := sha256.Sum256([]byte(text))
+	for more, same := range map[string]bool{"": true, "# not a word is another\n": false} {
+		c, err := Parse("in.yaml", []byte(text+more), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Hash(); (got == hex.EncodeToString(sum[:])[:12]) != same {
+			t.Errorf("%q: %s", more, got)
+		}
 	}
 }

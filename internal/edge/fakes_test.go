@@ -193,6 +193,13 @@ func (m *fakeMetrics) Reject(_, stage string, r mail.Reply, reason string) {
 	defer m.mu.Unlock()
 	m.label(Stages(), stage)
 	m.label(Reasons(), reason)
+	own := func(o OwnReject) bool {
+		same := func(own mail.Reply) bool { return own.Code == r.Code && own.Enhanced == r.Enhanced }
+		return o.Stage == stage && o.Reason == reason && (same(o.Reply) || same(o.Reply.Soft()))
+	}
+	if reason != ReasonFilter && reason != ReasonUpstream && !slices.ContainsFunc(OwnRejects(), own) {
+		m.strange = append(m.strange, fmt.Sprintf("%s %s %s is none of OwnRejects", stage, reason, r))
+	}
 	m.rejects[fmt.Sprintf("%s %d %s", stage, r.Code, reason)]++
 }
 

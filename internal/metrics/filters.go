@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/postern-mail/postern/filter"
@@ -12,7 +14,10 @@ type messageSeries struct {
 	runs           *prometheus.CounterVec
 	filterDuration *prometheus.HistogramVec
 	authResults    pairs
-	attachments    pairs
+	dispositions   map[[3]string]prometheus.Counter // by what DMARC asks for, what is proposed, and why
+	attachments    map[[3]string]prometheus.Counter // by class, action and reason
+	unpackLimits   map[string]prometheus.Counter
+	scans          *prometheus.CounterVec // by scanners of viruses
 	listAnswers    *prometheus.CounterVec // of DNS lists
 	rulesGaveUp    prometheus.Counter
 	scores         prometheus.Histogram
@@ -29,6 +34,8 @@ type (
 		name    string
 		answers map[string]prometheus.Counter
 	}
+	// scannerSeries are the series of a stage that looks for viruses.
+	scannerSeries struct{ scans map[string]prometheus.Counter }
 )
 
 // The closed sets of the filters' labels.
@@ -40,8 +47,10 @@ var (
 	}
 	classWords = []string{
 		"executable", "script", "shortcut", "macro_auto", "macro", "disk_image", "active_html",
-		"active_pdf", "partial", "encrypted", "sealed", "unreadable", "bomb", "name", "type", other,
+		"active_pdf", "partial", "encrypted", "sealed", "unreadable", "bomb", other,
 	}
+	handlingWords   = []string{"none", "quarantine", "reject"} // RFC 9989 4.7, RFC 9990
+	overrideWords   = []string{"none", "local_policy", "mailing_list", "trusted_forwarder", "policy_test_mode", other}
 	partActionWords = []string{"pass", "score", "tag", "strip", "quarantine", "reject"}
 
 	listSet = wordsOf(auth.ListWords())
@@ -52,8 +61,12 @@ func (m *Metrics) messages() {
 	m.filterDuration = m.histogramVec("filter_duration_seconds", "How long filters ran.", stepBuckets[:], "filter")
 	m.authResults = pairsOf(m.counterVec("auth_results_total", "Results of sender authentication; of DKIM, one for each signature.", "method", "result"),
 		methodWords, authResultWords)
-	m.attachments = pairsOf(m.counterVec("attachments_total", "Parts of messages that are of a class, and what was to become of them.", "kind", "action"),
-		classWords, partActionWords)
+	m.dispositions = triplesOf(m.counterVec("dmarc_dispositions_total", "Messages of domains with a DMARC policy, by what it asks for, what was proposed, and why that differs.", "policy", "applied", "override"),
+		handlingWords, handlingWords, overrideWords)
+	m.attachments = triplesOf(m.counterVec("attachments_total", "Parts of messages that are of a class or match a rule, what was to become of them, and by what it was known.", "kind", "action", "reason"),
+		classWords, partActionWords, auth.PartReasons())
+	m.unpackLimits = countersOf(m.counterVec("unpack_limit_hits_total", "Messages whose containers take more work than is allowed, by the limit.", "limit"), auth.UnpackLimitWords())
+	m.scans = m.counterVec("av_scans_total", "Messages that a scanner of viruses was asked about, by what came of it.", "filter", "result")
 	m.listAnswers = m.counterVec("dnsbl_queries_total", "What DNS lists had to say, by list.", "zone", "result")
 	m.rulesGaveUp = m.counter("rules_gave_up_total", "Rules that reached the limit of steps in a message.")
 	m.scores = m.histogram("spam_score", "Scores of messages whose content was judged.", scoreBuckets)
@@ -69,6 +82,38 @@ func (m *Metrics) filterSeries(name string) *filterSeries {
 
 func (m *Metrics) listSeries(name string) *listSeries {
 	return &listSeries{name: name, answers: countersOf(m.listAnswers, auth.ListWords(), name)}
+}
+
+// What comes of looking for viruses, and the symbols that say so.
+const (
+	scanClean     = "clean"
+	scanInfected  = "infected"
+	scanSuspect   = "suspect"
+	scanUnscanned = "unscanned"
+	scanError     = "error"
+)
+
+var scanSymbols = map[string]string{"VIRUS": scanInfected, "VIRUS_SUSPECT": scanSuspect, "VIRUS_UNSCANNED": scanUnscanned}
+
+// scanWords has the worst first.
+var scanWords = []string{scanInfected, scanSuspect, scanUnscanned, scanError, scanClean}
+
+func (m *Metrics) scannerSeries(name string) *scannerSeries {
+	return &scannerSeries{countersOf(m.scans, scanWords, name)}
+}
+
+// scanned gives what came of looking for viruses; of several findings, the worst.
+func scanned(r *pipeline.Report) string {
+	if r.Outcome != pipeline.Pass && r.Outcome != pipeline.Match {
+		return scanError
+	}
+	worst := scanClean
+	for _, f := range r.Result.Findings {
+		if s, ok := scanSymbols[f.Symbol]; ok && slices.Index(scanWords, s) < slices.Index(scanWords, worst) {
+			worst = s
+		}
+	}
+	return worst
 }
 
 // Score implements edge.Metrics.
@@ -92,6 +137,9 @@ func (m *Metrics) FilterRun(r pipeline.Report) {
 	if r.Again {
 		return
 	}
+	if av := m.scanners.find(r.Stage); av != nil && r.Outcome != pipeline.Skipped {
+		av.scans[scanned(&r)].Inc()
+	}
 	m.authFacts(r.Result.Facts)
 	lists, _ := auth.Lists.Among(r.Result.Facts)
 	for _, l := range lists {
@@ -106,9 +154,44 @@ func (m *Metrics) FilterRun(r pipeline.Report) {
 	m.rulesGaveUp.Add(float64(gaveUp))
 	parts, _ := auth.Parts.Among(r.Result.Facts)
 	for _, p := range parts {
-		if p.Class != "" {
-			m.attachments.inc(m, p.Class, p.Action)
+		if p.By != "" {
+			m.part(p)
 		}
+	}
+	limits, _ := auth.UnpackLimits.Among(r.Result.Facts)
+	for _, l := range limits {
+		if c := m.unpackLimits[l]; c != nil {
+			c.Inc()
+		}
+	}
+}
+
+// part counts a part that is of a class, or that a rule of the configuration means whatever it is.
+func (m *Metrics) part(p auth.PartReport) {
+	kind := p.Class
+	if kind == "" {
+		kind = other
+	}
+	if c := m.attachments[[3]string{kind, p.Action, p.By}]; c != nil {
+		c.Inc()
+	} else {
+		m.dropped.Inc()
+	}
+}
+
+// disposition counts what was proposed for a message of a domain that publishes a policy.
+func (m *Metrics) disposition(r auth.DMARCResult) {
+	if r.Policy == "" {
+		return
+	}
+	override := r.Override
+	if override == "" {
+		override = "none"
+	}
+	if c := m.dispositions[[3]string{r.Policy, r.Disposition, override}]; c != nil {
+		c.Inc()
+	} else {
+		m.dropped.Inc()
 	}
 }
 
@@ -128,6 +211,7 @@ func (m *Metrics) authFacts(facts []filter.Fact) {
 	}
 	if r, ok := auth.DMARC.Among(facts); ok {
 		count("dmarc", r.Result)
+		m.disposition(r)
 	}
 	if r, ok := auth.IPRev.Among(facts); ok {
 		count("iprev", r.Result)

@@ -3,8 +3,8 @@
 //
 // Every label comes from a closed set: words of this program, codes, and names of the configuration.
 // What is not in the set becomes "other", so that no sender can make series. The series of a set are made
-// before anything happens, so that a rate is zero and not absent; the one exception are the combinations
-// of smtp_rejects_total, which are too many: they are bounded by maxSeries.
+// before anything happens, so that a rate is zero and not absent; the one exception are those series of smtp_rejects_total
+// whose codes filters and the next servers choose: they are bounded by maxSeries.
 package metrics
 
 import (
@@ -34,6 +34,9 @@ type Labels struct {
 	Routes    []string // as edge reports them
 	Servers   []string // host:port of every upstream's servers, and "maildir" where one is configured
 	Lists     []string // names of DNS lists
+	Scanners  []string // names of the stages among Filters that look for viruses
+
+	Hash string // of the configuration
 
 	Upstreams map[string][]string // the servers of each upstream
 
@@ -69,6 +72,7 @@ type Metrics struct {
 	servers   named[serverSeries]
 	members   atomic.Pointer[map[string][]string] // the servers of each upstream
 	lists     named[listSeries]
+	scanners  named[scannerSeries]
 	programs  atomic.Pointer[[]Asked]
 	certs     named[string]
 
@@ -81,6 +85,7 @@ type Metrics struct {
 	directory     atomic.Pointer[string]
 
 	reloadOK, reloadTime prometheus.Gauge
+	configInfo           *prometheus.GaugeVec
 	acceptsAny           *prometheus.GaugeVec // by route
 	certExpiry, certRead *prometheus.GaugeVec
 	certsNow             []string // labels that have a value
@@ -106,6 +111,7 @@ func New(o Options) *Metrics {
 	m.routes.init(maxRoutes, m.routeSeries)
 	m.servers.init(maxServers, m.serverSeries)
 	m.lists.init(maxLists, m.listSeries)
+	m.scanners.init(maxFilters, m.scannerSeries)
 	m.certs.init(maxCerts, func(place string) *string { return &place })
 	m.dropped = m.counter("metrics_dropped_labels_total", "Label values that were not known and became \"other\".")
 	m.program(o)
@@ -135,6 +141,9 @@ func (m *Metrics) Configured(l Labels) {
 	m.members.Store(&l.Upstreams)
 	m.certs.add(l.Certificates)
 	m.lists.add(l.Lists)
+	m.scanners.add(l.Scanners)
+	m.configInfo.Reset()
+	m.configInfo.WithLabelValues(l.Hash).Set(1)
 }
 
 // Handler serves the metrics as text or OpenMetrics, as the client asks.
@@ -195,6 +204,7 @@ func (m *Metrics) program(o Options) {
 	info.WithLabelValues(o.Version, runtime.Version(), o.Revision).Set(1)
 	m.registry.MustRegister(collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.configInfo = m.gaugeVec("config_info", "The configuration in force; the value is always 1.", "hash")
 	m.reloadOK = m.gauge("config_last_reload_successful", "Whether the configuration that was read last was taken (1) or not (0).")
 	m.reloadTime = m.gauge("config_last_reload_success_timestamp_seconds", "When a configuration was taken last.")
 	m.Reloaded(true)

@@ -3,13 +3,16 @@ package metrics
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -36,7 +39,8 @@ import (
 
 func testMetrics(t *testing.T) *Metrics {
 	m := New(Options{Version: "1.2.3", Revision: "abc", Labels: Labels{
-		Listeners: []string{"public"}, Filters: []string{"spf", "attachments"}, Routes: []string{"example.org"}, Servers: []string{"mail:25"}, Lists: []string{"bl.example"},
+		Listeners: []string{"public"}, Filters: []string{"spf", "attachments", "clamd"}, Routes: []string{"example.org"}, Servers: []string{"mail:25"}, Lists: []string{"bl.example"},
+		Scanners: []string{"clamd"}, Hash: "0123456789ab",
 		Upstreams:    map[string][]string{"x": {"mail:25"}},
 		Certificates: []string{"public", "public.sni[0]", "public.client_ca"},
 	}})
@@ -85,11 +89,22 @@ func everything(m *Metrics) {
 		auth.SPF.Of(auth.SPFResult{Result: auth.Fail}),
 		auth.DKIM.Of([]auth.DKIMResult{{Result: auth.Pass}, {Result: auth.TempError}}),
 		auth.HeloSPF.Of(auth.SPFResult{Result: auth.None}), auth.ARC.Of(auth.ARCResult{Result: auth.Pass}),
-		auth.DMARC.Of(auth.DMARCResult{Result: auth.PermError}), auth.IPRev.Of(auth.IPRevResult{Result: auth.Fail}),
+		auth.DMARC.Of(auth.DMARCResult{Result: auth.PermError, Policy: "reject", Disposition: "none", Override: "local_policy"}), auth.IPRev.Of(auth.IPRevResult{Result: auth.Fail}),
 		auth.Lists.Of([]auth.ListResult{{List: "bl.example", Result: auth.ListListed}}),
-		auth.Parts.Of([]auth.PartReport{{Class: "executable", Action: "strip"}, {Action: "pass"}}),
+		auth.Parts.Of([]auth.PartReport{{Class: "executable", Action: "strip", By: auth.PartByContent}, {Action: "tag", By: auth.PartByNameRule}, {Action: "pass"}}),
+		auth.UnpackLimits.Of([]string{auth.LimitDepth, auth.LimitRatio}),
 	}}})
 	m.FilterRun(pipeline.Report{Stage: "attachments", Outcome: pipeline.Panicked, Observe: true})
+	for _, symbols := range [][]string{{"VIRUS_SUSPECT", "VIRUS", "VIRUS_UNSCANNED"}, {"VIRUS_UNSCANNED", "VIRUS_OLD_SIGNATURES"}, {}} {
+		r := pipeline.Report{Stage: "clamd", Outcome: pipeline.Match}
+		for _, s := range symbols {
+			r.Result.Findings = append(r.Result.Findings, filter.Finding{Symbol: s})
+		}
+		m.FilterRun(r)
+	}
+	m.FilterRun(pipeline.Report{Stage: "clamd", Outcome: pipeline.TimedOut})
+	m.FilterRun(pipeline.Report{Stage: "clamd", Outcome: pipeline.Skipped})
+	m.QueueSilent(queue.NullSender)
 	h := m.Hooks()
 	h.Phases("mail:25", []upstream.Took{{Stage: upstream.StageDot, For: time.Second}})
 	h.Result("mail:25", upstream.Delivered, 2)
@@ -155,68 +170,82 @@ func TestCounts(t *testing.T) {
 		`postern_messages_total{action="reject",changed="no",mode="observe",route="example.org"}`:    "0",
 		`postern_message_size_bytes_sum{direction="in"}`:                                             "5000",
 		`postern_recipients_total{result="unknown",source="static"}`:                                 "1",
-		`postern_panics_total`:                                                                   "2",
-		`postern_spam_score_sum`:                                                                 "3",
-		`postern_dns_queries_total{rcode="servfail",type="TXT"}`:                                 "1",
-		`postern_dns_cache_lookups_total{result="hit"}`:                                          "1",
-		`postern_dns_budget_exceeded_total{limit="time"}`:                                        "1",
-		`postern_dns_query_duration_seconds_count{type="TXT"}`:                                   "1",
-		`postern_filter_runs_total{filter="spf",mode="enforce",outcome="match"}`:                 "1",
-		`postern_filter_runs_total{filter="attachments",mode="observe",outcome="panic"}`:         "1",
-		`postern_filter_duration_seconds_count{filter="spf"}`:                                    "1",
-		`postern_auth_results_total{method="spf",result="fail"}`:                                 "1",
-		`postern_auth_results_total{method="spf_helo",result="none"}`:                            "1",
-		`postern_auth_results_total{method="arc",result="pass"}`:                                 "1",
-		`postern_auth_results_total{method="dmarc",result="permerror"}`:                          "1",
-		`postern_auth_results_total{method="iprev",result="fail"}`:                               "1",
-		`postern_auth_results_total{method="dkim",result="pass"}`:                                "1",
-		`postern_auth_results_total{method="dkim",result="temperror"}`:                           "1",
-		`postern_dnsbl_queries_total{result="listed",zone="bl.example"}`:                         "1",
-		`postern_attachments_total{action="strip",kind="executable"}`:                            "1",
-		`postern_upstream_deliveries_total{backend="mail:25",code="2xx",result="delivered"}`:     "1",
-		`postern_upstream_duration_seconds_count{backend="mail:25",phase="dot"}`:                 "1",
-		`postern_upstream_up{backend="mail:25"}`:                                                 "0",
-		`postern_upstream_connections{backend="mail:25",state="active"}`:                         "3",
-		`postern_upstream_connections{backend="mail:25",state="idle"}`:                           "2",
-		`postern_upstream_faults_total{backend="mail:25",phase="mail"}`:                          "1",
-		`postern_upstream_retries_total{backend="mail:25"}`:                                      "1",
-		`postern_upstream_tls_handshakes_total{backend="mail:25",result="failed"}`:               "1",
-		`postern_ledger_records{table="greylist/passed"}`:                                        "6",
-		`postern_ledger_lookups_total{result="hit",table="greylist/passed"}`:                     "5",
-		`postern_ledger_lookups_total{result="miss",table="greylist/passed"}`:                    "4",
-		`postern_ledger_dropped_total{reason="evicted",table="greylist/passed"}`:                 "3",
-		`postern_ledger_dropped_total{reason="refused",table="greylist/passed"}`:                 "2",
-		`postern_ledger_dropped_total{reason="expired",table="greylist/passed"}`:                 "1",
-		`postern_ledger_durable`:                                                                 "1",
-		`postern_ledger_written_total`:                                                           "9",
-		`postern_ledger_write_failures_total`:                                                    "8",
-		`postern_ledger_damaged_total`:                                                           "7",
-		`postern_big_senders`:                                                                    "5",
-		`postern_big_senders_known`:                                                              "4",
-		`postern_big_senders_failing`:                                                            "2",
-		`postern_big_senders_networks`:                                                           "70",
-		`postern_big_senders_age_seconds`:                                                        "0",
-		`postern_quarantine_messages`:                                                            "3",
-		`postern_quarantine_bytes`:                                                               "4000",
-		`postern_quarantine_damaged`:                                                             "1",
-		`postern_quarantine_actions_total{action="keep"}`:                                        "7",
-		`postern_quarantine_actions_total{action="full"}`:                                        "0",
-		`postern_config_last_reload_successful`:                                                  "0",
-		`postern_tls_cert_expiry_timestamp_seconds{cert="public"}`:                               "2e+09",
-		`postern_tls_cert_expiry_timestamp_seconds{cert="public.sni[0]"}`:                        "2.1e+09",
-		`postern_recipient_callout_accepts_any{route="example.org"}`:                             "1",
-		`postern_recipient_callouts_total{result="stale"}`:                                       "1",
-		`postern_recipient_callouts_total{result="yes"}`:                                         "0",
-		`postern_recipient_snapshot_entries{source="/etc/recipients"}`:                           "50",
-		`postern_recipient_snapshot_last_read_successful{source="/etc/recipients"}`:              "1",
-		`postern_recipient_snapshot_last_read_successful{source="ldap:example.org"}`:             "0",
-		`postern_recipient_snapshot_age_seconds{source="ldap:example.org"}`:                      "60",
-		`postern_tls_cert_last_read_successful{cert="public"}`:                                   "1",
-		`postern_tls_cert_last_read_successful{cert="public.sni[0]"}`:                            "0",
-		`postern_tls_cert_last_read_successful{cert="public.client_ca"}`:                         "1",
-		`postern_metrics_dropped_labels_total`:                                                   "0",
-		`postern_filter_abandoned`:                                                               "0",
-		`postern_build_info{goversion="` + goVersion(t, m) + `",revision="abc",version="1.2.3"}`: "1",
+		`postern_panics_total`:                                                                     "2",
+		`postern_spam_score_sum`:                                                                   "3",
+		`postern_dns_queries_total{rcode="servfail",type="TXT"}`:                                   "1",
+		`postern_dns_cache_lookups_total{result="hit"}`:                                            "1",
+		`postern_dns_budget_exceeded_total{limit="time"}`:                                          "1",
+		`postern_dns_query_duration_seconds_count{type="TXT"}`:                                     "1",
+		`postern_filter_runs_total{filter="spf",mode="enforce",outcome="match"}`:                   "1",
+		`postern_filter_runs_total{filter="attachments",mode="observe",outcome="panic"}`:           "1",
+		`postern_filter_duration_seconds_count{filter="spf"}`:                                      "1",
+		`postern_auth_results_total{method="spf",result="fail"}`:                                   "1",
+		`postern_auth_results_total{method="spf_helo",result="none"}`:                              "1",
+		`postern_auth_results_total{method="arc",result="pass"}`:                                   "1",
+		`postern_auth_results_total{method="dmarc",result="permerror"}`:                            "1",
+		`postern_auth_results_total{method="iprev",result="fail"}`:                                 "1",
+		`postern_auth_results_total{method="dkim",result="pass"}`:                                  "1",
+		`postern_auth_results_total{method="dkim",result="temperror"}`:                             "1",
+		`postern_dnsbl_queries_total{result="listed",zone="bl.example"}`:                           "1",
+		`postern_attachments_total{action="strip",kind="executable",reason="magic"}`:               "1",
+		`postern_attachments_total{action="tag",kind="other",reason="name"}`:                       "1",
+		`postern_unpack_limit_hits_total{limit="depth"}`:                                           "1",
+		`postern_unpack_limit_hits_total{limit="ratio"}`:                                           "1",
+		`postern_unpack_limit_hits_total{limit="files"}`:                                           "0",
+		`postern_dmarc_dispositions_total{applied="none",override="local_policy",policy="reject"}`: "1",
+		`postern_dmarc_dispositions_total{applied="reject",override="none",policy="reject"}`:       "0",
+		`postern_av_scans_total{filter="clamd",result="infected"}`:                                 "1",
+		`postern_av_scans_total{filter="clamd",result="suspect"}`:                                  "0",
+		`postern_av_scans_total{filter="clamd",result="unscanned"}`:                                "1",
+		`postern_av_scans_total{filter="clamd",result="clean"}`:                                    "1",
+		`postern_av_scans_total{filter="clamd",result="error"}`:                                    "1",
+		`postern_bounces_suppressed_total{reason="null_sender"}`:                                   "1",
+		`postern_bounces_suppressed_total{reason="not_wanted"}`:                                    "0",
+		`postern_config_info{hash="0123456789ab"}`:                                                 "1",
+		`postern_upstream_deliveries_total{backend="mail:25",code="2xx",result="delivered"}`:       "1",
+		`postern_upstream_duration_seconds_count{backend="mail:25",phase="dot"}`:                   "1",
+		`postern_upstream_up{backend="mail:25"}`:                                                   "0",
+		`postern_upstream_connections{backend="mail:25",state="active"}`:                           "3",
+		`postern_upstream_connections{backend="mail:25",state="idle"}`:                             "2",
+		`postern_upstream_faults_total{backend="mail:25",phase="mail"}`:                            "1",
+		`postern_upstream_retries_total{backend="mail:25"}`:                                        "1",
+		`postern_upstream_tls_handshakes_total{backend="mail:25",result="failed"}`:                 "1",
+		`postern_ledger_records{table="greylist/passed"}`:                                          "6",
+		`postern_ledger_lookups_total{result="hit",table="greylist/passed"}`:                       "5",
+		`postern_ledger_lookups_total{result="miss",table="greylist/passed"}`:                      "4",
+		`postern_ledger_dropped_total{reason="evicted",table="greylist/passed"}`:                   "3",
+		`postern_ledger_dropped_total{reason="refused",table="greylist/passed"}`:                   "2",
+		`postern_ledger_dropped_total{reason="expired",table="greylist/passed"}`:                   "1",
+		`postern_ledger_durable`:                                                                   "1",
+		`postern_ledger_written_total`:                                                             "9",
+		`postern_ledger_write_failures_total`:                                                      "8",
+		`postern_ledger_damaged_total`:                                                             "7",
+		`postern_big_senders`:                                                                      "5",
+		`postern_big_senders_known`:                                                                "4",
+		`postern_big_senders_failing`:                                                              "2",
+		`postern_big_senders_networks`:                                                             "70",
+		`postern_big_senders_age_seconds`:                                                          "0",
+		`postern_quarantine_messages`:                                                              "3",
+		`postern_quarantine_bytes`:                                                                 "4000",
+		`postern_quarantine_damaged`:                                                               "1",
+		`postern_quarantine_actions_total{action="keep"}`:                                          "7",
+		`postern_quarantine_actions_total{action="full"}`:                                          "0",
+		`postern_config_last_reload_successful`:                                                    "0",
+		`postern_tls_cert_expiry_timestamp_seconds{cert="public"}`:                                 "2e+09",
+		`postern_tls_cert_expiry_timestamp_seconds{cert="public.sni[0]"}`:                          "2.1e+09",
+		`postern_recipient_callout_accepts_any{route="example.org"}`:                               "1",
+		`postern_recipient_callouts_total{result="stale"}`:                                         "1",
+		`postern_recipient_callouts_total{result="yes"}`:                                           "0",
+		`postern_recipient_snapshot_entries{source="/etc/recipients"}`:                             "50",
+		`postern_recipient_snapshot_last_read_successful{source="/etc/recipients"}`:                "1",
+		`postern_recipient_snapshot_last_read_successful{source="ldap:example.org"}`:               "0",
+		`postern_recipient_snapshot_age_seconds{source="ldap:example.org"}`:                        "60",
+		`postern_tls_cert_last_read_successful{cert="public"}`:                                     "1",
+		`postern_tls_cert_last_read_successful{cert="public.sni[0]"}`:                              "0",
+		`postern_tls_cert_last_read_successful{cert="public.client_ca"}`:                           "1",
+		`postern_metrics_dropped_labels_total`:                                                     "0",
+		`postern_filter_abandoned`:                                                                 "0",
+		`postern_build_info{goversion="` + goVersion(t, m) + `",revision="abc",version="1.2.3"}`:   "1",
 	} {
 		if got := value(t, m, series); got != want {
 			t.Errorf("%s is %s, want %s", series, got, want)
@@ -233,6 +262,54 @@ func goVersion(t *testing.T, m *Metrics) string {
 		t.Fatal("no build_info")
 	}
 	return found[1]
+}
+
+// TestRejectsExistBeforehand: of what is refused in our own words every series is there, and so every stage and reason.
+func TestRejectsExistBeforehand(t *testing.T) {
+	m := testMetrics(t)
+	before := series(t, m)
+	for _, set := range [][]string{edge.Stages(), edge.Reasons()} {
+		for _, word := range set {
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(before)), func(s string) bool {
+				return strings.HasPrefix(s, "postern_smtp_rejects_total") && strings.Contains(s, `="`+word+`"`)
+			}) {
+				t.Errorf("no series has %s", word)
+			}
+		}
+	}
+	for _, o := range edge.OwnRejects() {
+		m.Reject("public", o.Stage, o.Reply, o.Reason)
+	}
+	if after := series(t, m); len(after) != len(before) {
+		t.Errorf("%d series, then %d", len(before), len(after))
+	}
+}
+
+// TestConfigInfo: a reload leaves one series, that of the configuration in force.
+func TestConfigInfo(t *testing.T) {
+	m := testMetrics(t)
+	m.Configured(Labels{Hash: "fedcba987654"})
+	if was, is := value(t, m, `postern_config_info{hash="0123456789ab"}`), value(t, m, `postern_config_info{hash="fedcba987654"}`); was != "absent" || is != "1" {
+		t.Errorf("that of before is %s, that in force %s", was, is)
+	}
+}
+
+// TestServerCertificate: what a server showed is known until it is no longer configured.
+func TestServerCertificate(t *testing.T) {
+	const series = `postern_upstream_tls_cert_expiry_seconds{backend="mail:25"}`
+	m := testMetrics(t)
+	if v := value(t, m, series); v != "absent" {
+		t.Errorf("without a handshake it is %s", v)
+	}
+	h := m.Hooks()
+	h.Handshake("mail:25", tls.ConnectionState{PeerCertificates: []*x509.Certificate{{NotAfter: time.Now().Add(time.Hour)}, {}}}, nil)
+	if v, err := strconv.ParseFloat(value(t, m, series), 64); err != nil || v < 3500 || v > 3600 {
+		t.Errorf("after it: %v, %v", v, err)
+	}
+	m.Configured(Labels{})
+	if v := value(t, m, series); v != "absent" {
+		t.Errorf("of a server that is gone: %s", v)
+	}
 }
 
 // TestSeriesExistBeforehand: what happens makes no series, but for the rejects and a label that was not
@@ -276,7 +353,7 @@ func TestUnknownLabels(t *testing.T) {
 		m.DNSQuery(dns.Query{Type: x, Rcode: x})
 		m.DNSBudget(x)
 		m.FilterRun(pipeline.Report{Stage: x, Outcome: pipeline.Outcome(i), Result: filter.Result{Facts: []filter.Fact{
-			auth.SPF.Of(auth.SPFResult{Result: auth.Result(x)}), auth.Parts.Of([]auth.PartReport{{Class: x, Action: x}}), auth.Lists.Of([]auth.ListResult{{List: x, Result: x}}),
+			auth.SPF.Of(auth.SPFResult{Result: auth.Result(x)}), auth.Parts.Of([]auth.PartReport{{Class: x, Action: x, By: x}}), auth.UnpackLimits.Of([]string{x}), auth.DMARC.Of(auth.DMARCResult{Policy: x}), auth.Lists.Of([]auth.ListResult{{List: x, Result: x}}),
 		}}})
 		m.Certificates([]certs.State{{Place: x, NotAfter: time.Unix(1, 0)}})
 		h := m.Hooks()
@@ -532,6 +609,7 @@ func TestTogether(t *testing.T) {
 func gathered(t *testing.T) map[string]string {
 	m := testMetrics(t)
 	everything(m)
+	m.Hooks().Handshake("mail:25", tls.ConnectionState{PeerCertificates: []*x509.Certificate{{}}}, nil)
 	families, err := m.registry.Gather()
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 type queueSeries struct {
 	queueTried    map[string]prometheus.Counter
 	queueReports  map[string]prometheus.Counter
+	queueSilent   map[string]prometheus.Counter
 	queueOrders   map[string]prometheus.Counter
 	queueFaults   prometheus.Counter
 	queueSetAside prometheus.Counter
@@ -52,6 +53,13 @@ func (m *Metrics) QueueReport(what dsn.Action) {
 		kind = reportDelay
 	}
 	m.queueReports[kind].Inc()
+}
+
+// QueueSilent counts mail that was given up and whose sender is not told.
+func (m *Metrics) QueueSilent(why queue.Silence) {
+	if c := m.queueSilent[string(why)]; c != nil {
+		c.Inc()
+	}
 }
 
 // QueueOrder counts a message that an operator's order was carried out on.
@@ -96,6 +104,11 @@ func (m *Metrics) queue() {
 		[]string{"deferred", string(spool.Delivered), string(spool.Failed), string(spool.Kept)})
 	m.queueReports = countersOf(m.counterVec("dsn_sent_total", "Delivery status notifications that were put into the spool.", "kind"),
 		[]string{reportFailure, reportDelay, reportSuccess})
+	var silences []string
+	for _, s := range queue.Silences() {
+		silences = append(silences, string(s))
+	}
+	m.queueSilent = countersOf(m.counterVec("bounces_suppressed_total", "Mail that was given up and whose sender is not told, by why.", "reason"), silences)
 	var orders []string
 	for _, o := range queue.Orders() {
 		orders = append(orders, string(o))

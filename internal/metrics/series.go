@@ -105,6 +105,13 @@ func (p *pairs) inc(m *Metrics, a, b string) {
 	p.vec.WithLabelValues(m.word(p.first, a), m.word(p.second, b)).Inc()
 }
 
+// triplesOf makes all series of a counter with three labels, the values of each of which are a closed set.
+func triplesOf(vec *prometheus.CounterVec, first, second, third []string) map[[3]string]prometheus.Counter {
+	all := make(map[[3]string]prometheus.Counter, len(first)*len(second)*len(third))
+	each(func(v ...string) { all[[3]string(v)] = vec.WithLabelValues(v...) }, first, second, third)
+	return all
+}
+
 // countersOf makes the series of vec with the values of its first labels and each of the words as its last.
 func countersOf(vec *prometheus.CounterVec, last []string, values ...string) map[string]prometheus.Counter {
 	all := make(map[string]prometheus.Counter, len(last))

@@ -86,6 +86,11 @@ func (m *Metrics) smtp() {
 	m.repeats = m.counterVec("smtp_repeats_total", "Messages that came again, by what is known of when they came first.", "listener", "first")
 	m.commands = m.counterVec("smtp_commands_total", "Commands, by the class of their reply.", "listener", "verb", "code")
 	m.rejects = m.counterVec("smtp_rejects_total", "Replies 4yz and 5yz of our own, by where and why.", "stage", "code", "ecode", "reason")
+	for _, o := range edge.OwnRejects() {
+		v := m.rejectLabels(o.Stage, o.Reply, o.Reason)
+		m.roomFor(v)
+		m.rejects.WithLabelValues(v[:]...)
+	}
 	m.sessionDuration = m.histogramVec("smtp_session_duration_seconds", "How long connections lasted.", sessionBuckets, "listener")
 	m.dataDuration = m.histogramVec("smtp_data_duration_seconds", "From the end of the content to its reply.", sessionBuckets, "listener")
 	m.handshakes = m.counterVec("smtp_tls_handshakes_total", "TLS handshakes of clients.", "listener", "version", "result")
@@ -185,6 +190,15 @@ func (m *Metrics) Command(listener, verb string, code int) {
 // Reject implements edge.Metrics. Of the combinations that come, the first maxSeries get series of their
 // own: filters and backends choose the codes.
 func (m *Metrics) Reject(_, stage string, r mail.Reply, reason string) {
+	v := m.rejectLabels(stage, r, reason)
+	if _, ok := m.rejectsSeen.Load(v); !ok && !m.roomFor(v) {
+		m.dropped.Inc()
+		v = [4]string{other, other, other, other}
+	}
+	m.rejects.WithLabelValues(v[:]...).Inc()
+}
+
+func (m *Metrics) rejectLabels(stage string, r mail.Reply, reason string) [4]string {
 	v := [4]string{m.word(stageSet, stage), other, other, m.word(reasonSet, reason)}
 	if r.Code >= 400 && r.Code < 600 {
 		v[1] = strconv.Itoa(r.Code)
@@ -194,11 +208,7 @@ func (m *Metrics) Reject(_, stage string, r mail.Reply, reason string) {
 	} else if e[1] >= 0 && e[1] <= 7 && e[2] >= 0 && e[2] <= 40 { // RFC 3463, RFC 7372, RFC 7505
 		v[2] = e.String()
 	}
-	if _, ok := m.rejectsSeen.Load(v); !ok && !m.roomFor(v) {
-		m.dropped.Inc()
-		v = [4]string{other, other, other, other}
-	}
-	m.rejects.WithLabelValues(v[:]...).Inc()
+	return v
 }
 
 func (m *Metrics) roomFor(v [4]string) bool {

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -34,6 +35,7 @@ type serverSeries struct {
 	configured  atomic.Bool
 	down        atomic.Bool
 	breaker     atomic.Uint32 // an upstream.Breaker
+	certificate atomic.Int64  // until when the one that it showed last is valid, in seconds since 1970; 0: none seen
 	connections atomic.Int64  // of all pools: the open ones << 32, plus the idle ones
 }
 
@@ -75,6 +77,7 @@ func (m *Metrics) upstreams() {
 		up:          desc("up", "Whether a server is used (1) or marked down (0).", "backend"),
 		of:          desc("server_info", "Which servers an upstream has: always 1.", "upstream", "backend"),
 		breaker:     desc("breaker_state", "Which state the circuit breaker of a server is in (1) and which it is not (0).", "backend", "state"),
+		certificate: desc("tls_cert_expiry_seconds", "For how long the certificate that a server showed last is valid.", "backend"),
 		connections: desc("connections", "Connections to a server.", "backend", "state"),
 	})
 }
@@ -113,8 +116,8 @@ func (m *Metrics) serversInUse(servers []string) {
 
 // serverStates reads the states of servers, and how long they took, when it is asked.
 type serverStates struct {
-	m                                  *Metrics
-	took, up, of, breaker, connections *prometheus.Desc
+	m                                               *Metrics
+	took, up, of, breaker, certificate, connections *prometheus.Desc
 }
 
 // Describe implements prometheus.Collector.
@@ -123,6 +126,7 @@ func (c *serverStates) Describe(to chan<- *prometheus.Desc) {
 	to <- c.up
 	to <- c.of
 	to <- c.breaker
+	to <- c.certificate
 	to <- c.connections
 }
 
@@ -159,6 +163,9 @@ func (c *serverStates) Collect(to chan<- prometheus.Metric) {
 				is = 1
 			}
 			gauge(c.breaker, is, name, state.String())
+		}
+		if until := s.certificate.Load(); until != 0 {
+			gauge(c.certificate, until-time.Now().Unix(), name)
 		}
 		gauge(c.connections, (both-idle)>>32-idle, name, "active")
 		gauge(c.connections, idle, name, "idle")
@@ -219,12 +226,15 @@ func (m *Metrics) Hooks() upstream.Hooks {
 				m.asked[a].Inc()
 			}
 		},
-		Handshake: func(server string, _ tls.ConnectionState, err error) {
-			result := "ok"
+		Handshake: func(server string, state tls.ConnectionState, err error) {
+			s, result := m.servers.get(m, server), "ok"
 			if err != nil {
 				result = "failed"
 			}
-			m.upstreamHandshakes.WithLabelValues(m.servers.get(m, server).name, result).Inc()
+			if len(state.PeerCertificates) > 0 {
+				s.certificate.Store(state.PeerCertificates[0].NotAfter.Unix())
+			}
+			m.upstreamHandshakes.WithLabelValues(s.name, result).Inc()
 		},
 	}
 }

@@ -215,6 +215,7 @@ type bench struct {
 	tried    []string // recipient and state
 	ended    []string // id, recipient and state
 	kept     []string
+	silent   []string
 	reported []string
 	faults   []string
 	damaged  []string
@@ -267,6 +268,7 @@ func (b *bench) start() {
 			}
 		},
 		Reported: func(e *spool.Entry, what dsn.Action, id string) { b.note(&b.reported, fmt.Sprint(e.From, " ", what)) },
+		Silent:   func(why Silence) { b.note(&b.silent, string(why)) },
 		Fault:    func(id string, err error) { b.note(&b.faults, id+": "+err.Error()) },
 		Damaged:  func(id string, _ error) { b.note(&b.damaged, id) },
 		Down:     func(name, cause string) { b.note(&b.changes, name+" "+cause) },

@@ -61,6 +61,7 @@ type Hooks struct {
 	Tried    func(Tried)                                      // a try has ended, for each of its recipients
 	Down     func(upstream, cause string)                     // an upstream can't be reached, after it could; "" for cause: it can again
 	Reported func(e *spool.Entry, what dsn.Action, id string) // a sender is told: the id is the report's
+	Silent   func(why Silence)                                // nobody is told that mail was given up
 	Damaged  func(id string, err error)                       // an entry was set aside
 	Fault    func(id string, err error)                       // the spool can't be read or written, or a report not be made: it is tried again
 }

@@ -172,13 +172,13 @@ func TestNobodyToTell(t *testing.T) {
 	refused := func(mail.Envelope) upstream.Outcome {
 		return upstream.Outcome{Kind: upstream.Refused, Stage: upstream.StageDot, Server: "in:25", Reply: mail.NewReply(554, 5, 7, 1, "no")}
 	}
-	for name, m := range map[string]message{
-		"sender not proved":    {from: "a@sender.example"},
-		"null reverse-path":    {from: "", bounce: true},
-		"report of our own":    {from: "a@sender.example", bounce: true, report: true, notify: "NEVER"}, // as all of them have it
-		"no way to the sender": {from: "a@nowhere.example", bounce: true},
+	for why, m := range map[Silence]message{
+		UnprovenSender: {from: "a@sender.example"},
+		NullSender:     {from: "", bounce: true},
+		OwnReport:      {from: "a@sender.example", bounce: true, report: true, notify: "NEVER"}, // as all of them have it
+		NoRoute:        {from: "a@nowhere.example", bounce: true},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(string(why), func(t *testing.T) {
 			run(t, func(t *testing.T, b *bench) {
 				b.in.is(refused)
 				m.id, m.to = "m-1", []string{"in x@example.org"}
@@ -186,6 +186,7 @@ func TestNobodyToTell(t *testing.T) {
 				sleep(time.Minute)
 				equal(t, "kept", b.noted(&b.kept), "x@example.org: refused by in:25: 554 5.7.1 no")
 				equal(t, "told", b.noted(&b.tried), "x@example.org kept")
+				equal(t, "silent", b.noted(&b.silent), string(why))
 				equal(t, "left", b.left())
 				if len(b.out.taken()) > 0 {
 					t.Error("a report was sent")
@@ -200,7 +201,17 @@ func TestNobodyToTell(t *testing.T) {
 			sleep(time.Minute)
 			equal(t, "kept", b.noted(&b.kept))
 			equal(t, "reported", b.noted(&b.reported))
+			equal(t, "silent", b.noted(&b.silent), string(NotWanted))
 			equal(t, "left", b.left())
+		})
+	})
+	t.Run("told", func(t *testing.T) {
+		run(t, func(t *testing.T, b *bench) {
+			b.in.is(refused)
+			b.put(message{id: "m-1", from: "a@sender.example", bounce: true, to: []string{"in x@example.org"}})
+			sleep(time.Minute)
+			equal(t, "reported", b.noted(&b.reported), "a@sender.example failed")
+			equal(t, "silent", b.noted(&b.silent))
 		})
 	})
 }

@@ -58,11 +58,51 @@ func (q *Queue) giveUp(ctx context.Context, s *Settings, e *spool.Entry, group i
 			if err := q.keep(ctx, e, group, told, why); err != nil {
 				return nil, err
 			}
+			q.silent(whySilent(e))
 			mark(told, spool.Kept)
 		}
 	}
-	mark(silent, spool.Failed)
+	if len(silent) > 0 {
+		q.silent(NotWanted)
+		mark(silent, spool.Failed)
+	}
 	return marks, nil
+}
+
+// Silence is why nobody is told that mail was given up.
+type Silence string
+
+// The reasons.
+const (
+	NullSender     Silence = "null_sender"     // RFC 5321 6.1: never to a null reverse-path
+	OwnReport      Silence = "own_report"      // the mail is such a report itself
+	UnprovenSender Silence = "unproven_sender" // nobody knows whether the reverse-path is the sender's: it may be forged
+	NoRoute        Silence = "no_route"        // no way leads to the sender
+	NotWanted      Silence = "not_wanted"      // RFC 3461 4.1: NOTIFY=NEVER, or without FAILURE
+)
+
+// Silences lists the reasons.
+func Silences() []Silence {
+	return []Silence{NullSender, OwnReport, UnprovenSender, NoRoute, NotWanted}
+}
+
+// whySilent says why report reports nothing of a message.
+func whySilent(e *spool.Entry) Silence {
+	switch {
+	case e.Report:
+		return OwnReport
+	case e.From == "":
+		return NullSender
+	case !e.Bounce:
+		return UnprovenSender
+	}
+	return NoRoute
+}
+
+func (q *Queue) silent(why Silence) {
+	if f := q.o.Hooks.Silent; f != nil {
+		f(why)
+	}
 }
 
 // bearsFailure reports whether a message is a report of ours that somebody's mail was given up: the mail is gone, and nobody knows of it

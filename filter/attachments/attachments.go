@@ -133,6 +133,7 @@ func (c *checker) Check(ctx context.Context, in *filter.Input) (filter.Result, e
 	if err := o.removeParts(); err != nil {
 		return filter.Result{}, err
 	}
+	o.reasonFirst()
 	o.result.Facts = []filter.Fact{auth.Parts.Of(o.parts()), auth.KeepOriginal.Of(c.keep)}
 	if all := unpackLimits(l.budget.Reached()); all != nil {
 		o.result.Facts = append(o.result.Facts, auth.UnpackLimits.Of(all))

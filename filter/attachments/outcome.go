@@ -22,6 +22,7 @@ type outcome struct {
 	counts map[string]int
 	scored map[string]float64
 	asked  filter.Action // the greatest that an action on a part has asked for
+	why    int           // place of the finding for which the proposal is made
 }
 
 // proposals are what the actions ask of the message. A part that is stripped leaves nothing to be marked.
@@ -92,7 +93,7 @@ func (o *outcome) ask(h hit) {
 		return
 	}
 	o.asked = asked
-	o.result.Propose = max(o.result.Propose, asked)
+	o.raise(asked)
 	if h.action < reject {
 		return
 	}
@@ -107,6 +108,24 @@ func (o *outcome) ask(h hit) {
 	o.result.Reply = &reply
 }
 
+// raise proposes at least an action, for the finding that was made last.
+func (o *outcome) raise(a filter.Action) {
+	if a > o.result.Propose {
+		o.result.Propose, o.why = a, len(o.result.Findings)-1
+	}
+}
+
+// reasonFirst puts the finding for which the proposal is made before the others: where they weigh the same, the first is what the
+// verdict names.
+func (o *outcome) reasonFirst() {
+	all := o.result.Findings
+	if o.why > 0 {
+		f := all[o.why]
+		copy(all[1:o.why+1], all[:o.why])
+		all[0] = f
+	}
+}
+
 // reportAmbiguous says that a part has several readings, and asks for what the configuration makes of it. Where it
 // must stay as it is, for a signature over it or because programs and not people read it, it can't be serialised
 // anew, and the message is kept here.
@@ -118,16 +137,16 @@ func (o *outcome) reportAmbiguous(x *exam) {
 	switch o.ambiguous {
 	case passAmbiguous:
 	case rejectAmbiguous:
-		o.result.Propose = filter.Reject
+		o.raise(filter.Reject)
 		if o.result.Reply == nil {
 			reply := mail.NewReply(550, 5, 6, 0, "the message can be read in several ways ("+string(x.ambiguous)+")")
 			o.result.Reply = &reply
 		}
 	case quarantineAmbiguous:
-		o.result.Propose = max(o.result.Propose, filter.Quarantine)
+		o.raise(filter.Quarantine)
 	default:
 		if x.part.Whole() != nil && x.part.Whole() != x.part || isCalendar(x.part) {
-			o.result.Propose = max(o.result.Propose, filter.Quarantine)
+			o.raise(filter.Quarantine)
 			return
 		}
 		o.result.Rebuild = true

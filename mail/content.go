@@ -175,6 +175,14 @@ func (c *Content) Retain() *Content {
 // before stays readable.
 func (c *Content) Release() { c.blob.Release() }
 
+// Forget drops what Memo keeps, but for the structure: what filters have made of a message is a multiple of it, and is not needed
+// while it is handed on. Whoever has it keeps it; whoever asks again has it computed anew.
+func (c *Content) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.memo = nil
+}
+
 // memoKey is a key under which a value of type T is kept: the same string with another type is another key.
 type memoKey[T any] string
 

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"weak"
 )
 
 func TestContentReadsOnce(t *testing.T) {
@@ -192,6 +194,30 @@ func TestMemoPanic(t *testing.T) {
 	}
 	if got := Memo(c, "other", func() int { return 1 }); got != 1 {
 		t.Errorf("other key: %d", got)
+	}
+}
+
+// TestForget: what was computed is dropped, and the structure stays the one whose parts edits name.
+func TestForget(t *testing.T) {
+	c := NewContent(NewBlob([]byte("Content-Type: text/plain\r\n\r\nx\r\n")), LineFaults{}, Limits{})
+	defer c.Release()
+	c.Forget()
+	root := c.Root()
+	big := weak.Make(Memo(c, "key", func() *[1 << 20]byte { return new([1 << 20]byte) }))
+	runtime.GC()
+	if big.Value() == nil {
+		t.Fatal("it is not kept")
+	}
+	c.Forget()
+	runtime.GC()
+	if big.Value() != nil {
+		t.Error("it is kept")
+	}
+	if c.Root() != root {
+		t.Error("another structure")
+	}
+	if got := Memo(c, "key", func() *[1 << 20]byte { return nil }); got != nil {
+		t.Error("not computed anew")
 	}
 }
 

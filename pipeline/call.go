@@ -45,6 +45,7 @@ type call struct {
 	st       *Stage
 	report   *Report
 	content  *mail.Content   // what this call holds a reference to, nil for none
+	memory   share           // what it takes to look into that
 	done     <-chan struct{} // closed when the call's context ends
 	cancel   context.CancelFunc
 	began    time.Time
@@ -77,6 +78,8 @@ func begin(ctx context.Context, st *Stage, in *filter.Input, r *Report) *call {
 	own.Phase = r.Phase
 	if c.content = own.Content; c.content != nil {
 		c.content.Retain()
+		c.memory.of = inMemory
+		ctx = filter.WithHolder(ctx, &c.memory)
 	}
 	go c.run(ctx, &own)
 	return c
@@ -91,6 +94,7 @@ func (c *call) run(ctx context.Context, in *filter.Input) {
 			e.err, e.crashed = crash(recover()), true
 		}
 		if c.content != nil {
+			c.memory.release()
 			c.content.Release()
 		}
 		e.elapsed = time.Since(c.began)

@@ -22,7 +22,8 @@ type look struct {
 	*checker
 	ctx    context.Context
 	budget *archive.Budget
-	files  int // files that were looked at inside of others
+	files  int   // files that were looked at inside of others
+	taken  int64 // octets of memory for what is being looked at
 
 	entities int // parts of mails that were found in texts
 	guessing int // how many guesses the one is inside of that is looked at

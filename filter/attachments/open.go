@@ -5,8 +5,10 @@ import (
 	"context"
 	"strings"
 
+	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/archive"
 	"github.com/postern-mail/postern/internal/archive/cab"
+	"github.com/postern-mail/postern/internal/archive/codec"
 	volume "github.com/postern-mail/postern/internal/archive/disk"
 	"github.com/postern-mail/postern/internal/archive/foreign"
 	"github.com/postern-mail/postern/internal/archive/markup"
@@ -78,11 +80,11 @@ func (l *look) open(x *exam) error {
 		// A signature has no content that anybody would miss.
 		err = l.run(envelope.Walk, x.file, &inside{look: l, x: x, readable: true})
 	case streams[t]:
-		err = l.run(stream.Walk, x.file, &inside{look: l, x: x, stream: true})
+		err = l.taking(memoryOf(t, x.file), func() error { return l.run(stream.Walk, x.file, &inside{look: l, x: x, stream: true}) })
 	case t == "message/rfc822" || x.isMessage():
 		err = l.openMessage(x)
 	case walk != nil:
-		err = l.walk(x, walk, x.file, false)
+		err = l.taking(memoryOf(t, x.file), func() error { return l.walk(x, walk, x.file, false) })
 	case t == "" || strings.HasPrefix(t, "application/"):
 		err = l.openOther(x)
 	}
@@ -99,6 +101,28 @@ func (l *look) open(x *exam) error {
 		return nil
 	}
 	return l.openHidden(x)
+}
+
+// memoryOf tells how many octets of memory it may take to look into a file of a type, where that is much.
+func memoryOf(mediaType string, f *archive.File) int64 {
+	switch mediaType {
+	case "text/html", "application/xhtml+xml", "image/svg+xml", "application/xml":
+		const copies = 10 // of a page: as it is, its texts, and what scripts and styles say without escapes and comments
+		return copies * min(f.Size(), markup.MaxText)
+	case "application/x-xz", "application/x-lzip", "application/x-lzma", "application/zstd", "application/x-7z-compressed", "application/vnd.rar":
+		return codec.MaxDict
+	}
+	return 0
+}
+
+// taking does what takes so many octets of memory, beside what is taken already.
+func (l *look) taking(octets int64, do func() error) error {
+	l.taken += octets
+	defer func() { l.taken -= octets }()
+	if err := filter.Hold(l.ctx, l.taken); err != nil {
+		return err
+	}
+	return do()
 }
 
 // isText reports whether a file of that type is searched as a text.
@@ -214,10 +238,12 @@ func (l *look) openText(x *exam) error {
 	}
 	if x.body {
 		if x.declares("text/html", ampHTML) {
-			if err := l.walk(x, markup.WalkBody, x.file, true); err != nil {
-				return err
-			}
-			return l.openRuns(x)
+			return l.taking(memoryOf("text/html", x.file), func() error {
+				if err := l.walk(x, markup.WalkBody, x.file, true); err != nil {
+					return err
+				}
+				return l.openRuns(x)
+			})
 		}
 		return nil
 	}
@@ -225,7 +251,7 @@ func (l *look) openText(x *exam) error {
 	case x.endsIn("csv", "tsv", "tab"), x.declares("text/csv"):
 		return l.walk(x, sheet.Walk, x.file, false)
 	case x.kind.mediaType == "" && (x.declares("text/html") || x.endsIn("htm", "html", "shtml", "xhtml", "mht", "mhtml", "svg")):
-		return l.walk(x, markup.Walk, x.file, false)
+		return l.taking(memoryOf("text/html", x.file), func() error { return l.walk(x, markup.Walk, x.file, false) })
 	case x.kind.mediaType == "application/xml":
 		return l.walk(x, office.WalkXML, x.file, false)
 	}

@@ -154,7 +154,7 @@ type check struct {
 }
 
 // Check scores a message. The error is that of reading the content.
-func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error) {
+func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, error) {
 	l := c.desk.Learner()
 	ready := l != nil && l.Ready()
 	hits, _ := auth.RuleHits.From(in)
@@ -163,6 +163,9 @@ func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error
 		return untrained(), nil
 	}
 	m := text.Of(in.Content, text.Options{})
+	if err := filter.Hold(ctx, m.Memory()); err != nil {
+		return filter.Result{}, fmt.Errorf("bayes: %w", err)
+	}
 	s := learner.FromMessage(m, hits)
 	if err := m.Err(); err != nil {
 		return filter.Result{}, fmt.Errorf("bayes: %w", err)

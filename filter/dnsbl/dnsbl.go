@@ -93,7 +93,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 	if in.Session.Relay || in.Session.Exempt || in.Phase != filter.Data && !public(client) || len(c.lists[in.Phase]) == 0 {
 		return filter.Result{}, nil
 	}
-	questions, err := c.questions(in, client)
+	questions, err := c.questions(ctx, in, client)
 	if err != nil {
 		return filter.Result{}, fmt.Errorf("dnsbl: %w", err)
 	}
@@ -135,7 +135,7 @@ func (c *check) timeFor(ctx context.Context) time.Duration {
 }
 
 // questions gives what lists are asked in the phase.
-func (c *check) questions(in *filter.Input, client netip.Addr) ([]question, error) {
+func (c *check) questions(ctx context.Context, in *filter.Input, client netip.Addr) ([]question, error) {
 	q := question{kind: domain}
 	switch in.Phase {
 	case filter.Connect:
@@ -148,7 +148,7 @@ func (c *check) questions(in *filter.Input, client netip.Addr) ([]question, erro
 		q.of = ofHelo
 		q.name, _ = mail.Domain(in.Session.Helo)
 	case filter.Data:
-		return c.linked(in.Content)
+		return c.linked(ctx, in.Content)
 	default:
 		q.of, q.name = ofSender, in.Transaction.From.Domain()
 	}

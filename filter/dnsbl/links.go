@@ -1,10 +1,12 @@
 package dnsbl
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
 
+	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/rules/text"
 )
@@ -24,8 +26,11 @@ func domains(written []string) (all []string, err error) {
 // linked gives the questions about the names in a content: the registered domains of its links and mail addresses, and the
 // addresses that links go to by number. What readers can click on comes first, and of that the first and the last: who
 // hides his own name in a heap of others would have to do so at both ends.
-func (c *check) linked(content *mail.Content) (all []question, err error) {
+func (c *check) linked(ctx context.Context, content *mail.Content) (all []question, err error) {
 	m := text.Of(content, text.Options{})
+	if err := filter.Hold(ctx, m.Memory()); err != nil {
+		return nil, err
+	}
 	uris := m.Links()
 	if err := m.Err(); err != nil {
 		return nil, err

@@ -80,6 +80,9 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 		return filter.Result{}, nil
 	}
 	m := &eval.Mail{Text: text.Of(in.Content, c.options(in)), In: in, DNS: c.dns}
+	if err := filter.Hold(ctx, m.Text.Memory()); err != nil {
+		return filter.Result{}, fmt.Errorf("rules: %w", err)
+	}
 	found, err := c.loaded.Set.Run(ctx, m)
 	if err == nil {
 		err = m.Text.Err() // what could not be read was not found clean

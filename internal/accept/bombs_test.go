@@ -257,3 +257,42 @@ func TestBombs(t *testing.T) {
 	table(t, "Bombs, each by a process of its own", "postern scan --json --out OUT MSG",
 		[]string{"message", "octets", "action", "findings", "processor time, ms", "peak memory, MiB", "goals"}, rows)
 }
+
+// TestBombsAtOnce sends messages that make those work who read them, by 50 sessions at once. That they come together makes nobody take
+// more memory: what all filters take is bounded.
+func TestBombsAtOnce(t *testing.T) {
+	bin := loadkit(t)
+	dir := t.TempDir()
+	page := "<div><script>"
+	texts := hostileTexts()
+	for _, name := range []string{"lines.txt", "scripts.html", "style rules.html", "ideographs.txt"} {
+		kind := "plain"
+		if strings.HasSuffix(name, ".html") {
+			kind = "html"
+		}
+		head := mailHead + "Content-Type: text/" + kind + "; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n"
+		if err := os.WriteFile(filepath.Join(dir, name+".eml"), []byte(head+texts[name]+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	large, err := attached("page.html", bytes.Repeat([]byte(page), 24<<20/len(page))).read()
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "page.eml"), large, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 50
+	s := startSink(t, bin)
+	p := start(t, s.addr, "dns: {servers: [\"127.0.0.1:9\"]}\npolicies: {default: {observe: true}}\n")
+	l := runLoad(t, bin, p.addr, "-s", fmt.Sprint(n), "-m", fmt.Sprint(n), "-dir", dir, "-maxtime", "300s", "-timeout", "300s")
+	peak := peakRSS(t, p.cmd.Process.Pid)
+	_, unique, _ := s.stop(t)
+	var g goals
+	g.want(t, unique == n && l.OK == n, "all arrive", "acknowledged %d, arrived %d of %d: %s", l.OK, unique, n, l)
+	g.want(t, peak <= 512<<20, "512 MiB", "peak resident memory %d MiB, more than 512", peak>>20)
+	table(t, "50 messages at once that make those work who read them, with the filters that are there by default",
+		"go test -tags accept -run TestBombsAtOnce ./internal/accept: smtpload -s 50 -m 50, a fifth each: 4 MiB of line ends, of elements of script, of style rules, of ideographs, a page of 24 MiB",
+		[]string{"arrived", "peak resident memory, MiB", "messages/s", "replies", "goals"},
+		[][]string{{fmt.Sprint(unique), fmt.Sprint(peak >> 20), fmt.Sprintf("%.1f", n/l.Wall), l.String(), g.String()}})
+}

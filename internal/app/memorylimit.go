@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"github.com/postern-mail/postern/pipeline"
 )
 
 // Go's collector knows of no limit but GOMEMLIMIT, and without one the system ends a process that takes more than its control
@@ -16,20 +18,24 @@ import (
 // where GOMEMLIMIT is not set, the group's limit is taken for it: four fifths, since there files that are read and written
 // count, too.
 
-// limitMemory sets Go's soft limit for the rest of the process's life, and tells which there is.
+// filterShare is the part of the limit that filters may take at once to look into messages: half. The rest is for clients, tables
+// and garbage.
+const filterShare = 2
+
+// limitMemory sets Go's soft limit, and what filters have of it, for the rest of the process's life, and tells which there is.
 func limitMemory(log *slog.Logger) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		if most := groupMemory(os.DirFS("/")); most > 0 {
 			limit := most / 5 * 4
 			debug.SetMemoryLimit(limit)
-			log.Info("memory limit taken from the control group", "memory", limit, "group_memory", most)
+			log.Info("memory limit taken from the control group", "memory", limit, "group_memory", most, "filter_memory", pipeline.SetRoom(limit/filterShare))
 			return
 		}
 	}
 	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
-		log.Info("memory limit taken from GOMEMLIMIT", "memory", limit)
+		log.Info("memory limit taken from GOMEMLIMIT", "memory", limit, "filter_memory", pipeline.SetRoom(limit/filterShare))
 	} else {
-		log.Info("no memory limit: set GOMEMLIMIT for clients to be sent away when memory gets tight")
+		log.Info("no memory limit: set GOMEMLIMIT for clients to be sent away when memory gets tight", "filter_memory", pipeline.SetRoom(0))
 	}
 }
 

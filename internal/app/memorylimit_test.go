@@ -2,12 +2,15 @@ package app
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"math"
 	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/postern-mail/postern/pipeline"
 )
 
 func TestGroupMemory(t *testing.T) {
@@ -51,15 +54,20 @@ func TestGroupMemory(t *testing.T) {
 func TestLimitMemory(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
+	defer pipeline.SetRoom(0)
+	usual := fmt.Sprintf("filter_memory=%d", pipeline.SetRoom(0))
 	for _, c := range []struct {
-		variable, said string
-		limit          int64
-	}{{"900MiB", "memory limit taken from GOMEMLIMIT", 900 << 20}, {"off", "no memory limit", math.MaxInt64}} {
+		variable, said, filters string
+		limit                   int64
+	}{
+		{"900MiB", "memory limit taken from GOMEMLIMIT", "filter_memory=471859200", 900 << 20},
+		{"off", "no memory limit", usual, math.MaxInt64},
+	} {
 		t.Setenv("GOMEMLIMIT", c.variable)
 		debug.SetMemoryLimit(c.limit) // as Go's runtime does when it starts
 		var said bytes.Buffer
 		limitMemory(slog.New(slog.NewTextHandler(&said, nil)))
-		if got := debug.SetMemoryLimit(-1); got != c.limit || !strings.Contains(said.String(), c.said) {
+		if got := debug.SetMemoryLimit(-1); got != c.limit || !strings.Contains(said.String(), c.said) || !strings.Contains(said.String(), c.filters) {
 			t.Errorf("%s: %d, %s", c.variable, got, said.String())
 		}
 	}

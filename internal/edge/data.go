@@ -168,6 +168,7 @@ func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, all []*ju
 	for i, j := range all {
 		s.decide(t, j, all[:i])
 	}
+	all[0].content.Forget()
 	if len(all) > 1 {
 		return s.deliverApart(ctx, t, all)
 	}

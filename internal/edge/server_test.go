@@ -10,12 +10,18 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+	"weak"
 
+	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream"
 )
 
@@ -153,6 +159,36 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 		t.Errorf("Drain: %v", err)
 	}
 	c.steps("EOF:")
+}
+
+// TestViewsAreForgotten: what filters have made of a message does not live on while it is handed on.
+func TestViewsAreForgotten(t *testing.T) {
+	var view atomic.Pointer[weak.Pointer[[1 << 20]byte]]
+	var left atomic.Bool
+	d := newDoor(t, nil, func(d *door, _ *ListenerConfig) {
+		look := filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
+			p := weak.Make(mail.Memo(in.Content, "view", func() *[1 << 20]byte { return new([1 << 20]byte) }))
+			view.Store(&p)
+			return filter.Result{}, nil
+		})
+		plan, err := pipeline.Compile([]pipeline.Stage{{Spec: filter.Spec{Name: "look", Phases: filter.In(filter.Data)}, Filter: look}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.gw.Plan, d.gw.Policies["default"].Plan = plan, plan
+		d.relay.before = func() {
+			runtime.GC()
+			left.Store(view.Load().Value() != nil)
+		}
+	})
+	c := begin(t, d)
+	c.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>\nS: 250\nC: DATA\nS: 354\nraw: \"\\r\\nx\\r\\n.\\r\\n\"\nS: 250")
+	if view.Load() == nil || len(d.relay.all()) != 1 {
+		t.Fatal("nobody has looked, or nothing was handed on")
+	}
+	if left.Load() {
+		t.Error("the view is still there")
+	}
 }
 
 func TestCloseDuringDelivery(t *testing.T) {

@@ -86,6 +86,18 @@ func (m *Message) readParts() (all []*TextPart) {
 	return all
 }
 
+// Memory tells how many octets of memory it takes, about, to read the texts of the message in all their views: those of most take ten
+// times their length. They are not read for it.
+func (m *Message) Memory() (octets int64) {
+	const views = 10
+	for _, p := range m.Parts() {
+		if p.reads() {
+			octets += views * min(p.Part.End-p.Part.BodyOffset, int64(p.limit))
+		}
+	}
+	return octets
+}
+
 func (m *Message) textPart(p *mail.Part) *TextPart {
 	t := &TextPart{Part: p, msg: m, limit: maxPart}
 	t.readType()

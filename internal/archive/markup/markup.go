@@ -19,13 +19,15 @@ import (
 	"github.com/postern-mail/postern/internal/archive/tell"
 )
 
+// MaxText is how many octets of a document are looked at.
+const MaxText = 32 << 20
+
 // Bounds of one document.
 const (
-	maxText     = 32 << 20 // octets that are looked at
-	maxLevels   = 5        // documents within attributes and comments
-	maxContents = 2000     // decoded contents
-	maxNested   = 5000     // documents within attributes and comments
-	maxNames    = 16       // of one content
+	maxLevels   = 5    // documents within attributes and comments
+	maxContents = 2000 // decoded contents
+	maxNested   = 5000 // documents within attributes and comments
+	maxNames    = 16   // of one content
 )
 
 // Walk is an archive.Walk of a document. Its entries are the contents that could be decoded; its signs are of the
@@ -46,7 +48,7 @@ func walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Vis
 		ctx: ctx, budget: b, visitor: v, body: body,
 		t: tell.New(b, v), given: map[uint64]bool{}, seed: maphash.MakeSeed(),
 	}
-	text, err := f.Head(maxText)
+	text, err := f.Head(MaxText)
 	if err != nil {
 		return fmt.Errorf("markup: %w", err)
 	}
@@ -59,8 +61,8 @@ func walk(ctx context.Context, f *archive.File, b *archive.Budget, v archive.Vis
 	if errors.As(err, &spent) {
 		return w.sign(archive.Bomb, "%s", spent.What)
 	}
-	if err == nil && f.Size() > maxText {
-		return w.sign(archive.Unreadable, "only its first %d MiB are looked at", maxText>>20)
+	if err == nil && f.Size() > MaxText {
+		return w.sign(archive.Unreadable, "only its first %d MiB are looked at", MaxText>>20)
 	}
 	return err
 }

@@ -298,7 +298,7 @@ func TestBudget(t *testing.T) {
 	if s := look(t, Walk, many.String(), archive.Limits{}); s.kinds() != "unreadable" || len(s.signs) != 1 {
 		t.Errorf("%v", s.signs)
 	}
-	if s := look(t, Walk, strings.Repeat("x", maxText)+"<script>alert(1)</script>", archive.Limits{}); s.kinds() != "unreadable" {
+	if s := look(t, Walk, strings.Repeat("x", MaxText)+"<script>alert(1)</script>", archive.Limits{}); s.kinds() != "unreadable" {
 		t.Errorf("%v", s.signs)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

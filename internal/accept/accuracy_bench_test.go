@@ -142,22 +142,7 @@ func (b *bench) run(t *testing.T, j detector, g group) (r result) {
 // the same, else newly made.
 func (b *bench) cached(t *testing.T, j detector, s detection.Split) []float64 {
 	t.Helper()
-	h := sha256.New()
-	fmt.Fprintln(h, j.name(), j.version(t))
-	for _, m := range s.Train {
-		fmt.Fprintln(h, b.sums[m], b.all[m].Spam)
-	}
-	if strings.HasPrefix(j.name(), "postern") && s.Known != nil { // the others come as they are
-		fmt.Fprintln(h, "known")
-		for _, m := range s.Known {
-			fmt.Fprintln(h, b.sums[m], b.all[m].Spam)
-		}
-	}
-	fmt.Fprintln(h, "judged")
-	for _, m := range s.Test {
-		fmt.Fprintln(h, b.sums[m])
-	}
-	file := filepath.Join(filepath.Dir(b.dir), fmt.Sprintf("%s-%x.json", j.name(), h.Sum(nil)[:8]))
+	file := b.keptAs(t, j.name(), j.version(t), s)
 	var scores []float64
 	if readKept(file, &scores) && len(scores) == len(s.Test) {
 		return scores
@@ -175,6 +160,27 @@ func (b *bench) cached(t *testing.T, j detector, s detection.Split) []float64 {
 	}
 	keep(t, file, scores)
 	return scores
+}
+
+// keptAs gives the file that keeps what a detector of this version says to a split.
+func (b *bench) keptAs(t *testing.T, name, version string, s detection.Split) string {
+	t.Helper()
+	h := sha256.New()
+	fmt.Fprintln(h, name, version)
+	for _, m := range s.Train {
+		fmt.Fprintln(h, b.sums[m], b.all[m].Spam)
+	}
+	if strings.HasPrefix(name, "postern") && s.Known != nil { // the others come as they are
+		fmt.Fprintln(h, "known")
+		for _, m := range s.Known {
+			fmt.Fprintln(h, b.sums[m], b.all[m].Spam)
+		}
+	}
+	fmt.Fprintln(h, "judged")
+	for _, m := range s.Test {
+		fmt.Fprintln(h, b.sums[m])
+	}
+	return filepath.Join(filepath.Dir(b.dir), fmt.Sprintf("%s-%x.json", name, h.Sum(nil)[:8]))
 }
 
 // untouched is from which fold on nobody looked into messages when rules were written.

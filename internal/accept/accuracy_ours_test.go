@@ -26,6 +26,7 @@ import (
 type views struct {
 	features []detection.Feature
 	hits     [][]int32
+	ruleHits [][]auth.RuleHit // all of them, without scores
 	samples  []learner.Sample // with the hits
 	bare     []learner.Sample // without
 }
@@ -36,12 +37,12 @@ var ours = sync.OnceValues(func() (*views, error) {
 	if err != nil {
 		return nil, err
 	}
-	sources := slices.DeleteFunc(rules.Default(), func(s rules.Source) bool { return filepath.Base(s.Name) == "90_scores.cf" })
+	sources := unscored()
 	set, _, err := rules.Load(sources, rules.Options{})
 	if err != nil {
 		return nil, err
 	}
-	v := &views{samples: make([]learner.Sample, len(b.all)), bare: make([]learner.Sample, len(b.all)), hits: make([][]int32, len(b.all))}
+	v := &views{samples: make([]learner.Sample, len(b.all)), bare: make([]learner.Sample, len(b.all)), hits: make([][]int32, len(b.all)), ruleHits: make([][]auth.RuleHit, len(b.all))}
 	if v.features, err = detection.RuleFeatures(set, sources); err != nil {
 		return nil, err
 	}
@@ -59,18 +60,22 @@ var ours = sync.OnceValues(func() (*views, error) {
 		if err != nil {
 			return nil, err
 		}
-		var hits []auth.RuleHit
 		for _, h := range r.Hits {
 			if k, ok := index[h.Rule.Name]; ok {
 				v.hits[i] = append(v.hits[i], k)
 			}
-			hits = append(hits, auth.RuleHit{Name: h.Rule.Name, Score: h.Score, Count: h.Count})
+			v.ruleHits[i] = append(v.ruleHits[i], auth.RuleHit{Name: h.Rule.Name, Count: h.Count})
 		}
-		v.samples[i], v.bare[i] = learner.FromMessage(m, hits), learner.FromMessage(m, nil)
+		v.samples[i], v.bare[i] = learner.FromMessage(m, v.ruleHits[i]), learner.FromMessage(m, nil)
 		c.Release()
 	}
 	return v, nil
 })
+
+// unscored are our rules without the scores that come with them.
+func unscored() []rules.Source {
+	return slices.DeleteFunc(rules.Default(), func(s rules.Source) bool { return filepath.Base(s.Name) == "90_scores.cf" })
+}
 
 func ourViews(t *testing.T) *views {
 	t.Helper()
@@ -103,7 +108,21 @@ type posternRules struct{}
 func (posternRules) name() string              { return "postern-rules" }
 func (posternRules) version(*testing.T) string { return sourceDigest() }
 func (posternRules) scores(t *testing.T, b *bench, s detection.Split) []float64 {
-	v, known := ourViews(t), s.Known
+	v := ourViews(t)
+	weights := v.weights(t, b, s)
+	out := make([]float64, len(s.Test))
+	for i, m := range s.Test {
+		for _, h := range v.hits[m] {
+			out[i] += weights[v.features[h].Name]
+		}
+	}
+	return out
+}
+
+// weights fits the scores of our rules on what the split lets a filter know before it learns.
+func (v *views) weights(t *testing.T, b *bench, s detection.Split) map[string]float64 {
+	t.Helper()
+	known := s.Known
 	if known == nil {
 		known = s.Train
 	}
@@ -119,11 +138,9 @@ func (posternRules) scores(t *testing.T, b *bench, s detection.Split) []float64 
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := make([]float64, len(s.Test))
-	for i, m := range s.Test {
-		for _, h := range v.hits[m] {
-			out[i] += f.Weights[h]
-		}
+	out := map[string]float64{}
+	for i, w := range f.Weights {
+		out[v.features[i].Name] = w
 	}
 	return out
 }

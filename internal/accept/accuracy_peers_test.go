@@ -254,35 +254,14 @@ func (j spamassassin) rules(t *testing.T, b *bench) map[string]ruled {
 
 func (j spamassassin) scores(t *testing.T, b *bench, s detection.Split) []float64 {
 	rules := j.rules(t, b)
-	tokens := filepath.Join(filepath.Dir(b.dir), "spamassassin-tokens-"+j.version(t))
-	if err := os.MkdirAll(tokens, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	p := startPerl(t, bayesScript, tokens)
-	ask := func(command string) string {
-		out, err := p.ask(command)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return out
-	}
-	learned := map[string]int{}
-	for _, m := range s.Train {
-		verb := "ham"
-		if b.all[m].Spam {
-			verb = "spam"
-		}
-		if ask(verb+" "+b.file(m)) == "1" {
-			learned[verb]++
-		}
-	}
-	if min(learned["ham"], learned["spam"]) < 200 {
-		t.Fatalf("SpamAssassin has learned %v of %d messages", learned, len(s.Train))
+	l := startLearner(t, b)
+	if n := l.teach(b, s); min(n["ham"], n["spam"]) < 200 {
+		t.Fatalf("SpamAssassin has learned %v of %d messages", n, len(s.Train))
 	}
 	var said strings.Builder
 	silent := 0
 	for _, m := range s.Test {
-		answer := ask("bayes " + b.file(m))
+		answer := l.ask("bayes " + b.file(m))
 		if strings.HasSuffix(answer, " -") {
 			silent++
 		}
@@ -296,4 +275,42 @@ func (j spamassassin) scores(t *testing.T, b *bench, s detection.Split) []float6
 		scores[k] += rules[b.sums[m]].Score
 	}
 	return scores
+}
+
+// spamassassinLearner is a running learner of SpamAssassin's, without its rules.
+type spamassassinLearner struct {
+	t *testing.T
+	p *perl
+}
+
+func startLearner(t *testing.T, b *bench) spamassassinLearner {
+	t.Helper()
+	tokens := filepath.Join(filepath.Dir(b.dir), "spamassassin-tokens-"+spamassassin{}.version(t))
+	if err := os.MkdirAll(tokens, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return spamassassinLearner{t, startPerl(t, bayesScript, tokens)}
+}
+
+func (l spamassassinLearner) ask(command string) string {
+	out, err := l.p.ask(command)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return out
+}
+
+// teach has it learn a split's messages, and tells how many of each class it took.
+func (l spamassassinLearner) teach(b *bench, s detection.Split) map[string]int {
+	learned := map[string]int{}
+	for _, m := range s.Train {
+		verb := "ham"
+		if b.all[m].Spam {
+			verb = "spam"
+		}
+		if l.ask(verb+" "+b.file(m)) == "1" {
+			learned[verb]++
+		}
+	}
+	return learned
 }

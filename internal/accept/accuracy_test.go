@@ -38,7 +38,7 @@ func TestAccuracy(t *testing.T) {
 		}
 		b.tables(&tables, g.name, ours, peers, results)
 		some := func(m int) bool { return b.folds[m] >= untouched }
-		if len(g.splits) == foldCount {
+		if len(g.splits) == foldCount || strings.HasSuffix(g.name, "→ spamassassin") { // rules were written with a look into the others
 			parts := map[string]result{}
 			for name, r := range results {
 				parts[name] = r.part(some)
@@ -47,6 +47,12 @@ func TestAccuracy(t *testing.T) {
 		}
 		goalRows.WriteString(b.goals(t, g.name, peers, results))
 	}
+	streamers := []streamer{posternStream{"ham: 0.1, spam: 12"}, posternStream{"ham: 0.5, spam: 8"}, posternStream{}}
+	if !quick {
+		streamers = append(streamers, spamassassinStream{})
+	}
+	groups := b.splits()
+	b.streams(t, &tables, groups[len(groups)-1].splits[0], streamers)
 	var doc strings.Builder
 	doc.WriteString("# How well spam is told from mail\n\nWritten by `make accept` (`go test -tags accept -run TestAccuracy ./internal/accept`); how it is measured, " +
 		"and what the figures don't say, is in [ADR 37](adr/0037-how-accuracy-is-measured.md). Intervals are of 95 %.\n")

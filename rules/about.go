@@ -13,6 +13,11 @@ var abouts = map[string]func(r *reader, name, rest string){
 	"tflags":   func(r *reader, name, rest string) { r.flags[name] = strings.Fields(rest) },
 	"priority": (*reader).priority,
 	"test":     (*reader).test,
+	"shortcircuit": func(r *reader, _, rest string) {
+		if rest != "off" {
+			r.once(Inexact, "shortcircuit", "shortcircuit does nothing here, on this line and on those to come: all rules run, whatever the others say, and scores count alone")
+		}
+	},
 }
 
 var scoreForm = regexp.MustCompile(`^(\(?)(-?\d+(?:\.\d+)?)(\)?)$`)

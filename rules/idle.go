@@ -20,7 +20,7 @@ var idleReasons = []idleReason{
 	{Inexact, "subjects are marked by the policy's key subject, whatever rule hits", wordSet("subjprefix"), nil, ""},
 	{Inexact, "what reads it is not here", wordSet("country_db_type country_db_path disable_compat"), []string{"asn_", "clear_asn_", "geodb_", "extracttext_", "phishing_", "language_test", "textcat_", "txrep_"}, ""},
 	{Inexact, "no link is followed", wordSet("clear_url_shortener"), []string{"url_shortener_"}, ""},
-	{Note, "the policies' thresholds count", wordSet("required_score required_hits"), nil, ""},
+	{Inexact, "the policies' keys tag, quarantine and reject say what a score leads to", wordSet("required_score required_hits"), nil, "5"},
 	{Note, "the filter bayes learns, and has settings of its own", wordSet("use_bayes use_bayes_rules use_learner"), []string{"bayes_", "autolearn_"}, ""},
 	{Note, "no history of senders is kept", wordSet("use_auto_welcomelist use_auto_whitelist use_txrep"), []string{"auto_welcomelist_", "auto_whitelist_"}, ""},
 	{Note, "that service is not asked", wordSet("use_pyzor use_razor2 use_dcc use_ixhash"), []string{"dcc_", "pyzor_", "razor_", "hashbl_", "spamcop_"}, ""},

@@ -3,6 +3,7 @@ package rules
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +20,9 @@ type Options struct {
 
 	Disabled []string // rules that do not run, as if their score were 0; * stands for anything
 	Plugins  []string // plugins that count as loaded beside Debian's default ones, without "Mail::SpamAssassin::Plugin::"
+
+	// Networks tells that it is said elsewhere whose Received fields are believed: what the files say of it does nothing.
+	Networks bool
 
 	// Open reads a file that another one includes; nil allows none.
 	Open func(name string) ([]byte, error)
@@ -65,6 +69,8 @@ type Set struct {
 	clock     clock
 	runs      sync.Pool // of *run
 	functions map[string]eval.Function
+
+	trusted, internal, msa []netip.Prefix // as the files say
 }
 
 // needs says which texts of a message are used at all.
@@ -104,6 +110,7 @@ func (l *loader) set() *Set {
 	s := &Set{
 		byName: make(map[string]*Rule, len(l.order)), scoreSet: l.o.scoreSet(), settings: l.settings, tests: l.tests, functions: eval.Functions(),
 	}
+	s.trusted, s.internal, s.msa = l.networks["trusted_networks"].prefixes(), l.networks["internal_networks"].prefixes(), l.networks["msa_networks"].prefixes()
 	for _, name := range l.order {
 		d := l.rules[name]
 		r := &Rule{

@@ -64,6 +64,7 @@ type loader struct {
 	replace      replacement
 	lookups      map[string]lookup // by rule: what check_uridnsbl asks
 	unasked      []string          // domains of uridnsbl_skip_domain
+	networks     map[string]networks
 	tests        []TestLine
 	untaken      map[string]bool // keywords of data that nothing reads
 }
@@ -72,7 +73,7 @@ func newLoader(o Options) *loader {
 	return &loader{
 		o: o, settings: &eval.Settings{}, rules: map[string]*definition{}, scores: map[string][4]float64{},
 		descriptions: map[string]string{}, flags: map[string][]string{}, priorities: map[string]int{}, replace: newReplacement(),
-		lookups: map[string]lookup{},
+		lookups: map[string]lookup{}, networks: map[string]networks{},
 	}
 }
 
@@ -308,7 +309,7 @@ func (r *reader) setting(key, value string) {
 		}
 		return
 	}
-	if r.replace.set(key, value) {
+	if r.replace.set(key, value) || r.network(key, value) {
 		return
 	}
 	known, err := r.settings.Add(key, value, r.at)
@@ -317,8 +318,6 @@ func (r *reader) setting(key, value string) {
 		r.tell(r.at, Fault, "", "%s: %v", key, err)
 		r.protects(r.at, key)
 	case known:
-	case elsewhere[key] != "":
-		r.tell(r.at, Note, "", "%s has no meaning here: %s", key, elsewhere[key])
 	case key == "loadplugin" || key == "tryplugin":
 		if plugin, _ := word(value); !r.o.plugin(plugin) {
 			r.tell(r.at, Inexact, "", "the plugin %s is not here, and its functions are not", cut(plugin, 100))
@@ -415,17 +414,6 @@ func (r *reader) unread(key string) {
 // idle reports whether a keyword is one of SpamAssassin's that does nothing here.
 func idle(key string) bool {
 	return idleKeys[key] || slices.ContainsFunc(idlePrefixes, func(p string) bool { return strings.HasPrefix(key, p) })
-}
-
-// elsewhere says where that is set which files of rules set in SpamAssassin.
-var elsewhere = map[string]string{
-	"trusted_networks":        "the filter's key trusted says whose Received fields are believed",
-	"internal_networks":       "the filter's key internal says which relays are ours",
-	"msa_networks":            "clients that may relay are known to the gateway",
-	"clear_trusted_networks":  "the filter's key trusted says whose Received fields are believed",
-	"clear_internal_networks": "the filter's key internal says which relays are ours",
-	"clear_msa_networks":      "clients that may relay are known to the gateway",
-	"shortcircuit":            "all rules run, whatever the others say",
 }
 
 func wordSet(s string) map[string]bool {

@@ -258,7 +258,10 @@ func TestNothingIsSilent(t *testing.T) {
 	}{
 		{"reports", "report a\nreport b", Note, "report does nothing here"},
 		{"learner", "bayes_auto_learn 1", Note, "the filter bayes"},
-		{"thresholds", "required_score 4", Note, "thresholds"},
+		{"thresholds", "required_score 4", Inexact, "the policies' keys"},
+		{"the usual threshold", "required_score 5", Note, ""},
+		{"a short circuit", "body A /a/\nshortcircuit A ham", Inexact, "all rules run"},
+		{"no short circuit", "body A /a/\nshortcircuit A off", Note, ""},
 		{"network", "skip_rbl_checks 1", Inexact, "scores"},
 		{"network, as it is", "skip_rbl_checks 0", Note, ""},
 		{"languages", "ok_locales en", Inexact, "never hit"},

@@ -53,7 +53,7 @@ func (c *Config) Sources() ([]rules.Source, error) {
 
 // Options gives what rules are loaded with.
 func (c *Config) Options() (rules.Options, error) {
-	o := rules.Options{Disabled: c.Off, Plugins: c.Plugins, Open: rules.OpenFile}
+	o := rules.Options{Disabled: c.Off, Plugins: c.Plugins, Open: rules.OpenFile, Networks: c.namesNetworks()}
 	switch c.Scores {
 	case "local":
 	case "network":
@@ -86,7 +86,7 @@ func (c *Config) Load() (*Loaded, error) {
 		return nil, err
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "%q %v %v %q\n", o.Disabled, o.Network, o.Learner, o.Plugins)
+	fmt.Fprintf(h, "%q %v %v %q %v\n", o.Disabled, o.Network, o.Learner, o.Plugins, o.Networks)
 	included := false
 	for _, s := range sources {
 		fmt.Fprintf(h, "%q %d\n", s.Name, len(s.Octets))
@@ -132,26 +132,41 @@ func (l *Loaded) refuse() error {
 	return nil
 }
 
-// maxWarnings is how many lines that were not taken are told in the log.
+// maxWarnings is how many lines of one kind are told in the log.
 const maxWarnings = 20
 
-// warn tells what was not taken.
+// warn tells which lines were not taken, and which that are about more than a rule do not act as in SpamAssassin.
 func (l *Loaded) warn(log *slog.Logger) {
-	n := 0
+	told := map[rules.Severity]int{}
 	for _, p := range l.Problems {
-		if p.Severity != rules.Fault {
+		what := "a line of the rules was not taken"
+		switch {
+		case p.Severity == rules.Inexact && p.Rule == "":
+			what = "a line of the rules does not act as in SpamAssassin"
+		case p.Severity != rules.Fault:
 			continue
 		}
-		if n++; n <= maxWarnings {
-			log.Warn("a line of the rules was not taken", "file", p.Position.String(), "error", p.What)
+		if told[p.Severity]++; told[p.Severity] > maxWarnings {
+			continue
 		}
+		about := log
+		if p.Rule != "" {
+			about = log.With("rule", p.Rule)
+		}
+		about.Warn(what, "file", p.Position.String(), "error", p.What)
 	}
-	if n > maxWarnings {
+	if n := told[rules.Fault]; n > maxWarnings {
 		log.Warn("more lines of the rules were not taken; postern rules lint lists them", "count", n-maxWarnings)
+	}
+	if n := told[rules.Inexact]; n > maxWarnings {
+		log.Warn("more lines of the rules do not act as in SpamAssassin; postern rules lint lists them", "count", n-maxWarnings)
 	}
 }
 
-// networks reads trusted and internal. Where only trusted is set, all of these are ours.
+// namesNetworks reports whether the configuration says whose Received fields are believed. Otherwise the files may.
+func (c *Config) namesNetworks() bool { return len(c.Trusted)+len(c.Internal) > 0 }
+
+// networks reads trusted and internal. Where only one of them is set, it is both.
 func (c *Config) networks() (trusted, internal []netip.Prefix, err error) {
 	if trusted, err = parseNetworks("trusted", c.Trusted); err != nil {
 		return nil, nil, err
@@ -161,6 +176,8 @@ func (c *Config) networks() (trusted, internal []netip.Prefix, err error) {
 	}
 	if len(c.Internal) == 0 {
 		internal = trusted
+	} else if len(c.Trusted) == 0 {
+		trusted = internal
 	}
 	return trusted, internal, nil
 }

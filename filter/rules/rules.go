@@ -42,7 +42,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	if cfg.Scores == "network" || cfg.Scores == "both" {
 		c.dns = env.DNS
 	}
-	if c.trusted, c.internal, err = cfg.networks(); err != nil {
+	if c.texts, err = cfg.Texts(loaded); err != nil {
 		return filter.Spec{}, nil, err
 	}
 	spec := filter.Spec{
@@ -61,12 +61,12 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 
 // check is the filter.
 type check struct {
-	name              string
-	loaded            *Loaded
-	symbols           map[*rules.Rule]string
-	hostname          string
-	dns               filter.Resolver // nil where the network is not asked
-	trusted, internal []netip.Prefix
+	name     string
+	loaded   *Loaded
+	symbols  map[*rules.Rule]string
+	hostname string
+	dns      filter.Resolver // nil where the network is not asked
+	texts    text.Options    // but for how a message came
 }
 
 // ErrTooMuch tells that the rules of a message took more work than it may: what they would say is not known.
@@ -154,17 +154,18 @@ func detail(h *rules.Hit) string {
 }
 
 // Texts says how messages are read for the rules, but for how one came: by the files' settings, and whose Received fields the
-// configuration believes.
+// configuration believes, or the files where it does not say.
 func (c *Config) Texts(l *Loaded) (o text.Options, err error) {
-	o = l.Set.Settings().Text()
-	o.Trusted, o.Internal, err = c.networks()
+	o = l.Set.Texts()
+	if c.namesNetworks() {
+		o.Trusted, o.Internal, err = c.networks()
+	}
 	return o, err
 }
 
 // options tell how the message came: the client is the newest hop, of which no Received field speaks yet.
 func (c *check) options(in *filter.Input) text.Options {
-	o := c.loaded.Set.Settings().Text()
-	o.Trusted, o.Internal = c.trusted, c.internal
+	o := c.texts
 	if t := in.Transaction; t != nil {
 		o.From = t.From
 		o.Client.ID, o.Client.Time = t.ID, t.Began

@@ -95,6 +95,8 @@ func TestWhatIsWrong(t *testing.T) {
 		{"an executive without a name", Config{Scores: "local"}, "postern_executive <jane@example.org>\n", "it needs a name and an address"},
 		{"a domain that is none", Config{Scores: "local"}, "postern_domains example.org exa..mple\n", "a.cf:1: postern_domains: "},
 		{"a protected domain that is none", Config{Scores: "local"}, "postern_protected *\n", "is no domain"},
+		{"no domain", Config{Scores: "local"}, "postern_domains\n", "a.cf:1: postern_domains: no domain is named"},
+		{"no protected domain", Config{Scores: "local"}, "postern_protected   # none yet\n", "no domain is named"},
 		{"executives misspelled", Config{Scores: "local"}, "postern_executives Jane Doe <jane@example.org>\n", "a.cf:1: "},
 		{"an executive behind many other faults", Config{Scores: "local"}, strings.Repeat("wombat\n", 10_100) + "postern_executive x\n", "a.cf:10101: "},
 	} {
@@ -110,7 +112,7 @@ func TestBrokenLines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(log.String(), "was not taken"); n != 2 || !strings.Contains(log.String(), "a.cf:2") {
+	if n := strings.Count(log.String(), "was not taken"); n != 2 || !strings.Contains(log.String(), "a.cf:2") || strings.Count(log.String(), "rule=B") != 1 {
 		t.Errorf("log: %s", log)
 	}
 	if r := run(t, f, "Subject: x\n\na\n"); len(r.Findings) != 1 {
@@ -149,6 +151,32 @@ func TestNewestHop(t *testing.T) {
 		c.Release()
 		if err != nil || len(r.Findings) != 1 || r.Findings[0].Symbol != want {
 			t.Errorf("relay %v: %v, %v", relay, r.Findings, err)
+		}
+	}
+}
+
+// TestNetworksOfFiles: files say whose Received fields are believed where the configuration does not, and the log tells what they say in vain.
+func TestNetworksOfFiles(t *testing.T) {
+	const file = "trusted_networks 192.0.2.0/24\ninternal_networks 192.0.2.9\nrequired_score 8\n" +
+		"header A X-Spam-Relays-Trusted =~ /^\\[ ip=192\\.0\\.2\\.1 .* intl=0/\nheader B X-Spam-Relays-Untrusted =~ /./\n"
+	for _, c := range []struct {
+		cfg  Config
+		want string
+		told int
+	}{
+		{Config{Scores: "local"}, "A", 1},
+		{Config{Scores: "local", Trusted: []string{"10.0.0.0/8"}}, "B", 3},
+		{Config{Scores: "local", Internal: []string{"10.0.0.0/8"}}, "B", 3},
+	} {
+		_, f, log, err := build(t, c.cfg, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(log.String(), "does not act as in SpamAssassin"); n != c.told || !strings.Contains(log.String(), "required_score does nothing here") {
+			t.Errorf("%+v: log: %s", c.cfg, log)
+		}
+		if r := run(t, f, "Subject: x\n\nx\n"); len(r.Findings) != 1 || r.Findings[0].Symbol != c.want {
+			t.Errorf("%+v: %v", c.cfg, r.Findings)
 		}
 	}
 }

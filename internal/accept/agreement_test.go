@@ -3,6 +3,7 @@
 package accept
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"os"
@@ -185,4 +186,52 @@ func TestLinkDetailsAgreeWithSpamAssassin(t *testing.T) {
 		c.Release()
 	}
 	t.Logf("%d rules, %d messages, %d hits", len(lines), len(linkMessages), hits)
+}
+
+// TestNetworksAgreeWithSpamAssassin has both sides part the hosts that messages have passed, by networks that lines name.
+func TestNetworksAgreeWithSpamAssassin(t *testing.T) {
+	lines := []string{
+		"trusted_networks 203.0.113.1", "clear_trusted_networks", "trusted_networks !10.0.1.5 10.0.1/24 192.0.2.",
+		"trusted_networks 2001:db8:1::1 !2001:db8:1::/64 2001:db8::/32 198.51.100.0/255.255.255.128", "internal_networks 10.0.1. 2001:db8::/32",
+		"msa_networks 192.0.2.9",
+	}
+	judge := sa.Start(t, lines...)
+	set, problems, err := rules.Load([]rules.Source{{Name: "networks.cf", Octets: []byte(strings.Join(lines, "\n"))}}, rules.Options{})
+	if err != nil || len(problems) > 0 {
+		t.Fatal(problems, err)
+	}
+	selectors := []string{"X-Spam-Relays-Trusted", "X-Spam-Relays-Untrusted", "X-Spam-Relays-Internal", "X-Spam-Relays-External"}
+	for _, chain := range []string{
+		"10.0.1.4 192.0.2.7 203.0.113.1", "10.0.1.5 10.0.1.4", "10.0.1.4 10.0.1.5", "10.0.1.4 10.0.2.1", "127.0.0.1 10.0.1.4 127.0.0.1 192.0.2.9 203.0.113.1",
+		"192.0.2.9 203.0.113.1 203.0.113.2", "198.51.100.127 198.51.100.128", "2001:db8:1::1 2001:db8:1::2", "2001:db8:2::1 2001:db9::1", "203.0.113.1 10.0.1.4",
+	} {
+		m := ""
+		for i, a := range strings.Fields(chain) {
+			if strings.Contains(a, ":") {
+				a = "IPv6:" + a
+			}
+			m += fmt.Sprintf("Received: from h%d.example (h%d.example [%s])\n\tby mx%d.example (Postfix) with ESMTP id %d;\n\tThu, 26 Nov 2026 12:00:00 +0000\n", i, i, a, i, i)
+		}
+		m += "From: ann@client.test\nSubject: x\n\nx\n"
+		theirs, err := judge.Show([]byte(m), selectors...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := mail.NewContent(mail.NewBlob([]byte(strings.ReplaceAll(m, "\n", "\r\n"))), mail.LineFaults{}, mail.Limits{})
+		message := text.Of(c, set.Texts())
+		for _, name := range selectors {
+			selector, err := text.ParseSelector(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []byte
+			if b := theirs.Get[name]; b != nil {
+				want = bytes.TrimSpace(*b)
+			}
+			if got, _ := message.Header(selector); !bytes.Equal(bytes.TrimSpace(got), want) {
+				t.Errorf("%s: %s is %q, for SpamAssassin %q", chain, name, got, want)
+			}
+		}
+		c.Release()
+	}
 }

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -31,6 +32,9 @@ var (
 )
 
 func checkDomains(args string) error {
+	if args == "" {
+		return errors.New("no domain is named")
+	}
 	for w := range strings.FieldsSeq(args) {
 		if host, _ := hostAndOrg(w); host == "" {
 			return fmt.Errorf("%q is no domain", w)

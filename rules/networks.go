@@ -1,0 +1,179 @@
+package rules
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/postern-mail/postern/rules/text"
+)
+
+// What files say of relays: trusted_networks, internal_networks, msa_networks, and the same with clear_ before them.
+
+// networks are the entries of one of these keywords, in their order: of several that hold an address the first decides.
+type networks []network
+
+type network struct {
+	prefix netip.Prefix
+	not    bool // written with "!": none of its addresses is meant
+}
+
+// networkKeys are the keywords, and whether a configuration that names networks takes their place.
+var networkKeys = map[string]bool{"trusted_networks": true, "internal_networks": true, "msa_networks": false}
+
+// maxNetworks bounds the entries of one keyword.
+const maxNetworks = 2000
+
+// network takes a line of these.
+func (r *reader) network(key, value string) bool {
+	of, empty := strings.CutPrefix(key, "clear_")
+	replaced, ok := networkKeys[of]
+	switch {
+	case !ok:
+		return false
+	case replaced && r.o.Networks:
+		r.once(Inexact, key, "%s does nothing here, on this line and on those to come: the filter's keys trusted and internal are set, and count", key)
+		return true
+	case empty:
+		delete(r.networks, of)
+		return true
+	}
+	all := slices.Clip(r.networks[of])
+	words := strings.Fields(value)
+	if len(words) == 0 {
+		r.tell(r.at, Fault, "", "%s: no network is named", key)
+	}
+	for _, w := range words {
+		n, err := readNetwork(w)
+		switch {
+		case err != nil:
+			r.tell(r.at, Fault, "", "%s: %v", key, err)
+			return true
+		case len(all) == maxNetworks:
+			r.tell(r.at, Fault, "", "%s: more than %d networks", key, maxNetworks)
+			return true
+		}
+		if i := slices.IndexFunc(all, func(k network) bool { return !k.not && covers(k.prefix, n.prefix) }); i >= 0 && n.not {
+			r.tell(r.at, Inexact, "", "%s: %s excludes nothing: %s stands before it, and the first decides", key, cut(w, 60), all[i].prefix)
+		}
+		all = append(all, n)
+	}
+	r.networks[of] = all
+	return true
+}
+
+// readNetwork reads 192.0.2.1, 192.0.2., 192.0.2.0/24, 192.0.2.0/255.255.255.0, 2001:db8::/32 or [2001:db8::]/32, with or without "!".
+func readNetwork(s string) (n network, err error) {
+	rest, not := strings.CutPrefix(s, "!")
+	n.not = not
+	addr, length, hasLength := strings.Cut(rest, "/")
+	if strings.HasPrefix(addr, "[") && strings.HasSuffix(addr, "]") {
+		addr = addr[1 : len(addr)-1]
+	}
+	wrong := fmt.Errorf("%q is no network; allowed: 192.0.2.1, 192.0.2.0/24, 192.0.2., 2001:db8::/32, and ! before one", cut(s, 60))
+	bits := 128
+	if !strings.Contains(addr, ":") {
+		parts := strings.Split(strings.TrimSuffix(addr, "."), ".")
+		if len(parts) > 4 || len(parts) == 4 && strings.HasSuffix(addr, ".") {
+			return n, wrong
+		}
+		bits = 8 * len(parts)
+		for i, p := range parts { // leading zeros are no octal numbers
+			if v, err := strconv.ParseUint(p, 10, 8); err == nil {
+				parts[i] = strconv.FormatUint(v, 10)
+			}
+		}
+		addr = strings.Join(append(parts, slices.Repeat([]string{"0"}, 4-len(parts))...), ".")
+	}
+	a, err := netip.ParseAddr(addr)
+	if err != nil || a.Zone() != "" {
+		return n, wrong
+	}
+	if hasLength {
+		if bits, err = readLength(length, a); err != nil {
+			return n, wrong
+		}
+	}
+	if a.Is4In6() && bits >= 96 {
+		a, bits = a.Unmap(), bits-96
+	}
+	n.prefix, err = a.Prefix(bits)
+	if err != nil {
+		return n, wrong
+	}
+	return n, nil
+}
+
+// readLength reads what stands behind the "/": a number of bits, or of an IPv4 network a mask.
+func readLength(s string, a netip.Addr) (int, error) {
+	if mask, err := netip.ParseAddr(s); err == nil && mask.Is4() && a.Is4() {
+		n := numberOf(mask)
+		bits := 0
+		for n&(1<<31) != 0 {
+			n, bits = n<<1, bits+1
+		}
+		if n != 0 {
+			return 0, fmt.Errorf("%q is no mask", s)
+		}
+		return bits, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 8)
+	return int(n), err //nolint:gosec // 8 bits
+}
+
+// covers reports whether all addresses of b are in a.
+func covers(a, b netip.Prefix) bool { return a.Bits() <= b.Bits() && a.Contains(b.Addr()) }
+
+// loopback is what is always meant.
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+
+// prefixes gives networks that hold the same addresses, with no exclusions; none where there is no entry.
+func (all networks) prefixes() (out []netip.Prefix) {
+	var not []netip.Prefix
+	for _, n := range all {
+		if n.not {
+			not = append(not, n.prefix)
+		} else {
+			out = without(out, n.prefix, not)
+		}
+	}
+	if len(all) > 0 && len(out) == 0 {
+		return loopback
+	}
+	return out
+}
+
+// without adds to networks what of one of them is in none of others.
+func without(out []netip.Prefix, p netip.Prefix, not []netip.Prefix) []netip.Prefix {
+	var within []netip.Prefix
+	for _, x := range not {
+		if covers(x, p) {
+			return out
+		}
+		if covers(p, x) {
+			within = append(within, x)
+		}
+	}
+	if len(within) == 0 {
+		return append(out, p)
+	}
+	lower := netip.PrefixFrom(p.Addr(), p.Bits()+1)
+	octets := p.Addr().AsSlice()
+	octets[p.Bits()/8] |= 1 << (7 - p.Bits()%8)
+	a, _ := netip.AddrFromSlice(octets)
+	return without(without(out, lower, within), netip.PrefixFrom(a, p.Bits()+1), within)
+}
+
+// Texts says how messages are to be read for these rules, by what the files say; the client and the envelope are for the caller to add.
+func (s *Set) Texts() text.Options {
+	o := s.settings.Text()
+	o.Trusted, o.Internal, o.MSA = s.trusted, s.internal, s.msa
+	if len(o.Internal) == 0 {
+		o.Internal = o.Trusted
+	} else if len(o.Trusted) == 0 {
+		o.Trusted = o.Internal
+	}
+	return o
+}

@@ -1,0 +1,107 @@
+package rules
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// TestNetworks: which addresses are believed, ours, and of our users, by the lines of files.
+func TestNetworks(t *testing.T) {
+	for _, c := range []struct{ lines, addr, want string }{
+		{"", "10.0.1.1", ""},
+		{"trusted_networks 10.0.1/24", "10.0.1.1", "trusted internal"},
+		{"trusted_networks 10.0.1.", "10.0.1.200", "trusted internal"},
+		{"trusted_networks 10", "10.9.9.9", "trusted internal"},
+		{"trusted_networks 10.0.1", "10.0.2.1", ""},
+		{"trusted_networks 192.0.2.0/255.255.255.128", "192.0.2.127", "trusted internal"},
+		{"trusted_networks 192.0.2.0/255.255.255.128", "192.0.2.128", ""},
+		{"trusted_networks 010.000.001.001", "10.0.1.1", "trusted internal"},
+		{"trusted_networks ::ffff:10.0.1.0/120", "10.0.1.9", "trusted internal"},
+		{"trusted_networks [2001:db8::]/32 2001:db9::1", "2001:db8:7::9", "trusted internal"},
+		{"trusted_networks [2001:db8::]/32 2001:db9::1", "2001:db9::2", ""},
+		{"trusted_networks !10.0.1.5 10.0.1/24", "10.0.1.5", ""},
+		{"trusted_networks !10.0.1.5 10.0.1/24", "10.0.1.4", "trusted internal"},
+		{"trusted_networks !10.0.1.5 10.0.1/24", "10.0.1.6", "trusted internal"},
+		{"trusted_networks !10/8 10.0.1/24", "10.0.1.6", ""},
+		{"trusted_networks 10.0.1.5 !10.0.1/24 10/8", "10.0.1.5", "trusted internal"},
+		{"trusted_networks 2001:db8:1::1 !2001:db8:1::/64 2001:db8::/32", "2001:db8:1::2", ""},
+		{"trusted_networks 2001:db8:1::1 !2001:db8:1::/64 2001:db8::/32", "2001:db8:1::1", "trusted internal"},
+		{"trusted_networks 10/8\ninternal_networks 10.0.1/24", "10.9.9.9", "trusted"},
+		{"trusted_networks 10/8\ninternal_networks !0/0", "10.9.9.9", "trusted"},
+		{"internal_networks 10.0.1/24", "10.0.1.1", "trusted internal"},
+		{"trusted_networks 10/8\nmsa_networks 10.0.1.1", "10.0.1.1", "trusted internal msa"},
+		{"trusted_networks 10/8\nclear_trusted_networks\ntrusted_networks 192.0.2.1", "10.0.1.1", ""},
+	} {
+		s, problems := load(t, c.lines, Options{})
+		o, addr := s.Texts(), netip.MustParseAddr(c.addr)
+		var got []string
+		for _, k := range []struct {
+			name string
+			nets []netip.Prefix
+		}{{"trusted", o.Trusted}, {"internal", o.Internal}, {"msa", o.MSA}} {
+			for _, p := range k.nets {
+				if p.Contains(addr) {
+					got = append(got, k.name)
+				}
+			}
+		}
+		if strings.Join(got, " ") != c.want || len(problems) > 0 {
+			t.Errorf("%q: %s is %q, not %q; %v", c.lines, c.addr, got, c.want, problems)
+		}
+	}
+}
+
+func TestNetworksAsWritten(t *testing.T) {
+	for _, c := range []struct {
+		lines    string
+		o        Options
+		severity Severity
+		why      string
+	}{
+		{"trusted_networks", Options{}, Fault, "no network is named"},
+		{"trusted_networks 10.0.1.256", Options{}, Fault, "is no network"},
+		{"trusted_networks 10.0.1.1-10.0.1.9", Options{}, Fault, "is no network"},
+		{"trusted_networks 10/33", Options{}, Fault, "is no network"},
+		{"trusted_networks 10/255.0.255.0", Options{}, Fault, "is no network"},
+		{"trusted_networks mx.example.org", Options{}, Fault, "is no network"},
+		{"trusted_networks 10.0.0.0.", Options{}, Fault, "is no network"},
+		{"trusted_networks fe80::1%eth0", Options{}, Fault, "is no network"},
+		{"internal_networks 10/8 !10.0.1.1", Options{}, Inexact, "excludes nothing"},
+		{"trusted_networks 10/8\ntrusted_networks 192.0.2.1", Options{Networks: true}, Inexact, "the filter's keys trusted and internal are set"},
+	} {
+		_, problems := load(t, c.lines, c.o)
+		if len(problems) != 1 || problems[0].Severity != c.severity || !strings.Contains(problems[0].What, c.why) {
+			t.Errorf("%q: %v", c.lines, problems)
+		}
+	}
+	var many strings.Builder
+	for i := range maxNetworks + 1 {
+		fmt.Fprintf(&many, "msa_networks 10.%d.%d.1\n", i>>8, i&255)
+	}
+	if _, problems := load(t, many.String(), Options{}); len(problems) != 1 || !strings.Contains(problems[0].What, "more than 2000") {
+		t.Errorf("%v", problems)
+	}
+}
+
+// TestNetworksSplit: without an exclusion networks hold what they did but for it, each address once.
+func TestNetworksSplit(t *testing.T) {
+	s := mustLoad(t, "trusted_networks !10.0.0.1 !10.0.0.128/26 10.0.0.0/24")
+	o := s.Texts()
+	for i := range 256 {
+		addr, n := netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 0
+		for _, p := range o.Trusted {
+			if p.Contains(addr) {
+				n++
+			}
+		}
+		want := 1
+		if i == 1 || i >= 128 && i < 192 {
+			want = 0
+		}
+		if n != want {
+			t.Errorf("%s is in %d networks", addr, n)
+		}
+	}
+}

@@ -137,10 +137,19 @@ func unknown(found *rules.Result) string {
 	return b.String()
 }
 
-// detail says what a hit is about, and shows what matched.
+// mostTest is how much of what a rule looks for is shown, in octets.
+const mostTest = 80
+
+// detail says what a hit is about, by what the rule looks for where it has no description, and shows what matched.
 func detail(h *rules.Hit) string {
 	var b strings.Builder
-	b.WriteString(h.Rule.Description)
+	if b.WriteString(h.Rule.Description); b.Len() == 0 {
+		test := h.Rule.Text
+		if len(test) > mostTest {
+			test = test[:mostTest] + "…"
+		}
+		b.WriteString(strings.ToValidUTF8(test, ""))
+	}
 	if len(h.Text) > 0 {
 		if b.Len() > 0 {
 			b.WriteString(": ")

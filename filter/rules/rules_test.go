@@ -53,7 +53,7 @@ func run(t *testing.T, f filter.Filter, message string) filter.Result {
 }
 
 func TestFindings(t *testing.T) {
-	spec, f, _, err := build(t, Config{Scores: "local"}, "body A /b+c/\ndescribe A Some letters\nscore A 2.5\nbody __B /a/\nmeta C A && __B\nscore C -1\nbody mixed /b/\nbody MISSING_DATE /c/\nbody OFF /a/\nscore OFF 0\ntflags A multiple\n")
+	spec, f, _, err := build(t, Config{Scores: "local"}, "body A /b+c/\ndescribe A Some letters\nscore A 2.5\nbody __B /a/\nmeta C A && __B\nscore C -1\nbody mixed /b/\nbody MISSING_DATE /c/\nbody OFF /a/\nscore OFF 0\ntflags A multiple\nheader LONG Subject =~ /"+strings.Repeat("x?", 60)+"/\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,15 +66,15 @@ func TestFindings(t *testing.T) {
 		}
 		got = append(got, fmt.Sprintf("%s %g*%g %s", x.Symbol, spec.Symbols[i].Weight, x.Strength, x.Detail))
 	}
-	want := []string{"A 2.5*1 Some letters: bbbc (2 times)", "C -1*1 bbbc ... a", "MIXED 1*1 b", "SA_MISSING_DATE 1*1 c"}
+	want := []string{"A 2.5*1 Some letters: bbbc (2 times)", "C -1*1 A && __B: bbbc ... a", "MIXED 1*1 /b/: b", "SA_MISSING_DATE 1*1 /c/: c", "LONG 1*1 Subject =~ /" + strings.Repeat("x?", 34) + "…: x"}
 	if !slices.Equal(got, want) {
 		t.Errorf("findings %q", got)
 	}
 	hits, _ := auth.RuleHits.Among(r.Facts)
-	if want := []auth.RuleHit{{Name: "A", Score: 2.5, Count: 2}, {Name: "__B", Count: 1}, {Name: "C", Score: -1, Count: 1}, {Name: "mixed", Score: 1, Count: 1}, {Name: "MISSING_DATE", Score: 1, Count: 1}}; !slices.Equal(hits, want) {
+	if want := []auth.RuleHit{{Name: "A", Score: 2.5, Count: 2}, {Name: "__B", Count: 1}, {Name: "C", Score: -1, Count: 1}, {Name: "mixed", Score: 1, Count: 1}, {Name: "MISSING_DATE", Score: 1, Count: 1}, {Name: "LONG", Score: 1, Count: 1}}; !slices.Equal(hits, want) {
 		t.Errorf("facts %v", hits)
 	}
-	if said, _ := auth.RulesTeach.Among(r.Facts); said != (auth.Teaching{Stage: "rules", Points: 3.5, Body: 3.5, Score: 3.5}) {
+	if said, _ := auth.RulesTeach.Among(r.Facts); said != (auth.Teaching{Stage: "rules", Points: 4.5, Header: 1, Body: 3.5, Score: 4.5}) {
 		t.Errorf("facts %+v", said)
 	}
 }

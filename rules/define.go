@@ -36,6 +36,12 @@ func readHeader(s string, form *regexp.Regexp) (compared, error) {
 		return compared{field: m[1], exists: true}, nil
 	}
 	m := form.FindStringSubmatch(s)
+	if m == nil && form == mimeForm {
+		if strings.HasPrefix(s, "exists:") {
+			return compared{}, errors.New("a mimeheader asks for no field's being there, as in SpamAssassin: FIELD =~ /./ does")
+		}
+		return compared{}, errors.New("neither FIELD =~ /…/ nor FIELD !~ /…/")
+	}
 	if m == nil {
 		return compared{}, errors.New("neither FIELD =~ /…/, FIELD !~ /…/, exists:FIELD nor eval:function()")
 	}

@@ -34,6 +34,7 @@ const (
 	opOr       // where the top is true go to arg, else drop it
 	opQuestion // drop the top; where it was false go to arg
 	opJump     // go to arg
+	opChain    // compare as the operation in number: where it holds keep the second, for what comes next, else push 0 and go to arg
 )
 
 // instruction is one step of an expression.
@@ -203,13 +204,16 @@ func (c *compiler) binary(level int) error {
 	if err := c.binary(level + 1); err != nil {
 		return err
 	}
-	for n := 0; ; n++ {
+	var chain []int // jumps out of a chain of comparisons
+	defer func() {
+		for _, i := range chain {
+			c.land(i)
+		}
+	}()
+	for {
 		o, ok := operators[c.peek()]
 		if !ok || o.level != level {
 			return nil
-		}
-		if n > 0 && (level == 4 || level == 5) {
-			return errors.New("comparisons in a chain: put parentheses around the first")
 		}
 		c.at++
 		jump := -1
@@ -219,9 +223,14 @@ func (c *compiler) binary(level int) error {
 		if err := c.binary(level + 1); err != nil {
 			return err
 		}
-		if jump >= 0 {
+		switch next := operators[c.peek()]; {
+		case jump >= 0:
 			c.land(jump)
-		} else {
+		case (level == 4 || level == 5) && next.level == level: // a < b < c is a < b && b < c
+			i := c.emit(opChain, 0)
+			c.code[i].number = float64(o.op)
+			chain = append(chain, i)
+		default:
 			c.emit(o.op, 0)
 		}
 	}
@@ -318,6 +327,14 @@ func value(code []instruction, hits []float64) (result float64, divided bool) {
 		}
 		stack = stack[:top]
 		a := &stack[top-1]
+		if in.op == opChain {
+			if calculate(operation(in.number), *a, b) != 0 {
+				*a = b
+			} else {
+				*a, i = 0, int(in.arg)-1
+			}
+			continue
+		}
 		if in.op == opDivide && b == 0 {
 			*a, divided = 0, true
 			continue

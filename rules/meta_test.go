@@ -56,8 +56,17 @@ func TestMetaValues(t *testing.T) {
 		{"!N == B", 1},     // ! binds closer than ==
 		{"A || B && B", 1}, // && closer than ||
 		{"A == N > 4", 1},  // > closer than ==
-		{"N ^ A", 4},       // bits
-		{"A ^ B && B", 0},  // ^ closer than &&
+		{"3 > 2 > 1", 1},   // as 3 > 2 && 2 > 1
+		{"3 > 2 > 2", 0},
+		{"N > A > B", 1},
+		{"2 == 2 == 2", 1},
+		{"N == 5 != A", 1},
+		{"B < A == 1 < N < 6", 1},
+		{"1 > 2 > (1 / 0)", 0}, // what comes behind is not asked
+		{"2 * (1 < A < N) + 1", 1},
+		{"2 * (B < A < N) + 1", 3},
+		{"N ^ A", 4},      // bits
+		{"A ^ B && B", 0}, // ^ closer than &&
 		{"A ? N : B", 5},
 		{"B ? N : A ? 7 : 8", 7},
 		{"- A + N", 4},
@@ -94,7 +103,6 @@ func TestMetasThatAreWrong(t *testing.T) {
 		{"A+1", "operator is missing"},
 		{"A && -1", "sign needs a blank"},
 		{"A / B", "divides by zero"},
-		{"A < B < C", "chain"},
 		{"A ? B", "no :"},
 		{"$A", "names, numbers, operators"},
 		{"A::B", "names, numbers, operators"},

@@ -64,6 +64,10 @@ func TestFaults(t *testing.T) {
 		{"body A /a/e", "modifiers"},
 		{`body A m\a\`, "between delimiters"},
 		{"body A /(/", "not supported"},
+		{`body A /[\Q.\E]/`, `\Q stands for nothing`},
+		{`body A /a\y/`, `\y stands for nothing`},
+		{"mimeheader A exists:Content-Id", "a mimeheader asks for no field's being there"},
+		{`body A /(a)\1/n`, "not supported"},
 		{"header A Subject", "neither FIELD"},
 		{"header A eval:x", "a function stands"},
 		{"header A eval:x(@)", "quotes"},
@@ -277,6 +281,7 @@ func TestNothingIsSilent(t *testing.T) {
 		{"the learner", "body B eval:check_bayes('0.99', '1.00')", Inexact, "never hits: the learner's word comes from the filter bayes"},
 		{"the learner, where it is not asked", "body B eval:check_bayes('0.99', '1.00')\ntflags B learn", Note, ""},
 		{"digests", "full D eval:check_pyzor()", Inexact, "never hits: Pyzor"},
+		{"response codes", "askdns A _AUTHORDOMAIN_ A [NXDOMAIN,ServFail]", Inexact, "never hits: response codes"},
 		{"hashes", "body H eval:check_hashbl_emails('bl.example')", Inexact, "never hits: no list of hashes"},
 		{"groups of a part's field", "mimeheader A Content-Type =~ /(?<X>x)/", Inexact, "is not kept"},
 	} {

@@ -45,6 +45,7 @@ func readPattern(s string) (written, error) {
 	if len(w.expr) > maxPattern {
 		return w, fmt.Errorf("a pattern of more than %d octets", maxPattern)
 	}
+	plain := ""
 	for _, m := range s[i+1:] {
 		switch m {
 		case 'i':
@@ -55,14 +56,20 @@ func readPattern(s string) (written, error) {
 			w.options.MultiLine = true
 		case 'x':
 			w.options.Extended = true
+		case 'n':
+			plain = "(?n)" // parentheses capture nothing
 		case 'a', 'p': // the meaning that every pattern has here
 		default:
-			return w, fmt.Errorf("what stands behind the last %c is not of the modifiers i, s, m and x: %q", end, cut(s[i+1:], 20))
+			return w, fmt.Errorf("what stands behind the last %c is not of the modifiers i, s, m, x and n: %q", end, cut(s[i+1:], 20))
 		}
 	}
 	if end != '}' && end != ')' && end != ']' && bare(w.expr, end) {
 		return w, fmt.Errorf("a %c within the pattern needs a backslash", end)
 	}
+	if c := unknownEscape(w.expr); c != 0 {
+		return w, fmt.Errorf(`\%c stands for nothing, and SpamAssassin takes no pattern with it`, c)
+	}
+	w.expr = plain + w.expr
 	w.captures = capture.MatchString(w.expr)
 	for _, m := range used.FindAllStringSubmatch(w.expr, -1) {
 		w.uses = append(w.uses, m[2])
@@ -74,6 +81,19 @@ var (
 	capture = regexp.MustCompile(`\(\?P?[<'][A-Z]`)
 	used    = regexp.MustCompile(`(^|[^\\])%\{([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*(?:\([^)}]*\))?)\}`)
 )
+
+// unknownEscape gives the first letter behind a backslash that means nothing to Perl anywhere in a pattern, 0 for none.
+func unknownEscape(expr string) byte {
+	for i := 0; i+1 < len(expr); i++ {
+		if expr[i] != '\\' {
+			continue
+		}
+		if i++; strings.IndexByte("ijlmquyCEFIJLMOQTUY", expr[i]) >= 0 {
+			return expr[i]
+		}
+	}
+	return 0
+}
 
 // bare reports whether an octet stands in a pattern without a backslash before it.
 func bare(expr string, c byte) bool {

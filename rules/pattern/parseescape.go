@@ -72,6 +72,9 @@ func (p *parser) shorthand(c byte) (s octets, ok bool) {
 	case 'N':
 		q := *p
 		if q.pos++; q.has("{") {
+			if q.has("{U+") {
+				return s, false
+			}
 			if _, _, ok := q.braces(); !ok {
 				p.failAt(p.pos-1, `\N{…}`)
 			}
@@ -165,6 +168,11 @@ func (p *parser) character(start int) int {
 			b -= 0x20
 		}
 		return int(b ^ 64)
+	case 'N':
+		if !p.take("{U+") {
+			p.failAt(start, `\N in a class`)
+		}
+		return p.braced(start, 16)
 	case 'x':
 		if p.take("{") {
 			return p.braced(start, 16)
@@ -275,7 +283,9 @@ func (p *parser) member(start int) (int, octets) {
 	case 'b':
 		p.pos++
 		return '\b', octets{}
-	case 'N', 'R', 'X', 'p', 'P':
+	case 'N': // \N{U+66}; any other is refused
+		return p.character(start), octets{}
+	case 'R', 'X', 'p', 'P':
 		p.failAt(p.pos-1, `\`+string(c)+" in a class")
 	}
 	if s, ok := p.shorthand(c); ok {

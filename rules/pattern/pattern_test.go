@@ -34,6 +34,7 @@ func TestFind(t *testing.T) {
 		{"flags within", "(?i)a(?-i)b", "Ab", Options{}, 0, 2},
 		{"verbose", "a b # no\n c", "abc", Options{Extended: true}, 0, 3},
 		{"beyond an octet", `\x{201c}`, "\xe2\x80\x9c", Options{}, -1, 0},
+		{"a character by its number", `\N{U+66}[\N{U+6f}-q]+`, "xfoo", Options{}, 1, 4},
 		{"posix", "[[:alpha:]]+", "12ab", Options{}, 2, 4},
 		{"at most", "^a{,2}$", "aa", Options{}, 0, 2},
 	} {

@@ -10,7 +10,7 @@ import (
 var abouts = map[string]func(r *reader, name, rest string){
 	"score":    (*reader).score,
 	"describe": func(r *reader, name, rest string) { r.descriptions[name] = rest },
-	"tflags":   func(r *reader, name, rest string) { r.flags[name] = strings.Fields(rest) },
+	"tflags":   (*reader).tflags,
 	"priority": (*reader).priority,
 	"test":     (*reader).test,
 	"shortcircuit": func(r *reader, _, rest string) {

@@ -129,6 +129,7 @@ func (l *loader) set() *Set {
 	}
 	compileRules(l, s)
 	l.compileMetas(s)
+	l.tellUnknown(s)
 	s.indexMetas()
 	s.group()
 	return s

@@ -65,7 +65,7 @@ func (l *loader) compileMetas(s *Set) {
 
 // stateOf says how far a meta can be decided, where those that it names are known.
 func stateOf(r *Rule, names []*Rule, states []metaState) metaState {
-	st := metaState{early: !r.test.unknown}
+	st := metaState{early: len(r.test.strangers) == 0}
 	for _, n := range names {
 		if n.Class != Meta {
 			st.early = st.early && n.active
@@ -110,7 +110,9 @@ func (l *loader) compileMeta(r *Rule, s *Set) (code []instruction, names []*Rule
 		}
 		of := s.byName[name]
 		if of == nil {
-			r.test.unknown = true
+			if !slices.Contains(r.test.strangers, name) {
+				r.test.strangers = append(r.test.strangers, name)
+			}
 			c.number(0)
 			return nil
 		}

@@ -81,7 +81,10 @@ func TestMetaValues(t *testing.T) {
 		{"rules_matching(__G*) > 1", 1},
 		{"rules_matching(__X*)", 0},
 	} {
-		s := mustLoad(t, "body A /a/\nbody B /b/\nbody N /n/\nbody __G1 /a/\nbody __G2 /a/\nmeta M "+c.expr)
+		s, problems := load(t, "body A /a/\nbody B /b/\nbody N /n/\nbody __G1 /a/\nbody __G2 /a/\nmeta M "+c.expr, Options{})
+		if len(problems) > 0 != strings.Contains(c.expr, "UNKNOWN") {
+			t.Errorf("%s: %v", c.expr, problems)
+		}
 		m := s.Rule("M")
 		hits := make([]float64, len(s.rules))
 		for name, v := range map[string]float64{"A": 1, "N": 5, "__G1": 1, "__G2": 1} {

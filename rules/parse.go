@@ -65,6 +65,8 @@ type loader struct {
 	lookups      map[string]lookup // by rule: what check_uridnsbl asks
 	unasked      []string          // domains of uridnsbl_skip_domain
 	networks     map[string]networks
+	mentioned    map[mention]Position // the first line of each keyword that names a rule
+	passed       map[string]bool      // rules behind an if that does not hold
 	tests        []TestLine
 	untaken      map[string]bool // keywords of data that nothing reads
 }
@@ -74,6 +76,7 @@ func newLoader(o Options) *loader {
 		o: o, settings: &eval.Settings{}, rules: map[string]*definition{}, scores: map[string][4]float64{},
 		descriptions: map[string]string{}, flags: map[string][]string{}, priorities: map[string]int{}, replace: newReplacement(),
 		lookups: map[string]lookup{}, networks: map[string]networks{},
+		mentioned: map[mention]Position{}, passed: map[string]bool{},
 	}
 }
 
@@ -193,7 +196,14 @@ func (r *reader) line(s string, depth int) error {
 		key, value = word(s)
 	}
 	key = strings.ReplaceAll(strings.ToLower(key), "-", "_")
-	if r.conditional(key, value) || r.skip {
+	if r.conditional(key, value) {
+		return nil
+	}
+	if r.skip {
+		if _, ok := definers[key]; ok && len(r.passed) < maxRules {
+			name, _ := word(value)
+			r.passed[name] = true
+		}
 		return nil
 	}
 	if key == "include" {
@@ -295,6 +305,7 @@ func (r *reader) setting(key, value string) {
 	}
 	if lookupKeys[key] {
 		if name, text, ok := r.name(key, value); ok {
+			r.mentions(key, name)
 			r.lookups[name] = lookup{key, strings.Fields(text)}
 		}
 		return
@@ -305,11 +316,20 @@ func (r *reader) setting(key, value string) {
 	}
 	if about, ok := abouts[key]; ok {
 		if name, rest, ok := r.name(key, value); ok {
+			r.mentions(key, name)
 			about(r, name, rest)
 		}
 		return
 	}
-	if r.replace.set(key, value) || r.network(key, value) {
+	if r.replace.set(key, value) {
+		if key == "replace_rules" {
+			for name := range strings.FieldsSeq(value) {
+				r.mentions(key, name)
+			}
+		}
+		return
+	}
+	if r.network(key, value) {
 		return
 	}
 	known, err := r.settings.Add(key, value, r.at)

@@ -124,5 +124,6 @@ type test struct {
 	meta    []instruction
 	guards  []int32 // metas of which any may be undecided, and then this one is
 	shows   []int32 // of a meta: the rules that it names and does not negate, in their order
-	unknown bool    // it names a rule that there is not
+
+	strangers []string // what a meta names and is no rule
 }

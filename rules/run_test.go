@@ -244,7 +244,7 @@ func TestRunsSideBySide(t *testing.T) {
 }
 
 func TestTry(t *testing.T) {
-	s := mustLoad(t, "body A /abc/\nheader B Subject !~ /x/\nmeta C A\ntest A ok xabcx\ntest A fail abd\ntest A ok abd\ntest B ok abc\ntest C ok abc\ntest D ok abc")
+	s, _ := load(t, "body A /abc/\nheader B Subject !~ /x/\nmeta C A\ntest A ok xabcx\ntest A fail abd\ntest A ok abd\ntest B ok abc\ntest C ok abc\ntest D ok abc", Options{})
 	var got []string
 	for _, l := range s.Tests() {
 		ok, err := s.Try(l)

@@ -227,6 +227,7 @@ func FuzzParse(f *testing.F) {
 		"if (version >= 4) && !plugin(Mail::SpamAssassin::Plugin::X)\nrawbody E /<A><B>/\nelse\nfull E /x/\nendif\nreplace_rules E\nreplace_tag A [a]\nreplace_inter I x\n",
 		"mimeheader F Content-Type:raw !~ /x/ [if-unset: y]\ntflags F range=1-2 concat\nheader G exists:X\nheader H eval:check_x('a', \"b\", 3)\n",
 		"meta I rules_matching(A*) / 2 ^ 3 ? 1 : 0\nmeta J I\nmeta I J\nlang de body A /x/\nrequire_version 3\n",
+		"uri_detail L raw =~ /a\\/b/i text !~ m!x y! host =~ m{z}\ntrusted_networks !10.0.0.1 10/8 [2001:db8::]/32\nclear_trusted_networks\nmsa_networks 1.2/255.0.0.0\nmeta M L > 1 > 0 == 1\ntflags L x\nscore K 1\nbody N /a(b)\\N{U+66}/n\n",
 		"replace_start [\nreplace_end ]\nreplace_tag A [A]\nbody K /[A]/\nreplace_rules K\ninclude x\npriority K -5\ntest K ok text\n",
 	} {
 		f.Add(seed, "text a b")

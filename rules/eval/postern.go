@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/net/publicsuffix"
-
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/rules/text"
@@ -156,12 +154,8 @@ func hostAndOrg(domain string) (host, org string) {
 	return host, orgOf(host)
 }
 
-func orgOf(host string) string {
-	if org, err := publicsuffix.EffectiveTLDPlusOne(host); err == nil {
-		return org
-	}
-	return host
-}
+// orgOf gives what the public suffix list says is registered of a host in lower case.
+func orgOf(host string) string { return text.DefaultTLDs.Registered(host) }
 
 // label gives the part of a registered domain that its owner has chosen.
 func label(org string) string {
@@ -179,8 +173,11 @@ var furniture = []string{
 const written = "parsed"
 
 func readLinks(m *text.Message) (all linkHosts) {
-	known := map[string]*webHost{} // nil: it is none that counts
 	uris := m.Links()
+	if len(uris) == 0 {
+		return all
+	}
+	known := map[string]*webHost{} // nil: it is none that counts
 	add := func(u *text.URI) {
 		h, ok := known[u.Host]
 		if !ok {

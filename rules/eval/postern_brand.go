@@ -104,7 +104,8 @@ type brandTable struct {
 	keys    map[string][]*brand // by the first octets of their keys
 	longest int                 // octets of a name
 	lengths [1 << 11]uint32     // by beginHash, a bit for each length that names which begin so have
-	fourth  [1 << 11]uint32     // and a bit for each fourth octet
+	inNames beginTable          // what names begin with
+	inKeys  beginTable          // and keys
 }
 
 // keyBegin is how many octets of keys brandTable.keys knows them by. Shorter keys are none.
@@ -118,9 +119,10 @@ var brandIndex = sync.OnceValue(func() *brandTable {
 			t.names[n] = b
 			t.longest = max(t.longest, len(n))
 			t.lengths[beginHash([]byte(n))] |= 1 << min(len(n), 31)
-			t.addBegin(n)
+			t.inNames.add(n)
 		}
 		if len(b.key) >= keyBegin {
+			t.inKeys.add(b.key[:keyBegin])
 			t.keys[b.key[:keyBegin]] = append(t.keys[b.key[:keyBegin]], b)
 		}
 	}
@@ -372,9 +374,12 @@ func brandLink(_ *Mail, c *claims) string {
 // brandWithin reports whether the key of a brand that is meant stands in a host or an address: by itself, or as a part of a
 // word where it is long enough that no other word has it.
 func brandWithin(s string, meant func(*brand) bool) bool {
-	keys := brandIndex().keys
+	index := brandIndex()
 	for i := 0; i+keyBegin <= len(s); i++ {
-		for _, b := range keys[s[i:i+keyBegin]] {
+		if !index.inKeys.may([keyBegin]byte{s[i], s[i+1], s[i+2], s[i+3]}) {
+			continue
+		}
+		for _, b := range index.keys[s[i:i+keyBegin]] {
 			if strings.HasPrefix(s[i:], b.key) && meant(b) && (hasLabelWord(s, b.key) || len(b.key) >= 6 && !otherWords.MatchString(s)) {
 				return true
 			}
@@ -397,12 +402,8 @@ func brandText(m *Mail, c *claims) (detail string) {
 	}
 	p := m.prose()
 	body := p.text[:min(len(p.text), maxBrandText)]
-	in := brandsIn[[]byte]
-	if p.ascii {
-		in = namedIn
-	}
 	var seen map[*brand]int
-	in(body, func(b *brand, name string) bool {
+	note := func(b *brand, name string) bool {
 		if seen == nil {
 			seen = map[*brand]int{}
 		}
@@ -413,6 +414,11 @@ func brandText(m *Mail, c *claims) (detail string) {
 			detail = name
 		}
 		return detail == ""
-	})
+	}
+	if p.ascii {
+		namedIn(body, note)
+	} else {
+		brandsIn(body, note)
+	}
 	return detail
 }

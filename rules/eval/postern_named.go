@@ -36,7 +36,7 @@ func namedIn(text []byte, found func(b *brand, name string) (more bool)) {
 		for i := range k {
 			if at := int(words[i]); at >= namedPiece {
 				break
-			} else if l := int(lows[i]); n-l < 4 || index.mayBegin([4]byte(low[l:l+4])) {
+			} else if l := int(lows[i]); n-l < 4 || index.inNames.may([4]byte(low[l:l+4])) {
 				all = index.namesAt(all, text, from+at)
 			}
 		}
@@ -109,22 +109,25 @@ func (t *brandTable) namesAt(all []namedAt, text []byte, begin int) []namedAt {
 	return all
 }
 
-// mayBegin reports whether a name may begin with four octets, or be over within them.
-func (t *brandTable) mayBegin(b [4]byte) bool {
-	return t.fourth[((uint32(b[0])*59+uint32(b[1]))*59+uint32(b[2]))%(1<<11)]>>(b[3]&31)&1 != 0
+// beginTable is what some texts begin with: by beginHash, a bit for each fourth octet.
+type beginTable [1 << 11]uint32
+
+// may reports whether a text may begin with four octets, or be over within them.
+func (t *beginTable) may(b [4]byte) bool {
+	return t[((uint32(b[0])*59+uint32(b[1]))*59+uint32(b[2]))%(1<<11)]>>(b[3]&31)&1 != 0
 }
 
-// addBegin has mayBegin know a name.
-func (t *brandTable) addBegin(name string) {
-	if len(name) < beginOctets {
+// add has may know a text.
+func (t *beginTable) add(text string) {
+	if len(text) < beginOctets {
 		for _, c := range []byte("abcdefghijklmnopqrstuvwxyz0123456789") {
-			t.addBegin(name + string(rune(c)))
+			t.add(text + string(rune(c)))
 		}
 		return
 	}
 	bit := uint32(1<<32 - 1) // whatever is next
-	if len(name) > beginOctets {
-		bit = 1 << (name[beginOctets] & 31)
+	if len(text) > beginOctets {
+		bit = 1 << (text[beginOctets] & 31)
 	}
-	t.fourth[beginHash([]byte(name))] |= bit
+	t[beginHash([]byte(text))] |= bit
 }

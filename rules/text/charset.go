@@ -2,6 +2,7 @@ package text
 
 import (
 	"bytes"
+	"encoding/binary"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -49,7 +50,7 @@ func normalize(octets []byte, declared string) text {
 // plainASCII reports whether no octet has the high bit.
 func plainASCII(b []byte) bool {
 	for len(b) >= 8 {
-		if (uint64(b[0])|uint64(b[1])|uint64(b[2])|uint64(b[3])|uint64(b[4])|uint64(b[5])|uint64(b[6])|uint64(b[7]))&0x80 != 0 {
+		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
 			return false
 		}
 		b = b[8:]
@@ -64,6 +65,9 @@ func plainASCII(b []byte) bool {
 
 // isStrictUTF8 reports whether octets are UTF-8 without characters that nobody may interchange (Unicode 23.7).
 func isStrictUTF8(b []byte) bool {
+	if plainASCII(b) {
+		return true
+	}
 	if !utf8.Valid(b) {
 		return false
 	}

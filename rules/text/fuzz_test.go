@@ -155,7 +155,7 @@ func FuzzURI(f *testing.F) {
 			}
 		})
 		for _, chars := range []bool{false, true} {
-			all := variantsOf(s, chars && utf8.ValidString(s), DefaultTLDs, nil)
+			all := variantsOf(nil, s, chars && utf8.ValidString(s), DefaultTLDs, nil)
 			if len(all) == 0 || len(all) > maxVariants {
 				t.Errorf("%d variants", len(all))
 			}

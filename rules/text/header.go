@@ -18,15 +18,13 @@ type heads struct {
 	relays  *Relays
 	mu      sync.Mutex
 	got     []uint16 // by the id of the selector: 0 where nobody has asked, gotNothing, and above it a place in found
-	found   []*got
-	room    []got // for what is found next
+	found   []got
 }
 
 // got is what a selector gave.
 type got struct {
-	values [][]byte
+	values [][]byte // none where it is not there
 	joined []byte
-	ok     bool
 }
 
 // The bounds of a header. Those of a name and a value are SpamAssassin's, and so is that of ALL; it has no others.
@@ -44,7 +42,7 @@ const (
 type header struct {
 	raw    []byte // all lines with LF line ends, the blank line behind them included
 	fields []headField
-	text   []byte // all fields decoded and unfolded, as Name: value LF; the fields point into it
+	text   []byte // all fields decoded and unfolded, as Name: value LF
 
 	unclosed bool // no blank line stands between header and body
 	mbox     bool // an mbox line stands before it
@@ -55,8 +53,7 @@ type headField struct {
 	hash  uint32    // of the name in lower case
 	name  []byte    // as written, without blanks before the colon
 	raw   [1][]byte // what stands behind the colon, folded as it came, with its line end: the one value of a list
-	value [1][]byte // unfolded and decoded, with a line end
-	line  []byte    // name, colon, blank, value
+	value [1][]byte // unfolded and decoded, with a line end; name, colon and blank stand before it
 	own   bool      // it is no field of the message, but stands for one of ours
 }
 
@@ -163,18 +160,21 @@ func (h *header) readFields(starts []int, own []byte) {
 		end-- // the blank line
 	}
 	h.fields = make([]headField, 0, len(starts))
-	type place struct{ line, value, end int }
-	places := make([]place, 0, len(starts))
 	h.text = make([]byte, 0, len(h.raw)+len(h.raw)/8+16)
+	// In most headers nothing is encoded, nor would be once it is unfolded.
+	coded := !plainASCII(h.raw) || bytes.Contains(h.raw, []byte("=?")) || bytes.Contains(h.raw, []byte("=\n?"))
 	keep := func(name, raw []byte, own bool) {
-		p := place{line: len(h.text)}
 		h.text = append(append(h.text, name...), ':', ' ')
-		p.value = len(h.text)
-		h.text = appendDecoded(h.text, name, raw)
+		from := len(h.text)
+		if coded || own {
+			h.text = appendDecoded(h.text, name, raw)
+		} else {
+			h.text = appendUnfolded(h.text, raw)
+		}
 		h.text = append(h.text, '\n')
-		p.end = len(h.text)
-		h.fields = append(h.fields, headField{hash: nameHash(name), name: name, raw: [1][]byte{raw}, own: own})
-		places = append(places, p)
+		// Where the text grows beyond its room, the value stays in the old one, in which it is the same.
+		value := h.text[from:len(h.text):len(h.text)]
+		h.fields = append(h.fields, headField{hash: nameHash(name), name: name, raw: [1][]byte{raw}, value: [1][]byte{value}, own: own})
 	}
 	if own != nil {
 		keep([]byte("Received"), own, true)
@@ -200,9 +200,6 @@ func (h *header) readFields(starts []int, own []byte) {
 			continue
 		}
 		keep(name, raw, false)
-	}
-	for i, p := range places { // only now does h.text stay where it is
-		h.fields[i].line, h.fields[i].value[0] = h.text[p.line:p.end:p.end], h.text[p.value:p.end:p.end]
 	}
 }
 
@@ -242,7 +239,7 @@ pick:
 			if !f.is(low, h.fields[i].hash) {
 				continue
 			}
-			if size += len(f.line); size > maxAll {
+			if size += len(f.name) + len(": ") + len(f.value[0]); size > maxAll {
 				break pick
 			}
 			taken[j] = true
@@ -251,7 +248,8 @@ pick:
 	out := make([]byte, 0, maxAll)
 	for i := range h.fields {
 		if taken[i] {
-			out = append(out, h.fields[i].line...)
+			f := &h.fields[i]
+			out = append(append(append(out, f.name...), ": "...), f.value[0]...)
 		}
 	}
 	return out

@@ -9,7 +9,7 @@ import (
 // part of a field, separated by line ends. ok is false where there is none; a value may be there and empty. Computed once.
 func (m *Message) Header(s Selector) (value []byte, ok bool) {
 	g := m.get(s)
-	return g.joined, g.ok
+	return g.joined, len(g.values) > 0
 }
 
 // Values gives the values one by one. Those of whole fields end in a line end.
@@ -19,7 +19,7 @@ func (m *Message) Values(s Selector) [][]byte { return m.get(s).values }
 // whole fields all of them; empty where there is none.
 func (m *Message) Value(s Selector) []byte {
 	g := m.get(s)
-	if !g.ok {
+	if len(g.values) == 0 {
 		return nil
 	}
 	if s.s.linewise {
@@ -31,22 +31,18 @@ func (m *Message) Value(s Selector) []byte {
 	return bytes.Join(g.values, nil)
 }
 
-// nothing is what a selector gives that finds nothing.
-var nothing = &got{}
-
 // gotNothing is the number of what a selector gave that found nothing; behind it comes what was found.
 const gotNothing = 1
 
 // get computes what s gives, once for all who ask.
-func (m *Message) get(s Selector) *got {
+func (m *Message) get(s Selector) (g got) {
 	if s.s == nil {
-		return nothing
+		return g
 	}
 	h := &m.heads
 	if id := s.s.id; id >= 0 {
 		h.mu.Lock()
 		if id < len(h.got) && h.got[id] > 0 {
-			g := nothing
 			if n := h.got[id]; n > gotNothing {
 				g = h.found[n-gotNothing-1]
 			}
@@ -55,22 +51,19 @@ func (m *Message) get(s Selector) *got {
 		}
 		h.mu.Unlock()
 	}
-	g := nothing
-	values := m.find(s.s)
-	h.mu.Lock()
-	if len(values) > 0 {
-		if len(h.room) == 0 {
-			h.room = make([]got, 16)
-		}
-		g, h.room = &h.room[0], h.room[1:]
-		*g = got{values: values, joined: joinValues(values), ok: true}
+	if g.values = m.find(s.s); len(g.values) > 0 {
+		g.joined = joinValues(g.values)
 	}
+	h.mu.Lock()
 	if id := s.s.id; id >= 0 {
 		if id >= len(h.got) {
 			h.got = append(h.got, make([]uint16, max(192, id+1)-len(h.got))...)
 		}
 		if h.got[id] == 0 { // nobody has computed the same meanwhile
-			if h.got[id] = gotNothing; g.ok {
+			if h.got[id] = gotNothing; len(g.values) > 0 {
+				if h.found == nil {
+					h.found = make([]got, 0, 20)
+				}
 				h.found = append(h.found, g)
 				h.got[id] += uint16(len(h.found)) //nolint:gosec // at most maxInterned
 			}

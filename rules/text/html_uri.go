@@ -34,7 +34,10 @@ func (r *renderer) findURIs(id uint8, attrs []attribute) {
 // href gives where a link leads. A byte order mark in it does not count.
 func (r *renderer) href(attrs []attribute) ([]byte, bool) {
 	v, ok := r.slashed(attrs, "href")
-	return bytes.ReplaceAll(v, []byte("\ufeff"), nil), ok
+	if bytes.Contains(v, []byte("\ufeff")) {
+		v = bytes.ReplaceAll(v, []byte("\ufeff"), nil)
+	}
+	return v, ok
 }
 
 // slashed gives the value of an attribute, also where a name and a slash stand before its own.

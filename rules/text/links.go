@@ -10,7 +10,7 @@ import (
 // does not render, in conditional comments, behind markup or signs that it reads in another way. It begins with URIs; see
 // Traits for what is odd about one. Rules of stock rule sets do not see them. Each page has a share of its own of how many there may
 // be, so that many links in one part hide none in another.
-func (m *Message) Links() []URI { return m.links().all }
+func (m *Message) Links() []URI { return m.made.links.get(m.findLinks).all }
 
 // unfollowed are the kinds of Types that no reader follows: places of a text, elements that load what they name by themselves, and
 // those that have no link to any client. Of what is not known some client makes a link, as Outlook does of the drawings of VML.
@@ -107,7 +107,7 @@ func (f *linkFinder) copy() {
 		u := &l.all[i]
 		u.Variants, u.Hosts, u.Types, u.Anchors = slices.Clip(u.Variants), slices.Clip(u.Hosts), slices.Clip(u.Types), slices.Clip(u.Anchors)
 	}
-	l.at = maps.Clone(l.at)
+	l.at, l.texts, l.hosts = maps.Clone(l.at), nil, nil
 	f.list, f.limit = &l, room{len(l.all) + 2*maxURIs, l.size + 2*maxURIOctets}
 	f.share()
 }

@@ -2,7 +2,6 @@ package text
 
 import (
 	"strings"
-	"sync"
 
 	"github.com/postern-mail/postern/mail"
 )
@@ -15,12 +14,12 @@ type TextPart struct {
 	Charset string // as it is declared, "" where it is not
 	Name    string // the name of the file, "" for none
 
-	msg     *Message
-	limit   int // octets that are decoded at most
-	decoded func() []byte
-	render  func() *rendering
-	kind    uint8 // how it is shown
-	view    func() *view
+	msg      *Message
+	limit    int // octets that are decoded at most
+	decoded  lazy[[]byte]
+	rendered lazy[*rendering]
+	kind     uint8 // how it is shown
+	views    lazy[*view]
 }
 
 // rendering is what a part looks like.
@@ -36,7 +35,11 @@ type span struct{ from, to int }
 
 // Decoded gives the octets of the body, decoded and with LF line ends; of a part that is bigger than what is looked at, its
 // beginning.
-func (p *TextPart) Decoded() []byte { return p.decoded() }
+func (p *TextPart) Decoded() []byte { return p.decoded.get(p.decode) }
+
+func (p *TextPart) render() *rendering { return p.rendered.get(p.renderPart) }
+
+func (p *TextPart) view() *view { return p.views.get(p.readView) }
 
 // Rendered gives the text that a reader sees, in UTF-8, with white space as it stands; ok is false for what is not rendered:
 // all but plain text and HTML.
@@ -102,9 +105,6 @@ func (m *Message) textPart(p *mail.Part) *TextPart {
 	t := &TextPart{Part: p, msg: m, limit: maxPart}
 	t.readType()
 	t.kind = t.shows()
-	t.decoded = sync.OnceValue(t.decode)
-	t.render = sync.OnceValue(t.renderPart)
-	t.view = sync.OnceValue(t.readView)
 	return t
 }
 

@@ -3,6 +3,7 @@ package text
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 )
 
 // hop is what a Received field says, as it is gathered.
@@ -55,6 +56,9 @@ func (r *receivedReader) read(value []byte) (Relay, verdict) {
 
 // squeezeBlanks makes each run of white space a blank, and takes it off the ends, and semicolons off the end.
 func squeezeBlanks(b []byte) []byte {
+	if even := bytes.TrimRight(bytes.Trim(b, asciiSpace), ";"); isEven(even) && !bytes.HasSuffix(even, []byte(" ")) {
+		return slices.Clip(even)
+	}
 	out := make([]byte, 0, len(b))
 	for i := 0; i < len(b); i++ {
 		if !isSpace(b[i]) {
@@ -69,6 +73,16 @@ func squeezeBlanks(b []byte) []byte {
 		out = bytes.TrimSuffix(out, []byte(" "))
 	}
 	return out
+}
+
+// isEven reports whether all white space of a line is single blanks.
+func isEven(b []byte) bool {
+	for _, c := range []byte("\t\n\v\f\r") {
+		if bytes.IndexByte(b, c) >= 0 {
+			return false
+		}
+	}
+	return !bytes.Contains(b, []byte("  "))
 }
 
 // hasFold reports whether b begins with prefix, which is in lower case, in any case.

@@ -126,10 +126,10 @@ type chain struct {
 	reader receivedReader
 }
 
-// originating are the fields of services whose users' addresses make a last hop.
+// originating are the fields of services whose users' addresses make a last hop, in lower case.
 var originating = []string{
-	"X-Yahoo-Post-IP", "X-Originating-IP", "X-Apparently-From", "X-SenderIP", "X-AOL-IP",
-	"X-MS-Exchange-CrossTenant-OriginalAttributedTenantConnectingIp",
+	"x-yahoo-post-ip", "x-originating-ip", "x-apparently-from", "x-senderip", "x-aol-ip",
+	"x-ms-exchange-crosstenant-originalattributedtenantconnectingip",
 }
 
 // follow goes on with a chain; with near set only until there is somebody who is not believed.

@@ -69,16 +69,21 @@ type Message struct {
 	opt     Options
 	heads   heads // header fields and relays
 
-	full   func() []byte
-	leaves func() []*TextPart
-	body   func() paragraphs
-	raw    func() [][]byte
-	html   func() []*HTML
-	uris   func() *uriList
-	links  func() *uriList
-	lines  func() [][]byte // of uris
-	shown  shown
-	known  *known
+	made  *made
+	shown shown
+	known *known
+}
+
+// made is what is computed of a content but for header fields and relays.
+type made struct {
+	full   lazy[[]byte]
+	leaves lazy[[]*TextPart]
+	body   lazy[paragraphs]
+	raw    lazy[[][]byte]
+	html   lazy[[]*HTML]
+	uris   lazy[*uriList]
+	links  lazy[*uriList]
+	lines  lazy[[][]byte] // of uris
 }
 
 // known are the Messages that were made of a content. They share what they have computed, and what went wrong with it.
@@ -109,8 +114,7 @@ func Of(c *mail.Content, o Options) *Message {
 	m := newMessage(c, o, k)
 	for _, other := range k.all {
 		if other.opt.rendersAs(&o) {
-			m.full, m.leaves, m.body, m.raw = other.full, other.leaves, other.body, other.raw
-			m.html, m.uris, m.links, m.lines = other.html, other.uris, other.links, other.lines
+			m.made = other.made
 			break
 		}
 	}
@@ -121,16 +125,7 @@ func Of(c *mail.Content, o Options) *Message {
 }
 
 func newMessage(c *mail.Content, o Options, k *known) *Message {
-	m := &Message{content: c, opt: o, known: k}
-	m.full = sync.OnceValue(m.readFull)
-	m.leaves = sync.OnceValue(m.readParts)
-	m.body = sync.OnceValue(m.renderBody)
-	m.raw = sync.OnceValue(m.chunkBody)
-	m.html = sync.OnceValue(m.readHTML)
-	m.uris = sync.OnceValue(m.findURIs)
-	m.links = sync.OnceValue(m.findLinks)
-	m.lines = sync.OnceValue(func() [][]byte { return m.uris().strings() })
-	return m
+	return &Message{content: c, opt: o, known: k, made: &made{}}
 }
 
 // Content gives the content that m is a view of.
@@ -154,25 +149,31 @@ func (m *Message) fail(err error) {
 func (m *Message) Options() Options { return m.opt }
 
 // Full gives the whole message, header and body, undecoded, with LF line ends, as rules of the kind full see it.
-func (m *Message) Full() []byte { return m.full() }
+func (m *Message) Full() []byte { return m.made.full.get(m.readFull) }
 
 // Body gives the rendered text in paragraphs, each of which ends in LF; the first is the subject's, and there in any case.
-func (m *Message) Body() [][]byte { return m.body().all }
+func (m *Message) Body() [][]byte { return m.paragraphed().all }
+
+func (m *Message) paragraphed() paragraphs { return m.made.body.get(m.renderBody) }
 
 // RawBody gives the text of the parts, decoded and not rendered, in the pieces that rules of the kind rawbody see.
-func (m *Message) RawBody() [][]byte { return m.raw() }
+func (m *Message) RawBody() [][]byte { return m.made.raw.get(m.chunkBody) }
 
 // Parts gives the leaves of the MIME structure.
-func (m *Message) Parts() []*TextPart { return m.leaves() }
+func (m *Message) Parts() []*TextPart { return m.made.leaves.get(m.readParts) }
 
 // HTML gives the facts about each part of HTML, in the order of the content.
-func (m *Message) HTML() []*HTML { return m.html() }
+func (m *Message) HTML() []*HTML { return m.made.html.get(m.readHTML) }
 
 // URIs gives the URIs of the message, each once: those of the text, then those of HTML, then DKIM domains.
 func (m *Message) URIs() []URI { return m.uris().all }
 
+func (m *Message) uris() *uriList { return m.made.uris.get(m.findURIs) }
+
 // URITexts gives the variants of all URIs, each once, as rules of the kind uri see them.
-func (m *Message) URITexts() [][]byte { return m.lines() }
+func (m *Message) URITexts() [][]byte {
+	return m.made.lines.get(func() [][]byte { return m.uris().strings() })
+}
 
 // URIsTruncated reports whether URIs were left out, or cut off.
 func (m *Message) URIsTruncated() bool { return m.uris().truncated }

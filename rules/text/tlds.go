@@ -38,11 +38,28 @@ func set(names []string) map[string]struct{} {
 // IsTop reports whether a label, in lower case, is a top-level domain.
 func (t *TLDs) IsTop(label string) bool {
 	if t.top == nil {
-		_, icann := publicsuffix.PublicSuffix(label)
-		return icann
+		return recentTops.get(label, isPublicTop)
 	}
 	_, ok := t.top[label]
 	return ok
+}
+
+// What the public suffix list says of labels, and of hosts.
+var (
+	recentTops  recent[bool]
+	recentHosts recent[string]
+)
+
+func isPublicTop(label string) bool {
+	_, icann := publicsuffix.PublicSuffix(label)
+	return icann
+}
+
+func publiclyRegistered(host string) string {
+	if d, err := publicsuffix.EffectiveTLDPlusOne(host); err == nil {
+		return d
+	}
+	return host
 }
 
 // isTopOctets is IsTop for a label in any case.
@@ -58,7 +75,7 @@ func (t *TLDs) isTopOctets(label []byte) bool {
 		low[i] = c
 	}
 	if t.top == nil {
-		return t.IsTop(string(low[:len(label)]))
+		return recentTops.getOctets(low[:len(label)], isPublicTop)
 	}
 	_, ok := t.top[string(low[:len(label)])]
 	return ok
@@ -78,10 +95,7 @@ func (t *TLDs) Registered(host string) string {
 	}
 	host = strings.Trim(host, ".")
 	if t.top == nil {
-		if d, err := publicsuffix.EffectiveTLDPlusOne(host); err == nil {
-			return d
-		}
-		return host
+		return recentHosts.get(host, publiclyRegistered)
 	}
 	rest := host
 	last := "" // the label that was taken off last
@@ -163,20 +177,18 @@ func (t *TLDs) HostOf(uri string) (host, domain string, ok bool) {
 
 // hostIn gives what stands in the place of the host in a URI, "" where there is no such place, in lower case.
 func hostIn(uri string) (host string) {
-	uri = lowerText(uri)
-	if strings.HasPrefix(uri, "javascript:") || strings.HasPrefix(uri, "cid:") || strings.HasPrefix(uri, "file:") {
+	if hasPrefixFold(uri, "javascript:") || hasPrefixFold(uri, "cid:") || hasPrefixFold(uri, "file:") {
 		return ""
 	}
-	rest, isMail := strings.CutPrefix(uri, "mailto:")
-	if !isMail {
-		return authority(uri)
+	if !hasPrefixFold(uri, "mailto:") {
+		return lowerText(authority(uri))
 	}
-	rest, _, _ = strings.Cut(rest, "?")
+	rest, _, _ := strings.Cut(uri[len("mailto:"):], "?")
 	if strings.Count(rest, "@") != 1 {
 		return ""
 	}
 	_, host, _ = strings.Cut(rest, "@")
-	return host
+	return lowerText(host)
 }
 
 // judge tells whether what stands in the place of a host is one.
@@ -194,10 +206,10 @@ func (t *TLDs) judge(name string) (host, domain string, ok bool) {
 	return host, t.Registered(host), true
 }
 
-// authority gives the host of a URI in lower case: without scheme, path, user and port.
+// authority gives the host of a URI: without scheme, path, user and port.
 func authority(uri string) string {
 	n := 0
-	for n < len(uri) && 'a' <= uri[n] && uri[n] <= 'z' {
+	for n < len(uri) && isLetter(uri[n]) {
 		n++
 	}
 	if n > 0 && n < len(uri) && uri[n] == ':' {

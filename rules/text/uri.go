@@ -50,6 +50,20 @@ type uriList struct {
 
 	judged [8]judgedHost // the last that were met
 	judges int           // how many were
+
+	texts []string // room for those of URIs, so that few of them are a place of their own,
+	hosts []Host   // and for their hosts
+}
+
+// stretch takes room for n values from what there is, and makes some more where that is too little.
+func stretch[T any](from *[]T, n int) []T {
+	const some = 8
+	if len(*from) < n {
+		*from = make([]T, max(n, some))
+	}
+	part := (*from)[:n:n]
+	*from = (*from)[n:]
+	return part
 }
 
 // judgedHost is what HostOf says of what stands in the place of a host. Most links of a message lead to few hosts.
@@ -103,9 +117,10 @@ func (l *uriList) add(uri string, chars, named, variants bool, types ...string) 
 		l.truncated = true
 		return nil
 	}
-	forms := []string{uri}
+	none := stretch(&l.texts, 1)[:0]
+	forms := append(none, uri)
 	if variants {
-		forms = variantsOf(uri, chars, l.tlds, l.redirector)
+		forms = variantsOf(none, uri, chars, l.tlds, l.redirector)
 	}
 	u := URI{Raw: uri}
 	if known {
@@ -120,6 +135,9 @@ func (l *uriList) add(uri string, chars, named, variants bool, types ...string) 
 		}
 		if h, ok := l.hostOf(f); ok {
 			hosts++
+			if u.Hosts == nil {
+				u.Hosts = stretch(&l.hosts, 1)[:0]
+			}
 			if !slices.Contains(u.Hosts, h) {
 				u.Hosts = append(u.Hosts, h)
 			}
@@ -140,7 +158,7 @@ func (l *uriList) add(uri string, chars, named, variants bool, types ...string) 
 		}
 	}
 	if !known {
-		u.Types = make([]string, 0, len(types))
+		u.Types = stretch(&l.texts, len(types))[:0]
 	}
 	for _, t := range types {
 		if !slices.Contains(u.Types, t) {

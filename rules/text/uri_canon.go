@@ -24,17 +24,18 @@ type variants struct {
 	chars      bool // the URI is of characters, not of octets
 }
 
-// variantsOf gives what readers may take a URI for, the URI first: with escapes decoded, without user and port, the target of
+// variantsOf adds to none what readers may take a URI for, the URI first: with escapes decoded, without user and port, the target of
 // a redirector, an address in place of a number, and so on. There are none of what is relative.
-func variantsOf(uri string, chars bool, tlds *TLDs, red Redirector) []string {
-	v := variants{tlds: tlds, redirector: red, queue: []string{uri}, chars: chars}
+func variantsOf(none []string, uri string, chars bool, tlds *TLDs, red Redirector) []string {
+	var room [2][2]string
+	v := variants{tlds: tlds, redirector: red, queue: append(room[0][:0], uri), all: room[1][:0], chars: chars}
 	for i := 0; i < len(v.queue) && i < maxVariants; i++ {
 		v.queue[i] = v.one(v.queue[i])
 	}
 	if len(v.queue) == 1 && len(v.all) == 0 {
-		return v.queue
+		return append(none, v.queue[0])
 	}
-	out := make([]string, 0, len(v.queue)+len(v.all))
+	out := slices.Grow(none, len(v.queue)+len(v.all))
 	for _, all := range [...][]string{v.queue, v.all} {
 		for _, s := range all {
 			if len(out) < maxVariants && !slices.Contains(out, s) {
@@ -136,7 +137,7 @@ const maxBrackets = 10
 // fullForm gives a URI of the web with a scheme, without escapes and other disguises.
 func fullForm(uri string, chars bool) string {
 	s := strings.ReplaceAll(uri, "\\", "/")
-	if n := schemeLength(s); n > 0 {
+	if n := schemeLength(s); n > 0 && !strings.HasPrefix(s[n:], "//") {
 		rest := s[n:]
 		for range 2 {
 			rest = strings.TrimPrefix(rest, "/")

@@ -256,9 +256,9 @@ func trimText(raw []byte) []byte {
 // complete gives the URI that was meant by what was found, ok is false where none was; linked says that mail clients make a
 // link of it, schemed that it had a scheme.
 func (u *textURI) complete(raw string) (uri string, schemed, linked, ok bool) {
-	low := lowerText(raw)
+	low := lowerText(raw[:min(len(raw), len("mailto:"))])
 	switch {
-	case strings.HasPrefix(low, "cid:") || strings.HasPrefix(low, "mid:") || isBareScheme(low):
+	case strings.HasPrefix(low, "cid:") || strings.HasPrefix(low, "mid:") || isBareScheme(raw):
 		return "", false, false, false
 	case strings.HasPrefix(low, "http:") || strings.HasPrefix(low, "https:") || strings.HasPrefix(low, "ftp:") || strings.HasPrefix(low, "mailto:"):
 		return raw, true, true, true

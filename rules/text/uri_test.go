@@ -72,7 +72,7 @@ func TestVariants(t *testing.T) {
 		{"//a.com/b", "http:////a.com/b"},
 	} {
 		t.Run(c.uri, func(t *testing.T) {
-			all := variantsOf(c.uri, true, DefaultTLDs, nil)
+			all := variantsOf(nil, c.uri, true, DefaultTLDs, nil)
 			if all[0] != c.uri {
 				t.Errorf("first is %q", all[0])
 			}
@@ -89,7 +89,7 @@ type pair struct{ from, to string }
 func (p *pair) Target(uri string) (string, bool) { return p.to, strings.HasPrefix(uri, p.from) }
 
 func TestRedirector(t *testing.T) {
-	all := variantsOf("http://r.com/x", false, DefaultTLDs, &pair{"http://r.com/", "b.com/y"})
+	all := variantsOf(nil, "http://r.com/x", false, DefaultTLDs, &pair{"http://r.com/", "b.com/y"})
 	if want := []string{"http://r.com/x", "b.com/y", "http://b.com/y"}; !slices.Equal(all, want) {
 		t.Errorf("got %q, want %q", all, want)
 	}

@@ -83,7 +83,7 @@ func (m *Message) readSeen() {
 			same = false
 		}
 	}
-	if s.seen = m.body(); !same {
+	if s.seen = m.paragraphed(); !same {
 		s.seen = m.paragraphs(texts, m.subject())
 	}
 	s.unseen = bytes.TrimSpace(s.unseen)

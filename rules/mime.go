@@ -2,6 +2,7 @@ package rules
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -147,14 +148,15 @@ func (f *mimeField) of(p *mail.Part) []byte {
 		return all
 	}
 	// Of several fields of the name the last counts.
-	fields := p.Header.All(f.name)
-	if len(fields) == 0 {
-		if f.raw {
-			return nil
+	for _, field := range slices.Backward(p.Header.Fields()) {
+		if field.Is(f.name) {
+			return f.read(field)
 		}
-		return []byte(f.unset)
 	}
-	return f.read(fields[len(fields)-1])
+	if f.raw {
+		return nil
+	}
+	return []byte(f.unset)
 }
 
 func (f *mimeField) read(field mail.Field) []byte {
@@ -163,7 +165,8 @@ func (f *mimeField) read(field mail.Field) []byte {
 	if f.raw {
 		return []byte(strings.ReplaceAll(body, "\r\n", "\n"))
 	}
-	return []byte(mail.DecodeWords(unfold(body)) + "\n")
+	body = mail.DecodeWords(unfold(body))
+	return append(append(make([]byte, 0, len(body)+1), body...), '\n')
 }
 
 // unfold puts one blank in the place of each fold, and takes blanks off the end.
@@ -172,6 +175,7 @@ func unfold(s string) string {
 		return strings.TrimRight(s, space)
 	}
 	var b strings.Builder
+	b.Grow(len(s))
 	for line := range strings.Lines(s) {
 		line = strings.TrimRight(line, "\r\n")
 		if b.Len() > 0 {

@@ -65,6 +65,8 @@ type run struct {
 	sampled  bool
 	due      []uint64 // metas that are to be decided, by their place in Set.metas
 
+	telling telling
+
 	group *group // whose patterns are looked for now
 	segs  [][]byte
 	tell  func(i, seg int) // found, made once
@@ -160,6 +162,7 @@ func (s *Set) end(st *run) {
 	clear(st.hits)
 	clear(st.seen)
 	clear(st.pending)
+	clear(st.telling.texts[:cap(st.telling.texts)])
 	st.m, st.work, st.held[0], st.captured = nil, nil, nil, nil
 	st.group, st.segs, st.again = nil, nil, false // a panic may have left them
 	st.seen, st.gave, st.pending, st.lost = st.seen[:0], st.gave[:0], st.pending[:0], st.lost[:0]

@@ -122,7 +122,8 @@ func (x *scan) starts(i int32, from, to int) {
 			pos = t.to - 1
 			continue
 		}
-		if !p.first.has(x.b[pos]) {
+		if next := p.begins(x.b, pos, to); next > pos {
+			pos = next - 1
 			continue
 		}
 		allowed := min(t.steps, x.w.steps)

@@ -152,10 +152,7 @@ func (g *grams) scan(b []byte, f *folded, found func(p *place, at int)) {
 		f.n = min(end+clueLength, len(b)) - f.from
 		f.ones = f.ones[:0]
 		from := b[f.from : f.from+f.n]
-		to := f.octets[:len(from)]
-		for i, c := range from {
-			to[i] = plain[c]
-		}
+		fold(f.octets[:len(from)], from)
 		if g.singles {
 			for i, c := range from {
 				if g.single[c] {
@@ -165,6 +162,33 @@ func (g *grams) scan(b []byte, f *folded, found func(p *place, at int)) {
 		}
 		clear(f.octets[f.n:min(f.n+4, len(f.octets))])
 		g.chunk(f, at-f.from, end-f.from, found)
+	}
+}
+
+// fold puts what stands for octets in clues in the place of as many others; see plain.
+func fold(to, from []byte) {
+	const (
+		each    = 0x0101010101010101
+		highest = 0x80 * each
+	)
+	for len(from) >= 8 && len(to) >= 8 {
+		x := binary.LittleEndian.Uint64(from)
+		if x&highest != 0 {
+			for i, c := range from[:8] {
+				to[i] = plain[c]
+			}
+			from, to = from[8:], to[8:]
+			continue
+		}
+		// The highest bit of an octet is free to tell of a range.
+		capitals := (x + (0x80-'A')*each) &^ (x + (0x7f-'Z')*each) & highest
+		spaces := (x + (0x80-'\t')*each) &^ (x + (0x7f-'\r')*each) & highest
+		x = (x|capitals>>2)&^(spaces>>7*0xff) | spaces>>2
+		binary.LittleEndian.PutUint64(to, x)
+		from, to = from[8:], to[8:]
+	}
+	for i, c := range from {
+		to[i] = plain[c]
 	}
 }
 

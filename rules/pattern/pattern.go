@@ -33,6 +33,7 @@ type Pattern struct {
 	prog    *program
 	names   []string
 	first   octets // what a match may begin with; every octet where it may be empty
+	only    int    // the one octet of first, -1 where there are more
 	least   int    // octets of the shortest match
 	most    int    // octets of the longest, or infinite
 	start   bool   // matches at the start of the text only
@@ -54,6 +55,9 @@ func Compile(expr string, o Options) (*Pattern, error) {
 	copy(p.names[1:], t.names)
 	if t.root.first(&p.first) {
 		p.first = classAny
+	}
+	if p.only = -1; p.first.count() == 1 {
+		p.only = int(p.first.all()[0])
 	}
 	p.least, p.most = t.root.width()
 	p.start = t.root.anchored(atTextStart)
@@ -147,6 +151,20 @@ func (p *Pattern) single() bool { return p.least == 1 && p.most == 1 }
 // limit gives how many steps are allowed over so many octets.
 func (p *Pattern) limit(octets int) int { return p.steps + defaultStepsPerOctet*octets }
 
+// begins gives the first place of b[pos:to] at which a match may begin, to where there is none.
+func (p *Pattern) begins(b []byte, pos, to int) int {
+	if p.only >= 0 {
+		if n := bytes.IndexByte(b[pos:to], byte(p.only)); n >= 0 { //nolint:gosec // an octet
+			return pos + n
+		}
+		return to
+	}
+	for pos < to && !p.first.has(b[pos]) {
+		pos++
+	}
+	return pos
+}
+
 // search looks for a match that begins at from or later and ends at till or later. What it leaves of the steps is in m.
 func (p *Pattern) search(m *machine, b []byte, from, till, steps int) (bool, error) {
 	m.reset(p.prog, b, from, till, steps)
@@ -163,10 +181,7 @@ func (p *Pattern) search(m *machine, b []byte, from, till, steps int) (bool, err
 			}
 		}
 		if !every {
-			for pos < len(b) && !p.first.has(b[pos]) {
-				pos++
-			}
-			if pos > last {
+			if pos = p.begins(b, pos, len(b)); pos > last {
 				break
 			}
 			if p.line && pos > 0 && b[pos-1] != '\n' {

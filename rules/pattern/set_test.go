@@ -82,3 +82,25 @@ func TestStockSets(t *testing.T) {
 	}
 	t.Logf("%d hits", hits)
 }
+
+// TestFold compares octets that are folded at once with a table.
+func TestFold(t *testing.T) {
+	from := make([]byte, 0, 1<<12)
+	for i := range 1 << 12 {
+		b := byte(i)
+		if i>>8&1 != 0 { // also in a row, where none has the high bit
+			b &= 0x7f
+		}
+		from = append(from, b)
+	}
+	for at := range 64 {
+		from := from[at : len(from)-at/3]
+		to := make([]byte, len(from))
+		fold(to, from)
+		for i, c := range from {
+			if to[i] != plain[c] {
+				t.Fatalf("%#x became %#x, not %#x", c, to[i], plain[c])
+			}
+		}
+	}
+}

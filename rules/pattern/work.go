@@ -111,11 +111,12 @@ func (s *Search) Count(b []byte, most int) (n int, err error) {
 
 // Find is Pattern.Find within what is left of the limit. Where the context of the work has ended the error is its.
 func (s *Search) Find(b []byte, from int) (start, end int, ok bool, err error) {
-	loc, ok, err := s.FindSubmatch(b, from)
-	if !ok {
+	m := machines.Get().(*machine)
+	defer m.release()
+	if ok, err = s.find(m, b, from); !ok {
 		return 0, 0, false, err
 	}
-	return loc[0], loc[1], true, nil
+	return m.slots[0], m.slots[1], true, nil
 }
 
 // FindSubmatch is Pattern.FindSubmatch within what is left of the limit. Where the context of the work has ended the error
@@ -123,13 +124,17 @@ func (s *Search) Find(b []byte, from int) (start, end int, ok bool, err error) {
 func (s *Search) FindSubmatch(b []byte, from int) (loc []int, ok bool, err error) {
 	m := machines.Get().(*machine)
 	defer m.release()
-	allowed := s.allowed()
-	ok, err = s.p.search(m, b, from, 0, allowed)
-	if ended := s.took(allowed - m.steps); ended != nil {
-		return nil, false, ended
-	}
-	if !ok {
+	if ok, err = s.find(m, b, from); !ok {
 		return nil, false, err
 	}
 	return append([]int(nil), m.slots[:2*(s.p.prog.groups+1)]...), true, nil
+}
+
+func (s *Search) find(m *machine, b []byte, from int) (bool, error) {
+	allowed := s.allowed()
+	ok, err := s.p.search(m, b, from, 0, allowed)
+	if ended := s.took(allowed - m.steps); ended != nil {
+		return false, ended
+	}
+	return ok, err
 }

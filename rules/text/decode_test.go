@@ -25,7 +25,7 @@ func TestSqueeze(t *testing.T) {
 			gap = nil
 		}
 		for _, l := range strings.SplitAfter(string(b), "\n") {
-			if strings.Trim(l, asciiSpace+"\n") == "" {
+			if strings.TrimSpace(l) == "" {
 				gap = append(gap, l)
 				continue
 			}

@@ -55,7 +55,7 @@ type scanCmd struct {
 	IP    string   `placeholder:"ADDR" help:"Address of the client that sent the message; without it SPF does not run."`
 	Helo  string   `placeholder:"NAME" help:"Name that the client gave in HELO."`
 	From  *string  `placeholder:"ADDR" help:"Reverse-path; '<>' is the null one. Without it the checks of MAIL do not run."`
-	Rcpt  []string `placeholder:"ADDR" help:"Recipient: chooses the route and so the policy. May be repeated."`
+	Rcpt  []string `placeholder:"ADDR" help:"Recipient: chooses the route and so the policy. May be repeated; what each gets is told."`
 	Relay bool     `help:"The client may relay: checks of strangers do not run, and with --trace --out the message is signed."`
 	JSON  bool     `name:"json" help:"Print JSON."`
 	Out   string   `placeholder:"FILE" help:"Write the content after the edits to FILE; '-' is standard output, and the verdict goes to standard error then."`

@@ -91,7 +91,7 @@ func (t *rulesTest) folder(ctx context.Context, folder string) error {
 }
 
 func (t *rulesTest) hits(ctx context.Context, path, rule string) (bool, error) {
-	c, err := t.app.ingest(path, 0)
+	c, err := t.app.ingest(path, mail.IngestOptions{}, 0)
 	if err != nil {
 		return false, err
 	}
@@ -170,7 +170,7 @@ func (b *rulesBench) source(ctx context.Context, path string) error {
 		if b.messages%50 == 0 {
 			b.tell(fmt.Sprintf("%d messages", b.messages))
 		}
-		c, err := ingestFrom(bytes.NewReader(m.Octets), 0)
+		c, err := ingestFrom(bytes.NewReader(m.Octets), mail.IngestOptions{}, 0)
 		if err != nil {
 			return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
 		}

@@ -18,7 +18,6 @@ import (
 	"github.com/postern-mail/postern/filter/greylist"
 	"github.com/postern-mail/postern/filter/ratelimit"
 	"github.com/postern-mail/postern/internal/config"
-	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/senders"
 	"github.com/postern-mail/postern/mail"
@@ -47,7 +46,7 @@ routes: [{to: [postern.invalid], upstream: none}]
 upstreams: {none: {maildir: none}}
 `
 
-// scan is one run of the pipeline on a message, as it would be at the first listener.
+// scan is one run of the pipeline on a message, as it would be at the first listener, for recipients who share a judgement.
 type scan struct {
 	cfg      *config.Config
 	listener config.Listener
@@ -57,16 +56,19 @@ type scan struct {
 
 	session     *filter.Session
 	transaction *filter.Transaction
-	recipient   *filter.Recipient // the first one, nil for none
-	envelope    bool              // the reverse-path is known
-	foreign     string            // a recipient for which no route takes mail
-	content     *mail.Content
-	policy      judgePolicy
-	exchange    bool // the first recipient's next server is Exchange's
-	reports     pipeline.Reports
-	verdict     pipeline.Verdict
-	reply       mail.Reply
-	signed      string // the signatures on what was written, or why there are none; "" where nothing signs
+	envelope    bool          // the reverse-path is known
+	content     *mail.Content // nil: too big
+	to          []*scanned    // the recipients, each once
+	early       map[*pipeline.Plan]edge.Early
+
+	first    *scanned // the first recipient of those who share the judgement, nil for none
+	policy   judgePolicy
+	reports  pipeline.Reports
+	verdict  pipeline.Verdict
+	reply    mail.Reply
+	outcomes []scanOutcome // what each recipient gets, where there are several
+	others   []*scan       // of recipients who don't share the judgement
+	signed   string        // the signatures on what was written, or why there are none; "" where nothing signs
 }
 
 // Scan runs the filters on a message file and prints the verdict. It binds nothing and keeps nothing.
@@ -79,11 +81,13 @@ func (a *App) Scan(ctx context.Context, o ScanOptions) error {
 	if err != nil {
 		return err
 	}
-	content, err := a.ingest(o.File, s.listener.Limits.Header)
-	if err != nil {
+	content, err := a.ingest(o.File, mail.IngestOptions{Limit: s.listener.Limits.Message}, s.listener.Limits.Header)
+	switch {
+	case err == nil:
+		defer content.Release()
+	case !errors.Is(err, mail.ErrTooBig):
 		return &Exit{Code: ExitData, Err: fmt.Errorf("postern: %w", err)}
 	}
-	defer content.Release()
 	s.findBig(ctx)
 	s.run(ctx, content)
 
@@ -91,7 +95,7 @@ func (a *App) Scan(ctx context.Context, o ScanOptions) error {
 	if o.Out == "-" {
 		report = a.o.Stderr
 	}
-	if o.Out != "" {
+	if o.Out != "" && content != nil {
 		if err := s.write(ctx, a.o.Stdout, o.Out, o.Trace); err != nil {
 			var placed config.Errors
 			if errors.As(err, &placed) {
@@ -174,32 +178,10 @@ func (s *scan) surround(o ScanOptions) error {
 		}
 		t.From, s.envelope = from, true
 	}
-	s.policy = s.judge.policies[config.DefaultPolicy]
-	for i, r := range o.Rcpt {
-		to, err := mail.ParseAddress(r)
-		if err == nil && to.Domain() == "" { // RFC 5321 4.5.1: <postmaster>
-			to, err = mail.ParseAddress(s.cfg.Postmaster)
-		}
-		if err != nil {
+	s.policy, s.to, s.first, s.early = s.judge.policies[config.DefaultPolicy], nil, nil, map[*pipeline.Plan]edge.Early{}
+	for _, r := range o.Rcpt {
+		if err := s.address(r); err != nil {
 			return fmt.Errorf("--rcpt %s: %w", r, err)
-		}
-		t.Recipients = append(t.Recipients, to)
-		var route upstream.Route
-		if s.table != nil {
-			if route, err = s.table.Route(upstream.Query{Recipient: to, From: t.From, Listener: s.listener.Name, Relay: o.Relay}); err != nil {
-				s.foreign = r
-			}
-		}
-		if i > 0 {
-			continue // the listener would ask for one transaction each where they differ
-		}
-		s.recipient = &filter.Recipient{Address: to, Route: route.Name, Exempt: exemptRecipients(s.cfg)(to)}
-		s.exchange = route.Exchange
-		if route.Policy != "" {
-			s.policy = s.judge.policies[route.Policy]
-		}
-		if s.recipient.Exempt {
-			s.policy.policy = s.policy.policy.ForExempt()
 		}
 	}
 	return nil
@@ -233,19 +215,19 @@ func parseReversePath(s string) (mail.Address, error) {
 }
 
 // ingest reads a message as the listener would: line ends made canonical before anyone looks. In a file that has
-// LF line ends only, as most on a disk have, they are no fault of the message.
-func (a *App) ingest(path string, header int64) (*mail.Content, error) {
+// LF line ends only, as most on a disk have, they are no fault of the message. The error may be mail.ErrTooBig.
+func (a *App) ingest(path string, o mail.IngestOptions, header int64) (*mail.Content, error) {
 	in, closeIn, err := a.openInput(path)
 	if err != nil {
 		return nil, err
 	}
 	defer closeIn()
-	return ingestFrom(in, header)
+	return ingestFrom(in, o, header)
 }
 
 // ingestFrom is ingest of a stream.
-func ingestFrom(in io.Reader, header int64) (*mail.Content, error) {
-	g := mail.NewIngest(mail.IngestOptions{})
+func ingestFrom(in io.Reader, o mail.IngestOptions, header int64) (*mail.Content, error) {
+	g := mail.NewIngest(o)
 	ends := &lineEnds{w: g}
 	if _, err := io.CopyBuffer(ends, struct{ io.Reader }{in}, make([]byte, 64<<10)); err != nil {
 		g.Abort()
@@ -275,57 +257,6 @@ func (l *lineEnds) Write(p []byte) (int, error) {
 		l.cr = p[len(p)-1] == '\r'
 	}
 	return l.w.Write(p)
-}
-
-// run runs every phase of which something is known, and decides.
-func (s *scan) run(ctx context.Context, content *mail.Content) {
-	s.content = content
-	// The connection and the message share one budget here.
-	ctx = dns.WithBudget(ctx, dns.MessageBudget())
-	run := func(p filter.Phase, plan *pipeline.Plan, in *filter.Input) {
-		s.reports = append(s.reports, plan.Run(ctx, p, in)...)
-	}
-	run(filter.Connect, s.judge.base, &filter.Input{Session: s.session})
-	s.session = edge.Confirmed(s.session)
-	run(filter.Helo, s.judge.base, &filter.Input{Session: s.session})
-	if s.envelope {
-		run(filter.Mail, s.judge.base, &filter.Input{Session: s.session, Transaction: s.transaction})
-	}
-	early, _ := edge.Late(s.policy.plan, edge.Early{Session: s.session, Transaction: s.transaction, Reports: s.reports},
-		func(p filter.Phase, in *filter.Input) pipeline.Reports {
-			if p == filter.Mail && !s.envelope {
-				return nil
-			}
-			return s.policy.plan.RunLate(ctx, p, in)
-		})
-	s.session, s.transaction, s.reports = early.Session, early.Transaction, early.Reports
-	if s.recipient != nil {
-		run(filter.Rcpt, s.policy.plan, &filter.Input{Session: s.session, Transaction: s.transaction, Recipient: s.recipient})
-	}
-	intake := pipeline.Intake(content, pipeline.IntakeOptions{
-		RejectBare: s.listener.BareNewlines == "reject", HeaderLimit: s.listener.Limits.Header,
-	})
-	s.reports = append(s.reports, intake)
-	run(filter.Data, s.policy.plan, s.input())
-	s.verdict = s.policy.policy.Decide(s.reports)
-	if intake.Result.Propose > s.verdict.Action {
-		// What is not taken in at all is refused whatever the policy only observes.
-		s.verdict.Action, s.verdict.Reply = intake.Result.Propose, *intake.Result.Reply
-	}
-	if s.foreign != "" {
-		s.verdict.Action, s.verdict.Because = filter.Reject, "no route takes mail for "+visible(s.foreign)
-		s.verdict.Reply = mail.NewReply(554, 5, 7, 1, "Relay access denied")
-	}
-	s.reply = s.verdict.Reply
-	if s.reply.IsZero() {
-		s.reply = mail.NewReply(250, 2, 0, 0, "Ok")
-		if s.verdict.Action == filter.Quarantine {
-			s.reply = edge.HeldReply(quarantineReply(s.cfg.Policy(s.policy.policy.Name)), s.transaction.ID)
-		}
-	}
-	if s.cfg.SoftBounce {
-		s.reply = s.reply.Soft()
-	}
 }
 
 // input is what the filters of the data phase are given.
@@ -378,12 +309,15 @@ func (s *scan) write(ctx context.Context, stdout io.Writer, path string, trace b
 func (s *scan) stampOptions() pipeline.StampOptions {
 	return pipeline.StampOptions{
 		AuthservID: s.cfg.AuthRes.ID, Keep: s.cfg.AuthRes.Keep, Plan: s.policy.plan, Policy: s.policy.policy, Score: !s.policy.policy.Observe,
-		Exchange: s.exchange,
+		Exchange: s.first != nil && s.first.route.Exchange,
 	}
 }
 
 // parts lists the leaves of the content: as the attachments filter saw them, else by the index alone.
 func (s *scan) parts() []auth.PartReport {
+	if s.content == nil {
+		return []auth.PartReport{}
+	}
 	if parts, ok := auth.Parts.From(s.input()); ok {
 		return parts
 	}

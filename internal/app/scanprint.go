@@ -33,7 +33,9 @@ type scanOutput struct {
 	Parts        []auth.PartReport  `json:"parts"`
 	Timings      map[string]float64 `json:"timings"` // milliseconds, by filter
 	Errors       map[string]string  `json:"errors,omitempty"`
-	Signed       string             `json:"signed,omitempty"` // the signatures on what --trace --out wrote, or why there are none
+	Signed       string             `json:"signed,omitempty"`     // the signatures on what --trace --out wrote, or why there are none
+	Recipients   []scanOutcome      `json:"recipients,omitempty"` // what each gets, where there are several
+	Others       []scanOutput       `json:"others,omitempty"`     // the judgements of those for whom this is not
 }
 
 type scanFinding struct {
@@ -52,6 +54,10 @@ func (s *scan) output() scanOutput {
 	out := scanOutput{
 		Action: v.Action, Reply: s.reply.String(), Score: v.Score, Because: v.Because, Policy: s.policy.policy.Name,
 		Waivers: v.Waivers, Findings: []scanFinding{}, Edits: []mail.Edit{}, Parts: s.parts(), Timings: map[string]float64{}, Signed: s.signed,
+		Recipients: s.outcomes,
+	}
+	for _, o := range s.others {
+		out.Others = append(out.Others, o.output())
 	}
 	if v.Would != v.Action {
 		out.Would, out.WouldBecause = &v.Would, v.WouldBecause
@@ -86,6 +92,11 @@ func (s *scan) print(w io.Writer, o ScanOptions) error {
 		enc.SetEscapeHTML(false)
 		return enc.Encode(out)
 	}
+	return s.printTo(w, &out, o.Trace)
+}
+
+// printTo prints a judgement for people, and those of others below.
+func (s *scan) printTo(w io.Writer, out *scanOutput, trace bool) error {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(tw, "action\t%s\n", out.Action)
 	fmt.Fprintf(tw, "reply\t%s\n", out.Reply)
@@ -103,6 +114,7 @@ func (s *scan) print(w io.Writer, o ScanOptions) error {
 	if out.Signed != "" {
 		fmt.Fprintf(tw, "signed\t%s\n", visible(out.Signed))
 	}
+	printOutcomes(tw, out.Recipients)
 	if len(out.Findings) > 0 {
 		fmt.Fprint(tw, "\nFILTER\tSYMBOL\tSCORE\tDETAIL\n")
 		for _, f := range out.Findings {
@@ -130,13 +142,34 @@ func (s *scan) print(w io.Writer, o ScanOptions) error {
 		fmt.Fprint(tw, "serialise ambiguous parts anew\n")
 	}
 	printEdits(tw, "EDITS IF ENFORCED", out.WouldEdits)
-	if o.Trace {
+	if trace {
 		fmt.Fprint(tw, "\nFILTER\tPHASE\tOUTCOME\tMS\tERROR\n")
 		for _, r := range s.reports.Summaries() {
 			fmt.Fprintf(tw, "%s\t%s\t%s\t%.3f\t%s\n", r.Stage, r.Phase, r.Outcome, r.MS, visible(r.Error))
 		}
 	}
-	return tw.Flush()
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for i, other := range s.others {
+		if _, err := fmt.Fprintf(w, "\nfor recipients of the policy %s:\n\n", out.Others[i].Policy); err != nil {
+			return err
+		}
+		if err := other.printTo(w, &out.Others[i], trace); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printOutcomes prints what each of several recipients gets.
+func printOutcomes(w io.Writer, all []scanOutcome) {
+	for i, o := range all {
+		if i == 0 {
+			fmt.Fprint(w, "\nRECIPIENT\tPOLICY\tACTION\tREPLY\tBECAUSE\n")
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", visible(o.To), o.Policy, o.Action, o.Reply, visible(o.Because))
+	}
 }
 
 // printParts prints the tree of parts: what each is, what was made of it and why, and what is odd about the way it is

@@ -318,7 +318,7 @@ func (s *session) judgeFilters(t *transaction, r *recipient) refusal {
 		}
 		return refusal{v.Reply, ReasonFilter, result, SourceNone, v.Because, nil}
 	}
-	if r.print = fingerprint(r.reports, v.Action); r.judge.Observe {
+	if r.print = Fingerprint(r.reports, v.Action); r.judge.Observe {
 		r.print = "" // it comes to nothing, for everybody
 	}
 	if !t.all(samePrint, r) && !t.mayPart(r) {
@@ -327,9 +327,9 @@ func (s *session) judgeFilters(t *transaction, r *recipient) refusal {
 	return refusal{}
 }
 
-// fingerprint writes down whatever the rcpt phase of one recipient adds to the judgement of the message:
+// Fingerprint writes down whatever the rcpt phase of one recipient adds to the judgement of the message:
 // two recipients with the same one can share it.
-func fingerprint(rs pipeline.Reports, a filter.Action) string {
+func Fingerprint(rs pipeline.Reports, a filter.Action) string {
 	if len(rs) == 0 {
 		return a.String()
 	}

@@ -81,6 +81,20 @@ func named(r mail.Reply, id string) mail.Reply {
 	return r
 }
 
+// What `postern scan` says as well.
+
+// ReplyTooBig is the answer to a message above the listener's limit.
+func ReplyTooBig() mail.Reply { return replyTooBig }
+
+// ReplyRelay is the answer to a recipient for whom no route takes mail.
+func ReplyRelay() mail.Reply { return replyRelay }
+
+// ReplySplit is the answer to a recipient who can't be in one transaction with those before.
+func ReplySplit() mail.Reply { return replySplit }
+
+// ReplyAlone is the answer to a second recipient of an upstream that speaks LMTP.
+func ReplyAlone() mail.Reply { return replyAlone }
+
 // soften applies soft_bounce.
 func (gw *Gateway) soften(r mail.Reply) mail.Reply {
 	if gw.SoftBounce {

@@ -59,6 +59,9 @@ type Table struct {
 	mailboxOf map[string]bool
 	stars     []int    // the rules with "*"
 	files     []listed // ascending
+
+	last   Match  // where the mail of the mailbox of that key goes if no rule has a route for it
+	lastOf string // "": there is none
 }
 
 // listed is a file that a rule names in To.
@@ -210,9 +213,18 @@ func (t *Table) add(p pattern, rule int) {
 	}
 }
 
+// Reach gives a mailbox the route of a rule, by an entry of its To, where no rule has one for it: RFC 5321 4.5.1 wants the postmaster
+// to be reached, also where only other mailboxes of its domain are named. It is to be called before the first query.
+func (t *Table) Reach(a mail.Address, rule, to int) {
+	t.last, t.lastOf = Match{Rule: rule, To: to}, a.Mailbox()
+}
+
 // Route gives the route of the first rule that matches the query.
 func (t *Table) Route(q Query) (Route, error) {
 	best, ours := t.find(&q)
+	if best < 0 && t.reaches(q) {
+		best, ours = t.last.Rule, true
+	}
 	if best < 0 {
 		return Route{}, ErrNoRoute
 	}
@@ -257,8 +269,14 @@ func (t *Table) Match(q Query) (m Match, err error) {
 			return m, nil
 		}
 	}
+	if t.reaches(q) {
+		return t.last, nil
+	}
 	return Match{}, ErrNoRoute
 }
+
+// reaches reports whether a query is for the mailbox of Reach.
+func (t *Table) reaches(q Query) bool { return t.lastOf != "" && q.Recipient.Mailbox() == t.lastOf }
 
 // Admits reports whether a rule is for the sender and the listener of a query, whoever the recipient is.
 func (t *Table) Admits(rule int, q Query) bool { return t.rules[rule].admits(&q) }

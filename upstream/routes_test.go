@@ -81,6 +81,40 @@ func TestTable(t *testing.T) {
 	}
 }
 
+// TestReach: the mailbox that is to be reached goes by its own rule where there is one, whoever sends by the one given else, and nobody beside it.
+func TestReach(t *testing.T) {
+	table, err := NewTable([]Rule{
+		{To: []string{"*"}, Route: Route{Name: "out"}},
+		{To: []string{"x@other.example", "a@example.org"}, Listeners: []string{"inner"}, Route: Route{Name: "inner"}},
+		{To: []string{"postmaster@named.example"}, Route: Route{Name: "named"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		reach, to string
+		relay     bool
+		route     string
+		match     Match
+	}{
+		{"postmaster@example.org", "Postmaster@Example.org", false, "inner", Match{Rule: 1, To: 1}},
+		{"postmaster@example.org", "postmaster@example.org", true, "out", Match{Rule: 0}},
+		{"postmaster@example.org", "abuse@example.org", false, "", Match{}},
+		{"postmaster@example.org", "postmaster@other.example", false, "", Match{}},
+		{"postmaster@named.example", "postmaster@named.example", false, "named", Match{Rule: 2}},
+	} {
+		reach, to := address(t, c.reach), address(t, c.to)
+		table.Reach(reach, 1, 1)
+		route, err := table.Route(Query{Recipient: to, Relay: c.relay})
+		if route.Name != c.route || (err != nil) != (c.route == "") || route.Ours != (c.route != "" && !c.relay) {
+			t.Errorf("%s: %+v, %v", c.to, route, err)
+		}
+		if m, err := table.Match(Query{Recipient: to, Relay: c.relay}); m != c.match || (err != nil) != (c.route == "") {
+			t.Errorf("%s: %+v, %v", c.to, m, err)
+		}
+	}
+}
+
 func TestTableErrors(t *testing.T) {
 	for _, pattern := range []string{"", "*example.org", "a.*.org", "**", "*.", "a@", "@example.org", "a b.org", "exa mple", "*.*", "a@b@c d"} {
 		_, err := NewTable([]Rule{{To: []string{"fine.test"}}, {To: []string{pattern}}})

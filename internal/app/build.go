@@ -43,7 +43,25 @@ func tableWith(cfg *config.Config, files map[string]*upstream.PatternFile) (*ups
 	if err != nil {
 		return nil, config.Errors{cfg.Errorf("routes", "%s", err)}
 	}
+	reachPostmaster(cfg, table)
 	return table, nil
+}
+
+// reachPostmaster has the postmaster's mailbox reached where routes name only other mailboxes of its domain, or the domains below it: by the first of
+// these. Where nothing of its domain is ours no route could be right.
+func reachPostmaster(cfg *config.Config, table *upstream.Table) {
+	a, err := mail.ParseAddress(cfg.Postmaster)
+	if err != nil {
+		return
+	}
+	for i, r := range cfg.Routes {
+		for j, to := range r.To {
+			if !config.IsPath(to) && strings.TrimPrefix(to[strings.LastIndexByte(to, '@')+1:], "*.") == a.Domain() {
+				table.Reach(a, i, j)
+				return
+			}
+		}
+	}
 }
 
 // isExchange reports whether the servers of an upstream are Exchange's.

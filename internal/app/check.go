@@ -131,12 +131,13 @@ func warnOfEngine(cfg *config.Config, log *slog.Logger) {
 }
 
 // warnOfPostmaster tells where mail for the postmaster would not be taken, which RFC 5321 4.5.1 asks for.
+// With a mailbox elsewhere, or with domains that stand in files alone, nothing says which server inside would have it.
 func warnOfPostmaster(cfg *config.Config, table *upstream.Table, log *slog.Logger) {
 	a, err := mail.ParseAddress(cfg.Postmaster)
 	if err == nil {
 		_, err = table.Route(upstream.Query{Recipient: a})
 	}
 	if err != nil {
-		log.Warn("no route takes mail for the postmaster: <postmaster> without a domain is refused", "postmaster", privacy(cfg.Log.Privacy).Mask(cfg.Postmaster))
+		log.Warn("no route takes mail for the postmaster: <postmaster> without a domain is refused; name a mailbox of yours under postmaster", "postmaster", privacy(cfg.Log.Privacy).Mask(cfg.Postmaster))
 	}
 }

@@ -263,27 +263,27 @@ func saying(runs *atomic.Int64) []filter.Factory {
 		}{"nothing"}
 		err := decode(&c)
 		return filter.Spec{
-				Phases: filter.In(filter.Connect, filter.Helo, filter.Mail), Provides: []string{string(said)}, Symbols: []filter.Symbol{symbol("SAID")},
-			}, filter.Func(func(_ context.Context, in *filter.Input) (r filter.Result, err error) {
-				runs.Add(1)
-				if c.Say == "error" {
-					return r, errors.New("no idea")
-				}
-				r.Facts = []filter.Fact{said.Of(c.Say + " in " + in.Phase.String())}
-				r.Findings = []filter.Finding{{Symbol: "SAID", Strength: 1, Detail: c.Say}}
-				if c.Say == "reject" && in.Phase == filter.Mail {
-					r.Propose, r.Hold = filter.Reject, true
-				}
-				return r, nil
-			}), err
+			Phases: filter.In(filter.Connect, filter.Helo, filter.Mail), Provides: []string{string(said)}, Symbols: []filter.Symbol{symbol("SAID")},
+		}, filter.Func(func(_ context.Context, in *filter.Input) (r filter.Result, err error) {
+			runs.Add(1)
+			if c.Say == "error" {
+				return r, errors.New("no idea")
+			}
+			r.Facts = []filter.Fact{said.Of(c.Say + " in " + in.Phase.String())}
+			r.Findings = []filter.Finding{{Symbol: "SAID", Strength: 1, Detail: c.Say}}
+			if c.Say == "reject" && in.Phase == filter.Mail {
+				r.Propose, r.Hold = filter.Reject, true
+			}
+			return r, nil
+		}), err
 	}}
 	see := filter.Factory{Kind: "see", New: func(_ filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
 		return filter.Spec{
-				Phases: filter.In(filter.Mail, filter.Rcpt, filter.Data), Needs: []string{string(said)}, Symbols: []filter.Symbol{symbol("SEEN")},
-			}, filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
-				word, _ := said.From(in)
-				return filter.Result{Findings: []filter.Finding{{Symbol: "SEEN", Strength: 1, Detail: word}}}, nil
-			}), decode(&struct{}{})
+			Phases: filter.In(filter.Mail, filter.Rcpt, filter.Data), Needs: []string{string(said)}, Symbols: []filter.Symbol{symbol("SEEN")},
+		}, filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
+			word, _ := said.From(in)
+			return filter.Result{Findings: []filter.Finding{{Symbol: "SEEN", Strength: 1, Detail: word}}}, nil
+		}), decode(&struct{}{})
 	}}
 	return []filter.Factory{say, see}
 }

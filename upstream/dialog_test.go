@@ -193,7 +193,7 @@ func secureDomains(text string) (all []SecureDomain) {
 //
 // or says what must be seen; of the last delivery: kind, stage, server (s1), reply, err (a part of it),
 // client (the reply to the client, the id being ID), verbatim (the same, with the server's words),
-// refused, concerned (ADDRESS REPLY, or none), tls (a version, or none); of the pool: cached ADDRESS REPLY|none,
+// refused, concerned (ADDRESS REPLY, which is nothing where there was none, or none), tls (a version, or none); of the pool: cached ADDRESS REPLY|none,
 // cachedfrom FROM ADDRESS REPLY|none, retried N, faults N, insecure N, up (the latest events), connections SERVER N
 // (made), open SERVER N, bodies SERVER N (contents that came, each one that was delivered).
 func (d *dialog) step(line string) error {

@@ -81,7 +81,7 @@ func (s *session) Data(io.Reader) (err error) {
 	for i, to := range groups {
 		in := inputs[to[0].policy]
 		if in == nil {
-			early := s.early(t, to[0].policy)
+			early := s.early(t, to[0].policy, t.until)
 			in = &filter.Input{Session: early.Session, Transaction: t.complete(early.Transaction), Content: content}
 			inputs[to[0].policy] = in
 		}
@@ -188,7 +188,7 @@ func (s *session) decide(t *transaction, j *judged, before []*judged) {
 	intake := pipeline.Intake(content, pipeline.IntakeOptions{
 		RejectBare: s.w.cfg.RejectBare, HeaderLimit: s.w.cfg.Limits.Header, MaxReceived: pipeline.MaxReceived, MaySend: s.maySend(),
 	})
-	j.reports = join(s.early(t, first.policy).Reports, first.reports, pipeline.Reports{intake})
+	j.reports = join(s.early(t, first.policy, t.until).Reports, first.reports, pipeline.Reports{intake})
 	// What no message may be (a loop, NUL) is refused also where the policy only observes.
 	if j.verdict = (&pipeline.Policy{}).Decide(pipeline.Reports{intake}); j.verdict.Action < filter.Defer {
 		j.reports = append(j.reports, s.consultOnce(t, j, before)...)

@@ -48,8 +48,8 @@ func Late(p *pipeline.Plan, e Early, run func(filter.Phase, *filter.Input) pipel
 	return out, own
 }
 
-// early gives what is known of a transaction before RCPT as a policy has it. What it takes to find that out is done once.
-func (s *session) early(t *transaction, p *Policy) Early {
+// early gives what is known of a transaction before RCPT as a policy has it. What it takes to find that out is done once, in the time until then.
+func (s *session) early(t *transaction, p *Policy, until time.Time) Early {
 	e := Early{Session: s.in, Transaction: t.in, Reports: join(s.reports, t.reports)}
 	if !p.Plan.Late() {
 		return e
@@ -57,7 +57,6 @@ func (s *session) early(t *transaction, p *Policy) Early {
 	if known, ok := t.early[p]; ok {
 		return known
 	}
-	until := time.Now().Add(judgeTime)
 	e, own := Late(p.Plan, e, func(ph filter.Phase, in *filter.Input) pipeline.Reports {
 		ctx, cancel := judging(s.w.ctx, t.dns, until)
 		defer cancel()

@@ -295,12 +295,13 @@ func cached(t *transaction, r *recipient) (mail.Reply, bool) {
 
 // judgeFilters runs the rcpt phase, and gives what was held back from the phases before.
 func (s *session) judgeFilters(t *transaction, r *recipient) refusal {
-	early := s.early(t, r.policy)
+	until := time.Now().Add(judgeTime)
+	early := s.early(t, r.policy, until)
 	in := &filter.Input{
 		Session: early.Session, Transaction: early.Transaction,
 		Recipient: &filter.Recipient{Address: r.address, Route: r.route.Name, Exempt: r.exempt},
 	}
-	r.reports = s.consult(t.dns, r.policy.Plan, filter.Rcpt, in)
+	r.reports = s.consultUntil(s.w.ctx, until, t.dns, r.policy.Plan, filter.Rcpt, in)
 	all := join(early.Reports, r.reports)
 	v := r.judge.Decide(all)
 	if v.Action >= filter.Defer {

@@ -28,7 +28,8 @@ type judge struct {
 type judgePolicy struct {
 	plan   *pipeline.Plan
 	policy *pipeline.Policy
-	certs  bool // one of its filters goes by certificates of clients
+	certs  bool     // one of its filters goes by certificates of clients
+	lists  []string // names of the DNS lists that are asked
 }
 
 // surroundings are what filters may use of the gateway.
@@ -80,6 +81,11 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 		}
 		j.policies[p.Name] = jp
 		j.certs = j.certs || jp.certs
+		for _, list := range jp.lists {
+			if !slices.Contains(j.lists, list) {
+				j.lists = append(j.lists, list)
+			}
+		}
 	}
 	if len(faults) > 0 {
 		return nil, faults
@@ -247,8 +253,11 @@ func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipel
 		}
 		out.Weights[name] = weight
 	}
-	certs := slices.ContainsFunc(stages, func(s pipeline.Stage) bool { return s.Certificates })
-	return judgePolicy{plan: plan, policy: out, certs: certs}, nil
+	jp := judgePolicy{plan: plan, policy: out}
+	for _, stage := range stages {
+		jp.certs, jp.lists = jp.certs || stage.Certificates, append(jp.lists, stage.Lists...)
+	}
+	return jp, nil
 }
 
 // fixed tells which options a policy has of its own that count before it is known, and once for all.

@@ -29,6 +29,7 @@ bl.example SOA ns.example. h.example. 1 2 3 4 60
 test.names.example A 127.0.0.2
 client.example.names.example A 127.0.0.2
 fail.example.names.example A 127.0.0.2
+listed.com.names.example A 127.0.0.2
 `
 
 // lateGateway has the policies plain, which is the default one, and own, of recipients of these names.
@@ -147,6 +148,20 @@ func TestPolicyOptionsBeforeRcpt(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestListsOfPoliciesAreCounted: a list that a policy alone has is one of its name in the metrics.
+func TestListsOfPoliciesAreCounted(t *testing.T) {
+	t.Parallel()
+	g := lateGateway(t, "[dnsbl]", "{}", "{filters: {dnsbl: {lists: {names.example: {of: links, weight: 2}}}}}")
+	replies := dialog(t, g.from(t, "203.0.113.7"), "127.0.0.1", "MAIL FROM:<a@fail.example>", "RCPT TO:<own@postern.example>",
+		"DATA From: a@fail.example\r\nSubject: x\r\n\r\nhttps://listed.com/")
+	if codes(replies) != "250 250 250" {
+		t.Fatalf("%q", replies)
+	}
+	if got := g.metric(t, `postern_dnsbl_queries_total{result="listed",zone="names.example"}`); got != "1" {
+		t.Errorf("%s listings", got)
 	}
 }
 

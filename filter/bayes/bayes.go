@@ -153,16 +153,25 @@ type check struct {
 	teach *Autolearn // nil: rules teach nothing
 }
 
-// Check scores a message. The error is that of reading the content.
+// Check scores a message, as it is without the marks that the gateway puts on those it delivers: so it was taught. The error is that of
+// reading the content.
 func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, error) {
 	l := c.desk.Learner()
 	ready := l != nil && l.Ready()
-	hits, _ := auth.RuleHits.From(in)
 	teach := c.lesson(in, l)
 	if !ready && teach == nil {
 		return untrained(), nil
 	}
-	m := text.Of(in.Content, text.Options{})
+	content, err := c.desk.unmarked(in.Content)
+	switch {
+	case errors.Is(err, mail.ErrEdit), err == nil && content == nil: // it can't be had without marks: it is as it is, and teaches nothing
+		content, teach = in.Content.Retain(), nil
+	case err != nil:
+		return filter.Result{}, fmt.Errorf("bayes: %w", err)
+	}
+	defer content.Release()
+	hits, _ := auth.RuleHits.From(in)
+	m := text.Of(content, text.Options{})
 	if err := filter.Hold(ctx, m.Memory()); err != nil {
 		return filter.Result{}, fmt.Errorf("bayes: %w", err)
 	}
@@ -175,28 +184,10 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 		odds := l.Score(s)
 		r = filter.Result{Findings: []filter.Finding{finding(odds, func() string { return c.explain(l, m, hits, s) })}}
 		if teach != nil && (known(odds, teach.spam) || odds > firm && !teach.spam || odds < -firm && teach.spam) {
-			return r, nil // it would say nothing new, or that all that was taught is wrong
+			teach = nil // it would say nothing new, or that all that was taught is wrong
 		}
 	}
 	if teach != nil {
-		bare, err := c.desk.unmarked(in.Content)
-		if errors.Is(err, mail.ErrEdit) {
-			return r, nil // such a message can't be written without marks: it teaches nothing
-		}
-		if err != nil {
-			return filter.Result{}, fmt.Errorf("bayes: %w", err)
-		}
-		if bare == nil {
-			return r, nil
-		}
-		defer bare.Release()
-		if bare.Blob() != in.Content.Blob() {
-			m := text.Of(bare, text.Options{})
-			s = learner.FromMessage(m, hits)
-			if err := m.Err(); err != nil {
-				return filter.Result{}, fmt.Errorf("bayes: %w", err)
-			}
-		}
 		t, lesson := teach.to, learner.NewLesson(s, teach.spam, learner.FromRules, time.Now())
 		r.Settle = func(f filter.Fate) {
 			// Unfinished tells nothing yet. What was held, refused or in doubt is not what people want, whatever rules say.

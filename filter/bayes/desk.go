@@ -14,10 +14,10 @@ type Desk struct {
 }
 
 // Bare gives a message without the marks that the gateway puts on those it delivers, be they its own or the sender's: by what stands there then, it is
-// known again when people teach it. What is given is to be released; nil for what is not to be taught. The error is that of reading.
+// known again when people teach it. What is given is to be released; nil for what is too big for that. The error is that of reading.
 type Bare func(*mail.Content) (*mail.Content, error)
 
-// Unmark has what rules teach be taught without marks.
+// Unmark has messages be looked at without marks.
 func (d *Desk) Unmark(b Bare) { d.bare.Store(&b) }
 
 // unmarked gives a message without marks.

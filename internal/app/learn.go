@@ -348,7 +348,7 @@ func (r *sampleReader) sample(ctx context.Context, octets []byte) *learner.Sampl
 
 // sampleOf is sample of a content, which it releases.
 func (r *sampleReader) sampleOf(ctx context.Context, c *mail.Content) *learner.Sample {
-	c, err := r.unmarked(c)
+	c, err := r.marks.unmarked(c)
 	if err != nil {
 		return nil
 	}
@@ -359,11 +359,6 @@ func (r *sampleReader) sampleOf(ctx context.Context, c *mail.Content) *learner.S
 		return nil
 	}
 	return &s
-}
-
-// unmarked is unmarker.unmarked.
-func (r *sampleReader) unmarked(c *mail.Content) (*mail.Content, error) {
-	return r.marks.unmarked(c)
 }
 
 // content takes a message in as a listener would.

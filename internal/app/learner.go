@@ -175,11 +175,20 @@ func sendOutcome(w http.ResponseWriter) func(learner.Outcome, error) error {
 	}
 }
 
-// scanLearner lets the filters of a scan ask what was learned last. The store may be open elsewhere: it is only read.
-func (a *App) scanLearner(cfg *config.Config) {
-	if o, ok, err := learnerOptions(cfg); ok && err == nil {
-		if s, err := learner.ReadSnapshot(store.OS, learnerDir(cfg), o); err == nil {
-			a.desk.Use(s)
-		}
+// scanLearner lets the filters of a scan ask what was learned last. The store may be open elsewhere: it is only read. The error is one of
+// the configuration.
+func (a *App) scanLearner(cfg *config.Config) error {
+	o, ok, err := learnerOptions(cfg)
+	if !ok || err != nil {
+		return err
 	}
+	if s, err := learner.ReadSnapshot(store.OS, learnerDir(cfg), o); err == nil {
+		a.desk.Use(s)
+	}
+	marks, err := a.unmarker(cfg)
+	if err != nil {
+		return err
+	}
+	a.desk.Unmark(marks.bare)
+	return nil
 }

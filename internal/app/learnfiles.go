@@ -12,6 +12,7 @@ import (
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/learner"
 	"github.com/postern-mail/postern/internal/mailbox"
+	"github.com/postern-mail/postern/mail"
 	"github.com/postern-mail/postern/rules/text"
 )
 
@@ -120,10 +121,15 @@ func (a *App) LearnExplain(ctx context.Context, path string) error {
 	if content == nil {
 		return exit(ExitData, "%s: can't be read", visible(path))
 	}
-	if content, err = reader.unmarked(content); err != nil {
+	defer content.Release()
+	bare, err := reader.marks.bare(content) // as the filter has it
+	if err != nil && !errors.Is(err, mail.ErrEdit) {
 		return exit(ExitData, "%v", err)
 	}
-	defer content.Release()
+	if bare != nil {
+		defer bare.Release()
+		content = bare
+	}
 	m, hits := text.Of(content, text.Options{}), reader.hits(ctx, content)
 	s := learner.FromMessage(m, hits)
 	if err := content.Err(); err != nil {

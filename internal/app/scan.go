@@ -139,7 +139,9 @@ func (a *App) newScan(cfg *config.Config, o ScanOptions, isStandard bool) (*scan
 	if err != nil {
 		return nil, &Exit{Code: ExitConfig, Err: err}
 	}
-	a.scanLearner(cfg)
+	if err := a.scanLearner(cfg); err != nil {
+		return nil, &Exit{Code: ExitConfig, Err: err}
+	}
 	j, err := newJudge(cfg, surroundings{
 		factories: a.factories, ours: table.Ours, dns: resolver, log: slog.New(slog.DiscardHandler),
 	})

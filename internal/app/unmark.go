@@ -128,7 +128,7 @@ func (m *markingStage) unmark(c *mail.Content) (most []mail.Edit, err error) {
 	return most, nil
 }
 
-// maxUnmarked is how many octets a message with marks has at most that is taught at its arrival: without them it is held in memory.
+// maxUnmarked is how many octets a message with marks has at most that is looked at without them at its arrival: it is held in memory.
 const maxUnmarked = 4 << 20
 
 // bare is unmarked for a filter, which keeps c. It gives nil for what is too big.

@@ -72,9 +72,14 @@ func (s *Store) giveWay(b *batch, comes map[Digest]*Lesson, spam bool, over int)
 	return crowded, gaveWay
 }
 
-// over gives how many lessons of a class are to give way where there are so many.
+// over gives how many lessons of a class are to give way where there are so many. Of those that are spared until shrink is called none
+// does for that, and none comes in addition: each start spares what there is then.
 func (s *Store) over(count int, spam bool) int {
-	return tooMany(count, max(s.opt.Load().Samples, s.spared[class(spam)]))
+	samples, spared := s.opt.Load().Samples, s.spared[class(spam)]
+	if tooMany(spared, samples) > 0 {
+		return max(count-spared, 0)
+	}
+	return tooMany(count, samples)
 }
 
 // tooMany gives how many of a number are beyond the most; none where that is not worth the work.

@@ -179,3 +179,37 @@ func TestFewerSamplesActLate(t *testing.T) {
 		agree("opened anew", 12, 62, "")
 	})
 }
+
+// TestStartsAddNoRoom: however often it starts, no more is remembered than there was, or than Samples and the hundredth that is not worth the work.
+func TestStartsAddNoRoom(t *testing.T) {
+	for name, c := range map[string]struct{ before, samples, most int }{
+		"as many as it is to remember": {200, 200, 202},
+		"fewer":                        {100, 200, 202},
+		"more":                         {300, 200, 300},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fsys := storetest.New()
+			s := open(t, fsys, Options{Samples: c.before, Least: 20})
+			for n := range c.before {
+				add(t, s, Outcome{Learned: 1}, lesson(n, true, FromPeople))
+			}
+			n := c.before
+			for range 10 {
+				_ = s.Close()
+				s = open(t, fsys, Options{Samples: c.samples, Least: 20})
+				for range 15 {
+					if _, err := s.Add([]Lesson{lesson(n, true, FromPeople)}); err != nil {
+						t.Fatal(err)
+					}
+					n++
+				}
+			}
+			if got := s.Usage().Spam; got > c.most || got < min(c.before, c.samples) {
+				t.Errorf("%d are remembered", got)
+			}
+			if !has(s, lesson(n-1, true, FromPeople)) {
+				t.Error("the newest is none of them")
+			}
+		})
+	}
+}

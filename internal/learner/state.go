@@ -10,6 +10,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/postern-mail/postern/internal/store"
@@ -39,7 +40,7 @@ func (p *fingerprint) add(d Digest, spam bool) {
 func (s *Store) Fit(ctx context.Context) error {
 	s.fitting.Lock()
 	defer s.fitting.Unlock()
-	all, err := s.lessons()
+	all, err := s.lessons(ctx)
 	if err != nil {
 		return err
 	}
@@ -70,9 +71,13 @@ const (
 	rests   = 10              // times what a fit took, before the next: it is to have a tenth of a core at most
 )
 
-// Tend learns what was offered, and fits anew some seconds after something was learned, until the context ends. Lessons that are more than
-// Samples give way shrinkDelay after it began or the options have changed.
+// Tend learns what was offered, and fits anew some seconds after something was learned, until the context ends. It goes on learning while it
+// fits. Lessons that are more than Samples give way shrinkDelay after it began or the options have changed.
 func (s *Store) Tend(ctx context.Context) {
+	var fits sync.WaitGroup
+	defer fits.Wait()
+	fitted := make(chan time.Duration, 1)
+	fitting, again := false, false // again: something was learned since the fit that goes on began
 	var due <-chan time.Time
 	rested := time.Now()
 	s.announceShrink()
@@ -84,7 +89,7 @@ func (s *Store) Tend(ctx context.Context) {
 		case l := <-s.offered:
 			s.take(l)
 		case <-s.changed:
-			if due == nil {
+			if again = fitting; !fitting && due == nil {
 				due = time.After(max(settles, time.Until(rested)))
 			}
 		case <-s.altered:
@@ -95,12 +100,19 @@ func (s *Store) Tend(ctx context.Context) {
 				shrinks = time.After(shrinkDelay)
 			}
 		case <-due:
-			due = nil
-			began := time.Now()
-			if err := s.Fit(ctx); err != nil && ctx.Err() == nil {
-				s.o.Log.Error("the learner can't learn", "error", err)
+			due, fitting = nil, true
+			fits.Go(func() {
+				began := time.Now()
+				if err := s.Fit(ctx); err != nil && ctx.Err() == nil {
+					s.o.Log.Error("the learner can't learn", "error", err)
+				}
+				fitted <- time.Since(began)
+			})
+		case took := <-fitted:
+			rested = time.Now().Add(rests * took)
+			if fitting = false; again {
+				again, due = false, time.After(max(settles, time.Until(rested)))
 			}
-			rested = time.Now().Add(rests * time.Since(began))
 		}
 	}
 }

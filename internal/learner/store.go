@@ -3,11 +3,13 @@ package learner
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,6 +70,7 @@ type Store struct {
 	counts  Counts
 	by      [2][howCount]int64 // learned by this process: by class and way
 	spared  [2]int             // by class: of so many lessons none gives way yet, whatever Samples says
+	held    map[store.File]int // who reads a file without the lock: it is closed by the last of them
 	closed  bool
 	torn    bool // the last write failed, and its end may be any
 	damaged int
@@ -99,7 +102,7 @@ func Open(dir string, o StoreOptions) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{o: o, dir: dir, garbage: leastGarbage, known: map[Digest]entry{}, changed: make(chan struct{}, 1), altered: make(chan struct{}, 1), offered: make(chan Lesson, offers)}
+	s := &Store{o: o, dir: dir, garbage: leastGarbage, known: map[Digest]entry{}, held: map[store.File]int{}, changed: make(chan struct{}, 1), altered: make(chan struct{}, 1), offered: make(chan Lesson, offers)}
 	s.opt.Store(&o.Options)
 	s.weights.Store(&fitted{weights: &weights{slope: 1}})
 	if err := o.FS.MkdirAll(dir, 0o700); err != nil {
@@ -230,7 +233,7 @@ func (s *Store) rewrite() error {
 		buf := bytes.NewBuffer(appendHead(nil))
 		for _, d := range order {
 			e := s.known[d]
-			b, _, err := s.readLesson(e)
+			b, _, err := readLesson(s.file, e)
 			if err != nil {
 				return err
 			}
@@ -260,7 +263,7 @@ func (s *Store) rewrite() error {
 		return fmt.Errorf("learner: %w", err)
 	}
 	if s.file != nil {
-		_ = s.file.Close() // it was read only
+		_ = s.retire(s.file) // it was read only
 	}
 	s.file, s.known, s.size = f, next, at
 	s.torn = false
@@ -293,7 +296,7 @@ func (s *Store) Configure(o Options) {
 
 // Export writes all lessons, which Import of another store reads.
 func (s *Store) Export(w io.Writer) error {
-	all, err := s.lessons()
+	all, err := s.lessons(context.Background())
 	if err != nil {
 		return err
 	}
@@ -306,33 +309,63 @@ func (s *Store) Export(w io.Writer) error {
 	return e.Close()
 }
 
-// lessons reads all lessons.
-func (s *Store) lessons() ([]Lesson, error) {
+// lessons reads all lessons, without the lock: who learns, forgets and asks does not wait for that.
+func (s *Store) lessons(ctx context.Context) ([]Lesson, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
 		return nil, fs.ErrClosed
 	}
-	all := make([]Lesson, 0, len(s.known))
-	for _, d := range s.byOffset() {
-		_, l, err := s.readLesson(s.known[d])
+	entries := slices.AppendSeq(make([]entry, 0, len(s.known)), maps.Values(s.known))
+	file := s.file
+	s.held[file]++
+	s.mu.Unlock()
+	defer s.release(file)
+	slices.SortFunc(entries, func(a, b entry) int { return cmp.Compare(a.offset, b.offset) })
+	all := make([]Lesson, 0, len(entries))
+	for i, e := range entries {
+		if i%1024 == 0 && ctx.Err() != nil {
+			return nil, fmt.Errorf("learner: %w", ctx.Err())
+		}
+		_, l, err := readLesson(file, e)
 		if err != nil {
-			return nil, fmt.Errorf("learner: %w", err)
+			return nil, fmt.Errorf("learner: %s: %w", s.path(lessonsFile), err)
 		}
 		all = append(all, l)
 	}
 	return all, nil
 }
 
+// release ends the reading of a file.
+func (s *Store) release(file store.File) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[file]--; s.held[file] > 0 {
+		return
+	}
+	delete(s.held, file)
+	if s.closed || file != s.file {
+		_ = file.Close()
+	}
+}
+
+// retire closes a file that is not needed any more, at once or when it has been read.
+func (s *Store) retire(file store.File) error {
+	if s.held[file] > 0 {
+		return nil
+	}
+	return file.Close()
+}
+
 // readLesson reads a lesson, and gives its record, too. The error is ErrDamaged where another thing stands in its place, or nothing.
-func (s *Store) readLesson(e entry) ([]byte, Lesson, error) {
+func readLesson(file store.File, e entry) ([]byte, Lesson, error) {
 	b := make([]byte, e.size)
-	if n, err := s.file.ReadAt(b, e.offset); n < len(b) && !errors.Is(err, io.EOF) {
+	if n, err := file.ReadAt(b, e.offset); n < len(b) && !errors.Is(err, io.EOF) {
 		return nil, Lesson{}, err
 	}
 	r, ok := parseRecord(b)
 	if !ok || r.kind != kindLesson {
-		return nil, Lesson{}, fmt.Errorf("%w: %s at %d", ErrDamaged, s.path(lessonsFile), e.offset)
+		return nil, Lesson{}, fmt.Errorf("%w, at %d", ErrDamaged, e.offset)
 	}
 	return b, r.lesson, nil
 }
@@ -347,7 +380,7 @@ func (s *Store) Close() error {
 	s.closed = true
 	var err error
 	if s.file != nil {
-		err = s.file.Close()
+		err = s.retire(s.file)
 	}
 	return errors.Join(err, s.lock.Close())
 }

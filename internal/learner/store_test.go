@@ -50,7 +50,7 @@ func add(t testing.TB, s *Store, want Outcome, lessons ...Lesson) {
 }
 
 func has(s *Store, l Lesson) bool {
-	all, err := s.lessons()
+	all, err := s.lessons(context.Background())
 	return err == nil && slices.ContainsFunc(all, func(x Lesson) bool {
 		return x.Digest == l.Digest && x.Spam == l.Spam && x.How == l.How && x.When.Equal(l.When) && bytes.Equal(x.packed, l.packed)
 	})

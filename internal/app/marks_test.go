@@ -14,6 +14,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/learner"
 	"github.com/postern-mail/postern/upstream"
 )
 
@@ -48,7 +49,7 @@ func TestMarksWeighNothing(t *testing.T) {
 		source := lessonsIn(t, g.dir, class, 40)
 		g.says(t, func() error { return g.app.Learn(t.Context(), LearnOptions{Spam: spam, Sources: []string{source}}) }, "40 learned")
 	}
-	for end := time.Now().Add(time.Minute); !g.learnerStatus(t).Ready; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); g.learnerStatus(t).FittedOf != (learner.Counts{Ham: 40, Spam: 40}); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not speak")
 		}

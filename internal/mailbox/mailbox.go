@@ -225,7 +225,7 @@ func (r *reader) mbox(in *bufio.Reader, name string) error {
 			}
 			begun, empty = true, false
 			for errors.Is(err, bufio.ErrBufferFull) {
-				line, err = in.ReadSlice('\n')
+				_, err = in.ReadSlice('\n')
 			}
 			whole = true
 		} else {

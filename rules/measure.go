@@ -6,11 +6,12 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/rules/eval"
+	"github.com/postern-mail/postern/rules/pattern"
 )
 
-// Measure runs each rule but metas over a message alone, and tells add how long that took. It is much slower than Run, which looks for all
-// patterns at once: it tells which rules would be dear, or are.
-func (s *Set) Measure(ctx context.Context, m *eval.Mail, add func(*Rule, time.Duration)) error {
+// Measure runs each rule but metas over a message alone, and tells add how long that took, and whether the rule gave up. It is much slower
+// than Run, which looks for all patterns at once: it tells which rules would be dear, or are. Each may do as much work as a message may.
+func (s *Set) Measure(ctx context.Context, m *eval.Mail, add func(r *Rule, took time.Duration, gaveUp bool)) error {
 	st := s.begin(ctx, m)
 	defer s.end(st)
 	st.sampled = false
@@ -24,16 +25,12 @@ func (s *Set) Measure(ctx context.Context, m *eval.Mail, add func(*Rule, time.Du
 		case r.test.eval != nil:
 			began := time.Now()
 			r.test.eval.check(m)
-			add(r, time.Since(began))
+			add(r, time.Since(began), false)
 			continue
 		case r.test.links != nil:
 			if links == nil {
 				links = factsOf(m.Text.URIs())
 			}
-			began := time.Now()
-			st.lookLinks(r, links)
-			add(r, time.Since(began))
-			continue
 		case p == nil || p.pattern == nil:
 			continue
 		case r.test.header != nil:
@@ -45,12 +42,18 @@ func (s *Set) Measure(ctx context.Context, m *eval.Mail, add func(*Rule, time.Du
 		default:
 			segs = st.segments(r.Class)
 		}
+		st.work, st.gave = pattern.NewWork(ctx, 0), st.gave[:0]
 		began := time.Now()
-		st.lookFor(r, r.pattern().pattern, segs, 0)
-		add(r, time.Since(began))
+		if r.test.links != nil {
+			st.lookLinks(r, links)
+		} else {
+			st.lookFor(r, r.pattern().pattern, segs, 0)
+		}
+		took := time.Since(began)
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("rules: %w", err)
 		}
+		add(r, took, len(st.gave) > 0)
 	}
 	return nil
 }

@@ -272,11 +272,21 @@ func (st *run) found(i, seg int) {
 	case len(p.written.uses) > 0:
 		st.pending = append(st.pending, pendingUse{r, st.own(segs[max(seg, p.skip):])})
 	case r.Class == MIMEHeader:
-		st.look(r, segs[:seg+1], seg)
-	case p.multiple, seg < p.skip:
-		st.look(r, segs, max(seg, p.skip))
+		st.count(r, segs[:seg+1], seg)
+	case seg < p.skip:
+		st.look(r, segs, p.skip)
+	case p.multiple:
+		st.count(r, segs, seg)
 	default:
 		st.hit(r, 1, segs[seg], "")
+	}
+}
+
+// count counts a pattern that stands in segment from. It has hit, also where looking for it once more gives up before that is seen.
+func (st *run) count(r *Rule, segs [][]byte, from int) {
+	st.look(r, segs, from)
+	if st.hits[r.id] == 0 {
+		st.hit(r, 1, segs[from], "")
 	}
 }
 

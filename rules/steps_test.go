@@ -1,9 +1,12 @@
 package rules
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 )
 
 // endless is a pattern, and text on which it reaches its limit.
@@ -79,5 +82,54 @@ func TestOneLimitForARule(t *testing.T) {
 				t.Errorf("gave up: %s", got)
 			}
 		})
+	}
+}
+
+// TestCountedWhereItGivesUp: a rule that counts has hit where a set has found it, though the count gives up before it comes to that place;
+// and how often it hits is not known.
+func TestCountedWhereItGivesUp(t *testing.T) {
+	for _, c := range []struct{ name, of, message string }{
+		{"body", "body %s ", "Subject: x\n\n" + strings.Repeat("a", 60) + " ab ab\n"},
+		{"a field of parts", "mimeheader %s Content-Type =~ ", "Subject: x\nContent-Type: text/plain; x=" + strings.Repeat("a", 60) + "; y=ab\n\nx\n"},
+	} {
+		var b strings.Builder
+		for name, pattern := range map[string]string{"R": "/(?:a|aa)+b/", "__A": `/q[0-9]\W/`, "__B": `/[xyz]{3}\d/`, "__C": "/y[^a]z/"} {
+			fmt.Fprintf(&b, c.of+pattern+"\n", name)
+		}
+		b.WriteString("tflags R multiple\nmeta M R > 1\nscore M 3\n")
+		res := runOn(t, mustLoad(t, b.String()), c.message)
+		if len(res.Hits) != 1 || res.Hits[0].Rule.Name != "R" || res.Hits[0].Count != 1 || res.Score != 1 {
+			t.Errorf("%s: %v, score %v", c.name, res.Hits, res.Score)
+		}
+		if got := strings.Join(ruleList(res.GaveUp), " "); got != "R" || res.Unknown != 3 {
+			t.Errorf("%s: gave up: %s, may count %v", c.name, got, res.Unknown)
+		}
+	}
+}
+
+// TestMeasure: each rule has the work that a message has, whatever those before it took, and those that gave up are told.
+func TestMeasure(t *testing.T) {
+	var b strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&b, "rawbody R%d %s\n", i, strings.Replace(endless, "^", fmt.Sprintf("^(?!x{%d})", i+1), 1))
+	}
+	b.WriteString("rawbody LAST /;/")
+	s := mustLoad(t, b.String())
+	gave, last := 0, false
+	err := s.Measure(t.Context(), mailOf(t, "Subject: x\n\n"+endlessText), func(r *Rule, took time.Duration, gaveUp bool) {
+		if gaveUp {
+			gave++
+		}
+		if last = r.Name == "LAST"; last && gaveUp {
+			t.Error("the last one gave up")
+		}
+	})
+	if err != nil || gave != 60 || !last {
+		t.Errorf("%v, %d gave up, the last one ran: %v", err, gave, last)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Measure(ctx, mailOf(t, "Subject: x\n\n"+endlessText), func(*Rule, time.Duration, bool) {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }

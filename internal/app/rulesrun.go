@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -198,6 +199,7 @@ type cost struct {
 	messages int
 	total    time.Duration
 	worst    time.Duration
+	gaveUp   int // messages
 }
 
 // rulesBench is what was measured.
@@ -217,6 +219,7 @@ type rulesBench struct {
 	times   []time.Duration
 	classes rules.Timings
 	gaveUp  map[string]int
+	ended   int // messages that took all the work that one may
 	hits    int
 	alone   map[*rules.Rule]*cost
 }
@@ -242,10 +245,13 @@ func (b *rulesBench) message(ctx context.Context, c *mail.Content, warm, alone b
 		}
 		b.gaveUp[r.Name]++
 	}
+	if res.Ended {
+		b.ended++
+	}
 	if !alone {
 		return nil
 	}
-	return b.set.Measure(ctx, m, func(r *rules.Rule, d time.Duration) {
+	return b.set.Measure(ctx, m, func(r *rules.Rule, d time.Duration, gaveUp bool) {
 		k := b.alone[r]
 		if k == nil {
 			k = &cost{}
@@ -254,6 +260,9 @@ func (b *rulesBench) message(ctx context.Context, c *mail.Content, warm, alone b
 		k.messages++
 		k.total += d
 		k.worst = max(k.worst, d)
+		if gaveUp {
+			k.gaveUp++
+		}
 	})
 }
 
@@ -284,8 +293,11 @@ func (b *rulesBench) print(a *App, top int) error {
 			fmt.Fprintf(tw, "%s\t%.3f\n", rules.Class(i), milliseconds(d)/float64(n)) //nolint:gosec // at most the number of classes
 		}
 	}
-	for name, k := range b.gaveUp {
-		fmt.Fprintf(tw, "%s reached the limit of steps in %d messages\n", name, k)
+	for _, name := range slices.Sorted(maps.Keys(b.gaveUp)) {
+		fmt.Fprintf(tw, "%s reached the limit of steps in %d messages\n", name, b.gaveUp[name])
+	}
+	if b.ended > 0 {
+		fmt.Fprintf(tw, "%d messages took all the work that one may: the filter fails on them\n", b.ended)
 	}
 	b.printAlone(tw, top)
 	if err := tw.Flush(); err != nil {
@@ -303,9 +315,10 @@ func (b *rulesBench) printAlone(tw *tabwriter.Writer, top int) {
 	slices.SortFunc(all, func(x, y *rules.Rule) int { return int(b.alone[y].total - b.alone[x].total) })
 	for i, r := range all[:min(top, len(all))] {
 		if i == 0 {
-			fmt.Fprint(tw, "\nSLOWEST ALONE\tCLASS\tMS A MESSAGE\tWORST\tAT\n")
+			fmt.Fprint(tw, "\nSLOWEST ALONE\tCLASS\tMS A MESSAGE\tWORST\tGAVE UP\tAT\n")
 		}
 		k := b.alone[r]
-		fmt.Fprintf(tw, "%s\t%s\t%.3f\t%.3f\t%s\n", r.Name, r.Class, milliseconds(k.total)/float64(k.messages), milliseconds(k.worst), visible(r.At.String()))
+		fmt.Fprintf(tw, "%s\t%s\t%.3f\t%.3f\t%d of %d\t%s\n", r.Name, r.Class, milliseconds(k.total)/float64(k.messages), milliseconds(k.worst),
+			k.gaveUp, k.messages, visible(r.At.String()))
 	}
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -53,5 +54,32 @@ func TestRulesCommandsReadAsTheFilterDoes(t *testing.T) {
 		if err := a.RulesBench(t.Context(), o); !errors.As(err, &exit) || exit.Code != ExitUsage {
 			t.Errorf("%+v: %v", o, err)
 		}
+	}
+}
+
+// TestRulesBenchTellsWhatGaveUp: a time is worth nothing without it.
+func TestRulesBenchTellsWhatGaveUp(t *testing.T) {
+	dir := t.TempDir()
+	file, message := filepath.Join(dir, "a.cf"), filepath.Join(dir, "a.eml")
+	var rules strings.Builder
+	for i := range 60 {
+		fmt.Fprintf(&rules, "rawbody R%02d /^(?!x{%d})(?:(\\w+)\\1?)+(?!;);/\n", i, i+1)
+	}
+	if err := os.WriteFile(file, []byte(rules.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(message, []byte("Subject: x\n\n"+strings.Repeat("ab", 30)+";\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	a, err := New(Options{Stdout: &out, Stderr: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.RulesBench(t.Context(), RulesBenchOptions{RulesOptions: RulesOptions{Files: []string{file}}, Paths: []string{message}, Alone: 1, Top: 60}); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if n := strings.Count(out.String(), "  1 of 1  "); n != 60 || !strings.Contains(out.String(), "1 messages took all the work that one may") {
+		t.Errorf("%d rules gave up\n%s", n, out.String())
 	}
 }

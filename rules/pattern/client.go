@@ -49,6 +49,7 @@ func (s *Set) wait(pattern int32, b watch, texts map[string][]int32) {
 
 // found hears of a text that clients wait for.
 func (x *scan) found(pl *place, at int) {
+	x.folded.told += len(pl.clients)
 	for _, k := range pl.clients {
 		c := &x.set.clients[k]
 		if x.done[c.pattern] || c.word && at > 0 && classWord.has(x.b[at-1]) {
@@ -84,7 +85,9 @@ func (x *scan) shut(k int32, c *client, at int) {
 	for *link != 0 && !x.done[c.pattern] {
 		m := &x.marks[*link-1]
 		d := at - int(m.at)
-		x.w.spend(1)
+		if !x.w.spend(1) {
+			return
+		}
 		switch {
 		case c.far != infinite && d > c.far+clueLength:
 			*link = 0 // and all before it are farther: texts are told by their ends, and none is longer
@@ -123,6 +126,7 @@ func (x *scan) starts(i int32, from, to int) {
 			continue
 		}
 		if next := p.begins(x.b, pos, to); next > pos {
+			x.folded.told += (next - pos) >> 3
 			pos = next - 1
 			continue
 		}

@@ -39,6 +39,7 @@ type dfa struct {
 	next  sparse
 	stack []int32
 	began map[int32]step  // by context and class: what begins there
+	went  int             // states that were gone through, since it was asked
 	flush int             // tables thrown away
 	rests map[uint8]*rest // by context
 }
@@ -214,8 +215,9 @@ func (d *dfa) extend(t *table, s, class int32) (int32, *table, int) {
 		}
 	}
 	from := t.gen.sets[s/d.stride]
+	d.went = 0
 	states, matches, context := d.move(from, class)
-	cost := extendSteps + stateSteps*(len(d.todo.dense)+len(states))
+	cost := extendSteps + stateSteps*(d.went+len(states))
 	if d.memory.full(d.gen.size) {
 		d.flush++
 		d.reset()
@@ -321,6 +323,7 @@ func (d *dfa) follow(from []int32, context uint8, class int32, matches []int32) 
 		}
 	}
 	d.stack = stack
+	d.went += len(d.todo.dense)
 	return matches
 }
 

@@ -15,6 +15,9 @@ const exactStates = 2000
 // exactMatch tells whether a pattern matches where the backtracker gave up; the error is ErrSteps where that cannot be told, or
 // not with steps, of which it leaves the rest, or of w.
 func (s *Set) exactMatch(i int32, b []byte, steps *int, w *Work) (bool, error) {
+	if !s.patterns[i].regular {
+		return false, ErrSteps
+	}
 	l := &s.exactly[i]
 	l.once.Do(func() { l.dfa = s.exactDFA(i) })
 	if l.dfa == nil {
@@ -30,12 +33,8 @@ func (s *Set) exactMatch(i int32, b []byte, steps *int, w *Work) (bool, error) {
 
 // exactDFA makes the exact automaton of a pattern, where there is one of reasonable size and room for it.
 func (s *Set) exactDFA(i int32) *dfa {
-	t := s.patterns[i].tree()
-	if size(t.root) > exactStates {
-		return nil
-	}
 	a := newNFA(strict)
-	start, exact := a.add(t, 0)
+	start, exact := a.add(s.patterns[i].tree(), 0)
 	if !exact || len(a.states) > 2*exactStates {
 		return nil
 	}

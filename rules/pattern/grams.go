@@ -142,10 +142,12 @@ type folded struct {
 	ones   []int32 // places of the chunk that hold an octet by which a text is looked for
 	from   int     // where the first of octets lies in the text
 	n      int
+	told   int // texts that were compared, and clients that heard of one, since the work was charged
 }
 
-// scan calls found with where each text lies in b, in the order of what stands for the texts.
-func (g *grams) scan(b []byte, f *folded, found func(p *place, at int)) {
+// scan calls found with where each text lies in b, in the order of what stands for the texts. It tells whether the work sufficed; where
+// not, b was not read to its end.
+func (g *grams) scan(b []byte, f *folded, w *Work, found func(p *place, at int)) bool {
 	for at := 0; at < len(b); at += gramChunk {
 		end := min(at+gramChunk, len(b))
 		f.from = max(at-clueLength, 0)
@@ -162,7 +164,12 @@ func (g *grams) scan(b []byte, f *folded, found func(p *place, at int)) {
 		}
 		clear(f.octets[f.n:min(f.n+4, len(f.octets))])
 		g.chunk(f, at-f.from, end-f.from, found)
+		sufficed := w.spend(f.told / toldPerStep)
+		if f.told = 0; !sufficed {
+			return false
+		}
 	}
+	return true
 }
 
 // fold puts what stands for octets in clues in the place of as many others; see plain.
@@ -191,6 +198,9 @@ func fold(to, from []byte) {
 		to[i] = plain[c]
 	}
 }
+
+// toldPerStep is how many texts may be compared for one step.
+const toldPerStep = 2
 
 // chunk looks for the grams that begin in a part of the folded octets.
 func (g *grams) chunk(f *folded, from, to int, found func(p *place, at int)) {
@@ -222,6 +232,7 @@ func (g *grams) part(f *folded, from, to int, found func(p *place, at int)) {
 
 // tell tells of the places whose texts lie there where the octets that stand for them are at i.
 func (f *folded) tell(all []place, i int, found func(p *place, at int)) {
+	f.told += len(all)
 	for k := range all {
 		p := &all[k]
 		if at := i - p.back; at >= 0 && at+len(p.text) <= f.n && string(f.octets[at:at+len(p.text)]) == p.text {

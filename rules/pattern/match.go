@@ -70,6 +70,7 @@ func (m *machine) at(pos int) (end int, ok bool, err error) {
 	for i := range m.slots {
 		m.slots[i] = -1
 	}
+	m.steps -= len(m.slots) >> 3
 	m.slots[0] = pos
 	m.stack = m.stack[:0]
 	end, ok, err = m.run(0, pos, 0, -1)
@@ -87,6 +88,7 @@ func (m *machine) set(slot int32, v int) {
 // drop takes the frames above base off, without going back to any: what was kept in slots stays, and the frames that would
 // restore them stay as well.
 func (m *machine) drop(base int) {
+	m.steps -= (len(m.stack) - base) >> 3
 	keep := base
 	for _, f := range m.stack[base:] {
 		if f.what == backSlot {
@@ -99,6 +101,7 @@ func (m *machine) drop(base int) {
 
 // undo goes back to base, restoring all slots on the way.
 func (m *machine) undo(base int) {
+	m.steps -= (len(m.stack) - base) >> 3
 	for i := len(m.stack) - 1; i >= base; i-- {
 		if f := &m.stack[i]; f.what == backSlot {
 			m.slots[f.pc] = f.pos
@@ -125,12 +128,14 @@ func (m *machine) run(pc int32, pos, level, want int) (end int, ok bool, err err
 			}
 		case opText:
 			t := p.texts[in.a]
+			m.steps -= len(t) >> 6
 			if good = len(b)-pos >= len(t) && string(b[pos:pos+len(t)]) == string(t); good {
 				pos += len(t)
 				pc++
 			}
 		case opFold:
 			t := p.texts[in.a]
+			m.steps -= len(t) >> 4
 			if good = hasFolded(b[pos:], t); good {
 				pos += len(t)
 				pc++

@@ -307,6 +307,19 @@ func (a *nfa) repeat(n *node, next int32) int32 {
 	return next
 }
 
+// regular tells whether a node has nothing in it that an automaton only takes for something like it.
+func (n *node) regular() bool {
+	switch n.kind {
+	case kindCond, kindAtomic, kindLook, kindBackref:
+		return false
+	case kindRepeat:
+		if n.manner == possessive {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(n.subs, func(s *node) bool { return !s.regular() })
+}
+
 // size gives about how many states a node takes, counts not expanded beyond a bound.
 func size(n *node) int {
 	switch n.kind {

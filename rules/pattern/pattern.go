@@ -38,6 +38,7 @@ type Pattern struct {
 	most    int    // octets of the longest, or infinite
 	start   bool   // matches at the start of the text only
 	line    bool   // matches at the start of a line only
+	regular bool   // it may have an exact automaton
 	steps   int
 }
 
@@ -62,6 +63,7 @@ func Compile(expr string, o Options) (*Pattern, error) {
 	p.least, p.most = t.root.width()
 	p.start = t.root.anchored(atTextStart)
 	p.line = !p.start && t.root.anchored(atLineStart)
+	p.regular = t.root.regular() && size(t.root) <= exactStates
 	return p, nil
 }
 

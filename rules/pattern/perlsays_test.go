@@ -74,7 +74,7 @@ type inside struct {
 	looks []*node // that are negative
 	open  []int32 // groups
 	turns bool    // a repeat
-	ways  bool    // alternatives or an atomic group, and these in a repeat
+	ways  bool    // an atomic group, or alternatives in a repeat
 }
 
 func (w *groupWalk) walk(n *node, in inside) {
@@ -87,8 +87,10 @@ func (w *groupWalk) walk(n *node, in inside) {
 		}
 	case kindBackref, kindCond:
 		w.refs = append(w.refs, groupAt{node: n, in: in})
-	case kindAlt, kindAtomic:
+	case kindAlt:
 		in.ways = in.ways || in.turns
+	case kindAtomic:
+		in.ways = true
 	case kindCapture:
 		if len(in.looks) > 0 || in.ways {
 			w.hide(groupAt{n, in, in.ways})
@@ -100,7 +102,7 @@ func (w *groupWalk) walk(n *node, in inside) {
 			w.hide(groupAt{body, in, true})
 		}
 		w.breaks = w.breaks || body.isBreak()
-		in.ways = in.ways || in.turns && n.manner == possessive
+		in.ways = in.ways || n.manner == possessive
 		in.turns = in.turns || n.max != 1
 	}
 	for _, s := range n.subs {
@@ -161,7 +163,7 @@ func TestPerlDefects(t *testing.T) {
 		// (?:(a+)?b){2} and (?:(a(b))?c){2} leave it set.
 		// (?:(?=(a))ab|\w){4} does not.
 		{"an alternative that failed keeps what its groups took over an earlier turn", `(?:(a)b|ac)+`, "abac", "1 0 4 0 1"},
-		{"so does an atomic group that was left", `(?>(?>()+?)a)*b`, "aab", "1 0 3 1 1"},
+		{"so does a possessive repeat where what is before it takes less", `\w*(bc?)*+1`, "a1b", "1 0 2 -1 -1"},
 		// ((?:\1b)?)c does not.
 		{"a group that is open has held what it would have held", `((?:\1b)??)c`, "bc", "1 1 2 1 1"},
 		{"no turn of a group of fixed width unsets what an earlier one took", `(?:(a)?b){2}`, "abb", "1 0 3 0 1"},

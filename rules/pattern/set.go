@@ -225,8 +225,8 @@ type tried struct {
 	whole    bool
 	from, to int // starts
 	begun    bool
-	steps    int // that are left in this scan, once begun
-	exactly  int // and to its exact automaton
+	steps    int // that are left to the backtracker in this scan, once begun
+	exactly  int // and for its exact automaton
 }
 
 var scans = sync.Pool{New: func() any {
@@ -284,8 +284,11 @@ func (x *scan) segment(i int, b []byte) bool {
 		}
 	}
 	if s.grams != nil {
-		s.grams.scan(b, &x.folded, x.find)
-		x.forget()
+		all := s.grams.scan(b, &x.folded, x.w, x.find)
+		if x.forget(); !all {
+			x.unread = true
+			return false
+		}
 	}
 	for _, g := range s.groups {
 		x.left = 0
@@ -338,7 +341,10 @@ func (x *scan) tried(p int32) *tried {
 	t := &x.tries[p]
 	if !t.begun {
 		t.begun, t.steps = true, x.set.patterns[p].share(x.w, x.octets)
-		t.exactly = t.steps
+		if x.set.patterns[p].regular { // the two have one limit
+			t.exactly = t.steps / 2
+			t.steps -= t.exactly
+		}
 	}
 	if t.segment != x.index+1 {
 		t.segment, t.whole, t.from, t.to = x.index+1, false, 0, 0

@@ -180,3 +180,27 @@ func TestHostilePatterns(t *testing.T) {
 		})
 	}
 }
+
+// TestPatternsTakeWhatTheyAreLong: what reading a pattern takes grows with its length, and no automaton with what groups refer to that refer to
+// groups.
+func TestPatternsTakeWhatTheyAreLong(t *testing.T) {
+	for _, c := range []struct{ name, expr string }{
+		{"groups of one name", strings.Repeat("(?<n>)", 170_000)},
+		{"classes that seem to begin", "[" + strings.Repeat("[:", 500_000) + "]"},
+	} {
+		begin := time.Now()
+		if _, err := Compile(c.expr, Options{}); err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if d := time.Since(begin); d > 3*time.Second {
+			t.Errorf("%s: took %v", c.name, d)
+		}
+	}
+	of := func(group string) string { return "(" + strings.Repeat(group, 25) + ")" }
+	p := MustCompile("(a{1,2})"+of(`\1`)+of(`\2`)+of(`\3`)+strings.Repeat(`\4`, 10)+"x", Options{})
+	a := newNFA(loose)
+	a.add(p.tree(), 0)
+	if len(a.states) > 2*referenceStates {
+		t.Errorf("%d states", len(a.states))
+	}
+}

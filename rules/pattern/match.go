@@ -437,6 +437,7 @@ func (m *machine) look(in *inst, pc int32, pos, level int) (bool, error) {
 
 // captured gives the first group of a list that is set, or -1.
 func (m *machine) captured(refs []int32) int32 {
+	m.steps -= len(refs) >> 3
 	for _, g := range refs {
 		if m.slots[2*g+1] >= 0 {
 			return g

@@ -42,6 +42,9 @@ var (
 // patternStates bounds what counts may add to: a pattern that has so many states gets no more copies of what it repeats.
 const patternStates = 150_000
 
+// referenceStates bounds the same for what references may take: groups may refer to groups that refer to groups.
+const referenceStates = 10_000
+
 // mostMerged bounds how deep alternatives are joined by how they begin.
 const mostMerged = 1000
 
@@ -224,7 +227,7 @@ func textSet(n *node, i int) (s octets) {
 // backref takes what the group may hold.
 func (a *nfa) backref(n *node, next int32) int32 {
 	a.exact = false
-	if a.depth < 3 && len(n.refs) == 1 {
+	if a.depth < 3 && len(n.refs) == 1 && len(a.states)-a.base < referenceStates {
 		if g := a.groups[n.refs[0]]; g != nil && (!n.fold || g.caseless()) && size(g) < 500 {
 			a.depth++
 			defer func() { a.depth-- }()

@@ -1,9 +1,6 @@
 package pattern
 
-import (
-	"fmt"
-	"slices"
-)
+import "fmt"
 
 // The bounds of a pattern: octets of its text, groups within groups, and times that something may repeat (Perl's own bound).
 const (
@@ -33,10 +30,17 @@ type parser struct {
 	looks  int      // that are open
 	sets   map[octets]*octets
 	byName map[string][]int32
+	named  map[nameAt]bool
 	late   []lateRef
 }
 
 type refAt struct{ group, offset int }
+
+// nameAt is a name of a group: several may have one, and in (?|…) a group may have it several times.
+type nameAt struct {
+	name  string
+	group int32
+}
 
 // lateRef is a reference by a name that may be given further on.
 type lateRef struct {
@@ -67,7 +71,7 @@ func parse(src string, o Options) (t *tree, err error) {
 		}
 	}()
 	p := &parser{
-		src: src, sets: map[octets]*octets{}, byName: map[string][]int32{},
+		src: src, sets: map[octets]*octets{}, byName: map[string][]int32{}, named: map[nameAt]bool{},
 		flags: flags{i: o.IgnoreCase, s: o.DotAll, m: o.MultiLine, x: o.Extended},
 	}
 	root := p.whole()
@@ -371,8 +375,9 @@ func (p *parser) register(name string) int32 {
 	}
 	if name != "" {
 		p.names[p.groups-1] = name
-		if !slices.Contains(p.byName[name], int32(p.groups)) {
-			p.byName[name] = append(p.byName[name], int32(p.groups))
+		if at := (nameAt{name, int32(p.groups)}); !p.named[at] {
+			p.named[at] = true
+			p.byName[name] = append(p.byName[name], at.group)
 		}
 	}
 	return int32(p.groups)

@@ -297,18 +297,18 @@ func (p *parser) member(start int) (int, octets) {
 
 // posix reads [:alpha:] and [:^alpha:].
 func (p *parser) posix() (octets, bool) {
-	kind := p.src[p.pos+1 : p.pos+2]
-	end := strings.Index(p.src[p.pos+2:], kind+"]")
-	if end < 0 {
+	kind, rest := p.src[p.pos+1:p.pos+2], p.src[p.pos+2:]
+	bare := strings.TrimPrefix(rest, "^")
+	end := 0
+	for end < len(bare) && classWord.has(bare[end]) {
+		end++
+	}
+	if !strings.HasPrefix(bare[end:], kind+"]") {
 		return octets{}, false
 	}
-	name := p.src[p.pos+2 : p.pos+2+end]
-	bare := strings.TrimPrefix(name, "^")
-	for i := range len(bare) {
-		if !classWord.has(bare[i]) {
-			return octets{}, false
-		}
-	}
+	bare = bare[:end]
+	end += len(rest) - len(strings.TrimPrefix(rest, "^"))
+	name := rest[:end]
 	s, ok := posixClasses[bare]
 	if kind != ":" || !ok {
 		p.fail("unknown POSIX class")

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -55,6 +56,10 @@ var posternSender = []Function{
 	plain("postern_name_domain", func(m *Mail) (int, string) {
 		d := domainInName(m.claims())
 		return yes(d != "", d)
+	}),
+	plain("postern_name_address", func(m *Mail) (int, string) {
+		a := addressInName(m.claims())
+		return yes(a != "", a)
 	}),
 	plain("postern_from_recipient_org", func(m *Mail) (int, string) {
 		c := m.claims()
@@ -159,6 +164,21 @@ func domainInName(c *claims) string {
 			continue
 		}
 		return host
+	}
+	return ""
+}
+
+var addressShown = regexp.MustCompile(`[\w.+-]{1,64}@([\w-]{1,64}(?:\.[\w-]{1,64}){1,6})`)
+
+// addressInName gives the address that the sender's name shows, where it is not at the sender's organisation.
+func addressInName(c *claims) string {
+	if !strings.Contains(c.name, "@") {
+		return ""
+	}
+	for _, m := range addressShown.FindAllStringSubmatch(c.name, -1) {
+		if _, org := hostAndOrg(m[1]); org != "" && org != c.org {
+			return m[0]
+		}
 	}
 	return ""
 }

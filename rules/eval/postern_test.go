@@ -85,6 +85,11 @@ func TestPosternFunctions(t *testing.T) {
 		{"the sender's domain in the name", "postern_name_domain", "From: \"Booking.com\" <a@booking.com>\n\n", false},
 		{"dots in a name", "postern_name_domain", "From: \"M. Roe, Co.KG\" <a@b.example>\n\n", false},
 		{"another's address in the name", "postern_name_domain", "From: \"help@bank.com\" <a@b.example>\n\n", true},
+		{"another's address under the same public suffix", "postern_name_address", "From: \"ceo@bank.co.uk\" <x@evil.co.uk>\n\n", true},
+		{"another's address without quotes", "postern_name_address", "From: ceo@bank.com <x@evil.com>\n\n", true},
+		{"the sender's address in the name", "postern_name_address", "From: \"jane@bank.co.uk\" <jane@bank.co.uk>\n\n", false},
+		{"an address of the sender's organisation", "postern_name_address", "From: \"jane@bank.co.uk\" <jane@mail.bank.co.uk>\n\n", false},
+		{"a name without an address", "postern_name_address", "From: \"Jane @ Bank\" <jane@mail.bank.co.uk>\n\n", false},
 		{"a form of the recipient's own site", "postern_from_recipient_org", "From: web@www.firm.example\nTo: info@firm.example\n\n", true},
 		{"from elsewhere", "postern_from_recipient_org", "From: web@b.example\nTo: info@firm.example\n\n", false},
 		{"all links to one host", "postern_links_one_host 2", "From: a@b.example\n\nhttp://www.example.com/1 http://www.example.com/2\n", true},
@@ -156,7 +161,7 @@ func FuzzPostern(f *testing.F) {
 	var checks []Check
 	for name, args := range map[string][]string{
 		"postern_brand": {"text"}, "postern_lookalike": {"all", "links"}, "postern_homograph": {"text"}, "postern_executive_name": nil, "postern_invisible_characters": {"1"},
-		"postern_random_words": {"0.1"}, "postern_own_domain_in_name": nil, "postern_link_text_differs": nil, "postern_name_domain": nil, "postern_file_name": {"."}, "postern_links_one_host": {"1"}, "postern_words_below": {"1"}, "postern_recipient_name_in_subject": nil,
+		"postern_random_words": {"0.1"}, "postern_own_domain_in_name": nil, "postern_link_text_differs": nil, "postern_name_domain": nil, "postern_name_address": nil, "postern_file_name": {"."}, "postern_links_one_host": {"1"}, "postern_words_below": {"1"}, "postern_recipient_name_in_subject": nil,
 	} {
 		c, err := Functions()[name].Compile(s, args)
 		if err != nil {

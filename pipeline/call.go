@@ -78,7 +78,7 @@ func begin(ctx context.Context, st *Stage, in *filter.Input, r *Report) *call {
 	own.Phase = r.Phase
 	if c.content = own.Content; c.content != nil {
 		c.content.Retain()
-		c.memory.of = inMemory
+		c.memory.of, c.memory.content = inMemory, c.content
 		ctx = filter.WithHolder(ctx, &c.memory)
 	}
 	go c.run(ctx, &own)
@@ -178,6 +178,9 @@ func (c *call) await(ctx context.Context, gone *time.Time) bool {
 		abandoned.Add(-1)
 		c.settle(<-c.ending)
 		return true
+	}
+	if c.content != nil {
+		c.memory.abandon()
 	}
 	return false
 }

@@ -6,18 +6,29 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"github.com/postern-mail/postern/mail"
 )
 
 // Filters that look into a content keep a multiple of it in memory while they do: a page of 4 MiB takes 40. What all of them have at
 // once is bounded here, since nothing is gained by more: they wait for the processor anyway. A filter tells by filter.Hold what it is
 // going to have, and waits until there is room. Who waits longest is next; what is small is let in at once, so that ordinary mail
-// never stands behind hostile mail.
+// never stands behind hostile mail, and some who want little pass one who wants much. Nobody is counted for more than most of the
+// room, or he would wait until everybody else has gone.
 //
-// A filter may come again for more. If all who have something wait for more, nobody would ever give anything back: then the first of
-// them gets it, beyond the bound. So does who asks for more than there is, when nobody else has anything.
+// A filter may come again for more. If all who have something wait, for more or for each other (filter.Aside), nobody would ever give
+// anything back: then the first of them gets it, beyond the bound. A filter that was abandoned has what it has, but nobody waits for it.
+//
+// What filters make of a content is kept with it, for others. Once nobody counts for it any more, it is dropped.
 
 // smallest is how many octets are not counted: those of the texts of nearly all messages, in all their views.
 const smallest = 1 << 20
+
+// Wishes of little more pass one that has to wait, so many at the most.
+const (
+	little     = 8 << 20
+	maxPassing = 16
+)
 
 // usualRoom gives the octets that there are where nothing else was said: as much for each processor as a large message takes.
 func usualRoom() int64 { return max(256<<20, int64(runtime.GOMAXPROCS(0))*(64<<20)) }
@@ -29,6 +40,8 @@ type room struct {
 	used    int64
 	holding int // shares that have something and do not wait
 	queue   []*wish
+	passed  int                   // wishes that were granted before that of the first
+	views   map[*mail.Content]int // how many shares have something for a content
 }
 
 // wish is one who waits: for more octets, until granted is closed.
@@ -54,19 +67,33 @@ func SetRoom(octets int64) int64 {
 	return octets
 }
 
+// Memory tells how many octets filters have to look into contents, by their own estimates, abandoned filters among them; how many more
+// are waited for; and how many there are.
+func Memory() (used, waiting, limit int64) {
+	r := inMemory
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.queue {
+		waiting += w.more
+	}
+	return r.used, waiting, r.most
+}
+
 // share is what one call of a filter has. The filter may ask from several goroutines.
 type share struct {
-	of    *room
-	ask   sync.Mutex // one wish at a time
-	held  int64
-	ended bool // the call has returned
+	of      *room
+	content *mail.Content // what is looked into; nil for nothing that keeps anything
+	ask     sync.Mutex    // one wish at a time
+
+	// The room's lock is for these.
+	held    int64
+	waits   int  // for how many things it waits: in the queue, or aside
+	ended   bool // the call has returned, or was abandoned
+	counted bool // among the holding
 }
 
 // Hold implements filter.Holder.
 func (s *share) Hold(ctx context.Context, octets int64) error {
-	if octets < smallest {
-		return nil
-	}
 	s.ask.Lock()
 	defer s.ask.Unlock()
 	w := s.of.wish(s, octets)
@@ -84,26 +111,60 @@ func (s *share) Hold(ctx context.Context, octets int64) error {
 	return nil
 }
 
+// Aside implements filter.Holder.
+func (s *share) Aside(do func()) {
+	s.wait(1)
+	defer s.wait(-1)
+	do()
+}
+
+func (s *share) wait(n int) {
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
+	s.waits += n
+	s.count()
+	s.of.serve()
+}
+
+// count keeps the number of those who hold something and can be waited for.
+func (s *share) count() {
+	is := s.held > 0 && s.waits == 0 && !s.ended
+	switch {
+	case is && !s.counted:
+		s.of.holding++
+	case !is && s.counted:
+		s.of.holding--
+	}
+	s.counted = is
+}
+
 // wish grants a share so much in all, or gives what has to be waited for.
 func (r *room) wish(s *share, octets int64) *wish {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	more := octets - s.held
-	if more <= 0 || s.ended {
+	if s.ended {
+		return nil
+	}
+	if octets < smallest {
+		octets = 0
+	}
+	more := min(octets, r.most-r.most/4) - s.held
+	if more <= 0 {
+		r.take(s, more)
+		r.serve()
 		return nil
 	}
 	w := &wish{of: s, more: more, granted: make(chan struct{})}
-	if s.held == 0 {
-		r.queue = append(r.queue, w)
-	} else {
-		r.holding--
+	at := len(r.queue)
+	if s.held > 0 {
 		// Who has something comes before those who have nothing.
-		at := slices.IndexFunc(r.queue, func(w *wish) bool { return w.of.held == 0 })
-		if at < 0 {
-			at = len(r.queue)
+		if i := slices.IndexFunc(r.queue, func(w *wish) bool { return w.of.held == 0 }); i >= 0 {
+			at = i
 		}
-		r.queue = slices.Insert(r.queue, at, w)
 	}
+	r.queue = slices.Insert(r.queue, at, w)
+	s.waits++
+	s.count()
 	r.serve()
 	select {
 	case <-w.granted:
@@ -113,19 +174,61 @@ func (r *room) wish(s *share, octets int64) *wish {
 	}
 }
 
-// serve grants what can be granted, the first first.
-func (r *room) serve() {
-	for len(r.queue) > 0 {
-		w := r.queue[0]
-		if r.used+w.more > r.most && r.holding > 0 {
-			return
+// take gives a share more, or less. What was made of a content is dropped with the last that anybody has for it.
+func (r *room) take(s *share, more int64) {
+	had := s.held > 0
+	s.held += more
+	r.used += more
+	s.count()
+	if has := s.held > 0; s.content == nil || has == had {
+		return
+	} else if has {
+		if r.views == nil {
+			r.views = map[*mail.Content]int{}
 		}
-		r.queue = slices.Delete(r.queue, 0, 1)
-		w.of.held += w.more
-		r.used += w.more
-		r.holding++
+		r.views[s.content]++
+		return
+	}
+	if r.views[s.content]--; r.views[s.content] == 0 {
+		delete(r.views, s.content)
+		s.content.Forget()
+	}
+}
+
+// serve grants what can be granted.
+func (r *room) serve() {
+	for at := r.next(); at >= 0; at = r.next() {
+		w := r.queue[at]
+		r.passed++
+		r.leave(at)
+		r.take(w.of, w.more)
 		close(w.granted)
 	}
+}
+
+// next gives the place in the queue of who is next, -1 if nobody is yet.
+func (r *room) next() int {
+	fits := func(w *wish) bool { return r.used+w.more <= r.most }
+	switch {
+	case len(r.queue) == 0:
+		return -1
+	case r.holding == 0 || fits(r.queue[0]):
+		return 0
+	case r.passed < maxPassing:
+		return slices.IndexFunc(r.queue, func(w *wish) bool { return w.more <= little && fits(w) })
+	}
+	return -1
+}
+
+// leave takes a wish out of the queue.
+func (r *room) leave(at int) {
+	s := r.queue[at].of
+	r.queue = slices.Delete(r.queue, at, at+1)
+	if at == 0 {
+		r.passed = 0
+	}
+	s.waits--
+	s.count()
 }
 
 // withdraw takes a wish back, and reports whether it was not granted.
@@ -136,25 +239,32 @@ func (r *room) withdraw(w *wish) bool {
 	if at < 0 {
 		return false
 	}
-	r.queue = slices.Delete(r.queue, at, at+1)
-	if w.of.held > 0 {
-		r.holding++
-	}
+	r.leave(at)
 	r.serve()
 	return true
 }
 
+// abandon lets nobody wait any more for what the call has, which stays counted until it returns. It gets nothing more, and is not kept
+// waiting.
+func (s *share) abandon() { s.end(false) }
+
 // release gives back what the call has. A goroutine that it has left behind gets nothing more, and is not kept waiting.
-func (s *share) release() {
+func (s *share) release() { s.end(true) }
+
+func (s *share) end(back bool) {
 	r := s.of
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.ended = true
-	if s.held == 0 {
-		return
+	for at := len(r.queue) - 1; at >= 0; at-- {
+		if w := r.queue[at]; w.of == s {
+			r.leave(at)
+			close(w.granted)
+		}
 	}
-	r.used -= s.held
-	s.held = 0
-	r.holding--
+	s.count()
+	if back {
+		r.take(s, -s.held)
+	}
 	r.serve()
 }

@@ -30,7 +30,9 @@ type look struct {
 }
 
 func (c *checker) newLook(ctx context.Context, size int64) *look {
-	return &look{checker: c, ctx: ctx, budget: archive.NewBudget(c.limits, size)}
+	l := &look{checker: c, ctx: ctx, budget: archive.NewBudget(c.limits, size)}
+	l.budget.Counted(l)
+	return l
 }
 
 // unlimited is the budget for decoding the parts of a message, which is bounded by the message's own size.

@@ -80,11 +80,11 @@ func (l *look) open(x *exam) error {
 		// A signature has no content that anybody would miss.
 		err = l.run(envelope.Walk, x.file, &inside{look: l, x: x, readable: true})
 	case streams[t]:
-		err = l.taking(memoryOf(t, x.file), func() error { return l.run(stream.Walk, x.file, &inside{look: l, x: x, stream: true}) })
+		err = l.Taking(memoryOf(t, x.file), func() error { return l.run(stream.Walk, x.file, &inside{look: l, x: x, stream: true}) })
 	case t == "message/rfc822" || x.isMessage():
 		err = l.openMessage(x)
 	case walk != nil:
-		err = l.taking(memoryOf(t, x.file), func() error { return l.walk(x, walk, x.file, false) })
+		err = l.Taking(memoryOf(t, x.file), func() error { return l.walk(x, walk, x.file, false) })
 	case t == "" || strings.HasPrefix(t, "application/"):
 		err = l.openOther(x)
 	}
@@ -103,7 +103,8 @@ func (l *look) open(x *exam) error {
 	return l.openHidden(x)
 }
 
-// memoryOf tells how many octets of memory it may take to look into a file of a type, where that is much.
+// memoryOf tells how many octets of memory it may take to look into a file of a type, where that is much. Of a zip archive it depends
+// on the files in it: its reader asks for each.
 func memoryOf(mediaType string, f *archive.File) int64 {
 	switch mediaType {
 	case "text/html", "application/xhtml+xml", "image/svg+xml", "application/xml":
@@ -111,19 +112,30 @@ func memoryOf(mediaType string, f *archive.File) int64 {
 		return copies * min(f.Size(), markup.MaxText)
 	case "application/x-xz", "application/x-lzip", "application/x-lzma", "application/zstd", "application/x-7z-compressed", "application/vnd.rar":
 		return codec.MaxDict
+	case "application/x-bzip2":
+		return codec.Bzip2Memory
 	}
 	return 0
 }
 
-// taking does what takes so many octets of memory, beside what is taken already.
-func (l *look) taking(octets int64, do func() error) error {
+// Taking implements archive.Memory: it does what takes so many octets of memory, beside what is taken already.
+func (l *look) Taking(octets int64, do func() error) error {
+	if octets <= 0 {
+		return do()
+	}
 	l.taken += octets
-	defer func() { l.taken -= octets }()
+	defer func() {
+		l.taken -= octets
+		_ = filter.Hold(l.ctx, l.taken) // gives back, and waits for nothing
+	}()
 	if err := filter.Hold(l.ctx, l.taken); err != nil {
 		return err
 	}
 	return do()
 }
+
+// Aside implements archive.Memory.
+func (l *look) Aside(do func()) { filter.Aside(l.ctx, do) }
 
 // isText reports whether a file of that type is searched as a text.
 func isText(t string) bool {
@@ -238,7 +250,7 @@ func (l *look) openText(x *exam) error {
 	}
 	if x.body {
 		if x.declares("text/html", ampHTML) {
-			return l.taking(memoryOf("text/html", x.file), func() error {
+			return l.Taking(memoryOf("text/html", x.file), func() error {
 				if err := l.walk(x, markup.WalkBody, x.file, true); err != nil {
 					return err
 				}
@@ -251,7 +263,7 @@ func (l *look) openText(x *exam) error {
 	case x.endsIn("csv", "tsv", "tab"), x.declares("text/csv"):
 		return l.walk(x, sheet.Walk, x.file, false)
 	case x.kind.mediaType == "" && (x.declares("text/html") || x.endsIn("htm", "html", "shtml", "xhtml", "mht", "mhtml", "svg")):
-		return l.taking(memoryOf("text/html", x.file), func() error { return l.walk(x, markup.Walk, x.file, false) })
+		return l.Taking(memoryOf("text/html", x.file), func() error { return l.walk(x, markup.Walk, x.file, false) })
 	case x.kind.mediaType == "application/xml":
 		return l.walk(x, office.WalkXML, x.file, false)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/mail"
@@ -31,6 +32,7 @@ func (c *check) linked(ctx context.Context, content *mail.Content) (all []questi
 	if err := filter.Hold(ctx, m.Memory()); err != nil {
 		return nil, err
 	}
+	defer func() { _ = filter.Hold(ctx, 0) }() // lists are waited for without it
 	uris := m.Links()
 	if err := m.Err(); err != nil {
 		return nil, err
@@ -88,6 +90,7 @@ func pick(all []question, n int) (out []question) {
 		}
 		if !seen[q.name] {
 			seen[q.name] = true
+			q.name, q.shown = strings.Clone(q.name), strings.Clone(q.shown) // not to keep the text they are of
 			out = append(out, q)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
 
 	"github.com/postern-mail/postern/internal/peertest"
 )
@@ -86,6 +87,38 @@ func crowdedZip() ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// widestZip is a zip file of a text of 200 KiB, of which it says that it has 64 MiB and wants as large a dictionary.
+func widestZip() ([]byte, error) {
+	const said = 64 << 20
+	var packed, b bytes.Buffer
+	lw, err := lzma.WriterConfig{DictCap: said, EOSMarker: true}.NewWriter(&packed)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := lw.Write(bytes.Repeat([]byte("All that is gold does not glitter. "), 200<<10/35)); err != nil {
+		return nil, err
+	}
+	if err := lw.Close(); err != nil {
+		return nil, err
+	}
+	w := zip.NewWriter(&b)
+	const method, marked = 14, 2 // LZMA, with a mark of its end
+	entry := slices.Concat([]byte{9, 20, 5, 0}, packed.Bytes()[:5], packed.Bytes()[13:])
+	for i := range 4 {
+		e, err := w.CreateRaw(&zip.FileHeader{
+			Name: fmt.Sprintf("%d.txt", i), Method: method, Flags: marked, CompressedSize64: uint64(len(entry)), UncompressedSize64: said,
+		})
+		if err == nil {
+			_, err = e.Write(entry)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	err = w.Close()
+	return b.Bytes(), err
+}
+
 const mailHead = "From: a@client.test\nTo: b@bench.test\nSubject: depth\nMIME-Version: 1.0\n"
 
 // deepMultipart nests multiparts; the innermost part is a text.
@@ -139,6 +172,7 @@ func bombs(t *testing.T) []bomb {
 	built("a GiB of zeros.xz", refused, xzBomb)
 	built("ten times packed.gz", refused, gzipBomb)
 	built("50,000 files.zip", refused, crowdedZip)
+	built("dictionaries of 64 MiB.zip", heldUp, widestZip)
 	for name, what := range map[string]string{
 		"local headers.zip": "PK\x03\x04\x14\x00\x00\x00", "ends.zip": "PK\x05\x06" + strings.Repeat("\x00", 18), "begins.txt": "begin 644 a.txt\n",
 		"lines.txt": "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0\n", "tags.html": "<a href=\"data:,", "opened.html": "<div><script>",
@@ -282,6 +316,16 @@ func TestBombsAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	packed, err := widestZip()
+	if err == nil {
+		packed, err = attached("dictionaries.zip", packed).read()
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "dictionaries.eml"), packed, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	const n = 50
 	s := startSink(t, bin)
 	p := start(t, s.addr, "dns: {servers: [\"127.0.0.1:9\"]}\npolicies: {default: {observe: true}}\n")
@@ -292,7 +336,7 @@ func TestBombsAtOnce(t *testing.T) {
 	g.want(t, unique == n && l.OK == n, "all arrive", "acknowledged %d, arrived %d of %d: %s", l.OK, unique, n, l)
 	g.want(t, peak <= 512<<20, "512 MiB", "peak resident memory %d MiB, more than 512", peak>>20)
 	table(t, "50 messages at once that make those work who read them, with the filters that are there by default",
-		"go test -tags accept -run TestBombsAtOnce ./internal/accept: smtpload -s 50 -m 50, a fifth each: 4 MiB of line ends, of elements of script, of style rules, of ideographs, a page of 24 MiB",
+		"go test -tags accept -run TestBombsAtOnce ./internal/accept: smtpload -s 50 -m 50, a sixth each: 4 MiB of line ends, of elements of script, of style rules, of ideographs, a page of 24 MiB, a zip file with dictionaries of 64 MiB",
 		[]string{"arrived", "peak resident memory, MiB", "messages/s", "replies", "goals"},
 		[][]string{{fmt.Sprint(unique), fmt.Sprint(peak >> 20), fmt.Sprintf("%.1f", n/l.Wall), l.String(), g.String()}})
 }

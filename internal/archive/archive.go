@@ -119,6 +119,35 @@ type Budget struct {
 	octets int64
 	spent  *ErrBudget
 	hit    Limit // all that were reached
+	memory Memory
+}
+
+// Memory is who counts the memory that readers take beside what they read, for all messages together.
+type Memory interface {
+	// Taking does what takes so many octets, when there is room for them. The error is that of do, or that there never was room.
+	Taking(octets int64, do func() error) error
+	// Aside does what may wait for a reader of another message.
+	Aside(do func())
+}
+
+// Counted has memory counted from now on.
+func (b *Budget) Counted(by Memory) { b.memory = by }
+
+// Taking does what takes so many octets of memory, when there is room for them, if anybody counts.
+func (b *Budget) Taking(octets int64, do func() error) error {
+	if b.memory == nil || octets <= 0 {
+		return do()
+	}
+	return b.memory.Taking(octets, do)
+}
+
+// Aside does what may wait for a reader of another message.
+func (b *Budget) Aside(do func()) {
+	if b.memory == nil {
+		do()
+		return
+	}
+	b.memory.Aside(do)
 }
 
 // NewBudget makes the budget of a message that has packed octets.

@@ -211,6 +211,16 @@ func (m *Metrics) program(o Options) {
 	m.panics = m.counter("panics_total", "Panics that were caught, in sessions and in filters.")
 	m.gaugeFunc("filter_abandoned", "Runs of filters that passed their deadline and have not ended.",
 		func() float64 { return float64(pipeline.Abandoned()) })
+	for state, octets := range map[string]func() int64{
+		"used":    func() int64 { used, _, _ := pipeline.Memory(); return used },
+		"waiting": func() int64 { _, waiting, _ := pipeline.Memory(); return waiting },
+		"limit":   func() int64 { _, _, limit := pipeline.Memory(); return limit },
+	} {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "filter_memory_bytes", ConstLabels: prometheus.Labels{"state": state},
+			Help: "Octets of memory that filters have to look into messages, by their estimates; that they wait for; that there are.",
+		}, func() float64 { return float64(octets()) }))
+	}
 	m.certExpiry = m.gaugeVec("tls_cert_expiry_timestamp_seconds", "Until when a listener's certificate is valid.", "cert")
 	m.certRead = m.gaugeVec("tls_cert_last_read_successful", "Whether what is in a certificate's files is in use (1), or what was there before (0).", "cert")
 }

@@ -149,6 +149,8 @@ func scrape(t *testing.T, m *Metrics, accept string) string {
 }
 
 func TestCounts(t *testing.T) {
+	pipeline.SetRoom(100e6)
+	defer pipeline.SetRoom(0)
 	m := testMetrics(t)
 	everything(m)
 	for series, want := range map[string]string{
@@ -245,6 +247,9 @@ func TestCounts(t *testing.T) {
 		`postern_tls_cert_last_read_successful{cert="public.client_ca"}`:                           "1",
 		`postern_metrics_dropped_labels_total`:                                                     "0",
 		`postern_filter_abandoned`:                                                                 "0",
+		`postern_filter_memory_bytes{state="used"}`:                                                "0",
+		`postern_filter_memory_bytes{state="waiting"}`:                                             "0",
+		`postern_filter_memory_bytes{state="limit"}`:                                               "1e+08",
 		`postern_build_info{goversion="` + goVersion(t, m) + `",revision="abc",version="1.2.3"}`:   "1",
 	} {
 		if got := value(t, m, series); got != want {

@@ -18,6 +18,9 @@ import (
 // more are refused.
 const MaxDict = 64 << 20
 
+// Bzip2Memory is how many octets of memory a decoder of bzip2 takes at the most: four for each of a block of 900,000.
+const Bzip2Memory = 4 << 20
+
 // ErrDict is the error of a stream that wants more than MaxDict.
 var ErrDict = fmt.Errorf("it wants more than %d MiB of memory to be unpacked", MaxDict>>20)
 

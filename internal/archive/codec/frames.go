@@ -62,7 +62,37 @@ func SkipFrame(in *bufio.Reader) error {
 
 // Zstd decodes one frame after the other with the same memory. The zero Zstd is ready.
 // It works in the goroutine of its reader, so that it need not be closed.
-type Zstd struct{ d *zstd.Decoder }
+type Zstd struct {
+	d      *zstd.Decoder
+	window int64 // the largest so far
+}
+
+// smallWindow is how large a window may be that a Zstd keeps for the next frame. Packers choose less by default.
+const smallWindow = 1 << 20
+
+// Shrink gives up the memory of the last frame where it is much. The reader of the frame is not used any more.
+func (z *Zstd) Shrink() {
+	if z.window > smallWindow {
+		*z = Zstd{}
+	}
+}
+
+// ZstdWindow tells how many octets a decoder of the frame that in begins with keeps: 0 for none that is decoded.
+func ZstdWindow(in *bufio.Reader) int64 {
+	head, _ := in.Peek(zstd.HeaderMaxSize)
+	var h zstd.Header
+	if h.Decode(head) != nil {
+		return 0
+	}
+	size := h.WindowSize
+	if h.SingleSegment {
+		size = h.FrameContentSize
+	}
+	if size > MaxDict {
+		return 0 // it is refused
+	}
+	return int64(size)
+}
 
 // Frame reads one frame of zstd (RFC 8878), and nothing of what follows it. The reader of the frame before is not
 // used any more.
@@ -71,6 +101,7 @@ func (z *Zstd) Frame(in *bufio.Reader) (io.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	z.window = max(z.window, ZstdWindow(in))
 	started, ended := false, false
 	f := &frame{in: in}
 	f.next = func() (int, error) {

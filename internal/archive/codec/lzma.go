@@ -45,6 +45,10 @@ func LZMAZip(in *bufio.Reader, size int64, marked bool) (io.Reader, error) {
 	return raw(in, head[4], uint32(dict), size)
 }
 
+// LZMALiterals tells how many octets of memory a decoder takes for literals, by the first octet of the properties of a stream
+// (lzma-specification.txt, "The LZMA file format"): 12 KiB as packers choose them, 6 MiB at the most.
+func LZMALiterals(props byte) int64 { return 2 * 0x300 << (props%9 + props/9%5) }
+
 // raw reads an LZMA stream without a header.
 func raw(in *bufio.Reader, props byte, dict uint32, size int64) (io.Reader, error) {
 	head := make([]byte, 13)

@@ -85,14 +85,16 @@ func (w *walk) take(k *block) (problem, err error) {
 	if holder.Load() == w.b {
 		return errNested, nil
 	}
-	select {
-	case slot <- struct{}{}:
-		holder.Store(w.b)
-		w.holds = true
-		return nil, nil
-	case <-w.ctx.Done():
-		return nil, w.ctx.Err()
-	}
+	w.b.Aside(func() {
+		select {
+		case slot <- struct{}{}:
+			holder.Store(w.b)
+			w.holds = true
+		case <-w.ctx.Done():
+			err = w.ctx.Err()
+		}
+	})
+	return nil, err
 }
 
 // release gives up a decoder that may have a model.

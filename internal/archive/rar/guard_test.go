@@ -86,15 +86,27 @@ func TestModels(t *testing.T) {
 		t.Error(problem, err)
 	}
 	other.ctx = t.Context()
-	waiting := make(chan error)
+	waiting, stepped := make(chan error), make(aside)
+	others.Counted(stepped)
 	go func() {
 		_, err := other.take(k)
 		waiting <- err
 	}()
+	<-stepped // so that the first may wait for memory that the second has
 	outer.release()
 	if err := <-waiting; err != nil || !other.holds || outer.holds {
 		t.Error(err, other.holds, outer.holds)
 	}
 	other.release()
 	other.release()
+}
+
+// aside is told of each wait for others as it begins.
+type aside chan bool
+
+func (a aside) Taking(_ int64, do func() error) error { return do() }
+
+func (a aside) Aside(do func()) {
+	a <- true
+	do()
 }

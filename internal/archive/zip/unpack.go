@@ -47,12 +47,20 @@ func (r *Reader) unpack(ctx context.Context, e *Entry, b *archive.Budget) (f *ar
 	if problem := b.Spend(e.memory()); problem != nil {
 		return nil, problem, nil
 	}
-	out, err := e.decoder(in, &r.zstd)
-	if err != nil {
-		return nil, err, nil
+	sum := &summed{hash: crc32.NewIEEE()}
+	err = b.Taking(e.dictionary(in), func() (err error) {
+		if sum.r, problem = e.decoder(in, &r.zstd); problem != nil {
+			return nil
+		}
+		f, problem, err = archive.Spool(ctx, sum, b)
+		return err
+	})
+	if e.Method == methodZstd || e.Method == methodZstdOld {
+		r.zstd.Shrink()
 	}
-	sum := &summed{r: out, hash: crc32.NewIEEE()}
-	f, problem, err = archive.Spool(ctx, sum, b)
+	if sum.r == nil {
+		return nil, problem, err
+	}
 	if src.err != nil {
 		// Of reading f, whatever the decoder made of it.
 		if f != nil {
@@ -103,13 +111,36 @@ func (e *Entry) decoder(in *bufio.Reader, z *codec.Zstd) (io.Reader, error) {
 
 // memory is what an entry is spent for beside its octets: decoders take and clear memory for each.
 func (e *Entry) memory() int64 {
-	most := int64(codec.MaxDict)
-	if e.Size >= 0 {
-		most = min(most, e.Size)
-	}
 	switch e.Method {
 	case methodBzip2, methodLZMA, methodXZ, methodZstd, methodZstdOld:
-		return most / 8
+		return e.most() / 8
+	}
+	return 0
+}
+
+// most is the largest dictionary that an entry may have: nothing is remembered that is not there.
+func (e *Entry) most() int64 {
+	if e.Size < 0 {
+		return codec.MaxDict
+	}
+	return min(codec.MaxDict, e.Size)
+}
+
+// dictionary tells how many octets of memory the decoder of an entry takes at the most, whose packed form is in.
+func (e *Entry) dictionary(in *bufio.Reader) int64 {
+	switch e.Method {
+	case methodBzip2:
+		return codec.Bzip2Memory
+	case methodLZMA:
+		head, _ := in.Peek(5) // APPNOTE 5.8.8
+		if len(head) < 5 {
+			return 0 // it is refused
+		}
+		return e.most() + codec.LZMALiterals(head[4])
+	case methodXZ:
+		return e.most()
+	case methodZstd, methodZstdOld:
+		return codec.ZstdWindow(in) // whatever the entry's size is said to be
 	}
 	return 0
 }

@@ -14,8 +14,8 @@ import (
 // The phases before rcpt run by the plan of the default policy, since it is not known yet whom the mail is for. When a recipient's
 // policy is known, what these phases have said is put right for it: of a stage for which the policy has options of its own, and of
 // one that it has turned off, neither reports nor facts count; the policy's own stage is asked about the same client and
-// reverse-path, and so is each that goes by facts of a stage which changed. Of all others the word stands. A stage that counts (filter.Spec.Fixed) is
-// never asked anew.
+// reverse-path, and so is each that goes by facts of a stage which changed, and each whose word on a fact counts only now. Of all others the word
+// stands. A stage that counts (filter.Spec.Fixed) is never asked anew.
 
 // lateness is how the phases before rcpt differ from those by which sessions begin.
 type lateness struct {
@@ -28,6 +28,7 @@ type lateness struct {
 // Follow makes p the plan of a policy of which own names the stages that have options of its own; sessions begin with the plan before. It is to be
 // called before the first Run.
 func (p *Plan) Follow(before *Plan, own []string) {
+	p.start, p.own = before, own
 	late := map[string]bool{}
 	changed := func(fact string) bool {
 		was, is := before.providers[fact], p.providers[fact]
@@ -35,9 +36,10 @@ func (p *Plan) Follow(before *Plan, own []string) {
 	}
 	for i := range p.stages { // in plan order: those that provide come first
 		s := &p.stages[i]
+		heard := func(fact string) bool { return p.providers[fact] == s.Name && before.providers[fact] != s.Name } // and has been dropped before
 		early := p.early(s.Name) || before.early(s.Name)
 		if early && len(s.Fixed) == 0 &&
-			(slices.Contains(own, s.Name) || slices.ContainsFunc(s.Needs, changed) || slices.ContainsFunc(s.Wants, changed)) {
+			(slices.Contains(own, s.Name) || slices.ContainsFunc(s.Needs, changed) || slices.ContainsFunc(s.Wants, changed) || slices.ContainsFunc(s.Provides, heard)) {
 			late[s.Name] = true
 		}
 	}

@@ -58,6 +58,8 @@ type Plan struct {
 	waives    bool // an enforced stage provides auth.Waivers
 	hook      Hook
 	late      *lateness // nil for a plan of which no phase before rcpt runs late
+	start     *Plan     // that sessions begin with; nil where it follows none
+	own       []string  // stages that are none of that one
 }
 
 // schedule says what runs in one phase.

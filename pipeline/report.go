@@ -126,7 +126,7 @@ type Report struct {
 	Observe bool
 	Wave    int // within its phase, from 0
 	Elapsed time.Duration
-	Again   bool // what it found has been reported before, see Again
+	Again   bool // what it found has been reported before, see Again and Plan.After
 }
 
 // Reports is what the stages said, in plan order within a phase. Those of several phases are put one

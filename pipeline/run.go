@@ -24,8 +24,8 @@ func (p *Plan) Run(ctx context.Context, ph filter.Phase, in *filter.Input) Repor
 	if !p.Has(ph) {
 		return nil
 	}
-	again := ph <= filter.Helo && ctx.Value(againKey{}) != nil
-	return p.run(ctx, ph, in, &p.phases[ph], func(string) bool { return again })
+	again := againIn(ctx)
+	return p.run(ctx, ph, in, &p.phases[ph], func(stage string) bool { return again(ph, stage) })
 }
 
 // run runs the stages of a schedule; again tells of which what is found has been reported before.
@@ -53,7 +53,32 @@ type againKey struct{}
 
 // Again gives the context in which the connect or helo phase runs once more on what it has run on before: a client says
 // EHLO behind STARTTLS, too. The reports say so to the hook, so that what is found of a client is counted once.
-func Again(ctx context.Context) context.Context { return context.WithValue(ctx, againKey{}, true) }
+func Again(ctx context.Context) context.Context {
+	return context.WithValue(ctx, againKey{}, againFunc(func(ph filter.Phase, _ string) bool { return ph <= filter.Helo }))
+}
+
+// After gives the context in which a phase runs by p on what it has run on by another plan, which gave the reports. Reports of stages that
+// the two share, and that have told before, say so to the hook, so that what is found of a message is counted once.
+func (p *Plan) After(ctx context.Context, other *Plan, rs Reports) context.Context {
+	if p == nil || other == nil || p.start == nil || p.start != other.start {
+		return ctx
+	}
+	before := againIn(ctx)
+	return context.WithValue(ctx, againKey{}, againFunc(func(ph filter.Phase, stage string) bool {
+		return before(ph, stage) || !slices.Contains(p.own, stage) && !slices.Contains(other.own, stage) &&
+			slices.ContainsFunc(rs, func(r Report) bool { return r.Stage == stage && r.Phase == ph && r.Outcome.Told() })
+	}))
+}
+
+// againFunc reports whether what a stage finds in a phase has been reported before.
+type againFunc func(ph filter.Phase, stage string) bool
+
+func againIn(ctx context.Context) againFunc {
+	if f, ok := ctx.Value(againKey{}).(againFunc); ok {
+		return f
+	}
+	return func(filter.Phase, string) bool { return false }
+}
 
 // runWave fills in the reports of one wave.
 func (p *Plan) runWave(ctx context.Context, ph filter.Phase, in *filter.Input, sched *schedule, w int, refused bool, reports Reports) {

@@ -165,6 +165,39 @@ func TestListsOfPoliciesAreCounted(t *testing.T) {
 	}
 }
 
+// TestSharedFiltersCountOnce: a message that is judged by several policies counts once in what is counted of messages, and once more for a
+// filter of which a policy has its own.
+func TestSharedFiltersCountOnce(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, own, listed string }{
+		{"shared", "{filters: {spf: {received_spf: true}}}", "1"},
+		{"its own", "{filters: {dnsbl: {lists: {names.example: {of: links, weight: 3}}}}}", "2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g := lateGateway(t, "[spf, dnsbl: {lists: {names.example: {of: links, weight: 2}}}]", "{}", c.own)
+			text, err := os.ReadFile(g.app.o.Config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g.take(t, strings.ReplaceAll(string(text), "upstream: local", "upstream: local, spool: true"))
+			replies := dialog(t, g.from(t, "203.0.113.7"), "127.0.0.1", "MAIL FROM:<a@fail.example>", "RCPT TO:<own@postern.example>", "RCPT TO:<plain@postern.example>",
+				"DATA From: a@fail.example\r\nSubject: x\r\n\r\nhttps://listed.com/")
+			if codes(replies) != "250 250 250 250" {
+				t.Fatalf("%q", replies)
+			}
+			for series, want := range map[string]string{
+				`postern_dnsbl_queries_total{result="listed",zone="names.example"}`:        c.listed,
+				`postern_filter_runs_total{filter="dnsbl",mode="enforce",outcome="match"}`: "2",
+			} {
+				if got := g.metric(t, series); got != want {
+					t.Errorf("%s is %s, not %s", series, got, want)
+				}
+			}
+		})
+	}
+}
+
 // rcpt gives the replies to recipients of one transaction.
 func rcpt(t *testing.T, addr string, early bool, from string, recipients ...string) (replies []string) {
 	t.Helper()

@@ -202,12 +202,14 @@ func (s *session) decide(t *transaction, j *judged, before []*judged) {
 
 // consultOnce gives the reports of the data phase for a group.
 func (s *session) consultOnce(t *transaction, j *judged, before []*judged) pipeline.Reports {
+	ctx := s.w.ctx
 	for _, b := range before {
 		if b.to.policy.Plan == j.to.policy.Plan {
 			return b.data
 		}
+		ctx = j.to.policy.Plan.After(ctx, b.to.policy.Plan, b.data)
 	}
-	j.data = s.consultUntil(s.w.ctx, t.until, t.dns, j.to.policy.Plan, filter.Data, j.input)
+	j.data = s.consultUntil(ctx, t.until, t.dns, j.to.policy.Plan, filter.Data, j.input)
 	t.last = append(t.last, j.data...)
 	return j.data
 }

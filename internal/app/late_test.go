@@ -198,6 +198,50 @@ func TestSharedFiltersCountOnce(t *testing.T) {
 	}
 }
 
+// querying makes a filter "ask" that asks the DNS so many questions in the mail phase and in the data phase.
+func querying() filter.Factory {
+	return filter.Factory{Kind: "ask", New: func(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
+		c := struct {
+			Mail int `yaml:"mail"`
+			Data int `yaml:"data"`
+		}{}
+		err := decode(&c)
+		return filter.Spec{Phases: filter.In(filter.Mail, filter.Data)}, filter.Func(func(ctx context.Context, in *filter.Input) (r filter.Result, err error) {
+			n := c.Mail
+			if in.Phase == filter.Data {
+				n = c.Data
+			}
+			for i := range n {
+				_, err := env.DNS.LookupTXT(ctx, fmt.Sprintf("n%d-%d-%s.example", i, c.Mail, in.Phase))
+				var fault *net.DNSError
+				if errors.As(err, &fault) && !fault.IsNotFound {
+					return r, err
+				}
+			}
+			return r, nil
+		}), err
+	}}
+}
+
+// TestLateBudget: what policies ask the DNS late is not taken from what a message may ask, and has its bound.
+func TestLateBudget(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, own, want string }{
+		{"a recipient who is to come by itself", "{filters: {ask: {mail: 150}}}", "250 452 250"},
+		{"more than a message may ask", "{filters: {ask: {mail: 250}}}", "250 451 250"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			g := lateGateway(t, "[ask: {data: 150}]", "{}", c.own, querying())
+			replies := dialog(t, g.from(t, "203.0.113.7"), "127.0.0.1", "MAIL FROM:<a@fail.example>", "RCPT TO:<plain@postern.example>", "RCPT TO:<own@postern.example>",
+				"DATA From: a@fail.example\r\nSubject: x\r\n\r\nx")
+			if got := codes(replies[1:]); got != c.want {
+				t.Errorf("%q, not %s", replies, c.want)
+			}
+		})
+	}
+}
+
 // rcpt gives the replies to recipients of one transaction.
 func rcpt(t *testing.T, addr string, early bool, from string, recipients ...string) (replies []string) {
 	t.Helper()

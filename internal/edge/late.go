@@ -5,6 +5,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
+	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/pipeline"
 )
 
@@ -57,8 +58,11 @@ func (s *session) early(t *transaction, p *Policy, until time.Time) Early {
 	if known, ok := t.early[p]; ok {
 		return known
 	}
+	if t.early == nil {
+		t.early, t.lateDNS = map[*Policy]Early{}, dns.MessageBudget()
+	}
 	e, own := Late(p.Plan, e, func(ph filter.Phase, in *filter.Input) pipeline.Reports {
-		ctx, cancel := judging(s.w.ctx, t.dns, until)
+		ctx, cancel := judging(s.w.ctx, t.lateDNS, until)
 		defer cancel()
 		rs := s.checked(p.Plan.RunLate(ctx, ph, in), in)
 		switch {
@@ -69,9 +73,6 @@ func (s *session) early(t *transaction, p *Policy, until time.Time) Early {
 		}
 		return rs
 	})
-	if t.early == nil {
-		t.early = map[*Policy]Early{}
-	}
 	t.early[p], t.late = e, append(t.late, own...)
 	return e
 }

@@ -200,6 +200,7 @@ type transaction struct {
 	parted  bool              // a recipient was asked to come by itself
 	held    string            // why recipients were refused by a held verdict that has its line in the log
 	dns     *dns.Budget       // of all its phases
+	lateDNS *dns.Budget       // of what runs late, also for recipients who are put off
 	share   limits.Share      // of the budget for content
 	dsn     mail.DSN          // without what is asked for single recipients
 	began   time.Time

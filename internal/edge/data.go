@@ -56,6 +56,7 @@ func (s *session) Data(io.Reader) (err error) {
 	if t == nil || len(t.to) == 0 {
 		return engineError(replyPanicEnd) // only a fault of ours or of the engine's leads here
 	}
+	defer s.broke(t, &err)
 	defer func() { t.share.Release() }()
 	s.w.body, s.w.moved = true, true
 	blob, faults, reply, reason := s.takeContent(t)
@@ -158,7 +159,7 @@ func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, all []*ju
 	defer func() {
 		if v := recover(); v != nil {
 			s.crashed(v)
-			o = outcome{reply: replyPanic, reason: ReasonPanic, action: filter.Defer, because: "panic", changed: ChangedNo}
+			o = panicked()
 			for _, j := range all {
 				j.end = o
 			}

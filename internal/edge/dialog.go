@@ -67,7 +67,9 @@ func (d *dialog) greet() { d.w.say("220 " + d.w.gateway().Hostname + " ESMTP rea
 // run serves the client until the connection is ended by either side, or until the client is silent for a moment: then
 // it is to be run again when there is something to read.
 func (d *dialog) run() (dozes bool) {
+	returned := false
 	defer func() {
+		d.w.broken = !returned
 		if !dozes {
 			d.logout()
 		}
@@ -75,6 +77,7 @@ func (d *dialog) run() (dozes bool) {
 	d.deep = false // this goroutine's stack is new
 	for {
 		if err := d.step(); err != nil {
+			returned = true
 			return errors.Is(err, errDoze)
 		}
 	}

@@ -4,8 +4,11 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/spool"
@@ -54,11 +57,14 @@ func TestPanicsOfTheConnection(t *testing.T) {
 			t.Cleanup(c.close)
 			c.steps("S: 220")
 			if verb == "NOOP" {
-				c.steps("C: EHLO x\nS: 250")
+				c.steps("C: EHLO x\nS: 250\nC: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>\nS: 250")
 			}
 			c.send(verb + " x\r\n")
 			_, _ = io.Copy(io.Discard, c.r) // it ends, and the process does not
 			c.steps("log: \"msg\":\"connection panicked\"")
+			if verb == "NOOP" {
+				c.steps("log: \"to\":\"b@ours.example\".*\"action\":\"aborted\",\"because\":\"a fault of ours ended it\"")
+			}
 		})
 	}
 }
@@ -72,6 +78,43 @@ type panickingMetrics struct {
 func (m *panickingMetrics) Command(_, verb string, _ int) {
 	if verb == m.verb {
 		panic("broken")
+	}
+}
+
+// TestPanicsAroundTheDelivery: the lines of recipients say what became of a message, whatever breaks before or after its delivery.
+func TestPanicsAroundTheDelivery(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		was         int64 // octets of a message that may come again; 0: there is none
+		reply, line string
+		delivered   int
+	}{
+		{"before", int64(len(once)), "451 4\\.3\\.0 Internal error", `"stage":"eod","action":"defer","because":"panic",.*"code":451`, 0},
+		{"after", 0, "250 2\\.0\\.0 Ok", `"stage":"eod","action":"continue",.*"code":250`, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var content atomic.Bool
+			d := newDoor(t, nil, func(d *door, cfg *ListenerConfig) {
+				cfg.slow = time.Nanosecond
+				d.gw.Big = func(netip.Addr) string { // who asks when the content is there wants to know whether a message came again
+					if content.Load() {
+						panic("broken")
+					}
+					return ""
+				}
+			})
+			if c.was > 0 {
+				d.srv.repeats.remember(sameness{}, before{what: AgainTaken, size: c.was, at: time.Now()})
+			}
+			cl := begin(t, d)
+			cl.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>\nS: 250\nC: DATA\nS: 354")
+			content.Store(true)
+			cl.send(once + ".\r\n")
+			cl.steps("S: " + c.reply + "\nno5yz:\nC: NOOP\nS: 250\nlog: \"to\":\"b@ours.example\".*" + c.line + "\nnolog: \"action\":\"aborted\"")
+			if n := len(d.relay.all()); n != c.delivered || d.metrics.panics != 1 {
+				t.Errorf("%d were delivered, %d panics were counted", n, d.metrics.panics)
+			}
+		})
 	}
 }
 
@@ -89,6 +132,15 @@ func TestPanicAmidContent(t *testing.T) {
 	}
 	if err := broken(); err == nil || !strings.Contains(err.Error(), "421") || !strings.Contains(err.Error(), "Internal error") {
 		t.Errorf("got %v; a 421 ends the connection", err)
+	}
+	s.in = &filter.Session{}
+	tx := &transaction{gw: d.gw, in: &filter.Transaction{ID: "t"}, to: []*recipient{{}}}
+	broken = func() (err error) {
+		defer s.broke(tx, &err)
+		panic("broken")
+	}
+	if err := broken(); err == nil || !strings.Contains(err.Error(), "421") || !tx.settled {
+		t.Errorf("got %v of a transaction; a 421 ends it and the connection", err)
 	}
 }
 

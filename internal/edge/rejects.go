@@ -49,7 +49,7 @@ func OwnRejects() (all []OwnReject) {
 	at(StageEOD, ReasonLost, replyLost, replyClosing)
 	at(StageEOD, ReasonBusy, replyBusy)
 	at(StageEOD, ReasonStorage, replyFull, replyLocal)
-	at(StageEOD, ReasonPanic, replyPanic)
+	at(StageEOD, ReasonPanic, replyPanic, replyPanicEnd)
 	at(StageEOD, ReasonRewrite, replyLocal)
 	at(StageEOD, ReasonSigning, replyLocal)
 	at(StageEOD, ReasonQuarantine, HeldReply(QuarantineReject, ""))

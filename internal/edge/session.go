@@ -330,6 +330,28 @@ func (s *session) recovered(err *error) {
 	}
 }
 
+// broke is recovered for a message that has not come to its end: it ends so, and its recipients have their lines.
+func (s *session) broke(t *transaction, err *error) {
+	if t.settled {
+		return
+	}
+	v := recover()
+	if v == nil {
+		return
+	}
+	s.crashed(v)
+	o := panicked()
+	if s.w.body {
+		o.reply = replyPanicEnd
+	}
+	*err = s.finish(t, nil, o)
+}
+
+// panicked is the outcome of a message that a panic of ours has ended.
+func panicked() outcome {
+	return outcome{reply: replyPanic, reason: ReasonPanic, action: filter.Defer, because: "panic", changed: ChangedNo}
+}
+
 // crashed takes note of a panic, in the goroutine that has it.
 func (s *session) crashed(v any) {
 	gw := s.w.gateway()

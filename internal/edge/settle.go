@@ -34,6 +34,8 @@ func (s *session) recordAborted(t *transaction) {
 // whyAborted says by whom a transaction was ended that has no message: by the command at hand, or with the connection.
 func (w *wire) whyAborted() string {
 	switch {
+	case w.broken:
+		return "a fault of ours ended it"
 	case errors.Is(w.ended, os.ErrDeadlineExceeded) && !w.isDraining():
 		return "the client was silent for too long"
 	case w.hungUp, w.isDraining() && w.ended != nil, w.isKilled():

@@ -68,6 +68,7 @@ type wire struct {
 	upgrade   bool        // TLS has begun: the engine starts anew
 	ended     error       // nothing more is read
 	hungUp    bool        // we ended it
+	broken    bool        // by a panic
 	moved     bool        // mail has moved on since movedAt, see lingers
 	movedAt   time.Time
 	lineEnds  time.Time

@@ -33,7 +33,7 @@ type stop struct{ error }
 // begins with "From " is an mbox, one with cur and new in it a Maildir; of another folder all files are read, and those of the
 // folders in it, in the order of their names and without those whose name begins with a dot; of symbolic links those to files.
 // What can't be read, and what is no message (a *NoMessageError), is told to skipped and passed over, unless that is nil or gives an
-// error itself. An empty file has no messages.
+// error itself. What follows what is packed with gzip and is not packed is told to skipped alone. An empty file has no messages.
 func Read(path string, f func(Message) error, skipped func(error) error) error {
 	r := &reader{f: f, skipped: skipped}
 	info, err := os.Stat(path)
@@ -161,14 +161,19 @@ const bufferSize = 64 << 10
 func (r *reader) stream(from io.Reader, name string) error {
 	r.source = &counted{from: from}
 	defer func() { r.before += r.source.n }()
-	in, err := unpacked(bufio.NewReaderSize(r.source, bufferSize), r.source)
+	in, members, err := unpacked(bufio.NewReaderSize(r.source, bufferSize))
 	if err != nil {
 		return fmt.Errorf("mailbox: %s: %w", name, err)
 	}
-	if start, _ := in.Peek(len(separator)); !bytes.Equal(start, separator) {
-		return r.single(in, name)
+	if start, _ := in.Peek(len(separator)); bytes.Equal(start, separator) {
+		err = r.mbox(in, name)
+	} else {
+		err = r.single(in, name)
 	}
-	return r.mbox(in, name)
+	if err == nil && members != nil && members.trailing && r.skipped != nil {
+		err = r.skip(fmt.Errorf("mailbox: %s: %w", name, errTrailing))
+	}
+	return err
 }
 
 func (r *reader) single(in io.Reader, name string) error {

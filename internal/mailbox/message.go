@@ -17,19 +17,17 @@ func (e *NoMessageError) Error() string {
 	return fmt.Sprintf("mailbox: %s: no message: %s", e.Name, e.Why)
 }
 
-// formats are what people have beside their mail, by how they begin.
+// formats are what people have beside their mail, by how they begin: no field begins so.
 var formats = []struct {
-	at         int
 	magic, why string
 }{
-	{257, "ustar", "a tar archive, which has to be unpacked"},
-	{0, "PK\x03\x04", "a zip archive, which has to be unpacked"},
-	{0, "7z\xbc\xaf\x27\x1c", "a 7z archive, which has to be unpacked"},
-	{0, "\xfd7zXZ\x00", "packed with xz, which is not read here"},
-	{0, "\x28\xb5\x2f\xfd", "packed with zstd, which is not read here"},
-	{0, "\x1f\x8b\x08", "packed twice"},
-	{0, "!BDN", "a file of Outlook (.pst), which is not read here"},
-	{0, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a file of Outlook (.msg) or of Office, which is not read here"},
+	{"PK\x03\x04", "a zip archive, which has to be unpacked"},
+	{"7z\xbc\xaf\x27\x1c", "a 7z archive, which has to be unpacked"},
+	{"\xfd7zXZ\x00", "packed with xz, which is not read here"},
+	{"\x28\xb5\x2f\xfd", "packed with zstd, which is not read here"},
+	{"\x1f\x8b\x08", "packed twice"},
+	{"!BDN", "a file of Outlook (.pst), which is not read here"},
+	{"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a file of Outlook (.msg) or of Office, which is not read here"},
 }
 
 // maxLook bounds where a field is looked for, in octets.
@@ -38,9 +36,12 @@ const maxLook = 64 << 10
 // whyNone says why something is no message: it has no header field at all. "" for what is one.
 func whyNone(b []byte) string {
 	for _, f := range formats {
-		if len(b) >= f.at+len(f.magic) && string(b[f.at:f.at+len(f.magic)]) == f.magic {
+		if bytes.HasPrefix(b, []byte(f.magic)) {
 			return f.why
 		}
+	}
+	if isTar(b) {
+		return "a tar archive, which has to be unpacked"
 	}
 	for rest := b[:min(len(b), maxLook)]; len(rest) > 0; {
 		var line []byte
@@ -56,6 +57,19 @@ func whyNone(b []byte) string {
 		}
 	}
 	return "it has no header field"
+}
+
+// tarMagic is where a tar archive says that it is one, in octets.
+const tarMagic = 257
+
+// isTar reports whether a tar archive begins here. A sender can have the same word at the same place of a message, but what fills the fields
+// of an archive up, NULs in its first line, stands in no Return-Path or Received that a server has put before it.
+func isTar(b []byte) bool {
+	if len(b) < tarMagic || !bytes.HasPrefix(b[tarMagic:], []byte("ustar")) {
+		return false
+	}
+	line, _, _ := bytes.Cut(b[:tarMagic], []byte{'\n'})
+	return bytes.IndexByte(line, 0) >= 0
 }
 
 // isField reports whether a line begins a field (RFC 5322 2.2), by a name of letters, digits and what else there is in names; blanks may

@@ -78,17 +78,59 @@ func TestPackedFiles(t *testing.T) {
 	}
 }
 
-// TestBombs: what unpacks to too much ends before it has.
-func TestBombs(t *testing.T) {
-	bomb := packed(t, append([]byte("A: a\n\n"), make([]byte, 20<<20)...))
-	from := &counted{from: bytes.NewReader(bomb)}
-	err := ReadFrom(from, "f", func(Message) error { t.Error("it is a message"); return nil }, nil)
-	if err == nil || !strings.Contains(err.Error(), "f: unpacks to more than 100 times its size") {
-		t.Errorf("%v", err)
+// TestMessageThatPacksWell: how well one message packs keeps none behind it from being read.
+func TestMessageThatPacksWell(t *testing.T) {
+	const zeros = 20 << 20
+	mbox := slices.Concat([]byte("From x\nA: a\n\n"), make([]byte, zeros), []byte("\n\nFrom y\nC: c\n\nd\n"))
+	octets := packed(t, mbox)
+	if len(mbox)/len(octets) < 900 {
+		t.Fatalf("%d octets are packed in %d", len(mbox), len(octets))
 	}
-	b := &bounded{from: zeros{}, packed: &counted{n: maxUnpacked}, n: maxUnpacked - 10}
+	var got []int
+	err := ReadFrom(bytes.NewReader(octets), "f", func(m Message) error { got = append(got, len(m.Octets)); return nil }, nil)
+	if err != nil || !slices.Equal(got, []int{zeros + 7, 8}) {
+		t.Errorf("%d octets, %v", got, err)
+	}
+}
+
+// TestBomb: what unpacks to too much ends before it has.
+func TestBomb(t *testing.T) {
+	b := &bounded{from: zeros{}, n: maxUnpacked - 10}
 	if n, err := io.Copy(io.Discard, b); err == nil || n > 10 {
 		t.Errorf("%d octets, %v", n, err)
+	}
+}
+
+// TestTrailingOctets: what follows the last member and begins none is told, and takes nothing from what stands before it.
+func TestTrailingOctets(t *testing.T) {
+	mbox := []byte("From x\nA: a\n\nb\n\nFrom y\nC: c\n\nd\n")
+	for name, c := range map[string]struct {
+		octets []byte
+		want   []string
+		told   bool
+	}{
+		"NULs":              {slices.Concat(packed(t, mbox), make([]byte, 512)), []string{"A: a\n\nb\n", "C: c\n\nd\n"}, true},
+		"one":               {append(packed(t, mbox), '\n'), []string{"A: a\n\nb\n", "C: c\n\nd\n"}, true},
+		"behind two":        {append(packed(t, mbox[:9], mbox[9:]), "words"...), []string{"A: a\n\nb\n", "C: c\n\nd\n"}, true},
+		"behind one":        {append(packed(t, []byte("A: a\n")), "words"...), []string{"A: a\n"}, true},
+		"an empty member":   {packed(t, mbox[:9], nil, mbox[9:]), []string{"A: a\n\nb\n", "C: c\n\nd\n"}, false},
+		"nothing is packed": {[]byte("A: a\n\n\x00\x00"), []string{"A: a\n\n\x00\x00"}, false},
+	} {
+		var got []string
+		told := false
+		take := func(m Message) error { got = append(got, string(m.Octets)); return nil }
+		err := ReadFrom(bytes.NewReader(c.octets), "f", take, func(err error) error { told = errors.Is(err, errTrailing); return nil })
+		if err != nil || told != c.told || !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, told %v, %v", name, got, told, err)
+		}
+		got = nil
+		if err := ReadFrom(bytes.NewReader(c.octets), "f", take, nil); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s, told nobody: %q, %v", name, got, err)
+		}
+	}
+	next := packed(t, []byte("From z\nD: d\n"))
+	if err := ReadFrom(bytes.NewReader(append(packed(t, mbox), next[:5]...)), "f", func(Message) error { return nil }, nil); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a member that is cut: %v", err)
 	}
 }
 
@@ -121,7 +163,11 @@ func TestNoMessages(t *testing.T) {
 		"PK\x03\x04\nA: a":                "a zip archive, which has to be unpacked",
 		"\xfd7zXZ\x00":                    "packed with xz, which is not read here",
 		"\x28\xb5\x2f\xfd":                "packed with zstd, which is not read here",
-		strings.Repeat("a", 257) + "ustar\x00\n\nA: a": "a tar archive, which has to be unpacked",
+		"cur/1.M1:2,S" + strings.Repeat("\x00", 245) + "ustar\x00\n\nA: a":                "a tar archive, which has to be unpacked",
+		"Return-Path: <" + strings.Repeat("a", 243) + "ustar@example.org>\nA: a\n":        "",
+		"Received: from " + strings.Repeat("a", 241) + "\nustar by x\n\n\x00":             "",
+		strings.Repeat("words ", 42) + "text\nustar\nA: a\n\nb":                           "",
+		"Return-Path: <a@example.org>\nX: \x00" + strings.Repeat("a", 224) + "ustar\n\nb": "",
 	} {
 		if got := whyNone([]byte(text)); got != why {
 			t.Errorf("%.60q: %q, not %q", text, got, why)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,7 +17,7 @@ import (
 )
 
 // How the questions of network rules are asked: all at once, before the other rules run, and awaited when these have run. What does
-// not come in time counts as no answer: the rule does not hit.
+// not come in time counts as no answer: the rule does not hit, and is one of Result.Unanswered.
 
 // Bounds of what is asked for one message.
 const (
@@ -36,6 +37,7 @@ type question struct {
 type reply struct {
 	values   []string
 	notThere bool // it is certain that there is no such name
+	failed   bool // nobody knows: no answer, a fault of the server, or a list that says that it does not answer
 }
 
 // asking is the look-ups of one message.
@@ -49,12 +51,14 @@ type asking struct {
 	replies map[question]*reply // nil: it has not come yet
 	hosts   map[string]*hostLookup
 	by      [][]question // by place in Set.network
+	lost    []bool       // the same: the addresses of a host that it is about could not be looked up
 	sets    map[string][]question
 }
 
 // hostLookup is that of the addresses of a host in links, and who wants to know of a list what it says of them.
 type hostLookup struct {
 	done    bool
+	failed  bool
 	addrs   []netip.Addr
 	waiting []follower
 }
@@ -72,7 +76,7 @@ func (s *Set) ask(ctx context.Context, m *eval.Mail) *asking {
 	}
 	a := &asking{
 		dns: m.DNS, replies: map[question]*reply{}, hosts: map[string]*hostLookup{}, sets: map[string][]question{},
-		by: make([][]question, len(s.network)),
+		by: make([][]question, len(s.network)), lost: make([]bool, len(s.network)),
 	}
 	a.ctx, a.cancel = context.WithTimeout(ctx, timeFor(ctx))
 	dealt := false
@@ -167,7 +171,7 @@ func (a *asking) follow(f follower, name string) {
 		a.hosts[name] = h
 	}
 	done := h.done
-	if !done {
+	if a.lost[f.i] = a.lost[f.i] || done && h.failed; !done {
 		h.waiting = append(h.waiting, f)
 	}
 	a.mu.Unlock()
@@ -182,14 +186,18 @@ func (a *asking) follow(f follower, name string) {
 // host looks the addresses of a host up.
 func (a *asking) host(h *hostLookup, name string) {
 	var addrs []netip.Addr
-	for _, v := range a.look(question{name, typeA}).values {
+	r := a.look(question{name, typeA})
+	for _, v := range r.values {
 		if addr, err := netip.ParseAddr(v); err == nil {
 			addrs = append(addrs, addr)
 		}
 	}
 	a.mu.Lock()
-	h.done, h.addrs = true, addrs
+	h.done, h.failed, h.addrs = true, r.failed, addrs
 	waiting := h.waiting
+	for _, f := range waiting {
+		a.lost[f.i] = a.lost[f.i] || r.failed
+	}
 	a.mu.Unlock()
 	for _, f := range waiting {
 		a.about(f, addrs)
@@ -234,6 +242,7 @@ func (a *asking) look(q question) *reply {
 	}
 	var de *net.DNSError
 	r.notThere = errors.As(err, &de) && de.IsNotFound
+	r.failed = err != nil && !r.notThere && len(r.values) == 0 || q.kind == typeA && slices.ContainsFunc(r.values, isRefusal)
 	return &r
 }
 
@@ -276,20 +285,32 @@ func (st *run) runNetwork(ctx context.Context, a *asking) error {
 		case ofAnswers:
 			asked = a.sets[t.set]
 		case ofSender:
-			gone := len(asked) == 2 // both were asked
+			gone, there := len(asked) == 2, false // both were asked
 			for _, q := range asked {
-				gone = gone && a.replies[q] != nil && a.replies[q].notThere
+				reply := a.replies[q]
+				gone = gone && reply != nil && reply.notThere
+				there = there || reply != nil && !reply.notThere && !reply.failed
 			}
-			if gone {
+			switch {
+			case gone:
 				st.hit(r, 1, nil, asked[0].name)
+			case !there && a.unsure(i, asked):
+				st.failed = append(st.failed, r)
 			}
 			continue
 		}
 		if detail, ok := a.counts(t, asked); ok {
 			st.hit(r, 1, nil, detail)
+		} else if a.unsure(i, asked) {
+			st.failed = append(st.failed, r)
 		}
 	}
 	return nil
+}
+
+// unsure reports whether something that a rule has asked has failed.
+func (a *asking) unsure(i int, asked []question) bool {
+	return a.lost[i] || slices.ContainsFunc(asked, func(q question) bool { return a.replies[q] == nil || a.replies[q].failed })
 }
 
 // counts reports whether one of the answers counts, and which.

@@ -68,6 +68,12 @@ type answerTest struct {
 // errorCodes are answers of lists that do not answer: no test but one that names them counts such.
 var errorCodes = netip.MustParsePrefix("127.255.255.0/24")
 
+// isRefusal reports whether an answer is one of errorCodes.
+func isRefusal(value string) bool {
+	addr, err := netip.ParseAddr(value)
+	return err == nil && errorCodes.Contains(addr)
+}
+
 // matches reports whether an answer counts.
 func (t *answerTest) matches(kind recordType, value string) bool {
 	addr, err := netip.ParseAddr(value)

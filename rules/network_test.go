@@ -84,6 +84,15 @@ Content-Type: text/html
 // hitsWith gives the rules that hit, with the message handed over by 203.0.113.7, which had it from 203.0.113.8.
 func hitsWith(t *testing.T, lines string, dns filter.Resolver) (names []string) {
 	t.Helper()
+	res := resultWith(t, lines, dns)
+	for i := range res.Hits {
+		names = append(names, res.Hits[i].Rule.Name)
+	}
+	return names
+}
+
+func resultWith(t *testing.T, lines string, dns filter.Resolver) Result {
+	t.Helper()
 	s, problems, err := Load([]Source{{Name: "t.cf", Octets: []byte(lines)}}, Options{Network: true})
 	if err != nil || len(problems) > 0 {
 		t.Fatal(problems, err)
@@ -104,10 +113,45 @@ func hitsWith(t *testing.T, lines string, dns filter.Resolver) (names []string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range res.Hits {
-		names = append(names, res.Hits[i].Rule.Name)
+	return res
+}
+
+// TestUnanswered: a rule that counts, has not hit, and of which a question has failed, is told; none is where all is known.
+func TestUnanswered(t *testing.T) {
+	const rbl = "header A eval:check_rbl('s-lastexternal', 'bl.example.')\n"
+	const listed, other = "7.113.0.203.bl.example=", "8.113.0.203.bl.example="
+	const hosts = "uridnsbl A sbl.example. A\nbody A eval:check_uridnsbl('A')\ntflags A net a\n"
+	for _, c := range []struct{ name, lines, dns, want string }{
+		{"no such name", rbl, "", ""},
+		{"a hit", rbl, listed + "127.0.0.2", ""},
+		{"a fault", rbl, listed + "SERVFAIL", "A"},
+		{"another code", rbl + "header B eval:check_rbl_sub('s-lastexternal', '127.0.0.3')\n", listed + "127.0.0.2", ""},
+		{"a fault, for two", rbl + "header B eval:check_rbl_sub('s-lastexternal', '127.0.0.3')\n", listed + "SERVFAIL", "A B"},
+		{"a list that does not answer us", rbl, listed + "127.255.255.254", "A"},
+		{"a fault beside a hit", "header A eval:check_rbl('s', 'bl.example.')\n", listed + "127.0.0.2;" + other + "SERVFAIL", ""},
+		{"a fault beside no hit", "header A eval:check_rbl('s', 'bl.example.')\n", other + "SERVFAIL", "A"},
+		{"one that does not count", rbl + "score A 0\n", listed + "SERVFAIL", ""},
+		{"one that serves none", strings.ReplaceAll(rbl, " A ", " __A "), listed + "SERVFAIL", ""},
+		{"one that serves another", strings.ReplaceAll(rbl, " A ", " __A ") + "meta M __A && __A\n", listed + "SERVFAIL", "__A"},
+		{"one of both families", rbl, listed + "127.0.0.2 FAIL", ""},
+		{"a host in links", hosts, "www.link.com=SERVFAIL", "A"},
+		{"a host in links that is not there", hosts, "", ""},
+		{"a sender", "header A eval:check_dns_sender()\n", "envelope.com=SERVFAIL", "A"},
+		{"a sender who is there", "header A eval:check_dns_sender()\n", "envelope.com=SERVFAIL;MX envelope.com=a.example", ""},
+	} {
+		f := &fakeDNS{names: map[string]string{}}
+		for _, pair := range strings.Split(c.dns, ";") {
+			name, value, _ := strings.Cut(pair, "=")
+			f.names[name] = value
+		}
+		var got []string
+		for _, r := range resultWith(t, c.lines, f).Unanswered {
+			got = append(got, r.Name)
+		}
+		if s := strings.Join(got, " "); s != c.want {
+			t.Errorf("%s: %q, not %q", c.name, s, c.want)
+		}
 	}
-	return names
 }
 
 func TestNetworkRules(t *testing.T) {

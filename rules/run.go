@@ -30,6 +30,10 @@ type Result struct {
 	GaveUp  []*Rule
 	Unknown float64
 
+	// Unanswered lists rules that have not hit, and may have, had each of their questions been answered by the DNS. It is none that
+	// there is no such name; that a list says that it does not answer is one.
+	Unanswered []*Rule
+
 	// Ended is set where what one message may cost was spent before all patterns had been looked for: what the rules would say is
 	// not known at all.
 	Ended   bool
@@ -58,6 +62,7 @@ type run struct {
 	hits     []float64     // by the id of the rule; NaN is undecided
 	seen     []sight
 	gave     []int
+	failed   []*Rule   // of which a question to the DNS has failed
 	held     [1][]byte // a field as the only segment
 	pending  []pendingUse
 	captured map[string][]string
@@ -165,7 +170,7 @@ func (s *Set) end(st *run) {
 	clear(st.telling.texts[:cap(st.telling.texts)])
 	st.m, st.work, st.held[0], st.captured = nil, nil, nil, nil
 	st.group, st.segs, st.again = nil, nil, false // a panic may have left them
-	st.seen, st.gave, st.pending, st.lost = st.seen[:0], st.gave[:0], st.pending[:0], st.lost[:0]
+	st.seen, st.gave, st.failed, st.pending, st.lost = st.seen[:0], st.gave[:0], st.failed[:0], st.pending[:0], st.lost[:0]
 	s.runs.Put(st)
 }
 
@@ -399,6 +404,7 @@ func (st *run) report(res *Result) {
 		res.Score += h.Score
 	}
 	st.unknown(res)
+	st.unanswered(res)
 }
 
 // text gives what people are shown of a hit.

@@ -10,21 +10,41 @@ func (st *run) unknown(res *Result) {
 	}
 	slices.Sort(st.gave)
 	s := st.s
+	gave := slices.Compact(st.gave)
+	for _, id := range gave {
+		res.GaveUp = append(res.GaveUp, s.rules[id])
+	}
+	s.hanging(gave, func(r *Rule) {
+		if score := s.Score(r); r.active && (score < 0) == (st.hits[r.id] > 0) {
+			res.Unknown += max(score, -score)
+		}
+	})
+}
+
+// unanswered notes the rules of which a question has failed and which count, or on which a meta hangs that does.
+func (st *run) unanswered(res *Result) {
+	s := st.s
+	for _, r := range st.failed {
+		counts := false
+		s.hanging([]int{r.id}, func(on *Rule) { counts = counts || on.active && s.Score(on) != 0 })
+		if counts {
+			res.Unanswered = append(res.Unanswered, r)
+		}
+	}
+}
+
+// hanging visits rules and the metas that hang on them, each once.
+func (s *Set) hanging(ids []int, visit func(*Rule)) {
 	reached := make([]bool, len(s.rules))
 	var open []int
 	reach := func(id int) {
-		if reached[id] {
-			return
-		}
-		reached[id] = true
-		open = append(open, id)
-		r := s.rules[id]
-		if score := s.Score(r); r.active && (score < 0) == (st.hits[id] > 0) {
-			res.Unknown += max(score, -score)
+		if !reached[id] {
+			reached[id] = true
+			open = append(open, id)
+			visit(s.rules[id])
 		}
 	}
-	for _, id := range slices.Compact(st.gave) {
-		res.GaveUp = append(res.GaveUp, s.rules[id])
+	for _, id := range ids {
 		reach(id)
 	}
 	for len(open) > 0 {

@@ -26,6 +26,6 @@ type Teaching struct {
 	Header, Body float64 // so much of Points is by rules about the header, or the body; of some is not known
 	Learned      float64 // by rules that were taught themselves
 	Score        float64 // by all rules, as they count
-	Partial      bool    // they have not seen all of the message, or some could not tell
+	Partial      bool    // they have not seen all of the message, or some could not tell, for one that the DNS did not answer
 	Force        bool    // one has hit that is safe enough to teach spam whatever it is about
 }

@@ -26,6 +26,9 @@ const gaveUp = "RULES_GAVE_UP"
 // textCut is the symbol for a message of which rules did not see all.
 const textCut = "RULES_TEXT_CUT"
 
+// listsUnknown is the symbol for rules whose questions to the DNS were not answered.
+const listsUnknown = "RULES_LISTS_UNKNOWN"
+
 func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
 	cfg := Defaults()
 	if err := decode(&cfg); err != nil {
@@ -52,6 +55,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 		Symbols: []filter.Symbol{
 			{Name: gaveUp, Weight: 1, Description: "rules reached the limit of steps, and may have hit or not"},
 			{Name: textCut, Weight: 0.5, Description: "the message has more text, links or parts than rules look at"},
+			{Name: listsUnknown, Weight: 0, Description: "the DNS did not answer rules that ask it, which may have hit or not"},
 		},
 	}
 	c.symbols = loaded.declare(&spec, env.Symbols, env.Log)
@@ -112,27 +116,36 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 		})
 		r.Facts = append(r.Facts, auth.RulesGaveUp.Of(len(found.GaveUp)))
 	}
+	if len(found.Unanswered) > 0 {
+		r.Findings = append(r.Findings, filter.Finding{
+			Symbol: listsUnknown, Strength: 1, Unknown: true, Detail: "not known whether these hit:" + named(found.Unanswered),
+		})
+	}
 	teach := c.loaded.Set.Teaching(found.Hits)
-	teach.Stage, teach.Partial = c.name, len(found.GaveUp) > 0 || m.Text.Cut() != 0
+	teach.Stage, teach.Partial = c.name, len(found.GaveUp)+len(found.Unanswered) > 0 || m.Text.Cut() != 0
 	r.Facts = append(r.Facts, auth.RulesTeach.Of(teach))
 	return r, nil
 }
 
 const (
 	mostUnknown = 5  // what rules that gave up count for at most: as much as marks a message by default; it refuses none (filter.Finding.Unknown)
-	mostNamed   = 10 // rules that gave up whose names are told
+	mostNamed   = 10 // rules of which nobody knows whether they hit whose names are told
 )
 
 // unknown says which rules gave up, and what they may come to.
 func unknown(found *rules.Result) string {
+	return fmt.Sprintf("not known whether these hit, which may count up to %.4g:", found.Unknown) + named(found.GaveUp)
+}
+
+// named gives the names of rules, with a blank before each.
+func named(all []*rules.Rule) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "not known whether these hit, which may count up to %.4g:", found.Unknown)
-	for i, g := range found.GaveUp {
+	for i, r := range all {
 		if i == mostNamed {
-			fmt.Fprintf(&b, " and %d more", len(found.GaveUp)-i)
+			fmt.Fprintf(&b, " and %d more", len(all)-i)
 			break
 		}
-		b.WriteString(" " + g.Name)
+		b.WriteString(" " + r.Name)
 	}
 	return b.String()
 }

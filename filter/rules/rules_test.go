@@ -1,9 +1,11 @@
 package rules
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -234,6 +236,36 @@ func TestWhatGaveUpCounts(t *testing.T) {
 	defer c.Release()
 	if r, err := f.Check(t.Context(), &filter.Input{Phase: filter.Data, Content: c}); !errors.Is(err, ErrTooMuch) {
 		t.Errorf("many: %v, %v", r.Findings, err)
+	}
+}
+
+// mute is a resolver that knows nothing, for a reason.
+type mute struct {
+	filter.Resolver
+	notFound bool
+}
+
+func (m mute) LookupIPAddr(context.Context, string) ([]net.IPAddr, error) {
+	return nil, &net.DNSError{Err: "nothing", IsNotFound: m.notFound, IsTemporary: !m.notFound}
+}
+
+// TestListsThatDoNotAnswer: what a list would have said is not known, is told, and teaches nothing.
+func TestListsThatDoNotAnswer(t *testing.T) {
+	_, f, _, err := build(t, Config{Scores: "network"}, "header A eval:check_rbl('s', 'bl.example')\nscore A 2\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, there := range []bool{true, false} {
+		f.(*check).dns = mute{notFound: there}
+		r := run(t, f, "Subject: x\n\na\n")
+		var want []filter.Finding
+		if !there {
+			want = []filter.Finding{{Symbol: listsUnknown, Strength: 1, Unknown: true, Detail: "not known whether these hit: A"}}
+		}
+		said, ok := auth.RulesTeach.Among(r.Facts)
+		if !slices.Equal(r.Findings, want) || !ok || said.Partial == there {
+			t.Errorf("%v: %v, teaches %+v", there, r.Findings, said)
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package pattern
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // escape reads what begins with a backslash, outside of a class.
 func (p *parser) escape() *node {
@@ -172,7 +175,14 @@ func (p *parser) character(start int) int {
 		if !p.take("{U+") {
 			p.failAt(start, `\N in a class`)
 		}
-		return p.braced(start, 16)
+		if p.has("}") {
+			p.failAt(start, `\N{U+} without a number`)
+		}
+		c := p.braced(start, 16)
+		if c > unicode.MaxRune {
+			p.failAt(start, `\N{U+…} of no character: the last is 10FFFF`)
+		}
+		return c
 	case 'x':
 		if p.take("{") {
 			return p.braced(start, 16)
@@ -181,6 +191,9 @@ func (p *parser) character(start int) int {
 	case 'o':
 		if !p.take("{") {
 			p.failAt(start, `\o without a brace`)
+		}
+		if p.has("}") {
+			p.failAt(start, `\o{} without a number`)
 		}
 		return p.braced(start, 8)
 	case '0', '1', '2', '3', '4', '5', '6', '7':

@@ -162,3 +162,25 @@ func askSets(t *testing.T, sets [2]*Set, p *Pattern, text string) (matches bool)
 	}
 	return matches
 }
+
+// TestNumbersOfNoCharacter: an empty number is refused, and one beyond the last character; one beyond 0xFF is taken, and is no octet.
+func TestNumbersOfNoCharacter(t *testing.T) {
+	for expr, ok := range map[string]bool{
+		`\N{U+}`: false, `[\N{U+}]`: false, `a|\N{U+110000}`: false, `[\N{U+110000}]`: false, `\o{}`: false,
+		`a|\N{U+10FFFF}`: true, `[a\N{U+100}]`: true, `a|\x{}`: true,
+	} {
+		p, err := Compile(expr, Options{})
+		if (err == nil) != ok {
+			t.Errorf("%s: %v", expr, err)
+			continue
+		}
+		if ok {
+			if _, _, hit, err := p.Find([]byte("xa"), 0); !hit || err != nil {
+				t.Errorf("%s does not match: %v", expr, err)
+			}
+			if _, _, hit, err := p.Find([]byte("\xff\xf4\x8f\xbf"), 0); hit || err != nil {
+				t.Errorf("%s matches an octet: %v", expr, err)
+			}
+		}
+	}
+}

@@ -94,6 +94,9 @@ type share struct {
 
 // Hold implements filter.Holder.
 func (s *share) Hold(ctx context.Context, octets int64) error {
+	if octets >= smallest && ctx.Err() != nil {
+		return fmt.Errorf("pipeline: too late to look into it: %w", context.Cause(ctx)) // it may have been abandoned, and is not counted
+	}
 	s.ask.Lock()
 	defer s.ask.Unlock()
 	w := s.of.wish(s, octets)

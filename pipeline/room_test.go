@@ -337,3 +337,40 @@ func TestRoomOfAbandoned(t *testing.T) {
 		empty(t, inMemory)
 	})
 }
+
+// TestViewsWhileAnotherWaits: what a filter has made of a message is not kept, uncounted, while another one of the same message waits
+// for others.
+func TestViewsWhileAnotherWaits(t *testing.T) {
+	made := 0
+	view := func(c *mail.Content) { mail.Memo(c, "view", func() int { made++; return made }) }
+	read := make(chan bool)
+	data := filter.In(filter.Data)
+	p, err := Compile([]Stage{
+		{Spec: filter.Spec{Name: "reads", Phases: data}, Timeout: time.Minute, Filter: filter.Func(func(ctx context.Context, in *filter.Input) (filter.Result, error) {
+			defer close(read)
+			err := filter.Hold(ctx, little)
+			view(in.Content)
+			return filter.Result{}, err
+		})},
+		{Spec: filter.Spec{Name: "waits", Phases: data}, Timeout: time.Minute, Filter: filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
+			<-read
+			for range 1000 {
+				if view(in.Content); made == 2 {
+					return filter.Result{}, nil
+				}
+				time.Sleep(time.Millisecond) // the other may not have come home yet
+			}
+			return filter.Result{}, errors.New("the view is still there")
+		})},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := mail.NewContent(mail.NewBlob([]byte("Subject: x\r\n\r\nx\r\n")), mail.LineFaults{}, mail.Limits{})
+	defer c.Release()
+	for _, r := range p.Run(t.Context(), filter.Data, &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{}, Content: c}) {
+		if r.Outcome != Pass {
+			t.Errorf("%s: %v, %v", r.Stage, r.Outcome, r.Err)
+		}
+	}
+}

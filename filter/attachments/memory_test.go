@@ -16,7 +16,10 @@ import (
 )
 
 // counted is a filter.Holder that lets everybody have up to most, and remembers what was had.
-type counted struct{ now, peak, most int64 }
+type counted struct {
+	now, peak, most int64
+	asides          int
+}
 
 var errFull = errors.New("there is no room")
 
@@ -29,7 +32,20 @@ func (c *counted) Hold(_ context.Context, octets int64) error {
 	return nil
 }
 
-func (c *counted) Aside(do func()) { do() }
+func (c *counted) Aside(do func()) {
+	c.asides++
+	do()
+}
+
+// TestAside: a reader of an archive that waits for that of another message says so.
+func TestAside(t *testing.T) {
+	h, waited := &counted{}, 0
+	l := newChecker(t, "").(*checker).newLook(filter.WithHolder(t.Context(), h), 1)
+	l.budget.Aside(func() { waited = h.asides })
+	if waited != 1 {
+		t.Error("nobody was told")
+	}
+}
 
 // packedZip makes a zip file of entries that are packed already, of size octets as they say.
 func packedZip(t *testing.T, method uint16, flags uint16, packed []byte, size uint64, names ...string) []byte {

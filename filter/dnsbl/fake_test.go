@@ -22,9 +22,10 @@ import (
 // fakeDNS has addresses of names, or a fault: SERVFAIL, SILENT, BUDGET. "*.zone" is every name below a zone. Texts stand
 // under "TXT name".
 type fakeDNS struct {
-	mu    sync.Mutex
-	names map[string]string
-	asked []string
+	mu     sync.Mutex
+	names  map[string]string
+	asked  []string
+	silent func() // called when a question is SILENT
 }
 
 func (f *fakeDNS) set(name, value string) {
@@ -50,6 +51,9 @@ func (f *fakeDNS) find(ctx context.Context, name string) (string, error) {
 	case value == "BUDGET":
 		return "", &net.DNSError{Name: name, Err: "budget", IsTemporary: true, UnwrapErr: dns.ErrBudget}
 	case value == "SILENT":
+		if f.silent != nil {
+			f.silent()
+		}
 		<-ctx.Done()
 		return "", &net.DNSError{Name: name, Err: "no answer", IsTemporary: true, IsTimeout: true}
 	}

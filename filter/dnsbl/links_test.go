@@ -1,6 +1,8 @@
 package dnsbl
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -95,5 +97,35 @@ func TestContentThatBreaksIsUnknown(t *testing.T) {
 	l := newLab(t, linkSettings)
 	if r, err := l.f.Check(t.Context(), &filter.Input{Phase: filter.Data, Session: &filter.Session{}, Content: c}); err == nil {
 		t.Errorf("found %v", r.Findings)
+	}
+}
+
+// counted is a filter.Holder that counts what is held now, and at the most.
+type counted struct{ now, peak int64 }
+
+func (c *counted) Hold(_ context.Context, octets int64) error {
+	c.now, c.peak = octets, max(c.peak, octets)
+	return nil
+}
+
+func (c *counted) Aside(do func()) { do() }
+
+// TestListsAreAwaitedWithoutMemory: what it took to find the names in a large text is given back before lists are asked.
+func TestListsAreAwaitedWithoutMemory(t *testing.T) {
+	l := newLab(t, linkSettings, slices.Concat(honest("links.example"), honest("both.example"), honest("numbers.example"), []string{
+		"slow.com.links.example=SILENT",
+	})...)
+	text := "Subject: x\r\n\r\nhttp://slow.com/\r\n" + strings.Repeat("one line of many\r\n", 20_000)
+	content := mail.NewContent(mail.NewBlob([]byte(text)), mail.LineFaults{}, mail.Limits{})
+	defer content.Release()
+	var h counted
+	atEnd := int64(-1)
+	ctx, cancel := context.WithCancel(filter.WithHolder(t.Context(), &h))
+	defer cancel()
+	l.dns.silent = func() { atEnd = h.now; cancel() }
+	in := &filter.Input{Phase: filter.Data, Session: &filter.Session{}, Transaction: &filter.Transaction{}, Content: content}
+	_, err := l.f.Check(ctx, in)
+	if !errors.Is(err, context.Canceled) || h.peak < 1<<20 || atEnd != 0 {
+		t.Errorf("%d octets at the most, %d while a list is waited for; %v", h.peak, atEnd, err)
 	}
 }

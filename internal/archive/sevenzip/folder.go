@@ -59,6 +59,7 @@ func (f *folder) encrypted() bool {
 // check gives how much memory unpacking a folder takes, or tells why it is not unpacked; it makes dictionaries no
 // larger than what they are for.
 func (f *folder) check() (memory uint64, err error) {
+	var windows uint64
 	for i := range f.coders {
 		c := &f.coders[i]
 		if !isKnown(c.id) {
@@ -68,8 +69,11 @@ func (f *folder) check() (memory uint64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		if memory += more; memory > maxDictionary {
-			return 0, fmt.Errorf("unpacking it needs %d octets of memory", memory)
+		if bytes.Equal(c.id, methodZstd) {
+			windows += maxDictionary // its stream tells how much it is, which can be all that a decoder may have
+		}
+		if memory += more; memory+windows > maxDictionary {
+			return 0, fmt.Errorf("unpacking it needs %d octets of memory", memory+windows)
 		}
 	}
 	return memory, nil

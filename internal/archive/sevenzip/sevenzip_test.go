@@ -197,6 +197,10 @@ func TestWalk(t *testing.T) {
 		f.binds, f.folder.packed = []bind{{1, 2}, {3, 1}}, []int{0, 2}
 		f.packed = [][]byte{[]byte("x"), []byte("y")}
 	})
+	twice := with(copied("content"), func(f *testFolder) {
+		f.coders = []coder{{id: methodZstd, in: 1, out: 1, size: 7}, {id: methodZstd, in: 1, out: 1, size: 7}}
+		f.binds, f.folder.packed = []bind{{0, 1}}, []int{1}
+	})
 	noList := wrap([]byte("packed"), nil)
 	for _, c := range []struct {
 		name    string
@@ -217,6 +221,7 @@ func TestWalk(t *testing.T) {
 		{"encrypted", build(append(one, testFile{name: "b", content: "b"}), locked, copied("b")), "a.txt= b=b", archive.Encrypted, "a.txt"},
 		{"a dictionary too large", build(one, huge), "a.txt=", archive.Unreadable, "memory"},
 		{"a model too large", build(one, ppmd), "a.txt=", archive.Unreadable, "memory"},
+		{"two windows", build(one, twice), "a.txt=", archive.Unreadable, "memory"},
 		{"an unknown method", build(one, odd), "a.txt=", archive.Unreadable, "040109"},
 		{"too short", build([]testFile{{name: "a", content: "content.."}}, short), "a=content", archive.Unreadable, "EOF"},
 		{"a wrong checksum", wrong, "a.txt=content", archive.Unreadable, "checksum"},

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -237,6 +238,16 @@ func TestLateBudget(t *testing.T) {
 				"DATA From: a@fail.example\r\nSubject: x\r\n\r\nx")
 			if got := codes(replies[1:]); got != c.want {
 				t.Errorf("%q, not %s", replies, c.want)
+			}
+			var out bytes.Buffer
+			a, err := New(Options{Config: g.app.o.Config, ConfigGiven: true, Factories: []filter.Factory{querying()}, Stdin: strings.NewReader("Subject: x\r\n\r\nx"), Stdout: &out, Stderr: &out})
+			if err != nil {
+				t.Fatal(err)
+			}
+			from := "a@fail.example"
+			err = a.Scan(t.Context(), ScanOptions{IP: "203.0.113.7", From: &from, Rcpt: []string{"plain@postern.example", "own@postern.example"}, File: "-", JSON: true})
+			if err != nil || !strings.Contains(out.String(), `"action": "continue"`) {
+				t.Errorf("scan says %v\n%s", err, out.String())
 			}
 		})
 	}

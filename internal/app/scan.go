@@ -18,6 +18,7 @@ import (
 	"github.com/postern-mail/postern/filter/greylist"
 	"github.com/postern-mail/postern/filter/ratelimit"
 	"github.com/postern-mail/postern/internal/config"
+	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/internal/edge"
 	"github.com/postern-mail/postern/internal/senders"
 	"github.com/postern-mail/postern/mail"
@@ -60,6 +61,7 @@ type scan struct {
 	content     *mail.Content // nil: too big
 	to          []*scanned    // the recipients, each once
 	early       map[*pipeline.Plan]edge.Early
+	lateDNS     *dns.Budget // of what that takes
 
 	first    *scanned // the first recipient of those who share the judgement, nil for none
 	policy   judgePolicy

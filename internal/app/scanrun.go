@@ -70,7 +70,7 @@ func (s *scan) address(given string) error {
 func (s *scan) run(ctx context.Context, content *mail.Content) {
 	s.content = content
 	// The connection and the message share one budget here.
-	ctx = dns.WithBudget(ctx, dns.MessageBudget())
+	ctx, s.lateDNS = dns.WithBudget(ctx, dns.MessageBudget()), dns.MessageBudget()
 	s.meet(ctx)
 	accepted, all := s.accept(ctx)
 	for _, g := range all {
@@ -111,7 +111,7 @@ func (s *scan) rcpt(ctx context.Context, r *scanned) *scan {
 				if p == filter.Mail && !s.envelope {
 					return nil
 				}
-				return c.policy.plan.RunLate(ctx, p, in)
+				return c.policy.plan.RunLate(dns.WithBudget(ctx, s.lateDNS), p, in)
 			})
 		s.early[c.policy.plan] = early
 	}

@@ -3,7 +3,6 @@ package rules
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -70,7 +69,7 @@ type Set struct {
 	runs      sync.Pool // of *run
 	functions map[string]eval.Function
 
-	trusted, internal, msa []netip.Prefix // as the files say
+	trusted, internal, msa text.Networks // as the files say
 }
 
 // needs says which texts of a message are used at all.
@@ -110,7 +109,7 @@ func (l *loader) set() *Set {
 	s := &Set{
 		byName: make(map[string]*Rule, len(l.order)), scoreSet: l.o.scoreSet(), settings: l.settings, tests: l.tests, functions: eval.Functions(),
 	}
-	s.trusted, s.internal, s.msa = l.networks["trusted_networks"].prefixes(), l.networks["internal_networks"].prefixes(), l.networks["msa_networks"].prefixes()
+	s.trusted, s.internal, s.msa = l.networks["trusted_networks"], l.networks["internal_networks"], l.networks["msa_networks"]
 	for _, name := range l.order {
 		d := l.rules[name]
 		r := &Rule{

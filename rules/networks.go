@@ -12,14 +12,6 @@ import (
 
 // What files say of relays: trusted_networks, internal_networks, msa_networks, and the same with clear_ before them.
 
-// networks are the entries of one of these keywords, in their order: of several that hold an address the first decides.
-type networks []network
-
-type network struct {
-	prefix netip.Prefix
-	not    bool // written with "!": none of its addresses is meant
-}
-
 // networkKeys are the keywords, and whether a configuration that names networks takes their place.
 var networkKeys = map[string]bool{"trusted_networks": true, "internal_networks": true, "msa_networks": false}
 
@@ -49,14 +41,14 @@ func (r *reader) network(key, value string) bool {
 		n, err := readNetwork(w)
 		switch {
 		case err != nil:
-			r.tell(r.at, Fault, "", "%s: %v", key, err)
+			r.tell(r.at, Fault, "", "%s: the line is not taken: %v", key, err)
 			return true
 		case len(all) == maxNetworks:
-			r.tell(r.at, Fault, "", "%s: more than %d networks", key, maxNetworks)
+			r.tell(r.at, Fault, "", "%s: the line is not taken: more than %d networks", key, maxNetworks)
 			return true
 		}
-		if i := slices.IndexFunc(all, func(k network) bool { return !k.not && covers(k.prefix, n.prefix) }); i >= 0 && n.not {
-			r.tell(r.at, Inexact, "", "%s: %s excludes nothing: %s stands before it, and the first decides", key, cut(w, 60), all[i].prefix)
+		if i := slices.IndexFunc(all, func(k text.Network) bool { return !k.Not && covers(k.Prefix, n.Prefix) }); i >= 0 && n.Not {
+			r.tell(r.at, Inexact, "", "%s: %s excludes nothing: %s stands before it, and the first decides", key, cut(w, 60), all[i].Prefix)
 		}
 		all = append(all, n)
 	}
@@ -65,9 +57,9 @@ func (r *reader) network(key, value string) bool {
 }
 
 // readNetwork reads 192.0.2.1, 192.0.2., 192.0.2.0/24, 192.0.2.0/255.255.255.0, 2001:db8::/32 or [2001:db8::]/32, with or without "!".
-func readNetwork(s string) (n network, err error) {
+func readNetwork(s string) (n text.Network, err error) {
 	rest, not := strings.CutPrefix(s, "!")
-	n.not = not
+	n.Not = not
 	addr, length, hasLength := strings.Cut(rest, "/")
 	if strings.HasPrefix(addr, "[") && strings.HasSuffix(addr, "]") {
 		addr = addr[1 : len(addr)-1]
@@ -99,7 +91,7 @@ func readNetwork(s string) (n network, err error) {
 	if a.Is4In6() && bits >= 96 {
 		a, bits = a.Unmap(), bits-96
 	}
-	n.prefix, err = a.Prefix(bits)
+	n.Prefix, err = a.Prefix(bits)
 	if err != nil {
 		return n, wrong
 	}
@@ -125,46 +117,6 @@ func readLength(s string, a netip.Addr) (int, error) {
 
 // covers reports whether all addresses of b are in a.
 func covers(a, b netip.Prefix) bool { return a.Bits() <= b.Bits() && a.Contains(b.Addr()) }
-
-// loopback is what is always meant.
-var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-
-// prefixes gives networks that hold the same addresses, with no exclusions; none where there is no entry.
-func (all networks) prefixes() (out []netip.Prefix) {
-	var not []netip.Prefix
-	for _, n := range all {
-		if n.not {
-			not = append(not, n.prefix)
-		} else {
-			out = without(out, n.prefix, not)
-		}
-	}
-	if len(all) > 0 && len(out) == 0 {
-		return loopback
-	}
-	return out
-}
-
-// without adds to networks what of one of them is in none of others.
-func without(out []netip.Prefix, p netip.Prefix, not []netip.Prefix) []netip.Prefix {
-	var within []netip.Prefix
-	for _, x := range not {
-		if covers(x, p) {
-			return out
-		}
-		if covers(p, x) {
-			within = append(within, x)
-		}
-	}
-	if len(within) == 0 {
-		return append(out, p)
-	}
-	lower := netip.PrefixFrom(p.Addr(), p.Bits()+1)
-	octets := p.Addr().AsSlice()
-	octets[p.Bits()/8] |= 1 << (7 - p.Bits()%8)
-	a, _ := netip.AddrFromSlice(octets)
-	return without(without(out, lower, within), netip.PrefixFrom(a, p.Bits()+1), within)
-}
 
 // Texts says how messages are to be read for these rules, by what the files say; the client and the envelope are for the caller to add.
 func (s *Set) Texts() text.Options {

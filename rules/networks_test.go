@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // TestNetworks: which addresses are believed, ours, and of our users, by the lines of files.
@@ -39,12 +41,10 @@ func TestNetworks(t *testing.T) {
 		var got []string
 		for _, k := range []struct {
 			name string
-			nets []netip.Prefix
+			nets text.Networks
 		}{{"trusted", o.Trusted}, {"internal", o.Internal}, {"msa", o.MSA}} {
-			for _, p := range k.nets {
-				if p.Contains(addr) {
-					got = append(got, k.name)
-				}
+			if k.nets.Has(addr) {
+				got = append(got, k.name)
 			}
 		}
 		if strings.Join(got, " ") != c.want || len(problems) > 0 {
@@ -85,23 +85,33 @@ func TestNetworksAsWritten(t *testing.T) {
 	}
 }
 
-// TestNetworksSplit: without an exclusion networks hold what they did but for it, each address once.
-func TestNetworksSplit(t *testing.T) {
-	s := mustLoad(t, "trusted_networks !10.0.0.1 !10.0.0.128/26 10.0.0.0/24")
+// TestNetworksStayAsWritten: exclusions in large networks, over and over, take no more room than the lines, and the first that holds an
+// address decides.
+func TestNetworksStayAsWritten(t *testing.T) {
+	var lines strings.Builder
+	for i := range 400 {
+		fmt.Fprintf(&lines, "trusted_networks !2001:db8:%x::1\n", i)
+	}
+	lines.WriteString(strings.Repeat("trusted_networks ::/0\n", 150))
+	s := mustLoad(t, lines.String())
 	o := s.Texts()
-	for i := range 256 {
-		addr, n := netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 0
-		for _, p := range o.Trusted {
-			if p.Contains(addr) {
-				n++
-			}
+	if len(o.Trusted) != 550 {
+		t.Errorf("%d networks", len(o.Trusted))
+	}
+	for addr, want := range map[string]bool{"2001:db8:18f::1": false, "2001:db8:18f::2": true, "2001:db8:190::1": true, "192.0.2.1": false} {
+		if o.Trusted.Has(netip.MustParseAddr(addr)) != want {
+			t.Errorf("%s: not %v", addr, want)
 		}
-		want := 1
-		if i == 1 || i >= 128 && i < 192 {
-			want = 0
-		}
-		if n != want {
-			t.Errorf("%s is in %d networks", addr, n)
-		}
+	}
+}
+
+// TestNetworksOfWrongLines: a line of which one word is wrong is not taken, which the problem says; those beside it are.
+func TestNetworksOfWrongLines(t *testing.T) {
+	s, problems := load(t, "trusted_networks 10.0.0.1\ntrusted_networks 10.0.0.2 wrong 10.0.0.3\ntrusted_networks 10.0.0.4\n", Options{})
+	if len(problems) != 1 || !strings.Contains(problems[0].What, "the line is not taken") {
+		t.Errorf("%v", problems)
+	}
+	if got := s.Texts().Trusted; len(got) != 2 || !got.Has(netip.MustParseAddr("10.0.0.4")) || got.Has(netip.MustParseAddr("10.0.0.2")) {
+		t.Errorf("%v", got)
 	}
 }

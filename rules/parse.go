@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/postern-mail/postern/rules/eval"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // Bounds on what files of rules may hold. Stock SpamAssassin has 24 000 lines, 3 000 rules and lines of up to 10 KB.
@@ -64,7 +65,7 @@ type loader struct {
 	replace      replacement
 	lookups      map[string]lookup // by rule: what check_uridnsbl asks
 	unasked      []string          // domains of uridnsbl_skip_domain
-	networks     map[string]networks
+	networks     map[string]text.Networks
 	mentioned    map[mention]Position // the first line of each keyword that names a rule
 	passed       map[string]bool      // rules behind an if that does not hold
 	tests        []TestLine
@@ -75,7 +76,7 @@ func newLoader(o Options) *loader {
 	return &loader{
 		o: o, settings: &eval.Settings{}, rules: map[string]*definition{}, scores: map[string][4]float64{},
 		descriptions: map[string]string{}, flags: map[string][]string{}, priorities: map[string]int{}, replace: newReplacement(),
-		lookups: map[string]lookup{}, networks: map[string]networks{},
+		lookups: map[string]lookup{}, networks: map[string]text.Networks{},
 		mentioned: map[mention]Position{}, passed: map[string]bool{},
 	}
 }

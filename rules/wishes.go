@@ -97,7 +97,7 @@ func (v *view) relays(t *networkTest) []netip.Addr {
 	}
 	all = all[:min(len(all), maxHops)]
 	trusted := v.m.Text.Options().Trusted
-	for !t.nice && len(all) > 0 && slices.ContainsFunc(trusted, func(p netip.Prefix) bool { return p.Contains(all[0]) }) {
+	for !t.nice && len(all) > 0 && trusted.Has(all[0]) {
 		all = all[1:]
 	}
 	return all

@@ -9,6 +9,7 @@ import (
 	"weak"
 
 	"github.com/postern-mail/postern/rules"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // Config is what the configuration says of the filter.
@@ -167,7 +168,7 @@ func (l *Loaded) warn(log *slog.Logger) {
 func (c *Config) namesNetworks() bool { return len(c.Trusted)+len(c.Internal) > 0 }
 
 // networks reads trusted and internal. Where only one of them is set, it is both.
-func (c *Config) networks() (trusted, internal []netip.Prefix, err error) {
+func (c *Config) networks() (trusted, internal text.Networks, err error) {
 	if trusted, err = parseNetworks("trusted", c.Trusted); err != nil {
 		return nil, nil, err
 	}
@@ -182,11 +183,11 @@ func (c *Config) networks() (trusted, internal []netip.Prefix, err error) {
 	return trusted, internal, nil
 }
 
-func parseNetworks(key string, texts []string) ([]netip.Prefix, error) {
+func parseNetworks(key string, texts []string) (text.Networks, error) {
 	if len(texts) > maxNetworks {
 		return nil, fmt.Errorf("rules: %s has more than %d entries", key, maxNetworks)
 	}
-	var all []netip.Prefix
+	var all text.Networks
 	for _, t := range texts {
 		p, err := netip.ParsePrefix(t)
 		if err != nil {
@@ -199,7 +200,7 @@ func parseNetworks(key string, texts []string) ([]netip.Prefix, error) {
 		if p != p.Masked() {
 			return nil, fmt.Errorf("rules: %s: %s has bits beyond the network %s", key, t, p.Masked())
 		}
-		all = append(all, p)
+		all = append(all, text.Network{Prefix: p})
 	}
 	return all, nil
 }

@@ -197,8 +197,8 @@ func (c *check) options(in *filter.Input) text.Options {
 		o.Client.Addr, o.Client.Name, o.Client.Helo, o.Client.ESMTP = addr, s.PTR, s.Helo, s.ESMTP
 		o.Client.TLS, o.Client.Login, o.Client.By = s.TLS != nil, s.User, c.hostname
 		if s.Relay { // one of our own: what it hands over comes from nobody else
-			own := netip.PrefixFrom(addr, addr.BitLen())
-			o.Trusted, o.Internal = append(slices.Clone(o.Trusted), own), append(slices.Clone(o.Internal), own)
+			own := text.NetworksOf(netip.PrefixFrom(addr, addr.BitLen())) // before what excludes it
+			o.Trusted, o.Internal = slices.Concat(own, o.Trusted), slices.Concat(own, o.Internal)
 		}
 	}
 	// A message that nobody hands over, as in a scan of a file, has no envelope unless one was named.

@@ -353,3 +353,19 @@ func TestSymbolsGiveWay(t *testing.T) {
 		t.Errorf("problems %v, %v", l.Problems, err)
 	}
 }
+
+// TestOurOwnRelayIsTrusted: a client that may relay is one of ours, though the files exclude it.
+func TestOurOwnRelayIsTrusted(t *testing.T) {
+	_, f, _, err := build(t, Config{Scores: "local"}, "trusted_networks !192.0.2.1 192.0.2.0/24\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := &filter.Input{Session: &filter.Session{Client: netip.MustParseAddrPort("192.0.2.1:25"), Relay: true}}
+	own, next := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	if o := f.(*check).options(in); !o.Trusted.Has(own) || !o.Internal.Has(own) || !o.Trusted.Has(next) {
+		t.Errorf("%v, %v", o.Trusted, o.Internal)
+	}
+	if o := f.(*check).options(&filter.Input{}); o.Trusted.Has(own) {
+		t.Errorf("%v", o.Trusted)
+	}
+}

@@ -36,9 +36,9 @@ var networks = []struct {
 		name:  "configured",
 		lines: []string{"trusted_networks 194.125.0.0/16 192.168.0.0/16 66.35.250.0/24", "internal_networks 194.125.0.0/16 192.168.0.0/16", "msa_networks 66.35.250.0/24"},
 		options: text.Options{
-			Trusted:  []netip.Prefix{netip.MustParsePrefix("194.125.0.0/16"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("66.35.250.0/24")},
-			Internal: []netip.Prefix{netip.MustParsePrefix("194.125.0.0/16"), netip.MustParsePrefix("192.168.0.0/16")},
-			MSA:      []netip.Prefix{netip.MustParsePrefix("66.35.250.0/24")},
+			Trusted:  text.NetworksOf(netip.MustParsePrefix("194.125.0.0/16"), netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("66.35.250.0/24")),
+			Internal: text.NetworksOf(netip.MustParsePrefix("194.125.0.0/16"), netip.MustParsePrefix("192.168.0.0/16")),
+			MSA:      text.NetworksOf(netip.MustParsePrefix("66.35.250.0/24")),
 		},
 	},
 }

@@ -175,9 +175,9 @@ func TestClientIsTheNewestHop(t *testing.T) {
 }
 
 func TestTrust(t *testing.T) {
-	prefixes := func(s string) (all []netip.Prefix) {
+	prefixes := func(s string) (all Networks) {
 		for p := range strings.FieldsSeq(s) {
-			all = append(all, netip.MustParsePrefix(p))
+			all = append(all, Network{Prefix: netip.MustParsePrefix(p)})
 		}
 		return all
 	}

@@ -234,19 +234,14 @@ func (c *chain) judge(r *Relay) {
 }
 
 // within reports whether an address is in one of the networks, or, with loopback, the machine's own.
-func within(ip netip.Addr, nets []netip.Prefix, loopback bool) bool {
+func within(ip netip.Addr, nets Networks, loopback bool) bool {
 	if !ip.IsValid() {
 		return false
 	}
 	if loopback && ip.IsLoopback() {
 		return true
 	}
-	for _, n := range nets {
-		if n.Contains(ip) {
-			return true
-		}
-	}
-	return false
+	return nets.Has(ip)
 }
 
 // clientRelay is the newest hop, which the gateway itself has seen.

@@ -11,7 +11,7 @@ import (
 // What is known of a chain before all of it is read is what the whole says.
 func TestNearestRelays(t *testing.T) {
 	external := MustSelector("X-Postern-External-Relay")
-	networks := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/2"), netip.MustParsePrefix("193.0.0.0/8"), netip.MustParsePrefix("212.0.0.0/8")}
+	networks := NetworksOf(netip.MustParsePrefix("0.0.0.0/2"), netip.MustParsePrefix("193.0.0.0/8"), netip.MustParsePrefix("212.0.0.0/8"))
 	hop := Client{Addr: netip.MustParseAddr("192.0.2.7"), Helo: "mx.example", By: "in.example.net"}
 	later := 0
 	for _, o := range []Options{{}, {Client: hop}, {Trusted: networks}, {Trusted: networks, Internal: networks[:1], MSA: networks[1:2]}} {

@@ -16,9 +16,9 @@ import (
 // Options say whose networks are trusted, where the message comes from, and how much of it is looked at. The zero value
 // trusts nobody and has SpamAssassin's bounds.
 type Options struct {
-	Trusted  []netip.Prefix // networks whose Received fields are believed (trusted_networks)
-	Internal []netip.Prefix // of these, those that are ours (internal_networks)
-	MSA      []netip.Prefix // of these, those whose clients are our users (msa_networks)
+	Trusted  Networks // networks whose Received fields are believed (trusted_networks)
+	Internal Networks // of these, those that are ours (internal_networks)
+	MSA      Networks // of these, those whose clients are our users (msa_networks)
 
 	Client Client // who hands the message over; the newest hop, for which no Received field stands in it yet
 

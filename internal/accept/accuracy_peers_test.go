@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -219,29 +220,40 @@ func (j spamassassin) rules(t *testing.T, b *bench) map[string]ruled {
 	if len(todo) == 0 {
 		return known
 	}
+	askAll(t, b, rulesScript, file, todo, known, func(answer string) (ruled, error) {
+		number, names, _ := strings.Cut(answer, " ")
+		score, err := strconv.ParseFloat(number, 64)
+		return ruled{score, names}, err
+	})
+	return known
+}
+
+// askAll asks a script about messages, with as many processes as there are processors, adds to known what read makes of each
+// answer, by the message's sum, and keeps that in the file.
+func askAll[A any](t *testing.T, b *bench, script, file string, messages []int, known map[string]A, read func(answer string) (A, error)) {
+	t.Helper()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var failed error
 	next := make(chan int)
 	for range runtime.NumCPU() {
-		p := startPerl(t, rulesScript)
+		p := startPerl(t, script)
 		wg.Go(func() {
-			for i := range next {
-				text, err := p.ask(b.file(i))
-				number, names, _ := strings.Cut(text, " ")
-				score, bad := strconv.ParseFloat(number, 64)
+			for m := range next {
+				answer, err := p.ask(b.file(m))
+				made, bad := read(answer)
 				mu.Lock()
-				if err != nil || bad != nil {
-					failed = fmt.Errorf("%s: %v %v", b.all[i].Path, err, bad)
-				} else if known[b.sums[i]] = (ruled{score, names}); len(known)%250 == 0 {
+				if err = errors.Join(err, bad); err != nil {
+					failed = fmt.Errorf("%s: %q: %w", b.all[m].Path, answer, err)
+				} else if known[b.sums[m]] = made; len(known)%250 == 0 {
 					keep(t, file, known)
 				}
 				mu.Unlock()
 			}
 		})
 	}
-	for _, i := range todo {
-		next <- i
+	for _, m := range messages {
+		next <- m
 	}
 	close(next)
 	wg.Wait()
@@ -249,7 +261,6 @@ func (j spamassassin) rules(t *testing.T, b *bench) map[string]ruled {
 		t.Fatal(failed)
 	}
 	keep(t, file, known)
-	return known
 }
 
 func (j spamassassin) scores(t *testing.T, b *bench, s detection.Split) []float64 {

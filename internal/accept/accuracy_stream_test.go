@@ -11,7 +11,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -315,33 +314,11 @@ func (spamassassinStream) sure(t *testing.T, b *bench, s detection.Split) map[st
 	known := map[string]string{}
 	readKept(file, &known)
 	todo := slices.DeleteFunc(slices.Clone(s.Test), func(m int) bool { return known[b.sums[m]] != "" })
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var failed error
-	next := make(chan int)
-	for range runtime.NumCPU() {
-		p := startPerl(t, autolearnScript)
-		wg.Go(func() {
-			for m := range next {
-				answer, err := p.ask(b.file(m))
-				mu.Lock()
-				if err != nil || !slices.Contains([]string{"ham", "spam", "none"}, answer) {
-					failed = fmt.Errorf("%s: %q, %w", b.all[m].Path, answer, err)
-				} else if known[b.sums[m]] = answer; len(known)%250 == 0 {
-					keep(t, file, known)
-				}
-				mu.Unlock()
-			}
-		})
-	}
-	for _, m := range todo {
-		next <- m
-	}
-	close(next)
-	wg.Wait()
-	if failed != nil {
-		t.Fatal(failed)
-	}
-	keep(t, file, known)
+	askAll(t, b, autolearnScript, file, todo, known, func(answer string) (string, error) {
+		if !slices.Contains([]string{"ham", "spam", "none"}, answer) {
+			return "", errors.New("it says neither ham, spam nor none")
+		}
+		return answer, nil
+	})
 	return known
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/postern-mail/postern/internal/peertest"
 )
 
 // starter is a small process that starts programs and measures them. On Linux the peak of a program's memory begins with that of
@@ -39,21 +41,7 @@ func newStarter(t *testing.T) *starter {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), starterVariable+"=1")
 	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		_ = cmd.Wait()
-	})
+	in, out := peertest.Piped(t, cmd)
 	return &starter{json.NewEncoder(in), json.NewDecoder(out)}
 }
 

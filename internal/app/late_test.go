@@ -365,9 +365,10 @@ func saying(runs *atomic.Int64) []filter.Factory {
 			Say string `yaml:"say"`
 		}{"nothing"}
 		err := decode(&c)
-		return filter.Spec{
+		spec := filter.Spec{
 			Phases: filter.In(filter.Connect, filter.Helo, filter.Mail), Provides: []string{string(said)}, Symbols: []filter.Symbol{symbol("SAID")},
-		}, filter.Func(func(_ context.Context, in *filter.Input) (r filter.Result, err error) {
+		}
+		return spec, filter.Func(func(_ context.Context, in *filter.Input) (r filter.Result, err error) {
 			runs.Add(1)
 			if c.Say == "error" {
 				return r, errors.New("no idea")
@@ -381,9 +382,10 @@ func saying(runs *atomic.Int64) []filter.Factory {
 		}), err
 	}}
 	see := filter.Factory{Kind: "see", New: func(_ filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
-		return filter.Spec{
+		spec := filter.Spec{
 			Phases: filter.In(filter.Mail, filter.Rcpt, filter.Data), Needs: []string{string(said)}, Symbols: []filter.Symbol{symbol("SEEN")},
-		}, filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
+		}
+		return spec, filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
 			word, _ := said.From(in)
 			return filter.Result{Findings: []filter.Finding{{Symbol: "SEEN", Strength: 1, Detail: word}}}, nil
 		}), decode(&struct{}{})

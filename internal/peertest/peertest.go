@@ -5,6 +5,7 @@ package peertest
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -117,6 +118,28 @@ func Command(t testing.TB, name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), environment(root)...)
 	return cmd
+}
+
+// Piped starts a command that is talked with: what is written to in it reads, and out is what it says. It ends with the test.
+func Piped(t testing.TB, cmd *exec.Cmd) (in io.Writer, out io.Reader) {
+	t.Helper()
+	to, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = to.Close()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return to, from
 }
 
 func executable(path string) bool {

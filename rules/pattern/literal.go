@@ -431,3 +431,16 @@ func turns(exact []string, least, most int) (all []string, ok bool) {
 	all = slices.Compact(all)
 	return all, len(all) <= clueTexts
 }
+
+// hasFolded tells whether b begins with t in either case; t is in small letters.
+func hasFolded(b, t []byte) bool {
+	if len(b) < len(t) {
+		return false
+	}
+	for i, c := range t {
+		if lower[b[i]] != c {
+			return false
+		}
+	}
+	return true
+}

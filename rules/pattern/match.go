@@ -468,19 +468,6 @@ func (m *machine) backref(in *inst, pos int) (int, bool) {
 	return pos + len(t), true
 }
 
-// hasFolded tells whether b begins with t in either case; t is in small letters.
-func hasFolded(b, t []byte) bool {
-	if len(b) < len(t) {
-		return false
-	}
-	for i, c := range t {
-		if lower[b[i]] != c {
-			return false
-		}
-	}
-	return true
-}
-
 func (m *machine) holds(what int32, pos int) bool {
 	b := m.b
 	switch what {

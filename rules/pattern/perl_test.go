@@ -68,21 +68,7 @@ type perl struct {
 func startPerl(t testing.TB) *perl {
 	t.Helper()
 	cmd := peertest.Command(t, "perl", "-e", perlProgram)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		in.Close()
-		_ = cmd.Wait()
-	})
+	in, out := peertest.Piped(t, cmd)
 	return &perl{in, bufio.NewReaderSize(out, 1<<16)}
 }
 

@@ -49,22 +49,7 @@ func startHeader(t testing.TB, lines []string) *header {
 	}
 	cmd := peertest.Command(t, "perl", append([]string{script, root, state}, lines...)...)
 	cmd.Env = append(cmd.Env, "PERL_HASH_SEED=0", "LC_ALL=C", "TZ=UTC")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = in.Close()
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
+	in, out := peertest.Piped(t, cmd)
 	h := &header{in: in, out: bufio.NewScanner(out), file: filepath.Join(dir, "message")}
 	h.out.Buffer(make([]byte, 64<<10), maxAnswer)
 	return h

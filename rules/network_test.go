@@ -93,6 +93,12 @@ func hitsWith(t *testing.T, lines string, dns filter.Resolver) (names []string) 
 
 func resultWith(t *testing.T, lines string, dns filter.Resolver) Result {
 	t.Helper()
+	_, res := setResultWith(t, lines, dns)
+	return res
+}
+
+func setResultWith(t *testing.T, lines string, dns filter.Resolver) (*Set, Result) {
+	t.Helper()
 	s, problems, err := Load([]Source{{Name: "t.cf", Octets: []byte(lines)}}, Options{Network: true})
 	if err != nil || len(problems) > 0 {
 		t.Fatal(problems, err)
@@ -113,7 +119,7 @@ func resultWith(t *testing.T, lines string, dns filter.Resolver) Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res
+	return s, res
 }
 
 // TestUnanswered: a rule that counts, has not hit, and of which a question has failed, is told; none is where all is known.
@@ -150,6 +156,41 @@ func TestUnanswered(t *testing.T) {
 		}
 		if s := strings.Join(got, " "); s != c.want {
 			t.Errorf("%s: %q, not %q", c.name, s, c.want)
+		}
+	}
+}
+
+// TestUnansweredTeaches: what rules teach lies between what it would be whichever way a list had answered.
+func TestUnansweredTeaches(t *testing.T) {
+	const list = "header LIST eval:check_rbl('s-lastexternal', 'bl.example.')\nscore LIST 2\n"
+	const friend = "header FRIEND eval:check_rbl('t-lastexternal', 'wl.example.')\nscore FRIEND -5\ntflags FRIEND nice\n"
+	const body = "body B /click/\nscore B 3\n"
+	const dead = "7.113.0.203.bl.example=SERVFAIL;7.113.0.203.wl.example=SERVFAIL"
+	sum := func(points, body float64) auth.Tally { return auth.Tally{Points: points, Body: body, Score: points} }
+	for _, c := range []struct {
+		name, lines, dns string
+		least, most      auth.Tally
+		force            bool
+	}{
+		{"all answer", list + friend + body, "7.113.0.203.bl.example=127.0.0.2", sum(5, 3), sum(5, 3), false},
+		{"a list", list + body, dead, sum(3, 3), sum(5, 3), false},
+		{"one that speaks for a message", friend + body, dead, sum(-2, 3), sum(3, 3), false},
+		{"both", list + friend + body, dead, sum(-2, 3), sum(5, 3), false},
+		{"a meta that hangs on it", strings.ReplaceAll(list, "LIST", "__LIST") + body + "meta M __LIST && B\nscore M 4\n", dead, sum(3, 3), sum(7, 7), false},
+		{"a meta that it would undo", strings.ReplaceAll(list, "LIST", "__LIST") + body + "meta M B && !__LIST\nscore M 4\ntflags M autolearn_force\n", dead, sum(3, 3), sum(7, 7), false},
+		{"one that says it of the body", list + "tflags LIST autolearn_body\n" + body, dead, sum(3, 3), sum(5, 5), false},
+		{"one that is not to teach", list + "tflags LIST noautolearn\n" + body, dead, sum(3, 3), auth.Tally{Points: 3, Body: 3, Score: 5}, false},
+		{"one that is safe if it hits", list + "tflags LIST autolearn_force\n" + body, dead, sum(3, 3), sum(5, 3), false},
+		{"beside one that is safe", list + body + "tflags B autolearn_force\n", dead, sum(3, 3), sum(5, 3), true},
+	} {
+		f := &fakeDNS{names: map[string]string{}}
+		for _, pair := range strings.Split(c.dns, ";") {
+			name, value, _ := strings.Cut(pair, "=")
+			f.names[name] = value
+		}
+		s, r := setResultWith(t, c.lines, f)
+		if got, want := s.Teaching(&r), (auth.Teaching{Least: c.least, Most: c.most, Force: c.force}); got != want {
+			t.Errorf("%s: %+v, not %+v", c.name, got, want)
 		}
 	}
 }

@@ -40,38 +40,84 @@ func sidesOfMeta(names []*Rule) (of sides) {
 	return of
 }
 
-// Teaching gives what hits of this set say where a learner is taught by them. They count by the scores without a learner, so that
-// it does not teach itself.
-func (s *Set) Teaching(hits []Hit) (t auth.Teaching) {
-	for i := range hits {
-		h := &hits[i]
-		r := h.Rule
-		if r.Hidden() {
-			continue
+// sums are those of a tally.
+type sums [5]float64
+
+const (
+	sumScore = iota
+	sumPoints
+	sumHeader
+	sumBody
+	sumLearned
+)
+
+// Teaching gives what was found in a message says where a learner is taught by it. Rules count by the scores without a learner, so that
+// it does not teach itself. One that did not come to an end, and each meta that hangs on it, may have come out either way.
+func (s *Set) Teaching(found *Result) (t auth.Teaching) {
+	var open []int
+	for _, all := range [...][]*Rule{found.GaveUp, found.Unanswered} {
+		for _, r := range all {
+			open = append(open, r.id)
 		}
-		t.Score += h.Score
-		switch {
-		case r.Flag("noautolearn"), r.Flag("userconf"):
-			continue
-		case r.Flag("learn"):
-			t.Learned += h.Score
-			continue
-		case r.Flag("autolearn_force"):
-			t.Force = true
-		}
-		score, of := r.Scores[s.scoreSet&^learnerScores], r.sides
-		switch {
-		case r.Flag("autolearn_header"):
-			of = sides{header: 1}
-		case r.Flag("autolearn_body"):
-			of = sides{body: 1}
-		}
-		t.Points += score
-		t.Header += score * of.header
-		t.Body += score * of.body
 	}
-	for _, f := range []*float64{&t.Score, &t.Points, &t.Header, &t.Body, &t.Learned} {
-		*f = math.Round(*f*1000) / 1000 // decimals that add up to a threshold reach it
+	var least, most sums
+	doubted := map[*Rule]bool{}
+	s.hanging(open, func(r *Rule) {
+		doubted[r] = true
+		if !r.active {
+			return
+		}
+		c, _ := s.teaches(r, s.Score(r))
+		for i, x := range c {
+			least[i] += min(x, 0)
+			most[i] += max(x, 0)
+		}
+	})
+	for i := range found.Hits {
+		h := &found.Hits[i]
+		if doubted[h.Rule] {
+			continue
+		}
+		c, force := s.teaches(h.Rule, h.Score)
+		for i, x := range c {
+			least[i] += x
+			most[i] += x
+		}
+		t.Force = t.Force || force
 	}
+	t.Least, t.Most = least.tally(), most.tally()
 	return t
+}
+
+// teaches gives what a rule that hits adds where it counts so much, and whether it is safe enough to teach spam by itself.
+func (s *Set) teaches(r *Rule, score float64) (c sums, force bool) {
+	if r.Hidden() {
+		return c, false
+	}
+	c[sumScore] = score
+	switch {
+	case r.Flag("noautolearn"), r.Flag("userconf"):
+		return c, false
+	case r.Flag("learn"):
+		c[sumLearned] = score
+		return c, false
+	}
+	of := r.sides
+	switch {
+	case r.Flag("autolearn_header"):
+		of = sides{header: 1}
+	case r.Flag("autolearn_body"):
+		of = sides{body: 1}
+	}
+	points := r.Scores[s.scoreSet&^learnerScores]
+	c[sumPoints], c[sumHeader], c[sumBody] = points, points*of.header, points*of.body
+	return c, r.Flag("autolearn_force")
+}
+
+// tally rounds: decimals that add up to a threshold reach it.
+func (c sums) tally() auth.Tally {
+	for i, x := range c {
+		c[i] = math.Round(x*1000) / 1000
+	}
+	return auth.Tally{Score: c[sumScore], Points: c[sumPoints], Header: c[sumHeader], Body: c[sumBody], Learned: c[sumLearned]}
 }

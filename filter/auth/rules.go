@@ -18,14 +18,20 @@ type RuleHit struct {
 	Count int     // how often, at least 1
 }
 
-// Teaching is what rules say of a message where a learner is taught by them, in points. Those that go by lists of the site, or are not
-// to teach (tflags userconf, noautolearn, learn), count in Score and Learned alone.
+// Teaching is what rules say of a message where a learner is taught by them. Of some rules is not known whether they hit: a list in the DNS
+// did not answer, or they gave up. So there are two sums, between which the true one lies: what is to be learned has to hold by both.
 type Teaching struct {
-	Stage        string  // whose rules they are
+	Stage       string // whose rules they are
+	Least, Most Tally
+	Force       bool // one has hit that is safe enough to teach spam whatever it is about
+	Partial     bool // they have not seen all of the message: neither sum means anything
+}
+
+// Tally is a sum of rules, in points. Those that go by lists of the site, or are not to teach (tflags userconf, noautolearn, learn), count
+// in Score and Learned alone.
+type Tally struct {
 	Points       float64 // by the scores without a learner
 	Header, Body float64 // so much of Points is by rules about the header, or the body; of some is not known
 	Learned      float64 // by rules that were taught themselves
 	Score        float64 // by all rules, as they count
-	Partial      bool    // they have not seen all of the message, or some could not tell, for one that the DNS did not answer
-	Force        bool    // one has hit that is safe enough to teach spam whatever it is about
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/postern-mail/postern/filter/auth"
 )
 
-// Autolearn says from when on rules are sure, in points (auth.Teaching.Points).
+// Autolearn says from when on rules are sure, in points (auth.Tally.Points).
 type Autolearn struct {
 	Ham  float64 // less is ham
 	Spam float64 // so much, or more, is spam
@@ -38,15 +38,18 @@ const (
 	contrary  = 1 // points of rules that were taught themselves, and say the contrary, at most
 )
 
-// Of tells what rules teach of a message: that it is spam or that it is not, or nothing.
+// Of tells what rules teach of a message: that it is spam or that it is not, or nothing. It is the same whatever those would have said
+// of which is not known whether they hit: a list that does not answer makes no spam ham, and keeps none from being learned that is
+// spam without it.
 func (a Autolearn) Of(t auth.Teaching) (spam, teaches bool) {
 	switch {
 	case t.Partial:
 		return false, false
-	case t.Points >= a.Spam:
-		return true, (t.Force || t.Header >= leastSide && t.Body >= leastSide) && t.Learned >= -contrary && t.Score >= isSpam
-	case t.Points < a.Ham:
-		return false, t.Learned <= contrary && t.Score < isSpam
+	case t.Least.Points >= a.Spam:
+		l := t.Least
+		return true, (t.Force || l.Header >= leastSide && l.Body >= leastSide) && l.Learned >= -contrary && l.Score >= isSpam
+	case t.Most.Points < a.Ham:
+		return false, t.Most.Learned <= contrary && t.Most.Score < isSpam
 	}
 	return false, false
 }

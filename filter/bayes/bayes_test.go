@@ -137,7 +137,12 @@ func (broken) Close() error                      { return nil }
 
 // says is what rules say of a message to a learner, where all of them may teach.
 func says(points float64) *auth.Teaching {
-	return &auth.Teaching{Stage: "rules", Points: points, Header: points / 2, Body: points / 2, Score: points}
+	return surely(auth.Tally{Points: points, Header: points / 2, Body: points / 2, Score: points})
+}
+
+// surely is what rules say that have all come to an end.
+func surely(t auth.Tally) *auth.Teaching {
+	return &auth.Teaching{Stage: "rules", Least: t, Most: t}
 }
 
 // thresholds of tests.
@@ -147,7 +152,7 @@ func TestRulesTeach(t *testing.T) {
 	waive := func(what string) []auth.Waiver {
 		return []auth.Waiver{{Domain: "friend.example", Waives: []string{what}}}
 	}
-	listed := func(points float64) *auth.Teaching { return &auth.Teaching{Score: points} }
+	listed := func(points float64) *auth.Teaching { return surely(auth.Tally{Score: points}) }
 	for name, c := range map[string]struct {
 		rules  *auth.Teaching
 		off    bool
@@ -213,27 +218,39 @@ func TestRulesTeach(t *testing.T) {
 
 // TestAutolearn: what SpamAssassin asks for beside its thresholds.
 func TestAutolearn(t *testing.T) {
+	all := func(t auth.Tally) auth.Teaching { return *surely(t) }
+	safe := func(t auth.Tally) auth.Teaching { return auth.Teaching{Least: t, Most: t, Force: true} }
+	cut := func(t auth.Tally) auth.Teaching { return auth.Teaching{Least: t, Most: t, Partial: true} }
+	spam := auth.Tally{Points: 12, Header: 3, Body: 3, Score: 12}
 	for name, c := range map[string]struct {
 		rules         auth.Teaching
 		teaches, spam bool
 	}{
-		"spam":                                     {auth.Teaching{Points: 12, Header: 3, Body: 3, Score: 12}, true, true},
-		"not enough":                               {auth.Teaching{Points: 11.999, Header: 6, Body: 5, Score: 11.999}, false, false},
-		"hardly any of the header":                 {auth.Teaching{Points: 12, Header: 2.9, Body: 9, Score: 12}, false, false},
-		"hardly any of the body":                   {auth.Teaching{Points: 12, Header: 9, Body: 2.9, Score: 12}, false, false},
-		"all of the body, and safe":                {auth.Teaching{Points: 12, Body: 12, Score: 12, Force: true}, true, true},
-		"safe, and not enough":                     {auth.Teaching{Points: 6, Body: 6, Score: 6, Force: true}, false, false},
-		"spam of a friend":                         {auth.Teaching{Points: 12, Header: 6, Body: 6, Score: -88}, false, false},
-		"spam that is none with all rules":         {auth.Teaching{Points: 12, Header: 6, Body: 6, Score: 4.9}, false, false},
-		"spam that a rule was taught to be none":   {auth.Teaching{Points: 12, Header: 6, Body: 6, Score: 10.9, Learned: -1.1}, false, false},
-		"spam, and a rule that was taught is mild": {auth.Teaching{Points: 12, Header: 6, Body: 6, Score: 11, Learned: -1}, true, true},
-		"ham":                                     {auth.Teaching{Points: 0, Score: 0}, true, false},
-		"spam that was not seen all":              {auth.Teaching{Points: 12, Header: 3, Body: 3, Score: 12, Partial: true}, false, false},
-		"ham that was not seen all":               {auth.Teaching{Partial: true}, false, false},
-		"ham of a foe":                            {auth.Teaching{Points: 0, Score: 100}, false, false},
-		"ham that a rule was taught to be spam":   {auth.Teaching{Points: 0, Score: 3.5, Learned: 3.5}, false, false},
-		"ham, and a rule that was taught is mild": {auth.Teaching{Points: 0, Score: 1, Learned: 1}, true, false},
-		"as much as the threshold of ham":         {auth.Teaching{Points: 0.1, Score: 0.1}, false, false},
+		"spam":                                     {all(spam), true, true},
+		"not enough":                               {all(auth.Tally{Points: 11.999, Header: 6, Body: 5, Score: 11.999}), false, false},
+		"hardly any of the header":                 {all(auth.Tally{Points: 12, Header: 2.9, Body: 9, Score: 12}), false, false},
+		"hardly any of the body":                   {all(auth.Tally{Points: 12, Header: 9, Body: 2.9, Score: 12}), false, false},
+		"all of the body, and safe":                {safe(auth.Tally{Points: 12, Body: 12, Score: 12}), true, true},
+		"safe, and not enough":                     {safe(auth.Tally{Points: 6, Body: 6, Score: 6}), false, false},
+		"spam of a friend":                         {all(auth.Tally{Points: 12, Header: 6, Body: 6, Score: -88}), false, false},
+		"spam that is none with all rules":         {all(auth.Tally{Points: 12, Header: 6, Body: 6, Score: 4.9}), false, false},
+		"spam that a rule was taught to be none":   {all(auth.Tally{Points: 12, Header: 6, Body: 6, Score: 10.9, Learned: -1.1}), false, false},
+		"spam, and a rule that was taught is mild": {all(auth.Tally{Points: 12, Header: 6, Body: 6, Score: 11, Learned: -1}), true, true},
+		"ham":                                     {all(auth.Tally{}), true, false},
+		"spam that was not seen all":              {cut(spam), false, false},
+		"ham that was not seen all":               {cut(auth.Tally{}), false, false},
+		"ham of a foe":                            {all(auth.Tally{Score: 100}), false, false},
+		"ham that a rule was taught to be spam":   {all(auth.Tally{Score: 3.5, Learned: 3.5}), false, false},
+		"ham, and a rule that was taught is mild": {all(auth.Tally{Score: 1, Learned: 1}), true, false},
+		"as much as the threshold of ham":         {all(auth.Tally{Points: 0.1, Score: 0.1}), false, false},
+
+		"spam whatever a list says":               {auth.Teaching{Least: spam, Most: auth.Tally{Points: 20, Header: 9, Body: 5, Score: 20}}, true, true},
+		"spam unless a list speaks for it":        {auth.Teaching{Least: auth.Tally{Points: 7, Header: 3, Body: 3, Score: 7}, Most: spam}, false, false},
+		"spam, its side unless a list says no":    {auth.Teaching{Least: auth.Tally{Points: 12, Header: 2, Body: 3, Score: 12}, Most: spam}, false, false},
+		"spam by lists that speak for it in part": {auth.Teaching{Least: auth.Tally{Points: 12, Header: 3, Body: 3, Score: 4}, Most: spam}, false, false},
+		"ham unless a list says no":               {auth.Teaching{Most: auth.Tally{Points: 2, Score: 2}}, false, false},
+		"ham unless a list of the site says no":   {auth.Teaching{Most: auth.Tally{Score: 100}}, false, false},
+		"ham whatever a list says":                {auth.Teaching{Least: auth.Tally{Points: -5, Score: -5}}, true, false},
 	} {
 		spam, ok := Autolearn{0.1, 12}.Of(c.rules)
 		if ok != c.teaches || ok && spam != c.spam {

@@ -121,8 +121,8 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 			Symbol: listsUnknown, Strength: 1, Unknown: true, Detail: "not known whether these hit:" + named(found.Unanswered),
 		})
 	}
-	teach := c.loaded.Set.Teaching(found.Hits)
-	teach.Stage, teach.Partial = c.name, len(found.GaveUp)+len(found.Unanswered) > 0 || m.Text.Cut() != 0
+	teach := c.loaded.Set.Teaching(&found)
+	teach.Stage, teach.Partial = c.name, m.Text.Cut() != 0
 	r.Facts = append(r.Facts, auth.RulesTeach.Of(teach))
 	return r, nil
 }

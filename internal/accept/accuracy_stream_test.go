@@ -235,7 +235,7 @@ func (j posternStream) stream(dir string, b *bench, v *views, s detection.Split,
 			found = append(found, rules.Hit{Rule: rule, Score: hits[i].Score, Count: hits[i].Count})
 		}
 		in := &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{From: b.all[m].Sender}, Content: c}
-		in.Transaction.Record(auth.RuleHits.Of(hits), auth.RulesTeach.Of(set.Teaching(found)))
+		in.Transaction.Record(auth.RuleHits.Of(hits), auth.RulesTeach.Of(set.Teaching(&rules.Result{Hits: found})))
 		r, err := f.Check(context.Background(), in)
 		if err != nil {
 			return out, err

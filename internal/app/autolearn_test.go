@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/dns/zone"
 	"github.com/postern-mail/postern/internal/learner"
 )
 
@@ -62,6 +63,52 @@ filters: [access: {allow_entries: ["let.test proof=network:127.0.0.0/8 waive=sco
 	for until := time.Now().Add(10 * time.Second); g.learnerStatus(t).Counts != want; time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatalf("it has learned %+v, not %+v", g.learnerStatus(t).Counts, want)
+		}
+	}
+}
+
+// TestDeadNameServersHideNoSpam: who lets the name server of his links die keeps his spam from no learner. Where a list could make
+// what there is no spam, or no ham, nothing is learned.
+func TestDeadNameServersHideNoSpam(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "a.cf")
+	rules := "uridnsbl BLACK black.test. A\nbody BLACK eval:check_uridnsbl('BLACK')\ntflags BLACK net a\nscore BLACK 3\n" +
+		"header WELCOME eval:check_rbl_from_host('w', 'welcome.test.')\ntflags WELCOME net nice\nscore WELCOME -5\n" +
+		"header BAD Subject =~ /bad/\nscore BAD 4\nbody WORSE /worse/\nscore WORSE 4\nbody GOOD /good/\nscore GOOD -2\n"
+	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server, err := zone.Serve("www.dead.com SERVFAIL\nwww.live.com A 198.51.100.1\nmute.test.welcome.test SERVFAIL\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	g := startGatewayWith(t, strings.NewReplacer(
+		"filters: [", fmt.Sprintf("dns: {servers: [%q]}\nfilters: [rules: {default: false, scores: network, files: [%q]}, ", server.Addr(), file),
+		"bayes: {", "bayes: {autolearn: {ham: 0, spam: 8}, ",
+	).Replace(learningGateway))
+	var want learner.Counts
+	for i, c := range []struct {
+		name, from, subject, body string
+		ham, spam                 int
+	}{
+		{"ham with a link of which nobody knows", "client.test", "hello", "good http://www.dead.com/", 0, 0},
+		{"spam with such a link", "client.test", "bad", "worse http://www.dead.com/", 0, 1},
+		{"spam that a welcome list might speak for", "mute.test", "bad", "worse http://www.live.com/", 0, 0},
+		{"ham that it might speak for, too", "mute.test", "hello", "good", 1, 0},
+		{"ham", "client.test", "hello", "good http://www.live.com/", 1, 0},
+	} {
+		content := fmt.Appendf(nil, "From: A <a@%s>\r\nSubject: %s\r\nMessage-ID: <%d@client.test>\r\n\r\n%s\r\n", c.from, c.subject, i, c.body)
+		if reply, err := (sample{from: "a@client.test", to: "bob@example.org", content: content}).send(context.Background(), g.addr); err != nil || reply[:3] != "250" {
+			t.Fatalf("%s: %s, %v", c.name, reply, err)
+		}
+		want.Ham, want.Spam = want.Ham+c.ham, want.Spam+c.spam
+		if c.ham+c.spam == 0 {
+			continue // one that is learned behind it tells that this was not
+		}
+		for until := time.Now().Add(10 * time.Second); g.learnerStatus(t).Counts != want; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(until) {
+				t.Fatalf("%s: it has learned %+v, not %+v", c.name, g.learnerStatus(t).Counts, want)
+			}
 		}
 	}
 }

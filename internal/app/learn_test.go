@@ -369,9 +369,10 @@ func TestMarksTeachNothing(t *testing.T) {
 // sender's own subject begins with our word.
 func TestMarksOfTheSenderTeachNothing(t *testing.T) {
 	sure := filter.Factory{Kind: "sure", New: func(filter.Env, func(any) error) (filter.Spec, filter.Filter, error) {
+		spam := auth.Tally{Points: 20, Header: 10, Body: 10, Score: 20}
 		check := func(context.Context, *filter.Input) (filter.Result, error) {
 			return filter.Result{Facts: []filter.Fact{
-				auth.RuleHits.Of([]auth.RuleHit{{Name: "A_RULE", Score: 20, Count: 1}}), auth.RulesTeach.Of(auth.Teaching{Points: 20, Header: 10, Body: 10, Score: 20}),
+				auth.RuleHits.Of([]auth.RuleHit{{Name: "A_RULE", Score: 20, Count: 1}}), auth.RulesTeach.Of(auth.Teaching{Least: spam, Most: spam}),
 			}}, nil
 		}
 		return filter.Spec{Phases: filter.In(filter.Data), Provides: []string{string(auth.RuleHits), string(auth.RulesTeach)}}, filter.Func(check), nil

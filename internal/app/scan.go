@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
@@ -229,11 +230,16 @@ func (a *App) ingest(path string, o mail.IngestOptions, header int64) (*mail.Con
 	return ingestFrom(in, o, header)
 }
 
+// blocks are what streams are read with: a command that reads many messages makes no garbage of them.
+var blocks = sync.Pool{New: func() any { return new([64 << 10]byte) }}
+
 // ingestFrom is ingest of a stream.
 func ingestFrom(in io.Reader, o mail.IngestOptions, header int64) (*mail.Content, error) {
 	g := mail.NewIngest(o)
 	ends := &lineEnds{w: g}
-	if _, err := io.CopyBuffer(ends, struct{ io.Reader }{in}, make([]byte, 64<<10)); err != nil {
+	block := blocks.Get().(*[64 << 10]byte)
+	defer blocks.Put(block)
+	if _, err := io.CopyBuffer(ends, struct{ io.Reader }{in}, block[:]); err != nil {
 		g.Abort()
 		return nil, err
 	}

@@ -78,8 +78,9 @@ func Size(path string) (n int64) {
 type reader struct {
 	f       func(Message) error
 	skipped func(error) error
-	source  *counted // that is read
-	before  int64    // octets of those before it
+	source  *counted      // that is read
+	in      *bufio.Reader // of it; it reads the next one too
+	before  int64         // octets of those before it
 }
 
 func (r *reader) skip(err error) error {
@@ -161,7 +162,11 @@ const bufferSize = 64 << 10
 func (r *reader) stream(from io.Reader, name string) error {
 	r.source = &counted{from: from}
 	defer func() { r.before += r.source.n }()
-	in, members, err := unpacked(bufio.NewReaderSize(r.source, bufferSize))
+	if r.in == nil {
+		r.in = bufio.NewReaderSize(nil, bufferSize)
+	}
+	r.in.Reset(r.source)
+	in, members, err := unpacked(r.in)
 	if err != nil {
 		return fmt.Errorf("mailbox: %s: %w", name, err)
 	}

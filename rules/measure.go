@@ -16,8 +16,9 @@ func (s *Set) Measure(ctx context.Context, m *eval.Mail, add func(r *Rule, took 
 	defer s.end(st)
 	st.sampled = false
 	var links *linkFacts
+	fields := map[mimeField][][]byte{}
 	for _, r := range s.rules {
-		if !r.active || r.Class == Meta || r.Class == MIMEHeader {
+		if !r.active || r.Class == Meta {
 			continue
 		}
 		var segs [][]byte
@@ -39,6 +40,12 @@ func (s *Set) Measure(ctx context.Context, m *eval.Mail, add func(r *Rule, took 
 				continue
 			}
 			segs = [][]byte{value}
+		case r.test.mime != nil:
+			field := r.test.mime.field
+			if _, known := fields[field]; !known {
+				fields[field] = field.ofAll(st.parts())
+			}
+			segs = r.test.mime.texts(fields[field])
 		default:
 			segs = st.segments(r.Class)
 		}

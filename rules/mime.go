@@ -97,43 +97,53 @@ func (st *run) runMIME() {
 	if len(st.s.mime) == 0 {
 		return
 	}
-	var parts []*mail.Part
-	st.m.Text.Content().Root().Walk(func(p *mail.Part) bool {
-		parts = append(parts, p)
-		return len(parts) < maxMIMEParts
-	})
+	parts := st.parts()
 	for i := range st.s.mime {
 		g := &st.s.mime[i]
-		values := make([][]byte, len(parts))
-		for j, p := range parts {
-			values[j] = g.field.of(p)
-		}
+		values := g.field.ofAll(parts)
 		st.runGroup(&g.group, values)
 		for _, r := range g.odd {
-			st.runOdd(r, values)
+			st.look(r, r.test.mime.texts(values), 0)
+			if r.test.mime.negated {
+				st.negate([]*Rule{r})
+			}
 		}
 	}
 }
 
-// runOdd runs a rule that does not look at one part after the other.
-func (st *run) runOdd(r *Rule, values [][]byte) {
-	t := r.test.mime
+// parts gives those that are looked at.
+func (st *run) parts() (all []*mail.Part) {
+	st.m.Text.Content().Root().Walk(func(p *mail.Part) bool {
+		all = append(all, p)
+		return len(all) < maxMIMEParts
+	})
+	return all
+}
+
+// texts gives what the rule looks at of the fields of all parts.
+func (t *mimeTest) texts(values [][]byte) [][]byte {
 	first := min(max(t.first, 1)-1, len(values))
 	values = values[first:max(first, min(t.last, len(values)))]
-	if t.concat {
-		var all []byte
-		for _, v := range values {
-			all = append(all, v...)
-			if !bytes.HasSuffix(v, []byte{'\n'}) {
-				all = append(all, '\n')
-			}
+	if !t.concat {
+		return values
+	}
+	var all []byte
+	for _, v := range values {
+		all = append(all, v...)
+		if !bytes.HasSuffix(v, []byte{'\n'}) {
+			all = append(all, '\n')
 		}
-		values = [][]byte{all}
 	}
-	st.look(r, values, 0)
-	if t.negated {
-		st.negate([]*Rule{r})
+	return [][]byte{all}
+}
+
+// ofAll gives the field of each part.
+func (f *mimeField) ofAll(parts []*mail.Part) [][]byte {
+	values := make([][]byte, len(parts))
+	for i, p := range parts {
+		values[i] = f.of(p)
 	}
+	return values
 }
 
 // of gives the field of a part: unfolded, decoded and with a line end, or as it is.

@@ -113,19 +113,27 @@ func TestMeasure(t *testing.T) {
 	for i := range 60 {
 		fmt.Fprintf(&b, "rawbody R%d %s\n", i, strings.Replace(endless, "^", fmt.Sprintf("^(?!x{%d})", i+1), 1))
 	}
+	fmt.Fprintf(&b, "mimeheader PART X-Endless =~ %s\nmimeheader PARTS X-Endless =~ %[1]s\ntflags PARTS concat\n", endless)
+	fmt.Fprintf(&b, "mimeheader SECOND X-Endless =~ %s\ntflags SECOND range=2\n", endless) // there is no such part
 	b.WriteString("rawbody LAST /;/")
 	s := mustLoad(t, b.String())
-	gave, last := 0, false
-	err := s.Measure(t.Context(), mailOf(t, "Subject: x\n\n"+endlessText), func(r *Rule, took time.Duration, gaveUp bool) {
+	gave, last, parts := 0, false, ""
+	err := s.Measure(t.Context(), mailOf(t, "Subject: x\nX-Endless: "+endlessText+"\n"+endlessText), func(r *Rule, took time.Duration, gaveUp bool) {
 		if gaveUp {
 			gave++
+		}
+		if r.Class == MIMEHeader {
+			parts += fmt.Sprint(r.Name, " ", gaveUp, "; ")
 		}
 		if last = r.Name == "LAST"; last && gaveUp {
 			t.Error("the last one gave up")
 		}
 	})
-	if err != nil || gave != 60 || !last {
+	if err != nil || gave != 62 || !last {
 		t.Errorf("%v, %d gave up, the last one ran: %v", err, gave, last)
+	}
+	if want := "PART true; PARTS true; SECOND false; "; parts != want {
+		t.Errorf("of fields of parts: %s not %s", parts, want)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -40,8 +40,8 @@ type caseMail struct {
 }
 
 // readCase completes a case's message. A field whose body is "-" is left out. Return-Path is the envelope's sender, Case-Client
-// the address, the name ("-" for none) and the HELO of who brought it, Case-DMARC what DMARC found: a gateway knows them,
-// and the message has no such fields.
+// the address, the name ("-" for none) and the HELO of who brought it, Case-SPF what SPF found of the domain of the return path, Case-DKIM
+// a domain whose signature verifies, Case-DMARC what DMARC found: a gateway knows them, and the message has no such fields.
 func readCase(t testing.TB, data []byte) (c caseMail) {
 	t.Helper()
 	header, body, _ := strings.Cut("\n"+string(data), "\n\n")
@@ -58,6 +58,10 @@ func readCase(t testing.TB, data []byte) (c caseMail) {
 			words := append(strings.Fields(v), "", "")
 			c.options.Client = text.Client{Name: strings.TrimPrefix(words[1], "-"), Helo: words[2], ESMTP: true, By: "mx.example.net"}
 			c.options.Client.Addr, err = netip.ParseAddr(words[0])
+		case name == "Case-SPF":
+			c.facts = append(c.facts, auth.SPF.Of(auth.SPFResult{Result: auth.Result(v), Domain: c.options.From.Domain(), Identity: "mailfrom", Mechanism: "mx"}))
+		case name == "Case-DKIM":
+			c.facts = append(c.facts, auth.DKIM.Of([]auth.DKIMResult{{Result: auth.Pass, Domain: v, KeyBits: 2048}}))
 		case name == "Case-DMARC":
 			c.facts = append(c.facts, auth.DMARC.Of(auth.DMARCResult{Result: auth.Result(v), From: "author.example", Record: "v=DMARC1"}))
 		case v != "-" || strings.HasPrefix(line, " "):

@@ -41,7 +41,9 @@ func checkDomains(args string) error {
 	return nil
 }
 
-func init() { tables = append(tables, posternSender, posternBrands, posternText, posternFiles) }
+func init() {
+	tables = append(tables, posternSender, posternBrands, posternText, posternFiles, posternTops)
+}
 
 // Bounds of what is looked at in one message.
 const (
@@ -109,11 +111,9 @@ func readClaims(m *Mail) *claims {
 	h := m.Text.Content().Header()
 	c := &claims{rawSubject: h.Get("Subject"), text: m.Text}
 	c.subject = mail.DecodeWords(c.rawSubject)
-	if all := mail.ParseMailboxes(h.Get("From")); len(all) > 0 {
-		box := all[0]
-		c.name, c.address = atMostOctets(strings.TrimSpace(box.Name), maxPeopleName), strings.ToLower(box.Address)
-		c.host, c.org = hostAndOrg(box.Domain())
-	}
+	box := author(h.Get("From"))
+	c.name, c.address = atMostOctets(strings.TrimSpace(box.Name), maxPeopleName), strings.ToLower(box.Address)
+	c.host, c.org = hostAndOrg(box.Domain())
 	if all := mail.ParseMailboxes(h.Get("Reply-To")); len(all) > 0 && all[0].Address != "" {
 		c.reply = strings.ToLower(all[0].Address)
 		_, c.replyOrg = hostAndOrg(all[0].Domain())
@@ -141,6 +141,24 @@ func readClaims(m *Mail) *claims {
 		c.list = c.proven || list != "" && m.sentBy(list)
 	}
 	return c
+}
+
+// author gives the first mailbox of a From field that has an address. What stands before it belongs to its name: a comma in a name without
+// quotes makes names of nobody of what every client shows as one.
+func author(field string) (box mail.Mailbox) {
+	all := mail.ParseMailboxes(field)
+	i := slices.IndexFunc(all, func(b mail.Mailbox) bool { return strings.Contains(b.Address, "@") })
+	switch {
+	case len(all) == 0:
+		return box
+	case i < 0:
+		return all[0]
+	}
+	box = all[i]
+	for i--; i >= 0 && len(box.Name) < maxPeopleName; i-- {
+		box.Name = all[i].Name + ", " + box.Name
+	}
+	return box
 }
 
 func atMostOctets(s string, n int) string { return s[:min(len(s), n)] }

@@ -68,12 +68,3 @@ func (b *brand) house(org string, short bool) bool {
 	}
 	return false
 }
-
-// cheapTops are top-level domains that cost little or nothing, so that a known name there is nobody's proof.
-var cheapTops = wordSet(`cc su ws
-	accountant autos bar beauty best bid boats bond buzz cam cf cfd click club cricket cyou date download faith fun ga gq hair homes icu life
-	link live loan lol makeup men ml mom monster motorcycles online ooo party pw quest racing rest review sbs shop site skin space store stream
-	surf tk top trade uno webcam website win work xyz yachts`)
-
-// isCheap reports whether a domain is in one of these.
-func isCheap(org string) bool { return cheapTops[org[strings.LastIndexByte(org, '.')+1:]] }

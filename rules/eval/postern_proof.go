@@ -3,7 +3,6 @@ package eval
 import (
 	"regexp"
 	"strings"
-	"unicode"
 
 	"github.com/postern-mail/postern/filter/auth"
 )
@@ -39,22 +38,18 @@ func (m *Mail) sentBy(org string) bool {
 	return false
 }
 
-// customers are in names of the machines that a provider's customers have.
-var customers = regexp.MustCompile(`(?:^|[-_0-9])(?:vps|vds|vm|srv|server|host|node|a?dsl|ppp|ip|dyn|dynamic|pool|static|client|customer|cust|user|dedi|cloud|root)s?[-_]?[0-9]`)
+// servers are the words by which organisations call the servers that send their mail, with numbers and what tells one from another behind them.
+var servers = regexp.MustCompile(`^(?:e?mail|e?smtp|mta|mx|mout|out|outbound|outgoing|relay|mailer|mailout|mailhost|mailgate|mailgw|mailserver|mailrelay|smtpout|smtprelay|gateway|gw|lists?|bounces?|exchange)` +
+	`(?:[-_](?:in|out|mx|mail|smtp|relay|static|prod))*(?:[-_]?[0-9]{1,3})?(?:[-_][0-9]{1,3}|[-_]?[a-z])?$`)
 
-// mostDigits is how many digits the name of a server has at most. Those of a provider's customers are made of their addresses.
-const mostDigits = 3
-
-// isServerOf reports whether a name of a client, which its address confirms, is that of an organisation's own server: the
-// organisation's name, or one word before it.
+// isServerOf reports whether a name of a client, which its address confirms, is that of an organisation's own server: the organisation's
+// name, or a word for such servers before it. Of other words nobody knows whether they are names of the organisation's machines or of
+// its customers, who are many where names are for sale and choose what they like.
 func isServerOf(name, org string) bool {
 	word, ok := strings.CutSuffix(strings.TrimSuffix(strings.ToLower(name), "."), org)
-	word, dot := strings.CutSuffix(word, ".")
-	digits := 0
-	for _, r := range word {
-		if unicode.IsDigit(r) {
-			digits++
-		}
+	if !ok || org == "" || word == "" {
+		return ok && org != ""
 	}
-	return ok && org != "" && dot == (word != "") && !strings.Contains(word, ".") && digits <= mostDigits && !customers.MatchString(word)
+	word, dot := strings.CutSuffix(word, ".")
+	return dot && servers.MatchString(word)
 }

@@ -31,6 +31,10 @@ var posternSender = []Function{
 		c := m.claims()
 		return yes(c.proven, c.org)
 	}),
+	plain("postern_client_known", func(m *Mail) (int, string) {
+		client := m.Text.Options().Client
+		return yes(client.Addr.IsValid(), client.Name)
+	}),
 	plain("postern_from_is_recipient", func(m *Mail) (int, string) {
 		c := m.claims()
 		return yes(c.address != "" && slices.Contains(c.to, c.address), c.address)
@@ -303,20 +307,20 @@ func compileLookalike(s *Settings, args []string) (Check, error) {
 		return nil, fmt.Errorf("eval: %s knows domains, protected and all, not %q", name, args[0])
 	}
 	protected := protectedNames(domains)
-	counts := func(c *claims, p *protectedName, org string) bool {
+	counts := func(p *protectedName, org string) bool {
 		if len(args) < 3 {
 			return true
 		}
-		// What a site owns it may own at other top levels, too; of others that is no reason, nor is it where anybody can have it.
-		top := label(org) == label(p.org) && slices.Contains(ours, p.name) && (!isCheap(org) || c.proven && org == c.org)
+		// What a site owns it may own at other top levels, too; of others that is no reason, nor is it where anybody can have it, and prove it.
+		top := label(org) == label(p.org) && slices.Contains(ours, p.name) && !isCheap(org)
 		return top == (args[2] == "top")
 	}
-	like := func(c *claims, host, org string, looks func() string) string {
+	like := func(host, org string, looks func() string) string {
 		if org == "" || withinAny(host, good) {
 			return ""
 		}
 		for i := range protected {
-			if p := &protected[i]; p.resembledBy(org, looks()) && counts(c, p, org) {
+			if p := &protected[i]; p.resembledBy(org, looks()) && counts(p, org) {
 				return fmt.Sprintf("%s looks like %s", host, p.name)
 			}
 		}
@@ -328,11 +332,11 @@ func compileLookalike(s *Settings, args []string) (Check, error) {
 		}
 		c := m.claims()
 		if args[1] == "sender" {
-			d := like(c, c.host, c.org, c.looks)
+			d := like(c.host, c.org, c.looks)
 			return yes(d != "", d)
 		}
 		for _, h := range c.hosts() {
-			if d := like(c, h.host, h.org, h.looks); d != "" {
+			if d := like(h.host, h.org, h.looks); d != "" {
 				return 1, d
 			}
 		}

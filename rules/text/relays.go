@@ -99,6 +99,14 @@ func (m *Message) Relays() *Relays {
 // whole, Untrusted has one relay at most. What lies behind is read for those who ask for it only.
 func (m *Message) near() *Relays { return &m.nearChain().Relays }
 
+// ExternalRelay gives the host that brought the message in: the newest relay that is not ours. There may be none.
+func (m *Message) ExternalRelay() (r Relay, ok bool) {
+	if ext := m.near().External; len(ext) > 0 {
+		return ext[0], true
+	}
+	return r, false
+}
+
 func (m *Message) nearChain() *chain {
 	m.heads.neared.Do(func() {
 		c := &chain{opt: &m.opt, trusted: true, internal: true, fetchable: true}

@@ -172,7 +172,7 @@ type Spec struct {
 	Name     string   // name of the stage: unique in a plan
 	Phases   Phases   // when Check is to be called
 	Needs    []string // facts that must be provided by an earlier stage
-	Wants    []string // facts that are used where a stage provides them: order only
+	Wants    []string // facts that are used where a stage provides them
 	Provides []string // facts that this filter gives
 	Symbols  []Symbol // every symbol that it may report
 	// Certificates says that it goes by certificates of clients: they are asked for one.

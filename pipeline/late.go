@@ -28,7 +28,6 @@ type lateness struct {
 // Follow makes p the plan of a policy of which own names the stages that have options of its own; sessions begin with the plan before. It is to be
 // called before the first Run.
 func (p *Plan) Follow(before *Plan, own []string) {
-	p.start, p.own = before, own
 	late := map[string]bool{}
 	changed := func(fact string) bool {
 		was, is := before.providers[fact], p.providers[fact]

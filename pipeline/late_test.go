@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -125,48 +124,5 @@ func TestCorrect(t *testing.T) {
 	}
 	if want := "[atrue atrue btrue]"; fmt.Sprint(again) != want {
 		t.Errorf("the hook was told %v, want %s: all this was counted", again, want)
-	}
-}
-
-// TestAfter: what stages find that plans have in common is told as new once.
-func TestAfter(t *testing.T) {
-	in := func() *filter.Input { return input(t, "A: b\n\n") }
-	lines := []string{"fails data", "own data", "other data", "shared data", "early mail,data"}
-	start := mustCompile(t, parse(t, lines...))
-	plan := func(own ...string) (p *Plan, told *[]string) {
-		stages := parse(t, lines...)
-		stages[0].Filter = filter.Func(func(context.Context, *filter.Input) (filter.Result, error) {
-			return filter.Result{}, errors.New("no idea")
-		})
-		p, told = mustCompile(t, stages), new([]string)
-		p.SetHook(func(r Report) {
-			if r.Again {
-				*told = append(*told, r.Stage)
-			}
-		})
-		p.Follow(start, own)
-		return p, told
-	}
-	first, told := plan("own")
-	rs := append(first.Run(t.Context(), filter.Mail, in()), first.Run(t.Context(), filter.Data, in())...)
-	if len(*told) > 0 {
-		t.Errorf("the first run has told before: %v", *told)
-	}
-	second, told := plan("other")
-	ctx := second.After(t.Context(), first, rs)
-	second.Run(ctx, filter.Data, in())
-	if want := []string{"shared", "early"}; !slices.Equal(*told, want) {
-		t.Errorf("the second has told %v before, want %v", *told, want)
-	}
-	third, told := plan("own", "other")
-	third.Run(third.After(third.After(t.Context(), first, rs[:1]), second, rs[1:]), filter.Data, in())
-	if want := []string{"shared", "early"}; !slices.Equal(*told, want) {
-		t.Errorf("the third has told %v before, want %v", *told, want)
-	}
-	foreign := mustCompile(t, parse(t, lines...))
-	for _, r := range foreign.Run(foreign.After(t.Context(), first, rs), filter.Data, in()) {
-		if r.Again {
-			t.Errorf("%s of a plan that shares nothing has told before", r.Stage)
-		}
 	}
 }

@@ -17,6 +17,8 @@ type Stage struct {
 	Timeout time.Duration // of one call; 0 is 20 s
 	OnError OnError
 	Observe bool // its findings, proposals, edits and errors are recorded and change nothing; its facts count where no enforced stage provides them
+	// Instance is that of all plans that have this stage in common; nil: what it says is shared with none (Runs).
+	Instance *Instance
 }
 
 const defaultTimeout = 20 * time.Second
@@ -41,7 +43,7 @@ func stageErrorf(stage, format string, args ...any) error {
 	return &StageError{Stage: stage, Msg: fmt.Sprintf(format, args...)}
 }
 
-// Hook is told of each run of a stage, in plan order when its wave has ended. It is called by the
+// Hook is told of each run of a stage, and of each that was skipped, in plan order when its wave has ended. It is called by the
 // goroutine that called Run and by several sessions at once, so that it must be quick and safe for
 // concurrent use.
 type Hook func(Report)
@@ -58,8 +60,6 @@ type Plan struct {
 	waives    bool // an enforced stage provides auth.Waivers
 	hook      Hook
 	late      *lateness // nil for a plan of which no phase before rcpt runs late
-	start     *Plan     // that sessions begin with; nil where it follows none
-	own       []string  // stages that are none of that one
 }
 
 // schedule says what runs in one phase.

@@ -126,7 +126,8 @@ type Report struct {
 	Observe bool
 	Wave    int // within its phase, from 0
 	Elapsed time.Duration
-	Again   bool // what it found has been reported before, see Again and Plan.After
+	Again   bool // what the stage finds has been reported before, see Again and Runs
+	Shared  bool // it is that of a run for another policy, see Runs
 }
 
 // Reports is what the stages said, in plan order within a phase. Those of several phases are put one
@@ -141,6 +142,7 @@ type Summary struct {
 	MS       float64 `json:"ms"` // milliseconds, to the microsecond
 	Error    string  `json:"error,omitempty"`
 	Observed bool    `json:"observed,omitempty"`
+	Shared   bool    `json:"shared,omitempty"` // it ran once for several policies of the message
 }
 
 // Summaries gives one line for each report, in their order.
@@ -153,6 +155,7 @@ func (rs Reports) Summaries() []Summary {
 			Outcome:  r.Outcome.String(),
 			MS:       float64(r.Elapsed.Microseconds()) / 1000,
 			Observed: r.Observe,
+			Shared:   r.Shared,
 		}
 		if r.Err != nil {
 			out[i].Error = printable(r.Err.Error(), maxErrorText)

@@ -24,8 +24,8 @@ func (p *Plan) Run(ctx context.Context, ph filter.Phase, in *filter.Input) Repor
 	if !p.Has(ph) {
 		return nil
 	}
-	again := againIn(ctx)
-	return p.run(ctx, ph, in, &p.phases[ph], func(stage string) bool { return again(ph, stage) })
+	again := ph <= filter.Helo && ctx.Value(againKey{}) != nil
+	return p.run(ctx, ph, in, &p.phases[ph], func(string) bool { return again })
 }
 
 // run runs the stages of a schedule; again tells of which what is found has been reported before.
@@ -38,9 +38,9 @@ func (p *Plan) run(ctx context.Context, ph filter.Phase, in *filter.Input, sched
 		distrust(ph, in, reports, w)
 		for _, at := range wave {
 			r := &reports[at]
-			r.Again = again(r.Stage)
+			r.Again = r.Again || again(r.Stage)
 			p.record(&p.stages[sched.stages[at]], r, in)
-			if p.hook != nil {
+			if p.hook != nil && !r.Shared {
 				p.hook(*r)
 			}
 		}
@@ -53,36 +53,11 @@ type againKey struct{}
 
 // Again gives the context in which the connect or helo phase runs once more on what it has run on before: a client says
 // EHLO behind STARTTLS, too. The reports say so to the hook, so that what is found of a client is counted once.
-func Again(ctx context.Context) context.Context {
-	return context.WithValue(ctx, againKey{}, againFunc(func(ph filter.Phase, _ string) bool { return ph <= filter.Helo }))
-}
-
-// After gives the context in which a phase runs by p on what it has run on by another plan, which gave the reports. Reports of stages that
-// the two share, and that have told before, say so to the hook, so that what is found of a message is counted once.
-func (p *Plan) After(ctx context.Context, other *Plan, rs Reports) context.Context {
-	if p == nil || other == nil || p.start == nil || p.start != other.start {
-		return ctx
-	}
-	before := againIn(ctx)
-	return context.WithValue(ctx, againKey{}, againFunc(func(ph filter.Phase, stage string) bool {
-		return before(ph, stage) || !slices.Contains(p.own, stage) && !slices.Contains(other.own, stage) &&
-			slices.ContainsFunc(rs, func(r Report) bool { return r.Stage == stage && r.Phase == ph && r.Outcome.Told() })
-	}))
-}
-
-// againFunc reports whether what a stage finds in a phase has been reported before.
-type againFunc func(ph filter.Phase, stage string) bool
-
-func againIn(ctx context.Context) againFunc {
-	if f, ok := ctx.Value(againKey{}).(againFunc); ok {
-		return f
-	}
-	return func(filter.Phase, string) bool { return false }
-}
+func Again(ctx context.Context) context.Context { return context.WithValue(ctx, againKey{}, true) }
 
 // runWave fills in the reports of one wave.
 func (p *Plan) runWave(ctx context.Context, ph filter.Phase, in *filter.Input, sched *schedule, w int, refused bool, reports Reports) {
-	calls := make([]*call, 0, len(sched.waves[w]))
+	runs, calls := runsIn(ctx, ph), make([]*call, 0, len(sched.waves[w]))
 	for _, at := range sched.waves[w] {
 		st, r := &p.stages[sched.stages[at]], &reports[at]
 		*r = Report{Stage: st.Name, Phase: ph, OnError: st.OnError, Observe: st.Observe, Wave: w}
@@ -90,11 +65,16 @@ func (p *Plan) runWave(ctx context.Context, ph filter.Phase, in *filter.Input, s
 			r.Outcome = Skipped
 		} else if fact := unknownNeed(st, in); fact != "" {
 			r.fail(Errored, fmt.Errorf("%w: %s", ErrNeeds, fact))
+		} else if runs.find(st, in, r) {
+			continue
 		} else if c := begin(ctx, st, in, r); c != nil {
 			calls = append(calls, c)
 		}
 	}
 	collect(ctx, calls)
+	for _, c := range calls {
+		runs.note(c.st, in, c.report)
+	}
 }
 
 // distrust turns every report up to wave w into a failure if the content could not be read: a filter

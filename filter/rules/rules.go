@@ -50,7 +50,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	}
 	spec := filter.Spec{
 		Name: env.Name, Phases: filter.In(filter.Data),
-		Wants:    []string{string(auth.SPF), string(auth.DKIM), string(auth.ARC), string(auth.DMARC), string(auth.IPRev)},
+		Wants:    []string{string(auth.SPF), string(auth.HeloSPF), string(auth.DKIM), string(auth.ARC), string(auth.DMARC), string(auth.IPRev)},
 		Provides: []string{string(auth.RuleHits), string(auth.RulesGaveUp), string(auth.RulesTeach)},
 		Symbols: []filter.Symbol{
 			{Name: gaveUp, Weight: 1, Description: "rules reached the limit of steps, and may have hit or not"},

@@ -104,3 +104,66 @@ func (s *scan) benchOnce(o ScanOptions, message []byte, w io.Writer) error {
 	_, err = m.WriteTo(w)
 	return err
 }
+
+// BenchmarkPolicies is what it costs to judge one message for recipients of several policies that differ in their thresholds: by default rules.
+func BenchmarkPolicies(b *testing.B) {
+	a, err := New(Options{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: io.Discard})
+	if err != nil {
+		b.Fatal(err)
+	}
+	server, err := zone.Serve("example SOA ns.example. root.example. 1 3600 600 86400 3600\nauthor.example A 192.0.2.10\n")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer server.Close()
+	cfg, err := config.Parse("bench", fmt.Appendf(nil, `
+hostname: mx.example.org
+listeners: {public: {address: ":25"}}
+routes:
+- {to: [a@example.org], upstream: local, policy: a, spool: true}
+- {to: [b@example.org], upstream: local, policy: b, spool: true}
+- {to: [example.org], upstream: local, spool: true}
+upstreams: {local: {maildir: /nonexistent}}
+filters: [rules]
+policies: {default: {}, a: {reject: 10}, b: {tag: 3}}
+dns: {servers: [%q]}
+`, server.Addr()), a.kinds)
+	if err != nil {
+		b.Fatal(err)
+	}
+	small := benchMessage()
+	prose := "The quick brown fox jumps over the lazy dog, and so on.\r\n"
+	large := strings.Replace(small, prose, strings.Repeat(prose, 28), -1)
+	for _, c := range []struct {
+		name, message string
+		to            []string
+	}{
+		{"5kB/1", small, []string{"a@example.org"}},
+		{"5kB/3", small, []string{"a@example.org", "b@example.org", "c@example.org"}},
+		{"68kB/1", large, []string{"a@example.org"}},
+		{"68kB/3", large, []string{"a@example.org", "b@example.org", "c@example.org"}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			from := "ann@author.example"
+			o := ScanOptions{IP: "192.0.2.10", Helo: "mx.author.example", From: &from, Rcpt: c.to}
+			s, err := a.newScan(cfg, o, false)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(len(c.message)))
+			b.ReportAllocs()
+			for b.Loop() {
+				s.reports, s.others, s.outcomes = nil, nil, nil
+				if err := s.surround(o); err != nil {
+					b.Fatal(err)
+				}
+				content := mail.NewContent(mail.NewBlob([]byte(c.message)), mail.LineFaults{}, mail.Limits{HeaderOctets: s.listener.Limits.Header})
+				s.run(b.Context(), content)
+				content.Release()
+			}
+			if len(s.others) != len(c.to)-1 {
+				b.Fatalf("%d judgements", len(s.others)+1)
+			}
+		})
+	}
+}

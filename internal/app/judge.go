@@ -28,8 +28,9 @@ type judge struct {
 type judgePolicy struct {
 	plan   *pipeline.Plan
 	policy *pipeline.Policy
-	certs  bool     // one of its filters goes by certificates of clients
-	lists  []string // names of the DNS lists that are asked
+	certs  bool                      // one of its filters goes by certificates of clients
+	lists  []string                  // names of the DNS lists that are asked
+	own    map[string]pipeline.Stage // for which it has options of its own
 }
 
 // surroundings are what filters may use of the gateway.
@@ -74,7 +75,7 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 	}
 	for i := range cfg.Policies {
 		p := &cfg.Policies[i]
-		jp, err := s.policy(cfg, p, base, j.base)
+		jp, err := s.policy(cfg, p, base, j)
 		if err != nil {
 			faults = append(faults, asConfigErrors(err, nil)...)
 			continue
@@ -164,7 +165,7 @@ func (s *surroundings) stage(cfg *config.Config, f *config.Filter, others []pipe
 	if spec.Name == "" {
 		spec.Name = f.Name
 	}
-	return pipeline.Stage{Spec: spec, Filter: made, Timeout: f.Timeout, OnError: onError, Observe: f.Observe}, nil
+	return pipeline.Stage{Spec: spec, Filter: made, Timeout: f.Timeout, OnError: onError, Observe: f.Observe, Instance: new(pipeline.Instance)}, nil
 }
 
 func stageNames(cfg *config.Config) []string {
@@ -199,33 +200,29 @@ func (s *surroundings) compile(cfg *config.Config, stages []pipeline.Stage) (*pi
 }
 
 // policy makes the plan and the thresholds of one policy. Stages for which the policy has no options of its
-// own are shared with the base plan, which sessions start with.
-func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipeline.Stage, start *pipeline.Plan) (judgePolicy, error) {
+// own are shared with the base plan, which sessions start with, and others with policies before it that have the same.
+func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipeline.Stage, j *judge) (judgePolicy, error) {
 	out := &pipeline.Policy{
 		Name: p.Name, Tag: p.Tag, Quarantine: p.Quarantine, Reject: p.Reject,
 		Weights: map[string]float64{}, Off: map[string]bool{}, Observe: p.Observe || cfg.Observe, Subject: p.Subject,
 	}
 	var stages []pipeline.Stage
-	var own []string
+	own := map[string]pipeline.Stage{}
 	for i, f := range cfg.Filters {
 		off, _ := p.Overlays(f.Name)
 		switch {
 		case off:
 			out.Off[f.Name] = true
-		case p.OverlaySets(f.Name, "") && p.Name != config.DefaultPolicy:
-			stage, err := s.stage(cfg, f, base, func(v any) error { return f.DecodeFor(p.Name, v) })
+		case p.OverlaySets(f.Name, "") && !f.SameFor(p.Name, config.DefaultPolicy):
+			stage, err := s.ownStage(cfg, p, f, base, j)
 			if err != nil {
-				var placed *config.Error
-				if !errors.As(err, &placed) && !errors.As(err, new(config.Errors)) {
-					err = cfg.Errorf("policies."+p.Name+".filters."+f.Name, "%s", err)
-				}
 				return judgePolicy{}, err
 			}
-			if faults := fixed(cfg, p, &stage); len(faults) > 0 {
+			stages, own[f.Name] = append(stages, stage), stage
+		default:
+			if faults := fixed(cfg, p, &base[i]); len(faults) > 0 && p.Name != config.DefaultPolicy {
 				return judgePolicy{}, faults
 			}
-			stages, own = append(stages, stage), append(own, f.Name)
-		default:
 			stages = append(stages, base[i])
 		}
 	}
@@ -236,7 +233,7 @@ func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipel
 	if err != nil {
 		return judgePolicy{}, err
 	}
-	plan.Follow(start, own)
+	plan.Follow(j.base, slices.Collect(maps.Keys(own)))
 	known := plan.Symbols()
 	for _, stage := range base { // weights of a filter that is off here are no mistake
 		for _, symbol := range stage.Symbols {
@@ -253,11 +250,32 @@ func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipel
 		}
 		out.Weights[name] = weight
 	}
-	jp := judgePolicy{plan: plan, policy: out}
+	jp := judgePolicy{plan: plan, policy: out, own: own}
 	for _, stage := range stages {
 		jp.certs, jp.lists = jp.certs || stage.Certificates, append(jp.lists, stage.Lists...)
 	}
 	return jp, nil
+}
+
+// ownStage gives the stage of a filter for which a policy has options that are not those of the default policy.
+func (s *surroundings) ownStage(cfg *config.Config, p *config.Policy, f *config.Filter, base []pipeline.Stage, j *judge) (pipeline.Stage, error) {
+	for name, other := range j.policies {
+		if stage, ok := other.own[f.Name]; ok && f.SameFor(p.Name, name) {
+			return stage, nil
+		}
+	}
+	stage, err := s.stage(cfg, f, base, func(v any) error { return f.DecodeFor(p.Name, v) })
+	if err != nil {
+		var placed *config.Error
+		if !errors.As(err, &placed) && !errors.As(err, new(config.Errors)) {
+			err = cfg.Errorf("policies."+p.Name+".filters."+f.Name, "%s", err)
+		}
+		return pipeline.Stage{}, err
+	}
+	if faults := fixed(cfg, p, &stage); len(faults) > 0 {
+		return pipeline.Stage{}, faults
+	}
+	return stage, nil
 }
 
 // fixed tells which options a policy has of its own that count before it is known, and once for all.

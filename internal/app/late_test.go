@@ -166,17 +166,18 @@ func TestListsOfPoliciesAreCounted(t *testing.T) {
 	}
 }
 
-// TestSharedFiltersCountOnce: a message that is judged by several policies counts once in what is counted of messages, and once more for a
+// TestSharedFiltersCountOnce: a message that is judged by several policies is one in what is counted of messages and runs, and one more for a
 // filter of which a policy has its own.
 func TestSharedFiltersCountOnce(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct{ name, own, listed string }{
+	for _, c := range []struct{ name, own, times string }{
 		{"shared", "{filters: {spf: {received_spf: true}}}", "1"},
+		{"the same options in other words", "{filters: {dnsbl: {lists: {names.example: {of: links, weight: 2}}}}}", "1"},
 		{"its own", "{filters: {dnsbl: {lists: {names.example: {of: links, weight: 3}}}}}", "2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			g := lateGateway(t, "[spf, dnsbl: {lists: {names.example: {of: links, weight: 2}}}]", "{}", c.own)
+			g := lateGateway(t, "[spf, dnsbl: {lists: {}}]", "{filters: {dnsbl: {lists: {names.example: {of: links, weight: 2}}}}}", c.own)
 			text, err := os.ReadFile(g.app.o.Config)
 			if err != nil {
 				t.Fatal(err)
@@ -188,8 +189,8 @@ func TestSharedFiltersCountOnce(t *testing.T) {
 				t.Fatalf("%q", replies)
 			}
 			for series, want := range map[string]string{
-				`postern_dnsbl_queries_total{result="listed",zone="names.example"}`:        c.listed,
-				`postern_filter_runs_total{filter="dnsbl",mode="enforce",outcome="match"}`: "2",
+				`postern_dnsbl_queries_total{result="listed",zone="names.example"}`:        c.times,
+				`postern_filter_runs_total{filter="dnsbl",mode="enforce",outcome="match"}`: c.times,
 			} {
 				if got := g.metric(t, series); got != want {
 					t.Errorf("%s is %s, not %s", series, got, want)

@@ -73,9 +73,13 @@ func (s *scan) run(ctx context.Context, content *mail.Content) {
 	ctx, s.lateDNS = dns.WithBudget(ctx, dns.MessageBudget()), dns.MessageBudget()
 	s.meet(ctx)
 	accepted, all := s.accept(ctx)
+	var runs *pipeline.Runs
+	if len(all) > 1 {
+		runs = new(pipeline.Runs)
+	}
 	for _, g := range all {
 		g.transaction.Recipients = addressesOf(accepted)
-		g.decide(ctx)
+		g.decide(runs.In(ctx))
 	}
 	s.conclude(all)
 }

@@ -219,6 +219,52 @@ func TestDecodeFor(t *testing.T) {
 	}
 }
 
+// TestSameFor: policies have the same options where the file says the same.
+func TestSameFor(t *testing.T) {
+	c, err := Parse("test", []byte(`
+hostname: mx.example.org
+listeners: {public: {address: ":25"}}
+routes: [{to: [example.org], upstream: inside}]
+upstreams: {inside: {maildir: /m}}
+filters: [attachments, spf]
+policies:
+  default: {}
+  none: {filters: {attachments: {}}}
+  off: {filters: {attachments: off}}
+  one: {filters: {attachments: &one {classes: {macro: strip}, names: {"*.a": tag}}, spf: {fail: reject}}}
+  alias: {reject: 3, filters: {attachments: *one}}
+  block:
+    filters:
+      attachments:
+        classes:
+          "macro": strip
+        names: {"*.a": tag}
+  less: {filters: {attachments: {classes: {macro: strip}}}}
+  other: {filters: {attachments: {classes: {macro: tag}, names: {"*.a": tag}}}}
+  name: {filters: {attachments: {classes: {macro: strip}, names: {"*.b": tag}}}}
+  text: {filters: {attachments: {archives: {depth: "3"}}}}
+  number: {filters: {attachments: {archives: {depth: 3}}}}
+`), []string{"attachments", "spf"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := [][]string{{"default", "none", "off", "nobody"}, {"one", "alias", "block"}, {"less"}, {"other"}, {"name"}, {"text"}, {"number"}}
+	for i, group := range same {
+		for _, a := range group {
+			for j, others := range same {
+				for _, b := range others {
+					if got := c.Filter("attachments").SameFor(a, b); got != (i == j) {
+						t.Errorf("%s, %s: %v", a, b, got)
+					}
+				}
+			}
+		}
+	}
+	if c.Filter("spf").SameFor("one", "alias") || !c.Filter("spf").SameFor("alias", "less") {
+		t.Error("the options of another filter count")
+	}
+}
+
 func TestDecodeKeepsDefaultsOfOthers(t *testing.T) {
 	c := load(t, "contract.yaml")
 	shared := map[string]verb{"executable": "reject"}

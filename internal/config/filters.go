@@ -146,6 +146,22 @@ func (p *Policy) OverlaySets(filter, path string) bool {
 	return ok
 }
 
+// SameFor reports whether two policies have the same options for this filter, as they stand in the file: wherever they stand, and whatever
+// comes of them.
+func (f *Filter) SameFor(a, b string) bool {
+	return a == b || sameNode(f.overlaid(a), f.overlaid(b))
+}
+
+// overlaid gives the options that a policy has for the filter, nil for none.
+func (f *Filter) overlaid(policy string) *node {
+	if p := f.c.Policy(policy); p != nil {
+		if o := p.overlay(f.Name); o != nil && !o.off && len(o.node.pairs) > 0 {
+			return o.node
+		}
+	}
+	return nil
+}
+
 // Decode fills v, a pointer to a struct that holds the defaults, with the filter's options: strictly,
 // by the struct's yaml tags. What the file does not name stays as it is, also within maps. The error is
 // an Errors.
@@ -161,10 +177,8 @@ func (f *Filter) DecodeFor(policy string, v any) error {
 	d := decoder{src: f.c.src, options: to.Elem().Type()}
 	d.decode(f.options, to.Elem(), field{})
 	d.options = nil // a policy has no say in the common keys
-	if p := f.c.Policy(policy); p != nil {
-		if o := p.overlay(f.Name); o != nil && !o.off {
-			d.decode(o.node, to.Elem(), field{})
-		}
+	if n := f.overlaid(policy); n != nil {
+		d.decode(n, to.Elem(), field{})
 	}
 	if len(d.errs) > 0 {
 		return f.c.src.finish(d.errs)

@@ -81,6 +81,16 @@ func (n *node) with(keep func(pair) bool) *node {
 	return out
 }
 
+// sameNode reports whether two places of the file say the same, in the same order.
+func sameNode(a, b *node) bool {
+	if a == nil || b == nil || a == b {
+		return a == b
+	}
+	return a.kind == b.kind && a.text == b.text && a.val == b.val &&
+		slices.EqualFunc(a.pairs, b.pairs, func(a, b pair) bool { return a.key == b.key && sameNode(a.value, b.value) }) &&
+		slices.EqualFunc(a.items, b.items, sameNode)
+}
+
 // source is the text of a file, for excerpts.
 type source struct {
 	name  string

@@ -166,6 +166,9 @@ func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, all []*ju
 			s.drop(ctx, t, originals(all))
 		}
 	}()
+	if len(all) > 1 {
+		t.runs = new(pipeline.Runs)
+	}
 	for i, j := range all {
 		s.decide(t, j, all[:i])
 	}
@@ -179,7 +182,7 @@ func (s *session) judgeAndDeliver(ctx context.Context, t *transaction, all []*ju
 }
 
 // decide runs the data phase for one group, and comes to a verdict. What was found for a group before by the same plan is true of
-// this one, too.
+// this one, too; what by another, as far as they share filters.
 func (s *session) decide(t *transaction, j *judged, before []*judged) {
 	content, first := j.content, j.to
 	j.messageID = brief(content.Header().Get("Message-ID"))
@@ -203,14 +206,12 @@ func (s *session) decide(t *transaction, j *judged, before []*judged) {
 
 // consultOnce gives the reports of the data phase for a group.
 func (s *session) consultOnce(t *transaction, j *judged, before []*judged) pipeline.Reports {
-	ctx := s.w.ctx
 	for _, b := range before {
 		if b.to.policy.Plan == j.to.policy.Plan {
 			return b.data
 		}
-		ctx = j.to.policy.Plan.After(ctx, b.to.policy.Plan, b.data)
 	}
-	j.data = s.consultUntil(ctx, t.until, t.dns, j.to.policy.Plan, filter.Data, j.input)
+	j.data = s.consultUntil(t.runs.In(s.w.ctx), t.until, t.dns, j.to.policy.Plan, filter.Data, j.input)
 	t.last = append(t.last, j.data...)
 	return j.data
 }

@@ -172,7 +172,7 @@ func (s *session) run(ctx context.Context, p *pipeline.Plan, ph filter.Phase, in
 func (s *session) checked(rs pipeline.Reports, in *filter.Input) pipeline.Reports {
 	for i := range rs {
 		var crash *pipeline.PanicError
-		if errors.As(rs[i].Err, &crash) {
+		if errors.As(rs[i].Err, &crash) && !rs[i].Shared {
 			s.gw.Log.Error("filter panicked", KeyID, idOf(in), KeyFilter, rs[i].Stage, s.gw.fault(crash), KeyStack, string(crash.Stack))
 		}
 	}
@@ -196,6 +196,7 @@ type transaction struct {
 	late    pipeline.Reports  // of what ran late for that
 	to      []*recipient      // accepted
 	last    pipeline.Reports  // of the data phase
+	runs    *pipeline.Runs    // what policies share of it; nil where there is one
 	settled bool              // the filters know how it ended
 	parted  bool              // a recipient was asked to come by itself
 	held    string            // why recipients were refused by a held verdict that has its line in the log

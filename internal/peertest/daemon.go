@@ -88,7 +88,7 @@ func (d *Daemon) Start() {
 	}
 	d.cmd.SysProcAttr.Setpgid = true
 	must(d.t, d.cmd.Start())
-	for end := time.Now().Add(time.Minute); !d.ready(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); !d.ready(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			d.t.Fatalf("%s does not answer:\n%s", d.cmd.Path, tail(d.out.String()))
 		}
@@ -109,7 +109,7 @@ func (d *Daemon) Kill() {
 func (d *Daemon) Stall() {
 	d.t.Helper()
 	must(d.t, syscall.Kill(-d.cmd.Process.Pid, syscall.SIGSTOP))
-	for end := time.Now().Add(10 * time.Second); !stopped(d.cmd.Process.Pid); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(patience); !stopped(d.cmd.Process.Pid); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			d.t.Fatalf("%s does not stop", d.name)
 		}

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // The users of Dovecot in its jail.
@@ -118,7 +117,7 @@ func StartDovecot(t testing.TB, o DovecotOptions) *Dovecot {
 	j.write("/etc/mailboxes", boxes.String())
 	j.write("/etc/dovecot/dovecot.conf", fill(dovecotConfig, "port", port(d.Addr), "tls", tls))
 	j.start("/usr/sbin/dovecot", "-F")
-	if err := await(d.Addr, 15*time.Second); err != nil {
+	if err := await(d.Addr); err != nil {
 		t.Fatalf("%v\n%s", err, d.Log())
 	}
 	t.Cleanup(func() {

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 const eximID = 8 // of the user Debian-exim in its jail
@@ -126,7 +125,7 @@ func StartExim(t testing.TB, o MTAOptions) *MTA {
 		p, _ := os.ReadFile(j.path("/var/log/exim4/paniclog"))
 		return said() + string(b) + string(p)
 	}
-	if err := await(m.Addr, 15*time.Second); err != nil {
+	if err := await(m.Addr); err != nil {
 		t.Fatalf("%v\n%s", err, m.Log())
 	}
 	return m

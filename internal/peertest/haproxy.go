@@ -59,7 +59,7 @@ func StartHAProxy(t testing.TB, all ...Forward) *HAProxy {
 		}
 	}
 	Start(t, cmd)
-	end := time.Now().Add(10 * time.Second)
+	end := time.Now().Add(patience)
 	for h.Status(t, all[0].Name) == "" {
 		if time.Now().After(end) {
 			t.Fatal("haproxy does not answer")
@@ -82,7 +82,7 @@ func (h *HAProxy) Status(t testing.TB, name string) string {
 // for healthy before it has checked it.
 func (h *HAProxy) Healthy(t testing.TB, name string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		status, check := h.Status(t, name), h.column(t, name, "check_status")
 		if status == "UP" && (check == "L4OK" || check == "L7OK") {
 			return

@@ -75,11 +75,11 @@ func (m *MTA) Stored(t testing.TB) [][]byte {
 	return all
 }
 
-// Messages waits until at least n messages are stored, for at most twenty seconds, and gives all of them
+// Messages waits until at least n messages are stored, for at most a minute, and gives all of them
 // with CRLF line ends.
 func (m *MTA) Messages(t testing.TB, n int) [][]byte {
 	t.Helper()
-	end := time.Now().Add(20 * time.Second)
+	end := time.Now().Add(patience)
 	for {
 		if files, _ := filepath.Glob(filepath.Join(m.box, "new", "*")); len(files) >= n {
 			return m.Stored(t)

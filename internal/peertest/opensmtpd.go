@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 )
 
 // The users of OpenSMTPD in its jail.
@@ -66,7 +65,7 @@ func StartOpenSMTPD(t testing.TB, o MTAOptions) *MTA {
 
 	m.log = j.start("/usr/sbin/smtpd", "-d")
 	m.retry = func() { _ = j.command("/usr/sbin/smtpctl", "schedule", "all").Run() }
-	if err := await(m.Addr, 15*time.Second); err != nil {
+	if err := await(m.Addr); err != nil {
 		t.Fatalf("%v\n%s", err, m.Log())
 	}
 	return m

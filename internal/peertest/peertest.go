@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -169,30 +170,47 @@ func environment(root string) []string {
 const firstPort, ports = 16384, 16384
 
 // FreeAddr gives a loopback address on which nothing listens at the moment, with a port that nobody gets who asks for any: another
-// test's server must not have it before the program does that is started with it.
+// test's server must not have it before the program does that is started with it, nor while that is started anew. So long as the
+// test runs no other test is given it, of this process or of another one.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(ports)))
 		if l, err := net.Listen("tcp", addr); err == nil {
 			_ = l.Close()
-			return addr
+			if mine, err := claim(addr); err == nil {
+				t.Cleanup(func() { _ = mine.Close() })
+				return addr
+			}
 		}
 	}
 	t.Fatal("no port is free")
 	return ""
 }
 
-// Await waits until something answers at addr, for at most ten seconds.
+// claim takes an address among all tests of this machine until what it gives is closed: a socket's name can be had once. Only Linux
+// has such names, which are in no folder and end with the process.
+func claim(addr string) (io.Closer, error) {
+	if runtime.GOOS != "linux" {
+		return io.NopCloser(nil), nil
+	}
+	return net.ListenPacket("unixgram", "@postern.peertest."+addr)
+}
+
+// patience is how long a test waits for a program that starts, or does what it is asked to: much longer than any takes, for there are
+// machines that have a dozen of them to start at once.
+const patience = time.Minute
+
+// Await waits until something answers at addr, for at most a minute.
 func Await(t testing.TB, addr string) {
 	t.Helper()
-	if err := await(addr, 10*time.Second); err != nil {
+	if err := await(addr); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func await(addr string, limit time.Duration) error {
-	end := time.Now().Add(limit)
+func await(addr string) error {
+	end := time.Now().Add(patience)
 	for {
 		c, err := net.DialTimeout("tcp", addr, time.Second)
 		if err == nil {

@@ -4,6 +4,7 @@ import (
 	"net/smtp"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -65,4 +66,23 @@ func TestPartlyUnpacked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFreeAddrIsOnes: an address that a test has been given is given to no other before that ends, whether anything listens there or not.
+func TestFreeAddrIsOnes(t *testing.T) {
+	addr := ""
+	t.Run("first", func(t *testing.T) {
+		addr = FreeAddr(t)
+		if other, err := claim(addr); err == nil {
+			_ = other.Close()
+			if runtime.GOOS == "linux" {
+				t.Error("another one may have it")
+			}
+		}
+	})
+	again, err := claim(addr)
+	if err != nil {
+		t.Fatalf("it is not given back: %v", err)
+	}
+	_ = again.Close()
 }

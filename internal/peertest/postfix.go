@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // postfix is a Postfix in a folder of its own.
@@ -59,7 +58,7 @@ func StartPostfix(t testing.TB, o MTAOptions) *MTA {
 			t.Logf("postfix said:\n%s\n%s", out.String(), tail(p.Log()))
 		}
 	})
-	if err := await(p.Addr, 15*time.Second); err != nil {
+	if err := await(p.Addr); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, out.String(), p.Log())
 	}
 	return p.MTA

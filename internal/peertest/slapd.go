@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // What stands in every slapd: its suffix, and who may read all but passwords.
@@ -121,7 +120,7 @@ func (s *Slapd) Start() {
 	s.cmd = Command(s.t, "slapd", "-d", "0", "-f", s.conf, "-h", urls)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	must(s.t, s.cmd.Start())
-	if err := await(s.Addr, 15*time.Second); err != nil {
+	if err := await(s.Addr); err != nil {
 		b, _ := os.ReadFile(log.Name())
 		s.t.Fatalf("%v\n%s", err, tail(string(b)))
 	}

@@ -130,7 +130,7 @@ func everyFault() (all []Fault) {
 func Faults(tb testing.TB, binary string, messages, sessions int, more string, during func(ctx context.Context)) Account {
 	s := newScene(tb, binary, more, everyFault()...)
 	s.gateway.Start()
-	s.gateway.Await(s.public, 20*time.Second)
+	s.gateway.Await(s.public, time.Minute)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var clients, turns sync.WaitGroup

@@ -80,7 +80,7 @@ func TestTLS(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			s := settings("")
-			s.URLs, s.CAFile, s.TLS, s.Timeout = []string{c.url}, c.ca, c.mode, 2*time.Second
+			s.URLs, s.CAFile, s.TLS, s.Timeout = []string{c.url}, c.ca, c.mode, 20*time.Second
 			d := Open("test", store.OS, t.TempDir(), s, Hooks{})
 			switch err := read(t, d, true); {
 			case c.fault == "" && err != nil:

@@ -86,7 +86,7 @@ func (p *Pool) Post(ctx context.Context, s *Server, m Post) ([]byte, error) {
 	case used.isStale():
 		s.httpClient(&p.options).CloseIdleConnections()
 		return nil, errStale
-	case used.isEarly(m.Whole):
+	case used.isEarly(ctx, m.Whole):
 		return nil, errEarly
 	}
 	return b, nil
@@ -185,7 +185,7 @@ func (a *answered) wrote(info httptrace.WroteRequestInfo) {
 }
 
 // isEarly reports whether the answer came too early. Where the whole question is needed, its end is here at once if the server has it.
-func (a *answered) isEarly(whole bool) bool {
+func (a *answered) isEarly(ctx context.Context, whole bool) bool {
 	a.mu.Lock()
 	early, written := a.early, a.written
 	a.mu.Unlock()
@@ -196,6 +196,12 @@ func (a *answered) isEarly(whole bool) bool {
 	case <-written:
 		return false
 	case <-time.After(patience):
+	case <-ctx.Done():
+	}
+	select {
+	case <-written: // meanwhile, on a machine that stood still
+		return false
+	default:
 		return true
 	}
 }
@@ -255,8 +261,9 @@ func (s *source) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// patience is how long a connection that was closed while we write waits for what was said before.
-const patience = 250 * time.Millisecond
+// patience is how long we wait for what is here at once, but for a machine that is busy: for what a server said before it closed a
+// connection that we write to, and for the end of writing what it has read. Only servers that say nothing, or do not read, take it.
+const patience = 2 * time.Second
 
 // talker is a connection to a server that may answer before it has read all, and close it: the answer is here by then, and
 // that the rest could not be written is not to come before it.

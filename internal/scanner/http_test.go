@@ -44,6 +44,9 @@ func content(text string) *mail.Content {
 	return mail.NewContent(mail.NewBlob([]byte(text)), mail.LineFaults{}, mail.Limits{})
 }
 
+// plenty is much more time than anything takes that ends, however busy the machine is.
+const plenty = time.Minute
+
 func post(p *Pool, c *mail.Content, limit time.Duration) (out []byte, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -96,11 +99,11 @@ func TestHostileAnswers(t *testing.T) {
 			t.Parallel()
 			p := httpPool(t, rawServer(t, answer))
 			began := time.Now()
-			out, err := post(p, content("A: b\r\n\r\nc\r\n"), 500*time.Millisecond)
+			out, err := post(p, content("A: b\r\n\r\nc\r\n"), time.Second)
 			if err == nil {
 				t.Errorf("got %q", out)
 			}
-			if took := time.Since(began); took > 3*time.Second {
+			if took := time.Since(began); took > plenty { // those that go on do so for ever
 				t.Errorf("took %s", took)
 			}
 			if p.servers[0].breaker.faults != 1 {
@@ -137,7 +140,7 @@ func TestPost(t *testing.T) {
 	go func() { _ = server.Serve(l) }()
 	p := httpPool(t, "unix:"+path)
 	for range 3 {
-		out, err := post(p, content("A: b\r\n\r\nc\r\n"), 5*time.Second)
+		out, err := post(p, content("A: b\r\n\r\nc\r\n"), plenty)
 		if err != nil || string(out) != "POST /check 1 A: b\r\n\r\nc\r\n" {
 			t.Errorf("got %q, %v", out, err)
 		}
@@ -152,12 +155,12 @@ func TestPost(t *testing.T) {
 	next := &http.Server{Handler: server.Handler, ReadHeaderTimeout: time.Minute}
 	go func() { _ = next.Serve(l) }()
 	defer func() { _ = next.Close() }()
-	if _, err := post(p, content("A: b\r\n\r\nc\r\n"), 5*time.Second); err != nil {
+	if _, err := post(p, content("A: b\r\n\r\nc\r\n"), plenty); err != nil {
 		t.Errorf("after a restart: %v", err)
 	}
 	c := content("A: b\r\n\r\nc\r\n")
 	c.Release()
-	if out, err := post(p, c, 5*time.Second); err == nil {
+	if out, err := post(p, c, plenty); err == nil {
 		t.Errorf("a content that is gone: %q", out)
 	}
 	if p.servers[0].breaker.faults != 0 {
@@ -170,7 +173,7 @@ func TestOwnFaults(t *testing.T) {
 	p := httpPool(t, rawServer(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }))
 	for range 6 {
 		c := mailtest.BreakingContent(t, "A: b\r\n\r\n"+strings.Repeat("c\r\n", 1<<18))
-		if _, err := post(p, c, 5*time.Second); err == nil || !strings.Contains(err.Error(), "disk") {
+		if _, err := post(p, c, plenty); err == nil || !strings.Contains(err.Error(), "disk") {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -197,7 +200,7 @@ func (crashing) Close() error                      { return nil }
 func TestPanicInReading(t *testing.T) {
 	p := httpPool(t, rawServer(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }))
 	c := mail.NewContent(mail.NewFileBlob(crashing{}, 1<<20), mail.LineFaults{}, mail.Limits{})
-	if _, err := post(p, c, 5*time.Second); err == nil || !strings.Contains(err.Error(), "a fault") || p.servers[0].breaker.faults != 0 {
+	if _, err := post(p, c, plenty); err == nil || !strings.Contains(err.Error(), "a fault") || p.servers[0].breaker.faults != 0 {
 		t.Errorf("got %v, %d faults", err, p.servers[0].breaker.faults)
 	}
 }
@@ -208,7 +211,7 @@ func TestTooLarge(t *testing.T) {
 		_, _ = io.WriteString(c, "HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 	}))
 	for range 10 {
-		if _, err := post(p, content(strings.Repeat("x", 4<<20)), 5*time.Second); err == nil || !strings.Contains(err.Error(), `"413 `) {
+		if _, err := post(p, content(strings.Repeat("x", 4<<20)), plenty); err == nil || !strings.Contains(err.Error(), `"413 `) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -223,7 +226,7 @@ func TestRefusalThatDoesNotEnd(t *testing.T) {
 		_, _ = io.WriteString(c, "HTTP/1.1 403 no\r\nContent-Length: 100\r\n\r\nx")
 		_, _ = io.Copy(io.Discard, c)
 	}))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), plenty)
 	defer cancel()
 	_, err := p.Post(ctx, p.servers[0], Post{Content: content("A: b\r\n\r\nc\r\n"), Most: 1000})
 	if err == nil || !strings.Contains(err.Error(), "403") || ctx.Err() != nil {
@@ -258,7 +261,7 @@ func TestNothingIsLeft(t *testing.T) {
 	for range 5 {
 		ask()
 	}
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before+5*3; time.Sleep(10 * time.Millisecond) { // the listeners go with the test
+	for end := time.Now().Add(plenty); runtime.NumGoroutine() > before+5*3; time.Sleep(10 * time.Millisecond) { // the listeners go with the test
 		if time.Now().After(end) {
 			t.Fatalf("%d goroutines, and there were %d", runtime.NumGoroutine(), before)
 		}

@@ -59,7 +59,7 @@ func TestAnswersOfOtherMessages(t *testing.T) {
 			}
 		}()
 		p, err := new(Pools).Pool(filter.Env{Log: slog.New(slog.DiscardHandler)}, Options{
-			Kind: "x", Config: Config{Servers: []string{scheme + "://" + l.Addr().String()}, Connect: 2 * time.Second, Parallel: 5, Faults: 1000, Pause: time.Second}, HTTP: "/", TLS: trust,
+			Kind: "x", Config: Config{Servers: []string{scheme + "://" + l.Addr().String()}, Connect: plenty, Parallel: 5, Faults: 1000, Pause: time.Second}, HTTP: "/", TLS: trust,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -69,7 +69,7 @@ func TestAnswersOfOtherMessages(t *testing.T) {
 		for range 50 {
 			all.Go(func() {
 				for range times {
-					switch out, err := post(p, content("A: b\r\n\r\nc\r\n"), 10*time.Second); {
+					switch out, err := post(p, content("A: b\r\n\r\nc\r\n"), plenty); {
 					case err == nil && string(out) == "good":
 						good.Add(1)
 					case err == nil:
@@ -96,7 +96,7 @@ func TestNoRedirection(t *testing.T) {
 		p := httpPool(t, rawServer(t, func(c net.Conn) {
 			_, _ = fmt.Fprintf(c, "HTTP/1.1 %d go\r\nLocation: %s/\r\nRefresh: 0; url=%s/\r\nContent-Length: 0\r\n\r\n", code, elsewhere.URL, elsewhere.URL)
 		}))
-		if out, err := post(p, content("A: b\r\n\r\nc\r\n"), 5*time.Second); err == nil || !strings.Contains(err.Error(), "redirected") && !strings.Contains(err.Error(), fmt.Sprint(code)) {
+		if out, err := post(p, content("A: b\r\n\r\nc\r\n"), plenty); err == nil || !strings.Contains(err.Error(), "redirected") && !strings.Contains(err.Error(), fmt.Sprint(code)) {
 			t.Errorf("%d: %q, %v", code, out, err)
 		}
 	}
@@ -131,7 +131,7 @@ func TestInformation(t *testing.T) {
 					_ = tcp.SetLinger(0)
 				}
 			}))
-			out, err := post(p, content("A: b\r\n\r\nc\r\n"), 5*time.Second)
+			out, err := post(p, content("A: b\r\n\r\nc\r\n"), plenty)
 			if c.want == "" && err == nil || c.want != "" && (err != nil || string(out) != c.want) {
 				t.Errorf("got %q, %v", out, err)
 			}
@@ -173,7 +173,7 @@ func TestTLSNonsense(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			limit := 20 * time.Second
+			limit := plenty
 			if name == "silence" {
 				limit = time.Second
 			}

@@ -44,7 +44,7 @@ func newChain(t testing.TB, zones, options string) *chain {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.SetTimeout(200 * time.Millisecond)
+	r.SetTimeout(time.Minute)
 	var stages []pipeline.Stage
 	for _, f := range []filter.Factory{spf.Factory, dkim.Factory, arc.Factory, heuristics.Factory} {
 		spec, made, err := f.New(filter.Env{

@@ -124,7 +124,7 @@ func newSuiteCheck(t *testing.T, data map[string][]any) suiteCheck {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.SetTimeout(2 * time.Second)
+	r.SetTimeout(time.Minute)
 	_, f := build(t, r, "")
 	return suiteCheck{f.(*check)}
 }

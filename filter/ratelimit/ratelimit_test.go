@@ -9,16 +9,15 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/internal/ledger"
+	"github.com/postern-mail/postern/internal/peertest/leaks"
 	"github.com/postern-mail/postern/internal/rates"
 	"github.com/postern-mail/postern/mail"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func rate(t *testing.T, s string) rates.Rate {
 	t.Helper()

@@ -19,12 +19,12 @@ import (
 	"time"
 
 	library "github.com/emersion/go-msgauth/dkim"
-	"go.uber.org/goleak"
 
+	"github.com/postern-mail/postern/internal/peertest/leaks"
 	"github.com/postern-mail/postern/mail"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	k, err := rsa.GenerateKey(rand.Reader, 2048)

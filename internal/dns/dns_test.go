@@ -11,13 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/postern-mail/postern/internal/dns"
 	"github.com/postern-mail/postern/internal/dns/zone"
+	"github.com/postern-mail/postern/internal/peertest/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func serve(t *testing.T, text string) *zone.Server {
 	t.Helper()

@@ -17,13 +17,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/postern-mail/postern/internal/peertest/exchange"
+	"github.com/postern-mail/postern/internal/peertest/leaks"
 	"github.com/postern-mail/postern/upstream"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // late is when a server answers that is to be found slow: on a busy machine others may take a second.
 const late = 3 * time.Second

@@ -9,12 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/postern-mail/postern/internal/dkim"
+	"github.com/postern-mail/postern/internal/peertest/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // without removes the ARC fields whose names begin so and whose instance is n, 0 for any.
 func without(message, name string, n int) string {

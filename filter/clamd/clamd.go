@@ -32,7 +32,7 @@ func NewFactory() filter.Factory {
 		if err != nil {
 			return filter.Spec{}, nil, err
 		}
-		c := &check{config: cfg, rules: rules, pool: pool, log: env.Log, gateway: env.Hostname, postmaster: env.Postmaster}
+		c := &check{config: cfg, rules: rules, pool: pool, log: env.Log, gateway: env.Hostname, postmaster: env.Postmaster, grace: grace}
 		return filter.Spec{Name: env.Name, Phases: filter.In(filter.Data), Symbols: symbols, Health: c.health}, c, nil
 	}}
 }
@@ -59,6 +59,7 @@ type check struct {
 	log        *slog.Logger
 	gateway    string
 	postmaster string
+	grace      time.Duration
 }
 
 func newMemory() *memory { return new(memory) }
@@ -235,7 +236,7 @@ func (c *check) lookAround(ctx context.Context, scans *scanner.Server) (wait fun
 	}
 	return func() {
 		defer cancel()
-		defer time.AfterFunc(grace, cancel).Stop()
+		defer time.AfterFunc(c.grace, cancel).Stop()
 		all.Wait()
 	}
 }

@@ -143,7 +143,7 @@ const mixed = "Subject: x\nMIME-Version: 1.0\nContent-Type: multipart/mixed; bou
 
 func checkIt(t *testing.T, f filter.Filter, in *filter.Input) (filter.Result, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return f.Check(ctx, in)
 }
@@ -342,15 +342,19 @@ func TestOtherServers(t *testing.T) {
 	var asked atomic.Int32
 	count := func(_ net.Conn, _ int, command string, _ []byte) bool { asked.Add(1); return command != "zVERSION" }
 	a, old := startFake(t, nil), startFake(t, count)
-	hangs := startFake(t, func(net.Conn, int, string, []byte) bool { return true })
 	old.version = "ClamAV 1.4.3/27800/" + time.Now().Add(-100*time.Hour).Format(time.ANSIC)
 	var log bytes.Buffer
-	c := newCheck(t, &log, func(c *config) { c.Cache = 0 }, a.addr, old.addr, hangs.addr, "127.0.0.1:1")
-	for range 3 {
-		if r, err := checkIt(t, c, input("A: b\n\nc\n")); err != nil || shown(r) != "continue" {
-			t.Errorf("got %s, %v", shown(r), err)
+	c := newCheck(t, &log, func(c *config) { c.Cache = 0 }, a.addr, old.addr, "127.0.0.1:1")
+	c.(*check).grace = time.Minute // for one that answers it is enough on any machine
+	ask := func(c filter.Filter) {
+		t.Helper()
+		for range 3 {
+			if r, err := checkIt(t, c, input("A: b\n\nc\n")); err != nil || shown(r) != "continue" {
+				t.Errorf("got %s, %v", shown(r), err)
+			}
 		}
 	}
+	ask(c)
 	age := func() time.Duration { return time.Since(c.(*check).health().Signatures) }
 	if got := age(); got < 99*time.Hour || got > 101*time.Hour || asked.Load() != 1 {
 		t.Errorf("age %s, asked %d times", got, asked.Load())
@@ -365,6 +369,10 @@ func TestOtherServers(t *testing.T) {
 	if got := age(); got > 2*time.Hour {
 		t.Errorf("age %s of what was heard two hours ago", got)
 	}
+	ends := make(chan struct{})
+	defer close(ends)
+	hangs := startFake(t, func(net.Conn, int, string, []byte) bool { <-ends; return true })
+	ask(newCheck(t, io.Discard, nil, a.addr, hangs.addr))
 }
 
 // TestNewSignaturesMeanwhile: what a scan found that began with other signatures is not remembered for these.
@@ -433,14 +441,14 @@ func TestHostileReplies(t *testing.T) {
 			t.Parallel()
 			f := startFake(t, answer)
 			c := newCheck(t, io.Discard, func(c *config) { c.Cache = 0 }, f.addr)
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			began := time.Now()
 			r, err := c.Check(ctx, input(fmt.Sprintf(mixed, "", "YWJj", "")))
 			if err == nil {
 				t.Errorf("got %s", shown(r))
 			}
-			if took := time.Since(began); took > 2*time.Second {
+			if took := time.Since(began); took > time.Minute { // without an end of its own it takes for ever
 				t.Errorf("took %s", took)
 			}
 		})

@@ -173,7 +173,7 @@ func TestQuestion(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := newCheck(t, func(c *config) { c.Servers, c.TokenFile = []string{server.URL + "/own?x=y"}, file })
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	r, err := k.Check(ctx, input(t))
 	if err != nil || r.Propose != filter.Tag {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/postern-mail/postern/internal/store"
@@ -60,7 +61,7 @@ func soon(t *testing.T, what string, f func()) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("%s waits for the fit", what)
 	}
 }
@@ -138,35 +139,37 @@ func TestFilesThatAreReadStayOpen(t *testing.T) {
 
 // TestTendLearnsWhileItFits: what rules teach has room also while a fit takes long.
 func TestTendLearnsWhileItFits(t *testing.T) {
-	s := open(t, storetest.New(), Options{Least: 20})
-	for n := range 60 {
-		add(t, s, Outcome{Learned: 1}, lesson(n, n%2 == 0, FromPeople))
-	}
-	g := gate(s)
-	ctx, stop := context.WithCancel(t.Context())
-	var tends sync.WaitGroup
-	tends.Go(func() { s.Tend(ctx) })
-	<-g.reads
-	until := func(what string, f func() bool) {
-		t.Helper()
-		for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(end) {
-				close(g.open)
-				t.Fatal(what)
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, storetest.New(), Options{Least: 20})
+		for n := range 60 {
+			add(t, s, Outcome{Learned: 1}, lesson(n, n%2 == 0, FromPeople))
+		}
+		g := gate(s)
+		ctx, stop := context.WithCancel(t.Context())
+		var tends sync.WaitGroup
+		tends.Go(func() { s.Tend(ctx) })
+		<-g.reads
+		until := func(what string, f func() bool) {
+			t.Helper()
+			for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(end) {
+					close(g.open)
+					t.Fatal(what)
+				}
 			}
 		}
-	}
-	for n := range 2 * offers {
-		s.Offer(lesson(1000+n, n%2 == 0, FromRules))
-		if n%100 == 99 {
-			until("what was offered is not learned while it fits", func() bool { return s.Usage().Counts == Counts{30 + (n+1)/2, 30 + (n+1)/2} })
+		for n := range 2 * offers {
+			s.Offer(lesson(1000+n, n%2 == 0, FromRules))
+			if n%100 == 99 {
+				until("what was offered is not learned while it fits", func() bool { return s.Usage().Counts == Counts{30 + (n+1)/2, 30 + (n+1)/2} })
+			}
 		}
-	}
-	if u := s.Usage(); u.Fits != 0 || u.Dropped != 0 {
-		t.Errorf("%+v", u)
-	}
-	close(g.open)
-	until("it does not fit again", func() bool { return s.Usage().Fits == 2 && !s.Stale() })
-	stop()
-	tends.Wait()
+		if u := s.Usage(); u.Fits != 0 || u.Dropped != 0 {
+			t.Errorf("%+v", u)
+		}
+		close(g.open)
+		until("it does not fit again", func() bool { return s.Usage().Fits == 2 && !s.Stale() })
+		stop()
+		tends.Wait()
+	})
 }

@@ -217,7 +217,17 @@ func TestBounded(t *testing.T) {
 	if n := size(table); n > mostHere {
 		t.Errorf("a /32 has %d entries", n)
 	}
-	if v, why, _ := table.Enter(start, addr("192.0.2.1"), r, false); why != Fine || v.counted != 3 {
+	shardOf := func(a netip.Addr) *shard {
+		all, n := keys(a)
+		return table.shard(all[n-1])
+	}
+	other := addr("192.0.2.1")
+	for shardOf(other) == shardOf(in6(48)(0)) { // which is full: the seed is drawn
+		b := other.As4()
+		b[2]++
+		other = netip.AddrFrom4(b)
+	}
+	if v, why, _ := table.Enter(start, other, r, false); why != Fine || v.counted != 3 {
 		t.Errorf("another client: %d, %b", why, v.counted)
 	}
 	for _, v := range visits {

@@ -116,6 +116,20 @@ func runDefault(t testing.TB, set *Set, m caseMail) Result {
 // maxWanted is what wanted mail has to stay below: little more than half of what makes spam, so that other filters have something to say too.
 const maxWanted = 2.8
 
+// maxProven is what notices have to stay below of a sender who is proven, where nothing leads elsewhere.
+const maxProven = 1.3
+
+// withoutProof takes what SPF, DKIM and DMARC say out of a case.
+func withoutProof(data []byte) []byte {
+	var b []byte
+	for line := range bytes.Lines(data) {
+		if !bytes.HasPrefix(line, []byte("Case-")) {
+			b = append(b, line...)
+		}
+	}
+	return b
+}
+
 // TestDefaultRules: each of our rules hits a message that was written for it, and not others; no wanted message is called spam.
 func TestDefaultRules(t *testing.T) {
 	const file = "testdata/default.txtar"
@@ -125,6 +139,7 @@ func TestDefaultRules(t *testing.T) {
 	}
 	set := defaultSet(t)
 	hit, missed := map[string]int{}, map[string]int{}
+	var proven, forged float64 // what proven notices have, and what the same have without proof
 	var out []txtar.File
 	for i, f := range a.Files {
 		if f.Name == "hits" {
@@ -156,9 +171,19 @@ func TestDefaultRules(t *testing.T) {
 		if strings.HasPrefix(f.Name, "wanted") && r.Score >= maxWanted {
 			t.Errorf("%s: score %.1f: %s", f.Name, r.Score, got)
 		}
+		if strings.HasPrefix(f.Name, "wanted, proven") {
+			other := runDefault(t, set, readCase(t, withoutProof(f.Data)))
+			if r.Score >= maxProven || other.Score < r.Score {
+				t.Errorf("%s: score %.1f: %s, and without proof %.1f", f.Name, r.Score, got, other.Score)
+			}
+			proven, forged = proven+r.Score, forged+other.Score
+		}
 		if testing.Verbose() {
 			t.Logf("%s: score %.1f", f.Name, r.Score)
 		}
+	}
+	if forged < 3*proven {
+		t.Errorf("proven notices have %.1f points together, and without proof %.1f", proven, forged)
 	}
 	var never []string
 	for _, r := range set.Rules() {

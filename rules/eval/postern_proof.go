@@ -38,6 +38,16 @@ func (m *Mail) sentBy(org string) bool {
 	return false
 }
 
+// authenticated reports whether it was asked who sent the message, so that a sender who is not proven could not prove it.
+func (m *Mail) authenticated() bool {
+	if m.In == nil {
+		return false
+	}
+	_, spf := auth.SPF.From(m.In)
+	_, dmarc := auth.DMARC.From(m.In)
+	return spf || dmarc || m.signatures() != nil
+}
+
 // servers are the words by which organisations call the servers that send their mail, with numbers and what tells one from another behind them.
 var servers = regexp.MustCompile(`^(?:e?mail|e?smtp|mta|mx|mout|out|outbound|outgoing|relay|mailer|mailout|mailhost|mailgate|mailgw|mailserver|mailrelay|smtpout|smtprelay|gateway|gw|lists?|bounces?|exchange)` +
 	`(?:[-_](?:in|out|mx|mail|smtp|relay|static|prod))*(?:[-_]?[0-9]{1,3})?(?:[-_][0-9]{1,3}|[-_]?[a-z])?$`)

@@ -148,3 +148,96 @@ func TestProvenTops(t *testing.T) {
 		}
 	}
 }
+
+// linkedFrom is a message from a sender with links to hosts, and what is known of it.
+func linkedFrom(t *testing.T, from string, hosts []string, facts ...filter.Fact) *Mail {
+	t.Helper()
+	text := "From: " + from + "\n\n"
+	for _, h := range hosts {
+		text += "http://" + h + "/\n"
+	}
+	m := posternMail(t, text)
+	m.In = &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{}, Content: m.Text.Content()}
+	m.In.Transaction.Record(facts...)
+	return m
+}
+
+// TestForgedHome: who could not prove a name gains nothing by links to its owner.
+func TestForgedHome(t *testing.T) {
+	spf := func(r auth.Result, domain string) filter.Fact {
+		return auth.SPF.Of(auth.SPFResult{Result: r, Domain: domain, Identity: "mailfrom", Mechanism: "mx"})
+	}
+	for name, c := range map[string]struct {
+		hosts     []string
+		facts     []filter.Fact
+		elsewhere bool
+		one       int // links to one host
+	}{
+		"nobody asked":              {[]string{"www.a.com", "b.com"}, nil, false, 0},
+		"nobody asked, none home":   {[]string{"b.com"}, nil, true, 1},
+		"proven":                    {[]string{"www.a.com", "b.com"}, []filter.Fact{spf(auth.Pass, "mail.a.com")}, false, 0},
+		"forged":                    {[]string{"www.a.com", "b.com"}, []filter.Fact{spf(auth.Fail, "a.com")}, true, 1},
+		"not proven":                {[]string{"www.a.com", "b.com"}, []filter.Fact{spf(auth.None, "a.com")}, true, 1},
+		"another's proof":           {[]string{"www.a.com", "b.com"}, []filter.Fact{spf(auth.Pass, "b.com")}, true, 1},
+		"no signature":              {[]string{"www.a.com", "b.com"}, []filter.Fact{auth.DKIM.Of(nil)}, true, 1},
+		"not proven, all home":      {[]string{"www.a.com", "a.com"}, []filter.Fact{spf(auth.None, "a.com")}, false, 0},
+		"not proven, home and page": {[]string{"www.a.com", "www.facebook.com"}, []filter.Fact{spf(auth.None, "a.com")}, false, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := linkedFrom(t, "x@a.com", c.hosts, c.facts...)
+			check, err := Functions()["postern_links_elsewhere"].Compile(posternSettings(t), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, _ := check(m); n > 0 != c.elsewhere {
+				t.Errorf("elsewhere: %v", n > 0)
+			}
+			if n, host := linksToOneHost(m); n != c.one {
+				t.Errorf("%d links to %s", n, host)
+			}
+		})
+	}
+}
+
+// TestAtHome: only who is proven is at home, and where links and replies lead.
+func TestAtHome(t *testing.T) {
+	spf := func(domain string) filter.Fact {
+		return auth.SPF.Of(auth.SPFResult{Result: auth.Pass, Domain: domain, Identity: "mailfrom", Mechanism: "mx"})
+	}
+	author := auth.DKIM.Of([]auth.DKIMResult{{Result: auth.Pass, Domain: "a.com", KeyBits: 2048}})
+	for name, c := range map[string]struct {
+		reply        string
+		hosts        []string
+		facts        []filter.Fact
+		home, mailer bool
+	}{
+		"not proven":                     {"", []string{"a.com"}, []filter.Fact{spf("m.com")}, false, false},
+		"no links":                       {"", nil, []filter.Fact{spf("a.com")}, true, true},
+		"links home":                     {"", []string{"a.com", "www.a.com"}, []filter.Fact{author}, true, true},
+		"a link elsewhere":               {"", []string{"a.com", "b.com"}, []filter.Fact{author}, false, false},
+		"a link to the mailer":           {"", []string{"a.com", "c.m.com"}, []filter.Fact{author, spf("m.com")}, false, true},
+		"a link to a mailer, not proven": {"", []string{"a.com", "c.m.com"}, []filter.Fact{author}, false, false},
+		"replies home":                   {"y@mail.a.com", []string{"a.com"}, []filter.Fact{author}, true, true},
+		"replies elsewhere":              {"y@b.com", []string{"a.com"}, []filter.Fact{author}, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			from := "x@a.com"
+			if c.reply != "" {
+				from += "\nReply-To: " + c.reply
+			}
+			m := linkedFrom(t, from, c.hosts, c.facts...)
+			for _, want := range []struct {
+				args []string
+				at   bool
+			}{{nil, c.home}, {[]string{"mailer"}, c.mailer}} {
+				check, err := Functions()["postern_at_home"].Compile(posternSettings(t), want.args)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n, _ := check(m); n > 0 != want.at {
+					t.Errorf("%v: %v", want.args, n > 0)
+				}
+			}
+		})
+	}
+}

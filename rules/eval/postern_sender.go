@@ -40,22 +40,15 @@ var posternSender = []Function{
 		return yes(c.address != "" && slices.Contains(c.to, c.address), c.address)
 	}),
 	plain("postern_links_elsewhere", func(m *Mail) (int, string) {
-		c := m.claims()
-		if c.list || c.org == "" || len(c.hosts()) == 0 {
-			return 0, ""
-		}
-		for _, h := range c.hosts() {
-			if h.org == c.org || h.org == c.replyOrg && c.proven {
-				return 0, ""
-			}
-		}
-		return 1, c.hosts()[0].host
+		d := linksElsewhere(m)
+		return yes(d != "", d)
 	}),
 	plain("postern_links_own", func(m *Mail) (int, string) {
 		c := m.claims()
 		own := c.org != "" && len(c.hosts()) > 0 && !slices.ContainsFunc(c.hosts(), func(h *webHost) bool { return h.org != c.org })
 		return yes(own, c.org)
 	}),
+	{"postern_at_home", compileAtHome},
 	{"postern_link_text_differs", compileLinkText},
 	plain("postern_name_domain", func(m *Mail) (int, string) {
 		d := domainInName(m.claims())
@@ -73,7 +66,7 @@ var posternSender = []Function{
 		}), c.org)
 	}),
 	counting("postern_links_one_host", func(m *Mail, least float64) (bool, string) {
-		n, host := linksToOneHost(m.claims())
+		n, host := linksToOneHost(m)
 		return n > 0 && float64(n) >= least, host
 	}),
 	{"postern_executive_name", compileExecutive},
@@ -112,6 +105,64 @@ var posternSender = []Function{
 		reply := strings.HasPrefix(s, "re:") || strings.HasPrefix(s, "aw:") || strings.HasPrefix(s, "re [")
 		return yes(reply && h.Count("In-Reply-To")+h.Count("References")+h.Count("Thread-Index") == 0, "")
 	}),
+}
+
+// firmPages are where firms have pages and programs of their own, to which they link beside their sites.
+var firmPages = []string{
+	"facebook.com", "instagram.com", "twitter.com", "x.com", "linkedin.com", "youtube.com", "pinterest.com", "tiktok.com", "xing.com", "apps.apple.com", "play.google.com",
+}
+
+// linksElsewhere gives a host of the links where all of them lead away from the author's organisation. Where it was asked who sent the
+// message, and the author is not proven, a link to the organisation says nothing: whoever forges a name can link to it, too. Then one that
+// leads elsewhere is enough.
+func linksElsewhere(m *Mail) (elsewhere string) {
+	c := m.claims()
+	if c.list || c.org == "" {
+		return ""
+	}
+	forged := m.authenticated() && !c.proven
+	for _, h := range c.hosts() {
+		switch home := h.org == c.org || h.org == c.replyOrg && c.proven; {
+		case home && !forged:
+			return ""
+		case !home && elsewhere == "" && !(forged && withinAny(h.host, firmPages)):
+			elsewhere = h.host
+		}
+	}
+	return elsewhere
+}
+
+// compileAtHome finds that the author's organisation is proven, and that nothing leads a reader elsewhere: neither the links, of which there
+// may be none, nor the address for replies. With "mailer" they may also lead to an organisation of which it is proven that it has sent the
+// message, as those do that send newsletters for others.
+func compileAtHome(_ *Settings, args []string) (Check, error) {
+	const name = "postern_at_home"
+	if len(args) > 1 || len(args) == 1 && args[0] != "mailer" {
+		return nil, fmt.Errorf("eval: %s may have mailer, not %q", name, args)
+	}
+	return func(m *Mail) (int, string) {
+		c := m.claims()
+		if !c.proven {
+			return 0, ""
+		}
+		last := c.org
+		home := func(org string) bool {
+			if org != c.org && org != last && (len(args) == 0 || !m.sentBy(org)) {
+				return false
+			}
+			last = org
+			return true
+		}
+		if c.reply != "" && !home(c.replyOrg) {
+			return 0, ""
+		}
+		for _, h := range c.hosts() {
+			if !home(h.org) {
+				return 0, ""
+			}
+		}
+		return 1, c.org
+	}, nil
 }
 
 // compileLinkText finds links that show one address of the web and go to another organisation's. Mail that somebody sends by
@@ -190,13 +241,21 @@ func addressInName(c *claims) string {
 // publicNames are top-level domains by which a word in a name is known to be a host; of "Müller & Co.KG" nobody would think so.
 var publicNames = map[string]bool{"com": true, "net": true, "org": true, "info": true, "biz": true, "de": true, "fr": true, "uk": true, "br": true, "us": true, "ru": true, "cn": true}
 
-// linksToOneHost gives how many links lead to the one host that all lead to, none where they lead to several or to the
-// sender's own.
-func linksToOneHost(c *claims) (n int, host string) {
-	if hosts := c.hosts(); len(hosts) == 1 && hosts[0].org != c.org {
-		return len(c.links()), hosts[0].host
+// linksToOneHost gives how many links lead to the one host that all lead to, none where they lead to several or to the sender's own. Of a
+// sender who could not prove the name, see linksElsewhere, those to its own don't count.
+func linksToOneHost(m *Mail) (n int, host string) {
+	c := m.claims()
+	forged := m.authenticated() && !c.proven
+	for _, l := range c.links() {
+		switch {
+		case l.org == c.org && forged:
+		case l.org != c.org && (host == "" || host == l.host):
+			n, host = n+1, l.host
+		default:
+			return 0, ""
+		}
 	}
-	return 0, ""
+	return n, host
 }
 
 // executive is somebody whose name others use.

@@ -119,18 +119,9 @@ func (s *Store) write(b *batch) error {
 	if len(octets) == 0 {
 		return nil
 	}
-	if s.torn { // what stands at its end was not acknowledged, and must not stand before what will be
-		if err := s.rewrite(); err != nil {
-			return err
-		}
-	}
-	_, err := s.file.Write(octets)
-	if err == nil {
-		err = s.file.Sync()
-	}
-	if err != nil {
-		s.torn = true
-		return fmt.Errorf("learner: %w", err)
+	err := s.appendSynced(octets)
+	if s.unwritten = err != nil; err != nil {
+		return err
 	}
 	for d, e := range entries {
 		e.offset += s.size
@@ -142,12 +133,41 @@ func (s *Store) write(b *batch) error {
 	}
 	s.size += int64(len(octets))
 	s.nudge()
-	if garbage := s.size - s.live; garbage > s.live+s.garbage {
+	s.tidy()
+	return nil
+}
+
+// appendSynced writes octets to the end of the file. What of them is there after an error was not acknowledged, and must not stand before
+// what will be: it is cut off, or else the file is written anew before anything else is.
+func (s *Store) appendSynced(octets []byte) error {
+	if s.torn {
 		if err := s.rewrite(); err != nil {
-			s.o.Log.Warn("the learner's file can't be written anew, and grows", "error", err)
+			return err
 		}
 	}
+	if _, err := s.file.Write(octets); err != nil {
+		s.torn = s.cutOff(s.size) != nil
+		return fmt.Errorf("learner: %w", err)
+	}
+	if err := s.file.Sync(); err != nil {
+		s.torn = true // what the disk has of it nobody knows
+		return fmt.Errorf("learner: %w", err)
+	}
 	return nil
+}
+
+// tidy writes the file anew where there is more garbage in it than lessons. That costs a copy of all: where it fails it is not tried again
+// before there is still more.
+func (s *Store) tidy() {
+	over := s.size - s.live - s.live
+	if over <= s.garbage+s.endured {
+		return
+	}
+	s.endured = 0
+	if err := s.rewrite(); err != nil {
+		s.endured = over
+		s.o.Log.Warn("the learner's file can't be written anew, and grows", "error", err)
+	}
 }
 
 // leastGarbage is how much garbage is not worth writing the file anew.

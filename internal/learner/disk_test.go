@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -141,4 +143,80 @@ func TestFullDiskStopsNoStart(t *testing.T) {
 
 func appendHeadOf(features uint32) []byte {
 	return binary.LittleEndian.AppendUint32(appendHead(nil)[:headSize-4], features)
+}
+
+// sizeOf gives how many octets the record of a lesson has.
+func sizeOf(l Lesson) int64 {
+	return int64(len(appendRecord(nil, &record{kind: kindLesson, lesson: l})))
+}
+
+// TestLittleRoomIsEnough: where a disk ran full while a lesson was written, nothing of it stays, and the next is learned as soon as there
+// is room for it alone. A copy of all lessons is not begun where there is no room for it.
+func TestLittleRoomIsEnough(t *testing.T) {
+	for room := range sizeOf(lesson(100, true, FromPeople)) {
+		fsys := storetest.New()
+		s := open(t, fsys, Options{})
+		for n := range 20 {
+			add(t, s, Outcome{Learned: 1}, lesson(n, n%2 == 0, FromPeople))
+		}
+		before := slices.Clone(fsys.Files()[dir+"/"+lessonsFile])
+		fsys.Fill(room)
+		if _, err := s.Add([]Lesson{lesson(100, true, FromPeople)}); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("room for %d octets: %v", room, err)
+		}
+		if now := fsys.Files()[dir+"/"+lessonsFile]; !bytes.Equal(now, before) || s.Usage().Durable {
+			t.Fatalf("room for %d octets: %d are there of %d", room, len(now), len(before))
+		}
+		fsys.Fill(sizeOf(lesson(101, true, FromPeople)))
+		add(t, s, Outcome{Learned: 1}, lesson(101, true, FromPeople))
+		if !s.Usage().Durable {
+			t.Error("it says that it can't write")
+		}
+		_ = s.Close()
+		s = open(t, fsys, Options{})
+		if c := s.Usage().Counts; c != (Counts{10, 11}) || has(s, lesson(100, true, FromPeople)) || !has(s, lesson(101, true, FromPeople)) {
+			t.Fatalf("room for %d octets: %+v", room, c)
+		}
+		_ = s.Close()
+		for _, line := range fsys.Log()[20:] {
+			if strings.Contains(line, lessonsFile+".new") && strings.Contains(line, " write ") {
+				t.Fatalf("it was written anew\n%v", fsys.Log())
+			}
+		}
+	}
+}
+
+// TestNoRoomForACopy: where the file can't be written anew for want of room, lessons are appended to it all the same, and that is tried
+// again only when there is as much more garbage.
+func TestNoRoomForACopy(t *testing.T) {
+	fsys := storetest.New()
+	var log strings.Builder
+	s, err := Open(dir, StoreOptions{FS: fsys, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.garbage = 2000
+	big := max(sizeOf(lesson(1, true, FromPeople)), sizeOf(lesson(1, false, FromPeople)))
+	n := 0
+	for ; s.size < s.live+s.live+s.garbage-big; n++ {
+		add(t, s, Outcome{Learned: 1 - min(n, 1), Corrected: min(n, 1)}, lesson(1, n%2 == 0, FromPeople))
+	}
+	from := n
+	for ; n < from+20; n++ {
+		fsys.Fill(big) // enough for a lesson, and not for two
+		add(t, s, Outcome{Corrected: 1}, lesson(1, n%2 == 0, FromPeople))
+	}
+	tries, most := strings.Count(log.String(), "can't be written anew"), int(20*big/s.garbage)+1
+	if tries < 1 || tries > most {
+		t.Errorf("tried %d times, at most %d were to be", tries, most)
+	}
+	fsys.Fill(-1)
+	for range 2 + s.garbage/big {
+		add(t, s, Outcome{Corrected: 1}, lesson(1, n%2 == 0, FromPeople))
+		n++
+	}
+	if s.size > 2*s.live+s.garbage || s.endured != 0 {
+		t.Errorf("%d octets, of %d that count", s.size, s.live)
+	}
 }

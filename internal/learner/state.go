@@ -10,7 +10,6 @@ import (
 	"io"
 	"math"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/postern-mail/postern/internal/store"
@@ -40,6 +39,12 @@ func (p *fingerprint) add(d Digest, spam bool) {
 func (s *Store) Fit(ctx context.Context) error {
 	s.fitting.Lock()
 	defer s.fitting.Unlock()
+	err := s.fit(ctx)
+	s.unkept.Store(err != nil)
+	return err
+}
+
+func (s *Store) fit(ctx context.Context) error {
 	all, err := s.lessons(ctx)
 	if err != nil {
 		return err
@@ -56,97 +61,30 @@ func (s *Store) Fit(ctx context.Context) error {
 	w := &fitted{weights: learned, print: print, when: now}
 	s.weights.Store(w)
 	s.fits.Add(1)
+	return s.writeWeights(w)
+}
+
+// errUnkept is the error of a fit whose weights count, and could not be written.
+var errUnkept = errors.New("learner: the weights count, and could not be kept")
+
+func (s *Store) writeWeights(w *fitted) error {
 	if err := writeWeights(s.o.FS, s.path(weightsFile), w); err != nil {
-		return fmt.Errorf("learner: the weights count, and could not be kept: %w", err)
+		return fmt.Errorf("%w: %w", errUnkept, err)
 	}
 	return nil
 }
 
+// keepWeights writes the weights that count, where that was not done.
+func (s *Store) keepWeights() error {
+	s.fitting.Lock()
+	defer s.fitting.Unlock()
+	err := s.writeWeights(s.weights.Load())
+	s.unkept.Store(err != nil)
+	return err
+}
+
 // Stale reports whether something was learned that no fit knows of.
 func (s *Store) Stale() bool { return s.weights.Load().print != s.print() }
-
-// What Tend waits for.
-const (
-	settles = 2 * time.Second // after something was learned, for what comes with it
-	rests   = 10              // times what a fit took, before the next: it is to have a tenth of a core at most
-)
-
-// Tend learns what was offered, and fits anew some seconds after something was learned, until the context ends. It goes on learning while it
-// fits. Lessons that are more than Samples give way shrinkDelay after it began or the options have changed.
-func (s *Store) Tend(ctx context.Context) {
-	var fits sync.WaitGroup
-	defer fits.Wait()
-	fitted := make(chan time.Duration, 1)
-	fitting, again := false, false // again: something was learned since the fit that goes on began
-	var due <-chan time.Time
-	rested := time.Now()
-	s.announceShrink()
-	shrinks := time.After(shrinkDelay)
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case l := <-s.offered:
-			s.take(l)
-		case <-s.changed:
-			if again = fitting; !fitting && due == nil {
-				due = time.After(max(settles, time.Until(rested)))
-			}
-		case <-s.altered:
-			s.announceShrink()
-			shrinks = time.After(shrinkDelay)
-		case <-shrinks:
-			if shrinks = nil; !s.shrink() {
-				shrinks = time.After(shrinkDelay)
-			}
-		case <-due:
-			due, fitting = nil, true
-			fits.Go(func() {
-				began := time.Now()
-				if err := s.Fit(ctx); err != nil && ctx.Err() == nil {
-					s.o.Log.Error("the learner can't learn", "error", err)
-				}
-				fitted <- time.Since(began)
-			})
-		case took := <-fitted:
-			rested = time.Now().Add(rests * took)
-			if fitting = false; again {
-				again, due = false, time.After(max(settles, time.Until(rested)))
-			}
-		}
-	}
-}
-
-// offers is how many lessons may wait to be learned; see Offer.
-const offers = 256
-
-// Offer has a lesson learned soon, by Tend. It does not wait: where too many wait already, the lesson is left out. It is for
-// what rules teach, which may be lost.
-func (s *Store) Offer(l Lesson) {
-	select {
-	case s.offered <- l:
-	default:
-		s.dropped.Add(1)
-	}
-}
-
-// take learns a lesson that was offered, and those that wait behind it.
-func (s *Store) take(l Lesson) {
-	all := []Lesson{l}
-	for len(all) < offers {
-		select {
-		case l := <-s.offered:
-			all = append(all, l)
-			continue
-		default:
-		}
-		break
-	}
-	if _, err := s.Add(all); err != nil {
-		s.dropped.Add(int64(len(all)))
-		s.o.Log.Error("the learner can't keep what rules have taught", "error", err)
-	}
-}
 
 // Score gives the logarithm of the odds that a sample is spam, were there as much ham as spam.
 func (s *Store) Score(x Sample) float64 { return s.weights.Load().score(x.Features) }

@@ -53,12 +53,13 @@ type Usage struct {
 	Fits    int64
 	Fitted  time.Time
 	Ready   bool
+	Durable bool // the last lessons and the last weights were written
 }
 
 // Usage tells what the store holds and did. It asks no disk.
 func (s *Store) Usage() Usage {
 	s.mu.Lock()
-	u := Usage{Counts: s.counts, Learned: s.by, Octets: s.size}
+	u := Usage{Counts: s.counts, Learned: s.by, Octets: s.size, Durable: !s.unwritten && !s.torn && !s.unkept.Load()}
 	s.mu.Unlock()
 	w := s.weights.Load()
 	u.Dropped, u.Fits, u.Fitted, u.Ready = s.dropped.Load(), s.fits.Load(), w.when, w.lessons.enough(s.opt.Load().Least)

@@ -72,12 +72,16 @@ type Store struct {
 	spared  [2]int             // by class: of so many lessons none gives way yet, whatever Samples says
 	held    map[store.File]int // who reads a file without the lock: it is closed by the last of them
 	closed  bool
-	torn    bool // the last write failed, and its end may be any
+	torn    bool // a write failed, and the file's end may be any
 	damaged int
-	garbage int64 // that is not worth writing the file anew
+	garbage int64 // beyond what there is of lessons, that is not worth writing the file anew,
+	endured int64 // and so much more since that could not be done
+
+	unwritten bool // the last batch could not be written
 
 	fitting sync.Mutex // held to fit
 	weights atomic.Pointer[fitted]
+	unkept  atomic.Bool // the last fit failed, or its weights could not be written
 	fits    atomic.Int64
 	changed chan struct{} // something was learned since the last fit
 	altered chan struct{} // the options have changed
@@ -143,7 +147,7 @@ func orInUse(err error) error {
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 
-// read reads the lessons. A file that does not end with a whole record is written anew, and so is one of an older version.
+// read reads the lessons. Of a file that does not end with a whole record that end is cut off; one of an older version is written anew.
 func (s *Store) read() error {
 	for _, name := range []string{lessonsFile, weightsFile} {
 		if err := s.o.FS.Remove(s.path(name + ".new")); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -171,9 +175,11 @@ func (s *Store) read() error {
 	switch {
 	case err != nil && !errors.Is(err, ErrCut) && !errors.Is(err, ErrDamaged):
 		return err
-	case errors.Is(err, ErrCut) && damaged == 0:
-		s.anew() // a crash in the midst of writing, before that was acknowledged
-		return nil
+	case errors.Is(err, ErrCut) && damaged == 0: // a crash in the midst of writing, before that was acknowledged
+		if s.cutOff(end) != nil {
+			s.anew()
+			return nil
+		}
 	case damaged > 0 || err != nil:
 		s.damaged = max(damaged, 1)
 		return s.setAside()
@@ -187,6 +193,17 @@ func (s *Store) read() error {
 		s.anew() // before anything is appended that who wrote it would take for its own
 	}
 	return nil
+}
+
+// cutOff cuts off what stands behind the records that are whole.
+func (s *Store) cutOff(end int64) error {
+	if info, err := s.file.Stat(); err != nil || info.Size() < end {
+		return ErrCut // not even its head is whole
+	}
+	if err := s.file.Truncate(end); err != nil {
+		return err
+	}
+	return s.file.Sync()
 }
 
 // setAside gives a damaged file a second name, and writes what can be read of it anew.
@@ -205,6 +222,7 @@ func (s *Store) setAside() error {
 // nothing is learned before it is done: a gateway is to start.
 func (s *Store) anew() {
 	if err := s.rewrite(); err != nil {
+		s.torn = true
 		s.o.Log.Error("the learner's file can't be written anew: nothing is learned until it can", "file", s.path(lessonsFile), "error", err)
 	}
 }
@@ -224,8 +242,13 @@ func (s *Store) drop(d Digest) {
 	}
 }
 
-// rewrite writes the lessons that are known to a new file, which takes the place of the old one.
+// rewrite writes the lessons that are known to a new file, which takes the place of the old one. Where there is no room for it, nothing is
+// written: others need what room there is.
 func (s *Store) rewrite() error {
+	size := s.live + int64(headSize)
+	if free, err := s.o.FS.Free(s.dir); err == nil && free < size {
+		return fmt.Errorf("learner: %d octets are needed to write the file anew, and %d are free: %w", size, free, syscall.ENOSPC)
+	}
 	next := make(map[Digest]entry, len(s.known))
 	order := s.byOffset()
 	at := int64(headSize)
@@ -254,7 +277,7 @@ func (s *Store) rewrite() error {
 	if err != nil {
 		// The rename may have been done, and then the open file is no more the one that has the name: nothing is appended to
 		// it. What is on disk is whole in any case.
-		s.torn = true
+		s.torn = s.torn || !s.named()
 		return fmt.Errorf("learner: %w", err)
 	}
 	f, err := s.o.FS.OpenFile(s.path(lessonsFile), os.O_RDWR|os.O_APPEND, 0o600)
@@ -268,6 +291,19 @@ func (s *Store) rewrite() error {
 	s.file, s.known, s.size = f, next, at
 	s.torn = false
 	return nil
+}
+
+// named reports whether the open file is the one that has the name.
+func (s *Store) named() bool {
+	if s.file == nil {
+		return false
+	}
+	open, err := s.file.Stat()
+	if err != nil {
+		return false
+	}
+	now, err := s.o.FS.Stat(s.path(lessonsFile))
+	return err == nil && store.SameFile(open, now)
 }
 
 func (s *Store) byOffset() []Digest {

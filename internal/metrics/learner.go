@@ -13,7 +13,7 @@ func (m *Metrics) Learner(usage func() learner.Usage) { m.learned.Store(&usage) 
 type learnerMetrics struct {
 	m                                        *Metrics
 	lessons, learned, dropped, octets, ready *prometheus.Desc
-	fits, fitted                             *prometheus.Desc
+	fits, fitted, durable                    *prometheus.Desc
 }
 
 func (m *Metrics) learner() {
@@ -28,13 +28,14 @@ func (m *Metrics) learner() {
 		octets:  desc("store_bytes", "Octets of the learner's file of lessons."),
 		ready:   desc("ready", "Whether enough was learned for the filter to speak (1) or not (0)."),
 		fits:    desc("fits_total", "Times that the weights were made anew."),
+		durable: desc("durable", "Whether the last lessons and weights could be written (1) or not (0)."),
 		fitted:  desc("fit_timestamp_seconds", "When the weights in use were made."),
 	})
 }
 
 // Describe implements prometheus.Collector.
 func (c *learnerMetrics) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.lessons, c.learned, c.dropped, c.octets, c.ready, c.fits, c.fitted} {
+	for _, d := range []*prometheus.Desc{c.lessons, c.learned, c.dropped, c.octets, c.ready, c.fits, c.fitted, c.durable} {
 		to <- d
 	}
 }
@@ -60,11 +61,9 @@ func (c *learnerMetrics) Collect(to chan<- prometheus.Metric) {
 	}
 	count(c.dropped, u.Dropped)
 	gauge(c.octets, float64(u.Octets))
-	ready := 0.0
-	if u.Ready {
-		ready = 1
-	}
-	gauge(c.ready, ready)
+	yes := map[bool]float64{true: 1}
+	gauge(c.ready, yes[u.Ready])
+	gauge(c.durable, yes[u.Durable])
 	count(c.fits, u.Fits)
 	if !u.Fitted.IsZero() {
 		gauge(c.fitted, float64(u.Fitted.UnixMilli())/1000)

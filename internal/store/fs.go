@@ -18,6 +18,8 @@ type File interface {
 	Name() string
 	Stat() (fs.FileInfo, error)
 	Sync() error
+	// Truncate cuts the file off, or fills it with zeros, to so many octets.
+	Truncate(size int64) error
 }
 
 // FS is what Postern asks of a file system. Names are paths of the operating system.

@@ -86,6 +86,27 @@ func (h *file) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Truncate is not durable before Sync.
+func (h *file) Truncate(size int64) error {
+	f := h.fs
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if h.closed || h.flag&(os.O_WRONLY|os.O_RDWR) == 0 {
+		return pathError("truncate", h.path, fs.ErrClosed)
+	}
+	if err := f.op("truncate", h.path); err != nil {
+		return err
+	}
+	old := int64(len(h.n.data))
+	if size > old {
+		h.n.data = append(h.n.data, make([]byte, size-old)...)
+		h.n.dirty = append(h.n.dirty, [2]int64{old, size})
+	}
+	h.n.data = h.n.data[:size:size]
+	h.n.modified = f.now()
+	return nil
+}
+
 // Sync makes the content durable; the name is SyncDir's matter. What a Sync could not write no later one will: it is taken for
 // clean, stays to be seen, and is gone with the power, as on the systems that there are.
 func (h *file) Sync() error {

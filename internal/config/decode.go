@@ -27,6 +27,9 @@ type decoder struct {
 	bad  map[*node]bool // nodes that a fault was reported for
 
 	options reflect.Type // of a filter's options, beside which the common keys are allowed; nil elsewhere
+	// over is not nil for what a policy lays over the options of a filter, once what it takes out is out (takeOut): what was probably meant where that
+	// was not there.
+	over map[*node]string
 }
 
 func (d *decoder) fail(n *node, format string, args ...any) {
@@ -151,7 +154,7 @@ func (d *decoder) sub(n *node, to any) error {
 	if v.Kind() != reflect.Pointer || v.IsNil() {
 		return fmt.Errorf("config: can't decode into %T", to)
 	}
-	inner := decoder{src: d.src}
+	inner := decoder{src: d.src, over: d.over}
 	inner.decode(n, v.Elem(), field{})
 	if len(inner.errs) > 0 {
 		return inner.errs
@@ -184,6 +187,9 @@ func (d *decoder) object(n *node, v reflect.Value, f field) {
 		n = &node{kind: mapping, pos: n.pos, pairs: []pair{{key, n.pos, n}}}
 	}
 	fields := fieldsOf(v.Type())
+	if d.nothing(n) {
+		return
+	}
 	if n.kind != mapping && n.kind != null {
 		d.failAllowed(n, keysOf(fields), "must be a mapping, and is %s", describe(n))
 		return
@@ -220,8 +226,20 @@ func (d *decoder) unknownKey(p pair, t reflect.Type, allowed []string) {
 	d.failAllowed(at, allowed, "unknown key %s%s", show(p.key), suggest(p.key, allowed))
 }
 
+// nothing reports whether a policy takes out a mapping that the list of filters does not have, and complains.
+func (d *decoder) nothing(n *node) bool {
+	if d.over == nil || n.kind != null && !isOff(n) {
+		return false
+	}
+	d.fail(n, "there is nothing that could be taken out here%s", d.over[n])
+	return true
+}
+
 // table fills a map; keys that the file does not name stay.
 func (d *decoder) table(n *node, v reflect.Value) {
+	if d.nothing(n) {
+		return
+	}
 	if n.kind != mapping && n.kind != null || v.Type().Key().Kind() != reflect.String {
 		d.fail(n, "must be a mapping, and is %s", describe(n))
 		return

@@ -98,7 +98,7 @@ func (d *decoder) overlays(n *node, v reflect.Value) {
 	for _, p := range n.pairs {
 		o := overlay{name: p.key, pos: p.keyPos}
 		switch {
-		case p.value.kind == scalar && (p.value.text == "off" || p.value.val == false):
+		case isOff(p.value):
 			o.off = true
 		case p.value.kind == mapping:
 			o.node = p.value
@@ -168,23 +168,56 @@ func (f *Filter) overlaid(policy string) *node {
 func (f *Filter) Decode(v any) error { return f.DecodeFor("", v) }
 
 // DecodeFor is Decode, with the options that the named policy has for this filter laid over: mappings
-// are merged key by key, anything else takes the place of what was there.
+// are merged key by key, anything else takes the place of what was there. With null in its place what the list says is as if it
+// did not stand there (as in RFC 7396), and so is an entry that is a mapping with off.
 func (f *Filter) DecodeFor(policy string, v any) error {
 	to := reflect.ValueOf(v)
 	if to.Kind() != reflect.Pointer || to.IsNil() {
 		return fmt.Errorf("config: filter %s: options can't be decoded into %T", f.Name, v)
 	}
 	d := decoder{src: f.c.src, options: to.Elem().Type()}
-	d.decode(f.options, to.Elem(), field{})
-	d.options = nil // a policy has no say in the common keys
-	if n := f.overlaid(policy); n != nil {
-		d.decode(n, to.Elem(), field{})
+	list, over, meant := f.options, f.overlaid(policy), map[*node]string{}
+	if over != nil {
+		list, over = takeOut(list, over, meant)
+	}
+	d.decode(list, to.Elem(), field{})
+	if over != nil {
+		d.options, d.over = nil, meant // a policy has no say in the common keys
+		d.decode(over, to.Elem(), field{})
 	}
 	if len(d.errs) > 0 {
 		return f.c.src.finish(d.errs)
 	}
 	return nil
 }
+
+// takeOut gives a mapping without what another that is laid over it takes out, and the other without the words for that. Where
+// these take out what is not there, it notes what was probably meant.
+func takeOut(list, over *node, meant map[*node]string) (*node, *node) {
+	if list.kind != mapping || over.kind != mapping {
+		return list, over
+	}
+	gone := map[string]bool{}
+	for _, p := range over.pairs {
+		switch there := list.pair(p.key); {
+		case there == nil:
+			meant[p.value] = suggest(p.key, list.keys())
+		case p.value.kind == null || there.value.kind == mapping && isOff(p.value):
+			gone[p.key] = true
+		}
+	}
+	stays := func(p pair) bool { return !gone[p.key] }
+	rest, laid := list.with(stays), over.with(stays)
+	for i := range rest.pairs {
+		if o := laid.pair(rest.pairs[i].key); o != nil {
+			rest.pairs[i].value, o.value = takeOut(rest.pairs[i].value, o.value, meant)
+		}
+	}
+	return rest, laid
+}
+
+// isOff reports whether the file has the word off, or false, for a node.
+func isOff(n *node) bool { return n.kind == scalar && (n.text == "off" || n.val == false) }
 
 // Errorf makes an Error at the place of one of the filter's options ("notice", "classes.macro"), or at
 // the filter where path is "" or not in the file.

@@ -69,6 +69,15 @@ func (n *node) pair(key string) *pair {
 	return nil
 }
 
+// keys lists the keys of a mapping.
+func (n *node) keys() []string {
+	all := make([]string, len(n.pairs))
+	for i, p := range n.pairs {
+		all[i] = p.key
+	}
+	return all
+}
+
 // with gives a mapping like n that holds only the pairs that keep chooses.
 func (n *node) with(keep func(pair) bool) *node {
 	out := &node{kind: mapping, pos: n.pos, size: 1}

@@ -189,7 +189,7 @@ func (s *Set) Rules() []*Rule { return s.rules }
 // Rule gives the rule of a name, nil for none.
 func (s *Set) Rule(name string) *Rule { return s.byName[name] }
 
-// Score gives what a hit of a rule counts in this set: 0 for rules that only serve others.
+// Score gives what a hit of a rule counts in this set, one of several where these are counted: 0 for rules that only serve others.
 func (s *Set) Score(r *Rule) float64 {
 	if r.Hidden() {
 		return 0

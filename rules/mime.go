@@ -35,6 +35,9 @@ type mimeGroup struct {
 // maxMIMEParts is how many parts are looked at.
 const maxMIMEParts = 1000
 
+// maxMIMEHits is how many hits count of a rule that does not say how many.
+const maxMIMEHits = 1000
+
 func (l *loader) compileMIME(r *Rule) (*mimeTest, error) {
 	c, err := readHeader(r.Text, mimeForm)
 	if err != nil {
@@ -51,6 +54,9 @@ func (l *loader) compileMIME(r *Rule) (*mimeTest, error) {
 	}
 	if c.pattern.captures {
 		l.tell(r.At, Inexact, r.Name, "what its groups capture is not kept: a mimeheader keeps nothing for other rules")
+	}
+	if t.most == maxHits {
+		t.most = maxMIMEHits
 	}
 	t.concat = r.Flag("concat")
 	for _, f := range r.Flags {

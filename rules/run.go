@@ -16,7 +16,8 @@ import (
 type Hit struct {
 	Rule  *Rule
 	Count int     // how often; of a meta the value of its expression, at least 1
-	Score float64 // what it counts, once; 0 for rules that only serve others
+	Times int     // how often its score counts: Count of a pattern whose hits are counted, 1 of all else
+	Score float64 // what it counts, all times together; 0 for rules that only serve others
 	Text  []byte  // what a pattern matched first, or what a function saw, of a meta see explain; cut, and octets of the message
 }
 
@@ -390,7 +391,8 @@ func (st *run) report(res *Result) {
 			continue
 		}
 		r := st.s.rules[id]
-		h := Hit{Rule: r, Count: max(int(v), 1), Score: st.s.Score(r)}
+		h := Hit{Rule: r, Count: max(int(v), 1), Times: r.times(v)}
+		h.Score = st.s.Score(r) * float64(h.Times)
 		for k < len(st.seen) && st.seen[k].id < id {
 			k++
 		}
@@ -405,6 +407,15 @@ func (st *run) report(res *Result) {
 	}
 	st.unknown(res)
 	st.unanswered(res)
+}
+
+// times gives how often the score of a rule counts that has hit so often: of a pattern with tflags multiple each hit counts, up to
+// maxhits. What a function or a meta comes to is its value, and no number of hits.
+func (r *Rule) times(hits float64) int {
+	if p := r.pattern(); p == nil || !p.multiple {
+		return 1
+	}
+	return max(int(hits), 1)
 }
 
 // text gives what people are shown of a hit.

@@ -164,8 +164,44 @@ func TestFewAndManyAgree(t *testing.T) {
 func TestScoresAddUp(t *testing.T) {
 	s := mustLoad(t, "body A /two/\nscore A 1.5\nbody B /two/\nscore B -0.25\nbody __C /two/\nscore __C 5\nbody D /wombat/\ntflags A multiple")
 	res := runOn(t, s, letter)
-	if res.Score != 1.25 || len(res.Hits) != 3 {
+	if res.Score != 4.25 || len(res.Hits) != 3 {
 		t.Errorf("score %v of %v", res.Score, res.Hits)
+	}
+}
+
+// TestEachHitCounts: where the hits of a pattern are counted, the score counts for each. What a meta or a function comes to is no number
+// of hits. SpamAssassin has given these scores.
+func TestEachHitCounts(t *testing.T) {
+	for _, c := range []struct {
+		rule         string
+		count, times int
+		score        float64
+	}{
+		{"body R /two/\ntflags R multiple", 3, 3, 4.5},
+		{"body R /two/\ntflags R multiple maxhits=2", 2, 2, 3},
+		{"body R /two/\ntflags R maxhits=2", 1, 1, 1.5},
+		{"rawbody R /two/\ntflags R multiple", 3, 3, 4.5},
+		{"full R /two/\ntflags R multiple", 3, 3, 4.5},
+		{"uri R /^http/\ntflags R multiple maxhits=2", 2, 2, 3},
+		{"header R ToCc =~ /[a-z]+\\@/\ntflags R multiple", 2, 2, 3},
+		{"header __A To:addr =~ /^(?<NAME>alice)/\nbody R /%{NAME}/\ntflags R multiple", 1, 1, 1.5},
+		{"body R /t(?<NAME>w)o/\ntflags R multiple\nbody __A /%{NAME}/", 3, 3, 4.5},
+		{"mimeheader R Content-Type =~ /t/\ntflags R multiple", 2, 2, 3},
+		{"mimeheader R Content-Type !~ /zip/\ntflags R multiple", 1, 1, 1.5},
+		{"body __A /two/\ntflags __A multiple\nmeta R __A * 2\ntflags R multiple", 6, 1, 1.5},
+		{"body R eval:html_tag_exists('a')\ntflags R multiple", 1, 1, 1.5},
+		{"uri_detail R raw =~ /./\ntflags R multiple", 1, 1, 1.5},
+	} {
+		s := mustLoad(t, c.rule+"\nscore R 1.5")
+		res := runOn(t, s, letter)
+		for _, h := range res.Hits {
+			if h.Rule.Name == "R" && (h.Count != c.count || h.Times != c.times || h.Score != c.score) {
+				t.Errorf("%s: %d hits, which count %d times, %g together", c.rule, h.Count, h.Times, h.Score)
+			}
+		}
+		if res.Score != c.score {
+			t.Errorf("%s: a score of %g, not %g", c.rule, res.Score, c.score)
+		}
 	}
 }
 

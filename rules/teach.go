@@ -67,7 +67,11 @@ func (s *Set) Teaching(found *Result) (t auth.Teaching) {
 		if !r.active {
 			return
 		}
-		c, _ := s.teaches(r, s.Score(r))
+		times := 1
+		if p := r.pattern(); p != nil {
+			times = r.times(float64(p.most))
+		}
+		c, _ := s.teaches(r, times)
 		for i, x := range c {
 			least[i] += min(x, 0)
 			most[i] += max(x, 0)
@@ -78,7 +82,7 @@ func (s *Set) Teaching(found *Result) (t auth.Teaching) {
 		if doubted[h.Rule] {
 			continue
 		}
-		c, force := s.teaches(h.Rule, h.Score)
+		c, force := s.teaches(h.Rule, h.Times)
 		for i, x := range c {
 			least[i] += x
 			most[i] += x
@@ -89,11 +93,12 @@ func (s *Set) Teaching(found *Result) (t auth.Teaching) {
 	return t
 }
 
-// teaches gives what a rule that hits adds where it counts so much, and whether it is safe enough to teach spam by itself.
-func (s *Set) teaches(r *Rule, score float64) (c sums, force bool) {
+// teaches gives what a rule adds that hits and counts so often, and whether it is safe enough to teach spam by itself.
+func (s *Set) teaches(r *Rule, times int) (c sums, force bool) {
 	if r.Hidden() {
 		return c, false
 	}
+	score := s.Score(r) * float64(times)
 	c[sumScore] = score
 	switch {
 	case r.Flag("noautolearn"), r.Flag("userconf"):
@@ -109,7 +114,7 @@ func (s *Set) teaches(r *Rule, score float64) (c sums, force bool) {
 	case r.Flag("autolearn_body"):
 		of = sides{body: 1}
 	}
-	points := r.Scores[s.scoreSet&^learnerScores]
+	points := r.Scores[s.scoreSet&^learnerScores] * float64(times)
 	c[sumPoints], c[sumHeader], c[sumBody] = points, points*of.header, points*of.body
 	return c, r.Flag("autolearn_force")
 }

@@ -25,7 +25,7 @@ func teachingOf(t *testing.T, s *Set, message string) auth.Teaching {
 
 // TestTeaching: which rules teach, on which side of the message, and by which scores.
 func TestTeaching(t *testing.T) {
-	const message = "From: A <a@friend.example>\nSubject: a number\nContent-Type: text/plain\n\nsome words http://x.com/\n"
+	const message = "From: A <a@friend.example>\nSubject: a number\nContent-Type: text/plain\n\nsome words http://x.com/words\n"
 	const head, body = "header H Subject =~ /number/\nscore H 2\n", "body B /words/\nscore B 3\n"
 	for _, c := range []struct {
 		name, rules string
@@ -54,6 +54,7 @@ func TestTeaching(t *testing.T) {
 		{"scores with the network, without a learner", "header H Subject =~ /number/\nscore H 1 2 3 4\n", Options{Learner: true, Network: true}, auth.Tally{Points: 2, Header: 2, Score: 4}, false},
 		{"scores with the network", "header H Subject =~ /number/\nscore H 1 2 3 4\n", Options{Network: true}, auth.Tally{Points: 2, Header: 2, Score: 2}, false},
 		{"one that scores beside a learner only", "header H Subject =~ /number/\nscore H 0 0 3 4\n", Options{Learner: true}, auth.Tally{Score: 3}, false},
+		{"each hit counts", body + "tflags B multiple\n", Options{}, auth.Tally{Points: 6, Body: 6, Score: 6}, false},
 		{"decimals", "body A /some/\nscore A 0.1\nbody B /words/\nscore B 0.2\n", Options{}, auth.Tally{Points: 0.3, Body: 0.3, Score: 0.3}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

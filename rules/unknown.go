@@ -3,7 +3,7 @@ package rules
 import "slices"
 
 // unknown notes which rules gave up, and what the score may be at most if these had been followed to their end: each of them that counts
-// for more than zero may have hit, and each meta that hangs on one of them may have come out the other way.
+// for more than zero may have hit, as often as its hits count, and each meta that hangs on one of them may have come out the other way.
 func (st *run) unknown(res *Result) {
 	if len(st.gave) == 0 {
 		return
@@ -15,7 +15,14 @@ func (st *run) unknown(res *Result) {
 		res.GaveUp = append(res.GaveUp, s.rules[id])
 	}
 	s.hanging(gave, func(r *Rule) {
-		if score := s.Score(r); r.active && (score < 0) == (st.hits[r.id] > 0) {
+		score, hits := s.Score(r), st.hits[r.id]
+		switch {
+		case !r.active:
+		case r.times(maxHits) > 1: // its hits are counted, and it has had those that it has
+			if score > 0 {
+				res.Unknown += score * max(float64(r.pattern().most)-hits, 0)
+			}
+		case (score < 0) == (hits > 0):
 			res.Unknown += max(score, -score)
 		}
 	})

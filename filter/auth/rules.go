@@ -14,7 +14,7 @@ const (
 // RuleHit is a rule that hit.
 type RuleHit struct {
 	Name  string  // as in its file
-	Score float64 // what it counts without a policy's own weights; 0 for a rule that only serves others
+	Score float64 // what all its hits count without a policy's own weights; 0 for a rule that only serves others
 	Count int     // how often, at least 1
 }
 

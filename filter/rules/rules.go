@@ -103,7 +103,7 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 		h := &found.Hits[i]
 		hits[i] = auth.RuleHit{Name: h.Rule.Name, Score: h.Score, Count: h.Count}
 		if symbol, ok := c.symbols[h.Rule]; ok {
-			r.Findings = append(r.Findings, filter.Finding{Symbol: symbol, Strength: 1, Detail: detail(h)})
+			r.Findings = append(r.Findings, filter.Finding{Symbol: symbol, Strength: float64(h.Times), Detail: detail(h)})
 		}
 	}
 	if cut := m.Text.Cut(); cut != 0 {
@@ -169,7 +169,10 @@ func detail(h *rules.Hit) string {
 		}
 		b.WriteString(strings.ToValidUTF8(string(h.Text), "\ufffd"))
 	}
-	if h.Count > 1 {
+	switch {
+	case h.Times > 1:
+		fmt.Fprintf(&b, " (%d times, each counts)", h.Times)
+	case h.Count > 1:
 		fmt.Fprintf(&b, " (%d times)", h.Count)
 	}
 	return strings.Join(strings.Fields(b.String()), " ")

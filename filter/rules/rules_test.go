@@ -68,15 +68,15 @@ func TestFindings(t *testing.T) {
 		}
 		got = append(got, fmt.Sprintf("%s %g*%g %s", x.Symbol, spec.Symbols[i].Weight, x.Strength, x.Detail))
 	}
-	want := []string{"A 2.5*1 Some letters: bbbc (2 times)", "C -1*1 A && __B: bbbc ... a", "MIXED 1*1 /b/: b", "SA_MISSING_DATE 1*1 /c/: c", "LONG 1*1 Subject =~ /" + strings.Repeat("x?", 34) + "…: x"}
+	want := []string{"A 2.5*2 Some letters: bbbc (2 times, each counts)", "C -1*1 A && __B: bbbc ... a", "MIXED 1*1 /b/: b", "SA_MISSING_DATE 1*1 /c/: c", "LONG 1*1 Subject =~ /" + strings.Repeat("x?", 34) + "…: x"}
 	if !slices.Equal(got, want) {
 		t.Errorf("findings %q", got)
 	}
 	hits, _ := auth.RuleHits.Among(r.Facts)
-	if want := []auth.RuleHit{{Name: "A", Score: 2.5, Count: 2}, {Name: "__B", Count: 1}, {Name: "C", Score: -1, Count: 1}, {Name: "mixed", Score: 1, Count: 1}, {Name: "MISSING_DATE", Score: 1, Count: 1}, {Name: "LONG", Score: 1, Count: 1}}; !slices.Equal(hits, want) {
+	if want := []auth.RuleHit{{Name: "A", Score: 5, Count: 2}, {Name: "__B", Count: 1}, {Name: "C", Score: -1, Count: 1}, {Name: "mixed", Score: 1, Count: 1}, {Name: "MISSING_DATE", Score: 1, Count: 1}, {Name: "LONG", Score: 1, Count: 1}}; !slices.Equal(hits, want) {
 		t.Errorf("facts %v", hits)
 	}
-	sum := auth.Tally{Points: 4.5, Header: 1, Body: 3.5, Score: 4.5}
+	sum := auth.Tally{Points: 7, Header: 1, Body: 6, Score: 7}
 	if said, _ := auth.RulesTeach.Among(r.Facts); said != (auth.Teaching{Stage: "rules", Least: sum, Most: sum}) {
 		t.Errorf("facts %+v", said)
 	}

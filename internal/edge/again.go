@@ -128,11 +128,7 @@ func (s *session) again(t *transaction, c *mail.Content) (b before, ok bool) {
 
 // mayComeAgain takes note of a message whose end one side may not know. A panic in it changes nothing about that end.
 func (s *session) mayComeAgain(t *transaction, c *mail.Content, arrived time.Time, o *outcome) {
-	defer func() {
-		if v := recover(); v != nil {
-			s.crashed(v)
-		}
-	}()
+	defer s.contain()
 	r, now := s.w.server.repeats, time.Now()
 	b := before{id: t.in.ID, reply: o.reply, size: c.Blob().Size(), at: now}
 	switch {

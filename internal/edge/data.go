@@ -254,10 +254,12 @@ func addresses(all []*recipient) []mail.Address {
 	return to
 }
 
-// finish writes the lines, counts, and gives the engine its reply. all is nil for content that was not taken in.
+// finish writes the lines, counts, and gives the engine its reply, which stands whatever breaks in that. all is nil for content that was not
+// taken in.
 func (s *session) finish(t *transaction, all []*judged, o outcome) error {
 	s.w.tally(&o)
 	o.reply = named(t.gw.soften(o.reply), t.in.ID)
+	t.end = o.reply
 	s.settle(t, fateOfAll(all, &o))
 	switch len(all) {
 	case 0:
@@ -283,10 +285,8 @@ func (s *session) finishGroup(t *transaction, j *judged, to []*recipient, o *out
 		upstreamReply: o.upstreamReply, signed: o.signed, queued: o.queued, again: o.again, err: o.err,
 	}
 	if j != nil {
-		m := t.gw.metrics()
 		f.score, f.messageID, f.size = j.verdict.Score, j.messageID, j.content.Blob().Size()
-		m.Score(j.verdict.Score)
-		m.Message(j.to.route.Name, o.action, o.changed, j.to.judge.Observe, f.size)
+		s.count(t, j, o)
 	}
 	for _, r := range to {
 		f.route, f.upstream = r.route.Name, r.route.Upstream
@@ -299,4 +299,12 @@ func (s *session) finishGroup(t *transaction, j *judged, to []*recipient, o *out
 		s.record(t, r.address, f)
 		f.upstreamReply = o.upstreamReply
 	}
+}
+
+// count counts a message that was judged for a group.
+func (s *session) count(t *transaction, j *judged, o *outcome) {
+	defer s.contain()
+	m := t.gw.metrics()
+	m.Score(j.verdict.Score)
+	m.Message(j.to.route.Name, o.action, o.changed, j.to.judge.Observe, j.content.Blob().Size())
 }

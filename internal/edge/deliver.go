@@ -172,11 +172,7 @@ func originals(all []*judged) (ids []string) {
 // drop removes the originals of a message that was not delivered: whoever sends it again brings it along. What
 // goes wrong here is no matter of the client's.
 func (s *session) drop(ctx context.Context, t *transaction, ids []string) {
-	defer func() {
-		if v := recover(); v != nil {
-			s.crashed(v)
-		}
-	}()
+	defer s.contain()
 	for _, id := range ids {
 		if err := t.gw.Quarantine.Drop(context.WithoutCancel(ctx), id); err != nil {
 			t.gw.Log.Error("original can not be dropped", KeyID, t.in.ID, t.gw.fault(err))

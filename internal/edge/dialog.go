@@ -69,7 +69,7 @@ func (d *dialog) greet() { d.w.say("220 " + d.w.gateway().Hostname + " ESMTP rea
 func (d *dialog) run() (dozes bool) {
 	returned := false
 	defer func() {
-		d.w.broken = !returned
+		d.w.broken = d.w.broken || !returned
 		if !dozes {
 			d.logout()
 		}

@@ -13,14 +13,17 @@ func (w *wire) inspect() {
 		if i < 0 {
 			return
 		}
-		end := w.seen + i + 1
-		line, changed := w.reply(w.out[w.seen:end])
+		start, end := w.seen, w.seen+i+1
+		line, changed := w.reply(w.out[start:end])
 		if changed {
 			rest := append([]byte(nil), w.out[end:]...)
-			w.out = append(append(w.out[:w.seen], line...), rest...)
-			end = w.seen + len(line)
+			w.out = append(append(w.out[:start], line...), rest...)
+			end = start + len(line)
 		}
-		w.seen = end
+		w.seen = end // it is sent, whatever breaks
+		if end-start >= 4 {
+			w.settle(w.out[start:end])
+		}
 	}
 }
 
@@ -34,10 +37,9 @@ func (w *wire) reply(line []byte) (_ []byte, changed bool) {
 		return nil, true
 	}
 	if right, ok := w.corrected(line); ok {
-		line, changed = append([]byte(nil), right...), true
+		return []byte(right), true
 	}
-	w.settle(line)
-	return line, changed
+	return line, false
 }
 
 // corrections holds replies of the engine whose codes are not those of the RFC.
@@ -62,6 +64,9 @@ func (w *wire) corrected(line []byte) (string, bool) {
 		return "250-" + w.gateway().Hostname + "\r\n", true
 	case w.verb == "HELO" && line[0] == '2':
 		return "250 " + w.gateway().Hostname + "\r\n", true
+	case bytes.HasPrefix(line, []byte("421 4.0.0 Internal server error")): // it has recovered from a panic, and ends
+		w.broken = true
+		return replyPanicEnd.String() + "\r\n", true
 	case line[0] == '2' && w.verb == "MAIL":
 		return "250 2.1.0 Sender ok\r\n", true
 	case line[0] == '2' && w.verb == "RCPT":

@@ -108,6 +108,7 @@ func actionOf(r mail.Reply) filter.Action {
 // record writes the one line of a recipient. The zero Address stands for a transaction that ended before
 // it had one.
 func (s *session) record(t *transaction, to mail.Address, f fate) {
+	defer s.contain()
 	gw := t.gw
 	if !gw.Log.Enabled(context.Background(), slog.LevelInfo) {
 		return

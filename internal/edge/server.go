@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/emersion/go-smtp"
+
 	"github.com/postern-mail/postern/internal/limits"
 )
 
@@ -101,7 +103,8 @@ func (s *Server) begin(w *wire) *dialog {
 	}
 	for first := true; first || w.upgrade; first = false {
 		w.upgrade = false
-		runGoSMTP(w, newGuard(w, !first))
+		g := newGuard(w, !first)
+		runGoSMTP(w, g, func(*smtp.Conn) (smtp.Session, error) { return newSession(w, g.contentRead) })
 	}
 	return nil
 }

@@ -69,6 +69,7 @@ func (s *session) greet() mail.Reply {
 		Early:    s.w.early,
 		Began:    s.w.began,
 	}
+	s.w.id = s.in.ID
 	if s.w.user != nil {
 		asUser(s.in, s.w.user)
 	}
@@ -198,6 +199,7 @@ type transaction struct {
 	last    pipeline.Reports  // of the data phase
 	runs    *pipeline.Runs    // what policies share of it; nil where there is one
 	settled bool              // the filters know how it ended
+	end     mail.Reply        // to the content, once it is settled
 	parted  bool              // a recipient was asked to come by itself
 	held    string            // why recipients were refused by a held verdict that has its line in the log
 	dns     *dns.Budget       // of all its phases
@@ -234,6 +236,7 @@ func (s *session) Mail(_ string, o *smtp.MailOptions) (err error) {
 	t.in = &filter.Transaction{
 		ID: mail.NewID(t.gw.Node), Size: o.Size, SMTPUTF8: o.UTF8, Body8Bit: o.Body == smtp.Body8BitMIME, Began: t.began,
 	}
+	s.w.id = t.in.ID
 	reply, reason, because := s.mail(t, o)
 	if !reply.IsZero() {
 		reply = named(s.soften(t.gw, reply), t.in.ID)
@@ -296,11 +299,15 @@ func (s *session) Reset() {
 		s.recordAborted(t)
 	}
 	s.tx = nil
+	if s.in != nil && !s.w.broken {
+		s.w.id = s.in.ID
+	}
 	s.w.setBusy(false)
 }
 
-// Logout ends the session.
+// Logout ends the session. go-smtp calls it where a panic would end the process.
 func (s *session) Logout() error {
+	defer s.contain()
 	s.Reset()
 	return nil
 }
@@ -331,16 +338,18 @@ func (s *session) recovered(err *error) {
 	}
 }
 
-// broke is recovered for a message that has not come to its end: it ends so, and its recipients have their lines.
+// broke is recovered for a message. One that has not come to its end ends so, and its recipients have their lines; one that has is answered by
+// that: what was taken was taken.
 func (s *session) broke(t *transaction, err *error) {
-	if t.settled {
-		return
-	}
 	v := recover()
 	if v == nil {
 		return
 	}
 	s.crashed(v)
+	if t.settled {
+		*err = engineError(t.end)
+		return
+	}
 	o := panicked()
 	if s.w.body {
 		o.reply = replyPanicEnd
@@ -353,11 +362,18 @@ func panicked() outcome {
 	return outcome{reply: replyPanic, reason: ReasonPanic, action: filter.Defer, because: "panic", changed: ChangedNo}
 }
 
+// contain is deferred by what is no matter of the client's: a panic in it is taken note of, and changes nothing.
+func (s *session) contain() {
+	if v := recover(); v != nil {
+		s.crashed(v)
+	}
+}
+
 // crashed takes note of a panic, in the goroutine that has it.
 func (s *session) crashed(v any) {
 	gw := s.w.gateway()
 	gw.metrics().Panic()
-	gw.Log.Error("session panicked", KeyClient, s.w.client.Addr().String(), gw.fault(v), KeyStack, string(debug.Stack()))
+	gw.Log.Error("session panicked", KeyID, s.w.id, KeyClient, s.w.client.Addr().String(), gw.fault(v), KeyStack, string(debug.Stack()))
 }
 
 // join puts reports of several phases one after another, into a slice of its own.

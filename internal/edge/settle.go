@@ -90,10 +90,6 @@ func (s *session) tell(rs pipeline.Reports, fate filter.Fate) {
 
 // settled calls a filter's function. What goes wrong in it is no matter of the client's.
 func (s *session) settled(f func(filter.Fate), fate filter.Fate) {
-	defer func() {
-		if v := recover(); v != nil {
-			s.crashed(v)
-		}
-	}()
+	defer s.contain()
 	f(fate)
 }

@@ -69,6 +69,7 @@ type wire struct {
 	ended     error       // nothing more is read
 	hungUp    bool        // we ended it
 	broken    bool        // by a panic
+	id        string      // of the transaction, without one of the session: for the log
 	moved     bool        // mail has moved on since movedAt, see lingers
 	movedAt   time.Time
 	lineEnds  time.Time
@@ -123,12 +124,20 @@ func (w *wire) end(err error) error {
 	return w.ended
 }
 
-// crashed takes note of a panic of ours, in the goroutine that has it, and ends the connection.
+// crashed takes note of a panic of ours, in the goroutine that has it, and ends the connection. A client whose command has no answer yet hears
+// that it is our fault (RFC 5321 3.8).
 func (w *wire) crashed(v any) {
 	gw := w.gateway()
-	gw.Log.Error("connection panicked", KeyClient, w.client.Addr().String(), gw.fault(v), KeyStack, string(debug.Stack()))
+	gw.Log.Error("connection panicked", KeyID, w.id, KeyClient, w.client.Addr().String(), gw.fault(v), KeyStack, string(debug.Stack()))
 	gw.metrics().Panic()
-	w.end(errEnded)
+	w.broken = true
+	if w.ended != nil {
+		return
+	}
+	w.out = w.out[:w.seen] // the rest is not whole
+	w.put([]byte(replyPanicEnd.String() + "\r\n"))
+	w.seen = len(w.out)
+	w.hangUp()
 }
 
 // fill waits for input, at least one octet. The replies collected so far are sent first.

@@ -24,10 +24,13 @@ import (
 // smallest is how many octets are not counted: those of the texts of nearly all messages, in all their views.
 const smallest = 1 << 20
 
-// Wishes of little more pass one that has to wait, so many at the most.
+// Who wants little in all passes one who has to wait, as long as all such have no more than littleShare of the room: nobody is counted
+// for more than the rest of it, and gets that when others of his kind have gone. Where that does not come, since a filter hangs that
+// has it, so many pass at the most: then nobody is left who could give anything back.
 const (
-	little     = 8 << 20
-	maxPassing = 16
+	little      = 8 << 20
+	littleShare = 4 // one part of so many
+	maxPassing  = 256
 )
 
 // usualRoom gives the octets that there are where nothing else was said: as much for each processor as a large message takes.
@@ -38,9 +41,9 @@ type room struct {
 	mu      sync.Mutex
 	most    int64
 	used    int64
-	holding int // shares that have something and do not wait
+	littles int64 // of that, by shares that have little
+	holding int   // shares that have something and do not wait
 	queue   []*wish
-	passed  int                   // wishes that were granted before that of the first
 	views   map[*mail.Content]int // how many shares have something for a content
 }
 
@@ -48,6 +51,7 @@ type room struct {
 type wish struct {
 	of      *share
 	more    int64
+	passed  int // wishes behind it that were granted before it
 	granted chan struct{}
 }
 
@@ -151,7 +155,7 @@ func (r *room) wish(s *share, octets int64) *wish {
 	if octets < smallest {
 		octets = 0
 	}
-	more := min(octets, r.most-r.most/4) - s.held
+	more := min(octets, r.most-r.most/littleShare) - s.held
 	if more <= 0 {
 		r.take(s, more)
 		r.serve()
@@ -180,8 +184,10 @@ func (r *room) wish(s *share, octets int64) *wish {
 // take gives a share more, or less. What was made of a content is dropped with the last that anybody has for it.
 func (r *room) take(s *share, more int64) {
 	had := s.held > 0
+	r.littles -= s.little()
 	s.held += more
 	r.used += more
+	r.littles += s.little()
 	s.count()
 	if has := s.held > 0; s.content == nil || has == had {
 		return
@@ -198,11 +204,21 @@ func (r *room) take(s *share, more int64) {
 	}
 }
 
+// little gives what a share has, where that is little.
+func (s *share) little() int64 {
+	if s.held > little {
+		return 0
+	}
+	return s.held
+}
+
 // serve grants what can be granted.
 func (r *room) serve() {
 	for at := r.next(); at >= 0; at = r.next() {
 		w := r.queue[at]
-		r.passed++
+		for _, before := range r.queue[:at] {
+			before.passed++
+		}
 		r.leave(at)
 		r.take(w.of, w.more)
 		close(w.granted)
@@ -211,14 +227,17 @@ func (r *room) serve() {
 
 // next gives the place in the queue of who is next, -1 if nobody is yet.
 func (r *room) next() int {
-	fits := func(w *wish) bool { return r.used+w.more <= r.most }
-	switch {
-	case len(r.queue) == 0:
-		return -1
-	case r.holding == 0 || fits(r.queue[0]):
+	if len(r.queue) > 0 && r.holding == 0 {
 		return 0
-	case r.passed < maxPassing:
-		return slices.IndexFunc(r.queue, func(w *wish) bool { return w.more <= little && fits(w) })
+	}
+	for at, w := range r.queue {
+		passes := w.of.held+w.more <= little && r.littles+w.more <= r.most/littleShare
+		if (at == 0 || passes) && r.used+w.more <= r.most {
+			return at
+		}
+		if w.passed >= maxPassing {
+			return -1
+		}
 	}
 	return -1
 }
@@ -227,9 +246,6 @@ func (r *room) next() int {
 func (r *room) leave(at int) {
 	s := r.queue[at].of
 	r.queue = slices.Delete(r.queue, at, at+1)
-	if at == 0 {
-		r.passed = 0
-	}
 	s.waits--
 	s.count()
 }

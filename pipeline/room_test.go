@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -92,6 +93,50 @@ func TestRoom(t *testing.T) {
 			granted(t, "d after b", atD, true)
 			d.release()
 			e.release()
+		},
+		"those who pass have a share": func(t *testing.T, r *room, a, b, c *share) {
+			granted(t, "a", hold(t, a, 3*unit), true)
+			atB := hold(t, b, 7*unit+1)
+			var all []*share
+			for range 10 * unit / littleShare / little {
+				all = append(all, &share{of: r})
+				granted(t, "little", hold(t, all[len(all)-1], little), true)
+			}
+			atC := hold(t, c, 2<<20)
+			granted(t, "one too many", atC, false)
+			all[0].release()
+			granted(t, "when another is gone", atC, true)
+			d := &share{of: r}
+			atD := hold(t, d, little)
+			granted(t, "one too many again", atD, false)
+			granted(t, "b", atB, false)
+			a.release()
+			granted(t, "b, though they are there", atB, true)
+			for _, s := range append(all[1:], d) {
+				s.release()
+			}
+		},
+		"who passes and comes again lets no more pass": func(t *testing.T, r *room, a, b, c *share) {
+			granted(t, "a", hold(t, a, 3*unit), true)
+			atB := hold(t, b, 7*unit+1)
+			granted(t, "b", atB, false)
+			passed := 0
+			for range 10 * maxPassing {
+				s := &share{of: r}
+				at := hold(t, s, little/2)
+				if len(at) == 0 { // it waits, as all do from now on
+					s.release()
+					break
+				}
+				granted(t, "more for it", hold(t, s, little), true)
+				s.release()
+				passed++
+			}
+			if passed != maxPassing {
+				t.Errorf("%d have passed b", passed)
+			}
+			a.release()
+			granted(t, "b after a", atB, true)
 		},
 		"nobody waits for ever for those who wait": func(t *testing.T, r *room, a, b, c *share) {
 			granted(t, "a", hold(t, a, 5*unit), true)
@@ -373,4 +418,61 @@ func TestViewsWhileAnotherWaits(t *testing.T) {
 			t.Errorf("%s: %v, %v", r.Stage, r.Outcome, r.Err)
 		}
 	}
+}
+
+// TestRoomIsFair: ten minutes of wishes, large and little, of which some come again for more, by filters that have 20 seconds. Where there
+// is hardly room for all, all get what they want; where there is not, of each kind more than a quarter.
+func TestRoomIsFair(t *testing.T) {
+	for name, c := range map[string]struct {
+		every time.Duration
+		least int // of a hundred
+	}{"hardly room for all": {70 * time.Millisecond, 100}, "more than there is room for": {50 * time.Millisecond, 25}} {
+		t.Run(name, func(t *testing.T) { fair(t, c.every, c.least) })
+	}
+}
+
+func fair(t *testing.T, every time.Duration, least int) {
+	synctest.Test(t, func(t *testing.T) {
+		const unit = 2 * little
+		r := &room{most: 10 * unit}
+		var mu sync.Mutex
+		came, done := map[string]int{}, map[string]int{}
+		var all sync.WaitGroup
+		client := func(kind string, asks ...int64) {
+			came[kind]++
+			all.Go(func() {
+				s := &share{of: r}
+				defer s.release()
+				ctx, cancel := context.WithTimeout(t.Context(), defaultTimeout)
+				defer cancel()
+				for _, octets := range asks {
+					if s.Hold(ctx, octets) != nil {
+						return
+					}
+					time.Sleep(time.Second / 2)
+				}
+				mu.Lock()
+				done[kind]++
+				mu.Unlock()
+			})
+		}
+		for n := range int(10 * time.Minute / every) {
+			time.Sleep(every)
+			client("little", little/2, little)
+			if n%100 == 0 {
+				client("large", 3*unit, 7*unit)
+			}
+			if n%100 == 50 {
+				client("larger than there is", 100*unit)
+			}
+		}
+		all.Wait()
+		empty(t, r)
+		for kind, n := range came {
+			t.Logf("%s: %d of %d", kind, done[kind], n)
+			if 100*done[kind] < least*n {
+				t.Errorf("%s: %d of %d have got it", kind, done[kind], n)
+			}
+		}
+	})
 }

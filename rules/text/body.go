@@ -145,6 +145,10 @@ func (t *text) length() int { return countRunes(t.utf8) }
 // countRunes is utf8.RuneCount, which in Go 1.26 copies what is not of ASCII.
 func countRunes(b []byte) (n int) {
 	for i := 0; i < len(b); n++ {
+		if len(b)-i >= 8 && binary.LittleEndian.Uint64(b[i:])&highest == 0 {
+			i, n = i+8, n+7
+			continue
+		}
 		i += runeLen(b[i:])
 	}
 	return n
@@ -218,17 +222,8 @@ func (f *folder) flush() {
 // add adds a text.
 func (f *folder) add(b []byte) {
 	for i := 0; i < len(b); {
-		if i == 0 || b[i-1] == '\n' {
-			if n := evenLine(b[i:]); n > 0 {
-				f.flush()
-				f.begun = true
-				f.out = append(f.out, b[i:i+n]...)
-				f.space(lineEnd)
-				i += n + 1
-				continue
-			}
-		}
 		start := i
+		i += evenRun(b[i:])
 		// A single blank between such octets stays as it is.
 		for i < len(b) && (isPlain[b[i]] || b[i] == ' ' && i > start && i+1 < len(b) && isPlain[b[i+1]]) {
 			i++
@@ -255,25 +250,27 @@ func (f *folder) add(b []byte) {
 	}
 }
 
-// evenLine gives the length of the line that b begins with, without its end, if that stays as it is: all ASCII, with single blanks
-// between words; else 0.
-func evenLine(b []byte) int {
-	n := bytes.IndexByte(b, '\n')
-	if n <= 0 || b[0] == ' ' || b[n-1] == ' ' || bytes.Contains(b[:n], []byte("  ")) {
-		return 0
-	}
-	line := b[:n]
-	for ; len(line) >= 8; line = line[8:] {
-		// No octet is below 0x20 or above 0x7f.
-		const each = 0x0101010101010101
-		if x := binary.LittleEndian.Uint64(line); (x|(x-0x20*each))&(0x80*each) != 0 {
-			return 0
+// Texts are read eight octets at once where that can be, the first in the lowest octet of a word: each has one in each of them, highest
+// the highest bit.
+const (
+	each    = 0x0101010101010101
+	highest = 0x80 * each
+)
+
+// evenRun gives how many octets b begins with that a text keeps as they are, about: octets of ASCII with single blanks between words. It
+// may end before the last of them, but not behind a blank.
+func evenRun(b []byte) (n int) {
+	blank := uint64(0x80) // the octet before is one, or there is none: in either case none may follow
+	for ; len(b)-n >= 8; n += 8 {
+		x := binary.LittleEndian.Uint64(b[n:])
+		blanks := ^(x ^ ' '*each + 0x7f*each) & highest // where no octet has the highest bit
+		if (x|(x-' '*each))&highest != 0 || blanks&(blanks<<8|blank) != 0 {
+			break
 		}
+		blank = blanks >> 56
 	}
-	for _, c := range line {
-		if c < ' ' || c >= utf8.RuneSelf {
-			return 0
-		}
+	if n > 0 && b[n-1] == ' ' {
+		n--
 	}
 	return n
 }

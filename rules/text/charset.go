@@ -3,6 +3,7 @@ package text
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -49,18 +50,20 @@ func normalize(octets []byte, declared string) text {
 
 // plainASCII reports whether no octet has the high bit.
 func plainASCII(b []byte) bool {
-	for len(b) >= 8 {
-		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
-			return false
+	return asciiRun(b) == len(b)
+}
+
+// asciiRun gives how many octets without the high bit b begins with.
+func asciiRun(b []byte) (n int) {
+	for ; len(b)-n >= 8; n += 8 {
+		if x := binary.LittleEndian.Uint64(b[n:]) & highest; x != 0 {
+			return n + bits.TrailingZeros64(x)>>3
 		}
-		b = b[8:]
 	}
-	for _, c := range b {
-		if c >= utf8.RuneSelf {
-			return false
-		}
+	for n < len(b) && b[n] < utf8.RuneSelf {
+		n++
 	}
-	return true
+	return n
 }
 
 // isStrictUTF8 reports whether octets are UTF-8 without characters that nobody may interchange (Unicode 23.7).
@@ -93,14 +96,8 @@ func decodeDeclared(octets []byte, declared string) (out []byte, ok bool) {
 	case "us-ascii", "ascii", "utf-8", "utf8":
 		return nil, false // what is not of ASCII was looked at before
 	case "iso-8859-1", "iso8859-1", "windows-1252", "cp1252":
-		if bytes.ContainsAny(octets, "\x81\x8d\x8f\x90\x9d") {
-			for _, c := range octets {
-				if c == 0x81 || c == 0x8d || c == 0x8f || c == 0x90 || c == 0x9d {
-					return nil, false
-				}
-			}
-		}
-		return fromWindows1252(octets), true
+		out = fromWindows1252(octets)
+		return out, !bytes.Contains(out, []byte("\uFFFD"))
 	case "gb2312", "euc-cn", "cn-gb":
 		if !within94(octets) {
 			return nil, false
@@ -197,12 +194,19 @@ func decodeUTF16(b []byte) ([]byte, bool) {
 // fromWindows1252 decodes octets of Windows-1252; those that nobody has defined become U+FFFD.
 func fromWindows1252(b []byte) []byte {
 	size := 0
-	for _, c := range b {
-		size += len(windows1252[c])
+	for i := 0; i < len(b); i++ {
+		n := asciiRun(b[i:])
+		if size, i = size+n, i+n; i < len(b) {
+			size += len(windows1252[b[i]])
+		}
 	}
 	out := make([]byte, 0, size)
-	for _, c := range b {
-		out = append(out, windows1252[c]...)
+	for i := 0; i < len(b); i++ {
+		n := asciiRun(b[i:])
+		out = append(out, b[i:i+n]...)
+		if i += n; i < len(b) {
+			out = append(out, windows1252[b[i]]...)
+		}
 	}
 	return out
 }

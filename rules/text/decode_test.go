@@ -2,6 +2,7 @@ package text
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
@@ -55,6 +56,7 @@ func TestSqueeze(t *testing.T) {
 }
 
 func TestWindows1252(t *testing.T) {
+	var all, each []byte
 	for c := range 256 {
 		want := string(charmap.Windows1252.DecodeByte(byte(c)))
 		if bytes.IndexByte([]byte{0x81, 0x8d, 0x8f, 0x90, 0x9d}, byte(c)) >= 0 {
@@ -63,6 +65,53 @@ func TestWindows1252(t *testing.T) {
 		if got := string(fromWindows1252([]byte{byte(c)})); got != want {
 			t.Errorf("%#x: %q, not %q", c, got, want)
 		}
+		all, each = append(all, byte(c)), append(each, want...)
+	}
+	if got := fromWindows1252(all); !bytes.Equal(got, each) {
+		t.Errorf("all of them: %q", got)
+	}
+}
+
+// TestEvenRun: what is taken eight octets at once stays as it is by itself as well, and where eight do they are taken.
+func TestEvenRun(t *testing.T) {
+	even := func(b []byte) bool {
+		for i, c := range b {
+			if c >= 0x80 || c < ' ' || c == ' ' && (i == 0 || b[i-1] == ' ') {
+				return false
+			}
+		}
+		return true
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	long := 0
+	for range 5000 {
+		b := make([]byte, r.IntN(40))
+		for i := range b {
+			b[i] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaZ~\x7f    \n\t\x1f\x00\x80\xff"[r.IntN(40)]
+		}
+		n := evenRun(b)
+		if !even(b[:n]) || n > 0 && b[n-1] == ' ' {
+			t.Fatalf("%q: %d", b, n)
+		}
+		if m := (n + 1) &^ 7; m+8 <= len(b) && even(b[:m+8]) {
+			t.Fatalf("%q: %d, and there are eight more", b, n)
+		}
+		if n > 7 {
+			long++
+		}
+		var all, each folder
+		all.add(b)
+		all.flush()
+		for i := range b { // nothing is taken at once
+			each.add(b[i : i+1])
+		}
+		each.flush()
+		if !bytes.Equal(all.out, each.out) {
+			t.Fatalf("%q: %q, octet by octet %q", b, all.out, each.out)
+		}
+	}
+	if long < 500 {
+		t.Errorf("%d of the texts begin with eight octets that stay: the others show little", long)
 	}
 }
 

@@ -77,6 +77,7 @@ func squeezeBlanks(b []byte) []byte {
 
 // isEven reports whether all white space of a line is single blanks.
 func isEven(b []byte) bool {
+	b = b[evenRun(b):]
 	for _, c := range []byte("\t\n\v\f\r") {
 		if bytes.IndexByte(b, c) >= 0 {
 			return false

@@ -155,8 +155,9 @@ func authOf(line []byte) string {
 			return string(m[1])
 		}
 	}
+	said := has("uthenticated")
 	switch {
-	case has("authenticated") && authSendmail.Match(line):
+	case said && has("authenticated") && authSendmail.Match(line):
 		return "Sendmail"
 	case has("mail.gmx."):
 		if s := gmxAuth(line); s != "" {
@@ -164,9 +165,9 @@ func authOf(line []byte) string {
 		}
 	}
 	switch {
-	case has(" (authenticated as ") && authCritical.Match(line):
+	case said && has(" (authenticated as ") && authCritical.Match(line):
 		return "CriticalPath"
-	case has("(Authenticated sender: "):
+	case said && has("(Authenticated sender: "):
 		if m := authPostfix.FindSubmatch(line); m != nil {
 			if string(m[1]) == "Postfix" {
 				return "Postfix"

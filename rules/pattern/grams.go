@@ -19,9 +19,18 @@ type grams struct {
 
 // place is where a text may lie: it begins so many octets before the gram that stands for it.
 type place struct {
-	text    string
-	back    int
-	clients []int32
+	lead, mask uint64 // its first octets, eight at most, and which of a word they are: most texts differ in these already
+	text       string
+	back       int
+	clients    []int32
+}
+
+func placeOf(text string, back int, clients []int32) place {
+	p := place{text: text, back: back, clients: clients, mask: 1<<(8*min(len(text), 8)) - 1}
+	for i := min(len(text), 8) - 1; i >= 0; i-- {
+		p.lead = p.lead<<8 | uint64(text[i])
+	}
+	return p
 }
 
 type gramTable struct {
@@ -49,7 +58,7 @@ func newGrams(texts map[string][]int32, rate *rater) *grams {
 	for _, t := range all {
 		if len(t) < 3 {
 			at, _ := rate.rarest(t)
-			g.one[t[at]] = append(g.one[t[at]], place{t, at, texts[t]})
+			g.one[t[at]] = append(g.one[t[at]], placeOf(t, at, texts[t]))
 			for b := range 256 { // in either case
 				g.single[b] = g.single[b] || plain[b] == t[at]
 			}
@@ -67,7 +76,7 @@ func newGrams(texts map[string][]int32, rate *rater) *grams {
 			}
 		}
 		gram := gramOf(t[at : at+n])
-		byGram[which][gram] = append(byGram[which][gram], place{t, at, texts[t]})
+		byGram[which][gram] = append(byGram[which][gram], placeOf(t, at, texts[t]))
 	}
 	logWords := min(max(minFilter, bits.Len(uint(len(byGram[0])+len(byGram[1])))+2), maxFilter)
 	g.shift = uint(32 - logWords)
@@ -138,7 +147,7 @@ const (
 
 // folded is some octets of a text, folded: of so many the grams are looked for, and as many as a text may have stand before and behind.
 type folded struct {
-	octets [foldedSize]byte
+	octets [foldedSize + 8]byte
 	ones   []int32 // places of the chunk that hold an octet by which a text is looked for
 	from   int     // where the first of octets lies in the text
 	n      int
@@ -162,7 +171,7 @@ func (g *grams) scan(b []byte, f *folded, w *Work, found func(p *place, at int))
 				}
 			}
 		}
-		clear(f.octets[f.n:min(f.n+4, len(f.octets))])
+		clear(f.octets[f.n : f.n+8])
 		g.chunk(f, at-f.from, end-f.from, found)
 		sufficed := w.spend(f.told / toldPerStep)
 		if f.told = 0; !sufficed {
@@ -235,7 +244,11 @@ func (f *folded) tell(all []place, i int, found func(p *place, at int)) {
 	f.told += len(all)
 	for k := range all {
 		p := &all[k]
-		if at := i - p.back; at >= 0 && at+len(p.text) <= f.n && string(f.octets[at:at+len(p.text)]) == p.text {
+		at := i - p.back
+		if at < 0 || at+len(p.text) > f.n || (binary.LittleEndian.Uint64(f.octets[at:])^p.lead)&p.mask != 0 {
+			continue
+		}
+		if len(p.text) <= 8 || string(f.octets[at:at+len(p.text)]) == p.text {
 			found(p, f.from+at)
 		}
 	}

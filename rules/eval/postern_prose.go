@@ -10,7 +10,7 @@ import (
 
 // prose is the rendered text without the subject, as one, and what was counted in it, all in one go.
 type prose struct {
-	text, low      []byte // low is made where an address is looked for in what is not ASCII
+	text           []byte
 	ascii          bool
 	unspaced       bool // it may have signs of scripts that write no blanks between words,
 	mixed          bool // letters of Greek or Cyrillic,
@@ -80,7 +80,11 @@ func readProse(b []byte) *prose {
 			}
 			to := i + place(spaces)
 			if from < to && to <= len(b) {
-				p.read(b[from:to], other >= from)
+				if other < from {
+					p.spelled(b[from:to])
+				} else {
+					p.read(b[from:to])
+				}
 			}
 			from = to + 1
 		}
@@ -89,7 +93,7 @@ func readProse(b []byte) *prose {
 		}
 	}
 	if from < len(b) {
-		p.read(b[from:], other >= from)
+		p.read(b[from:])
 	}
 	if p.unspaced {
 		p.words = wordsIn(b)
@@ -97,12 +101,18 @@ func readProse(b []byte) *prose {
 	return p
 }
 
-// read counts what stands between white space of ASCII. It is a word of letters alone, or some of it is none.
-func (p *prose) read(b []byte, some bool) {
-	if !some {
-		p.word(b, 0)
+// spelled counts a word of letters of ASCII alone, as word does. Most are.
+func (p *prose) spelled(w []byte) {
+	if p.words++; len(w) < shortest || len(w) > longest {
 		return
 	}
+	if p.plain++; len(w) >= row && unspoken(w) {
+		p.odd(w)
+	}
+}
+
+// read counts what stands between white space of ASCII.
+func (p *prose) read(b []byte) {
 	from, all := 0, uint8(0) // the word that is read, and the kinds of its signs
 	for i := 0; i < len(b); {
 		k := signs[b[i]]
@@ -148,6 +158,13 @@ func (p *prose) foreign(r rune) {
 	}
 }
 
+// The octets of words that are counted as plain, and how many of them in a row are no vowels in one that is random.
+const (
+	shortest = 3
+	longest  = 60
+	row      = 6
+)
+
 // word counts a word that has signs of some kinds.
 func (p *prose) word(w []byte, kinds uint8) {
 	p.words++
@@ -159,16 +176,24 @@ func (p *prose) word(w []byte, kinds uint8) {
 			w = w[:len(w)-1]
 		}
 	}
-	if len(w) < 3 || len(w) > 60 || kinds&signName != 0 && hasName(w) {
+	if len(w) < shortest || len(w) > longest || kinds&signName != 0 && hasName(w) {
 		return
 	}
 	p.plain++
-	if len(w) >= 6 && (kinds&signDigit != 0 || unspoken(w)) && random(w) {
-		if p.random == 0 {
-			p.example = string(w)
-		}
-		p.random++
+	if len(w) >= row && (kinds&signDigit != 0 || unspoken(w)) {
+		p.odd(w)
 	}
+}
+
+// odd counts a word that may be random.
+func (p *prose) odd(w []byte) {
+	if !random(w) {
+		return
+	}
+	if p.random == 0 {
+		p.example = string(w)
+	}
+	p.random++
 }
 
 func hasName(w []byte) bool {
@@ -186,7 +211,6 @@ const vowels = 1 | 1<<('e'-'a') | 1<<('i'-'a') | 1<<('o'-'a') | 1<<('u'-'a') | 1
 // unspoken reports whether six octets in a row are none of vowels, as they have to be in a word without digits that is random. It
 // looks at few of them.
 func unspoken(w []byte) bool {
-	const row = 6
 	for end := row - 1; end < len(w); {
 		i := end
 		for i > end-row && !spoken[w[i]] {
@@ -233,24 +257,18 @@ func random(w []byte) bool {
 		if kind != 0 && now != kind {
 			changes++
 		}
-		if kind = now; run == 6 || changes == 2 {
+		if kind = now; run == row || changes == 2 {
 			return true
 		}
 	}
 	return false
 }
 
-// mentions reports whether an address in lower case stands in the text in any case.
+// mentions reports whether an address in lower case stands in the text in any case. No sign but "@" has "@" in lower case.
 func (p *prose) mentions(address string) bool {
 	at := strings.IndexByte(address, '@')
-	if at < 0 || !p.ascii {
-		if bytes.IndexByte(p.text, '@') < 0 {
-			return false
-		}
-		if p.low == nil {
-			p.low = bytes.ToLower(p.text)
-		}
-		return bytes.Contains(p.low, []byte(address))
+	if at < 0 {
+		return bytes.IndexByte(p.text, '@') >= 0 && bytes.Contains(bytes.ToLower(p.text), []byte(address))
 	}
 	for i := 0; ; i++ {
 		n := bytes.IndexByte(p.text[i:], '@')
@@ -258,10 +276,39 @@ func (p *prose) mentions(address string) bool {
 			return false
 		}
 		i += n
-		if from := i - at; from >= 0 && from+len(address) <= len(p.text) && isFolded(p.text[from:from+len(address)], address) {
+		if p.ascii {
+			if from := i - at; from >= 0 && from+len(address) <= len(p.text) && isFolded(p.text[from:from+len(address)], address) {
+				return true
+			}
+		} else if endsFolded(p.text[:i], address[:at]) && beginsFolded(p.text[i+1:], address[at+1:]) {
 			return true
 		}
 	}
+}
+
+// beginsFolded reports whether b begins with a text in lower case, in any case.
+func beginsFolded(b []byte, low string) bool {
+	for _, want := range low {
+		r, n := utf8.DecodeRune(b)
+		if n == 0 || unicode.ToLower(r) != want {
+			return false
+		}
+		b = b[n:]
+	}
+	return true
+}
+
+// endsFolded reports whether b ends with a text in lower case, in any case.
+func endsFolded(b []byte, low string) bool {
+	for len(low) > 0 {
+		want, size := utf8.DecodeLastRuneInString(low)
+		r, n := utf8.DecodeLastRune(b)
+		if n == 0 || unicode.ToLower(r) != want {
+			return false
+		}
+		b, low = b[:len(b)-n], low[:len(low)-size]
+	}
+	return true
 }
 
 // isFolded reports whether octets of ASCII are a text in lower case, in any case.

@@ -15,7 +15,7 @@ import (
 func someText(r *rand.Rand) string {
 	pieces := []string{
 		"pay", "pal", "PayPal", "google", "Drive", "microsoft 365", "Itaú", "it's", "'", "o2", "AT&T", "att", "a", "B", "xkcdqrst", "a1b2c3", "joe@b.example",
-		"JOE@B.EXAMPLE", "http://x.example/", ".,;", "(word)", "\u00a0", "\u2003", "\xff", "\xe2\x80", "caixa econômica", "K", "\u212a", "é", "-", "\n", "9", "internal revenue service",
+		"JOE@B.EXAMPLE", "@b.example", "@B.EXAMPLE", "http://x.example/", ".,;", "(word)", "\u00a0", "\u2003", "\xff", "\xe2\x80", "caixa econômica", "K", "\u212a", "é", "-", "\n", "9", "internal revenue service",
 		"social security administration", "\t", "Ünï", "p\u0430y", "\u03bf", "\u2126", "a\u200bb", "x\u034fy", "a\u00adb", "\ufeffz", "\u6f22\u5b57",
 		"\u0e01\u0e02", "[Hello]", "{|}", "\x00", "\x7f", "\x0e", "longerthaneight",
 	}
@@ -32,6 +32,7 @@ func someText(r *rand.Rand) string {
 // TestProse compares what one pass counts with what the standard library says to each question by itself.
 func TestProse(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
+	found := map[string]bool{}
 	for range 3000 {
 		b := []byte(someText(r))
 		p := readProse(b)
@@ -62,8 +63,16 @@ func TestProse(t *testing.T) {
 		if n, _ := mixedWords(string(b)); n > 0 && !p.mixed {
 			t.Fatalf("%q: %d mixed words", b, n)
 		}
-		if got, want := p.mentions("joe@b.example"), bytes.Contains(bytes.ToLower(b), []byte("joe@b.example")); got != want {
-			t.Fatalf("%q: names Joe: %v", b, got)
+		for _, address := range []string{"joe@b.example", "k@b.example", "longerthaneight", "é@b.example", "ünï@b.example"} {
+			got, want := p.mentions(address), bytes.Contains(bytes.ToLower(b), []byte(address)) && bytes.IndexByte(b, '@') >= 0
+			if found[address] = found[address] || got; got != want {
+				t.Fatalf("%q: names %s: %v", b, address, got)
+			}
+		}
+	}
+	for address, some := range found {
+		if !some {
+			t.Errorf("no text names %s", address)
 		}
 	}
 }

@@ -399,7 +399,7 @@ func TestViewsWhileAnotherWaits(t *testing.T) {
 		})},
 		{Spec: filter.Spec{Name: "waits", Phases: data}, Timeout: time.Minute, Filter: filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
 			<-read
-			for range 1000 {
+			for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
 				if view(in.Content); made == 2 {
 					return filter.Result{}, nil
 				}

@@ -11,20 +11,17 @@ import (
 	"github.com/postern-mail/postern/upstream"
 )
 
+// connected gives how many connections there are.
+func (d *door) connected() int {
+	d.srv.mu.Lock()
+	defer d.srv.mu.Unlock()
+	return len(d.srv.wires)
+}
+
 // deserted waits until there is no connection any more.
 func deserted(t *testing.T, d *door) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-		d.srv.mu.Lock()
-		n := len(d.srv.wires)
-		d.srv.mu.Unlock()
-		if n == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatal("a connection does not end")
-		}
-	}
+	waitFor(t, func() bool { return d.connected() == 0 })
 }
 
 // hook is called at the beginning of each Deliver; nil is nothing.

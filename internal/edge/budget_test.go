@@ -36,6 +36,7 @@ func TestOneBudgetForEachMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.SetTimeout(longWait) // a question that is put again would count twice
 	count := new(asked)
 	r.Observe(count)
 	var names, refused atomic.Int64

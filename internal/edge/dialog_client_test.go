@@ -32,7 +32,7 @@ type client struct {
 }
 
 func newClient(t *testing.T, d *door, conn net.Conn) *client {
-	c := &client{t: t, d: d, conn: conn, r: bufio.NewReader(conn), patience: 20 * time.Second}
+	c := &client{t: t, d: d, conn: conn, r: bufio.NewReader(conn), patience: longWait}
 	c.fail = func(what string) { t.Helper(); t.Fatal(what) }
 	return c
 }

@@ -139,8 +139,13 @@ func (s *script) chosen(engine, inSpite string) (chosen []part, replaced []strin
 func (s *script) run(t *testing.T, engine string) {
 	parts, replaced := s.chosen(engine, "")
 	inLine := slices.ContainsFunc(parts, func(p part) bool { return strings.Contains(p.text, "["+engine+"]:") })
-	failure := s.play(t, engine, parts)
-	switch differs := s.differing(engine); {
+	differs := s.differing(engine)
+	wait := longWait
+	if differs && !inLine && len(replaced) == 0 {
+		wait = time.Second // that a step fails is no news
+	}
+	failure := s.play(t, engine, parts, wait)
+	switch {
 	case !differs && (inLine || len(replaced) > 0):
 		t.Errorf("no setting says why %s differs", engine)
 	case differs && !inLine && len(replaced) == 0:
@@ -154,14 +159,14 @@ func (s *script) run(t *testing.T, engine string) {
 	}
 	for _, name := range replaced {
 		strict, _ := s.chosen(engine, name)
-		if s.play(t, engine, strict) == "" {
+		if s.play(t, engine, strict, time.Second) == "" {
 			t.Errorf("%s does not differ in %s", engine, name)
 		}
 	}
 }
 
-// play runs dialogs against a new door, and gives what went wrong first.
-func (s *script) play(t *testing.T, engine string, parts []part) (failure string) {
+// play runs dialogs against a new door, with so much time for each reply, and gives what went wrong first.
+func (s *script) play(t *testing.T, engine string, parts []part, wait time.Duration) (failure string) {
 	change := func(d *door, cfg *ListenerConfig) {
 		selectEngine(cfg, engine)
 		cfg.dozesAtOnce = s.paused
@@ -173,13 +178,13 @@ func (s *script) play(t *testing.T, engine string, parts []part) (failure string
 	}
 	if len(s.settings["clock"]) == 0 {
 		d := newDoor(t, s.settings["filter"], change)
-		return s.talk(t, d, engine, parts, func() net.Conn { return dialDoor(t, d).conn })
+		return s.talk(t, d, engine, parts, wait, func() net.Conn { return dialDoor(t, d).conn })
 	}
 	synctest.Test(t, func(t *testing.T) {
 		d := makeDoor(t, s.settings["filter"], change)
 		d.served <- nil
 		defer d.stop()
-		failure = s.talk(t, d, engine, parts, func() net.Conn {
+		failure = s.talk(t, d, engine, parts, time.Hour, func() net.Conn {
 			ours, theirs := net.Pipe()
 			d.srv.take(theirs)
 			return ours
@@ -191,7 +196,7 @@ func (s *script) play(t *testing.T, engine string, parts []part) (failure string
 // dialogFailure is what a step panics with.
 type dialogFailure string
 
-func (s *script) talk(t *testing.T, d *door, engine string, parts []part, dial func() net.Conn) (failure string) {
+func (s *script) talk(t *testing.T, d *door, engine string, parts []part, wait time.Duration, dial func() net.Conn) (failure string) {
 	var c *client
 	defer func() {
 		if c != nil {
@@ -207,13 +212,7 @@ func (s *script) talk(t *testing.T, d *door, engine string, parts []part, dial f
 	}()
 	for _, p := range parts {
 		c = newClient(t, d, dial())
-		c.engine, c.fail = engine, func(what string) { panic(dialogFailure(what)) }
-		if s.differing(engine) {
-			c.patience = time.Second // that a step fails is no news
-		}
-		if slices.Contains(s.settings["clock"], "bubble") {
-			c.patience = time.Hour
-		}
+		c.engine, c.patience, c.fail = engine, wait, func(what string) { panic(dialogFailure(what)) }
 		c.setDeadline()
 		c.implicit(s.settings)
 		c.dialog(p.name, p.text)

@@ -242,33 +242,32 @@ func TestLeavesBeforeTheGreeting(t *testing.T) {
 
 // TestWaitOnSockets: the same where reads are the socket's own, and without memory.
 func TestWaitOnSockets(t *testing.T) {
+	const wait = 3 * time.Second // within which, on a machine under load, one has spoken and one has gone
 	d := newDoor(t, nil, func(d *door, cfg *ListenerConfig) {
 		d.gw.ExemptNetworks, d.gw.State = nil, ledger.New()
-		cfg.Early = EarlyTalkers{Wait: 300 * time.Millisecond, Remember: time.Hour}
+		cfg.Early = EarlyTalkers{Wait: wait, Remember: time.Hour}
 	})
-	began := time.Now()
-	patient, gone, hasty := dialFrom(t, d, "127.0.0.2"), dialFrom(t, d, "127.0.0.3"), dialFrom(t, d, "127.0.0.4")
-	for _, c := range []*client{patient, gone, hasty} {
+	comes := func(from string) *client {
+		c := dialFrom(t, d, from)
 		if line, err := c.r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "220-") {
 			t.Fatalf("%q, %v", line, err)
 		}
+		return c
 	}
-	gone.close()
-	hasty.steps("C: EHLO x\nS: 220\nS: 250" + oneMessage)
-	if took := time.Since(began); took > 250*time.Millisecond {
-		t.Logf("the hasty one was served after %v", took)
-	}
+	began := time.Now()
+	patient := comes("127.0.0.2")
+	comes("127.0.0.3").close()
+	comes("127.0.0.4").steps("C: EHLO x\nS: 220\nS: 250" + oneMessage)
 	patient.steps("S: 220\nC: EHLO x\nS: 250" + oneMessage)
-	if took := time.Since(began); took < 300*time.Millisecond {
+	if took := time.Since(began); took < wait {
 		t.Errorf("greeted after %v", took)
 	}
 	waitFor(t, func() bool { d.metrics.mu.Lock(); defer d.metrics.mu.Unlock(); return d.metrics.talks[EarlyLeft] == 1 })
 	if got := d.metrics.talks; got[EarlyPassed] != 1 || got[EarlySpoke] != 1 {
 		t.Errorf("counted %v", got)
 	}
-	began = time.Now()
-	if again := dialFrom(t, d, "127.0.0.2").reply(); time.Since(began) > 250*time.Millisecond || !strings.HasPrefix(again, "220 ") {
-		t.Errorf("it had to wait again: %q", again)
+	if line, err := dialFrom(t, d, "127.0.0.2").r.ReadString('\n'); err != nil || !strings.HasPrefix(line, "220 ") {
+		t.Errorf("it had to wait again: %q, %v", line, err)
 	}
 }
 

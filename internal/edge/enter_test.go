@@ -146,6 +146,7 @@ func TestProxyDoesNotCount(t *testing.T) {
 			c.send(fmt.Sprintf("PROXY TCP4 127.0.0.1 127.0.0.1 %d 25\r\n", c.conn.LocalAddr().(*net.TCPAddr).Port))
 		}
 		c.steps("S: 220\nC: QUIT\nS: 221\nEOF:")
+		waitFor(t, func() bool { return d.connected() <= 4 }) // it has given its place back
 	}
 	c := dialDoor(t, d)
 	c.send(header("203.0.113.1"))
@@ -174,7 +175,7 @@ func TestHealthChecks(t *testing.T) {
 	last := dialDoor(t, d) // it is let in behind them
 	last.send(header("203.0.113.1"))
 	last.steps("S: 220\nC: QUIT\nS: 221\nEOF:")
-	waitFor(t, func() bool { d.srv.mu.Lock(); defer d.srv.mu.Unlock(); return len(d.srv.wires) == 0 })
+	deserted(t, d)
 	d.stop()
 	for _, line := range d.log.lines() {
 		if line != "" && !strings.Contains(line, `"DEBUG"`) {

@@ -117,7 +117,7 @@ func (d *door) forget() {
 
 // empty waits until nobody is in.
 func (d *door) empty(t *testing.T) {
-	end := time.Now().Add(10 * time.Second)
+	end := time.Now().Add(longWait)
 	for {
 		d.srv.mu.Lock()
 		n := len(d.srv.wires)

@@ -32,7 +32,8 @@ func dialRaw(t *testing.T, d *door) raw {
 		t.Fatal(err)
 	}
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 20})
+	wait := unix.NsecToTimeval(longWait.Nanoseconds())
+	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &wait)
 	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +77,7 @@ var quiet = []struct {
 	name string
 	tls  bool
 	talk func(say func(line, code string))
-	most uint64 // octets of heap and stack
+	most int64 // octets of heap and stack
 }{
 	{name: "before EHLO", most: 8 << 10, talk: func(func(string, string)) {}},
 	{name: "after EHLO", most: 8 << 10, talk: saidHello},
@@ -135,7 +136,12 @@ func TestMemoryOfQuietClients(t *testing.T) {
 			for range n {
 				sit()
 			}
-			each := (inUse() - before) / n
+			var each int64
+			for end := time.Now().Add(longWait); ; { // on a machine under load the last pauses begin late
+				if each = (inUse() - before) / n; each <= c.most || time.Now().After(end) {
+					break
+				}
+			}
 			t.Logf("%d octets", each)
 			if each > c.most {
 				t.Errorf("%d octets for each, more than %d", each, c.most)
@@ -161,12 +167,12 @@ func sayTo(t *testing.T, w io.Writer, r *bufio.Reader, line, code string) {
 }
 
 // inUse gives the octets of heap and stacks, when all pauses have begun.
-func inUse() uint64 {
+func inUse() int64 {
 	time.Sleep(600 * time.Millisecond)
 	for range 3 {
 		runtime.GC() // the second frees what is in pools, the third what that held
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return m.HeapAlloc + m.StackInuse
+	return int64(m.HeapAlloc + m.StackInuse)
 }

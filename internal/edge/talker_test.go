@@ -51,7 +51,7 @@ func converse(t *testing.T, addr, in string, choices uint64) (talks []*spoken, w
 		cut: 1 + int(choices%97)*3, careful: []int{100, 95, 80, 0}[choices/97%4], due: 1,
 	}
 	defer func() { _ = c.conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(longWait))
 	if c.careful > 0 { // RFC 5321 3.1: the greeting comes first
 		c.listen()
 	}

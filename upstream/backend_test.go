@@ -16,6 +16,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,6 +58,7 @@ type backend struct {
 	bodies   []string
 	errs     []error
 	conns    []net.Conn
+	acting   int // connections whose script is at a line that waits for nobody
 	wg       sync.WaitGroup
 }
 
@@ -71,13 +73,18 @@ func (b *backend) serve(nc net.Conn) {
 	b.accepted++
 	b.conns = append(b.conns, nc)
 	b.wg.Go(func() {
-		defer nc.Close() //nolint:errcheck // a test's
+		p := &player{b: b, raw: nc, nc: nc, br: bufio.NewReaderSize(nc, 256<<10)}
+		p.acts(true)
+		defer func() {
+			_ = nc.Close()
+			p.acts(false)
+		}()
 		if n >= len(b.scripts) {
 			b.fail(fmt.Errorf("%s: connection %d has no script", b.name, n+1))
 			return
 		}
-		p := &player{b: b, raw: nc, nc: nc, br: bufio.NewReaderSize(nc, 256<<10)}
 		for i, line := range b.scripts[n] {
+			p.acts(!slices.Contains(waiting, strings.Fields(line + " -")[0]))
 			if err := p.play(line); err != nil {
 				b.fail(fmt.Errorf("%s: connection %d: line %d, %q: %w", b.name, n+1, i+1, line, err))
 				return
@@ -107,14 +114,45 @@ func (b *backend) stop() error {
 	return errors.Join(b.errs...)
 }
 
+// settle waits until each connection's script is over, or waits for the client: over TCP what synctest.Wait is with pipes.
+func (b *backend) settle() error {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+		b.mu.Lock()
+		n := b.acting
+		b.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s: %d connections are never at rest", b.name, n)
+		}
+	}
+}
+
+// waiting are the commands that wait for the client.
+var waiting = []string{"C", "C+", "BODY", "CHUNK", "EAT", "WAIT", "EOF", "DRAIN", "STALL", "TLS"}
+
 // player plays one script on one connection.
 type player struct {
 	b   *backend
+	act bool
 	raw net.Conn
 	nc  net.Conn
 	br  *bufio.Reader
 
 	chunks bytes.Buffer // of the message that is coming
+}
+
+// acts notes whether the script is at a line that waits for nobody.
+func (p *player) acts(now bool) {
+	p.b.mu.Lock()
+	defer p.b.mu.Unlock()
+	if now && !p.act {
+		p.b.acting++
+	} else if !now && p.act {
+		p.b.acting--
+	}
+	p.act = now
 }
 
 func (p *player) play(line string) error {

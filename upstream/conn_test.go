@@ -41,7 +41,9 @@ func TestExtraRecord(t *testing.T) {
 		if o := p.Deliver(t.Context(), envelope(t, "b@y.test"), message(t, "x\r\n")); o.Kind != Delivered {
 			t.Errorf("%+v", o)
 		}
-		time.Sleep(200 * time.Millisecond)
+		if err := b.settle(); err != nil {
+			t.Error(err)
+		}
 	}
 	p.Close()
 	if err := b.stop(); err != nil {

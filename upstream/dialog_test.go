@@ -188,7 +188,7 @@ func secureDomains(text string) (all []SecureDomain) {
 // step does one thing:
 //
 //	deliver [from=A] [to=A,A] [content=SECTION|octets:N] [utf8] [8bit] [timeout=D] [client=ADDR,HELO,NAME|none[,LOGIN]]
-//	sleep D             let time pass
+//	sleep D             let time pass, and the servers do what they do by themselves
 //	close               close the pool
 //
 // or says what must be seen; of the last delivery: kind, stage, server (s1), reply, err (a part of it),
@@ -205,6 +205,11 @@ func (d *dialog) step(line string) error {
 	case "sleep":
 		pause, err := time.ParseDuration(arg)
 		time.Sleep(pause)
+		for _, b := range d.backends {
+			if b.tcp && err == nil {
+				err = b.settle()
+			}
+		}
 		if !d.backends[0].tcp {
 			synctest.Wait()
 		}

@@ -67,6 +67,7 @@ type gateway struct {
 	failed     chan error // a door that closed by itself
 	background sync.WaitGroup
 	stop       context.CancelFunc // ends what runs in the background
+	trials     sync.Mutex         // held to take down what one came to, if that is still asked
 }
 
 // Serve runs the gateway until it is told to stop: what comes from reloads lets it read its configuration anew; the first

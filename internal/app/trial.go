@@ -68,8 +68,10 @@ func (g *gateway) tryRoutes(ctx context.Context, tried map[asking]time.Time) {
 			continue // deliveries and their metrics tell of that
 		}
 		tried[one] = time.Now()
+		if !g.acceptsAny(name, ask.Pool, all) {
+			continue
+		}
 		found = append(found, trial{Route: name, Upstream: r.Upstream, Server: server, Domain: domain, Time: tried[one].UTC(), Any: all})
-		g.metrics.AcceptsAny(name, all)
 		if all {
 			g.log.Warn("the upstream accepts recipients that nobody can have: recipients: callout refuses none there",
 				"route", g.privacy().Mask(name), "upstream", r.Upstream)
@@ -82,6 +84,18 @@ func (g *gateway) tryRoutes(ctx context.Context, tried map[asking]time.Time) {
 	if err := saveTrials(store.OS, g.cfg.Load(), found); err != nil {
 		g.log.Warn("what was found out about upstreams can't be saved: check will not tell it", "error", err)
 	}
+}
+
+// acceptsAny takes down what a trial of a route came to, and reports false where a reload has put another pool in the place of that
+// which answered: of the new one it says nothing, and may come after what that one said.
+func (g *gateway) acceptsAny(route string, answered *upstream.Pool, all bool) bool {
+	g.trials.Lock()
+	defer g.trials.Unlock()
+	if ask, ok := g.current.Load().Recipients[route].(upstream.Ask); !ok || ask.Pool != answered {
+		return false
+	}
+	g.metrics.AcceptsAny(route, all)
+	return true
 }
 
 // trial is what came of trying a recipient that nobody can have.

@@ -48,7 +48,7 @@ func (a *App) Learn(ctx context.Context, o LearnOptions) error {
 	}
 	reader, err := a.sampleReader(ctx, cfg)
 	if err != nil {
-		return err
+		return answered(err)
 	}
 	l := &lesson{a: a, o: o, reader: reader, ctx: ctx}
 	for _, s := range o.Sources {
@@ -58,7 +58,7 @@ func (a *App) Learn(ctx context.Context, o LearnOptions) error {
 	}
 	if !o.DryRun {
 		if l.t, err = a.teacher(ctx, cfg); err != nil {
-			return err
+			return answered(err)
 		}
 	}
 	f, ok := a.o.Stderr.(*os.File)

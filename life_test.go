@@ -141,7 +141,7 @@ func startService(t *testing.T, config string, sockets ...*net.TCPListener) *ser
 // expect waits for a message to the manager that matches.
 func (s *service) expect(re string) {
 	s.t.Helper()
-	_ = s.notify.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = s.notify.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	b := make([]byte, 4096)
 	var heard []string
 	for {
@@ -193,7 +193,7 @@ func dial(t *testing.T, addr string) *dialog {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 	return &dialog{t, c, bufio.NewReader(c)}
 }
 
@@ -249,7 +249,7 @@ func TestGivenSocketAsNobody(t *testing.T) {
 	}
 	l := lowPort(t)
 	addr := l.Addr().String()
-	s := startService(t, fmt.Sprintf(lifeConfig, addr, "10s"), l)
+	s := startService(t, fmt.Sprintf(lifeConfig, addr, "2m"), l)
 	s.expect("^READY=1\nSTATUS=taking mail")
 	if uid := uidOf(t, s.cmd.Process.Pid); uid != nobody {
 		t.Errorf("it runs as %d", uid)
@@ -268,14 +268,14 @@ func TestGivenSocketAsNobody(t *testing.T) {
 	idle.say("", "421 4.3.2")
 	successor := dial(t, addr) // waits in the socket, which the manager holds
 	d.say("DATA", "354", "Subject: x\r\n\r\nx\r\n.", "250 2.0.0", "", "421 4.3.2")
-	if code := s.end(5 * time.Second); code != 0 {
+	if code := s.end(time.Minute); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	next := startService(t, fmt.Sprintf(lifeConfig, addr, "10s"), l)
+	next := startService(t, fmt.Sprintf(lifeConfig, addr, "2m"), l)
 	next.expect("^READY=1\n")
 	successor.say("", "220", "EHLO client.test", "250", "QUIT", "221")
 	next.signal(syscall.SIGTERM)
-	if code := next.end(10 * time.Second); code != 0 {
+	if code := next.end(time.Minute); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -288,8 +288,8 @@ func TestLowPortAsNobody(t *testing.T) {
 	l := lowPort(t)
 	addr := l.Addr().String()
 	l.Close()
-	s := startService(t, fmt.Sprintf(lifeConfig, addr, "10s"))
-	if code := s.end(10 * time.Second); code != 71 {
+	s := startService(t, fmt.Sprintf(lifeConfig, addr, "2m"))
+	if code := s.end(time.Minute); code != 71 {
 		t.Errorf("exit code %d", code)
 	}
 	if !strings.Contains(s.log.String(), "a port below 1024 takes CAP_NET_BIND_SERVICE, or a socket of the service manager") {
@@ -305,7 +305,7 @@ func TestSocketThatNobodyServes(t *testing.T) {
 	}
 	defer l.Close()
 	s := startService(t, strings.Replace(fmt.Sprintf(lifeConfig, peertest.FreeAddr(t), "10s"), "public", "office", 1), l.(*net.TCPListener))
-	if code := s.end(10 * time.Second); code != 78 {
+	if code := s.end(time.Minute); code != 78 {
 		t.Errorf("exit code %d", code)
 	}
 	if !strings.Contains(s.log.String(), "the service manager has given a socket that no listener is for") {
@@ -330,7 +330,7 @@ func TestDrainEnds(t *testing.T) {
 			if c.again {
 				s.signal(syscall.SIGTERM)
 			}
-			if code := s.end(5 * time.Second); code != 0 {
+			if code := s.end(20 * time.Second); code != 0 {
 				t.Errorf("exit code %d", code)
 			}
 			if rest, err := io.ReadAll(d.r); len(rest) > 0 {

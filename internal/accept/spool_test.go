@@ -48,7 +48,7 @@ func campaignRow(t *testing.T, a campaign.Account, least int) []string {
 
 // TestSpoolKills kills the gateway at 200 random instants.
 func TestSpoolKills(t *testing.T) {
-	a := campaign.Kills(t, binary(t), 200)
+	a := campaign.Kills(t, binary(t), 200, 0)
 	row := campaignRow(t, a, 10_000)
 	table(t, "kill -9 at 200 random instants under load for the spool, while the servers come and go",
 		"go test -tags accept -run TestSpoolKills ./internal/accept", campaignHead, [][]string{row})

@@ -67,8 +67,9 @@ func (s *scene) clients(n int, of Client) (all []*Client) {
 }
 
 // Kills lets clients send through a gateway whose process is killed at so many random instants, while the servers behind come and go.
-// It returns when all that was acknowledged has been delivered, or no more comes. No reply of a server is lost but by a kill.
-func Kills(tb testing.TB, binary string, kills int) Account {
+// A machine on which fewer than least recipients are acknowledged meanwhile, since it takes long to start, sees more kills, after longer
+// lives. It returns when all that was acknowledged has been delivered, or no more comes. No reply of a server is lost but by a kill.
+func Kills(tb testing.TB, binary string, kills, least int) Account {
 	s := newScene(tb, binary, "filters: []")
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -86,10 +87,10 @@ func Kills(tb testing.TB, binary string, kills int) Account {
 			}
 		})
 	}
-	for range kills {
+	for i := 0; i < kills || i < 10*kills && s.ledger.Account().Acknowledged < least; i++ {
 		s.gateway.Start()
 		// Some fall into the start itself, where the spool is recovered.
-		time.Sleep(50*time.Millisecond + rand.N(1200*time.Millisecond))
+		time.Sleep((50*time.Millisecond + rand.N(1200*time.Millisecond)) * time.Duration(1+i/kills))
 		name := s.gateway.Name
 		s.gateway.Kill()
 		s.ledger.Killed(name)
@@ -98,7 +99,7 @@ func Kills(tb testing.TB, binary string, kills int) Account {
 	turns.Wait()
 	clients.Wait()
 	s.gateway.Start()
-	s.gateway.Drain(s.ledger, 40*time.Second)
+	s.gateway.Drain(s.ledger, 3*time.Minute)
 	_, damaged := s.gateway.Spooled()
 	a := s.ledger.Account()
 	if damaged > 0 {
@@ -156,7 +157,7 @@ func Faults(tb testing.TB, binary string, messages, sessions int, more string, d
 	for _, server := range s.servers() {
 		server.Heal()
 	}
-	s.gateway.Drain(s.ledger, 60*time.Second)
+	s.gateway.Drain(s.ledger, 3*time.Minute)
 	return s.ledger.Account()
 }
 

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/dns/zone"
@@ -60,10 +59,8 @@ filters: [access: {allow_entries: ["let.test proof=network:127.0.0.0/8 waive=sco
 		want.Ham, want.Spam = want.Ham+c.ham, want.Spam+c.spam
 	}
 	// Lessons are taken in their order: when the last one is there, no other is to come.
-	for until := time.Now().Add(10 * time.Second); g.learnerStatus(t).Counts != want; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(until) {
-			t.Fatalf("it has learned %+v, not %+v", g.learnerStatus(t).Counts, want)
-		}
+	if !comesTrue(func() bool { return g.learnerStatus(t).Counts == want }) {
+		t.Fatalf("it has learned %+v, not %+v", g.learnerStatus(t).Counts, want)
 	}
 }
 

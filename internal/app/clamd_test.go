@@ -26,7 +26,7 @@ func TestClamd(t *testing.T) {
 	clean := attached("a.zip", zipped(t, "b.zip", zipped(t, "c.com", []byte("nothing"))))
 	t.Run("reject", func(t *testing.T) {
 		t.Parallel()
-		g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `clamd: {servers: ["unix:`+d.Addr+`"]}`))
+		g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `clamd: {servers: ["unix:`+d.Addr+`"], timeout: 1m}`))
 		g.wants(t, "clean", clean, "250")
 		g.wants(t, "nested", nested, "550 5.7.1")
 		g.wants(t, "nested, from the cache", nested, "550 5.7.1")
@@ -46,7 +46,7 @@ func TestClamd(t *testing.T) {
 	})
 	t.Run("strip", func(t *testing.T) {
 		t.Parallel()
-		g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `clamd: {servers: ["unix:`+d.Addr+`"], action: strip}`))
+		g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `clamd: {servers: ["unix:`+d.Addr+`"], timeout: 1m, action: strip}`))
 		g.wants(t, "nested", nested, "250")
 		all := g.stored(t)
 		if len(all) != 1 || !strings.Contains(all[0], "a virus was found in it") || !strings.Contains(all[0], "Hello.") || strings.Contains(all[0], "base64") {
@@ -63,7 +63,7 @@ func TestClamd(t *testing.T) {
 	})
 	t.Run("quarantine", func(t *testing.T) {
 		t.Parallel()
-		g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `clamd: {servers: ["unix:`+d.Addr+`"], action: quarantine, signatures: {"Test.*": tag}}`))
+		g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `clamd: {servers: ["unix:`+d.Addr+`"], timeout: 1m, action: quarantine, signatures: {"Test.*": tag}}`))
 		g.wants(t, "let off by name", nested, "250")
 		g.wants(t, "other", attached("x.txt", []byte("other stuff")), "550 5.7.1")
 		if got := g.metric(t, "postern_quarantine_messages"); got != "1" {
@@ -87,20 +87,20 @@ func TestClamdTurns(t *testing.T) {
 	t.Parallel()
 	a, b := peertest.StartClamd(t, clamdBase(), ""), peertest.StartClamd(t, clamdBase(), "")
 	options := `clamd: {servers: ["unix:` + a.Addr + `", "unix:` + b.Addr + `"], on_error: continue, pause: 1m, faults: 2, cache: 0`
-	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, options+"}"))
-	take := func(more string) {
+	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, options+", timeout: 1m}"))
+	take := func(timeout string) {
 		t.Helper()
-		g.take(t, strings.ReplaceAll(fmt.Sprintf(scannerGateway, options+more+"}"), "{{dir}}", g.dir))
+		g.take(t, strings.ReplaceAll(fmt.Sprintf(scannerGateway, options+", timeout: "+timeout+"}"), "{{dir}}", g.dir))
 	}
 	bad := attached("a.com", []byte(eicar()))
 	g.wants(t, "both there", bad, "550")
 	a.Kill()
 	g.wants(t, "one is gone", bad, "550")
 	b.Stall()
-	take(", timeout: 2s") // for the one that hangs: the others have all the time that they need
+	take("2s") // for the one that hangs: the others have all the time that they need
 	g.wants(t, "the other hangs", bad, "250")
 	b.Resume()
-	take("")
+	take("1m")
 	g.wants(t, "the other is back", bad, "550")
 	b.Kill()
 	g.wants(t, "none is there", bad, "250")

@@ -65,7 +65,7 @@ func (s sender) try(addr, host, id, from string, to []string) (replies []string,
 		return replies, err
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 	if _, err := fmt.Fprintf(c, "PROXY TCP4 %s 127.0.0.1 40000 25\r\n", host); err != nil {
 		return replies, err
 	}

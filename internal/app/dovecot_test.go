@@ -141,7 +141,7 @@ func TestServerInFrontOfLMTP(t *testing.T) {
 	if got := dialog(t, mta.Addr, "127.0.0.1", append(lines, "DATA "+strings.TrimSuffix(content, "\r\n"))...); codes(got) != "250 250 250 250 250 250" {
 		t.Fatalf("Exim says %q", got)
 	}
-	mta.Settle(t, time.Minute)
+	mta.Settle(t, 5*time.Minute)
 	for box, octets := range dovecotBoxes {
 		stored := d.Stored(t, box)
 		want := 1

@@ -95,12 +95,12 @@ func TestExchangeTarpit(t *testing.T) {
 // exchanged says lines to a server and gives its replies, the greeting first.
 func exchanged(t *testing.T, addr string, lines ...string) (replies []string) {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	c, err := net.DialTimeout("tcp", addr, time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 	r := bufio.NewReader(c)
 	for _, line := range append([]string{""}, lines...) {
 		if line != "" {

@@ -57,7 +57,7 @@ func backendAt(t *testing.T, addr string, replies map[string]string) string {
 	t.Cleanup(func() { l.Close() })
 	serve := func(c net.Conn) {
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 		r := bufio.NewReader(c)
 		say := func(verb, otherwise string) bool {
 			reply := replies[verb]

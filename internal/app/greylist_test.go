@@ -17,13 +17,13 @@ import (
 // A message is one line, "DATA" and its content.
 func dialog(t *testing.T, addr, from string, lines ...string) (replies []string) {
 	t.Helper()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: time.Minute}
 	c, err := d.DialContext(t.Context(), "tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 	r := bufio.NewReader(c)
 	say := func(text string) {
 		if text != "" {
@@ -112,8 +112,11 @@ func TestGreylist(t *testing.T) {
 	if !strings.HasPrefix(replies[1], "451 4.7.1 Greylisted, please come again in 2 seconds (") {
 		t.Fatalf("%q", replies)
 	}
-	if got := codes(dialog(t, g.addr, "127.0.1.1", try...)); got != "250 451 503" && time.Since(began) < 2*time.Second {
-		t.Errorf("at once: %s", got)
+	want := 2
+	if got := codes(dialog(t, g.addr, "127.0.1.1", try...)); got != "250 451 503" {
+		if want++; time.Since(began) < 2*time.Second { // else this was the second try, on a machine under load
+			t.Errorf("at once: %s", got)
+		}
 	}
 	g.restart(t)
 	time.Sleep(2 * time.Second)
@@ -125,8 +128,8 @@ func TestGreylist(t *testing.T) {
 	if got := codes(dialog(t, g.addr, "127.0.1.1", try...)); got != "250 250 250" {
 		t.Errorf("the next message, after a restart: %s", got)
 	}
-	if n := g.delivered(t); n != 2 {
-		t.Errorf("%d messages were delivered", n)
+	if n := g.delivered(t); n != want {
+		t.Errorf("%d messages were delivered, not %d", n, want)
 	}
 	verdicts := g.log.lines(t, "verdict")
 	if because := fmt.Sprint(verdicts[0]["because"]); because != "greylist: GREYLIST_DEFERRED first seen (127.0.1.0/24), waits 2s" {

@@ -52,13 +52,9 @@ func TestScannersLie(t *testing.T) {
 				g.wants(t, "breaker open", content, "451")
 				text := strings.ReplaceAll(fmt.Sprintf(scannerGateway, options+", on_error: continue}"), "{{dir}}", g.dir)
 				g.take(t, text)
-				began := time.Now()
 				g.wants(t, "breaker open, and passed on", content, "250")
-				if took := time.Since(began); took > 900*time.Millisecond {
-					t.Errorf("it was asked again after a reload: %s", took)
-				}
 				if got := g.runs(t, kind, "breaker_open"); got != "2" {
-					t.Errorf("breaker_open %s times", got)
+					t.Errorf("breaker_open %s times: it was asked again after a reload", got)
 				}
 				if got := len(g.stored(t)); got != 1 {
 					t.Errorf("%d messages went through", got)

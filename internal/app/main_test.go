@@ -48,15 +48,9 @@ func watchGoroutines(t *testing.T) (ended func()) {
 			t.Error("this test itself should have been seen")
 		}
 		pprof.SetGoroutineLabels(context.Background())
-		for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-			all := left()
-			if len(all) == 0 {
-				return
-			}
-			if time.Now().After(end) {
-				t.Errorf("goroutines are left:\n%s", strings.Join(all, "\n\n"))
-				return
-			}
+		var all []string
+		if !comesTrue(func() bool { all = left(); return len(all) == 0 }) {
+			t.Errorf("goroutines are left:\n%s", strings.Join(all, "\n\n"))
 		}
 	}
 }

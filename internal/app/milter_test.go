@@ -17,7 +17,7 @@ import (
 func TestOpenDKIM(t *testing.T) {
 	t.Parallel()
 	d := peertest.StartOpenDKIM(t, "sv", "InternalHosts 127.0.0.1\nOn-BadSignature reject\n")
-	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `milter: {name: opendkim, servers: ["unix:`+d.Addr+`"]}`))
+	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `milter: {name: opendkim, servers: ["unix:`+d.Addr+`"], timeout: 1m}`))
 	text := "From: Bob <bob@example.org>\r\nTo: bob@example.org\r\nSubject:  two blanks\r\n and a fold\r\nDate: Mon, 23 Nov 2026 09:00:00 +0000\r\n" +
 		"Message-ID: <1@example.org>\r\n\r\nHello Bob.\r\n"
 	g.wants(t, "sign", text, "250")
@@ -64,7 +64,7 @@ const pills = "body T_PILLS /cheap pills/\nscore T_PILLS 6\nbody T_VERY /very ch
 func TestSpamassMilter(t *testing.T) {
 	t.Parallel()
 	d, _ := peertest.StartSpamassMilter(t, pills, "12")
-	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `milter: {name: sa, servers: ["unix:`+d.Addr+`"], body: ignore}`))
+	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `milter: {name: sa, servers: ["unix:`+d.Addr+`"], body: ignore, timeout: 1m}`))
 	g.wants(t, "clean", fmt.Sprintf(plainText, "x", "hello"), "250")
 	g.wants(t, "spam", "X-Spam-Flag: NO\r\nX-Spam-Status: No, score=-9\r\n"+fmt.Sprintf(plainText, "x", "cheap pills"), "250")
 	g.wants(t, "much spam", fmt.Sprintf(plainText, "x", "very cheap pills"), "550 5.7.1")
@@ -101,7 +101,7 @@ func TestSpamassMilterFails(t *testing.T) {
 func TestSpamassMilterLarge(t *testing.T) {
 	t.Parallel()
 	d, _ := peertest.StartSpamassMilter(t, pills, "12")
-	options := `milter: {name: sa, servers: ["unix:` + d.Addr + `"], body: ignore, expect: [X-Spam-Checker-Version], faults: 2, pause: 1h`
+	options := `milter: {name: sa, servers: ["unix:` + d.Addr + `"], body: ignore, expect: [X-Spam-Checker-Version], faults: 2, pause: 1h, timeout: 1m`
 	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, options+"}"))
 	small := fmt.Sprintf(plainText, "x", "hello")
 	large := small + strings.Repeat("hello hello hello\r\n", 30_000)
@@ -182,7 +182,7 @@ func TestSpamassMilterLies(t *testing.T) {
 	d, _ := peertest.StartSpamassMilter(t, pills, "12")
 	m := startMeddler(t, d.Addr)
 	options := fmt.Sprintf(`milter: {name: sa, servers: [%q], body: ignore, faults: 4, pause: 1s`, m.addr)
-	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, options+"}"))
+	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, options+", timeout: 1m}"))
 	take := func(more string) {
 		t.Helper()
 		g.take(t, strings.ReplaceAll(fmt.Sprintf(scannerGateway, options+more+"}"), "{{dir}}", g.dir))
@@ -216,7 +216,7 @@ func TestSpamassMilterLies(t *testing.T) {
 	}
 	passed := len(g.stored(t))
 	m.meddle.Store(nil)
-	take(", on_error: continue")
+	take(", timeout: 1m, on_error: continue")
 	for end := time.Now().Add(time.Minute); !strings.HasPrefix(g.send(t, bad), "550"); time.Sleep(100 * time.Millisecond) {
 		if passed++; time.Now().After(end) {
 			t.Fatal("it does not come back")

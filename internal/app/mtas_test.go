@@ -47,7 +47,7 @@ func TestMTAs(t *testing.T) {
 					hand(t, mta.Addr, e, m.name, w)
 				}
 			}
-			mta.Settle(t, time.Minute)
+			mta.Settle(t, 5*time.Minute)
 			arrived, bounces := d.arrivals(t), returned(mta.Stored(t))
 			for _, w := range ways() {
 				for _, e := range queued(w, m.utf8) {
@@ -97,7 +97,7 @@ func hand(t *testing.T, addr string, e errand, sender string, w way) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	r := bufio.NewReader(c)
 	options := " BODY=8BITMIME"
 	if e.utf8 {

@@ -508,12 +508,9 @@ func TestQueueOfGateway(t *testing.T) {
 	o.did(t, 0, o.QueueRetry(t.Context(), QueueSelection{All: true}))
 	left := func(want ...string) {
 		t.Helper()
-		for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-			if got := o.listed(t, QueueListOptions{}); slices.Equal(got, want) {
-				return
-			} else if time.Now().After(end) {
-				t.Fatalf("in the queue are %v, not %v", got, want)
-			}
+		var got []string
+		if !comesTrue(func() bool { got = o.listed(t, QueueListOptions{}); return slices.Equal(got, want) }) {
+			t.Fatalf("in the queue are %v, not %v", got, want)
 		}
 	}
 	left(ids[1])

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	entries "github.com/postern-mail/postern/internal/lines"
+	"github.com/postern-mail/postern/internal/metrics"
 	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/internal/store"
 )
@@ -47,12 +48,18 @@ filters: []
 `, path))
 	check := func(what, want string, entries int, taken bool) {
 		t.Helper()
-		reply, err := sample{from: "a@client.test", to: "u9@example.org", content: []byte("Subject: x\r\n\r\nx\r\n")}.send(context.Background(), g.addr)
-		if err != nil {
-			reply = err.Error()
-		}
-		states := g.relays.listStates()
-		if !strings.HasPrefix(reply, want) || len(states) != 1 || states[0].Entries != entries || states[0].Taken != taken {
+		var reply string
+		var states []metrics.RecipientList
+		// A file that is read for long, on a machine under load, does not keep the one who finds it changed.
+		if !comesTrue(func() (ok bool) {
+			var err error
+			reply, err = sample{from: "a@client.test", to: "u9@example.org", content: []byte("Subject: x\r\n\r\nx\r\n")}.send(context.Background(), g.addr)
+			if err != nil {
+				reply = err.Error()
+			}
+			states = g.relays.listStates()
+			return strings.HasPrefix(reply, want) && len(states) == 1 && states[0].Entries == entries && states[0].Taken == taken
+		}) {
 			t.Errorf("%s: %q, %+v", what, reply, states)
 		}
 	}
@@ -173,6 +180,7 @@ filters: []
 // TestAcceptsAny: it is told where the server inside takes mail for anybody.
 func TestAcceptsAny(t *testing.T) {
 	t.Parallel()
+	began := time.Now().UTC()
 	g := startGateway(t, fmt.Sprintf(`
 hostname: mx.example.org
 listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s}}
@@ -185,9 +193,7 @@ state: {directory: "{{dir}}/state"}
 filters: []
 `, newCountingSink(t).addr))
 	const told = "the upstream accepts recipients that nobody can have: recipients: callout refuses none there"
-	for end := time.Now().Add(10 * time.Second); len(g.log.lines(t, told)) == 0 && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
+	comesTrue(func() bool { return len(g.log.lines(t, told)) > 0 })
 	if all := g.log.lines(t, told); len(all) != 1 || all[0]["route"] != "*.example.net" || all[0]["upstream"] != "inside" {
 		t.Errorf("told: %v", all)
 	}
@@ -204,13 +210,9 @@ filters: []
 		return errs.String()
 	}
 	saved := filepath.Join(g.cfg.Load().State.Directory, "callouts.json")
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if _, err := os.Stat(saved); err == nil {
-			break
-		}
-	}
+	comesTrue(func() bool { _, err := os.Stat(saved); return err == nil })
 	const warned = " of the upstream inside took a recipient of example.net that nobody can have: recipients: callout refuses none there"
-	if out := check(g.app.o.Config); strings.Count(out, warned) != 1 || !strings.Contains(out, "at "+time.Now().UTC().Format("2006-01-02T")) {
+	if out := check(g.app.o.Config); strings.Count(out, warned) != 1 || !strings.Contains(out, "at "+began.Format("2006-01-02T")) && !strings.Contains(out, "at "+time.Now().UTC().Format("2006-01-02T")) {
 		t.Errorf("check: %s", out)
 	}
 	text, err := os.ReadFile(g.app.o.Config)

@@ -112,7 +112,7 @@ upstreams: {up: {servers: [%q]}}
 state: {directory: "{{dir}}/state"}
 dns: {servers: [%q]}
 policies: {default: {tag: 5, reject: 10}}
-filters: [{dnsbl: {budget: 2s, lists: {bl.example: {weight: 20}}}}]
+filters: [{dnsbl: {budget: 15s, lists: {bl.example: {weight: 20}}}}]
 `, backend(t, nil), server.Addr()))
 	got := dialog(t, g.from(t, "203.0.113.7"), "127.0.0.1", "MAIL FROM:<ann@client.test>", toBob,
 		"RCPT TO:<Postmaster@example.org>", "RCPT TO:<abuse@example.org>", "RCPT TO:<postmaster>", hello)

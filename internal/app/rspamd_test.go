@@ -29,7 +29,7 @@ milter_headers { use = ["x-spamd-result"]; skip_local = false; skip_authenticate
 func TestRspamd(t *testing.T) {
 	t.Parallel()
 	d := peertest.StartRspamd(t, "", rspamdRules)
-	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `rspamd: {servers: ["unix:`+d.Addr+`"], headers: [X-Spamd-Result], subject: true}`))
+	g := startGatewayWith(t, fmt.Sprintf(scannerGateway, `rspamd: {servers: ["unix:`+d.Addr+`"], headers: [X-Spamd-Result], subject: true, timeout: 1m}`))
 	g.wants(t, "clean", fmt.Sprintf(plainText, "hello", "Hello Bob."), "250")
 	g.wants(t, "spam", fmt.Sprintf(plainText, "cheap pills", "x"), "250")
 	g.wants(t, "more spam", fmt.Sprintf(plainText, "very cheap pills", "x"), "250")

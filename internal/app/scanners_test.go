@@ -67,7 +67,7 @@ func (g *testGateway) wants(t *testing.T, what, content, code string) {
 func (g *testGateway) wantsAtLast(t *testing.T, what, content, code string) {
 	t.Helper()
 	reply := g.send(t, content)
-	for end := time.Now().Add(30 * time.Second); strings.HasPrefix(reply, "451") && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); strings.HasPrefix(reply, "451") && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		reply = g.send(t, content)
 	}
 	if !strings.HasPrefix(reply, code) {

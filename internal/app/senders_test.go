@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
-
-	"go.uber.org/goleak"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/config"
@@ -17,7 +14,7 @@ import (
 // TestBigSenders: sessions of clients in the networks that a domain's SPF record has are of a big sender, as soon as that is
 // known; mail does not wait for it; a reload changes the domains.
 func TestBigSenders(t *testing.T) {
-	running := goleak.IgnoreCurrent()
+	ended := watchGoroutines(t)
 	server, err := zone.Serve("big.example TXT v=spf1 include:_spf.big.example redirect=more.example\n" +
 		"_spf.big.example TXT v=spf1 ip4:203.0.113.0/25 ~all\nmore.example TXT v=spf1 ip6:2001:db8::/32 -all\n" +
 		"other.example TXT v=spf1 ip4:203.0.113.0/24 -all\nsilent.example SILENT\n")
@@ -35,10 +32,8 @@ func TestBigSenders(t *testing.T) {
 		"routes: [{to: [example.org], upstream: local}]\nupstreams: {local: {maildir: \"{{dir}}/mail\"}}\nstate: {directory: \"{{dir}}/state\"}\n"+
 		"dns: {servers: [%q]}\nfilters: [see]\nbig_senders: [silent.example, big.example]\n", server.Addr())
 	g := startGatewayWith(t, text, see)
-	for deadline := time.Now().Add(20 * time.Second); g.metric(t, "postern_big_senders_networks") != "2"; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%+v", g.senders.Usage())
-		}
+	if !comesTrue(func() bool { return g.metric(t, "postern_big_senders_networks") == "2" }) {
+		t.Fatalf("%+v", g.senders.Usage())
 	}
 	check := func(client, want string) {
 		t.Helper()
@@ -66,10 +61,8 @@ func TestBigSenders(t *testing.T) {
 		if err := g.swap(context.Background(), next); err != nil {
 			t.Fatal(err)
 		}
-		for deadline := time.Now().Add(20 * time.Second); g.senders.Usage().Known != g.senders.Usage().Domains; time.Sleep(10 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("%+v", g.senders.Usage())
-			}
+		if !comesTrue(func() bool { return g.senders.Usage().Known == g.senders.Usage().Domains }) {
+			t.Fatalf("%+v", g.senders.Usage())
 		}
 		check("203.0.113.200", c.want)
 	}
@@ -77,5 +70,5 @@ func TestBigSenders(t *testing.T) {
 	if err := server.Close(); err != nil {
 		t.Error(err)
 	}
-	goleak.VerifyNone(t, running)
+	ended()
 }

@@ -66,7 +66,7 @@ filters: []
 				t.Fatalf("only %d of %d messages were taken: too few to show anything", len(want), len(sent))
 			}
 			compareStored(t, backend.Messages(t, len(want)), want)
-			backend.Settle(t, 20*time.Second)
+			backend.Settle(t, 5*time.Minute)
 			if n := len(backend.Stored(t)); n != len(want) {
 				t.Errorf("%d messages were acknowledged, %d are stored", len(want), n)
 			}
@@ -228,7 +228,7 @@ func smuggleInChunk(t *testing.T, door *listener, name, text, domain string) smu
 		return s
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 	r := bufio.NewReader(c)
 	reply := ""
 	commands := []string{"EHLO client.test\r\n", "MAIL FROM:<a@client.test>\r\n", "RCPT TO:<u@" + domain + ">\r\n", fmt.Sprintf("BDAT %d LAST\r\n%s", len(text), text), ""}
@@ -276,7 +276,7 @@ func converse(addr, envelope, content, last string) (string, error) {
 		return "", err
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 	r := bufio.NewReader(c)
 	for line := range strings.Lines("EHLO client.test\r\n" + envelope + "DATA\r\n") {
 		if _, err := readReply(r); err != nil {

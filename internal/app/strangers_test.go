@@ -64,7 +64,7 @@ filters: [{pregreet: {action: reject}}]
 				t.Parallel()
 				mta := m.start(t, peertest.MTAOptions{Domain: "client.test", Paths: []peertest.Path{{Domain: w.domain(), Addr: addr, TLS: "none"}}})
 				hand(t, mta.Addr, e, m.name, w)
-				mta.Settle(t, 20*time.Second)
+				mta.Settle(t, 5*time.Minute)
 				if bounces := mta.Stored(t); len(bounces) > 0 {
 					t.Errorf("given back:\n%s", bounces[0])
 				}
@@ -92,7 +92,7 @@ func speakEarly(t *testing.T, addr string) (reply string) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	fmt.Fprint(c, "PROXY TCP4 198.51.100.99 127.0.0.1 40000 25\r\nEHLO early.test\r\n")
 	r := bufio.NewReader(c)
 	for _, line := range []string{"", "MAIL FROM:<a@early.test>\r\n", "RCPT TO:<bob@stranger.test>\r\n", ""} {

@@ -70,7 +70,7 @@ func connect(t testing.TB, addr string) *client {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
 	d := &client{t: t, Conn: c, r: bufio.NewReader(c)}
 	d.expect("220")
 	return d

@@ -13,7 +13,7 @@ import (
 
 // patternTest is a pattern over segments of text.
 type patternTest struct {
-	pattern  *pattern.Pattern // of one that uses captures: what it matches whatever these are
+	pattern  *pattern.Pattern // of one that uses captures its widest form, which matches wherever it does, whatever these are
 	written  written
 	multiple bool
 	most     int // hits that count
@@ -26,6 +26,7 @@ type headerTest struct {
 	exists   bool
 	negated  bool
 	missing  bool // it hits where the field is not there
+	unset    []byte
 	patternTest
 }
 
@@ -39,6 +40,8 @@ func (r *Rule) captures() bool {
 	switch {
 	case r.test.header != nil:
 		return r.test.header.written.captures && !r.test.header.negated // what does not match captures nothing
+	case r.test.mime != nil:
+		return r.test.mime.written.captures && !r.test.mime.negated
 	case r.test.pattern != nil:
 		return r.test.pattern.written.captures
 	}
@@ -67,7 +70,7 @@ func (l *loader) tellUncaptured(s *Set) {
 		if !r.captures() {
 			continue
 		}
-		for _, name := range r.pattern().pattern.Names() {
+		for _, name := range r.pattern().written.names {
 			captured[name] = captured[name] || r.active
 		}
 	}
@@ -137,21 +140,25 @@ func (l *loader) compilePattern(r *Rule, w written) (p patternTest, err error) {
 	return p, err
 }
 
-// compileWritten compiles a pattern; of one that uses captures, what it matches whatever these are.
+// compileWritten compiles a pattern; of one that uses captures its widest form. What Perl warns of SpamAssassin takes no pattern with,
+// and %{NAME} is plain text where it asks that.
 func compileWritten(w *written) (*pattern.Pattern, error) {
-	expr := w.expr
-	if len(w.uses) > 0 {
-		expr = w.with(anything)
-	}
+	expr := w.plain()
 	p, err := pattern.Compile(expr, w.options)
-	if err != nil {
-		var e *pattern.Error
-		if errors.As(err, &e) {
-			return nil, fmt.Errorf("%w: its pattern is not supported at %q: %s", errWritten, cut(expr[min(e.Offset, len(expr)):], 30), e.Reason)
+	if err == nil {
+		if warned := p.Warning(); warned != nil {
+			return nil, fmt.Errorf("%w: SpamAssassin takes no pattern with %s, as at %q", errWritten, warned.Reason, cut(expr[warned.Offset:], 30))
 		}
-		return nil, fmt.Errorf("%w: %w", errWritten, err)
+		if w.names = p.Names(); len(w.uses) > 0 {
+			expr = w.widest()
+			p, err = pattern.Compile(expr, w.options)
+		}
 	}
-	return p, nil
+	var e *pattern.Error
+	if errors.As(err, &e) {
+		return nil, fmt.Errorf("%w: its pattern is not supported at %q: %s", errWritten, cut(expr[min(e.Offset, len(expr)):], 30), e.Reason)
+	}
+	return p, err
 }
 
 func (l *loader) compileHeader(r *Rule) (*headerTest, error) {
@@ -174,7 +181,7 @@ func (l *loader) compileHeader(r *Rule) (*headerTest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("[if-unset]: %w", err)
 	}
-	h.missing = matches != h.negated
+	h.missing, h.unset = matches != h.negated, []byte(c.unset)
 	return h, nil
 }
 

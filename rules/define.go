@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/postern-mail/postern/rules/pattern"
 	"github.com/postern-mail/postern/rules/text"
 )
 
@@ -115,7 +116,10 @@ func (r *reader) valid(d *definition) error {
 		}
 		return err
 	case MIMEHeader:
-		_, err := readHeader(d.text, mimeForm)
+		c, err := readHeader(d.text, mimeForm)
+		if err == nil && len(c.pattern.uses) > 0 {
+			err = fmt.Errorf("a mimeheader takes no %%{%s}, as in SpamAssassin", c.pattern.uses[0])
+		}
 		return err
 	case Body, URI, RawBody, Full:
 		if d.links {
@@ -133,6 +137,48 @@ func (r *reader) valid(d *definition) error {
 		}
 	}
 	return nil
+}
+
+// takes says why SpamAssassin does not take a definition: there an earlier one of the same name stays. What it takes and this package does
+// not support, is no reason.
+func (r *reader) takes(d *definition) error {
+	switch d.class {
+	case Header:
+		if c, err := readHeader(d.text, headerForm); err != nil || !c.exists {
+			return taken(&c.pattern, err)
+		}
+	case MIMEHeader:
+		c, err := readHeader(d.text, mimeForm)
+		return taken(&c.pattern, err)
+	case Body, URI, RawBody, Full:
+		if !d.links {
+			w, err := readPattern(d.text)
+			return taken(&w, err)
+		}
+		t, _, err := readLinks(d.text)
+		for i := range t.conditions {
+			w := &t.conditions[i].written
+			w.uses = nil
+			err = taken(w, err)
+		}
+		return err
+	case Meta:
+		return metaForm(d.text)
+	}
+	return nil
+}
+
+// taken says why a pattern is not taken.
+func taken(w *written, err error) error {
+	if err != nil {
+		return err
+	}
+	var e *pattern.Error
+	if _, err = pattern.Compile(w.plain(), w.options); errors.As(err, &e) && e.Lacks {
+		return nil
+	}
+	_, err = compileWritten(w)
+	return err
 }
 
 // hitsFlag gives how many hits of a rule count: those of tflags multiple, up to maxhits.

@@ -12,11 +12,16 @@ type headerGroup struct {
 	group            // those with patterns, asked whether the field matches
 	exists   []*Rule // those that ask whether it is there
 	negated  []*Rule // of rules those that ask whether it does not match
+	waits    []*Rule // those that ask whether it does not match what is captured
 }
 
 func (g *headerGroup) add(r *Rule) {
 	if r.test.header.exists {
 		g.exists = append(g.exists, r)
+		return
+	}
+	if r.uses() && r.negated() {
+		g.waits = append(g.waits, r)
 		return
 	}
 	g.rules = append(g.rules, r)
@@ -32,9 +37,15 @@ func (st *run) runHeaders() {
 		value, ok := st.m.Text.Header(g.selector)
 		if !ok {
 			for _, r := range g.rules {
-				if r.test.header.missing {
+				switch h := r.test.header; {
+				case r.uses():
+					st.pend(r, [][]byte{h.unset})
+				case h.missing:
 					st.hit(r, 1, nil, "")
 				}
+			}
+			for _, r := range g.waits {
+				st.pend(r, [][]byte{r.test.header.unset})
 			}
 			continue
 		}
@@ -44,6 +55,9 @@ func (st *run) runHeaders() {
 		st.held[0] = value
 		st.runGroup(&g.group, st.held[:])
 		st.negate(g.negated)
+		for _, r := range g.waits {
+			st.pend(r, [][]byte{value})
+		}
 	}
 }
 

@@ -248,7 +248,11 @@ func (s *Set) group() {
 			}
 			g.rules = append(g.rules, r)
 		case MIMEHeader:
-			if r.test.mime != nil {
+			switch {
+			case r.test.mime == nil:
+			case r.captures():
+				s.captures = append(s.captures, r)
+			default:
 				s.groupMIME(r)
 			}
 		case Eval:
@@ -263,7 +267,7 @@ func (s *Set) group() {
 	}
 	s.build()
 	s.clock.spent = make([]spent, len(s.rules))
-	slices.SortStableFunc(s.captures, func(a, b *Rule) int { return cmp.Compare(a.Class, b.Class) })
+	slices.SortStableFunc(s.captures, func(a, b *Rule) int { return cmp.Compare(a.turn(), b.turn()) })
 }
 
 // build makes the sets of patterns.

@@ -1,8 +1,10 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -130,10 +132,35 @@ func (l *loader) compileMeta(r *Rule, s *Set) (code []instruction, names []*Rule
 		return nil, nil, err
 	}
 	if _, divided := value(code, make([]float64, len(s.rules))); divided {
-		return nil, nil, fmt.Errorf("it divides by zero where no rule has hit")
+		return nil, nil, errors.New("it divides by zero where no rule has hit")
 	}
 	return code, names, nil
 }
+
+// metaForm says what is wrong with the form of a meta, whatever rules there are.
+func metaForm(text string) error {
+	all, _ := tokens(globCall.ReplaceAllString(text, " 0 "))
+	if len(all) == 2 && all[0] == "(" && all[1] == ")" {
+		return nil
+	}
+	c := &compiler{tokens: all, name: func(c *compiler, name string) error {
+		if !ruleName.MatchString(name) {
+			return fmt.Errorf("%q is no name of a rule", cut(name, 40))
+		}
+		c.number(0)
+		return nil
+	}}
+	code, err := c.compile()
+	if err != nil {
+		return err
+	}
+	if _, divided := value(code, nil); divided {
+		return errors.New("it divides by zero where no rule has hit")
+	}
+	return nil
+}
+
+var globCall = regexp.MustCompile(`rules_matching\([^)]*\)`)
 
 // maxExpanded bounds what rules_matching() may grow a meta to.
 const maxExpanded = 1 << 20

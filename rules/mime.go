@@ -52,8 +52,8 @@ func (l *loader) compileMIME(r *Rule) (*mimeTest, error) {
 	if t.patternTest, err = l.compilePattern(r, c.pattern); err != nil {
 		return nil, err
 	}
-	if c.pattern.captures {
-		l.tell(r.At, Inexact, r.Name, "what its groups capture is not kept: a mimeheader keeps nothing for other rules")
+	if t.negated && c.pattern.captures {
+		l.tell(r.At, Inexact, r.Name, "what its groups capture is not kept: a field that does not match has nothing in them")
 	}
 	if t.most == maxHits {
 		t.most = maxMIMEHits

@@ -371,7 +371,7 @@ func (r *reader) skipped(value string) {
 	}
 }
 
-// define records a rule; of several definitions the last counts.
+// define records a rule; of several definitions that can be taken the last counts.
 func (r *reader) define(key string, class Class, name, text string) {
 	if text == "" {
 		r.tell(r.at, Fault, name, "it does not say what to look for")
@@ -384,11 +384,19 @@ func (r *reader) define(key string, class Class, name, text string) {
 			d.class = Network
 		}
 	}
-	if err := r.valid(d); err != nil {
+	earlier, again := r.rules[name]
+	err := r.valid(d)
+	if err == nil && again {
+		err = r.takes(d)
+	}
+	switch {
+	case err != nil && again:
+		r.tell(r.at, Fault, name, "the line is not taken, and what %s says stays: %v", earlier.at, err)
+		return
+	case err != nil:
 		r.tell(r.at, Fault, name, "%v", err)
 		return
-	}
-	if _, again := r.rules[name]; !again {
+	case !again:
 		r.order = append(r.order, name)
 	}
 	r.rules[name] = d

@@ -126,6 +126,49 @@ func TestTheLastDefinitionCounts(t *testing.T) {
 	}
 }
 
+// TestAnEarlierDefinitionStays: what SpamAssassin does not take displaces nothing. So its 4.0.1 does with each of these lines.
+func TestAnEarlierDefinitionStays(t *testing.T) {
+	for _, c := range []struct {
+		earlier, later string
+		stays          bool
+	}{
+		{"body A /two/", "body A /two(?=/", true},
+		{"body A /two/", "body A /[\\w-.]two/", true},
+		{"body A /two/", "body A /two{x}/", true},
+		{"body A /two/", "body A /two/g", true},
+		{"body A /two/", "body A two", true},
+		{"body A /two/", "header A Subject =~ /number(/", true},
+		{"body A /two/", "header A Subject =~ /number/", false},
+		{"body A /two/", "header A exists:Subject", false},
+		{"header A Subject =~ /number/", "header A Subject =~ number", true},
+		{"header A Subject =~ /number/", "header A Subject =~ /%{X}/", false},
+		{"uri A /example/", "uri A /(?<=a+)x/", true},
+		{"uri A /example/", "uri_detail A raw =~ /example/ text =~ /x(/", true},
+		{"uri A /example/", "uri_detail A raw =~ /example/ text =~ /x/", false},
+		{"mimeheader A Content-Type =~ /text/", "mimeheader A Content-Type =~ /text(/", true},
+		{"mimeheader A Content-Type =~ /text/", "mimeheader A Content-Type =~ /%{X}/", true},
+		{"body A eval:html_tag_exists('a')", "body A /two(/", true},
+		{"body A /two/", "body A eval:nothere()", false},
+		{"meta A 1", "meta A B &&", true},
+		{"meta A 1", "meta A B C", true},
+		{"meta A 1", "meta A B / C", true},
+		{"meta A 1", "meta A B || rules_matching(C_*)", false},
+		{"meta A 1", "meta A ()", false},
+		{"meta A 1", "body A /\\p{L}/", false}, // not supported here, and a pattern
+	} {
+		s, problems := load(t, c.earlier+"\n"+c.later+"\n", Options{})
+		told := slices.ContainsFunc(problems, func(p Problem) bool {
+			return p.Line == 2 && p.Severity == Fault && p.Rule == "A" && strings.Contains(p.What, "what test.cf:1 says stays")
+		})
+		if stayed := s.Rule("A").At.Line == 1; stayed != c.stays || told != c.stays {
+			t.Errorf("%s, then %s: stayed: %v, %v", c.earlier, c.later, stayed, problems)
+		}
+		if hits := len(runOn(t, s, letter).Hits); c.stays && hits != 1 {
+			t.Errorf("%s, then %s: %d hits", c.earlier, c.later, hits)
+		}
+	}
+}
+
 func TestScores(t *testing.T) {
 	text := "body A /a/\nscore A 1 2 3 4\nscore A (0.5)\nbody B /b/\nbody T_C /c/\nbody D /d/\ntflags D nice\nbody __E /e/\nscore F 3\nbody F /f/\ntflags F nice"
 	for _, c := range []struct {
@@ -284,7 +327,12 @@ func TestNothingIsSilent(t *testing.T) {
 		{"digests", "full D eval:check_pyzor()", Inexact, "never hits: Pyzor"},
 		{"response codes", "askdns A _AUTHORDOMAIN_ A [NXDOMAIN,ServFail]", Inexact, "never hits: response codes"},
 		{"hashes", "body H eval:check_hashbl_emails('bl.example')", Inexact, "never hits: no list of hashes"},
-		{"groups of a part's field", "mimeheader A Content-Type =~ /(?<X>x)/", Inexact, "is not kept"},
+		{"groups of a part's field", "mimeheader A Content-Type =~ /(?<X>x)/", Note, ""},
+		{"groups of a part's field that does not match", "mimeheader A Content-Type !~ /(?<X>x)/", Inexact, "is not kept"},
+		{"a capture in a part's field", "header A To =~ /(?<X>x)/\nmimeheader B Content-Type =~ /%{X}/", Fault, "takes no %{X}"},
+		{"a capture in what is asked of links", "header A To =~ /(?<X>x)/\nuri_detail B raw =~ /%{X}/", Fault, "a brace that begins no count"},
+		{"a capture behind a backslash", "header A To =~ /(?<X>x)/\nbody B /\\%{X}/", Fault, "a brace that begins no count"},
+		{"a capture that is never there, and a field that must not match", "header A To !~ /%{NONE}/", Inexact, "never hits: no rule captures %{NONE}"},
 	} {
 		_, problems := load(t, c.text, Options{})
 		if c.why == "" {

@@ -15,6 +15,7 @@ type written struct {
 	options  pattern.Options
 	captures bool     // it has named groups, whose texts other patterns may use
 	uses     []string // the names of captures that it uses
+	names    []string // of its groups, by their number, where it was compiled
 }
 
 // readPattern takes "/expr/mods", "m{expr}mods" and the like apart.
@@ -71,15 +72,16 @@ func readPattern(s string) (written, error) {
 	}
 	w.expr = plain + w.expr
 	w.captures = capture.MatchString(w.expr)
-	for _, m := range used.FindAllStringSubmatch(w.expr, -1) {
-		w.uses = append(w.uses, m[2])
-	}
+	w.with(func(name string) string {
+		w.uses = append(w.uses, name)
+		return ""
+	})
 	return w, nil
 }
 
 var (
 	capture = regexp.MustCompile(`\(\?P?[<'][A-Z]`)
-	used    = regexp.MustCompile(`(^|[^\\])%\{([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*(?:\([^)}]*\))?)\}`)
+	used    = regexp.MustCompile(`%\{([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*(?:\([^)}]*\))?)\}`)
 )
 
 // unknownEscape gives the first letter behind a backslash that means nothing to Perl anywhere in a pattern, 0 for none.
@@ -108,16 +110,68 @@ func bare(expr string, c byte) bool {
 	return false
 }
 
-// with gives the pattern in which text stands for each capture that is used.
+// with gives the pattern in which text stands for each capture that is used. One with a backslash before it is none.
 func (w *written) with(text func(name string) string) string {
-	return used.ReplaceAllStringFunc(w.expr, func(s string) string {
-		i := strings.Index(s, "%{")
-		return s[:i] + text(s[i+2:len(s)-1])
-	})
+	var b strings.Builder
+	from := 0
+	for _, m := range used.FindAllStringSubmatchIndex(w.expr, -1) {
+		if m[0] > 0 && w.expr[m[0]-1] == '\\' {
+			continue
+		}
+		b.WriteString(w.expr[from:m[0]])
+		b.WriteString(text(w.expr[m[2]:m[3]]))
+		from = m[1]
+	}
+	return b.String() + w.expr[from:]
 }
 
-// anything stands for a capture that is not known yet.
-func anything(string) string { return `[\x00-\xff]*?` }
+// plain gives the pattern in which captures stand for the very signs of which they are written: what SpamAssassin asks whether it is one.
+func (w *written) plain() string {
+	if len(w.uses) == 0 {
+		return w.expr
+	}
+	return w.with(func(name string) string { return `%\{` + name + `\}` })
+}
+
+// twisted is what makes a pattern match less where a piece of it matches more: looks, what there is no way back into, and conditions. And
+// a capture that is repeated takes long to look for where it may be anything.
+var twisted = regexp.MustCompile(`\(\?(?:[!=>(]|<[!=])|\(\*|[*+?}]\+|%\{[^}]*\}[*+{]`)
+
+// widest gives a pattern that matches wherever this one does, whatever the captures hold; of some that is all that can be said: "".
+func (w *written) widest() string {
+	if twisted.MatchString(w.expr) || w.usesInClass() {
+		return ""
+	}
+	return w.with(func(string) string { return `(?:[\x00-\xff]*?)` })
+}
+
+// usesInClass reports whether a capture may stand within [ and ].
+func (w *written) usesInClass() bool {
+	const mark = "\x00\x00"
+	expr := w.with(func(string) string { return mark })
+	class := false
+	for i := 0; i < len(expr); i++ {
+		switch {
+		case expr[i] == '\\':
+			i++
+		case !class && expr[i] == '[':
+			class = true
+			if i+1 < len(expr) && expr[i+1] == '^' {
+				i++
+			}
+			if i+1 < len(expr) && expr[i+1] == ']' {
+				i++
+			}
+		case class && strings.HasPrefix(expr[i:], "[:"):
+			i += 1 + max(strings.Index(expr[i+1:], ":]"), 0) + 1
+		case class && expr[i] == ']':
+			class = false
+		case class && strings.HasPrefix(expr[i:], mark):
+			return true
+		}
+	}
+	return false
+}
 
 // quoted makes a pattern of texts that matches each of them.
 func quoted(texts []string) string {

@@ -83,13 +83,8 @@ type run struct {
 type sight struct {
 	id     int
 	in     []byte
+	by     *pattern.Pattern // that matches there; nil for the rule's own
 	detail string
-}
-
-// pendingUse is a rule that waits for the texts of captures.
-type pendingUse struct {
-	rule *Rule
-	segs [][]byte
 }
 
 // Run looks at one message. The error is that of ctx; a message as such gives none. The hits' texts may be octets of m's.
@@ -260,7 +255,11 @@ func (st *run) runGroup(g *group, segs [][]byte) {
 	var gave *pattern.GaveUpError
 	if errors.As(err, &gave) {
 		for _, i := range gave.Patterns {
-			if r := g.rules[i]; st.wants(r) {
+			switch r := g.rules[i]; {
+			case !st.wants(r):
+			case r.uses(): // its widest form has; with the captures it may come to an end
+				st.pend(r, st.own(segs))
+			default:
 				st.gave = append(st.gave, r.id)
 			}
 		}
@@ -276,7 +275,7 @@ func (st *run) found(i, seg int) {
 	p := r.pattern()
 	switch {
 	case len(p.written.uses) > 0:
-		st.pending = append(st.pending, pendingUse{r, st.own(segs[max(seg, p.skip):])})
+		st.pend(r, st.own(segs[max(seg, p.skip):]))
 	case r.Class == MIMEHeader:
 		st.count(r, segs[:seg+1], seg)
 	case seg < p.skip:
@@ -308,7 +307,7 @@ func (st *run) own(segs [][]byte) [][]byte {
 func (st *run) look(r *Rule, segs [][]byte, from int) {
 	p := r.pattern()
 	if len(p.written.uses) > 0 {
-		st.pending = append(st.pending, pendingUse{r, st.own(segs[min(from, len(segs)):])})
+		st.pend(r, st.own(segs[min(from, len(segs)):]))
 		return
 	}
 	st.lookFor(r, p.pattern, segs, from)
@@ -326,7 +325,7 @@ func (st *run) lookFor(r *Rule, p *pattern.Pattern, segs [][]byte, from int) {
 			st.gave = append(st.gave, r.id)
 		}
 		if c > 0 && n == 0 {
-			st.hit(r, 1, segs[i], "")
+			st.hitBy(r, p, segs[i])
 		}
 		if n += c; n >= most || err != nil {
 			break
@@ -349,7 +348,15 @@ func total(segs [][]byte) (n int) {
 func (st *run) hit(r *Rule, value float64, in []byte, detail string) {
 	st.hits[r.id] = value
 	if in != nil || detail != "" {
-		st.seen = append(st.seen, sight{r.id, in, detail})
+		st.seen = append(st.seen, sight{id: r.id, in: in, detail: detail})
+	}
+}
+
+// hitBy notes that a rule has hit, by a pattern that is its own, or its own with what others have captured.
+func (st *run) hitBy(r *Rule, by *pattern.Pattern, in []byte) {
+	st.hits[r.id] = 1
+	if in != nil {
+		st.seen = append(st.seen, sight{id: r.id, in: in, by: by})
 	}
 }
 
@@ -423,11 +430,14 @@ func (s *sight) text(r *Rule, w *pattern.Work) []byte {
 	if s.in == nil {
 		return []byte(cut(s.detail, maxShown))
 	}
-	p := r.pattern()
-	if p == nil || p.pattern == nil {
+	by := s.by
+	if p := r.pattern(); by == nil && p != nil {
+		by = p.pattern
+	}
+	if by == nil {
 		return s.in[:min(len(s.in), maxShown)]
 	}
-	search := p.pattern.Search(w, len(s.in))
+	search := by.Search(w, len(s.in))
 	from, to, ok, _ := search.Find(s.in, 0)
 	if !ok {
 		return nil

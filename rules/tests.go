@@ -18,6 +18,9 @@ func (s *Set) Try(t TestLine) (bool, error) {
 	if p == nil || p.pattern == nil {
 		return false, errors.New("only rules with a pattern can be tested by a line: use messages")
 	}
+	if p.pattern.String() == "" && len(p.written.uses) > 0 {
+		return false, errors.New("what it matches hangs on what other rules capture: use messages")
+	}
 	matches, err := p.pattern.Match([]byte(t.Text))
 	if err != nil {
 		return false, err

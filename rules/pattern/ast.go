@@ -1,5 +1,7 @@
 package pattern
 
+import "slices"
+
 // kind tells what a node of the tree matches.
 type kind uint8
 
@@ -65,6 +67,19 @@ var (
 func (n *node) nullable() bool {
 	lo, _ := n.width()
 	return lo == 0
+}
+
+// takes tells whether Perl thinks that a node may take octets: what repeats does, however often.
+func (n *node) takes() bool {
+	switch n.kind {
+	case kindCapture, kindAtomic, kindCat, kindAlt, kindCond:
+		return slices.ContainsFunc(n.subs, (*node).takes)
+	case kindEmpty, kindAssert, kindLook, kindKeep:
+		return false
+	case kindRepeat:
+		return n.max != 0
+	}
+	return true
 }
 
 // width gives the least and the greatest number of octets that a node takes; the greatest is infinite where there is no

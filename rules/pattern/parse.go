@@ -13,6 +13,7 @@ const (
 type Error struct {
 	Offset int    // octets from the start of the pattern
 	Reason string // what is wrong, or the name of the feature
+	Lacks  bool   // it is a feature, and Perl takes the pattern
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("pattern: at octet %d: %s", e.Offset, e.Reason) }
@@ -32,6 +33,7 @@ type parser struct {
 	byName map[string][]int32
 	named  map[nameAt]bool
 	late   []lateRef
+	warned *Error // the first thing that Perl warns of
 }
 
 type refAt struct{ group, offset int }
@@ -54,12 +56,13 @@ type tree struct {
 	root   *node
 	groups int
 	names  []string // of group 1 and so on
+	warned *Error
 }
 
 // parse reads a pattern. A fault is a panic of *Error within, since a parser of this kind is nothing but calls that may fail.
 func parse(src string, o Options) (t *tree, err error) {
 	if len(src) > maxLength {
-		return nil, &Error{maxLength, "pattern longer than 1 MiB"}
+		return nil, &Error{Offset: maxLength, Reason: "pattern longer than 1 MiB", Lacks: true}
 	}
 	defer func() {
 		if r := recover(); r != nil {
@@ -75,7 +78,7 @@ func parse(src string, o Options) (t *tree, err error) {
 		flags: flags{i: o.IgnoreCase, s: o.DotAll, m: o.MultiLine, x: o.Extended},
 	}
 	root := p.whole()
-	return &tree{root, p.groups, p.names}, nil
+	return &tree{root, p.groups, p.names, p.warned}, nil
 }
 
 func (p *parser) whole() *node {
@@ -98,8 +101,14 @@ func (p *parser) whole() *node {
 }
 
 func (p *parser) fail(reason string)               { p.failAt(p.pos, reason) }
-func (p *parser) failAt(offset int, reason string) { panic(&Error{offset, reason}) }
-func (p *parser) more() bool                       { return p.pos < len(p.src) }
+func (p *parser) failAt(offset int, reason string) { panic(&Error{Offset: offset, Reason: reason}) }
+func (p *parser) lack(offset int, feature string)  { panic(&Error{Offset: offset, Reason: feature, Lacks: true}) }
+func (p *parser) warn(offset int, reason string) {
+	if p.warned == nil {
+		p.warned = &Error{Offset: offset, Reason: reason}
+	}
+}
+func (p *parser) more() bool { return p.pos < len(p.src) }
 func (p *parser) has(prefix string) bool {
 	return len(p.src)-p.pos >= len(prefix) && p.src[p.pos:p.pos+len(prefix)] == prefix
 }
@@ -160,11 +169,12 @@ func (p *parser) sequence() *node {
 		if !p.more() || p.src[p.pos] == '|' || p.src[p.pos] == ')' {
 			return concatenation(seq)
 		}
+		at := p.pos
 		n := p.atom()
 		if n == nil { // flags alone
 			continue
 		}
-		n = p.quantified(n)
+		n = p.quantified(n, at)
 		if last := len(seq) - 1; last >= 0 && joins(seq[last], n) {
 			seq[last].text = append(seq[last].text, n.text...)
 			continue
@@ -210,26 +220,36 @@ func (p *parser) blanks() {
 	}
 }
 
-// quantified puts a repeat around an atom where one is asked for.
-func (p *parser) quantified(n *node) *node {
+// quantified puts a repeat around an atom where one is asked for. The atom stands at octet at.
+func (p *parser) quantified(n *node, at int) *node {
 	p.blanks()
 	lo, hi, ok := p.quantifier()
 	if !ok {
+		if p.has("{") && !(n.kind == kindAssert && n.n == atTextStart && p.src[at] == '^') {
+			p.warn(p.pos, "a brace that begins no count, and has no backslash")
+		}
 		return n
+	}
+	if hi == infinite && !n.takes() {
+		p.warn(at, "what takes no octet, without end")
 	}
 	r := &node{kind: kindRepeat, min: lo, max: hi, subs: []*node{n}}
 	switch {
 	case p.take("?"):
 		r.manner = lazy
+		if lo == hi {
+			p.warn(p.pos-1, "a ? behind a count that leaves no choice")
+		}
 	case p.take("+"):
 		r.manner = possessive
 	}
 	p.blanks()
-	at := p.pos
+	at = p.pos
 	if _, _, again := p.quantifier(); again {
 		p.failAt(at, "quantifier after a quantifier")
 	}
 	if hi != infinite && lo > hi { // Perl takes it and never matches
+		p.warn(at, "a count with more at least than at most")
 		return failNode
 	}
 	return r

@@ -1,6 +1,7 @@
 package pattern
 
 import (
+	"regexp"
 	"strings"
 	"unicode"
 )
@@ -21,7 +22,7 @@ func (p *parser) escape() *node {
 	case 'A', 'z', 'Z', 'G', 'b', 'B':
 		p.pos++
 		if p.has("{") && (c == 'b' || c == 'B') {
-			p.failAt(start, `\b{…}`)
+			p.lack(start, `\b{…}`)
 		}
 		return assertion(map[byte]int32{
 			'A': atTextStart, 'z': atTextEnd, 'Z': atLastLine, 'G': atSearchFrom, 'b': atBoundary, 'B': notBoundary,
@@ -49,7 +50,7 @@ func (p *parser) escape() *node {
 		}
 		p.failAt(start, `\k without a name`)
 	case 'p', 'P', 'X':
-		p.failAt(start, `\`+string(c)+" (properties of characters)")
+		p.lack(start, `\`+string(c)+" (properties of characters)")
 	}
 	if c >= '1' && c <= '9' {
 		if n := p.numbered(start); n != nil {
@@ -79,7 +80,7 @@ func (p *parser) shorthand(c byte) (s octets, ok bool) {
 				return s, false
 			}
 			if _, _, ok := q.braces(); !ok {
-				p.failAt(p.pos-1, `\N{…}`)
+				p.lack(p.pos-1, `\N{…}`)
 			}
 		}
 		return classDot, true
@@ -218,6 +219,9 @@ func (p *parser) braced(start, base int) int {
 // class reads a bracketed class.
 func (p *parser) class() octets {
 	start := p.pos
+	if strayPOSIX.MatchString(p.src[start:]) {
+		p.warn(start, "a POSIX class that stands in no class")
+	}
 	p.pos++
 	negated := p.take("^")
 	var s octets
@@ -234,16 +238,21 @@ func (p *parser) class() octets {
 			p.pos++
 			continue
 		}
+		from := p.pos
 		lo, set := p.member(start)
 		if lo < 0 {
+			if p.inRange() {
+				p.warn(from, "a range that begins with a class")
+			}
 			s.union(&set)
 			continue
 		}
 		hi := lo
-		if p.has("-") && p.pos+1 < len(p.src) && p.src[p.pos+1] != ']' {
+		if p.inRange() {
 			p.pos++
 			at := p.pos
 			if hi, set = p.member(start); hi < 0 { // [a-\d]: the hyphen is a member
+				p.warn(from, "a range that ends with a class")
 				s.add('-')
 				s.union(&set)
 				hi = lo
@@ -257,6 +266,14 @@ func (p *parser) class() octets {
 		return s.not()
 	}
 	return s
+}
+
+// strayPOSIX is a class that reads as if it stood in another one.
+var strayPOSIX = regexp.MustCompile(`^\[(?::\^?\w[\w-]*:|\.\^?\w[\w-]*\.|=\^?\w[\w-]*=)\]`)
+
+// inRange reports whether a hyphen is next that stands between two members of a class.
+func (p *parser) inRange() bool {
+	return p.has("-") && p.pos+1 < len(p.src) && p.src[p.pos+1] != ']'
 }
 
 // addRange adds a range of code points to a class, in both cases where case is ignored.
@@ -299,7 +316,7 @@ func (p *parser) member(start int) (int, octets) {
 	case 'N': // \N{U+66}; any other is refused
 		return p.character(start), octets{}
 	case 'R', 'X', 'p', 'P':
-		p.failAt(p.pos-1, `\`+string(c)+" in a class")
+		p.lack(p.pos-1, `\`+string(c)+" in a class")
 	}
 	if s, ok := p.shorthand(c); ok {
 		p.pos++

@@ -6,7 +6,7 @@ import "strings"
 func (p *parser) group() *node {
 	start := p.pos
 	if p.depth++; p.depth > maxNesting {
-		p.fail("groups nested too deep")
+		p.lack(p.pos, "groups nested too deep")
 	}
 	defer func() { p.depth-- }()
 	p.pos++
@@ -65,7 +65,7 @@ func (p *parser) special(start int) *node {
 		p.failAt(start, "code in a pattern")
 	case p.has("R"), p.has("&"), p.has("P>"), p.has("0"), p.more() && strings.IndexByte("123456789+", p.src[p.pos]) >= 0,
 		p.has("-") && p.pos+1 < len(p.src) && isDigit(p.src[p.pos+1]):
-		p.failAt(start, "recursion")
+		p.lack(start, "recursion")
 	}
 	return p.setFlags(start)
 }
@@ -117,10 +117,10 @@ func (p *parser) conditional(start int) *node {
 	case p.take("'"):
 		p.late = append(p.late, lateRef{n, p.name("'"), start})
 	default:
-		p.failAt(start, "conditional on something else than a group")
+		p.lack(start, "conditional on something else than a group")
 	}
 	if !p.take(")") {
-		p.failAt(start, "conditional on something else than a group")
+		p.lack(start, "conditional on something else than a group")
 	}
 	kept := p.flags
 	n.subs = []*node{p.sequence(), emptyNode}
@@ -156,7 +156,7 @@ func (p *parser) setFlags(start int) *node {
 			f.n = on
 		case 'a', 'p': // octets have no other meaning of \w, and a copy of the text is ours to keep
 		case 'u', 'l', 'd':
-			p.failAt(start, "flag /"+string(c)+" (characters, not octets)")
+			p.lack(start, "flag /"+string(c)+" (characters, not octets)")
 		case '-':
 			on = false
 		case ')':
@@ -195,7 +195,7 @@ func (p *parser) verb(start int) *node {
 		return &node{kind: kindAtomic, subs: []*node{p.inner(start)}}
 	}
 	if p.pos+1 < len(p.src) && (p.src[p.pos+1] >= 'A' && p.src[p.pos+1] <= 'Z' || p.src[p.pos+1] >= 'a' && p.src[p.pos+1] <= 'z') {
-		p.failAt(start, "control verb")
+		p.lack(start, "control verb")
 	}
 	p.fail("quantifier follows nothing")
 	return nil

@@ -39,6 +39,7 @@ type Pattern struct {
 	start   bool   // matches at the start of the text only
 	line    bool   // matches at the start of a line only
 	regular bool   // it may have an exact automaton
+	warned  *Error
 	steps   int
 }
 
@@ -48,7 +49,7 @@ func Compile(expr string, o Options) (*Pattern, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pattern{expr: expr, options: o, prog: assemble(t), steps: o.Steps}
+	p := &Pattern{expr: expr, options: o, prog: assemble(t), steps: o.Steps, warned: t.warned}
 	if p.steps <= 0 {
 		p.steps = DefaultSteps
 	}
@@ -75,6 +76,9 @@ func MustCompile(expr string, o Options) *Pattern {
 	}
 	return p
 }
+
+// Warning gives the first thing in the pattern that Perl warns of, though it takes it; nil for none. Not all is found.
+func (p *Pattern) Warning() *Error { return p.warned }
 
 // String gives the text of the pattern.
 func (p *Pattern) String() string { return p.expr }

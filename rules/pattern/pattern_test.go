@@ -184,3 +184,20 @@ func TestNumbersOfNoCharacter(t *testing.T) {
 		}
 	}
 }
+
+// TestWarning: what Perl 5.36 warns of when it compiles a pattern, and what it does not.
+func TestWarning(t *testing.T) {
+	for warns, all := range map[bool][]string{
+		false: {`{FDOM}`, `(?:{F})`, `a|{b`, `a{,3}`, `^{x}`, `a*{x}`, `a++{x}`, `a\{b}`, `(?s)^{x`, `x{ 2}`, `a{2}+`, `a{0,3}?`, `[\w-]`, `[-\w]`, `[a-z-9]`, `(?:a|)*`, `(?:a?)+`, `(?:\b|a)*`, `(?=a)?`, `\b?`, `[a:]`, `[:a-z]`},
+		true:  {`\%{FDOM}|x`, `a{FDOM}`, `a{`, `a{}`, `[a]{x}`, `(a){x}`, `a{1,x}`, `.{x}`, `${x}`, `x{2,3,}`, `{{x}`, `\A{x}`, `(?=a){x}`, `(?m)^{x`, `[\w-.]`, `[a-\d]`, `[[:alpha:]-z]`, `[\d-\w]`, `a{2}?`, `a{0,0}?`, `a{3,1}`, `(?:)*`, `(?:^)*`, `\b*`, `(?=a)+`, `(?:a{0})*`, `(?:\b|^){2,}`, `[:alpha:]`, `[=a=]`, `[.a.]`},
+	} {
+		for _, expr := range all {
+			p, err := Compile(expr, Options{})
+			if err != nil {
+				t.Errorf("%s: %v", expr, err)
+			} else if w := p.Warning(); (w != nil) != warns {
+				t.Errorf("%s: %v", expr, w)
+			}
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/postern-mail/postern/internal/config"
 	"github.com/postern-mail/postern/internal/metrics"
 	"github.com/postern-mail/postern/pipeline"
+	"github.com/postern-mail/postern/upstream"
 )
 
 // judge is what a configuration says about judging messages: the plan that every session starts with, and
@@ -61,9 +62,6 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 		}
 		base[i] = stage
 		j.lists = append(j.lists, stage.Lists...)
-		if stage.Health != nil {
-			j.asked = append(j.asked, metrics.Asked{Filter: stage.Name, Health: stage.Health})
-		}
 		j.certs = j.certs || stage.Certificates
 	}
 	if len(faults) > 0 {
@@ -91,7 +89,51 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 	if len(faults) > 0 {
 		return nil, faults
 	}
+	j.asked = programs(base, j.policies)
 	return j, nil
+}
+
+// programs gives the stages that ask programs outside. Where policies have their own of one name, it tells of all of them.
+func programs(base []pipeline.Stage, policies map[string]judgePolicy) (all []metrics.Asked) {
+	for i := range base {
+		name := base[i].Name
+		var of []func() filter.Health
+		if base[i].Health != nil {
+			of = append(of, base[i].Health)
+		}
+		for _, p := range slices.Sorted(maps.Keys(policies)) {
+			if own := policies[p].own[name]; own.Health != nil {
+				of = append(of, own.Health)
+			}
+		}
+		switch len(of) {
+		case 0:
+		case 1:
+			all = append(all, metrics.Asked{Filter: name, Health: of[0]})
+		default:
+			all = append(all, metrics.Asked{Filter: name, Health: func() filter.Health { return worst(of) }})
+		}
+	}
+	return all
+}
+
+// worst tells how the programs are that several stages ask: as the one is that is worst, since it is the only one that its policy has.
+func worst(of []func() filter.Health) (all filter.Health) {
+	states := upstream.Breakers() // the best first
+	rank := func(word string) int {
+		return slices.IndexFunc(states, func(s upstream.Breaker) bool { return s.String() == word })
+	}
+	for i, health := range of {
+		h := health()
+		if i == 0 || rank(h.Breaker) > rank(all.Breaker) {
+			all.Breaker = h.Breaker
+		}
+		all.Servers = append(all.Servers, h.Servers...)
+		if !h.Signatures.IsZero() && (all.Signatures.IsZero() || h.Signatures.Before(all.Signatures)) {
+			all.Signatures = h.Signatures
+		}
+	}
+	return all
 }
 
 // asConfigErrors gives err as errors with a place in the file: its own, else that of the filter.

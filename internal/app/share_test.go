@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/peertest"
 )
 
 // TestPoliciesShareFilters: of a message for recipients of four policies each filter is asked once, and once more where a policy has options of
@@ -72,5 +75,47 @@ policies:
 	runs := []string{g.runs(t, "count", "match"), g.runs(t, "attachments", "match"), g.runs(t, "attachments", "pass")}
 	if n := asked.Load(); n != 1 || !slices.Equal(runs, []string{"1", "1", "1"}) {
 		t.Errorf("asked %d times; counted %v", n, runs)
+	}
+}
+
+// TestPoliciesShareFailures: a milter that dies behind RCPT is asked once for all policies of a message, and that it could not tell is held against it
+// once; each policy has it in its verdict.
+func TestPoliciesShareFailures(t *testing.T) {
+	t.Parallel()
+	for onError, want := range map[string]string{"defer": "451 4.3.0 ", "continue": "250", "reject": "554 5.7.1 "} {
+		t.Run(onError, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Int64
+			milter := peertest.Serve(t, func(net.Conn) { asked.Add(1) })
+			g := faultyGateway(t, "127.0.0.1:9", fmt.Sprintf("[milter: {servers: [%q], faults: 2, pause: 1h, on_error: %s}]", milter, onError),
+				map[string]string{"soft": "{tag: 20}", "hard": "{reject: 1}", "off": "{filters: {milter: off}}"})
+			for i, breaker := range []string{"closed", "open"} {
+				say, end := talks(t, g.addr)
+				say("MAIL FROM:<a@client.example>")
+				wantsRcpt(t, onError, say, "plain", "250", "soft", "250", "hard", "250")
+				say("DATA")
+				if reply := say("Subject: x\r\n\r\nx\r\n."); !strings.HasPrefix(reply, want) {
+					t.Errorf("%q, want %s", reply, want)
+				}
+				end()
+				runs, state := g.runs(t, "milter", "error"), g.breaker(t, "milter")
+				if n := asked.Load(); n != int64(i+1) || runs != fmt.Sprint(i+1) || state != breaker {
+					t.Errorf("asked %d times, %s errors counted, the breaker is %s, not %s", n, runs, state, breaker)
+				}
+			}
+			for _, policy := range []string{"default", "soft", "hard"} {
+				if got := g.outcomeIn(t, policy, "milter"); strings.Count(got, "error") < 2 {
+					t.Errorf("the verdicts of %s say %q", policy, got)
+				}
+			}
+			say, end := talks(t, g.addr)
+			say("MAIL FROM:<a@client.example>")
+			wantsRcpt(t, onError, say, "off", "250")
+			say("DATA")
+			if reply := say("Subject: x\r\n\r\nx\r\n."); !strings.HasPrefix(reply, "250") {
+				t.Errorf("without the milter: %q", reply)
+			}
+			end()
+		})
 	}
 }

@@ -102,10 +102,8 @@ func TestDeadNameServersHideNoSpam(t *testing.T) {
 		if c.ham+c.spam == 0 {
 			continue // one that is learned behind it tells that this was not
 		}
-		for until := time.Now().Add(10 * time.Second); g.learnerStatus(t).Counts != want; time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(until) {
-				t.Fatalf("%s: it has learned %+v, not %+v", c.name, g.learnerStatus(t).Counts, want)
-			}
+		if !comesTrue(func() bool { return g.learnerStatus(t).Counts == want }) {
+			t.Fatalf("%s: it has learned %+v, not %+v", c.name, g.learnerStatus(t).Counts, want)
 		}
 	}
 }

@@ -67,6 +67,7 @@ func answered(err error) error {
 	}
 	code, ok := map[control.Kind]int{
 		control.Usage: ExitUsage, control.Missing: ExitData, control.Data: ExitData, control.Unavailable: ExitUnavailable, control.Config: ExitConfig,
+		control.CannotWrite: ExitCannotWrite,
 	}[e.Kind]
 	if !ok {
 		code = ExitSoftware

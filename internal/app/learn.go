@@ -188,6 +188,9 @@ func (l *lesson) teach() error {
 		})
 	}
 	wait.Wait()
+	if l.ctx.Err() != nil { // they may be without the hits of rules, and would stay so: what is known is not learned again
+		return l.ctx.Err()
+	}
 	var lessons []learner.Lesson
 	var digests []learner.Digest
 	now := time.Now()
@@ -201,7 +204,6 @@ func (l *lesson) teach() error {
 	}
 	clear(l.batch)
 	l.batch, l.octets = l.batch[:0], 0
-	l.messages += len(lessons)
 	var out learner.Outcome
 	var err error
 	switch {
@@ -212,8 +214,9 @@ func (l *lesson) teach() error {
 		out, err = l.t.teach(l.ctx, lessons)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", errTaught, err)
+		return fmt.Errorf("%w: %w", errTaught, err) // whether these were learned is not known
 	}
+	l.messages += len(lessons)
 	l.sum.Add(out)
 	l.progress()
 	return nil

@@ -168,7 +168,10 @@ func (g *gateway) answerLearner(mux *http.ServeMux) {
 
 func sendOutcome(w http.ResponseWriter) func(learner.Outcome, error) error {
 	return func(o learner.Outcome, err error) error {
-		if err != nil {
+		switch {
+		case errors.As(err, new(*writeError)):
+			return control.Errorf(control.CannotWrite, "%v", err)
+		case err != nil:
 			return control.Errorf(control.Unavailable, "%v", err)
 		}
 		return control.Send(w, o)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/postern-mail/postern/internal/config"
@@ -61,9 +62,9 @@ func (t localTeacher) teach(_ context.Context, lessons []learner.Lesson) (learne
 	return o, kept(err)
 }
 
-// kept tells what the store itself could not do from what a gateway did not answer.
+// kept tells what the store itself could not do from what a gateway did not answer, or is about to end.
 func kept(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, fs.ErrClosed) {
 		return err
 	}
 	return &writeError{err: err}

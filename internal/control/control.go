@@ -35,12 +35,13 @@ type Kind string
 
 // The kinds.
 const (
-	Usage       Kind = "usage"       // 64: the request is none
-	Missing     Kind = "missing"     // 65: what it names is not there
-	Data        Kind = "data"        // 65: what it names can't be read
-	Unavailable Kind = "unavailable" // 69: not now
-	Software    Kind = "software"    // 70: a fault of the gateway
-	Config      Kind = "config"      // 78: it is not configured
+	Usage       Kind = "usage"        // 64: the request is none
+	Missing     Kind = "missing"      // 65: what it names is not there
+	Data        Kind = "data"         // 65: what it names can't be read
+	Unavailable Kind = "unavailable"  // 69: not now
+	CannotWrite Kind = "cannot_write" // 73: its disk does not take it
+	Software    Kind = "software"     // 70: a fault of the gateway
+	Config      Kind = "config"       // 78: it is not configured
 )
 
 // status gives the HTTP status for a kind.
@@ -52,6 +53,8 @@ func (k Kind) status() int {
 		return http.StatusNotFound
 	case Unavailable:
 		return http.StatusServiceUnavailable
+	case CannotWrite:
+		return http.StatusInsufficientStorage
 	case Config:
 		return http.StatusConflict
 	}

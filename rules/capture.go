@@ -134,7 +134,7 @@ func (st *run) runPending() {
 	for _, u := range st.pending {
 		r := u.rule
 		if st.hits[r.id] > 0 || slices.Contains(st.gave, r.id) {
-			continue // of a long text there are two; see runLong
+			continue // of a long text there are two; see runShown
 		}
 		lost := slices.ContainsFunc(r.pattern().written.uses, func(name string) bool { return slices.Contains(st.lost, name) })
 		if exact, ok := st.filled(r); ok && (!lost || !r.negated()) {

@@ -124,3 +124,46 @@ func TestLongTextsAndCaptures(t *testing.T) {
 		}
 	}
 }
+
+// TestMasks: our own rules find words as people read them, wherever and in whichever signs they stand; rules of others find what they find
+// in SpamAssassin.
+func TestMasks(t *testing.T) {
+	set, problems, err := Load(append(Default(), Source{Name: "ours.cf", Octets: []byte("body OURS /verify your account/i\n")}), Options{})
+	if err != nil || len(problems) > 0 {
+		t.Fatal(err, problems)
+	}
+	const (
+		html = "Content-Type: text/html; charset=utf-8\n\n"
+		beg  = "Please verify your account within 24 hours."
+	)
+	into := func(sign string) string {
+		return strings.NewReplacer("verify", "ve"+sign+"rify", "your", "yo"+sign+"ur", "account", "ac"+sign+"count").Replace(beg)
+	}
+	for name, c := range map[string]struct {
+		message string
+		others  bool // rules of others find it, too
+	}{
+		"as it is":                       {html + beg, true},
+		"signs without width":            {html + into("\u200b"), false},
+		"soft hyphens":                   {html + into("&shy;"), false},
+		"what is not displayed":          {html + into("<b style=\"display:none\">x</b>"), false},
+		"boxes within the line":          {html + into("<div style=\"display:inline\">"), false},
+		"a calendar":                     {"Content-Type: text/calendar\n\nBEGIN:VCALENDAR\nBEGIN:VEVENT\nDESCRIPTION:" + beg + "\nEND:VEVENT\nEND:VCALENDAR\n", false},
+		"a calendar that is not said so": {"Content-Type: application/ics\n\nBEGIN:VCALENDAR\nBEGIN:VEVENT\nDESCRIPTION:" + beg + "\nEND:VEVENT\nEND:VCALENDAR\n", false},
+		"a page of another type":         {"Content-Type: application/xhtml+xml\n\n<html><body>" + beg + "</body></html>", false},
+		"a page that is attached":        {"Content-Type: application/octet-stream; name=\"a.html\"\n\n<html><body>" + beg + "</body></html>", true},
+		"for one client alone":           {html + "<!--[if mso]>" + beg + "<![endif]-->", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := runDefault(t, set, readCase(t, []byte("From: a@b.example\n"+c.message)))
+			if !hits(r, "P_VERIFY_ACCOUNT") || hits(r, "OURS") != c.others {
+				t.Errorf("ours: %v, others: %v", hits(r, "P_VERIFY_ACCOUNT"), hits(r, "OURS"))
+			}
+		})
+	}
+	for _, name := range []string{"PayPal", "P\u200bay\u00adPal", "PаyPаl", "ＰａｙＰａｌ", "PạyPạl"} {
+		if r := runDefault(t, set, readCase(t, []byte("From: "+name+" <a@b.example>\n\nHi.\n"))); !hits(r, "P_BRAND_NAME") {
+			t.Errorf("%q is no brand", name)
+		}
+	}
+}

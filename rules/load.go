@@ -73,7 +73,10 @@ type Set struct {
 }
 
 // needs says which texts of a message are used at all.
-type needs struct{ body, uri, raw, full bool }
+type needs struct {
+	body, uri, raw, full bool
+	shown                bool // what people see of it: our own rules
+}
 
 // Load reads files of rules in their order and makes a set of them. Problems come in the order of files and lines; what is behind one
 // that is Inexact still does what can be done. The error is of files that pass all bounds.
@@ -272,6 +275,7 @@ func (s *Set) group() {
 
 // build makes the sets of patterns.
 func (s *Set) build() {
+	s.needs.shown = slices.ContainsFunc(s.body.rules, (*Rule).ours)
 	tables := pattern.NewMemory(maxTables)
 	a := newSample(s)
 	defer a.release()

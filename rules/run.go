@@ -9,7 +9,6 @@ import (
 
 	"github.com/postern-mail/postern/rules/eval"
 	"github.com/postern-mail/postern/rules/pattern"
-	"github.com/postern-mail/postern/rules/text"
 )
 
 // Hit is a rule that hit.
@@ -113,8 +112,8 @@ func (s *Set) Run(ctx context.Context, m *eval.Mail) (Result, error) {
 	}{{Body, &s.body, s.needs.body}, {URI, &s.uri, s.needs.uri}, {RawBody, &s.raw, s.needs.raw}, {Full, &s.full, s.needs.full}} {
 		if c.need {
 			st.runGroup(c.group, st.segments(c.class))
-			if c.class == Body && m.Text.Cut()&text.CutBody != 0 {
-				st.runLong()
+			if c.class == Body && s.needs.shown {
+				st.runShown()
 			}
 		}
 		if c.class == URI {
@@ -184,17 +183,18 @@ func (st *run) segments(c Class) [][]byte {
 	return st.m.Text.URITexts()
 }
 
-// runLong has our own rules look at more of a long text than SpamAssassin renders: at its end, and at what is shown of a page that
-// hides so much that nothing else is within the bound.
-func (st *run) runLong() {
-	if g := &st.s.body; slices.ContainsFunc(g.rules, (*Rule).ours) {
+// runShown has our own rules look at what people see of a message, where SpamAssassin's view of it has other words: parts that it does not
+// render, words that are written so that they aren't found, and of a long text the end, and what is shown of a page that hides so much that
+// nothing else is within the bound.
+func (st *run) runShown() {
+	if shown, more := st.m.Text.Unmasked(); more {
 		st.again = true
-		st.runGroup(g, st.m.Text.VisibleText())
+		st.runGroup(&st.s.body, shown)
 		st.again = false
 	}
 }
 
-// wants reports whether a rule is looked for; see runLong.
+// wants reports whether a rule is looked for; see runShown.
 func (st *run) wants(r *Rule) bool {
 	return !st.again || r.ours() && st.hits[r.id] == 0 && !slices.Contains(st.gave, r.id)
 }

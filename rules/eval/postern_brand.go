@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // posternBrands knows well-known names in whose name others write.
@@ -325,7 +326,7 @@ func brandName(to relation) func(*Mail, *claims) string {
 		if c.name == "" {
 			return ""
 		}
-		name := strings.ToLower(c.name)
+		name := strings.ToLower(text.Plain(c.name))
 		if b := aloneIn(name); b != nil {
 			if c.relation(b) == to {
 				return fmt.Sprintf("%s <%s>", c.name, c.address)
@@ -343,7 +344,7 @@ func brandName(to relation) func(*Mail, *claims) string {
 }
 
 func brandSubject(_ *Mail, c *claims) (detail string) {
-	brandsIn(c.subject, func(b *brand, name string) bool {
+	brandsIn(text.Plain(c.subject), func(b *brand, name string) bool {
 		if !b.common && c.relation(b) == foreign {
 			detail = name
 		}

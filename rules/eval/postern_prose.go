@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // prose is the rendered text without the subject, as one, and what was counted in it, all in one go.
@@ -43,7 +45,7 @@ const (
 var signs = func() (t [256]uint8) {
 	for c := range t {
 		switch {
-		case c >= utf8.RuneSelf:
+		case c >= utf8.RuneSelf, text.IsUnseen(rune(c)):
 			t[c] = signForeign
 		case isSpace(byte(c)):
 			t[c] = signSpace
@@ -118,7 +120,7 @@ func (p *prose) read(b []byte) {
 		k := signs[b[i]]
 		n := 1
 		if k == signForeign {
-			p.ascii = false
+			p.ascii = p.ascii && b[i] < utf8.RuneSelf
 			var r rune
 			if r, n = utf8.DecodeRune(b[i:]); unicode.IsSpace(r) {
 				k = signSpace
@@ -146,14 +148,14 @@ func (p *prose) read(b []byte) {
 func (p *prose) foreign(r rune) {
 	switch {
 	case r < 0x370: // Latin, and signs for its letters
-		p.unseen = p.unseen || r == 0xAD || r == 0x34F
+		p.unseen = p.unseen || text.IsUnseen(r)
 	case r < 0x2000:
-		p.mixed = true
+		p.mixed, p.unseen = true, p.unseen || text.IsUnseen(r)
 		p.unspaced = p.unspaced || unspaced(r)
 	case r < 0x2070:
 		p.unseen = true // what can't be seen stands among punctuation
 	default:
-		p.mixed, p.unseen = true, p.unseen || r == 0xFEFF
+		p.mixed, p.unseen = true, p.unseen || text.IsUnseen(r)
 		p.unspaced = p.unspaced || unspaced(r)
 	}
 }

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -9,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // posternText looks at how a text is written.
@@ -40,6 +42,14 @@ var posternText = []Function{
 			return false, ""
 		}
 		return true, fmt.Sprintf("%d of %d, such as %s", p.random, p.plain, p.example)
+	}),
+	counting("postern_spaced_letters", func(m *Mail, share float64) (bool, string) {
+		p := m.prose()
+		if p.letters < leastSpaced || p.letters > 3*p.words {
+			return false, ""
+		}
+		n, all := singleLetters(p.text)
+		return n >= leastSpaced && float64(n) >= share*float64(all), fmt.Sprintf("%d of %d words", n, all)
 	}),
 	{"postern_capitals", func(_ *Settings, args []string) (Check, error) {
 		share, err := number("postern_capitals", args, 0, 0.5)
@@ -124,6 +134,22 @@ func namesRecipient(m *Mail, names func(address string) bool) (int, string) {
 		}
 	}
 	return 0, ""
+}
+
+// leastSpaced is how many single letters there have to be in a text whose words are spaced out.
+const leastSpaced = 30
+
+// singleLetters counts the words of one letter of ASCII, and all that have letters of ASCII in them.
+func singleLetters(b []byte) (n, all int) {
+	for w := range bytes.FieldsSeq(b) {
+		switch {
+		case len(w) == 1 && signs[w[0]]&(signUpper|signLower) != 0:
+			n, all = n+1, all+1
+		case bytes.ContainsFunc(w, func(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' }):
+			all++
+		}
+	}
+	return n, all
 }
 
 func hasImage(m *Mail) bool {
@@ -228,7 +254,7 @@ func invisible(b []byte) (n int) {
 	letter := false
 	pending, piece := 0, 0 // signs since the last letter, letters since the last sign
 	for len(b) > 0 {
-		if b[0] < utf8.RuneSelf {
+		if b[0] < utf8.RuneSelf && !text.IsUnseen(rune(b[0])) {
 			if l := b[0]|0x20 >= 'a' && b[0]|0x20 <= 'z'; l {
 				n += pending
 				letter = true
@@ -242,18 +268,19 @@ func invisible(b []byte) (n int) {
 		}
 		r, size := utf8.DecodeRune(b)
 		switch r {
-		case 0x200B, 0x200C, 0x200D, 0x200E, 0x200F, 0x2060, 0x2061, 0x2062, 0x2063, 0x2064, 0x34F, 0xFEFF:
-			if letter {
-				pending++
-			}
-			piece = 0
 		case 0xAD:
 			if letter && piece == 1 {
 				pending++
 			}
 			piece = 0
 		default:
-			letter, pending, piece = false, 0, 0
+			switch {
+			case !text.IsUnseen(r):
+				letter, pending = false, 0
+			case letter:
+				pending++
+			}
+			piece = 0
 		}
 		b = b[size:]
 	}

@@ -13,6 +13,7 @@ type page struct {
 	hidden []byte     // what is text, and not shown
 	early  int        // octets of hidden before what is shown, but for previewLead
 	cut    bool       // there was more than is looked at
+	broken int        // words that are broken in the text as it stands, and whole to readers
 
 	z      pageScanner
 	stack  []openElement
@@ -29,6 +30,7 @@ type page struct {
 	nested bool  // this is one
 	size   int   // octets of links
 	shown  int   // letters of seen, counted up to previewLead
+	within int   // the length of seen where something is hidden behind a letter, else 0
 }
 
 // pageLink is a link as it stands in a page.
@@ -47,6 +49,7 @@ type openElement struct {
 	foreign bool   // what is within is one of those, too
 	own     styling
 	look    look
+	from    int // octets of the text before it
 }
 
 // point reports whether an element of another language holds HTML, or may, so that end tags within do not close what lies around it.
@@ -70,7 +73,7 @@ func readPage(src []byte) *page {
 	p := &page{seen: make([]byte, 0, len(src)/4+64)}
 	p.read(src)
 	// What it was read with goes, and src.
-	return &page{links: p.links, seen: p.seen, hidden: p.hidden, early: p.early, cut: p.cut, base: p.base}
+	return &page{links: p.links, seen: p.seen, hidden: p.hidden, early: p.early, cut: p.cut, base: p.base, broken: p.broken}
 }
 
 func (p *page) read(src []byte) {
@@ -112,7 +115,7 @@ func (p *page) open(tag []byte, attrs []attribute, closed bool) content {
 	name := p.lower(tag)
 	id := pageNames[string(name)]
 	e := pageElements[id]
-	foreign := p.top().foreign
+	foreign, before := p.top().foreign, -1
 	if foreign && (e.is&pageBreaks != 0 || id == pageFont && styled(attrs)) {
 		p.leaveForeign()
 		foreign = false
@@ -128,12 +131,14 @@ func (p *page) open(tag []byte, attrs []attribute, closed bool) content {
 		el.foreign = !integrates(&el, attrs)
 	} else {
 		p.implyEnds(id, e.is)
+		before = len(p.seen)
 		p.space(e.is)
 		if el.foreign = e.is&pageForeign != 0; el.foreign {
 			el.lang = id
 		}
 	}
 	p.attributes(&el, name, attrs)
+	p.join(&el, before)
 	switch {
 	case foreign:
 	case e.is&pageInTable != 0 && p.opened[pageTable] == 0:
@@ -353,7 +358,9 @@ func (p *page) close(tag []byte) {
 			return
 		}
 	}
-	p.space(is)
+	if !p.goesOn(id) {
+		p.space(is)
+	}
 	switch {
 	case id == 0:
 		p.closeIn(0, hashOf(name))
@@ -376,6 +383,31 @@ func (p *page) closeForeign(hash uint32) bool {
 		}
 	}
 	return false
+}
+
+// pieceOctets is how long a piece of a word is at most that stands in a box of its own.
+const pieceOctets = 8
+
+// join takes the line back that began at octets of the text with an element of which no line begins.
+func (p *page) join(el *openElement, before int) {
+	el.from = len(p.seen)
+	if before < 0 || !el.own.inline && !el.own.piece {
+		return
+	}
+	within := before > 0 && isASCIILetter(p.seen[before-1])
+	if el.own.piece && !within {
+		return
+	}
+	if p.seen = p.seen[:before]; within {
+		p.broken++
+	}
+	el.from = before
+}
+
+// goesOn reports whether the line goes on behind the innermost element, which is of a kind.
+func (p *page) goesOn(id uint8) bool {
+	t := p.top()
+	return t.id == id && (t.own.inline || t.own.piece && len(p.seen)-t.from <= pieceOctets)
 }
 
 // space writes what an element puts between words.
@@ -415,10 +447,19 @@ func (p *page) text(b []byte, references bool) {
 		}
 	}
 	if el.look.shown() {
+		if p.within > 0 && p.within == len(p.seen) && len(b) > 0 && isASCIILetter(b[0]) {
+			p.broken++
+		}
+		if p.within = 0; len(b) == 0 {
+			return
+		}
 		if p.seen = appendFlat(p.seen, b); p.shown <= previewLead {
 			p.shown += Letters(b)
 		}
 		return
+	}
+	if n := len(p.seen); n > 0 && isASCIILetter(p.seen[n-1]) {
+		p.within = n
 	}
 	if p.hidden = appendFlat(p.hidden, b); p.shown <= previewLead {
 		p.early = len(p.hidden)
@@ -461,10 +502,10 @@ func (p *page) comment(b []byte) {
 		p.inner = &page{nested: true}
 	}
 	in := p.inner
-	in.links, in.seen, in.hidden, in.size, in.early, in.shown = p.links, p.seen, p.hidden, p.size, p.early, p.shown
+	in.links, in.seen, in.hidden, in.size, in.early, in.shown, in.broken = p.links, p.seen, p.hidden, p.size, p.early, p.shown, p.broken
 	in.sheet = styleSheet{rules: maps.Clone(p.sheet.rules)} // what only some readers read says nothing of the rest
 	in.read(b)
-	p.links, p.seen, p.hidden, p.size, p.early, p.shown = in.links, in.seen, in.hidden, in.size, in.early, in.shown
+	p.links, p.seen, p.hidden, p.size, p.early, p.shown, p.broken = in.links, in.seen, in.hidden, in.size, in.early, in.shown, in.broken
 	if p.base == "" {
 		p.base = in.base
 	}

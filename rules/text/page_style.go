@@ -39,6 +39,8 @@ func (l *look) shown() bool {
 // styling is what is said of one element.
 type styling struct {
 	gone, back bool // display: none, or another; of several the last counts
+	inline     bool // no line begins with it: display: inline,
+	piece      bool // or inline-block and the like, of which columns are made, too
 	veil       int8 // visibility: 1 hidden, -1 visible
 	relative   bool // size is a factor
 	small      bool // the box has no width or no height
@@ -81,7 +83,7 @@ func (s *styling) on(l look) look {
 // over puts what is said more closely over what is said.
 func (s *styling) over(t *styling) {
 	if t.gone || t.back {
-		s.gone, s.back = t.gone, t.back
+		s.gone, s.back, s.inline = t.gone, t.back, t.inline
 	}
 	if t.veil != 0 {
 		s.veil = t.veil
@@ -95,6 +97,7 @@ func (s *styling) over(t *styling) {
 	if t.bg != unsetColor {
 		s.bg = t.bg
 	}
+	s.piece = s.piece || t.piece
 	s.small, s.clipped, s.away = s.small || t.small, s.clipped || t.clipped, s.away || t.away
 }
 
@@ -142,19 +145,23 @@ const (
 	cssBackgroundColor
 	cssBackground
 	cssImage
+	cssFloat
 )
 
 var styleNames = map[string]int{
 	"display": cssDisplay, "visibility": cssVisibility, "opacity": cssOpacity, "font-size": cssSize, "font": cssFont,
 	"height": cssBox, "max-height": cssBox, "width": cssBox, "max-width": cssBox, "overflow": cssOverflow, "overflow-x": cssOverflow,
 	"overflow-y": cssOverflow, "text-indent": cssIndent, "color": cssColor, "background-color": cssBackgroundColor,
-	"background": cssBackground, "background-image": cssImage,
+	"background": cssBackground, "background-image": cssImage, "float": cssFloat,
 }
 
 func (s *styling) declare(property int, v string) {
 	switch property {
 	case cssDisplay:
-		s.gone, s.back = v == "none", v != "none"
+		s.gone, s.back, s.inline = v == "none", v != "none", v == "inline"
+		s.piece = s.piece || strings.HasPrefix(v, "inline-")
+	case cssFloat:
+		s.piece = s.piece || v == "left" || v == "right"
 	case cssVisibility:
 		s.veil = -1
 		if v == "hidden" || v == "collapse" {

@@ -85,7 +85,7 @@ func (p *TextPart) readView() *view {
 		return &view{same: true}
 	case showsText:
 		octets := p.unbroken()
-		if p.Shown == "text/plain" && p.render().html == nil && !isUnicode(octets, p.Charset) {
+		if p.Shown == "text/plain" && p.render().html == nil && !isUnicode(octets, p.Charset) && !damaged(octets, p.Charset) {
 			return &view{seen: p.render().utf8, same: true}
 		}
 		return &view{seen: p.characters(octets)}
@@ -105,10 +105,13 @@ func (p *TextPart) readView() *view {
 	}
 	v := &view{seen: g.seen, hidden: g.hidden, early: g.hidden[:g.early], pages: []*page{g}}
 	if p.renders() && p.render().html != nil {
-		v.same = Letters(g.seen)+Letters(g.hidden) == Letters(p.render().utf8)
+		v.same = g.broken < fewBroken && Letters(g.seen)+Letters(g.hidden) == Letters(p.render().utf8)
 	}
 	return v
 }
+
+// fewBroken is how many words have to be broken in a page by what nobody sees, so that it is no accident.
+const fewBroken = 3
 
 // unbroken gives the decoded octets as they are: lines that are too long for SpamAssassin are whole, and no blank line is missing.
 func (p *TextPart) unbroken() []byte {
@@ -152,7 +155,30 @@ func (p *TextPart) characters(octets []byte) []byte {
 			return out
 		}
 	}
+	if damaged(octets, p.Charset) {
+		return bytes.ToValidUTF8(octets, []byte("\ufffd"))
+	}
 	return normalize(octets, p.Charset).utf8
+}
+
+// damaged reports whether octets are said to be of UTF-8, and are but for a few. To SpamAssassin they are of another charset then, and to
+// all clients of UTF-8.
+func damaged(b []byte, declared string) bool {
+	if low := mail.LowerASCII(declared); low != "utf-8" && low != "utf8" || utf8.Valid(b) {
+		return false
+	}
+	good, bad := 0, 0
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		switch {
+		case n > 1:
+			good++
+		case r == utf8.RuneError:
+			bad++
+		}
+		b = b[n:]
+	}
+	return good > 4*bad
 }
 
 // converted converts octets of a charset in which ASCII is not ASCII.

@@ -15,6 +15,11 @@ type shown struct {
 	seen     paragraphs // VisibleText
 	unseen   []byte     // HiddenText
 	early    []byte     // HiddenPreview
+	differs  bool       // VisibleText has words that Body has not
+
+	unmaskOnce sync.Once
+	unmasked   [][]byte // Unmasked,
+	more       bool     // and whether Body has other words
 }
 
 // VisibleBody gives Body without the text that SpamAssassin takes for hidden by its colour, its size or its style: what its
@@ -64,6 +69,7 @@ func (m *Message) readSeen() {
 	same := true
 	for _, p := range m.Parts() {
 		v := p.view()
+		s.differs = s.differs || !v.same
 		switch {
 		case len(v.pages) > 0 || !v.same:
 			same = false

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/rules/text"
 )
 
 // mimeTest is a test of a field of each part.
@@ -147,17 +148,18 @@ func (t *mimeTest) texts(values [][]byte) [][]byte {
 func (f *mimeField) ofAll(parts []*mail.Part) [][]byte {
 	values := make([][]byte, len(parts))
 	for i, p := range parts {
-		values[i] = f.of(p)
+		values[i] = f.of(p, i == 0)
 	}
 	return values
 }
 
-// of gives the field of a part: unfolded, decoded and with a line end, or as it is.
-func (f *mimeField) of(p *mail.Part) []byte {
+// of gives the field of a part: unfolded, decoded and with a line end, or as it is. The first part is the message.
+func (f *mimeField) of(p *mail.Part, message bool) []byte {
+	hidden := func(field mail.Field) bool { return message && text.Forgeable(field.Name) }
 	if f.name == "ALL" {
 		var all []byte
 		for _, field := range p.Header.Fields() {
-			if field.Name != "" {
+			if field.Name != "" && !hidden(field) {
 				all = append(append(append(all, field.Name...), ": "...), f.read(field)...)
 			}
 		}
@@ -165,7 +167,7 @@ func (f *mimeField) of(p *mail.Part) []byte {
 	}
 	// Of several fields of the name the last counts.
 	for _, field := range slices.Backward(p.Header.Fields()) {
-		if field.Is(f.name) {
+		if field.Is(f.name) && !hidden(field) {
 			return f.read(field)
 		}
 	}

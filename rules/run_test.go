@@ -169,6 +169,56 @@ func TestScoresAddUp(t *testing.T) {
 	}
 }
 
+// TestFieldsOfFilters: what a message says that filters have found is seen in the header as it came alone, and in parts of it. So SpamAssassin
+// has it with each of these rules.
+func TestFieldsOfFilters(t *testing.T) {
+	const message = `Received: from out.example.com (out.example.com [203.0.113.7]) by mx.example.org (Postfix) with ESMTP id B; Fri, 27 Nov 2026 06:00:04 +0000
+X-Spam-Flag: YES
+X-spam-Status : YES
+  more
+X-Spam: YES
+From: a@example.com
+Subject: Hello
+X-Spam-Relays-External: [ ip=192.0.2.4 ]
+MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary=b
+
+--b
+Content-Type: text/plain
+X-Spam-Part: YES
+
+x
+--b--
+`
+	for rule, want := range map[string]bool{
+		"header R X-Spam-Flag =~ /YES/":                                 false,
+		"header R X-Spam-Flag:raw =~ /YES/":                             false,
+		"header R X-Spam-Flag !~ /YES/":                                 true,
+		"header R X-Spam-Flag =~ /^NO$/ [if-unset: NO]":                 true,
+		"header R exists:X-Spam-Flag":                                   false,
+		"header R X-Spam-Status =~ /YES/":                               false,
+		"header R X-Spam =~ /YES/":                                      true,
+		"header R X-Spam-Relays-External =~ /192\\.0\\.2\\.4/":          false,
+		"header R X-Spam-Relays-External =~ /203\\.0\\.113\\.7/":        true,
+		"header R ALL =~ /X-Spam-|more/i":                               false,
+		"header R ALL =~ /X-Spam:/":                                     true,
+		"header R ALL:raw =~ /X-Spam-Flag/":                             true,
+		"header R ALL-EXTERNAL =~ /X-Spam-/":                            false,
+		"header R ALL-EXTERNAL:raw =~ /X-Spam-/":                        true,
+		"header R eval:check_header_count_range('X-Spam-Flag','1','9')": false,
+		"full R /X-Spam-Flag/":                                          true,
+		"mimeheader R X-Spam-Flag =~ /YES/":                             false,
+		"mimeheader R X-Spam-Flag:raw =~ /YES/":                         false,
+		"mimeheader R ALL =~ /X-Spam-Flag/":                             false,
+		"mimeheader R ALL:raw =~ /X-Spam-Flag/":                         false,
+		"mimeheader R X-Spam-Part =~ /YES/":                             true,
+	} {
+		if got := len(runOn(t, mustLoad(t, rule), message).Hits) > 0; got != want {
+			t.Errorf("%s: %v", rule, got)
+		}
+	}
+}
+
 // TestEachHitCounts: where the hits of a pattern are counted, the score counts for each. What a meta or a function comes to is no number
 // of hits. SpamAssassin has given these scores.
 func TestEachHitCounts(t *testing.T) {

@@ -60,7 +60,7 @@ func (a sample) header(sel text.Selector) (segs [][]byte) {
 func (a sample) mime(f mimeField) (segs [][]byte) {
 	for _, st := range a {
 		st.m.Text.Content().Root().Walk(func(p *mail.Part) bool {
-			segs = append(segs, f.of(p))
+			segs = append(segs, f.of(p, p == st.m.Text.Content().Root()))
 			return true
 		})
 	}

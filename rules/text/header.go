@@ -3,6 +3,7 @@ package text
 import (
 	"bytes"
 	"io"
+	"strings"
 	"sync"
 
 	"github.com/postern-mail/postern/mail"
@@ -195,12 +196,18 @@ func (h *header) readFields(starts []int, own []byte) {
 		if len(raw) > maxValue {
 			raw = raw[:maxValue]
 		}
-		// The fields that tell of our own findings are not for a message to set.
-		if bytes.EqualFold(name, []byte("X-Spam-Relays-Trusted")) {
+		if Forgeable(string(name)) {
 			continue
 		}
 		keep(name, raw, false)
 	}
+}
+
+// Forgeable reports whether a field of that name is one of those in which filters tell what they have found. They are not for a message
+// to set: no rule sees them but those that look at the header as it came (ALL:raw, full), as in SpamAssassin.
+func Forgeable(name string) bool {
+	const prefix = "X-Spam-"
+	return len(name) >= len(prefix) && strings.EqualFold(name[:len(prefix)], prefix)
 }
 
 // is reports whether the field has that name, given in lower case with its hash.

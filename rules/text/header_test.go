@@ -116,6 +116,7 @@ func TestHeaderSection(t *testing.T) {
 		{name: "long value", message: "A: " + strings.Repeat("b", 9000) + "\n\n", all: "A: " + strings.Repeat("b", maxValue-1) + "\n"},
 		{name: "long name", message: strings.Repeat("a", 300) + ": b\n\n", all: strings.Repeat("a", 256) + ": b\n"},
 		{name: "own name", message: "X-Spam-Relays-Trusted: [ ip=1.2.3.4 ]\nA: b\n\n", all: "A: b\n"},
+		{name: "what filters tell", message: "X-Spam-Flag: YES\nx-spam-status : a\n b\nX-Spam: c\nX-Spam-: d\nA: b\n\n", all: "X-Spam: c\nA: b\n"},
 		{name: "octets", message: "A: caf\xe9 \xc3\xa4\nB: caf\xc3\xa9\n\n", all: "A: café Ã¤\nB: café\n"},
 		{name: "words", message: "A: =?utf-8?B?w6Q=?=x =?utf-8?Q?=C3?= =?utf-8?Q?=A4?= =?x?Q?a?\n\n", all: "A: äx ä =?x?Q?a?\n"},
 	} {

@@ -47,6 +47,7 @@ sub about {
     my $text = do { local $/; <$in> };
     close $in;
     my $mail = $sa->parse(\$text, 1);
+    $mail->delete_header('X-Spam-.*'); # as the check does, before anything is read
     my $status = Mail::SpamAssassin::PerMsgStatus->new($sa, $mail);
     $mail->{metadata}->{html} = {}; # the body is not rendered: it is not asked for
     $status->extract_message_metadata();

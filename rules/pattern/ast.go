@@ -56,6 +56,7 @@ type node struct {
 	set      *octets
 	subs     []*node
 	refs     []int32
+	found    *found
 }
 
 var (
@@ -92,6 +93,21 @@ func (n *node) width() (lo, hi int) {
 		return 1, 1
 	case kindFail:
 		return 1, 0 // no match is shorter than one octet, and none is there at all
+	case kindBackref:
+		return 0, infinite
+	case kindCat, kindAlt, kindCond, kindRepeat, kindCapture, kindAtomic:
+		f, known := n.knows(factWidth)
+		if !known {
+			f.lo, f.hi = n.measure()
+		}
+		return f.lo, f.hi
+	}
+	return 0, 0
+}
+
+// measure finds out the width of a node that has others within.
+func (n *node) measure() (lo, hi int) {
+	switch n.kind {
 	case kindCat:
 		for _, s := range n.subs {
 			l, h := s.width()
@@ -122,12 +138,8 @@ func (n *node) width() (lo, hi int) {
 			hi = bounded(h * int(n.max))
 		}
 		return bounded(l * int(n.min)), hi
-	case kindCapture, kindAtomic:
-		return n.subs[0].width()
-	case kindBackref:
-		return 0, infinite
 	}
-	return 0, 0
+	return n.subs[0].width() // a group
 }
 
 const widest = 1 << 30
@@ -155,6 +167,23 @@ func (n *node) first(s *octets) (nullable bool) {
 	case kindSet:
 		s.union(n.set)
 		return false
+	case kindBackref:
+		*s = classAny
+		return true
+	case kindCat, kindAlt, kindCond, kindRepeat, kindCapture, kindAtomic:
+		f, known := n.knows(factFirst)
+		if !known {
+			f.nullable = n.begin(&f.begins)
+		}
+		s.union(&f.begins)
+		return f.nullable
+	}
+	return true
+}
+
+// begin is first for a node that has others within.
+func (n *node) begin(s *octets) (nullable bool) {
+	switch n.kind {
 	case kindCat:
 		for _, sub := range n.subs {
 			if !sub.first(s) {
@@ -174,13 +203,8 @@ func (n *node) first(s *octets) (nullable bool) {
 			return true
 		}
 		return n.subs[0].first(s) || n.min == 0
-	case kindCapture, kindAtomic:
-		return n.subs[0].first(s)
-	case kindBackref:
-		*s = classAny
-		return true
 	}
-	return true
+	return n.subs[0].first(s) // a group
 }
 
 // anchored tells whether a match of n can begin only where an assertion holds: atTextStart, or atLineStart, which the start

@@ -113,9 +113,7 @@ func (n *node) shortest() *node {
 		case n.min == 1:
 			return n.subs[0].shortest()
 		}
-		least := *n
-		least.max = n.min
-		return &least
+		return &node{kind: kindRepeat, min: n.min, max: n.min, manner: n.manner, subs: n.subs}
 	}
 	return n
 }
@@ -133,11 +131,6 @@ func collectGroups(n *node, into map[int32]*node) {
 	for _, s := range n.subs {
 		collectGroups(s, into)
 	}
-}
-
-// asserts tells whether a node asks what stands around a place. Looks are left out: automata take them for nothing.
-func (n *node) asserts() bool {
-	return n.kind == kindAssert || n.kind != kindLook && slices.ContainsFunc(n.subs, (*node).asserts)
 }
 
 func (a *nfa) make(s state) int32 {
@@ -228,26 +221,13 @@ func textSet(n *node, i int) (s octets) {
 func (a *nfa) backref(n *node, next int32) int32 {
 	a.exact = false
 	if a.depth < 3 && len(n.refs) == 1 && len(a.states)-a.base < referenceStates {
-		if g := a.groups[n.refs[0]]; g != nil && (!n.fold || g.caseless()) && size(g) < 500 {
+		if g := a.groups[n.refs[0]]; g != nil && (!n.fold || g.caseless()) && g.size() < 500 {
 			a.depth++
 			defer func() { a.depth-- }()
 			return a.build(g, next)
 		}
 	}
 	return a.loop(&node{kind: kindSet, set: &classAny}, next)
-}
-
-// caseless tells whether a node matches with a text all that differ from it in case only.
-func (n *node) caseless() bool {
-	switch n.kind {
-	case kindText:
-		return n.fold
-	case kindSet:
-		return n.set.folded() == *n.set
-	case kindBackref:
-		return n.fold
-	}
-	return !slices.ContainsFunc(n.subs, func(s *node) bool { return !s.caseless() })
 }
 
 func (a *nfa) loop(body *node, next int32) int32 {
@@ -272,7 +252,7 @@ func (a *nfa) repeat(n *node, next int32) int32 {
 		a.exact = false
 	}
 	lo, hi := int(n.min), int(n.max)
-	one := max(size(body), 1)
+	one := max(body.size(), 1)
 	least, most := max(a.limits.least/one, 1), a.limits.states/one
 	if s, ok := single(body); ok {
 		least, most = a.limits.copies, 2
@@ -310,79 +290,54 @@ func (a *nfa) repeat(n *node, next int32) int32 {
 	return next
 }
 
-// regular tells whether a node has nothing in it that an automaton only takes for something like it.
-func (n *node) regular() bool {
-	switch n.kind {
-	case kindCond, kindAtomic, kindLook, kindBackref:
-		return false
-	case kindRepeat:
-		if n.manner == possessive {
-			return false
-		}
-	}
-	return !slices.ContainsFunc(n.subs, func(s *node) bool { return !s.regular() })
-}
-
-// size gives about how many states a node takes, counts not expanded beyond a bound.
-func size(n *node) int {
-	switch n.kind {
-	case kindText:
-		return len(n.text)
-	case kindSet:
-		return 1
-	case kindRepeat:
-		turns := max(int(n.max), int(n.min), 1)
-		return bounded(size(n.subs[0]) * min(turns, maxRepeat))
-	case kindLook:
-		return 0
-	}
-	total := 0
-	for _, s := range n.subs {
-		total = bounded(total + size(s))
-	}
-	return total
-}
-
-// branch is an alternative: nodes one after the other, of the first of which the octets before at are taken off.
+// branch is an alternative: nodes one after the other, of the first of which the octets before at are taken off, and what comes behind them.
 type branch struct {
 	nodes []*node
 	at    int
+	then  *branch
 }
 
 func branches(subs []*node) (all []branch) {
-	for _, n := range subs {
-		all = append(all, branch{nodes: []*node{n}})
+	for i := range subs {
+		all = append(all, branch{nodes: subs[i : i+1]})
 	}
 	return all
 }
 
 // head takes the first octet off a branch where it begins with one.
 func (b branch) head() (s octets, rest branch, ok bool) {
-	for len(b.nodes) > 0 {
-		n := b.nodes[0]
+	for {
+		if len(b.nodes) == 0 {
+			if b.then == nil {
+				return s, b, false
+			}
+			b = *b.then
+			continue
+		}
+		n, behind := b.nodes[0], branch{b.nodes[1:], 0, b.then}
 		switch n.kind {
 		case kindText:
 			s = textSet(n, b.at)
 			if b.at+1 < len(n.text) {
-				return s, branch{b.nodes, b.at + 1}, true
+				return s, branch{b.nodes, b.at + 1, b.then}, true
 			}
-			return s, branch{b.nodes[1:], 0}, true
+			return s, behind, true
 		case kindSet:
-			return *n.set, branch{b.nodes[1:], 0}, true
+			return *n.set, behind, true
 		case kindEmpty, kindKeep:
-			b = branch{b.nodes[1:], 0}
-		case kindCat:
-			b = branch{append(append([]*node{}, n.subs...), b.nodes[1:]...), 0}
-		case kindCapture:
-			b = branch{append([]*node{n.subs[0]}, b.nodes[1:]...), 0}
+			b = behind
+		case kindCat, kindCapture:
+			b = branch{n.subs, 0, &behind}
 		default:
 			return s, b, false
 		}
 	}
-	return s, b, false
 }
 
 func (a *nfa) sequence(b branch, next int32) int32 {
+	if b.then != nil {
+		next = a.sequence(*b.then, next)
+	}
 	for i := len(b.nodes) - 1; i > 0; i-- {
 		next = a.build(b.nodes[i], next)
 	}
@@ -456,18 +411,32 @@ func (a *nfa) alternatives(all []branch, next int32) int32 {
 // asks gives for each state what is asked, before it takes an octet, of the one that stands before.
 func (a *nfa) asks() []uint8 {
 	all := make([]uint8, len(a.states))
-	for changed := true; changed; { // what a state leads to was made before it, but for loops
-		changed = false
-		for i, s := range a.states {
-			asked := all[i]
-			switch s.kind {
-			case stateSplit:
-				asked |= all[s.out] | all[s.other]
-			case stateAssert:
-				asked |= all[s.out] | assertionAsks[s.arg]
+	// The states that lead to each at no octet: a list of links, of which there are two for each state.
+	last, before := make([]int32, len(a.states)), make([]int32, 2*len(a.states))
+	for i, s := range a.states {
+		if s.kind == stateSplit || s.kind == stateAssert {
+			link := int32(2*i) + 1 // 0 is none
+			last[s.out], before[link-1] = link, last[s.out]
+			if s.kind == stateSplit {
+				last[s.other], before[link] = link+1, last[s.other]
 			}
-			changed = changed || asked != all[i]
-			all[i] = asked
+		}
+	}
+	var todo []int32
+	for i, s := range a.states {
+		if s.kind == stateAssert {
+			all[i] = assertionAsks[s.arg]
+			todo = append(todo, int32(i))
+		}
+	}
+	for len(todo) > 0 { // each state comes as often as it is asked for more, and there are three bits
+		i := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for link := last[i]; link != 0; link = before[link-1] {
+			if from := (link - 1) / 2; all[from]|all[i] != all[from] {
+				all[from] |= all[i]
+				todo = append(todo, from)
+			}
 		}
 	}
 	return all

@@ -64,7 +64,7 @@ func Compile(expr string, o Options) (*Pattern, error) {
 	p.least, p.most = t.root.width()
 	p.start = t.root.anchored(atTextStart)
 	p.line = !p.start && t.root.anchored(atLineStart)
-	p.regular = t.root.regular() && size(t.root) <= exactStates
+	p.regular = t.root.regular() && t.root.size() <= exactStates
 	return p, nil
 }
 

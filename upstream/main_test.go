@@ -3,7 +3,7 @@ package upstream
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/postern-mail/postern/internal/peertest/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }

@@ -217,7 +217,7 @@ func TestSpamassMilterLies(t *testing.T) {
 	passed := len(g.stored(t))
 	m.meddle.Store(nil)
 	take(", timeout: 1m, on_error: continue")
-	for end := time.Now().Add(time.Minute); !strings.HasPrefix(g.send(t, bad), "550"); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); !strings.HasPrefix(g.send(t, bad), "550"); time.Sleep(100 * time.Millisecond) {
 		if passed++; time.Now().After(end) {
 			t.Fatal("it does not come back")
 		}

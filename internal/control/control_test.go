@@ -341,7 +341,7 @@ func TestStreamBegins(t *testing.T) {
 			}
 		},
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	answer, err := c.Open(ctx, "/slow")
 	if err != nil {

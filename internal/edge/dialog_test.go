@@ -13,10 +13,11 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
-	"go.uber.org/goleak"
+
+	"github.com/postern-mail/postern/internal/peertest/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 var update = flag.Bool("update", false, "write docs/engines.md anew")
 

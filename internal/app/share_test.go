@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/peertest"
@@ -54,9 +53,7 @@ policies:
 		t.Fatalf("%q", replies)
 	}
 	var all []string
-	for end := time.Now().Add(20 * time.Second); len(all) < 4 && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		all = g.stored(t)
-	}
+	comesTrue(func() bool { all = g.stored(t); return len(all) >= 4 })
 	got := map[string][2]bool{} // marked, changed
 	for _, m := range all {
 		for _, to := range []string{"plain", "soft", "keep", "again"} {

@@ -327,7 +327,7 @@ func (a *App) sampleReader(ctx context.Context, cfg *config.Config) (*sampleRead
 		if err != nil {
 			return nil, &Exit{Code: ExitConfig, Err: err}
 		}
-		s := surroundings{factories: a.factories, ours: p.table.Ours, dns: p.resolver, state: filter.NoState{}, log: slog.New(slog.DiscardHandler)}
+		s := surroundings{factories: a.factories, ours: p.table.Ours, state: filter.NoState{}, log: slog.New(slog.DiscardHandler)}
 		stage, err := s.stage(cfg, f, nil, func(v any) error { return f.DecodeFor(config.DefaultPolicy, v) })
 		if err != nil {
 			return nil, &Exit{Code: ExitConfig, Err: err}
@@ -378,7 +378,8 @@ func (r *sampleReader) content(octets []byte) *mail.Content {
 	return mail.NewContent(b, faults, r.marks.limits)
 }
 
-// hits gives the rules that hit a message, as far as that can be told without the connection that it came over.
+// hits gives the rules that hit a message, as far as that can be told without the connection that it came over and without the DNS: its
+// lists tell of today and not of when the message came, and are not to be asked about mailboxes.
 func (r *sampleReader) hits(ctx context.Context, c *mail.Content) []auth.RuleHit {
 	if r.rules == nil {
 		return nil

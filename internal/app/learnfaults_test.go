@@ -3,7 +3,13 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/learner"
@@ -74,5 +80,37 @@ func TestInterruptedReadingTeachesNothing(t *testing.T) {
 	}
 	if err := l.teach(); !errors.Is(err, context.Canceled) || len(to.lessons) > 0 || l.messages > 0 || l.faults > 0 {
 		t.Errorf("%v; %d lessons, %d messages, %d faults", err, len(to.lessons), l.messages, l.faults)
+	}
+}
+
+// TestLearningAsksNoDNS: who teaches a mailbox asks no list about it, and waits for none; what that leaves out is told.
+func TestLearningAsksNoDNS(t *testing.T) {
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	file := filepath.Join(t.TempDir(), "a.cf")
+	rules := "uridnsbl BLACK black.test. A\nbody BLACK eval:check_uridnsbl('BLACK')\ntflags BLACK net a\nscore BLACK 3\n" +
+		"header FROM eval:check_rbl_from_host('w', 'list.test.')\nscore FROM 2\nbody MINUTES /minutes/\nscore MINUTES 1\n"
+	if err := os.WriteFile(file, []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := startGatewayWith(t, strings.Replace(learningGateway, "filters: [",
+		fmt.Sprintf("dns: {servers: [%q]}\nfilters: [rules: {default: false, scores: network, files: [%q]}, ", silent.LocalAddr(), file), 1))
+	g.close() // it asks for names of its own
+	buf := make([]byte, 1000)
+	for {
+		_ = silent.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+		if _, _, err := silent.ReadFrom(buf); err != nil {
+			break
+		}
+	}
+	ham := lessonsIn(t, g.dir, "ham", 5)
+	g.says(t, func() error { return g.app.Learn(t.Context(), LearnOptions{Sources: []string{ham}}) }, "5 learned")
+	g.says(t, func() error { return g.app.LearnExplain(t.Context(), filepath.Join(ham, "1.eml")) }, "but for what rules find of the client, and in the DNS")
+	_ = silent.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, _, err := silent.ReadFrom(buf); err == nil {
+		t.Errorf("it asks: %q", buf[:n])
 	}
 }

@@ -145,6 +145,9 @@ func (a *App) LearnExplain(ctx context.Context, path string) error {
 			note = " (too little was learned: the filter says nothing)"
 		}
 		fmt.Fprintf(a.o.Stdout, "spam with a probability of %.4f%s\n", learner.Probability(w.Odds), note)
+		if reader.rules != nil {
+			fmt.Fprintln(a.o.Stdout, "but for what rules find of the client, and in the DNS, when a message comes")
+		}
 		const most = 20
 		out := tabwriter.NewWriter(a.o.Stdout, 0, 8, 2, ' ', 0)
 		n := map[bool]int{}

@@ -191,7 +191,7 @@ type Factory struct {
 	// New decodes the stage's own configuration into a struct of the filter's, strictly, by calling
 	// decode once with a pointer to it (fields carry `yaml:"…"` tags and hold the defaults
 	// beforehand), and returns what the filter declares and the filter.
-	// Spec.Name may stay empty: the name of the stage is Env.Name.
+	// Spec.Name may stay empty: the name of the stage is Env.Name. An error about one of the options says so by At.
 	New   func(env Env, decode func(any) error) (Spec, Filter, error)
 	Marks bool // its filters are Unmarkers
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,7 +73,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	}
 	c := &checker{now: time.Now}
 	names := waivable(env)
-	if err := openAll(&c.allow, cfg.Allow, "allow_entries", cfg.AllowEntries, env.Log, func(name string, r io.Reader) (*allowList, error) {
+	if err := openAll(&c.allow, "allow", cfg.Allow, cfg.AllowEntries, env.Log, func(name string, r io.Reader) (*allowList, error) {
 		l, err := parseAllow(name, r, names)
 		if err == nil && c.opened && !c.asked && l.byCertificate() {
 			env.Log.Warn("an entry goes by a certificate, and clients are not asked for one before a reload", "file", name)
@@ -81,7 +82,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	}); err != nil {
 		return filter.Spec{}, nil, err
 	}
-	if err := openAll(&c.block, cfg.Block, "block_entries", cfg.BlockEntries, env.Log, parseBlock); err != nil {
+	if err := openAll(&c.block, "block", cfg.Block, cfg.BlockEntries, env.Log, parseBlock); err != nil {
 		return filter.Spec{}, nil, err
 	}
 	c.asked = slices.ContainsFunc(c.allow, func(list func() *allowList) bool { return list().byCertificate() })
@@ -122,8 +123,8 @@ type listed interface {
 }
 
 // openAll opens the files of one kind of list, and reads the entries that stand in the configuration.
-func openAll[T listed](to *[]func() T, files paths, name string, entries []string, log *slog.Logger, parse func(string, io.Reader) (T, error)) error {
-	for _, path := range files {
+func openAll[T listed](to *[]func() T, key string, files paths, entries []string, log *slog.Logger, parse func(string, io.Reader) (T, error)) error {
+	for i, path := range files {
 		f, err := lines.Open(path, lines.Source[T]{
 			Prefix: "access: ",
 			Parse: func(name string, r io.Reader) (T, error) {
@@ -148,18 +149,23 @@ func openAll[T listed](to *[]func() T, files paths, name string, entries []strin
 			},
 		})
 		if err != nil {
-			return err
+			return filter.At(err, key, strconv.Itoa(i))
 		}
 		*to = append(*to, f.Get)
 	}
-	for _, e := range entries {
+	name := key + "_entries"
+	for i, e := range entries {
 		if strings.ContainsAny(e, "\r\n") {
-			return fmt.Errorf("access: %s: an entry is one line, and this is more: %q", name, e)
+			return filter.At(fmt.Errorf("access: %s: an entry is one line, and this is more: %q", name, e), name, strconv.Itoa(i))
 		}
 	}
 	l, err := parse(name, strings.NewReader(strings.Join(entries, "\n")))
 	if err != nil {
-		return fmt.Errorf("access: %w", err)
+		bad := slices.IndexFunc(entries, func(e string) bool {
+			_, err := parse(name, strings.NewReader(e))
+			return err != nil
+		})
+		return filter.At(fmt.Errorf("access: %w", err), name, strconv.Itoa(bad))
 	}
 	warn(log, name, l.expired(time.Now()))
 	*to = append(*to, func() T { return l })

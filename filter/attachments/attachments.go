@@ -81,7 +81,7 @@ func newFilter(env filter.Env, decode func(any) error) (filter.Spec, filter.Filt
 	}
 	var err error
 	if c.notice, err = loadNotice(cfg.Notice); err != nil {
-		return filter.Spec{}, nil, err
+		return filter.Spec{}, nil, filter.At(err, "notice")
 	}
 	spec := filter.Spec{
 		Name:     env.Name,

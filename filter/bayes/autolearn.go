@@ -1,7 +1,7 @@
 package bayes
 
 import (
-	"errors"
+	"fmt"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
@@ -19,19 +19,42 @@ type autolearn struct {
 	Spam *float64 `yaml:"spam"`
 }
 
+// UnmarshalYAML reads off, or no value, for none; else the mapping, which is laid over what is there.
+func (a *autolearn) UnmarshalYAML(decode func(any) error) error {
+	var given any
+	if err := decode(&given); err != nil {
+		return err
+	}
+	if given == nil || given == false || given == "off" {
+		*a = autolearn{}
+		return nil
+	}
+	type mapping autolearn
+	return decode((*mapping)(a))
+}
+
 // thresholds gives what is written; nil where nothing is.
 func (a autolearn) thresholds() (*Autolearn, error) {
 	if a == (autolearn{}) {
 		return nil, nil
 	}
-	if a.Ham == nil || a.Spam == nil || !(*a.Ham <= 1) || !(*a.Spam >= leastSpam) {
-		return nil, errors.New("bayes: autolearn: allowed are ham up to 1 and spam from 6; both, or nothing")
+	switch {
+	case a.Ham == nil:
+		return nil, filter.At(fmt.Errorf("bayes: autolearn: spam: %g alone; allowed: ham up to %d beside it, or autolearn: off", *a.Spam, mostHamPoints), "autolearn")
+	case a.Spam == nil:
+		return nil, filter.At(fmt.Errorf("bayes: autolearn: ham: %g alone; allowed: spam from %d on beside it, or autolearn: off", *a.Ham, leastSpam), "autolearn")
+	case !(*a.Ham <= mostHamPoints):
+		return nil, filter.At(fmt.Errorf("bayes: autolearn: ham: %g; allowed: up to %d", *a.Ham, mostHamPoints), "autolearn", "ham")
+	case !(*a.Spam >= leastSpam):
+		return nil, filter.At(fmt.Errorf("bayes: autolearn: spam: %g; allowed: from %d on", *a.Spam, leastSpam), "autolearn", "spam")
 	}
 	return &Autolearn{*a.Ham, *a.Spam}, nil
 }
 
 // What SpamAssassin asks for beside its thresholds.
 const (
+	mostHamPoints = 1 // that a site may have learned as ham
+
 	leastSpam = 6 // points of spam, of which
 	leastSide = 3 // are by rules about the header, and as many by rules about the body
 	isSpam    = 5 // points of all rules, lists of the site among them, from which on a message is spam to them

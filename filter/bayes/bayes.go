@@ -78,23 +78,30 @@ type config struct {
 	Autolearn autolearn     `yaml:"autolearn"`
 }
 
-const day = 24 * time.Hour
+const (
+	day         = 24 * time.Hour
+	mostSamples = 10_000 // where nothing is said
+)
 
 func (c config) check() error {
+	most := "samples"
+	if c.Samples == mostSamples {
+		most = "least" // which is what somebody has written
+	}
 	switch {
 	case c.Least < 20 || c.Least > 100_000:
-		return errors.New("bayes: least: allowed are 20 to 100000")
+		return filter.At(fmt.Errorf("bayes: least: %d; allowed: 20 to 100000", c.Least), "least")
 	case c.Samples < c.Least || c.Samples > 100_000:
-		return errors.New("bayes: samples: allowed are as many as least to 100000")
+		return filter.At(fmt.Errorf("bayes: samples: %d; allowed: as many as least (%d) to 100000", c.Samples, c.Least), most)
 	case c.HalfLife < day || c.HalfLife > 3650*day:
-		return errors.New("bayes: half_life: allowed are 1d to 3650d")
+		return filter.At(fmt.Errorf("bayes: half_life: %s; allowed: 1d to 3650d", c.HalfLife), "half_life")
 	}
 	_, err := c.Autolearn.thresholds()
 	return err
 }
 
 func read(decode func(any) error) (config, error) {
-	cfg := config{Least: 200, Samples: 10_000, HalfLife: 180 * day, Words: true}
+	cfg := config{Least: 200, Samples: mostSamples, HalfLife: 180 * day, Words: true}
 	if err := decode(&cfg); err != nil {
 		return cfg, err
 	}

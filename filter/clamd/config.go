@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/scanner"
 )
 
@@ -65,22 +66,22 @@ type rule struct {
 func (c *config) check() ([]rule, error) {
 	switch {
 	case c.Size < 1 || c.Size > maxSize:
-		return nil, fmt.Errorf("clamd: size: from 1 octet to 4GiB is allowed, and this is %d", c.Size)
+		return nil, filter.At(fmt.Errorf("clamd: size: from 1 octet to 4GiB is allowed, and this is %d", c.Size), "size")
 	case c.Cache < 0 || c.Cache > maxCache:
-		return nil, fmt.Errorf("clamd: cache: from 0 to %d is allowed, and this is %d", maxCache, c.Cache)
+		return nil, filter.At(fmt.Errorf("clamd: cache: from 0 to %d is allowed, and this is %d", maxCache, c.Cache), "cache")
 	case c.MaxAge < 0:
-		return nil, fmt.Errorf("clamd: max_age: no less than 0s, and this is %s", c.MaxAge)
+		return nil, filter.At(fmt.Errorf("clamd: max_age: no less than 0s, and this is %s", c.MaxAge), "max_age")
 	case len(c.Signatures) > maxRules:
-		return nil, fmt.Errorf("clamd: signatures: %d of them; at most %d are allowed", len(c.Signatures), maxRules)
+		return nil, filter.At(fmt.Errorf("clamd: signatures: %d of them; at most %d are allowed", len(c.Signatures), maxRules), "signatures")
 	}
 	var rules []rule
 	for _, pattern := range slices.Sorted(maps.Keys(c.Signatures)) {
 		action := c.Signatures[pattern]
 		if !slices.Contains([]string{actPass, actTag, actStrip, actQuarantine, actReject}, action) {
-			return nil, fmt.Errorf("clamd: signatures: %s: %q is none of pass, tag, strip, quarantine, reject", pattern, action)
+			return nil, filter.At(fmt.Errorf("clamd: signatures: %s: %q is none of pass, tag, strip, quarantine, reject", pattern, action), "signatures", pattern)
 		}
 		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
-			return nil, fmt.Errorf("clamd: signatures: %q is no pattern: * stands for any octets, ? for one", pattern)
+			return nil, filter.At(fmt.Errorf("clamd: signatures: %q is no pattern: * stands for any octets, ? for one", pattern), "signatures", pattern)
 		}
 		rules = append(rules, rule{pattern, action})
 	}

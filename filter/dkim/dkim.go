@@ -49,7 +49,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 		return filter.Spec{}, nil, err
 	}
 	if s.Signatures < 1 || s.Signatures > dkim.MaxReported {
-		return filter.Spec{}, nil, fmt.Errorf("dkim: signatures: %d is too few or too many; allowed: 1 to %d", s.Signatures, dkim.MaxReported)
+		return filter.Spec{}, nil, filter.At(fmt.Errorf("dkim: signatures: %d is too few or too many; allowed: 1 to %d", s.Signatures, dkim.MaxReported), "signatures")
 	}
 	spec := filter.Spec{
 		Name: env.Name, Phases: filter.In(filter.Data), Provides: []string{string(auth.DKIM)},

@@ -50,7 +50,7 @@ func (c config) options() (options, error) {
 	action := func(key, word string) filter.Action {
 		a, ok := actions[word]
 		if !ok && err == nil {
-			err = fmt.Errorf("dmarc: %s: %q is unknown; allowed: pass, tag, quarantine, reject", key, word)
+			err = filter.At(fmt.Errorf("dmarc: %s: %q is unknown; allowed: pass, tag, quarantine, reject", key, word), key)
 		}
 		return a
 	}

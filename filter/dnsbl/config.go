@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -108,19 +109,19 @@ type meaning struct {
 // compile makes the lists of a configuration, in the order of their names, and the symbols that they may report.
 func compile(c config) (lists []*list, symbols []filter.Symbol, err error) {
 	if c.Budget < minBudget || c.Budget > maxBudget {
-		return nil, nil, fmt.Errorf("dnsbl: budget: from %s to %s is allowed, and this is %s", minBudget, maxBudget, c.Budget)
+		return nil, nil, filter.At(fmt.Errorf("dnsbl: budget: from %s to %s is allowed, and this is %s", minBudget, maxBudget, c.Budget), "budget")
 	}
 	if c.Names < 1 || c.Names > maxNames {
-		return nil, nil, fmt.Errorf("dnsbl: names: from 1 to %d is allowed, and this is %d", maxNames, c.Names)
+		return nil, nil, filter.At(fmt.Errorf("dnsbl: names: from 1 to %d is allowed, and this is %d", maxNames, c.Names), "names")
 	}
 	if len(c.Lists) > maxLists {
-		return nil, nil, fmt.Errorf("dnsbl: lists: %d of them; at most %d are allowed", len(c.Lists), maxLists)
+		return nil, nil, filter.At(fmt.Errorf("dnsbl: lists: %d of them; at most %d are allowed", len(c.Lists), maxLists), "lists")
 	}
 	k := compiler{weights: map[string]float64{}}
 	for _, name := range slices.Sorted(maps.Keys(c.Lists)) {
 		l, err := k.list(name, c.Lists[name])
 		if err != nil {
-			return nil, nil, fmt.Errorf("dnsbl: lists: %s: %w", name, err)
+			return nil, nil, filter.At(fmt.Errorf("dnsbl: lists: %s: %w", name, err), "lists", name)
 		}
 		lists = append(lists, l)
 	}
@@ -142,15 +143,15 @@ func (k *compiler) list(name string, c listConfig) (*list, error) {
 	}
 	zone, err := mail.Domain(c.Zone)
 	if err != nil || !strings.Contains(zone, ".") || len(zone) > maxZone {
-		return nil, fmt.Errorf("zone: %q is no zone of the DNS with such lists", c.Zone)
+		return nil, filter.At(fmt.Errorf("zone: %q is no zone of the DNS with such lists", c.Zone), "zone")
 	}
 	l.zone = zone
 	if len(c.Of) == 0 {
 		c.Of = words{ofClient}
 	}
-	for _, of := range c.Of {
+	for i, of := range c.Of {
 		if !slices.Contains(subjects, of) {
-			return nil, fmt.Errorf("of: %q is none of %s", of, strings.Join(subjects, ", "))
+			return nil, filter.At(fmt.Errorf("of: %q is none of %s", of, strings.Join(subjects, ", ")), "of", strconv.Itoa(i))
 		}
 		l.of = append(l.of, of)
 	}
@@ -162,7 +163,7 @@ func (k *compiler) list(name string, c listConfig) (*list, error) {
 			return nil, err
 		}
 	} else if c.Symbol != "" {
-		return nil, fmt.Errorf("symbol is for codes that codes: does not name, and those count only with a weight")
+		return nil, filter.At(fmt.Errorf("symbol is for codes that codes: does not name, and those count only with a weight"), "symbol")
 	}
 	return l, k.codes(l, c.Codes)
 }
@@ -189,26 +190,26 @@ func ofEnvelope(of string) bool { return of != ofLinks && of != ofHosts }
 // codes takes in what codes mean.
 func (k *compiler) codes(l *list, all map[string]codeConfig) error {
 	if len(all) > maxCodes {
-		return fmt.Errorf("codes: %d entries; at most %d are allowed", len(all), maxCodes)
+		return filter.At(fmt.Errorf("codes: %d entries; at most %d are allowed", len(all), maxCodes), "codes")
 	}
 	written := slices.Sorted(maps.Keys(all))
 	for i, text := range written {
 		p, err := parsePattern(text)
 		if err != nil {
-			return fmt.Errorf("codes: %w", err)
+			return filter.At(fmt.Errorf("codes: %w", err), "codes", text)
 		}
 		for j := range i {
 			if q := &l.meanings[j].codes; q.bits == p.bits && !p.bits && q.meets(&p) {
-				return fmt.Errorf("codes: %s and %s have a code in common", written[j], text)
+				return filter.At(fmt.Errorf("codes: %s and %s have a code in common", written[j], text), "codes", text)
 			}
 		}
 		c := all[text]
 		if !c.isError {
 			if c.symbol == "" || c.weight == nil {
-				return fmt.Errorf("codes: %s: symbol and weight are both needed, such as {symbol: DNSBL_EXAMPLE, weight: 2}, or the word error", text)
+				return filter.At(fmt.Errorf("codes: %s: symbol and weight are both needed, such as {symbol: DNSBL_EXAMPLE, weight: 2}, or the word error", text), "codes", text)
 			}
 			if err := k.declare(c.symbol, *c.weight, l.name+" "+text); err != nil {
-				return fmt.Errorf("codes: %s: %w", text, err)
+				return filter.At(fmt.Errorf("codes: %s: %w", text, err), "codes", text)
 			}
 		}
 		l.meanings = append(l.meanings, meaning{codes: p, isError: c.isError, symbol: c.symbol})
@@ -219,17 +220,17 @@ func (k *compiler) codes(l *list, all map[string]codeConfig) error {
 // declare takes down a symbol. Several lists and codes may share one, with one weight.
 func (k *compiler) declare(symbol string, weight float64, who string) error {
 	if symbol == "" || len(symbol) > maxSymbol || symbol[0] < 'A' || symbol[0] > 'Z' || strings.Trim(symbol, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" {
-		return fmt.Errorf("%q can't be a symbol; symbol: takes UPPER_SNAKE, at most %d octets", symbol, maxSymbol)
+		return filter.At(fmt.Errorf("%q can't be a symbol; symbol: takes UPPER_SNAKE, at most %d octets", symbol, maxSymbol), "symbol")
 	}
 	if math.Abs(weight) > maxWeight || math.IsNaN(weight) {
-		return fmt.Errorf("weight: from %d to %d is allowed, and this is %g", -maxWeight, maxWeight, weight)
+		return filter.At(fmt.Errorf("weight: from %d to %d is allowed, and this is %g", -maxWeight, maxWeight, weight), "weight")
 	}
 	if symbol == unknown {
-		return fmt.Errorf("symbol: %s is taken", symbol)
+		return filter.At(fmt.Errorf("symbol: %s is taken", symbol), "symbol")
 	}
 	old, had := k.weights[symbol]
 	if had && old != weight {
-		return fmt.Errorf("%s has two weights, %g and %g: give one of them a symbol of its own", symbol, old, weight)
+		return filter.At(fmt.Errorf("%s has two weights, %g and %g: give one of them a symbol of its own", symbol, old, weight), "weight")
 	}
 	if !had {
 		k.weights[symbol] = weight

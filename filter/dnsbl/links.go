@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/postern-mail/postern/filter"
@@ -14,10 +15,10 @@ import (
 
 // domains reads a list of domains.
 func domains(written []string) (all []string, err error) {
-	for _, s := range written {
+	for i, s := range written {
 		d, err := mail.Domain(s)
 		if err != nil {
-			return nil, fmt.Errorf("dnsbl: skip: %q is no domain", s)
+			return nil, filter.At(fmt.Errorf("dnsbl: skip: %q is no domain", s), "skip", strconv.Itoa(i))
 		}
 		all = append(all, d)
 	}

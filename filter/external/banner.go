@@ -18,6 +18,7 @@ import (
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/htmlindex"
 
+	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/scanner"
 	"github.com/postern-mail/postern/mail"
 )
@@ -57,7 +58,7 @@ func loadBanner(textFile, htmlFile string, base words) (*banner, error) {
 		err = try(b.plain, base)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("external: text: %w", err)
+		return nil, filter.At(fmt.Errorf("external: text: %w", err), "text")
 	}
 	html, err := source(htmlFile, builtinHTML)
 	if err == nil {
@@ -67,7 +68,7 @@ func loadBanner(textFile, htmlFile string, base words) (*banner, error) {
 		err = try(b.marked, base)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("external: html: %w", err)
+		return nil, filter.At(fmt.Errorf("external: html: %w", err), "html")
 	}
 	return &b, nil
 }

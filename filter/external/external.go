@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/postern-mail/postern/filter"
@@ -41,13 +42,13 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	}
 	c := &check{env: env, subject: strings.TrimSpace(cfg.Subject)}
 	if len(c.subject) > maxSubject || strings.ContainsFunc(c.subject, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0xfffd }) {
-		return filter.Spec{}, nil, fmt.Errorf("external: subject: must be a word such as [EXTERNAL], of printable characters and at most %d octets", maxSubject)
+		return filter.Spec{}, nil, filter.At(fmt.Errorf("external: subject: must be a word such as [EXTERNAL], of printable characters and at most %d octets", maxSubject), "subject")
 	}
-	for _, name := range cfg.Exempt {
+	for i, name := range cfg.Exempt {
 		base, wild := strings.CutPrefix(name, "*.")
 		domain, err := mail.Domain(base)
 		if err != nil {
-			return filter.Spec{}, nil, fmt.Errorf("external: exempt: %q is no domain such as example.org or *.example.org", name)
+			return filter.Spec{}, nil, filter.At(fmt.Errorf("external: exempt: %q is no domain such as example.org or *.example.org", name), "exempt", strconv.Itoa(i))
 		}
 		c.exempt = append(c.exempt, exemption{domain, wild})
 	}
@@ -57,7 +58,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 			return filter.Spec{}, nil, err
 		}
 	} else if cfg.Text != "" || cfg.HTML != "" {
-		return filter.Spec{}, nil, errors.New("external: text and html are of a banner, and banner is false")
+		return filter.Spec{}, nil, filter.At(errors.New("external: text and html are of a banner, and banner is false"), "banner")
 	}
 	return filter.Spec{
 		Name: env.Name, Phases: filter.In(filter.Data), Symbols: slices.Clone(symbols),

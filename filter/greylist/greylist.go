@@ -4,7 +4,6 @@ package greylist
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -44,13 +43,13 @@ const maxDelay = time.Hour
 func (c config) check() error {
 	switch {
 	case c.Delay < time.Second || c.Delay > maxDelay:
-		return errors.New("greylist: delay: allowed are 1s to 1h")
+		return filter.At(fmt.Errorf("greylist: delay: %s; allowed: 1s to 1h", c.Delay), "delay")
 	case c.Retry < 4*c.Delay || c.Retry > 7*day:
-		return errors.New("greylist: retry: allowed are four times the delay to 7d")
+		return filter.At(fmt.Errorf("greylist: retry: %s; allowed: four times the delay to 7d", c.Retry), "retry")
 	case c.Keep < c.Retry || c.Keep > 400*day:
-		return errors.New("greylist: keep: allowed are as long as retry to 400d")
+		return filter.At(fmt.Errorf("greylist: keep: %s; allowed: as long as retry to 400d", c.Keep), "keep")
 	case c.AutoAllow < 0:
-		return errors.New("greylist: auto_allow: allowed are 0, which means never, and more")
+		return filter.At(fmt.Errorf("greylist: auto_allow: %d; allowed: 0, which means never, and more", c.AutoAllow), "auto_allow")
 	}
 	return nil
 }

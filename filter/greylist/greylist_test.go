@@ -480,7 +480,7 @@ func TestConfig(t *testing.T) {
 			change(to.(*config))
 			return nil
 		})
-		if err == nil || !strings.Contains(err.Error(), "allowed are") {
+		if err == nil || !strings.Contains(err.Error(), "; allowed: ") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

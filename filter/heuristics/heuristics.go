@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/postern-mail/postern/filter"
@@ -93,12 +94,12 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 		return filter.Spec{}, nil, err
 	}
 	if modes := []string{senderReject, senderScore, senderOff}; !slices.Contains(modes, cfg.SenderDomain) {
-		return filter.Spec{}, nil, fmt.Errorf("heuristics: sender_domain: %q is none of %s", cfg.SenderDomain, strings.Join(modes, ", "))
+		return filter.Spec{}, nil, filter.At(fmt.Errorf("heuristics: sender_domain: %q is none of %s", cfg.SenderDomain, strings.Join(modes, ", ")), "sender_domain")
 	}
 	c := &check{env: env, senderDomain: cfg.SenderDomain, off: map[string]bool{}}
-	for _, name := range cfg.Off {
+	for i, name := range cfg.Off {
 		if !slices.ContainsFunc(symbols, func(s filter.Symbol) bool { return s.Name == name }) {
-			return filter.Spec{}, nil, fmt.Errorf("heuristics: off: %q is none of %s", name, strings.Join(names(), ", "))
+			return filter.Spec{}, nil, filter.At(fmt.Errorf("heuristics: off: %q is none of %s", name, strings.Join(names(), ", ")), "off", strconv.Itoa(i))
 		}
 		c.off[name] = true
 	}

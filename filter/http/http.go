@@ -75,18 +75,18 @@ const (
 // check gives the symbols that answers may have.
 func (c *config) check() ([]filter.Symbol, error) {
 	if len(c.Symbols) > maxSymbols {
-		return nil, fmt.Errorf("http: symbols: %d of them; at most %d are allowed", len(c.Symbols), maxSymbols)
+		return nil, filter.At(fmt.Errorf("http: symbols: %d of them; at most %d are allowed", len(c.Symbols), maxSymbols), "symbols")
 	}
 	all := []filter.Symbol{{Name: symbolOwn, Weight: 1, Description: "a program of one's own has found something; the strength is its score"}}
 	for _, name := range slices.Sorted(maps.Keys(c.Symbols)) {
 		w := c.Symbols[name]
 		switch {
 		case name == symbolOwn:
-			return nil, fmt.Errorf("http: symbols: %s is taken", symbolOwn)
+			return nil, filter.At(fmt.Errorf("http: symbols: %s is taken", symbolOwn), "symbols", name)
 		case name == "" || len(name) > 60 || name[0] < 'A' || name[0] > 'Z' || strings.Trim(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "":
-			return nil, fmt.Errorf("http: symbols: %q can't be a symbol: UPPER_SNAKE, at most 60 octets", name)
+			return nil, filter.At(fmt.Errorf("http: symbols: %q can't be a symbol: UPPER_SNAKE, at most 60 octets", name), "symbols", name)
 		case math.IsNaN(w) || math.Abs(w) > maxWeight:
-			return nil, fmt.Errorf("http: symbols: %s: a weight from %d to %d is allowed, and this is %g", name, -maxWeight, maxWeight, w)
+			return nil, filter.At(fmt.Errorf("http: symbols: %s: a weight from %d to %d is allowed, and this is %g", name, -maxWeight, maxWeight, w), "symbols", name)
 		}
 		all = append(all, filter.Symbol{Name: name, Weight: w, Description: "what the program says it is"})
 	}

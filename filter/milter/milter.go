@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/scanner"
@@ -76,15 +77,15 @@ const (
 
 func (c *config) check() error {
 	if len(c.Expect) > maxExpect {
-		return fmt.Errorf("milter: expect: %d of them; at most %d are allowed", len(c.Expect), maxExpect)
+		return filter.At(fmt.Errorf("milter: expect: %d of them; at most %d are allowed", len(c.Expect), maxExpect), "expect")
 	}
-	for _, name := range c.Expect {
+	for i, name := range c.Expect {
 		if !scanner.IsFieldName(name) {
-			return fmt.Errorf("milter: expect: %q is no name of a field", name)
+			return filter.At(fmt.Errorf("milter: expect: %q is no name of a field", name), "expect", strconv.Itoa(i))
 		}
 	}
 	if c.ExpectUpTo < 1 || c.ExpectUpTo > maxExpectUpTo {
-		return fmt.Errorf("milter: expect_up_to: from 1 octet to 4GiB is allowed, and this is %d", c.ExpectUpTo)
+		return filter.At(fmt.Errorf("milter: expect_up_to: from 1 octet to 4GiB is allowed, and this is %d", c.ExpectUpTo), "expect_up_to")
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/postern-mail/postern/filter"
@@ -81,9 +82,9 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 		return filter.Spec{}, nil, err
 	}
 	c := &check{dns: env.DNS, ours: env.Ours, action: filter.Action(cfg.Action), off: map[string]bool{}}
-	for _, name := range cfg.Off {
+	for i, name := range cfg.Off {
 		if !slices.ContainsFunc(symbols, func(s filter.Symbol) bool { return s.Name == name }) {
-			return filter.Spec{}, nil, fmt.Errorf("pregreet: off: %q is none of %s", name, strings.Join(names(), ", "))
+			return filter.Spec{}, nil, filter.At(fmt.Errorf("pregreet: off: %q is none of %s", name, strings.Join(names(), ", ")), "off", strconv.Itoa(i))
 		}
 		c.off[name] = true
 	}

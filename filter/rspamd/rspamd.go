@@ -9,6 +9,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/postern-mail/postern/filter"
@@ -87,26 +88,26 @@ const maxHeaders = 64
 
 func (c *config) check() (map[string]filter.Action, error) {
 	if math.IsNaN(c.Factor) || c.Factor < 0 || c.Factor > 100 {
-		return nil, fmt.Errorf("rspamd: factor: from 0 to 100 is allowed, and this is %g", c.Factor)
+		return nil, filter.At(fmt.Errorf("rspamd: factor: from 0 to 100 is allowed, and this is %g", c.Factor), "factor")
 	}
 	actions := map[string]filter.Action{}
 	for _, name := range slices.Sorted(maps.Keys(c.Actions)) {
 		a, ok := words[c.Actions[name]]
 		if !ok {
-			return nil, fmt.Errorf("rspamd: actions: %s: %q is none of pass, tag, quarantine, defer, reject", name, c.Actions[name])
+			return nil, filter.At(fmt.Errorf("rspamd: actions: %s: %q is none of pass, tag, quarantine, defer, reject", name, c.Actions[name]), "actions", name)
 		}
 		actions[name] = a
 	}
 	if a, named := actions[noAction]; named && a != filter.Continue {
-		return nil, fmt.Errorf("rspamd: actions: %q is pass, and nothing else", noAction)
+		return nil, filter.At(fmt.Errorf("rspamd: actions: %q is pass, and nothing else", noAction), "actions", noAction)
 	}
 	actions[noAction] = filter.Continue
 	if len(c.Headers) > maxHeaders {
-		return nil, fmt.Errorf("rspamd: headers: %d of them; at most %d are allowed", len(c.Headers), maxHeaders)
+		return nil, filter.At(fmt.Errorf("rspamd: headers: %d of them; at most %d are allowed", len(c.Headers), maxHeaders), "headers")
 	}
-	for _, h := range c.Headers {
+	for i, h := range c.Headers {
 		if !scanner.IsFieldName(h) || !scanner.MayChange(h) {
-			return nil, fmt.Errorf("rspamd: headers: %q is no field that rspamd may put on a message", h)
+			return nil, filter.At(fmt.Errorf("rspamd: headers: %q is no field that rspamd may put on a message", h), "headers", strconv.Itoa(i))
 		}
 	}
 	return actions, nil

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strconv"
 	"sync"
 	"weak"
 
+	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/rules"
 	"github.com/postern-mail/postern/rules/text"
 )
@@ -42,14 +44,22 @@ type Loaded struct {
 // Sources reads the files.
 func (c *Config) Sources() ([]rules.Source, error) {
 	if len(c.Files) > maxPatterns {
-		return nil, fmt.Errorf("rules: files has more than %d entries", maxPatterns)
+		return nil, filter.At(fmt.Errorf("rules: files has more than %d entries", maxPatterns), "files")
 	}
 	var all []rules.Source
 	if c.Default {
 		all = rules.Default()
 	}
 	files, err := rules.ReadFiles(c.Files)
-	return append(all, files...), err
+	if err == nil {
+		return append(all, files...), nil
+	}
+	for i := range c.Files { // which it is
+		if _, err := rules.ReadFiles(c.Files[i : i+1]); err != nil {
+			return nil, filter.At(err, "files", strconv.Itoa(i))
+		}
+	}
+	return nil, filter.At(err, "files")
 }
 
 // Options gives what rules are loaded with.
@@ -64,7 +74,7 @@ func (c *Config) Options() (rules.Options, error) {
 	case "both":
 		o.Network, o.Learner = true, true
 	default:
-		return o, fmt.Errorf("rules: scores: %q; allowed: local, network, learner, both", c.Scores)
+		return o, filter.At(fmt.Errorf("rules: scores: %q; allowed: local, network, learner, both", c.Scores), "scores")
 	}
 	return o, nil
 }
@@ -185,20 +195,20 @@ func (c *Config) networks() (trusted, internal text.Networks, err error) {
 
 func parseNetworks(key string, texts []string) (text.Networks, error) {
 	if len(texts) > maxNetworks {
-		return nil, fmt.Errorf("rules: %s has more than %d entries", key, maxNetworks)
+		return nil, filter.At(fmt.Errorf("rules: %s has more than %d entries", key, maxNetworks), key)
 	}
 	var all text.Networks
-	for _, t := range texts {
+	for i, t := range texts {
 		p, err := netip.ParsePrefix(t)
 		if err != nil {
 			a, err := netip.ParseAddr(t)
 			if err != nil || a.Zone() != "" {
-				return nil, fmt.Errorf("rules: %s: %q is no network; allowed: 192.0.2.0/24, 192.0.2.1, 2001:db8::/32", key, t)
+				return nil, filter.At(fmt.Errorf("rules: %s: %q is no network; allowed: 192.0.2.0/24, 192.0.2.1, 2001:db8::/32", key, t), key, strconv.Itoa(i))
 			}
 			p = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())
 		}
 		if p != p.Masked() {
-			return nil, fmt.Errorf("rules: %s: %s has bits beyond the network %s", key, t, p.Masked())
+			return nil, filter.At(fmt.Errorf("rules: %s: %s has bits beyond the network %s", key, t, p.Masked()), key, strconv.Itoa(i))
 		}
 		all = append(all, text.Network{Prefix: p})
 	}

@@ -57,7 +57,7 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 		// Of the phases before RCPT no route is known: there the default policy's options count.
 		stage, err := s.stage(cfg, f, base, func(v any) error { return f.DecodeFor(config.DefaultPolicy, v) })
 		if err != nil {
-			faults = append(faults, asConfigErrors(err, f)...)
+			faults = append(faults, asConfigErrors(err, f, config.DefaultPolicy)...)
 			continue
 		}
 		base[i] = stage
@@ -75,7 +75,7 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 		p := &cfg.Policies[i]
 		jp, err := s.policy(cfg, p, base, j)
 		if err != nil {
-			faults = append(faults, asConfigErrors(err, nil)...)
+			faults = append(faults, asConfigErrors(err, nil, "")...)
 			continue
 		}
 		j.policies[p.Name] = jp
@@ -136,8 +136,9 @@ func worst(of []func() filter.Health) (all filter.Health) {
 	return all
 }
 
-// asConfigErrors gives err as errors with a place in the file: its own, else that of the filter.
-func asConfigErrors(err error, f *config.Filter) config.Errors {
+// asConfigErrors gives err as errors with a place in the file: its own, else that of the option that it is about, else that of the filter,
+// whose options are those for the policy.
+func asConfigErrors(err error, f *config.Filter, policy string) config.Errors {
 	var many config.Errors
 	if errors.As(err, &many) {
 		return many
@@ -147,7 +148,11 @@ func asConfigErrors(err error, f *config.Filter) config.Errors {
 		return config.Errors{one}
 	}
 	if f != nil {
-		return config.Errors{f.Errorf("", "%s", err)}
+		var path []string
+		if option := (*filter.OptionError)(nil); errors.As(err, &option) {
+			path = option.Path
+		}
+		return config.Errors{f.ErrorAt(policy, path, "%s", err)}
 	}
 	return config.Errors{{Msg: err.Error()}}
 }
@@ -183,7 +188,7 @@ func symbolsBut(name string, stages []pipeline.Stage) map[string]filter.Symbol {
 func (s *surroundings) stage(cfg *config.Config, f *config.Filter, others []pipeline.Stage, decode func(any) error) (pipeline.Stage, error) {
 	i := slices.IndexFunc(s.factories, func(x filter.Factory) bool { return x.Kind == f.Kind })
 	if i < 0 {
-		return pipeline.Stage{}, f.Errorf("", "unknown filter %q", f.Kind)
+		return pipeline.Stage{}, f.ErrorAt("", nil, "unknown filter %q", f.Kind)
 	}
 	onError, err := pipeline.ParseOnError(f.OnError)
 	if err != nil {
@@ -232,7 +237,7 @@ func (s *surroundings) compile(cfg *config.Config, stages []pipeline.Stage) (*pi
 		var fault *pipeline.StageError
 		if errors.As(err, &fault) {
 			if f := cfg.Filter(fault.Stage); f != nil && f.Pos != (config.Pos{}) {
-				return nil, config.Errors{f.Errorf("", "%s", fault.Msg)}
+				return nil, config.Errors{f.ErrorAt("", nil, "%s", fault.Msg)}
 			}
 		}
 		return nil, config.Errors{cfg.Errorf("filters", "%s", err)}
@@ -287,8 +292,8 @@ func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipel
 	}
 	for name, weight := range p.Weights {
 		if _, ok := known[name]; !ok {
-			return judgePolicy{}, cfg.Errorf("policies."+p.Name+".weights."+name,
-				"unknown symbol %s (known: %s)", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			return judgePolicy{}, cfg.Errorf("policies."+p.Name+".weights."+name, "unknown symbol %s, which no filter of the list has%s",
+				name, config.Suggest(name, slices.Sorted(maps.Keys(known))))
 		}
 		out.Weights[name] = weight
 	}
@@ -308,11 +313,7 @@ func (s *surroundings) ownStage(cfg *config.Config, p *config.Policy, f *config.
 	}
 	stage, err := s.stage(cfg, f, base, func(v any) error { return f.DecodeFor(p.Name, v) })
 	if err != nil {
-		var placed *config.Error
-		if !errors.As(err, &placed) && !errors.As(err, new(config.Errors)) {
-			err = cfg.Errorf("policies."+p.Name+".filters."+f.Name, "%s", err)
-		}
-		return pipeline.Stage{}, err
+		return pipeline.Stage{}, asConfigErrors(err, f, p.Name)
 	}
 	if faults := fixed(cfg, p, &stage); len(faults) > 0 {
 		return pipeline.Stage{}, faults

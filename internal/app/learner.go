@@ -25,7 +25,7 @@ func learnerOptions(cfg *config.Config) (o learner.Options, asked bool, err erro
 		if f.Kind == bayes.Kind {
 			o, err := bayes.LearnerOptions(func(v any) error { return f.DecodeFor(config.DefaultPolicy, v) })
 			if err != nil {
-				return o, true, asConfigErrors(err, f)
+				return o, true, asConfigErrors(err, f, config.DefaultPolicy)
 			}
 			return o, true, nil
 		}

@@ -30,6 +30,7 @@ func (a *App) loadRules(o RulesOptions) (*rulesfilter.Loaded, error) {
 // loadRulesAndTexts also tells how the filter reads messages for these rules.
 func (a *App) loadRulesAndTexts(o RulesOptions) (*rulesfilter.Loaded, text.Options, error) {
 	c := rulesfilter.Defaults()
+	var at *config.Filter // of which the options are
 	if len(o.Files) == 0 || a.o.ConfigGiven {
 		cfg, _, err := a.scanConfig()
 		if err != nil {
@@ -42,6 +43,7 @@ func (a *App) loadRulesAndTexts(o RulesOptions) (*rulesfilter.Loaded, text.Optio
 			if err := f.DecodeFor(config.DefaultPolicy, &c); err != nil {
 				return nil, text.Options{}, &Exit{Code: ExitConfig, Err: err}
 			}
+			at = f
 			break
 		}
 	}
@@ -61,8 +63,11 @@ func (a *App) loadRulesAndTexts(o RulesOptions) (*rulesfilter.Loaded, text.Optio
 	done("")
 	if err != nil {
 		code := ExitConfig
-		if len(o.Files) > 0 {
+		switch {
+		case len(o.Files) > 0:
 			code = ExitData
+		case at != nil && o.Scores == "":
+			return nil, texts, &Exit{Code: code, Err: asConfigErrors(err, at, config.DefaultPolicy)}
 		}
 		return nil, texts, &Exit{Code: code, Err: fmt.Errorf("postern: %w", err)}
 	}

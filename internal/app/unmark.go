@@ -56,7 +56,7 @@ func (a *App) unmarker(cfg *config.Config) (u unmarker, err error) {
 				return err
 			})
 			if err != nil {
-				return u, asConfigErrors(err, f)
+				return u, asConfigErrors(err, f, p.Name)
 			}
 			known := slices.ContainsFunc(m.options, func(o any) bool { return reflect.DeepEqual(o, options) })
 			if f, ok := stage.Filter.(filter.Unmarker); ok && !known {

@@ -328,7 +328,7 @@ func (k *checker) filters() {
 		case slices.Contains(laterFilters, f.Kind):
 			report(known, "the filter %s is not in this version of Postern", f.Kind)
 		default:
-			report(known, "unknown filter %s%s", show(f.Kind), suggest(f.Kind, known))
+			report(known, "unknown filter %s%s", show(f.Kind), Suggest(f.Kind, known))
 		}
 		switch {
 		case !validName(f.Name):
@@ -370,7 +370,7 @@ func (k *checker) policies() {
 			if slices.Contains(names, o.name) {
 				continue
 			}
-			msg := fmt.Sprintf("no filter of that name runs: %s%s", show(o.name), suggest(o.name, names))
+			msg := fmt.Sprintf("no filter of that name runs: %s%s", show(o.name), Suggest(o.name, names))
 			if slices.Contains(laterFilters, o.name) && !slices.Contains(k.kinds, o.name) {
 				msg = fmt.Sprintf("the filter %s is not in this version of Postern", o.name)
 			}

@@ -223,7 +223,7 @@ func (d *decoder) unknownKey(p pair, t reflect.Type, allowed []string) {
 	if t == d.options {
 		allowed = slices.Concat(allowed, commonKeys)
 	}
-	d.failAllowed(at, allowed, "unknown key %s%s", show(p.key), suggest(p.key, allowed))
+	d.failAllowed(at, allowed, "unknown key %s%s", show(p.key), Suggest(p.key, allowed))
 }
 
 // nothing reports whether a policy takes out a mapping that the list of filters does not have, and complains.
@@ -372,7 +372,7 @@ func (d *decoder) choice(n *node, f field) bool {
 	case slices.Contains(f.later, n.text):
 		d.failAllowed(n, f.allowed, "%s is not in this version of Postern", n.text)
 	default:
-		d.failAllowed(n, f.allowed, "unknown value %s%s", show(n.text), suggest(n.text, f.allowed))
+		d.failAllowed(n, f.allowed, "unknown value %s%s", show(n.text), Suggest(n.text, f.allowed))
 	}
 	return false
 }

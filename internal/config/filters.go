@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -201,7 +202,7 @@ func takeOut(list, over *node, meant map[*node]string) (*node, *node) {
 	for _, p := range over.pairs {
 		switch there := list.pair(p.key); {
 		case there == nil:
-			meant[p.value] = suggest(p.key, list.keys())
+			meant[p.value] = Suggest(p.key, list.keys())
 		case p.value.kind == null || there.value.kind == mapping && isOff(p.value):
 			gone[p.key] = true
 		}
@@ -219,14 +220,43 @@ func takeOut(list, over *node, meant map[*node]string) (*node, *node) {
 // isOff reports whether the file has the word off, or false, for a node.
 func isOff(n *node) bool { return n.kind == scalar && (n.text == "off" || n.val == false) }
 
-// Errorf makes an Error at the place of one of the filter's options ("notice", "classes.macro"), or at
-// the filter where path is "" or not in the file.
-func (f *Filter) Errorf(path, format string, args ...any) *Error {
+// ErrorAt makes an Error at the place of the option to which keys lead, an element of a list being its number from 0: where the named
+// policy has it, else where the filter is listed. Where the file does not have it, that is at what is nearest above.
+func (f *Filter) ErrorAt(policy string, path []string, format string, args ...any) *Error {
 	pos := f.Pos
-	if path != "" {
-		if _, at, ok := locate(f.options, path); ok {
-			pos = at
+	best, at := descend(f.options, path)
+	if best > 0 {
+		pos = at
+	}
+	if p := f.c.Policy(policy); p != nil {
+		if o := p.overlay(f.Name); o != nil && !o.off {
+			if depth, at := descend(o.node, path); depth > 0 && depth >= best {
+				pos = at
+			} else if best == 0 && (policy != DefaultPolicy || pos == Pos{}) {
+				pos = o.pos
+			}
 		}
 	}
 	return f.c.src.finish(Errors{f.c.src.errorAt(pos, fmt.Sprintf(format, args...))})[0]
+}
+
+// descend follows keys down from a node. It gives how many of them there are, and the place of the last.
+func descend(n *node, path []string) (depth int, at Pos) {
+	for _, key := range path {
+		switch i, err := strconv.Atoi(key); {
+		case n.kind == sequence && err == nil && i >= 0 && i < len(n.items):
+			n = n.items[i]
+			at = n.pos
+		case n.kind == mapping && n.pair(key) != nil:
+			p := n.pair(key)
+			n, at = p.value, p.keyPos
+			if n.kind == scalar {
+				at = n.pos
+			}
+		default:
+			return depth, at
+		}
+		depth++
+	}
+	return depth, at
 }

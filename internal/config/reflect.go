@@ -100,11 +100,11 @@ func wanted(v reflect.Value) string {
 	return "a number"
 }
 
-// suggest finds the word that was probably meant, as "; did you mean …?".
-func suggest(word string, known []string) string {
+// Suggest finds the word that was probably meant, as "; did you mean …?", or gives "" where none is near.
+func Suggest(word string, known []string) string {
 	best, least := "", len(word)/3+1
 	for _, k := range known {
-		if n := distance(strings.ToLower(word), k); n <= least && n < len(k) {
+		if n := distance(strings.ToLower(word), strings.ToLower(k)); n <= least && n < len(k) {
 			if n < least || best == "" {
 				best, least = k, n
 			}

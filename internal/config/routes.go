@@ -134,10 +134,10 @@ func (k *checker) routes() {
 			names[r.Name()] = i
 		}
 		if k.require(path, "upstream", "upstream: inside") && c.Upstream(r.Upstream) == nil {
-			k.failAllowed(path+".upstream", upstreams, "there is no upstream %s%s", show(r.Upstream), suggest(r.Upstream, upstreams))
+			k.failAllowed(path+".upstream", upstreams, "there is no upstream %s%s", show(r.Upstream), Suggest(r.Upstream, upstreams))
 		}
 		if c.Policy(r.Policy) == nil {
-			k.failAllowed(path+".policy", policies, "there is no policy %s%s", show(r.Policy), suggest(r.Policy, policies))
+			k.failAllowed(path+".policy", policies, "there is no policy %s%s", show(r.Policy), Suggest(r.Policy, policies))
 		}
 		k.callout(path, r)
 		k.ldap(path, r)
@@ -243,7 +243,7 @@ func (k *checker) senders(path string, r *Route) {
 	}
 	for j, s := range r.Listeners {
 		if !slices.Contains(names, s) {
-			k.failAllowed(fmt.Sprintf("%s.listeners[%d]", path, j), names, "there is no listener %s%s", show(s), suggest(s, names))
+			k.failAllowed(fmt.Sprintf("%s.listeners[%d]", path, j), names, "there is no listener %s%s", show(s), Suggest(s, names))
 		}
 	}
 }

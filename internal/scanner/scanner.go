@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,17 +52,17 @@ const (
 func (o *Options) check() error {
 	switch {
 	case len(o.Servers) == 0:
-		return fmt.Errorf("%s: servers: at least one is needed, as host:port or unix:/path", o.Kind)
+		return filter.At(fmt.Errorf("%s: servers: at least one is needed, as host:port or unix:/path", o.Kind), "servers")
 	case len(o.Servers) > maxServers:
-		return fmt.Errorf("%s: servers: %d of them; at most %d are allowed", o.Kind, len(o.Servers), maxServers)
+		return filter.At(fmt.Errorf("%s: servers: %d of them; at most %d are allowed", o.Kind, len(o.Servers), maxServers), "servers")
 	case o.Connect < 10*time.Millisecond || o.Connect > time.Minute:
-		return fmt.Errorf("%s: connect: from 10ms to 1m is allowed, and this is %s", o.Kind, o.Connect)
+		return filter.At(fmt.Errorf("%s: connect: from 10ms to 1m is allowed, and this is %s", o.Kind, o.Connect), "connect")
 	case o.Parallel < 1 || o.Parallel > maxParallel:
-		return fmt.Errorf("%s: parallel: from 1 to %d is allowed, and this is %d", o.Kind, maxParallel, o.Parallel)
+		return filter.At(fmt.Errorf("%s: parallel: from 1 to %d is allowed, and this is %d", o.Kind, maxParallel, o.Parallel), "parallel")
 	case o.Faults < 1 || o.Faults > 1000:
-		return fmt.Errorf("%s: faults: from 1 to 1000 is allowed, and this is %d", o.Kind, o.Faults)
+		return filter.At(fmt.Errorf("%s: faults: from 1 to 1000 is allowed, and this is %d", o.Kind, o.Faults), "faults")
 	case o.Pause < 100*time.Millisecond || o.Pause > time.Hour:
-		return fmt.Errorf("%s: pause: from 100ms to 1h is allowed, and this is %s", o.Kind, o.Pause)
+		return filter.At(fmt.Errorf("%s: pause: from 100ms to 1h is allowed, and this is %s", o.Kind, o.Pause), "pause")
 	}
 	return nil
 }
@@ -262,13 +263,13 @@ func (ps *Pools) Pool(env filter.Env, o Options) (*Pool, error) {
 	}
 	p := &Pool{options: o, slots: make(chan struct{}, o.Parallel)}
 	p.log.Store(env.Log)
-	for _, text := range o.Servers {
+	for i, text := range o.Servers {
 		s, err := parseServer(text)
 		if o.HTTP != "" {
 			s, err = parseURL(text, o.HTTP)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: servers: %w", o.Kind, err)
+			return nil, filter.At(fmt.Errorf("%s: servers: %w", o.Kind, err), "servers", strconv.Itoa(i))
 		}
 		s.dial = o.Connect
 		p.servers = append(p.servers, s)

@@ -35,11 +35,11 @@ func (w Web) tls(kind string) (*tls.Config, string, error) {
 	}
 	b, err := os.ReadFile(w.CAFile)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: ca_file: %w", kind, err)
+		return nil, "", filter.At(fmt.Errorf("%s: ca_file: %w", kind, err), "ca_file")
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(b) {
-		return nil, "", fmt.Errorf("%s: ca_file: no certificate in %s", kind, w.CAFile)
+		return nil, "", filter.At(fmt.Errorf("%s: ca_file: no certificate in %s", kind, w.CAFile), "ca_file")
 	}
 	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, fmt.Sprintf("%x", sha256.Sum256(b)), nil
 }
@@ -51,11 +51,11 @@ func ReadSecret(kind, key, file string) (string, error) {
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("%s: %s: %w", kind, key, err)
+		return "", filter.At(fmt.Errorf("%s: %s: %w", kind, key, err), key)
 	}
 	s := strings.TrimRight(string(b), "\r\n")
 	if s == "" || len(s) > 4096 || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return "", fmt.Errorf("%s: %s: %s must hold one line of ASCII", kind, key, file)
+		return "", filter.At(fmt.Errorf("%s: %s: %s must hold one line of ASCII", kind, key, file), key)
 	}
 	return s, nil
 }

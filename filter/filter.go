@@ -179,10 +179,23 @@ type Spec struct {
 	Certificates bool
 	Lists        []string // names of the DNS lists that it asks, by which auth.Lists are counted
 	// Fixed lists options, such as "client.messages", that count before RCPT and once for a message: no policy has own ones, and the
-	// filter's phases before RCPT are not run anew for a policy. Free lists those that a policy may have all the same, for people.
+	// filter's phases before RCPT are not run anew for a policy. Of a filter without such phases they count for all policies together. Free
+	// lists those that a policy may have all the same, for people.
 	Fixed, Free []string
+	// Idle says why the filter can do nothing with its options ("lists names none"), "" where it can. One that can do nothing for
+	// any policy is refused.
+	Idle string
+	// Uses lists options that do nothing without a fact of another stage. Where they would do nothing for any policy they are refused.
+	Uses []Use
 	// Health tells how the program is that it asks; nil where it asks none. It is called at any time, and answers at once.
 	Health func() Health
+}
+
+// Use is an option that has been set and goes by a fact of another stage.
+type Use struct {
+	Path  []string // as that of an OptionError
+	Fact  string
+	Giver string // the kind that gives the fact, for people
 }
 
 // Factory makes filters of one kind from their configuration.

@@ -3,6 +3,7 @@ package rules
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -20,6 +21,18 @@ const plugins = "Mail::SpamAssassin::Plugin::"
 var defaultPlugins = wordSet(`URIDNSBL SPF Pyzor Razor2 SpamCop AutoLearnThreshold WelcomeListSubject MIMEHeader ReplaceTags DKIM Check
 	HTTPSMismatch URIDetail Bayes BodyEval DNSEval HTMLEval HeaderEval MIMEEval RelayEval URIEval WLBLEval VBounce ImageInfo FreeMail
 	AskDNS HashBL DMARC RaciallyCharged`)
+
+// otherPlugins are those of SpamAssassin that Debian's does not load by default.
+var otherPlugins = wordSet(`ASN AWL AccessDB AntiVirus AuthRes BodyRuleBaseExtractor DCC DecodeShortURLs ExtractText FromNameSpoof OLEVBMacro
+	OneLineBodyRuleType P595Body PDFInfo PhishTag Phishing RelayCountry ResourceLimits Reuse Rule2XSBody Shortcircuit Test TextCat TxRep URILocalBL`)
+
+// OtherPlugins lists the plugins of SpamAssassin that Debian's does not load by default, and that Options.Plugins may so be meant to name.
+func OtherPlugins() []string { return slices.Sorted(maps.Keys(otherPlugins)) }
+
+// KnowsPlugin reports whether a plugin is one of SpamAssassin's, or one that the files have asked for.
+func (s *Set) KnowsPlugin(name string) bool {
+	return defaultPlugins[name] || otherPlugins[name] || s.wanted[name]
+}
 
 // features are what can() and has() say yes to: a rule goes by them only where what they name is here. Of plugins that are not loaded
 // nothing is.

@@ -70,6 +70,9 @@ type Set struct {
 	functions map[string]eval.Function
 
 	trusted, internal, msa text.Networks // as the files say
+
+	passed map[string]bool // rules behind an if that does not hold
+	wanted map[string]bool // plugins that the files have asked for and got
 }
 
 // needs says which texts of a message are used at all.
@@ -112,6 +115,7 @@ func (l *loader) set() *Set {
 	s := &Set{
 		byName: make(map[string]*Rule, len(l.order)), scoreSet: l.o.scoreSet(), settings: l.settings, tests: l.tests, functions: eval.Functions(),
 	}
+	s.passed, s.wanted = l.passed, l.wanted
 	s.trusted, s.internal, s.msa = l.networks["trusted_networks"], l.networks["internal_networks"], l.networks["msa_networks"]
 	for _, name := range l.order {
 		d := l.rules[name]

@@ -54,6 +54,25 @@ func (l *loader) tellUnknown(s *Set) {
 	}
 }
 
+// Means reports whether a text with * and ? means a rule, or one behind an if that does not hold. Where it means none it also gives one of
+// which it may be a misspelling, "" for none.
+func (s *Set) Means(glob string) (ok bool, meant string) {
+	for name := range s.passed {
+		if matchGlob(glob, name) {
+			return true, ""
+		}
+	}
+	for _, r := range s.rules {
+		switch {
+		case matchGlob(glob, r.Name):
+			return true, ""
+		case meant == "" && len(glob) >= shortName && near(glob, r.Name):
+			meant = r.Name
+		}
+	}
+	return false, meant
+}
+
 // maxMeant is for how many names those are looked for that may be meant.
 const maxMeant = 1000
 

@@ -68,6 +68,7 @@ type loader struct {
 	networks     map[string]text.Networks
 	mentioned    map[mention]Position // the first line of each keyword that names a rule
 	passed       map[string]bool      // rules behind an if that does not hold
+	wanted       map[string]bool      // plugins that files have asked for and got
 	tests        []TestLine
 	untaken      map[string]bool // keywords of data that nothing reads
 }
@@ -77,7 +78,7 @@ func newLoader(o Options) *loader {
 		o: o, settings: &eval.Settings{}, rules: map[string]*definition{}, scores: map[string][4]float64{},
 		descriptions: map[string]string{}, flags: map[string][]string{}, priorities: map[string]int{}, replace: newReplacement(),
 		lookups: map[string]lookup{}, networks: map[string]text.Networks{},
-		mentioned: map[mention]Position{}, passed: map[string]bool{},
+		mentioned: map[mention]Position{}, passed: map[string]bool{}, wanted: map[string]bool{},
 	}
 }
 
@@ -228,6 +229,9 @@ func (r *reader) conditional(key, value string) bool {
 		}
 		r.ifs = append(r.ifs, condition{r.skip, r.at})
 		holds, err := r.o.condition(value, func(name string) {
+			if short, ok := strings.CutPrefix(name, plugins); ok {
+				r.wanted[short] = true
+			}
 			if why := hollow[name]; why != "" && !r.skip {
 				r.once(Note, name, "%s counts as being here, as in Debian's SpamAssassin: %s", name, why)
 			}

@@ -94,6 +94,9 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 		Provides: []string{string(auth.Waivers), string(blockedAtMail)},
 		Symbols:  slices.Clone(symbols),
 	}
+	if len(cfg.Allow)+len(cfg.Block)+len(cfg.AllowEntries)+len(cfg.BlockEntries) == 0 {
+		spec.Idle = "neither allow nor block names a file, and there are no entries"
+	}
 	return spec, c, nil
 }
 

@@ -138,9 +138,13 @@ func open(d *Desk, env filter.Env, decode func(any) error) (filter.Spec, filter.
 		Name: env.Name, Phases: filter.In(filter.Data),
 		Wants:   []string{string(auth.RuleHits), string(auth.RulesTeach), string(auth.Waivers)},
 		Symbols: slices.Clone(symbols),
+		// There is one learner for all policies.
+		Fixed: []string{"least", "samples", "half_life"}, Free: []string{"words", "autolearn"},
 	}
 	c := &check{config: cfg, name: env.Name, desk: d}
-	c.teach, err = cfg.Autolearn.thresholds()
+	if c.teach, err = cfg.Autolearn.thresholds(); c.teach != nil {
+		spec.Uses = []filter.Use{{Path: []string{"autolearn"}, Fact: string(auth.RulesTeach), Giver: "rules"}}
+	}
 	return spec, c, err
 }
 

@@ -65,7 +65,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 		spec.Lists = append(spec.Lists, l.name)
 	}
 	if len(lists) == 0 {
-		spec.Phases = filter.In(filter.Connect)
+		spec.Phases, spec.Idle = filter.In(filter.Connect), "lists names none"
 	}
 	return spec, c, nil
 }

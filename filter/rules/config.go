@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"weak"
 
@@ -143,6 +145,27 @@ func (l *Loaded) refuse() error {
 	return nil
 }
 
+// inVain gives an error where off or plugins name what there is not: nothing in the file is to be without effect in silence.
+func (c *Config) inVain(l *Loaded) error {
+	for i, name := range c.Off {
+		ok, meant := l.Set.Means(name)
+		if ok {
+			continue
+		}
+		if meant != "" {
+			meant = "; did you mean " + meant + "?"
+		}
+		return filter.At(fmt.Errorf("rules: off: no rule is called %q%s", name, meant), "off", strconv.Itoa(i))
+	}
+	for i, name := range c.Plugins {
+		if !l.Set.KnowsPlugin(name) {
+			return filter.At(fmt.Errorf("rules: plugins: %q is no plugin of SpamAssassin's, and no file asks for it; allowed: %s",
+				name, strings.Join(rules.OtherPlugins(), ", ")), "plugins", strconv.Itoa(i))
+		}
+	}
+	return nil
+}
+
 // maxWarnings is how many lines of one kind are told in the log.
 const maxWarnings = 20
 
@@ -184,6 +207,13 @@ func (c *Config) networks() (trusted, internal text.Networks, err error) {
 	}
 	if internal, err = parseNetworks("internal", c.Internal); err != nil {
 		return nil, nil, err
+	}
+	if len(c.Internal) > 0 && len(c.Trusted) > 0 {
+		for i := range internal {
+			if n := internal[i].Prefix; !n.Addr().IsLoopback() && !slices.ContainsFunc(trusted, func(t text.Network) bool { return t.Bits() <= n.Bits() && t.Contains(n.Addr()) }) {
+				return nil, nil, filter.At(fmt.Errorf("rules: internal: %s lies in no network of trusted, and who is not trusted is not internal: add it there", n), "internal", strconv.Itoa(i))
+			}
+		}
 	}
 	if len(c.Internal) == 0 {
 		internal = trusted

@@ -41,6 +41,9 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	if err := loaded.refuse(); err != nil {
 		return filter.Spec{}, nil, err
 	}
+	if err := cfg.inVain(loaded); err != nil {
+		return filter.Spec{}, nil, err
+	}
 	c := &check{name: env.Name, loaded: loaded, hostname: env.Hostname}
 	if cfg.Scores == "network" || cfg.Scores == "both" {
 		c.dns = env.DNS
@@ -57,6 +60,9 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 			{Name: textCut, Weight: 0.5, Description: "the message has more text, links or parts than rules look at"},
 			{Name: listsUnknown, Weight: 0, Description: "the DNS did not answer rules that ask it, which may have hit or not"},
 		},
+	}
+	if len(cfg.Files) == 0 && !cfg.Default {
+		spec.Idle = "default is false, and files names none"
 	}
 	c.symbols = loaded.declare(&spec, env.Symbols, env.Log)
 	loaded.warn(env.Log)

@@ -89,6 +89,9 @@ func newJudge(cfg *config.Config, s surroundings) (*judge, error) {
 	if len(faults) > 0 {
 		return nil, faults
 	}
+	if faults := inVain(cfg, base, j); len(faults) > 0 {
+		return nil, faults
+	}
 	j.asked = programs(base, j.policies)
 	return j, nil
 }
@@ -321,14 +324,17 @@ func (s *surroundings) ownStage(cfg *config.Config, p *config.Policy, f *config.
 	return stage, nil
 }
 
-// fixed tells which options a policy has of its own that count before it is known, and once for all.
+// fixed tells which options a policy has of its own that count once for all.
 func fixed(cfg *config.Config, p *config.Policy, s *pipeline.Stage) (faults config.Errors) {
 	for _, path := range s.Fixed {
 		if !p.OverlaySets(s.Name, path) {
 			continue
 		}
-		fault := cfg.Errorf("policies."+p.Name+".filters."+s.Name+"."+path, "%s of %s counts before RCPT, when no policy is known, and for all policies together: "+
-			"it is set where the filter is listed", path, s.Name)
+		counts := "counts before RCPT, when no policy is known, and for all policies together"
+		if s.Phases.First() >= filter.Rcpt {
+			counts = "counts for all policies together"
+		}
+		fault := cfg.Errorf("policies."+p.Name+".filters."+s.Name+"."+path, "%s of %s %s: it is set where the filter is listed", path, s.Name, counts)
 		fault.Allowed = s.Free
 		faults = append(faults, fault)
 	}

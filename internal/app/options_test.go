@@ -61,6 +61,7 @@ func TestOptionPlaces(t *testing.T) {
 		"bayes: half of it":  {"filters:\n- rules\n- bayes:\n    autolearn: {ham: 0.1}\n", `8:5: bayes: autolearn: ham: 0.1 alone; allowed: spam from 6`},
 		"greylist: retry":    {"filters:\n- greylist:\n    delay: 1h\n    retry: 2h\n", `8:12: greylist: retry: 2h0m0s; allowed: four times`},
 		"access: entries":    {"filters:\n- access:\n    block_entries: [a.example, x x]\n", `7:32: access: block_entries:2: "x" is unknown here`},
+		"access: no file":    {"filters:\n- access:\n    allow:\n    block_entries: [a.example]\n", `7:11: access: a file is needed, or a list of files, and this is <nil>`},
 		"access: file":       {"filters:\n- access:\n    allow: /nonexist\n", `7:12: access: open /nonexist`},
 		"attachments":        {"filters:\n- attachments:\n    keep_original: true\n    notice: /nonexist\n", `8:13: attachments: notice: open /nonexist`},
 		"clamd: connect":     {"filters:\n- clamd:\n    parallel: 1\n    connect: 1h\n", `8:14: clamd: connect: from 10ms`},
@@ -90,6 +91,57 @@ func TestOptionPlaces(t *testing.T) {
 			faults, _ := checked(t, tt.more)
 			if len(faults) == 0 || !strings.HasPrefix(faults[0], tt.want) || len(faults[0]) > 400 {
 				t.Errorf("got %q\nwant %s", faults, tt.want)
+			}
+		})
+	}
+}
+
+// TestInVain: what would do nothing is refused, for nothing in the file is without effect in silence.
+func TestInVain(t *testing.T) {
+	const learns = "filters: [rules, {bayes: {autolearn: {ham: 0.1, spam: 12}}}]\n"
+	for name, tt := range map[string]struct{ more, want string }{
+		"off: a rule":      {"filters:\n- rules:\n    off: [P_EXTORTION, P_*]\n", ""},
+		"off: no rule":     {"filters:\n- rules:\n    off: [P_EXTORTION, NO_SUCH_RULE]\n", `7:24: rules: off: no rule is called "NO_SUCH_RULE"`},
+		"off: misspelled":  {"filters:\n- rules:\n    off: [P_EXTORTIN]\n", `7:11: rules: off: no rule is called "P_EXTORTIN"; did you mean P_EXTORTION?`},
+		"off: no such *":   {"filters:\n- rules:\n    off: [SUBJECTS_*]\n", `7:11: rules: off: no rule is called "SUBJECTS_*"`},
+		"off: in a policy": {"policies: {p: {filters: {rules: {off: [NO_SUCH_RULE]}}}}\n", `5:40: rules: off: no rule`},
+
+		"plugins: SpamAssassin's": {"filters:\n- rules:\n    plugins: [TextCat, ASN, SPF]\n", ""},
+		"plugins: nobody's":       {"filters:\n- rules:\n    plugins: [TextCat, Nope]\n", `7:24: rules: plugins: "Nope" is no plugin of SpamAssassin's, and no file asks for it; allowed: ASN, AWL,`},
+
+		"internal: within trusted":     {"filters:\n- rules:\n    trusted: [10.0.0.0/8, \"2001:db8::/32\"]\n    internal: [10.1.0.0/16, 10.0.0.0/8, 127.0.0.1, \"2001:db8::1\"]\n", ""},
+		"internal: alone":              {"filters:\n- rules: {internal: [10.1.0.0/16]}\n", ""},
+		"internal: another":            {"filters:\n- rules:\n    trusted: [10.0.0.0/8]\n    internal: [10.1.0.0/16, 192.0.2.0/24]\n", `8:29: rules: internal: 192.0.2.0/24 lies in no network of trusted`},
+		"internal: wider than trusted": {"filters:\n- rules:\n    trusted: [10.1.0.0/16]\n    internal: [10.0.0.0/8]\n", `8:16: rules: internal: 10.0.0.0/8 lies in no network of trusted`},
+
+		"autolearn":                            {learns, ""},
+		"autolearn: no rules":                  {"filters:\n- bayes:\n    autolearn: {ham: 0.1, spam: 12}\n", `7:5: bayes: autolearn does nothing where no filter of the kind rules runs`},
+		"autolearn: no rules for some":         {learns + "policies: {p: {filters: {rules: off}}}\n", ""},
+		"autolearn: rules for nobody":          {learns + "policies: {default: {filters: {rules: off}}}\n", `5:27: bayes: autolearn does nothing`},
+		"autolearn: of a policy without rules": {"filters: [rules, bayes]\npolicies: {p: {filters: {rules: off, bayes: {autolearn: {ham: 0, spam: 9}}}}}\n", `6:46: bayes: autolearn does nothing`},
+		"autolearn: off":                       {"filters: [{bayes: {autolearn: off}}]\n", ""},
+		"autolearn: off in a policy":           {learns + "policies: {p: {filters: {bayes: {autolearn: off}}}}\n", ""},
+		"autolearn: null in a policy":          {learns + "policies: {p: {filters: {bayes: {autolearn: null}}}}\n", ""},
+		"autolearn: null where none is":        {"filters: [rules, bayes]\npolicies: {p: {filters: {bayes: {autolearn: null}}}}\n", ""},
+		"autolearn: another word":              {"filters: [{bayes: {autolearn: on}}]\n", `5:31: must be a mapping, and is "on"; allowed: ham, spam`},
+		"bayes: one learner":                   {"filters: [bayes]\npolicies: {p: {filters: {bayes: {least: 50}}}}\n", `6:41: least of bayes counts for all policies together: it is set where the filter is listed; allowed: words, autolearn`},
+		"bayes: of the default policy":         {"filters: [bayes]\npolicies: {default: {filters: {bayes: {least: 50, samples: 500, half_life: 30d}}}}\n", ""},
+		"bayes: words":                         {"filters: [bayes]\npolicies: {p: {filters: {bayes: {words: false}}}}\n", ""},
+
+		"dnsbl: bare":              {"filters: [spf, dnsbl]\n", `5:16: dnsbl has nothing to do: lists names none`},
+		"dnsbl: no lists":          {"filters:\n- dnsbl: {lists: {}}\n", `6:3: dnsbl has nothing to do: lists names none`},
+		"dnsbl: lists of a policy": {"filters: [dnsbl]\npolicies: {p: {filters: {dnsbl: {lists: {a.example: {weight: 1}}}}}}\n", ""},
+		"dnsbl: off where none is": {"filters: [{dnsbl: {lists: {a.example: {weight: 1}}}}]\npolicies: {p: {filters: {dnsbl: {lists: {a.example: off}}}}}\n", ""},
+		"dnsbl: off":               {"filters: [dnsbl]\npolicies: {default: {filters: {dnsbl: off}}}\n", ""},
+		"rules: none":              {"filters:\n- rules: {files: [], default: false}\n", `6:3: rules has nothing to do: default is false, and files names none`},
+		"access: none":             {"filters: [access]\n", `5:11: access has nothing to do: neither allow nor block`},
+		"access: one":              {"filters: [{access: {block_entries: [a.example]}}]\n", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			faults, warnings := checked(t, tt.more)
+			got := strings.Join(faults, "\n")
+			if tt.want == "" && got != "" || !strings.HasPrefix(got, tt.want) || warnings != "" {
+				t.Errorf("got %q, and %s\nwant %s", got, warnings, tt.want)
 			}
 		})
 	}

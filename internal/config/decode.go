@@ -88,8 +88,10 @@ func (d *decoder) decode(n *node, v reflect.Value, f field) {
 	case reflect.Slice:
 		d.list(n, v, f)
 	case reflect.Interface:
-		if v.NumMethod() == 0 {
-			v.Set(reflect.ValueOf(plain(n)))
+		if x := plain(n); x == nil {
+			v.SetZero()
+		} else if v.NumMethod() == 0 {
+			v.Set(reflect.ValueOf(x))
 		}
 	default:
 		d.scalar(n, v, f)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/rules/eval"
 	"github.com/postern-mail/postern/rules/pattern"
 )
@@ -86,7 +87,8 @@ type sight struct {
 	detail string
 }
 
-// Run looks at one message. The error is that of ctx; a message as such gives none. The hits' texts may be octets of m's.
+// Run looks at one message. The error is that of ctx; a message as such gives none. The hits' texts may be octets of m's. What was made
+// of a large message, for which the caller has called filter.Hold, is given back before the DNS is waited for: see eval.Mail.Forget.
 func (s *Set) Run(ctx context.Context, m *eval.Mail) (Result, error) {
 	st := s.begin(ctx, m)
 	defer s.end(st)
@@ -132,6 +134,12 @@ func (s *Set) Run(ctx context.Context, m *eval.Mail) (Result, error) {
 		return Result{}, fmt.Errorf("rules: %w", err)
 	}
 	_ = lap(Eval)
+	res.Ended = st.work.Left() <= 0 // before texts are looked up to be shown
+	if ask != nil {
+		if err := st.letGo(ctx); err != nil {
+			return Result{}, fmt.Errorf("rules: %w", err)
+		}
+	}
 	if err := st.runNetwork(ctx, ask); err != nil {
 		return Result{}, fmt.Errorf("rules: %w", err)
 	}
@@ -381,9 +389,29 @@ func (st *run) runEvals(ctx context.Context) error {
 	return nil
 }
 
+// largeText is how many octets the texts of a message take in memory that are given back before others are waited for. What takes
+// less is not counted by filter.Hold either.
+const largeText = 1 << 20
+
+// letGo gives back what was made of a large message, which nothing looks at any more: what is shown of the hits is looked up now.
+func (st *run) letGo(ctx context.Context) error {
+	if st.m.Text.Memory() < largeText {
+		return nil
+	}
+	for i := range st.seen {
+		if s := &st.seen[i]; s.in != nil {
+			s.detail = string(s.text(st.s.rules[s.id], st.work))
+			s.in, s.by = nil, nil
+		}
+	}
+	clear(st.pending)
+	st.held[0] = nil
+	st.m.Forget()
+	return filter.Hold(ctx, 0)
+}
+
 // report writes down what was found.
 func (st *run) report(res *Result) {
-	res.Ended = st.work.Left() <= 0 // before texts are looked up to be shown
 	slices.SortFunc(st.seen, func(a, b sight) int { return a.id - b.id })
 	n := 0
 	for _, v := range st.hits {

@@ -32,6 +32,9 @@ type Mail struct {
 	attached once[[]file]
 }
 
+// Forget drops what was made of the message: whoever asks for it again has it made anew. Nobody else may use m meanwhile.
+func (m *Mail) Forget() { *m = Mail{Text: m.Text.Fresh(), DNS: m.DNS, In: m.In} }
+
 // structure gives the MIME structure as SpamAssassin reads it.
 func (m *Mail) structure() *structure {
 	return m.mime.get(func() *structure { return readStructure(m.Text.Full()) })

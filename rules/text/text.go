@@ -128,6 +128,14 @@ func newMessage(c *mail.Content, o Options, k *known) *Message {
 	return &Message{content: c, opt: o, known: k, made: &made{}}
 }
 
+// Fresh gives a Message of the same content and options of which nothing was computed. What is known of the content's faults by then
+// stays known. Whoever drops m for it keeps no text.
+func (m *Message) Fresh() *Message {
+	k := &known{cuts: atomic.LoadUint32(&m.known.cuts)}
+	k.err.Store(m.known.err.Load())
+	return newMessage(m.content, m.opt, k)
+}
+
 // Content gives the content that m is a view of.
 func (m *Message) Content() *mail.Content { return m.content }
 

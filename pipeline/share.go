@@ -13,8 +13,8 @@ import (
 // A message for recipients of several policies is judged once for each, by plans that have most of their stages in common. Such a
 // stage is asked about the content once. What it has said, or that it could not tell, stands in the reports of the next plan as if it had
 // been asked there, provided that all it goes by is the same: the content is, for edits are data that no filter sees, and so is the
-// envelope. The facts that it needs or wants and the confirmed name of the client are compared, since the stages that found these
-// may be a policy's own, may be off or may have been skipped. Where something differs the stage is asked anew.
+// envelope. The facts that it needs or wants, those that it has given itself in earlier phases, and the confirmed name of the client are
+// compared, since the stages that found these may be a policy's own, may have run late for it, may be off or may have been skipped. Where something differs the stage is asked anew.
 //
 // All else remains each plan's own: which stage is skipped after a refusal, which needs a fact that is not known, whose facts count.
 
@@ -27,7 +27,7 @@ type Runs struct{ all []said }
 // said is what one run of a stage has said, and what it went by.
 type said struct {
 	by     *Instance
-	facts  []any // of its needs and wants, nil for one that nobody has found
+	facts  []any // see seen
 	name   string
 	report Report
 }
@@ -51,10 +51,9 @@ func runsIn(ctx context.Context, ph filter.Phase) *Runs {
 	return r
 }
 
-// seen gives the facts that a stage may go by.
-func seen(st *Stage, in *filter.Input) []any {
-	facts := make([]any, 0, len(st.Needs)+len(st.Wants))
-	for _, key := range append(slices.Clip(st.Needs), st.Wants...) {
+// seen gives the facts that a stage may go by, nil for one that nobody has found.
+func seen(st *Stage, in *filter.Input) (facts []any) {
+	for _, key := range slices.Concat(st.Needs, st.Wants, st.Provides) {
 		facts = append(facts, newest(in, key))
 	}
 	return facts

@@ -154,6 +154,27 @@ func TestRunsAfterRefusal(t *testing.T) {
 	}
 }
 
+// TestRunsOfEarlierFacts: what a stage has said itself in an earlier phase, late for one of the policies, is something that it goes by.
+func TestRunsOfEarlierFacts(t *testing.T) {
+	t.Parallel()
+	content := message(t, "A: b\n\n")
+	defer content.Release()
+	stages := shared(parse(t, "a mail,data gives=x"))
+	stages[0].Filter = filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
+		x, _ := filter.Key[string]("x").From(in)
+		return filter.Result{Findings: []filter.Finding{{Detail: x}}}, nil
+	})
+	p := mustCompile(t, stages)
+	var runs Runs
+	for i, x := range []string{"one", "two", "one"} {
+		in := &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{}, Content: content}
+		in.Transaction.Record(filter.Fact{Key: "x", Value: x})
+		if rs := p.Run(runs.In(t.Context()), filter.Data, in); rs[0].Result.Findings[0].Detail != x || rs[0].Shared != (i == 2) {
+			t.Errorf("%d: %+v", i, rs[0])
+		}
+	}
+}
+
 // TestRunsAbandoned: a stage that one plan has given up is not waited for by the next.
 func TestRunsAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -112,5 +114,48 @@ func TestLearningAsksNoDNS(t *testing.T) {
 	_ = silent.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	if n, _, err := silent.ReadFrom(buf); err == nil {
 		t.Errorf("it asks: %q", buf[:n])
+	}
+}
+
+// TestExportTakesNoPlace: an export to a link writes the file behind it, one to a pipe or a device writes there, and neither stands in their place
+// afterwards.
+func TestExportTakesNoPlace(t *testing.T) {
+	g := startGateway(t, learningGateway)
+	ham := lessonsIn(t, g.dir, "ham", 5)
+	g.says(t, func() error { return g.app.Learn(t.Context(), LearnOptions{Sources: []string{ham}}) }, "5 learned")
+	at := func(name string) string { return filepath.Join(g.dir, name) }
+	g.says(t, func() error { return g.app.LearnExport(t.Context(), at("file")) }, "")
+	want, err := os.ReadFile(at("file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.WriteFile(at("behind"), []byte("old"), 0o600), os.Symlink("behind", at("link")), syscall.Mkfifo(at("pipe"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	g.says(t, func() error { return g.app.LearnExport(t.Context(), at("link")) }, "")
+	if got, err := os.ReadFile(at("behind")); !bytes.Equal(got, want) {
+		t.Errorf("behind the link: %d octets of %d, %v", len(got), len(want), err)
+	}
+	read := make(chan []byte, 1)
+	go func() {
+		b, _ := os.ReadFile(at("pipe"))
+		read <- b
+	}()
+	g.says(t, func() error { return g.app.LearnExport(t.Context(), at("pipe")) }, "")
+	if info, err := os.Lstat(at("pipe")); err != nil || info.Mode().Type() != os.ModeNamedPipe {
+		t.Fatalf("the pipe: %v, %v", info.Mode(), err)
+	}
+	if got := <-read; !bytes.Equal(got, want) {
+		t.Errorf("from the pipe: %d octets of %d", len(got), len(want))
+	}
+	var exit *Exit
+	if out, err := g.output(func() error { return g.app.LearnExport(t.Context(), g.dir) }); !errors.As(err, &exit) || exit.Code != ExitCannotWrite || !strings.Contains(err.Error(), "is a directory") {
+		t.Errorf("to a folder: %q, %v", out, err)
+	}
+	if names, _ := filepath.Glob(at("*.new")); len(names) > 0 {
+		t.Errorf("left: %v", names)
+	}
+	if _, err := g.output(func() error { return g.app.LearnImport(t.Context(), g.dir) }); !errors.As(err, &exit) || exit.Code != ExitData || !strings.Contains(err.Error(), "is a directory") {
+		t.Errorf("a folder is imported: %v", err)
 	}
 }

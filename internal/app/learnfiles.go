@@ -16,11 +16,23 @@ import (
 	"github.com/postern-mail/postern/rules/text"
 )
 
-// LearnExport writes all that was taught to a file, "-" for standard output; the file is there whole or not at all.
+// LearnExport writes all that was taught to a file, "-" for standard output; the file is there whole or not at all. What stands at the
+// name and is no file, as a pipe or a device, is written to.
 func (a *App) LearnExport(ctx context.Context, path string) error {
 	return a.withTeacher(ctx, func(_ *config.Config, t teacher) error {
 		if path == "-" {
 			return t.export(ctx, faultWriter{a.o.Stdout})
+		}
+		if to, err := filepath.EvalSymlinks(path); err == nil {
+			path = to // the link stays
+		}
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				return &writeError{err: err}
+			}
+			err = t.export(ctx, faultWriter{f})
+			return errors.Join(err, wrapWrite(f.Close()))
 		}
 		// A name of its own: what an export has left behind that was killed stands in no other's way.
 		f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.new")

@@ -231,8 +231,8 @@ func parseBody(b []byte) (r record, ok bool) {
 func readRecords(from io.Reader, f func(r record, offset, size int64) error) error {
 	br := bufio.NewReaderSize(from, 64<<10)
 	head := make([]byte, headSize)
-	if n, err := io.ReadFull(br, head); err != nil {
-		if n == 0 || errors.Is(err, io.ErrUnexpectedEOF) {
+	if _, err := io.ReadFull(br, head); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return ErrCut
 		}
 		return err

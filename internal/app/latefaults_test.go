@@ -322,7 +322,11 @@ func TestLateServerFails(t *testing.T) {
 				options := func(o *oracle, faults int) string {
 					return fmt.Sprintf("servers: [%q], parallel: 1, faults: %d, pause: 500ms, stubborn: %v", o.addr, faults, c.stubborn)
 				}
-				g := faultyGateway(t, "127.0.0.1:9", fmt.Sprintf("[consult: {timeout: 1s, on_error: %s, %s}]", onError, options(well, 1000)),
+				limit := "1m"
+				if c.outcome == "timeout" {
+					limit = "3s"
+				}
+				g := faultyGateway(t, "127.0.0.1:9", fmt.Sprintf("[consult: {timeout: %s, on_error: %s, %s}]", limit, onError, options(well, 1000)),
 					map[string]string{"own": "{filters: {consult: {" + options(own, 4) + "}}}"}, consulting())
 				begin := func(want ...string) {
 					t.Helper()

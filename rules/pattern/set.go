@@ -178,6 +178,9 @@ func (s *Set) Scan(w *Work, segs [][]byte, hit func(pattern, segment int)) error
 
 // gaveUp names the patterns of which is not known whether they match.
 func (x *scan) gaveUp() error {
+	if len(x.gave) == 0 && !x.unread {
+		return nil
+	}
 	all := []int{}
 	for p, done := range x.done {
 		if !done && (x.gave[int32(p)] || x.unread) {

@@ -16,7 +16,7 @@ import (
 )
 
 // Check checks the configuration as far as can be told without running it: the file, the files it names, the
-// filters and their order. What is allowed but odd is told on standard error.
+// filters and their order, and whether what was learned can be read. What is allowed but odd is told on standard error.
 func (a *App) Check() error {
 	cfg, err := a.load()
 	if err != nil {
@@ -26,6 +26,9 @@ func (a *App) Check() error {
 	// Without relays: those of a maildir would make its folders.
 	if _, err := a.prepare(cfg, nil, log, nil, upstream.Hooks{}, nil, nil); err != nil {
 		return &Exit{Code: ExitConfig, Err: err}
+	}
+	if err := learnerReadable(cfg); err != nil {
+		return err
 	}
 	warnOfTrials(cfg, log)
 	_, err = fmt.Fprintf(a.o.Stdout, "%s: ok: %d listeners, %d routes, %d upstreams, %d filters, %d policies\n",

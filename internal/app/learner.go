@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -31,6 +32,18 @@ func learnerOptions(cfg *config.Config) (o learner.Options, asked bool, err erro
 		}
 	}
 	return learner.Options{}, false, nil
+}
+
+// learnerReadable tells whether what was learned can be read, where the configuration asks for a learner, and there is a store that we may look
+// into; a gateway may have it open. Errors are Exits.
+func learnerReadable(cfg *config.Config) error {
+	if _, asked, err := learnerOptions(cfg); err != nil || !asked {
+		return nil // what is wrong with the options is told with all that is
+	}
+	if err := learner.Readable(store.OS, learnerDir(cfg)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return &Exit{Code: ExitConfig, Err: fmt.Errorf("postern: %w", err)}
+	}
+	return nil
 }
 
 // openLearnerStore opens the store of what was learned, which nobody else may have open. Errors are Exits.

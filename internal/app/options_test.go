@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/postern-mail/postern/internal/learner"
 )
 
 // checked gives what check says of a configuration that has these lines more, which begin with line 5, without excerpts.
@@ -144,5 +146,42 @@ func TestInVain(t *testing.T) {
 				t.Errorf("got %q, and %s\nwant %s", got, warnings, tt.want)
 			}
 		})
+	}
+}
+
+// TestCheckReadsTheLearner: a store that serve would refuse is refused by check, by its name. One that is open elsewhere is not disturbed.
+func TestCheckReadsTheLearner(t *testing.T) {
+	state := t.TempDir()
+	more := "filters: [bayes]\nstate: {directory: " + state + "}\n"
+	if faults, _ := checked(t, more); len(faults) > 0 {
+		t.Errorf("no store: %q", faults)
+	}
+	if _, err := os.Stat(filepath.Join(state, "learner")); err == nil {
+		t.Error("check has made a store")
+	}
+	s, err := learner.Open(filepath.Join(state, "learner"), learner.StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if faults, _ := checked(t, more); len(faults) > 0 {
+		t.Errorf("an open store: %q", faults)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(state, "learner", "lessons")
+	octets, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	octets[len(octets)-1] = 0x7f // of the version
+	if err := os.WriteFile(file, octets, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if faults, _ := checked(t, more); len(faults) != 1 || !strings.Contains(faults[0], "written by a newer version") || !strings.HasSuffix(faults[0], ", in "+file) {
+		t.Errorf("of a newer version: %q", faults)
+	}
+	if faults, _ := checked(t, strings.Replace(more, "bayes", "spf", 1)); len(faults) > 0 {
+		t.Errorf("nobody asks it: %q", faults)
 	}
 }

@@ -174,7 +174,7 @@ func (s *Store) read() error {
 	})
 	switch {
 	case err != nil && !errors.Is(err, ErrCut) && !errors.Is(err, ErrDamaged):
-		return err
+		return inLessons(s.dir, err)
 	case errors.Is(err, ErrCut) && damaged == 0: // a crash in the midst of writing, before that was acknowledged
 		if s.cutOff(end) != nil {
 			s.anew()
@@ -191,6 +191,35 @@ func (s *Store) read() error {
 	}
 	if older(head) {
 		s.anew() // before anything is appended that who wrote it would take for its own
+	}
+	return nil
+}
+
+// inLessons says of an error that it is about the file of lessons.
+func inLessons(dir string, err error) error {
+	return fmt.Errorf("%w, in %s", err, filepath.Join(dir, lessonsFile))
+}
+
+// Readable tells whether Open could read the store in a folder, as far as its beginning says: the errors are ErrVersion, ErrFormat, and those of
+// the disk. It takes no lock, and changes nothing: a gateway may have the store open. Where there is none nothing is wrong.
+func Readable(fsys store.FS, dir string) error {
+	f, err := fsys.OpenFile(filepath.Join(dir, lessonsFile), os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("learner: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	var head [headSize]byte
+	if n, err := f.ReadAt(head[:], 0); n < headSize {
+		if errors.Is(err, io.EOF) {
+			return nil // a crash has left it, and it is written anew
+		}
+		return fmt.Errorf("learner: %w", err)
+	}
+	if err := checkHead(head[:]); err != nil {
+		return inLessons(dir, err)
 	}
 	return nil
 }

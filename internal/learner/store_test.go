@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -107,7 +108,10 @@ func TestNewerFormatsAreRefused(t *testing.T) {
 			binary.LittleEndian.PutUint32(octets[at:], 3)
 			other := storetest.New()
 			other.Put(dir+"/"+lessonsFile, octets)
-			if _, err := Open(dir, StoreOptions{FS: other}); !errors.Is(err, ErrVersion) {
+			if err := Readable(other, dir); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), dir+"/"+lessonsFile) {
+				t.Errorf("Readable: %v", err)
+			}
+			if _, err := Open(dir, StoreOptions{FS: other}); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), dir+"/"+lessonsFile) {
 				t.Errorf("Open: %v", err)
 			}
 			if !bytes.Equal(other.Files()[dir+"/"+lessonsFile], octets) {
@@ -117,6 +121,32 @@ func TestNewerFormatsAreRefused(t *testing.T) {
 				t.Errorf("Import: %v", err)
 			}
 		})
+	}
+}
+
+// TestReadable: what Open would read, or make anew, is readable, be it open elsewhere.
+func TestReadable(t *testing.T) {
+	fsys := storetest.New()
+	if err := Readable(fsys, dir); err != nil {
+		t.Errorf("no store: %v", err)
+	}
+	add(t, open(t, fsys, Options{}), Outcome{Learned: 1}, lesson(1, true, FromPeople))
+	if err := Readable(fsys, dir); err != nil {
+		t.Errorf("an open store: %v", err)
+	}
+	octets := slices.Clone(fsys.Files()[dir+"/"+lessonsFile])
+	for name, tt := range map[string]struct {
+		octets []byte
+		want   error
+	}{"empty": {nil, nil}, "cut": {octets[:headSize-1], nil}, "another file": {[]byte("this is some other file, and longer than a head"), ErrFormat}} {
+		other := storetest.New()
+		other.Put(dir+"/"+lessonsFile, tt.octets)
+		if err := Readable(other, dir); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := Open(dir, StoreOptions{FS: other}); !errors.Is(err, tt.want) {
+			t.Errorf("%s: Open: %v", name, err)
+		}
 	}
 }
 

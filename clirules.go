@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/postern-mail/postern/internal/app"
 )
@@ -12,11 +14,24 @@ import (
 type ruleFiles struct {
 	Files   []string `short:"f" placeholder:"PATTERN" help:"Files of rules, such as '/etc/spamassassin/*.cf', in place of those of the configuration. May be repeated."`
 	Default bool     `help:"With --files: our own rules before them."`
-	Scores  string   `placeholder:"SET" enum:",local,network,learner,both" default:"" help:"The set of scores that counts: local, network, learner or both (default: as configured, else local)."`
+	Scores  scoreSet `placeholder:"SET" help:"The set of scores that counts: local, network, learner or both (default: as configured, else local)."`
+}
+
+// scoreSet is the word for a set of scores; "" where none was named.
+type scoreSet string
+
+// UnmarshalText takes the words that the configuration takes.
+func (s *scoreSet) UnmarshalText(text []byte) error {
+	sets := []string{"local", "network", "learner", "both"}
+	if !slices.Contains(sets, string(text)) {
+		return fmt.Errorf("must be one of %s, and is %q", strings.Join(sets, ", "), text)
+	}
+	*s = scoreSet(text)
+	return nil
 }
 
 func (f *ruleFiles) options(json bool) app.RulesOptions {
-	return app.RulesOptions{Files: f.Files, Default: f.Default, Scores: f.Scores, JSON: json}
+	return app.RulesOptions{Files: f.Files, Default: f.Default, Scores: string(f.Scores), JSON: json}
 }
 
 type rulesCmd struct {

@@ -32,10 +32,11 @@ func (a *App) loadRulesAndTexts(o RulesOptions) (*rulesfilter.Loaded, text.Optio
 	c := rulesfilter.Defaults()
 	var at *config.Filter // of which the options are
 	if len(o.Files) == 0 || a.o.ConfigGiven {
-		cfg, _, err := a.scanConfig()
+		cfg, isStandard, err := a.scanConfig()
 		if err != nil {
 			return nil, text.Options{}, err
 		}
+		a.tellStandard(isStandard)
 		for _, f := range cfg.Filters {
 			if f.Kind != rulesfilter.Factory.Kind {
 				continue

@@ -101,7 +101,9 @@ func readCorpora(paths []string) ([]detection.Message, error) {
 		}
 		var some []detection.Message
 		if info.IsDir() {
-			some, err = detection.ReadArchives(p)
+			if some, err = detection.ReadArchives(p); err == nil && len(some) == 0 {
+				err = fmt.Errorf("%s: no corpus: NAME.tar.gz is looked for, with NAME.tsv beside it, which tells ham from spam", visible(p))
+			}
 		} else if some, err = detection.ReadArchive(p); err == nil {
 			detection.StripAll(some)
 		}

@@ -80,6 +80,7 @@ func (a *App) Scan(ctx context.Context, o ScanOptions) error {
 	if err != nil {
 		return err
 	}
+	a.tellStandard(isStandard)
 	s, err := a.newScan(cfg, o, isStandard)
 	if err != nil {
 		return err
@@ -131,6 +132,13 @@ func (a *App) scanConfig() (cfg *config.Config, isStandard bool, err error) {
 	}
 	cfg, err = a.load()
 	return cfg, false, err
+}
+
+// tellStandard says on standard error that it is the standard configuration that counts.
+func (a *App) tellStandard(isStandard bool) {
+	if isStandard {
+		fmt.Fprintf(a.o.Stderr, "postern: no configuration at %s: the standard filters and rules count\n", a.o.Config)
+	}
 }
 
 func (a *App) newScan(cfg *config.Config, o ScanOptions, isStandard bool) (*scan, error) {

@@ -1,7 +1,7 @@
 package detection
 
 import (
-	"errors"
+	"fmt"
 	"math"
 	"slices"
 )
@@ -58,14 +58,15 @@ func Fit(features []Feature, rows []Row, o FitOptions) (*Fitted, error) {
 	if o.L2 == nil {
 		o.L2 = []float64{0.3, 1, 3, 10}
 	}
-	var spam, ham bool
-	folds := map[int]bool{}
+	spam, folds := 0, map[int]bool{}
 	for _, r := range rows {
-		spam, ham = spam || r.Spam, ham || !r.Spam
+		if r.Spam {
+			spam++
+		}
 		folds[r.Fold] = true
 	}
-	if !spam || !ham || len(folds) < 2 {
-		return nil, errors.New("detection: to fit weights needs ham and spam in two folds or more")
+	if ham := len(rows) - spam; spam == 0 || ham == 0 || len(folds) < 2 {
+		return nil, fmt.Errorf("detection: to fit weights needs ham and spam in two folds or more, and there are %d messages of ham and %d of spam in %d", ham, spam, len(folds))
 	}
 	best := &Fitted{}
 	for _, l2 := range o.L2 {

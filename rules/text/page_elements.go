@@ -82,3 +82,40 @@ var (
 	pageNoscript, pageMath                            = pageNames["noscript"], pageNames["math"]
 	pageOption, pageTemplate, pageSVG, pageAnnotation = pageNames["option"], pageNames["template"], pageNames["svg"], pageNames["annotation-xml"]
 )
+
+// pieceOctets is how long a piece of a word is at most that stands in a box of its own.
+const pieceOctets = 8
+
+// join takes the line back that began at octets of the text with an element of which no line begins.
+func (p *page) join(el *openElement, before int) {
+	el.from = len(p.seen)
+	if before < 0 || !el.own.inline && !el.own.piece {
+		return
+	}
+	within := before > 0 && isASCIILetter(p.seen[before-1])
+	if el.own.piece && !within {
+		return
+	}
+	if p.seen = p.seen[:before]; within {
+		p.broken++
+	}
+	el.from = before
+}
+
+// goesOn reports whether the line goes on behind the innermost element, which is of a kind.
+func (p *page) goesOn(id uint8) bool {
+	t := p.top()
+	return t.id == id && (t.own.inline || t.own.piece && len(p.seen)-t.from <= pieceOctets)
+}
+
+// space writes what an element puts between words.
+func (p *page) space(is uint32) {
+	switch {
+	case is&pageGap != 0:
+		p.seen = append(p.seen, "\n\n"...)
+	case is&pageLine != 0:
+		p.seen = append(p.seen, '\n')
+	case is&pageCell != 0:
+		p.seen = append(p.seen, ' ')
+	}
+}

@@ -34,12 +34,15 @@ func checkDomains(args string) error {
 		return errors.New("no domain is named")
 	}
 	for w := range strings.FieldsSeq(args) {
-		if host, _ := hostAndOrg(w); host == "" {
-			return fmt.Errorf("%q is no domain", w)
+		if host, _ := hostAndOrg(w); !registrable.MatchString(host) {
+			return fmt.Errorf("%q is no domain as mail comes from: labels of letters, digits and inner hyphens, two at least, the last no number", atMostOctets(w, 100))
 		}
 	}
 	return nil
 }
+
+// registrable is what domains of mail on the internet look like (RFC 1123 2.1, RFC 3696 2).
+var registrable = regexp.MustCompile(`^(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z](?:[a-z0-9-]*[a-z0-9])?$`)
 
 func init() {
 	tables = append(tables, posternSender, posternBrands, posternText, posternFiles, posternTops)

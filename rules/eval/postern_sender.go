@@ -270,9 +270,13 @@ func readExecutive(args string) (e executive, err error) {
 		if key := nameKey(b.Name); key != "" {
 			e.name = key
 		}
-		if b.Address != "" {
-			e.addresses = append(e.addresses, strings.ToLower(b.Address))
+		if b.Address == "" {
+			continue
 		}
+		if a, err := mail.ParseAddress(b.Address); err != nil || a.Domain() == "" {
+			return e, fmt.Errorf("%q is no address: Jane Doe <jane@example.org>", atMostOctets(b.Address, 100))
+		}
+		e.addresses = append(e.addresses, strings.ToLower(b.Address))
 	}
 	if e.name == "" || len(e.addresses) == 0 {
 		return e, fmt.Errorf("%q: it needs a name and an address: Jane Doe <jane@example.org>", atMostOctets(args, 100))

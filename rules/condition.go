@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/postern-mail/postern/rules/eval"
 )
 
 // What files of rules may ask for before they say something: which SpamAssassin this stands in for.
@@ -34,8 +36,8 @@ func (s *Set) KnowsPlugin(name string) bool {
 	return defaultPlugins[name] || otherPlugins[name] || s.wanted[name]
 }
 
-// features are what can() and has() say yes to: a rule goes by them only where what they name is here. Of plugins that are not loaded
-// nothing is.
+// features are what can() and has() say yes to, as in SpamAssassin with these plugins; see hollow for those that do nothing here. Of plugins
+// that are not loaded nothing is there.
 var features = wordSet(`
 	Mail::SpamAssassin::Conf::feature_originating_ip_headers
 	Mail::SpamAssassin::Conf::feature_dns_local_ports_permit_avoid
@@ -69,6 +71,23 @@ var features = wordSet(`
 	Mail::SpamAssassin::Plugin::MIMEEval::has_check_abundant_unicode_ratio
 	Mail::SpamAssassin::Plugin::MIMEEval::has_check_for_ascii_text_illegal
 	Mail::SpamAssassin::Plugin::MIMEEval::has_check_qp_ratio
+	Mail::SpamAssassin::Plugin::HashBL::has_hashbl_attachments
+	Mail::SpamAssassin::Plugin::HashBL::has_hashbl_bodyre
+	Mail::SpamAssassin::Plugin::HashBL::has_hashbl_bodyre_num
+	Mail::SpamAssassin::Plugin::HashBL::has_hashbl_email_domain
+	Mail::SpamAssassin::Plugin::HashBL::has_hashbl_email_domain_alias
+	Mail::SpamAssassin::Plugin::HashBL::has_hashbl_email_regex
+	Mail::SpamAssassin::Plugin::HashBL::has_hashbl_email_welcomelist
+	Mail::SpamAssassin::Plugin::HashBL::has_hashbl_email_whitelist
+	Mail::SpamAssassin::Plugin::HashBL::has_hashbl_emails
+	Mail::SpamAssassin::Plugin::HashBL::has_hashbl_ignore
+	Mail::SpamAssassin::Plugin::HashBL::has_hashbl_sha256
+	Mail::SpamAssassin::Plugin::HashBL::has_hashbl_tag
+	Mail::SpamAssassin::Plugin::HashBL::has_hashbl_uris
+	Mail::SpamAssassin::Plugin::Pyzor::has_fork
+	Mail::SpamAssassin::Plugin::Pyzor::has_perl
+	Mail::SpamAssassin::Plugin::Razor2::has_fork
+	Mail::SpamAssassin::Plugin::MIMEHeader::has_capture_rules
 	Mail::SpamAssassin::Plugin::MIMEHeader::has_all_header
 	Mail::SpamAssassin::Plugin::MIMEHeader::has_tflags_range
 	Mail::SpamAssassin::Plugin::MIMEHeader::has_tflags_concat
@@ -99,8 +118,9 @@ func (o *Options) plugin(name string) bool {
 	return ok && (defaultPlugins[short] || slices.Contains(o.Plugins, short))
 }
 
-// condition says whether what stands behind an if holds. It tells asked which names plugin(), can() and has() were said yes to.
-func (o *Options) condition(s string, asked func(name string)) (bool, error) {
+// condition says whether what stands behind an if holds. It tells asked which names plugin(), can() and has() were said yes to, and to which
+// methods it said no without knowing.
+func (o *Options) condition(s string, asked func(name string, yes bool)) (bool, error) {
 	all, _ := tokens(s)
 	c := &compiler{tokens: all, name: func(c *compiler, name string) error {
 		switch name {
@@ -115,9 +135,14 @@ func (o *Options) condition(s string, asked func(name string)) (bool, error) {
 			if err != nil {
 				return err
 			}
-			yes := name == "plugin" && o.plugin(arg) || name != "plugin" && features[arg]
-			if yes {
-				asked(arg)
+			yes, known := o.plugin(arg), true
+			if name != "plugin" {
+				if yes, known, err = o.method(arg, name == "has"); err != nil {
+					return err
+				}
+			}
+			if yes || !known {
+				asked(arg, yes)
 			}
 			c.number(truth(yes))
 		default:
@@ -131,6 +156,27 @@ func (o *Options) condition(s string, asked func(name string)) (bool, error) {
 	}
 	v, _ := value(code, nil)
 	return v != 0, nil
+}
+
+// method reports whether SpamAssassin has a method, and whether that is known: of those that were made to be asked for, and of functions of
+// plugins that rules can call.
+func (o *Options) method(name string, has bool) (yes, known bool, err error) {
+	i := strings.LastIndex(name, "::")
+	if i < 0 {
+		return false, true, fmt.Errorf("%q is no method of a module, such as %sfeature_capture_rules", cut(name, 60), conf)
+	}
+	module, method := name[:i], name[i+2:]
+	switch {
+	case features[name]:
+		return true, true, nil
+	case strings.HasPrefix(module, plugins) && !o.plugin(module):
+		return false, true, nil
+	case strings.HasPrefix(method, "has_") || strings.HasPrefix(method, "feature_"):
+		return false, true, nil
+	}
+	_, callable := eval.Functions()[method]
+	callable = callable && has && strings.HasPrefix(module, plugins)
+	return callable, callable, nil
 }
 
 // argument takes "(NAME)".

@@ -219,43 +219,37 @@ func (r *reader) line(s string, depth int) error {
 func (r *reader) conditional(key, value string) bool {
 	switch key {
 	case "if", "ifplugin":
-		if key == "ifplugin" {
-			value = "plugin(" + value + ")"
-		}
 		if len(r.ifs) >= maxIfs {
 			r.tell(r.at, Fault, "", "more than %d ifs within one another", maxIfs)
 			r.skip = true
 			return true
 		}
-		r.ifs = append(r.ifs, condition{r.skip, r.at})
-		holds, err := r.o.condition(value, func(name string) {
-			if short, ok := strings.CutPrefix(name, plugins); ok {
-				r.wanted[short] = true
-			}
-			if why := hollow[name]; why != "" && !r.skip {
-				r.once(Note, name, "%s counts as being here, as in Debian's SpamAssassin: %s", name, why)
-			}
-		})
+		holds, err := r.holds(key, value)
 		if err != nil {
-			r.tell(r.at, Fault, "", "%s: %v", key, err)
+			r.tell(r.at, Fault, "", "%s: %v: the line is not taken, and what follows is read as if it were not there", key, err)
+			return true
 		}
+		r.ifs = append(r.ifs, condition{r.skip, r.at})
 		r.skip = r.skip || !holds
-	case "else":
-		if len(r.ifs) == 0 {
-			r.tell(r.at, Fault, "", "else without if")
-			return true
+	case "else", "endif":
+		switch {
+		case value != "":
+			r.tell(r.at, Fault, "", "%s: nothing may follow, and %q does: the line is not taken", key, cut(value, 60))
+		case len(r.ifs) == 0:
+			r.tell(r.at, Fault, "", "%s without if", key)
+		case key == "else":
+			blocked := slices.ContainsFunc(r.ifs, func(c condition) bool { return c.skip })
+			r.skip = blocked || !r.skip
+		default:
+			r.skip = r.ifs[len(r.ifs)-1].skip
+			r.ifs = r.ifs[:len(r.ifs)-1]
 		}
-		blocked := slices.ContainsFunc(r.ifs, func(c condition) bool { return c.skip })
-		r.skip = blocked || !r.skip
-	case "endif":
-		if len(r.ifs) == 0 {
-			r.tell(r.at, Fault, "", "endif without if")
-			return true
-		}
-		r.skip = r.ifs[len(r.ifs)-1].skip
-		r.ifs = r.ifs[:len(r.ifs)-1]
 	case "require_version":
-		if !r.skip && value != "@@VERSION@@" && value != versionText {
+		switch {
+		case r.skip:
+		case value == "":
+			r.tell(r.at, Fault, "", "require_version: the version is missing")
+		case value != "@@VERSION@@" && value != versionText:
 			r.tell(r.at, Inexact, "", "the rest of the file is passed over: it requires version %s, and this stands in for %s", value, versionText)
 			r.skip = true
 		}
@@ -263,6 +257,28 @@ func (r *reader) conditional(key, value string) bool {
 		return false
 	}
 	return true
+}
+
+// holds says whether the condition of an if or ifplugin does.
+func (r *reader) holds(key, value string) (bool, error) {
+	if value == "" {
+		return false, errors.New("it does not say what for")
+	}
+	if key == "ifplugin" {
+		value = "plugin(" + value + ")"
+	}
+	return r.o.condition(value, func(name string, yes bool) {
+		if short, ok := strings.CutPrefix(name, plugins); ok && yes {
+			r.wanted[short] = true
+		}
+		switch why := hollow[name]; {
+		case r.skip:
+		case !yes:
+			r.once(Inexact, name, "whether SpamAssassin has %s is not known here: no is the answer", cut(name, 100))
+		case why != "":
+			r.once(Note, name, "%s counts as being here, as in Debian's SpamAssassin: %s", name, why)
+		}
+	})
 }
 
 // include reads another file in place of a line.

@@ -129,10 +129,7 @@ func (l *loader) set() *Set {
 		s.rules = append(s.rules, r)
 		s.byName[name] = r
 	}
-	s.skip = make(map[string]bool, len(l.unasked))
-	for _, d := range l.unasked {
-		s.skip[d] = true
-	}
+	s.skip = l.unasked
 	compileRules(l, s)
 	l.compileMetas(s)
 	l.tellUnknown(s)

@@ -237,6 +237,8 @@ func TestNetworkRules(t *testing.T) {
 		{"names alone", "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')\ntflags A net domains_only", "9.100.51.198.u.example=127.0.0.9", ""},
 		{"the whole host", "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')\ntflags A net notrim", "www.link.com.u.example=127.0.0.9", "A"},
 		{"a link that is skipped", "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')\nuridnsbl_skip_domain skipped.com", "skipped.com.u.example=127.0.0.9", ""},
+		{"a link that is skipped no more", "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')\nuridnsbl_skip_domain skipped.com a.com\nclear_uridnsbl_skip_domain Skipped.com", "skipped.com.u.example=127.0.0.9", "A"},
+		{"no link is skipped any more", "urirhsbl A u.example. A\nbody A eval:check_uridnsbl('A')\nuridnsbl_skip_domain skipped.com a.com\nclear_uridnsbl_skip_domain", "skipped.com.u.example=127.0.0.9", "A"},
 		{"the address of a link", "uridnssub A u.example. A 127.0.0.2\nbody A eval:check_uridnsbl('A')\ntflags A net a", "www.link.com=198.51.100.7; 7.100.51.198.u.example=127.0.0.2", "A"},
 		{"the address of a link that is one", "uridnssub A u.example. A 127.0.0.2\nbody A eval:check_uridnsbl('A')\ntflags A net a", "9.100.51.198.u.example=127.0.0.2", "A"},
 		{"an answer, and a failure of the other family", rbl, "7.113.0.203.bl.example=127.0.0.2 FAIL", "A"},

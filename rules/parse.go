@@ -64,7 +64,7 @@ type loader struct {
 	priorities   map[string]int
 	replace      replacement
 	lookups      map[string]lookup // by rule: what check_uridnsbl asks
-	unasked      []string          // domains of uridnsbl_skip_domain
+	unasked      map[string]bool   // domains of uridnsbl_skip_domain
 	networks     map[string]text.Networks
 	mentioned    map[mention]Position // the first line of each keyword that names a rule
 	passed       map[string]bool      // rules behind an if that does not hold
@@ -77,7 +77,7 @@ func newLoader(o Options) *loader {
 	return &loader{
 		o: o, settings: &eval.Settings{}, rules: map[string]*definition{}, scores: map[string][4]float64{},
 		descriptions: map[string]string{}, flags: map[string][]string{}, priorities: map[string]int{}, replace: newReplacement(),
-		lookups: map[string]lookup{}, networks: map[string]text.Networks{},
+		lookups: map[string]lookup{}, unasked: map[string]bool{}, networks: map[string]text.Networks{},
 		mentioned: map[mention]Position{}, passed: map[string]bool{}, wanted: map[string]bool{},
 	}
 }
@@ -331,8 +331,8 @@ func (r *reader) setting(key, value string) {
 		}
 		return
 	}
-	if key == "uridnsbl_skip_domain" {
-		r.skipped(value)
+	if key == "uridnsbl_skip_domain" || key == "clear_uridnsbl_skip_domain" {
+		r.skipped(value, key == "uridnsbl_skip_domain")
 		return
 	}
 	if about, ok := abouts[key]; ok {
@@ -382,11 +382,18 @@ var definers = map[string]Class{
 // maxSkipped bounds the domains that links are not asked about.
 const maxSkipped = 10_000
 
-// skipped takes in domains that links are not asked about.
-func (r *reader) skipped(value string) {
-	for _, d := range strings.Fields(strings.ToLower(value)) {
-		if len(r.unasked) < maxSkipped {
-			r.unasked = append(r.unasked, d)
+// skipped takes in domains that links are not asked about, or takes them out again: all, where none is named.
+func (r *reader) skipped(value string, in bool) {
+	domains := strings.Fields(strings.ToLower(value))
+	if !in && len(domains) == 0 {
+		clear(r.unasked)
+	}
+	for _, d := range domains {
+		switch {
+		case !in:
+			delete(r.unasked, d)
+		case len(r.unasked) < maxSkipped:
+			r.unasked[d] = true
 		}
 	}
 }
@@ -436,10 +443,15 @@ var (
 		geodb_search_path country_db_type country_db_path dcc_path dcc_home pyzor_path pyzor_timeout razor_timeout redirector_pattern
 		dns_block_rule adsp_override user_awl_sql_override_username score_set_default ifplugin
 		enable_compat disable_compat ignore_always_matching_regexps welcomelist_subject_dummy textcat_optimal_ngrams
-		inactive_languages language_test_max rbl_timeout resource_limit_cpu resource_limit_mem`)
+		inactive_languages language_test_max rbl_timeout resource_limit_cpu resource_limit_mem asn_prefix clear_dns_query_restrictions
+		dccifd_options dmarc_save_reports dns_block_time do_not_use_mail_spf do_not_use_mail_spf_query fold_headers ignore_received_spf_header
+		use_newest_received_spf_header max_short_url_redirections max_short_urls parse_dkim_uris rbl_headers run_reuse_tests_only
+		textcat_acceptable_score textcat_max_languages textcat_max_ngrams trigger_config trigger_ratio trigger_target uri_country_db_isp_path
+		uri_country_db_path use_dcc_rep`)
 	idlePrefixes = []string{
 		"bayes_", "auto_welcomelist_", "auto_whitelist_", "txrep_", "hashbl_", "uridnsbl_", "dcc_", "pyzor_", "razor_", "spamcop_",
 		"autolearn_", "dkim_", "spf_", "phishing_", "shortcircuit_", "user_", "url_shortener_", "extracttext_", "resource_limit_",
+		"authres_", "olemacro_", "uri_block_",
 	}
 )
 

@@ -189,8 +189,8 @@ func hitsFlag(flags []string) (multiple bool, most int) {
 		case f == "multiple":
 			multiple = true
 		case ok:
-			if v, err := strconv.Atoi(n); err == nil {
-				most = min(max(v, 1), maxHits)
+			if v, err := strconv.Atoi(n); err == nil && v > 0 { // 0 is no bound
+				most = min(v, maxHits)
 			}
 		}
 	}

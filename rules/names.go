@@ -111,9 +111,13 @@ func near(a, b string) bool {
 var flagWords = wordSet(`net nice learn userconf noautolearn autolearn_force autolearn_body autolearn_header noawl multiple nosubject nolog
 	ips_only domains_only notrim a ns concat publish nopublish`)
 
-// tflags takes "tflags NAME words".
+// tflags takes "tflags NAME words". Commas divide words, too: SpamAssassin looks for words anywhere in a line.
 func (r *reader) tflags(name, rest string) {
-	words := strings.Fields(rest)
+	words := strings.FieldsFunc(rest, func(c rune) bool { return c == ',' || strings.ContainsRune(space, c) })
+	if len(words) == 0 {
+		r.tell(r.at, Fault, name, "tflags: no flag is named, and what was set before stays")
+		return
+	}
 	for _, w := range words {
 		key, value, has := strings.Cut(w, "=")
 		known := flagWords[w]

@@ -342,7 +342,10 @@ func (r *reader) setting(key, value string) {
 		}
 		return
 	}
-	if r.replace.set(key, value) {
+	if known, err := r.replace.set(key, value); known {
+		if err != nil {
+			r.tell(r.at, Fault, "", "%s: %v", key, err)
+		}
 		if key == "replace_rules" {
 			for name := range strings.FieldsSeq(value) {
 				r.mentions(key, name)

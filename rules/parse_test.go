@@ -95,6 +95,17 @@ func TestFaults(t *testing.T) {
 		{"score A (1", "no number"},
 		{"score A 1e9", "no number"},
 		{"priority A x", "no number"},
+		{"tflags A", "no flag is named"},
+		{"replace_tag A", "does not say what for"},
+		{"replace_rules", "does not say what for"},
+		{"enlist_uri_host LIST evil.example", "the name of a list in parentheses is needed"},
+		{"enlist_addrlist VIPS *@board.example", "the name of a list in parentheses"},
+		{"whitelist_from_rcvd *@partner.example", "the host that it comes by"},
+		{"blacklist_from", `nothing is named, and there is ""`},
+		{"welcomelist_from_dkim a@b.example c d", "at most one domain"},
+		{"util_rb_2tld foo", "two labels"},
+		{"util_rb_3tld a.b.c d.e", "three labels"},
+		{"freemail_max_body_emails ten", "a number is needed"},
 		{"test A maybe x", "ok or fail"},
 		{"include other.cf", "can be included"},
 	} {
@@ -252,8 +263,8 @@ func TestReplaceTags(t *testing.T) {
 		r := newReplacement()
 		for line := range strings.Lines(set) {
 			key, value := word(strings.TrimSpace(line))
-			if !r.set(key, value) {
-				t.Fatal(line)
+			if known, err := r.set(key, value); !known || err != nil {
+				t.Fatal(line, err)
 			}
 		}
 		if got, err := r.apply(c.expr); got != c.want || err != nil {

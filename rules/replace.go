@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -20,27 +21,29 @@ func newReplacement() replacement {
 	}
 }
 
-// set takes a line; false where it is none of these.
-func (p *replacement) set(key, value string) bool {
+// set takes a line; false where it is none of these. The error is of one that is not taken.
+func (p *replacement) set(key, value string) (known bool, err error) {
 	table, ok := map[string]map[string]string{
 		"replace_tag": p.tags, "replace_pre": p.pre, "replace_inter": p.inter, "replace_post": p.post,
 	}[key]
 	name, rest := word(value)
 	switch {
+	case !ok && key != "replace_rules" && key != "replace_start" && key != "replace_end":
+		return false, nil
+	case value == "" || ok && rest == "":
+		return true, errors.New("it does not say what for: the line is not taken")
 	case ok:
 		table[name] = rest
 	case key == "replace_rules":
 		for r := range strings.FieldsSeq(value) {
 			p.rules[r] = true
 		}
-	case key == "replace_start" && value != "":
+	case key == "replace_start":
 		p.start = value
-	case key == "replace_end" && value != "":
-		p.end = value
 	default:
-		return false
+		p.end = value
 	}
-	return true
+	return true, nil
 }
 
 // maxPasses is how often tags within tags are replaced.

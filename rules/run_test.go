@@ -230,6 +230,8 @@ func TestEachHitCounts(t *testing.T) {
 		{"body R /two/\ntflags R multiple", 3, 3, 4.5},
 		{"body R /two/\ntflags R multiple maxhits=2", 2, 2, 3},
 		{"body R /two/\ntflags R maxhits=2", 1, 1, 1.5},
+		{"body R /two/\ntflags R multiple,maxhits=2", 2, 2, 3},
+		{"body R /two/\ntflags R multiple maxhits=0", 3, 3, 4.5},
 		{"rawbody R /two/\ntflags R multiple", 3, 3, 4.5},
 		{"full R /two/\ntflags R multiple", 3, 3, 4.5},
 		{"uri R /^http/\ntflags R multiple maxhits=2", 2, 2, 3},

@@ -197,6 +197,9 @@ func compileEval(r *Rule, s *Set) (*evalTest, error) {
 		}
 		return nil, fmt.Errorf("it never hits: there is no function %s here", name)
 	}
+	if want, is := eval.KeywordOf(name), r.keyword.String(); want != "" && is != want && !(want == "body" && r.keyword == RawBody) {
+		return nil, fmt.Errorf("it never hits: %s is for rules of the kind %s, not %s", name, want, is)
+	}
 	if raw, differs := eval.RawBody()[name]; differs && r.keyword == RawBody {
 		f = raw
 	}

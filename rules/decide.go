@@ -65,8 +65,10 @@ func (st *run) decide(r *Rule) {
 			return
 		}
 	}
-	v, _ := value(r.test.meta, st.hits)
+	v, divided := value(r.test.meta, st.hits)
 	switch {
+	case divided: // SpamAssassin ends here with all metas of the message, in no order; here this one alone is not decided
+		v = undecided
 	case v == 0:
 		return
 	case !r.active:

@@ -286,7 +286,7 @@ func truth(b bool) float64 {
 	return 0
 }
 
-// value runs code over what rules have hit. Division by zero gives 0; divided tells that there was one.
+// value runs code over what rules have hit. divided tells that there was a division by zero: then the result means nothing.
 func value(code []instruction, hits []float64) (result float64, divided bool) {
 	var room [16]float64
 	stack := room[:0]

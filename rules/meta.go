@@ -13,9 +13,9 @@ import (
 //
 // A meta runs when all rules that it names have been decided. Rules that do not run (their score is 0, or they need the network) count as
 // not hit, but only once everything else has run, and then only metas with a score are looked at. So a meta whose own score is 0 and that
-// names such a rule is never decided; nor is one whose score is 0 and that is true, since what is true without a score leaves no trace. A
-// meta that names one of these is never decided in its turn, and does not hit, be it "X && !Y" or not. Here such a rule is undecided:
-// what it hit is NaN.
+// names such a rule is never decided; nor is one whose score is 0 and that is true, since what is true without a score leaves no trace, nor
+// one that divides by zero in a message. A meta that names one of these is never decided in its turn, and does not hit, be it "X && !Y"
+// or not. Here such a rule is undecided: what it hit is NaN.
 
 // undecided marks a rule that was not decided.
 var undecided = math.NaN()
@@ -85,6 +85,7 @@ func stateOf(r *Rule, names []*Rule, states []metaState) metaState {
 		st.never = st.never || !st.early
 		st.maybe = true
 	}
+	st.maybe = st.maybe || slices.ContainsFunc(r.test.meta, func(in instruction) bool { return in.op == opDivide })
 	return st
 }
 

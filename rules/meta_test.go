@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -137,6 +139,27 @@ func TestMetasInACircleAreFalse(t *testing.T) {
 	for _, name := range []string{"X", "Y", "Z", "W"} {
 		if hits[name] {
 			t.Errorf("%s hits", name)
+		}
+	}
+}
+
+// TestMetasThatDivide: as in SpamAssassin, what divides by zero where nothing has hit is never taken, be there no zero in a message; what
+// does in one message does not hit there, nor does what names it.
+func TestMetasThatDivide(t *testing.T) {
+	s, problems := load(t, "body A /a/\nbody B /b/\nmeta BARE A / B\nmeta OTHER !BARE\nmeta SOME B && A / B\nmeta LESS 1 / (1 - A)\n"+
+		"meta NOTLESS !LESS\nmeta MORE (A > 0) || NOTLESS\nmeta SAFE A || B\nmeta DIES A && !(1 / B)\nmeta NOTDIES !DIES\n", Options{})
+	if len(problems) != 1 || problems[0].Rule != "BARE" || problems[0].Severity != Fault {
+		t.Errorf("problems: %v", problems)
+	}
+	for _, c := range []struct{ hit, want string }{
+		{"", "LESS NOTDIES OTHER"},
+		{"A", "A OTHER SAFE"},
+		{"B", "B LESS NOTDIES OTHER SAFE"},
+		{"A B", "A B NOTDIES OTHER SAFE SOME"},
+	} {
+		got := slices.Sorted(maps.Keys(decide(s, strings.Fields(c.hit)...)))
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("where %q hits: %s, want %s", c.hit, got, c.want)
 		}
 	}
 }

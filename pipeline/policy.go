@@ -301,32 +301,40 @@ func (p *Policy) threshold(fs []StageFinding, all bool) ruling {
 	reached := func(t *float64, score float64) bool { return t != nil && score >= *t }
 	switch {
 	case reached(p.Reject, known):
-		return ruling{action: filter.Reject, reply: scoreReply, because: reason(score, "reject", *p.Reject, fs, all)}
+		return ruling{action: filter.Reject, reply: scoreReply, because: knownReason(score, known, "reject", *p.Reject, fs, all)}
 	case reached(p.Quarantine, known) && reached(p.Reject, score):
 		why := unknownReason(score, known, "reject", *p.Reject, fs, all) + ": quarantine " + number(*p.Quarantine)
 		return ruling{action: filter.Quarantine, because: printable(why, maxBecause)}
 	case reached(p.Quarantine, known):
-		return ruling{action: filter.Quarantine, because: reason(score, "quarantine", *p.Quarantine, fs, all)}
+		return ruling{action: filter.Quarantine, because: knownReason(score, known, "quarantine", *p.Quarantine, fs, all)}
 	case reached(p.Reject, score):
 		return ruling{action: filter.Tag, because: unknownReason(score, known, "reject", *p.Reject, fs, all)}
 	case reached(p.Quarantine, score):
 		return ruling{action: filter.Tag, because: unknownReason(score, known, "quarantine", *p.Quarantine, fs, all)}
 	case reached(p.Tag, score):
-		return ruling{action: filter.Tag, because: reason(score, "tag", *p.Tag, fs, all)}
+		return ruling{action: filter.Tag, because: reason(number(score), "tag", *p.Tag, fs, all)}
 	}
 	return ruling{}
 }
 
+// knownReason says that a score reaches a threshold by what was found, whatever was not found out.
+func knownReason(score, known float64, name string, threshold float64, fs []StageFinding, all bool) string {
+	if known == score {
+		return reason(number(score), name, threshold, fs, all)
+	}
+	return reason(number(known)+" without what is not known", name, threshold, certain(fs), all)
+}
+
 // unknownReason says that a score reaches a threshold by what was not found out.
 func unknownReason(score, known float64, name string, threshold float64, fs []StageFinding, all bool) string {
-	return printable(reason(score, name, threshold, fs, all)+", but "+number(known)+" without what is not known, which can only mark", maxBecause)
+	return printable(reason(number(score), name, threshold, fs, all)+", but "+number(known)+" without what is not known, which can only mark", maxBecause)
 }
 
 // maxNamed is the number of symbols that the reason for a score names.
 const maxNamed = 5
 
 // reason says that a score reaches a threshold, and which symbols brought it there, the greatest first.
-func reason(score float64, name string, threshold float64, fs []StageFinding, all bool) string {
+func reason(score, name string, threshold float64, fs []StageFinding, all bool) string {
 	type share struct {
 		symbol string
 		score  float64
@@ -360,7 +368,7 @@ func reason(score float64, name string, threshold float64, fs []StageFinding, al
 		}
 		named = append(named, s.symbol+" "+number(s.score))
 	}
-	text := fmt.Sprintf("score %s reaches %s %s", number(score), name, number(threshold))
+	text := fmt.Sprintf("score %s reaches %s %s", score, name, number(threshold))
 	if len(named) > 0 {
 		text += " (" + strings.Join(named, ", ") + ")"
 	}

@@ -174,7 +174,11 @@ func TestDecide(t *testing.T) {
 		},
 		{
 			name: "what is not known, beside what is enough", policy: limits, reports: Reports{unsure("a", 2), told("b", found("B", 3, ""))},
-			action: filter.Quarantine, score: 14, because: "score 14 reaches quarantine 10 (B 12, A 2)",
+			action: filter.Quarantine, score: 14, because: "score 12 without what is not known reaches quarantine 10 (B 12)",
+		},
+		{
+			name: "what is not known, beside what is refused", policy: limits, reports: Reports{unsure("a", 5), told("b", found("B", 4, ""))},
+			action: filter.Reject, reply: "550 5.7.1 message looks like spam", score: 21, because: "score 16 without what is not known reaches reject 15 (B 16)",
 		},
 		{
 			name: "what is not known, beside what holds it", policy: limits, reports: Reports{unsure("a", 5), told("b", found("B", 2.5, ""))},

@@ -185,8 +185,8 @@ func untrusted(h *mail.Header, authservID string, keep []string, score, others, 
 var spamFields = []string{"x-spam-flag", "x-spam-status", "x-spam-score", "x-spam-level"}
 
 const (
-	maxStars = 50 // of X-Spam-Level
-	maxTests = 100
+	maxStars = 50  // of X-Spam-Level
+	maxTests = 100 // symbols of X-Spam-Status, behind which "..." stands for more
 )
 
 // scoreFields writes the fields that SpamAssassin made known, so that whatever sorts by them goes on
@@ -199,7 +199,7 @@ func scoreFields(v Verdict, p *Policy) []mail.Edit {
 		add("X-Spam-Flag", "YES")
 	}
 	add("X-Spam-Status", spamStatus(v, p, spam))
-	add("X-Spam-Score", tenths(v.Score))
+	add("X-Spam-Score", Tenths(v.Score))
 	if n := int(min(max(v.Score, 0), maxStars)); n > 0 {
 		add("X-Spam-Level", strings.Repeat("*", n))
 	}
@@ -213,13 +213,17 @@ func spamStatus(v Verdict, p *Policy, spam bool) string {
 	} else {
 		f.Word("No,")
 	}
-	f.Word("score=" + tenths(v.Score))
+	f.Word("score=" + Tenths(v.Score))
 	if t := lowest(p); t != nil {
 		f.Word("required=" + strconv.FormatFloat(*t, 'f', 1, 64))
 	}
 	var tests []string
 	for _, s := range v.Findings {
-		if !s.Observed && !s.Waived && s.Symbol != "" && s.Strength != 0 && !slices.Contains(tests, s.Symbol) && len(tests) < maxTests {
+		if !s.Observed && !s.Waived && s.Symbol != "" && s.Strength != 0 && !slices.Contains(tests, s.Symbol) {
+			if len(tests) == maxTests {
+				tests = append(tests, "...")
+				break
+			}
 			tests = append(tests, s.Symbol)
 		}
 	}
@@ -239,10 +243,10 @@ func spamStatus(v Verdict, p *Policy, spam bool) string {
 	return f.String()
 }
 
-// tenths writes a score with one decimal, and never as more than it is: 4.96 is below a threshold of 5
-// and must not look as if it had reached it.
-func tenths(x float64) string {
-	return strconv.FormatFloat(math.Floor(round(x*10))/10+0, 'f', 1, 64)
+// Tenths writes a score with one decimal, as every field and table shows it: cut towards zero, so that 4.96 does not look as if it had
+// reached a threshold of 5, and -0.001 is 0.0.
+func Tenths(x float64) string {
+	return strconv.FormatFloat(math.Trunc(round(x*10))/10+0, 'f', 1, 64)
 }
 
 // lowest gives the threshold at which a message is marked or worse.

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -87,8 +88,12 @@ func TestStamp(t *testing.T) {
 			want: "+X-Spam-Status: No, score=4.9 required=5.0 tests=none\n+X-Spam-Score: 4.9\n+X-Spam-Level: ****\n",
 		},
 		{
+			name: "next to nothing below zero", text: received, verdict: Verdict{Score: -0.001}, options: StampOptions{Score: true, Policy: thresholds},
+			want: "+X-Spam-Status: No, score=0.0 required=5.0 tests=none\n+X-Spam-Score: 0.0\n",
+		},
+		{
 			name: "no thresholds, folded", text: received, verdict: many, options: StampOptions{Score: true},
-			want: "+X-Spam-Status: No, score=-0.3 tests=ALPHA_SYMBOL,BETA_SYMBOL,GAMMA_SYMBOL,\n\tDELTA_SYMBOL,EPSILON_SYMBOL,ZETA_SYMBOL\n+X-Spam-Score: -0.3\n",
+			want: "+X-Spam-Status: No, score=-0.2 tests=ALPHA_SYMBOL,BETA_SYMBOL,GAMMA_SYMBOL,\n\tDELTA_SYMBOL,EPSILON_SYMBOL,ZETA_SYMBOL\n+X-Spam-Score: -0.2\n",
 		},
 		{
 			name: "stars end", text: received, verdict: Verdict{Score: 1e9}, options: StampOptions{Score: true},
@@ -228,6 +233,20 @@ func TestStamp(t *testing.T) {
 }
 
 // TestStampedFields: of a field that the sender wrote, a filter changed and we write, ours stands on top and the filter's below.
+// TestManySymbols: a list that is cut says so, and one that just fits does not.
+func TestManySymbols(t *testing.T) {
+	for n, end := range map[int]string{100: ",S98,S99", 101: ",S98,S99,...", 300: ",S98,S99,..."} {
+		var v Verdict
+		for i := range n {
+			v.Findings = append(v.Findings, StageFinding{Finding: filter.Finding{Symbol: fmt.Sprintf("S%d", i), Strength: 1}})
+		}
+		got := strings.Join(strings.Fields(spamStatus(v, nil, false)), "")
+		if !strings.HasSuffix(got, end) {
+			t.Errorf("%d symbols end with %s, want %s", n, got[max(0, len(got)-20):], end)
+		}
+	}
+}
+
 func TestStampedFields(t *testing.T) {
 	in := input(t, "X-Spam-Flag: NO\nX-Spam-Status: No\nX-Spam-Flag: NO\nSubject: a\n\nbody\n")
 	v := Verdict{Action: filter.Tag, Score: 5, Edits: []mail.Edit{mail.AddField{Name: "X-Spam-Status", Body: "Yes, hits=7"}, mail.ReplaceField{Index: 0, Body: "YES"}}}

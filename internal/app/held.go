@@ -203,7 +203,7 @@ func (a *App) printRecord(e quarantine.Entry) error {
 	row("policy", e.Policy)
 	row("action", e.Action)
 	row("because", e.Because)
-	row("score", fmt.Sprintf("%.1f", e.Score))
+	row("score", pipeline.Tenths(e.Score))
 	if e.Trimmed {
 		row("note", "the record was too large: parts, and all but a hundred findings and edits, were left out")
 	}
@@ -233,7 +233,7 @@ func printFindings(w io.Writer, all []quarantine.Finding) {
 		if f.Waived {
 			note += " (waived)"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%.1f\t%s%s\n", f.Filter, f.Symbol, f.Score, visible(f.Detail), note)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s%s\n", f.Filter, f.Symbol, pipeline.Tenths(f.Score), visible(f.Detail), note)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/postern-mail/postern/internal/control"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
 	"github.com/postern-mail/postern/upstream/queue"
 )
 
@@ -242,7 +243,7 @@ func (a *App) printMessage(m queue.Listed) error {
 		row("policy", g.Policy)
 		row("action", g.Action)
 		row("because", g.Because)
-		row("score", fmt.Sprintf("%.1f", g.Score))
+		row("score", pipeline.Tenths(g.Score))
 		row("state", g.State)
 		row("tries", fmt.Sprint(g.Attempts))
 		if g.Next != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
 	"github.com/postern-mail/postern/mail"
+	"github.com/postern-mail/postern/pipeline"
 )
 
 // scanOutput is what `scan --json` prints.
@@ -128,7 +129,7 @@ func (s *scan) printTo(w io.Writer, out *scanOutput, trace bool) error {
 			if f.Unknown {
 				note += " (not known)"
 			}
-			fmt.Fprintf(tw, "%s\t%s\t%.1f\t%s%s\n", f.Filter, f.Symbol, f.Score, visible(f.Detail), note)
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s%s\n", f.Filter, f.Symbol, pipeline.Tenths(f.Score), visible(f.Detail), note)
 		}
 	}
 	if len(out.Parts) > 0 {
@@ -201,7 +202,7 @@ func printEdits(w io.Writer, title string, edits []mail.Edit) {
 
 // scoreLine gives the score beside the thresholds of the policy.
 func (s *scan) scoreLine() string {
-	line := fmt.Sprintf("%.1f", s.verdict.Score)
+	line := pipeline.Tenths(s.verdict.Score)
 	p := s.policy.policy
 	for _, t := range []struct {
 		name  string

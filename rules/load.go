@@ -86,7 +86,7 @@ type needs struct {
 func Load(sources []Source, o Options) (*Set, []Problem, error) {
 	l := newLoader(o)
 	for _, src := range sources {
-		if err := l.read(src, 0); err != nil {
+		if err := l.read(src, nil); err != nil {
 			return nil, l.problems, err
 		}
 	}
@@ -125,7 +125,8 @@ func (l *loader) set() *Set {
 		}
 		r.sides = sidesOf(r)
 		r.Scores = l.scoresOf(r)
-		r.active = r.Scores[s.scoreSet] != 0 && !l.off(r)
+		r.off = l.off(r, s.scoreSet)
+		r.active = r.off == ""
 		s.rules = append(s.rules, r)
 		s.byName[name] = r
 	}
@@ -153,15 +154,20 @@ func (l *loader) scoresOf(r *Rule) [4]float64 {
 	return [4]float64{f, f, f, f}
 }
 
-// off reports whether a rule does not run, whatever its score.
-func (l *loader) off(r *Rule) bool {
-	if r.Class == Network && !l.o.Network {
-		return true
+// off says why a rule does not run, "" where it does.
+func (l *loader) off(r *Rule, scoreSet int) string {
+	byEval := func(flag string) bool { return r.Class == Eval && r.Flag(flag) }
+	switch {
+	case slices.ContainsFunc(l.o.Disabled, func(glob string) bool { return matchGlob(glob, r.Name) }):
+		return "it is named in off"
+	case !l.o.Network && (r.Class == Network || byEval("net")):
+		return "it asks the network, which the set of scores that counts leaves out"
+	case !l.o.Learner && byEval("learn"):
+		return "it asks the learner, which the set of scores that counts leaves out"
+	case r.Scores[scoreSet] == 0:
+		return "it has no score in the set that counts"
 	}
-	if r.Class == Eval && (r.Flag("net") && !l.o.Network || r.Flag("learn") && !l.o.Learner) {
-		return true
-	}
-	return slices.ContainsFunc(l.o.Disabled, func(glob string) bool { return matchGlob(glob, r.Name) })
+	return ""
 }
 
 // matchGlob reports whether a name is one that a text with * and ? means.
@@ -203,6 +209,9 @@ func (s *Set) Score(r *Rule) float64 {
 
 // Active reports whether a rule runs.
 func (s *Set) Active(r *Rule) bool { return r.active }
+
+// Off says why a rule does not run, "" where it does.
+func (s *Set) Off(r *Rule) string { return r.off }
 
 // Settings gives what the files set beside rules.
 func (s *Set) Settings() *eval.Settings { return s.settings }

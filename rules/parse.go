@@ -118,6 +118,8 @@ type reader struct {
 	own  bool // the file came with the program
 	ifs  []condition
 	skip bool
+
+	within []string // the files that include one another, this one last
 }
 
 // condition is one open if: what held before it, and where it stands.
@@ -126,12 +128,12 @@ type condition struct {
 	at   Position
 }
 
-// read takes in one source. Its ifs end with it.
-func (l *loader) read(src Source, depth int) error {
+// read takes in one source, which these files include, the outermost first. Its ifs end with it.
+func (l *loader) read(src Source, within []string) error {
 	if l.octets += len(src.Octets); l.octets > maxOctets {
 		return fmt.Errorf("%w: more than %d octets of files, at %s", errTooMuch, maxOctets, src.Name)
 	}
-	r := &reader{loader: l, at: Position{File: src.Name}, own: src.own}
+	r := &reader{loader: l, at: Position{File: src.Name}, own: src.own, within: append(slices.Clip(within), path.Clean(src.Name))}
 	for rest := src.Octets; len(rest) > 0; {
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte{'\n'})
@@ -140,7 +142,7 @@ func (l *loader) read(src Source, depth int) error {
 			l.tell(r.at, Fault, "", "a line of %d octets: at most %d are read", len(line), maxLine)
 			continue
 		}
-		if err := r.line(string(line), depth); err != nil {
+		if err := r.line(string(line)); err != nil {
 			return err
 		}
 		if len(l.rules) > maxRules {
@@ -181,7 +183,7 @@ func word(s string) (first, rest string) {
 const language = "en_us"
 
 // line takes in one line.
-func (r *reader) line(s string, depth int) error {
+func (r *reader) line(s string) error {
 	if strings.IndexByte(s, '#') >= 0 {
 		s = uncomment(s)
 	}
@@ -209,7 +211,7 @@ func (r *reader) line(s string, depth int) error {
 		return nil
 	}
 	if key == "include" {
-		return r.include(value, depth)
+		return r.include(value)
 	}
 	r.setting(key, value)
 	return nil
@@ -282,20 +284,28 @@ func (r *reader) holds(key, value string) (bool, error) {
 }
 
 // include reads another file in place of a line.
-func (r *reader) include(name string, depth int) error {
-	if r.o.Open == nil || depth >= maxIncludes {
+func (r *reader) include(name string) error {
+	if r.o.Open == nil {
 		r.tell(r.at, Fault, "", "include %s: no file can be included here", name)
 		return nil
 	}
 	if !path.IsAbs(name) {
 		name = path.Join(path.Dir(r.at.File), name)
 	}
+	if slices.Contains(r.within, path.Clean(name)) {
+		r.tell(r.at, Fault, "", "include %s: it would include itself", name)
+		return nil
+	}
+	if len(r.within) > maxIncludes {
+		r.tell(r.at, Fault, "", "include %s: more than %d files within one another", name, maxIncludes)
+		return nil
+	}
 	octets, err := r.o.Open(name)
 	if err != nil {
 		r.tell(r.at, Fault, "", "include: %v", err)
 		return nil
 	}
-	return r.read(Source{Name: name, Octets: octets}, depth+1)
+	return r.read(Source{Name: name, Octets: octets}, r.within)
 }
 
 var ruleName = regexp.MustCompile(`^[_a-zA-Z][_a-zA-Z0-9]*$`)

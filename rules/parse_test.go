@@ -239,8 +239,15 @@ func TestInclude(t *testing.T) {
 	if got := strings.Join(names(s), " "); got != "B C A" {
 		t.Errorf("rules: %s", got)
 	}
-	if len(problems) != 2 { // the file that includes itself, and the one that is not there
+	if len(problems) != 2 || problems[0].What != "include x.cf: open /etc/rules/x.cf: no such file" && problems[1].What != "include /etc/rules/sub/c.cf: it would include itself" {
 		t.Errorf("problems: %v", problems)
+	}
+	for i := range 20 {
+		files[fmt.Sprintf("/deep/%d.cf", i)] = fmt.Sprintf("include %d.cf\n", i+1)
+	}
+	_, problems, err = Load([]Source{{Name: "/deep/a.cf", Octets: []byte("include 0.cf\n")}}, Options{Open: open})
+	if err != nil || len(problems) != 1 || problems[0].Position.String() != "/deep/9.cf:1" || problems[0].What != "include /deep/10.cf: more than 10 files within one another" {
+		t.Errorf("a deep one: %v, %v", problems, err)
 	}
 }
 

@@ -93,9 +93,10 @@ type Rule struct {
 	At          Position // where it was defined last
 
 	id      int
-	active  bool  // runs in the set of scores that was chosen
-	own     bool  // came with the program
-	keyword Class // that of the word that defined it: a function is called for a side of the message
+	active  bool   // runs in the set of scores that was chosen
+	off     string // why it does not run
+	own     bool   // came with the program
+	keyword Class  // that of the word that defined it: a function is called for a side of the message
 	never   string
 	sides   sides
 	test    test

@@ -146,7 +146,11 @@ func (a *App) RulesList(o RulesOptions, all, markdown bool) error {
 				Description string     `json:"description,omitempty"`
 			}{r.Name, r.Class.String(), l.Set.Active(r), score, r.Scores, r.Flags, r.At.String(), r.Description})
 		case markdown:
-			_, err = fmt.Fprintf(a.o.Stdout, "| `%s` | %g | %s |\n", l.Symbol(r), score, visible(strings.ReplaceAll(r.Description, "|", `\|`)))
+			name := l.Symbol(r)
+			if name == "" { // it reports nothing
+				name = r.Name
+			}
+			_, err = fmt.Fprintf(a.o.Stdout, "| `%s` | %g | %s |\n", name, score, visible(strings.ReplaceAll(r.Description, "|", `\|`)))
 		default:
 			_, err = fmt.Fprintf(tw, "%s\t%s\t%g\t%s\t%s\n", r.Name, r.Class, score, visible(r.At.String()), visible(r.Description))
 		}
@@ -185,7 +189,7 @@ func (a *App) RulesExplain(o RulesOptions, name string) error {
 	row("scores", fmt.Sprintf("local %g, network %g, learner %g, both %g", r.Scores[0], r.Scores[1], r.Scores[2], r.Scores[3]))
 	switch {
 	case !l.Set.Active(r):
-		row("here", "it does not run: without a score in the set that counts, off, or of the network")
+		row("here", "it does not run: "+l.Set.Off(r))
 	case r.Never() != "":
 		row("here", r.Never())
 	case r.Hidden():

@@ -293,12 +293,16 @@ func (s *surroundings) policy(cfg *config.Config, p *config.Policy, base []pipel
 	for name, symbol := range known {
 		out.Weights[name] = symbol.Weight
 	}
-	for name, weight := range p.Weights {
+	var unknown config.Errors
+	for _, name := range slices.Sorted(maps.Keys(p.Weights)) {
 		if _, ok := known[name]; !ok {
-			return judgePolicy{}, cfg.Errorf("policies."+p.Name+".weights."+name, "unknown symbol %s, which no filter of the list has%s",
-				name, config.Suggest(name, slices.Sorted(maps.Keys(known))))
+			unknown = append(unknown, cfg.Errorf("policies."+p.Name+".weights."+name, "unknown symbol %s, which no filter of the list has%s",
+				name, config.Suggest(name, slices.Sorted(maps.Keys(known)))))
 		}
-		out.Weights[name] = weight
+		out.Weights[name] = p.Weights[name]
+	}
+	if len(unknown) > 0 {
+		return judgePolicy{}, unknown
 	}
 	jp := judgePolicy{plan: plan, policy: out, own: own}
 	for _, stage := range stages {

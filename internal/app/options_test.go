@@ -98,6 +98,18 @@ func TestOptionPlaces(t *testing.T) {
 	}
 }
 
+// TestUnknownSymbols: all of them are told, in the same order each time.
+func TestUnknownSymbols(t *testing.T) {
+	faults, _ := checked(t, "policies: {default: {weights: {ZZZZ: 1, QQQQ: 1, MISSING_DATE: 1, P_EXTORTIN: 2}}}\n")
+	var symbols []string
+	for _, f := range faults {
+		symbols = append(symbols, strings.TrimSuffix(strings.Fields(f)[3], ","))
+	}
+	if got := strings.Join(symbols, " "); got != "P_EXTORTIN QQQQ ZZZZ" {
+		t.Errorf("got %q", faults)
+	}
+}
+
 // TestInVain: what would do nothing is refused, for nothing in the file is without effect in silence.
 func TestInVain(t *testing.T) {
 	const learns = "filters: [rules, {bayes: {autolearn: {ham: 0.1, spam: 12}}}]\n"

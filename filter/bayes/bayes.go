@@ -79,20 +79,20 @@ type config struct {
 }
 
 const (
-	day         = 24 * time.Hour
-	mostSamples = 10_000 // where nothing is said
+	day          = 24 * time.Hour
+	usualSamples = 10_000 // where nothing is said
 )
 
 func (c config) check() error {
-	most := "samples"
-	if c.Samples == mostSamples {
-		most = "least" // which is what somebody has written
+	key := "samples"
+	if c.Samples == usualSamples {
+		key = "least" // which is what somebody has written
 	}
 	switch {
 	case c.Least < 20 || c.Least > 100_000:
 		return filter.At(fmt.Errorf("bayes: least: %d; allowed: 20 to 100000", c.Least), "least")
 	case c.Samples < c.Least || c.Samples > 100_000:
-		return filter.At(fmt.Errorf("bayes: samples: %d; allowed: as many as least (%d) to 100000", c.Samples, c.Least), most)
+		return filter.At(fmt.Errorf("bayes: samples: %d; allowed: as many as least (%d) to 100000", c.Samples, c.Least), key)
 	case c.HalfLife < day || c.HalfLife > 3650*day:
 		return filter.At(fmt.Errorf("bayes: half_life: %s; allowed: 1d to 3650d", c.HalfLife), "half_life")
 	}
@@ -101,7 +101,7 @@ func (c config) check() error {
 }
 
 func read(decode func(any) error) (config, error) {
-	cfg := config{Least: 200, Samples: mostSamples, HalfLife: 180 * day, Words: true}
+	cfg := config{Least: 200, Samples: usualSamples, HalfLife: 180 * day, Words: true}
 	if err := decode(&cfg); err != nil {
 		return cfg, err
 	}

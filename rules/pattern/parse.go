@@ -102,7 +102,10 @@ func (p *parser) whole() *node {
 
 func (p *parser) fail(reason string)               { p.failAt(p.pos, reason) }
 func (p *parser) failAt(offset int, reason string) { panic(&Error{Offset: offset, Reason: reason}) }
-func (p *parser) lack(offset int, feature string)  { panic(&Error{Offset: offset, Reason: feature, Lacks: true}) }
+func (p *parser) lack(offset int, feature string) {
+	panic(&Error{Offset: offset, Reason: feature, Lacks: true})
+}
+
 func (p *parser) warn(offset int, reason string) {
 	if p.warned == nil {
 		p.warned = &Error{Offset: offset, Reason: reason}

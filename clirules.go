@@ -14,6 +14,8 @@ import (
 type ruleFiles struct {
 	Files   []string `short:"f" placeholder:"PATTERN" help:"Files of rules, such as '/etc/spamassassin/*.cf', in place of those of the configuration. May be repeated."`
 	Default bool     `help:"With --files: our own rules before them."`
+	Filter  string   `placeholder:"NAME" help:"The filter of the kind rules that is meant, by its name (default: the first)."`
+	Policy  string   `placeholder:"NAME" help:"The policy whose options the filter has (default: default)."`
 	Scores  scoreSet `placeholder:"SET" help:"The set of scores that counts: local, network, learner or both (default: as configured, else local)."`
 }
 
@@ -31,7 +33,7 @@ func (s *scoreSet) UnmarshalText(text []byte) error {
 }
 
 func (f *ruleFiles) options(json bool) app.RulesOptions {
-	return app.RulesOptions{Files: f.Files, Default: f.Default, Scores: string(f.Scores), JSON: json}
+	return app.RulesOptions{Files: f.Files, Default: f.Default, Scores: string(f.Scores), Filter: f.Filter, Policy: f.Policy, JSON: json}
 }
 
 type rulesCmd struct {

@@ -8,9 +8,13 @@ import (
 	"strings"
 )
 
+// channel is the file in which sa-update puts the rules of SpamAssassin itself, by way of which those of other channels come behind:
+// they are there to change these.
+const channel = "updates_spamassassin_org.cf"
+
 // ReadFiles reads the files that some patterns mean: paths, with * and ? as shells have them. The files of a pattern come in lexical
-// order, those of the first pattern first, and none comes twice. A folder means the .cf files in it. The error is of a pattern that
-// means no file, and of reading.
+// order, but for SpamAssassin's own channel, which comes first; those of the first pattern first, and none comes twice. A folder means
+// the .cf files in it. The error is of a pattern that means no file, and of reading.
 func ReadFiles(patterns []string) ([]Source, error) {
 	var all []Source
 	seen := map[string]bool{}
@@ -37,10 +41,14 @@ func ReadFiles(patterns []string) ([]Source, error) {
 }
 
 func filesOf(pattern string) ([]string, error) {
-	if info, err := os.Stat(pattern); err == nil && info.IsDir() {
+	var names []string
+	var err error
+	if info, gone := os.Stat(pattern); gone == nil && info.IsDir() {
+		names, err = inFolder(pattern)
 		pattern = filepath.Join(pattern, "*.cf")
+	} else {
+		names, err = filepath.Glob(pattern)
 	}
-	names, err := filepath.Glob(pattern)
 	if err != nil {
 		return nil, fmt.Errorf("rules: %s: %w", pattern, err)
 	}
@@ -55,8 +63,27 @@ func filesOf(pattern string) ([]string, error) {
 		}
 		return nil, fmt.Errorf("rules: %s means no file", pattern)
 	}
-	slices.Sort(names)
+	slices.SortFunc(names, func(a, b string) int {
+		switch x, y := filepath.Base(a) == channel, filepath.Base(b) == channel; {
+		case x && !y:
+			return -1
+		case y && !x:
+			return 1
+		}
+		return strings.Compare(a, b)
+	})
 	return names, nil
+}
+
+// inFolder gives the paths of the files of rules in a folder.
+func inFolder(dir string) (paths []string, err error) {
+	all, err := os.ReadDir(dir)
+	for _, e := range all {
+		if strings.EqualFold(filepath.Ext(e.Name()), ".cf") {
+			paths = append(paths, filepath.Join(dir, e.Name()))
+		}
+	}
+	return paths, err
 }
 
 func readFile(name string, most int) ([]byte, error) {

@@ -18,7 +18,7 @@ import (
 
 // Config is what the configuration says of the filter.
 type Config struct {
-	Files    []string `yaml:"files"`    // patterns of paths; each pattern's files in lexical order
+	Files    []string `yaml:"files"`    // patterns of paths; for the order of each pattern's files see rules.ReadFiles
 	Default  bool     `yaml:"default"`  // our own rules, before those of the files
 	Off      []string `yaml:"off"`      // names of rules that do not run; * stands for anything
 	Scores   string   `yaml:"scores"`   // the set of scores: local, network, learner, both

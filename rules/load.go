@@ -116,6 +116,7 @@ func (l *loader) set() *Set {
 		byName: make(map[string]*Rule, len(l.order)), scoreSet: l.o.scoreSet(), settings: l.settings, tests: l.tests, functions: eval.Functions(),
 	}
 	s.passed, s.wanted = l.passed, l.wanted
+	l.withinTrusted()
 	s.trusted, s.internal, s.msa = l.networks["trusted_networks"], l.networks["internal_networks"], l.networks["msa_networks"]
 	for _, name := range l.order {
 		d := l.rules[name]

@@ -30,6 +30,7 @@ func (r *reader) network(key, value string) bool {
 		return true
 	case empty:
 		delete(r.networks, of)
+		delete(r.networksAt, of)
 		return true
 	}
 	all := slices.Clip(r.networks[of])
@@ -53,7 +54,35 @@ func (r *reader) network(key, value string) bool {
 		all = append(all, n)
 	}
 	r.networks[of] = all
+	for len(r.networksAt[of]) < len(all) {
+		r.networksAt[of] = append(r.networksAt[of], r.at)
+	}
 	return true
+}
+
+// withinTrusted leaves out what internal_networks and msa_networks name beyond trusted_networks, or msa_networks beyond internal_networks
+// where there are no others, as SpamAssassin does: who is not trusted is neither.
+func (l *loader) withinTrusted() {
+	outer := "trusted_networks"
+	if len(l.networks[outer]) == 0 {
+		outer = "internal_networks"
+	}
+	for _, of := range [...]string{"internal_networks", "msa_networks"} {
+		if all := l.networks[of]; of != outer && len(all) > 0 && len(l.networks[outer]) > 0 {
+			kept := make(text.Networks, 0, len(all))
+			for i, n := range all {
+				if n.Not || l.networks[outer].Holds(n.Prefix) {
+					kept = append(kept, n)
+				} else {
+					l.tell(l.networksAt[of][i], Fault, "", "%s: %s is not taken, as in SpamAssassin: it does not lie in one network of %s", of, n.Prefix, outer)
+				}
+			}
+			if len(kept) == 0 { // some were named, so that trusted_networks does not stand in
+				kept = text.Loopback()
+			}
+			l.networks[of] = kept
+		}
+	}
 }
 
 // readNetwork reads 192.0.2.1, 192.0.2., 192.0.2.0/24, 192.0.2.0/255.255.255.0, 2001:db8::/32 or [2001:db8::]/32, with or without "!".

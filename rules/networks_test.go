@@ -69,6 +69,7 @@ func TestNetworksAsWritten(t *testing.T) {
 		{"trusted_networks 10.0.0.0.", Options{}, Fault, "is no network"},
 		{"trusted_networks fe80::1%eth0", Options{}, Fault, "is no network"},
 		{"internal_networks 10/8 !10.0.1.1", Options{}, Inexact, "excludes nothing"},
+		{"internal_networks 10.0.1.0/24 10.0.2.0/24\ntrusted_networks 10.0.2.0/24", Options{}, Fault, "internal_networks: 10.0.1.0/24 is not taken"},
 		{"trusted_networks 10/8\ntrusted_networks 192.0.2.1", Options{Networks: true}, Inexact, "the filter's keys trusted and internal are set"},
 	} {
 		_, problems := load(t, c.lines, c.o)
@@ -113,5 +114,42 @@ func TestNetworksOfWrongLines(t *testing.T) {
 	}
 	if got := s.Texts().Trusted; len(got) != 2 || !got.Has(netip.MustParseAddr("10.0.0.4")) || got.Has(netip.MustParseAddr("10.0.0.2")) {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestNetworksWithinTrusted: what is said to be internal and is not trusted is neither. SpamAssassin 4.0.1 takes the same.
+func TestNetworksWithinTrusted(t *testing.T) {
+	for _, c := range []struct {
+		name, lines       string
+		internal, foreign string // addresses that are internal, and that are not
+		dropped           int
+	}{
+		{name: "a host of two", lines: "trusted_networks 10.1.2.0/24 203.0.113.7\ninternal_networks 10.1.2.0/24 203.0.113.0/24", internal: "10.1.2.3", foreign: "203.0.113.7 203.0.113.8", dropped: 1},
+		{name: "before trusted_networks", lines: "internal_networks 10.1.2.0/24 203.0.113.7\ntrusted_networks 10.1.2.0/24", internal: "10.1.2.3", foreign: "203.0.113.7", dropped: 1},
+		{name: "none is left", lines: "trusted_networks 10.1.2.0/24\ninternal_networks 203.0.113.7", internal: "127.0.0.1", foreign: "10.1.2.3 203.0.113.7", dropped: 1},
+		{name: "none is named", lines: "trusted_networks 10.1.2.0/24", internal: "10.1.2.3"},
+		{name: "no trusted_networks", lines: "internal_networks 10.1.2.0/24", internal: "10.1.2.3"},
+		{name: "excluded", lines: "trusted_networks !10.1.2.0/24 10/8\ninternal_networks 10.1.2.4 10.1.3.4", internal: "10.1.3.4", foreign: "10.1.2.4", dropped: 1},
+		{name: "excludes", lines: "trusted_networks 10.1.2.0/24\ninternal_networks !203.0.113.7 10.1.2.4", internal: "10.1.2.4", foreign: "203.0.113.7"},
+		{name: "this host", lines: "trusted_networks 10.1.2.0/24\ninternal_networks 127.0.0.1 10.1.2.4", internal: "10.1.2.4 127.0.0.1", foreign: "10.1.2.3"},
+		{name: "two halves", lines: "trusted_networks 10.1.2.0/25 10.1.2.128/25\ninternal_networks 10.1.2.0/24", foreign: "10.1.2.3", dropped: 1},
+		{name: "cleared", lines: "trusted_networks 10.1.2.0/24\ninternal_networks 203.0.113.7\nclear_internal_networks\ninternal_networks 10.1.2.4", internal: "10.1.2.4", foreign: "203.0.113.7 10.1.2.3"},
+		{name: "hosts that people send from", lines: "internal_networks 10.1.2.0/24\nmsa_networks 10.1.2.4 192.0.2.1", internal: "10.1.2.4", dropped: 1},
+	} {
+		s, problems := load(t, c.lines, Options{})
+		if len(problems) != c.dropped {
+			t.Errorf("%s: %v", c.name, problems)
+		}
+		o := s.Texts()
+		for is, all := range map[bool]string{true: c.internal, false: c.foreign} {
+			for a := range strings.FieldsSeq(all) {
+				if addr := netip.MustParseAddr(a); (addr.IsLoopback() || o.Internal.Has(addr)) != is {
+					t.Errorf("%s: %s is internal: %v", c.name, a, !is)
+				}
+			}
+		}
+		if o.MSA.Has(netip.MustParseAddr("192.0.2.1")) {
+			t.Errorf("%s: who is foreign is one of ours", c.name)
+		}
 	}
 }

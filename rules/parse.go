@@ -66,9 +66,10 @@ type loader struct {
 	lookups      map[string]lookup // by rule: what check_uridnsbl asks
 	unasked      map[string]bool   // domains of uridnsbl_skip_domain
 	networks     map[string]text.Networks
-	mentioned    map[mention]Position // the first line of each keyword that names a rule
-	passed       map[string]bool      // rules behind an if that does not hold
-	wanted       map[string]bool      // plugins that files have asked for and got
+	networksAt   map[string][]Position // of each of them
+	mentioned    map[mention]Position  // the first line of each keyword that names a rule
+	passed       map[string]bool       // rules behind an if that does not hold
+	wanted       map[string]bool       // plugins that files have asked for and got
 	tests        []TestLine
 	untaken      map[string]bool // keywords of data that nothing reads
 }
@@ -77,7 +78,7 @@ func newLoader(o Options) *loader {
 	return &loader{
 		o: o, settings: &eval.Settings{}, rules: map[string]*definition{}, scores: map[string][4]float64{},
 		descriptions: map[string]string{}, flags: map[string][]string{}, priorities: map[string]int{}, replace: newReplacement(),
-		lookups: map[string]lookup{}, unasked: map[string]bool{}, networks: map[string]text.Networks{},
+		lookups: map[string]lookup{}, unasked: map[string]bool{}, networks: map[string]text.Networks{}, networksAt: map[string][]Position{},
 		mentioned: map[mention]Position{}, passed: map[string]bool{}, wanted: map[string]bool{},
 	}
 }

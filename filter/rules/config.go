@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -210,7 +209,7 @@ func (c *Config) networks() (trusted, internal text.Networks, err error) {
 	}
 	if len(c.Internal) > 0 && len(c.Trusted) > 0 {
 		for i := range internal {
-			if n := internal[i].Prefix; !n.Addr().IsLoopback() && !slices.ContainsFunc(trusted, func(t text.Network) bool { return t.Bits() <= n.Bits() && t.Contains(n.Addr()) }) {
+			if n := internal[i].Prefix; !trusted.Holds(n) {
 				return nil, nil, filter.At(fmt.Errorf("rules: internal: %s lies in no network of trusted, and who is not trusted is not internal: add it there", n), "internal", strconv.Itoa(i))
 			}
 		}

@@ -144,8 +144,9 @@ func (l *Loaded) refuse() error {
 	return nil
 }
 
-// inVain gives an error where off or plugins name what there is not: nothing in the file is to be without effect in silence.
-func (c *Config) inVain(l *Loaded) error {
+// inVain gives an error where off or plugins name what there is not: nothing in the file is to be without effect in silence. The rules of
+// files come and go with these, and no gateway is to stay down for one that went: of rules that off names that is told in the log.
+func (c *Config) inVain(l *Loaded, log *slog.Logger) error {
 	for i, name := range c.Off {
 		ok, meant := l.Set.Means(name)
 		if ok {
@@ -154,7 +155,11 @@ func (c *Config) inVain(l *Loaded) error {
 		if meant != "" {
 			meant = "; did you mean " + meant + "?"
 		}
-		return filter.At(fmt.Errorf("rules: off: no rule is called %q%s", name, meant), "off", strconv.Itoa(i))
+		err := fmt.Errorf("rules: off: no rule is called %q%s", name, meant)
+		if len(c.Files) == 0 {
+			return filter.At(err, "off", strconv.Itoa(i))
+		}
+		log.Warn("rules: a name under off does nothing", "error", err)
 	}
 	for i, name := range c.Plugins {
 		if !l.Set.KnowsPlugin(name) {

@@ -41,7 +41,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	if err := loaded.refuse(); err != nil {
 		return filter.Spec{}, nil, err
 	}
-	if err := cfg.inVain(loaded); err != nil {
+	if err := cfg.inVain(loaded, env.Log); err != nil {
 		return filter.Spec{}, nil, err
 	}
 	c := &check{name: env.Name, loaded: loaded, hostname: env.Hostname}

@@ -116,6 +116,20 @@ func TestWhatIsWrong(t *testing.T) {
 	}
 }
 
+// TestOffOfFiles: a rule that off names may go from files, as with an update of theirs; the gateway is to start then, and say so.
+func TestOffOfFiles(t *testing.T) {
+	_, f, log, err := build(t, Config{Scores: "local", Off: []string{"A", "GONE_AWAI"}}, "body A /a/\nbody GONE_AWAY /a/\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), `no rule is called \"GONE_AWAI\"; did you mean GONE_AWAY?`) || strings.Count(log.String(), "no rule is called") != 1 {
+		t.Errorf("log: %s", log)
+	}
+	if r := run(t, f, "Subject: x\n\na\n"); len(r.Findings) != 1 || r.Findings[0].Symbol != "GONE_AWAY" {
+		t.Errorf("findings %v", r.Findings)
+	}
+}
+
 // TestBrokenLines: a line that is wrong is told in the log, and the rest runs.
 func TestBrokenLines(t *testing.T) {
 	_, f, log, err := build(t, Config{Scores: "local"}, "body A /a/\nbody B /(/\nwombat\n")

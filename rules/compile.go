@@ -130,8 +130,8 @@ func (l *loader) compile(r *Rule, s *Set) (err error) {
 
 func (l *loader) compilePattern(r *Rule, w written) (p patternTest, err error) {
 	p.written = w
-	p.multiple, p.most = hitsFlag(r.Flags)
-	if l.replace.rules[r.Name] {
+	p.multiple, p.most = r.hitsFlag()
+	if l.replace.rules[r.Name] && r.Class != MIMEHeader { // as in SpamAssassin, where these come too late for it
 		if p.written.expr, err = l.replace.apply(w.expr); err != nil {
 			return p, err
 		}

@@ -182,15 +182,18 @@ func taken(w *written, err error) error {
 }
 
 // hitsFlag gives how many hits of a rule count: those of tflags multiple, up to maxhits.
-func hitsFlag(flags []string) (multiple bool, most int) {
+func (r *Rule) hitsFlag() (multiple bool, most int) {
 	most = maxHits
-	for _, f := range flags {
+	for _, f := range r.Flags {
 		switch n, ok := strings.CutPrefix(f, "maxhits="); {
 		case f == "multiple":
 			multiple = true
 		case ok:
-			if v, err := strconv.Atoi(n); err == nil && v > 0 { // 0 is no bound
-				most = min(v, maxHits)
+			v, err := strconv.Atoi(n)
+			switch pieces := r.Class == Body || r.Class == RawBody || r.Class == URI; {
+			case err != nil, v == 0 && pieces: // 0 is no bound there, and for all else it is 1
+			default:
+				most = min(max(v, 1), maxHits)
 			}
 		}
 	}

@@ -157,7 +157,9 @@ func (l *loader) scoresOf(r *Rule) [4]float64 {
 
 // off says why a rule does not run, "" where it does.
 func (l *loader) off(r *Rule, scoreSet int) string {
-	byEval := func(flag string) bool { return r.Class == Eval && r.Flag(flag) }
+	byEval := func(flag string) bool { // fields of parts and details of links are functions in SpamAssassin
+		return (r.Class == Eval || r.Class == MIMEHeader || l.rules[r.Name].links) && r.Flag(flag)
+	}
 	switch {
 	case slices.ContainsFunc(l.o.Disabled, func(glob string) bool { return matchGlob(glob, r.Name) }):
 		return "it is named in off"

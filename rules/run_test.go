@@ -232,6 +232,9 @@ func TestEachHitCounts(t *testing.T) {
 		{"body R /two/\ntflags R maxhits=2", 1, 1, 1.5},
 		{"body R /two/\ntflags R multiple,maxhits=2", 2, 2, 3},
 		{"body R /two/\ntflags R multiple maxhits=0", 3, 3, 4.5},
+		{"full R /two/\ntflags R multiple maxhits=0", 1, 1, 1.5},
+		{"header R ToCc =~ /[a-z]+\\@/\ntflags R multiple maxhits=0", 1, 1, 1.5},
+		{"mimeheader R Content-Type =~ /t/\ntflags R multiple maxhits=0", 1, 1, 1.5},
 		{"rawbody R /two/\ntflags R multiple", 3, 3, 4.5},
 		{"full R /two/\ntflags R multiple", 3, 3, 4.5},
 		{"uri R /^http/\ntflags R multiple maxhits=2", 2, 2, 3},
@@ -253,6 +256,24 @@ func TestEachHitCounts(t *testing.T) {
 		}
 		if res.Score != c.score {
 			t.Errorf("%s: a score of %g, not %g", c.rule, res.Score, c.score)
+		}
+	}
+}
+
+// TestFlagsOfFunctions: fields of parts and details of links are asked for by functions in SpamAssassin, and so do not run beside no network
+// where tflags says net, nor take replace_rules.
+func TestFlagsOfFunctions(t *testing.T) {
+	for rules, want := range map[string]int{
+		"mimeheader R Content-Type =~ /text/\ntflags R net":                       0,
+		"mimeheader R Content-Type =~ /text/\ntflags R learn":                     0,
+		"uri_detail R raw =~ /example/\ntflags R net":                             0,
+		"uri R /example/\ntflags R net":                                           1,
+		"replace_tag T text\nmimeheader R Content-Type =~ /<T>/\nreplace_rules R": 0,
+		"replace_tag T number\nheader R Subject =~ /<T>/\nreplace_rules R":        1,
+	} {
+		s, _ := load(t, rules, Options{})
+		if got := len(runOn(t, s, letter).Hits); got != want {
+			t.Errorf("%s: %d rules hit", rules, got)
 		}
 	}
 }

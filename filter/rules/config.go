@@ -145,8 +145,16 @@ func (l *Loaded) refuse() error {
 }
 
 // inVain gives an error where off or plugins name what there is not: nothing in the file is to be without effect in silence. The rules of
-// files come and go with these, and no gateway is to stay down for one that went: of rules that off names that is told in the log.
+// files come and go with these, and no gateway is to stay down for one that went: where files are named that is told in the log.
 func (c *Config) inVain(l *Loaded, log *slog.Logger) error {
+	fault := func(key string, i int, format string, args ...any) error {
+		err := fmt.Errorf("rules: "+key+": "+format, args...)
+		if len(c.Files) == 0 {
+			return filter.At(err, key, strconv.Itoa(i))
+		}
+		log.Warn("rules: a name does nothing", "error", err)
+		return nil
+	}
 	for i, name := range c.Off {
 		ok, meant := l.Set.Means(name)
 		if ok {
@@ -155,16 +163,16 @@ func (c *Config) inVain(l *Loaded, log *slog.Logger) error {
 		if meant != "" {
 			meant = "; did you mean " + meant + "?"
 		}
-		err := fmt.Errorf("rules: off: no rule is called %q%s", name, meant)
-		if len(c.Files) == 0 {
-			return filter.At(err, "off", strconv.Itoa(i))
+		if err := fault("off", i, "no rule is called %q%s", name, meant); err != nil {
+			return err
 		}
-		log.Warn("rules: a name under off does nothing", "error", err)
 	}
 	for i, name := range c.Plugins {
-		if !l.Set.KnowsPlugin(name) {
-			return filter.At(fmt.Errorf("rules: plugins: %q is no plugin of SpamAssassin's, and no file asks for it; allowed: %s",
-				name, strings.Join(rules.OtherPlugins(), ", ")), "plugins", strconv.Itoa(i))
+		if l.Set.KnowsPlugin(name) {
+			continue
+		}
+		if err := fault("plugins", i, "%q is no plugin of SpamAssassin's, and no file asks for it; allowed: %s", name, strings.Join(rules.OtherPlugins(), ", ")); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -215,7 +223,7 @@ func (c *Config) networks() (trusted, internal text.Networks, err error) {
 	if len(c.Internal) > 0 && len(c.Trusted) > 0 {
 		for i := range internal {
 			if n := internal[i].Prefix; !trusted.Holds(n) {
-				return nil, nil, filter.At(fmt.Errorf("rules: internal: %s lies in no network of trusted, and who is not trusted is not internal: add it there", n), "internal", strconv.Itoa(i))
+				return nil, nil, filter.At(fmt.Errorf("rules: internal: %s lies in no one network of trusted, and who is not trusted is not internal: add it there", n), "internal", strconv.Itoa(i))
 			}
 		}
 	}

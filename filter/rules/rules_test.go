@@ -116,13 +116,15 @@ func TestWhatIsWrong(t *testing.T) {
 	}
 }
 
-// TestOffOfFiles: a rule that off names may go from files, as with an update of theirs; the gateway is to start then, and say so.
+// TestOffOfFiles: a rule that off names, or who asks for a plugin, may go from files, as with an update of theirs; the gateway is to start
+// then, and say so.
 func TestOffOfFiles(t *testing.T) {
-	_, f, log, err := build(t, Config{Scores: "local", Off: []string{"A", "GONE_AWAI"}}, "body A /a/\nbody GONE_AWAY /a/\n")
+	_, f, log, err := build(t, Config{Scores: "local", Off: []string{"A", "GONE_AWAI"}, Plugins: []string{"Mine"}}, "body A /a/\nbody GONE_AWAY /a/\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(log.String(), `no rule is called \"GONE_AWAI\"; did you mean GONE_AWAY?`) || strings.Count(log.String(), "no rule is called") != 1 {
+	if !strings.Contains(log.String(), `no rule is called \"GONE_AWAI\"; did you mean GONE_AWAY?`) || strings.Count(log.String(), "no rule is called") != 1 ||
+		!strings.Contains(log.String(), `\"Mine\" is no plugin`) {
 		t.Errorf("log: %s", log)
 	}
 	if r := run(t, f, "Subject: x\n\na\n"); len(r.Findings) != 1 || r.Findings[0].Symbol != "GONE_AWAY" {

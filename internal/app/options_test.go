@@ -125,8 +125,8 @@ func TestInVain(t *testing.T) {
 
 		"internal: within trusted":     {"filters:\n- rules:\n    trusted: [10.0.0.0/8, \"2001:db8::/32\"]\n    internal: [10.1.0.0/16, 10.0.0.0/8, 127.0.0.1, \"2001:db8::1\"]\n", ""},
 		"internal: alone":              {"filters:\n- rules: {internal: [10.1.0.0/16]}\n", ""},
-		"internal: another":            {"filters:\n- rules:\n    trusted: [10.0.0.0/8]\n    internal: [10.1.0.0/16, 192.0.2.0/24]\n", `8:29: rules: internal: 192.0.2.0/24 lies in no network of trusted`},
-		"internal: wider than trusted": {"filters:\n- rules:\n    trusted: [10.1.0.0/16]\n    internal: [10.0.0.0/8]\n", `8:16: rules: internal: 10.0.0.0/8 lies in no network of trusted`},
+		"internal: another":            {"filters:\n- rules:\n    trusted: [10.0.0.0/8]\n    internal: [10.1.0.0/16, 192.0.2.0/24]\n", `8:29: rules: internal: 192.0.2.0/24 lies in no one network of trusted`},
+		"internal: wider than trusted": {"filters:\n- rules:\n    trusted: [10.1.0.0/16]\n    internal: [10.0.0.0/8]\n", `8:16: rules: internal: 10.0.0.0/8 lies in no one network of trusted`},
 
 		"autolearn":                            {learns, ""},
 		"autolearn: no rules":                  {"filters:\n- bayes:\n    autolearn: {ham: 0.1, spam: 12}\n", `7:5: bayes: autolearn does nothing where no filter of the kind rules runs`},

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/postern-mail/postern/filter/auth"
@@ -38,14 +39,26 @@ func (m *Mail) sentBy(org string) bool {
 	return false
 }
 
-// authenticated reports whether it was asked who sent the message, so that a sender who is not proven could not prove it.
-func (m *Mail) authenticated() bool {
-	if m.In == nil {
+// disowned reports whether an organisation that is said to send the message has it said that it does not: SPF fails, be it softly, for a
+// reverse-path of its, or DMARC does, and it wants such mail quarantined or rejected. A proof of somebody else, who sends or forwards for it,
+// says nothing against it, and neither does a question without an answer: no record, one that can't be read, a DNS that is out of order.
+func (m *Mail) disowned(org string) bool {
+	if m.In == nil || org == "" {
 		return false
 	}
-	_, spf := auth.SPF.From(m.In)
-	_, dmarc := auth.DMARC.From(m.In)
-	return spf || dmarc || m.signatures() != nil
+	if r, ok := auth.DMARC.From(m.In); ok && orgOf(r.From) == org {
+		switch {
+		case r.Result == auth.TempError, r.Override == "trusted_forwarder", r.Override == "mailing_list":
+			return false
+		case r.Result == auth.Fail && !r.Testing && (r.Policy == "quarantine" || r.Policy == "reject"):
+			return true
+		}
+	}
+	r, ok := m.spf(false)
+	if !ok || orgOf(r.Domain) != org || r.Result != auth.Fail && r.Result != auth.SoftFail {
+		return false
+	}
+	return !slices.ContainsFunc(m.signatures(), func(r auth.DKIMResult) bool { return r.Result == auth.TempError && orgOf(r.Domain) == org })
 }
 
 // servers are the words by which organisations call the servers that send their mail, with numbers and what tells one from another behind them.

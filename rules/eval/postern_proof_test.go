@@ -162,26 +162,51 @@ func linkedFrom(t *testing.T, from string, hosts []string, facts ...filter.Fact)
 	return m
 }
 
-// TestForgedHome: who could not prove a name gains nothing by links to its owner.
+// TestForgedHome: who is said not to be the owner of a name gains nothing by links to that. Where nothing is known of who sent a message,
+// or another did for the author, links home count.
 func TestForgedHome(t *testing.T) {
 	spf := func(r auth.Result, domain string) filter.Fact {
 		return auth.SPF.Of(auth.SPFResult{Result: r, Domain: domain, Identity: "mailfrom", Mechanism: "mx"})
 	}
+	dmarc := func(r auth.Result, policy, override string) filter.Fact {
+		return auth.DMARC.Of(auth.DMARCResult{Result: r, From: "a.com", Record: "v=DMARC1", Policy: policy, Override: override})
+	}
+	dkim := func(r auth.Result, domain string) filter.Fact {
+		return auth.DKIM.Of([]auth.DKIMResult{{Result: r, Domain: domain, KeyBits: 2048}})
+	}
+	tested := auth.DMARC.Of(auth.DMARCResult{Result: auth.Fail, From: "a.com", Record: "v=DMARC1", Policy: "reject", Testing: true})
+	helo := auth.SPF.Of(auth.SPFResult{Result: auth.Fail, Domain: "a.com", Identity: "helo", Mechanism: "mx"})
+	both := []string{"www.a.com", "b.com"}
 	for name, c := range map[string]struct {
 		hosts     []string
 		facts     []filter.Fact
 		elsewhere bool
 		one       int // links to one host
 	}{
-		"nobody asked":              {[]string{"www.a.com", "b.com"}, nil, false, 0},
-		"nobody asked, none home":   {[]string{"b.com"}, nil, true, 1},
-		"proven":                    {[]string{"www.a.com", "b.com"}, []filter.Fact{spf(auth.Pass, "mail.a.com")}, false, 0},
-		"forged":                    {[]string{"www.a.com", "b.com"}, []filter.Fact{spf(auth.Fail, "a.com")}, true, 1},
-		"not proven":                {[]string{"www.a.com", "b.com"}, []filter.Fact{spf(auth.None, "a.com")}, true, 1},
-		"another's proof":           {[]string{"www.a.com", "b.com"}, []filter.Fact{spf(auth.Pass, "b.com")}, true, 1},
-		"no signature":              {[]string{"www.a.com", "b.com"}, []filter.Fact{auth.DKIM.Of(nil)}, true, 1},
-		"not proven, all home":      {[]string{"www.a.com", "a.com"}, []filter.Fact{spf(auth.None, "a.com")}, false, 0},
-		"not proven, home and page": {[]string{"www.a.com", "www.facebook.com"}, []filter.Fact{spf(auth.None, "a.com")}, false, 1},
+		"nobody asked":                    {both, nil, false, 0},
+		"nobody asked, none home":         {[]string{"b.com"}, nil, true, 1},
+		"proven":                          {both, []filter.Fact{spf(auth.Pass, "mail.a.com")}, false, 0},
+		"forged":                          {both, []filter.Fact{spf(auth.Fail, "a.com")}, true, 1},
+		"forged, softly":                  {both, []filter.Fact{spf(auth.SoftFail, "mail.a.com")}, true, 1},
+		"no record":                       {both, []filter.Fact{spf(auth.None, "a.com"), dmarc(auth.None, "", "")}, false, 0},
+		"a record that says nothing":      {both, []filter.Fact{spf(auth.Neutral, "a.com")}, false, 0},
+		"a record that can't be read":     {both, []filter.Fact{spf(auth.PermError, "a.com"), dmarc(auth.PermError, "", "")}, false, 0},
+		"the DNS is out of order":         {both, []filter.Fact{spf(auth.TempError, "a.com"), dmarc(auth.TempError, "", "")}, false, 0},
+		"it is, of a key":                 {both, []filter.Fact{spf(auth.Fail, "a.com"), dkim(auth.TempError, "mail.a.com")}, false, 0},
+		"it is, of another's key":         {both, []filter.Fact{spf(auth.Fail, "a.com"), dkim(auth.TempError, "b.com")}, true, 1},
+		"it is, of a key for DMARC":       {both, []filter.Fact{spf(auth.Fail, "a.com"), dmarc(auth.TempError, "reject", "")}, false, 0},
+		"by way of a mailer":              {both, []filter.Fact{spf(auth.Pass, "m.com"), dkim(auth.Pass, "m.com")}, false, 0},
+		"it, and DMARC wants nothing":     {both, []filter.Fact{spf(auth.Pass, "m.com"), dmarc(auth.Fail, "none", "")}, false, 0},
+		"another's proof, against DMARC":  {both, []filter.Fact{spf(auth.Pass, "b.com"), dmarc(auth.Fail, "reject", "")}, true, 1},
+		"the same, quarantined":           {both, []filter.Fact{spf(auth.Pass, "b.com"), dmarc(auth.Fail, "quarantine", "local_policy")}, true, 1},
+		"a policy that is tested":         {both, []filter.Fact{spf(auth.Pass, "m.com"), tested}, false, 0},
+		"forwarded by somebody trusted":   {both, []filter.Fact{spf(auth.Fail, "a.com"), dmarc(auth.Fail, "reject", "trusted_forwarder")}, false, 0},
+		"a failure of another":            {both, []filter.Fact{spf(auth.Fail, "b.com")}, false, 0},
+		"a failure of the client's name":  {both, []filter.Fact{helo}, false, 0},
+		"no signature":                    {both, []filter.Fact{auth.DKIM.Of(nil)}, false, 0},
+		"forged, all home":                {[]string{"www.a.com", "a.com"}, []filter.Fact{spf(auth.Fail, "a.com")}, false, 0},
+		"forged, home and a firm's page":  {[]string{"www.a.com", "www.facebook.com"}, []filter.Fact{spf(auth.Fail, "a.com")}, false, 1},
+		"forged, and proven by signature": {both, []filter.Fact{spf(auth.Fail, "a.com"), dkim(auth.Pass, "a.com")}, false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := linkedFrom(t, "x@a.com", c.hosts, c.facts...)

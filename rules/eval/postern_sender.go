@@ -112,15 +112,14 @@ var firmPages = []string{
 	"facebook.com", "instagram.com", "twitter.com", "x.com", "linkedin.com", "youtube.com", "pinterest.com", "tiktok.com", "xing.com", "apps.apple.com", "play.google.com",
 }
 
-// linksElsewhere gives a host of the links where all of them lead away from the author's organisation. Where it was asked who sent the
-// message, and the author is not proven, a link to the organisation says nothing: whoever forges a name can link to it, too. Then one that
-// leads elsewhere is enough.
+// linksElsewhere gives a host of the links where all of them lead away from the author's organisation. Where that disowns the message, a link
+// to it says nothing: whoever forges a name can link to its owner, too. Then one that leads elsewhere is enough.
 func linksElsewhere(m *Mail) (elsewhere string) {
 	c := m.claims()
 	if c.list || c.org == "" {
 		return ""
 	}
-	forged := m.authenticated() && !c.proven
+	forged := !c.proven && m.disowned(c.org)
 	for _, h := range c.hosts() {
 		switch home := h.org == c.org || h.org == c.replyOrg && c.proven; {
 		case home && !forged:
@@ -242,10 +241,10 @@ func addressInName(c *claims) string {
 var publicNames = map[string]bool{"com": true, "net": true, "org": true, "info": true, "biz": true, "de": true, "fr": true, "uk": true, "br": true, "us": true, "ru": true, "cn": true}
 
 // linksToOneHost gives how many links lead to the one host that all lead to, none where they lead to several or to the sender's own. Of a
-// sender who could not prove the name, see linksElsewhere, those to its own don't count.
+// sender whose organisation disowns the message, see linksElsewhere, those to its own don't count.
 func linksToOneHost(m *Mail) (n int, host string) {
 	c := m.claims()
-	forged := m.authenticated() && !c.proven
+	forged := !c.proven && m.disowned(c.org)
 	for _, l := range c.links() {
 		switch {
 		case l.org == c.org && forged:

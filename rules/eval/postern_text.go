@@ -3,6 +3,7 @@ package eval
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"regexp"
 	"strconv"
 	"strings"
@@ -48,7 +49,7 @@ var posternText = []Function{
 		if p.letters < leastSpaced || p.letters > 3*p.words {
 			return false, ""
 		}
-		n, all := singleLetters(p.text)
+		n, all := spelledOut(p.text)
 		return n >= leastSpaced && float64(n) >= share*float64(all), fmt.Sprintf("%d of %d words", n, all)
 	}),
 	{"postern_capitals", func(_ *Settings, args []string) (Check, error) {
@@ -136,18 +137,48 @@ func namesRecipient(m *Mail, names func(address string) bool) (int, string) {
 	return 0, ""
 }
 
-// leastSpaced is how many single letters there have to be in a text whose words are spaced out.
-const leastSpaced = 30
+// Of a text whose words are spaced out: how many single letters it has to have, of them each row without other words, and how many of
+// the alphabet.
+const (
+	leastSpaced   = 30
+	leastInRow    = 5
+	leastAlphabet = 9
+)
 
-// singleLetters counts the words of one letter of ASCII, and all that have letters of ASCII in them.
-func singleLetters(b []byte) (n, all int) {
+// spelledOut counts the single letters of ASCII that stand in rows, and all words that have letters of ASCII in them. A row that is all in
+// capitals or in the order of the alphabet spells nothing, nor do rows of a few letters over and over: they are answers, marks, initials.
+func spelledOut(b []byte) (n, all int) {
+	length, small, falls := 0, 0, 0 // of the row: its letters, those that are no capitals, those that come before the one before them in the alphabet
+	var row, alphabet uint32        // a bit for each letter
+	last := byte(0)
+	end := func() {
+		if length >= leastInRow && small > 0 && falls > 0 {
+			n, alphabet = n+length, alphabet|row
+		}
+		length, small, falls, row = 0, 0, 0, 0
+	}
 	for w := range bytes.FieldsSeq(b) {
 		switch {
 		case len(w) == 1 && signs[w[0]]&(signUpper|signLower) != 0:
-			n, all = n+1, all+1
-		case bytes.ContainsFunc(w, func(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' }):
+			c := w[0] | 0x20
+			if signs[w[0]]&signLower != 0 {
+				small++
+			}
+			if length > 0 && c < last {
+				falls++
+			}
+			length, row, last = length+1, row|1<<(c-'a'), c
 			all++
+		case len(w) == 1 && signs[w[0]]&signEdge != 0: // between words
+		default:
+			if bytes.ContainsFunc(w, func(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' }) {
+				all++
+			}
+			end()
 		}
+	}
+	if end(); bits.OnesCount32(alphabet) < leastAlphabet {
+		n = 0
 	}
 	return n, all
 }
@@ -249,7 +280,8 @@ func mixedWords(s string) (n int, first string) {
 }
 
 // invisible counts signs that can't be seen and stand between two letters. Soft hyphens count where they cut off a single
-// letter, which no rule of any language does.
+// letter, which no rule of any language does. Controls do not count that stand for a sign of windows-1252, as an apostrophe: honest programs
+// make such of it that take it for Latin-1.
 func invisible(b []byte) (n int) {
 	letter := false
 	pending, piece := 0, 0 // signs since the last letter, letters since the last sign
@@ -275,7 +307,7 @@ func invisible(b []byte) (n int) {
 			piece = 0
 		default:
 			switch {
-			case !text.IsUnseen(r):
+			case !text.IsUnseen(r), text.IsWindowsSign(r):
 				letter, pending = false, 0
 			case letter:
 				pending++

@@ -36,6 +36,10 @@ var posternView = []Function{
 			return yes(float64(hidden) >= least && float64(hidden) >= share*float64(all), fmt.Sprintf("%d of %d letters", hidden, all))
 		}, err
 	}},
+	counting("postern_turned_letters", func(m *Mail, least float64) (bool, string) {
+		n := m.Text.TurnedLetters()
+		return n > 0 && float64(n) >= least, counted(n, "letters")
+	}),
 	{"postern_link_trait", compileLinkTrait},
 }
 

@@ -14,6 +14,7 @@ type page struct {
 	early  int        // octets of hidden before what is shown, but for previewLead
 	cut    bool       // there was more than is looked at
 	broken int        // words that are broken in the text as it stands, and whole to readers
+	turned int        // letters of ASCII that stand backwards in seen, and are shown forwards
 
 	z      pageScanner
 	stack  []openElement
@@ -73,7 +74,7 @@ func readPage(src []byte) *page {
 	p := &page{seen: make([]byte, 0, len(src)/4+64)}
 	p.read(src)
 	// What it was read with goes, and src.
-	return &page{links: p.links, seen: p.seen, hidden: p.hidden, early: p.early, cut: p.cut, base: p.base, broken: p.broken}
+	return &page{links: p.links, seen: p.seen, hidden: p.hidden, early: p.early, cut: p.cut, base: p.base, broken: p.broken, turned: p.turned}
 }
 
 func (p *page) read(src []byte) {
@@ -416,6 +417,9 @@ func (p *page) text(b []byte, references bool) {
 		if p.within = 0; len(b) == 0 {
 			return
 		}
+		if el.look.backward {
+			p.turned += turnedLetters(b)
+		}
 		if p.seen = appendFlat(p.seen, b); p.shown <= previewLead {
 			p.shown += Letters(b)
 		}
@@ -465,10 +469,10 @@ func (p *page) comment(b []byte) {
 		p.inner = &page{nested: true}
 	}
 	in := p.inner
-	in.links, in.seen, in.hidden, in.size, in.early, in.shown, in.broken = p.links, p.seen, p.hidden, p.size, p.early, p.shown, p.broken
+	in.links, in.seen, in.hidden, in.size, in.early, in.shown, in.broken, in.turned = p.links, p.seen, p.hidden, p.size, p.early, p.shown, p.broken, p.turned
 	in.sheet = styleSheet{rules: maps.Clone(p.sheet.rules)} // what only some readers read says nothing of the rest
 	in.read(b)
-	p.links, p.seen, p.hidden, p.size, p.early, p.shown, p.broken = in.links, in.seen, in.hidden, in.size, in.early, in.shown, in.broken
+	p.links, p.seen, p.hidden, p.size, p.early, p.shown, p.broken, p.turned = in.links, in.seen, in.hidden, in.size, in.early, in.shown, in.broken, in.turned
 	if p.base == "" {
 		p.base = in.base
 	}

@@ -25,6 +25,7 @@ const (
 	attrEquiv
 	attrContent
 	attrSafe
+	attrDir
 	attrCount
 )
 
@@ -32,7 +33,7 @@ var pageAttributes = map[string]int{
 	"href": attrHref, "xlink:href": attrXlink, "action": attrAction, "formaction": attrFormAction, "src": attrSrc,
 	"background": attrBackground, "data": attrData, "style": attrCSS, "class": attrClass, "id": attrID, "hidden": attrHidden,
 	"color": attrFontColor, "size": attrFontSize, "bgcolor": attrBgcolor, "text": attrText, "http-equiv": attrEquiv,
-	"content": attrContent, "data-saferedirecturl": attrSafe,
+	"content": attrContent, "data-saferedirecturl": attrSafe, "dir": attrDir,
 }
 
 // attributes reads the attributes of a start tag: where they lead, and how what stands in the element looks.

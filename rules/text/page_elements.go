@@ -108,6 +108,23 @@ func (p *page) goesOn(id uint8) bool {
 	return t.id == id && (t.own.inline || t.own.piece && len(p.seen)-t.from <= pieceOctets)
 }
 
+// turnedLetters counts the letters of a text of ASCII that is shown backwards, but not those of words amid a text that is to be read so.
+func turnedLetters(b []byte) int {
+	letters, others := 0, 0
+	for _, c := range b {
+		switch {
+		case isASCIILetter(c):
+			letters++
+		case c >= 0xC0: // a sign of UTF-8 begins
+			others++
+		}
+	}
+	if others >= letters {
+		return 0
+	}
+	return letters
+}
+
 // space writes what an element puts between words.
 func (p *page) space(is uint32) {
 	switch {

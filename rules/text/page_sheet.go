@@ -170,6 +170,13 @@ func (p *page) applyStyles(el *openElement, name []byte, has *[attrCount]*attrib
 			}
 		}
 	}
+	if a := has[attrDir]; a != nil {
+		own.direction(lowerText(string(bytes.TrimSpace(p.decoded(a)))))
+		own.bidi = bidiIsolates
+		if string(name) == "bdo" {
+			own.bidi = bidiOverrides
+		}
+	}
 	p.sheet.apply(own, name, has[attrClass], has[attrID])
 	if a := has[attrCSS]; a != nil && len(a.value) > 0 {
 		t := plainStyling

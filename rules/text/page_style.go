@@ -13,6 +13,9 @@ type look struct {
 	veiled bool    // it is hidden, unless something within is said to be visible
 	size   float32 // of the font, in pixels
 	fg, bg color   // unknownColor where that can't be told
+
+	rtl      bool // its direction is from right to left,
+	backward bool // and that of letters that have another is, too
 }
 
 const (
@@ -48,7 +51,16 @@ type styling struct {
 	away       bool // no opacity, or text that lies outside
 	size       float32
 	fg, bg     color
+	rtl        int8 // direction: 1 from right to left, -1 not
+	bidi       int8 // unicode-bidi
 }
+
+// What unicode-bidi says of the letters in an element.
+const (
+	bidiNormal    = iota + 1
+	bidiIsolates  // they are shown as if they stood alone
+	bidiOverrides // all have the direction of the element, whatever they are
+)
 
 var plainStyling = styling{size: -1, fg: unsetColor, bg: unsetColor}
 
@@ -64,6 +76,12 @@ func (s *styling) on(l look) look {
 		l.size *= s.size
 	default:
 		l.size = s.size
+	}
+	if s.rtl != 0 {
+		l.rtl = s.rtl > 0
+	}
+	if s.bidi > bidiNormal {
+		l.backward = s.bidi == bidiOverrides && l.rtl
 	}
 	switch s.bg {
 	case unsetColor, transparentColor:
@@ -96,6 +114,12 @@ func (s *styling) over(t *styling) {
 	}
 	if t.bg != unsetColor {
 		s.bg = t.bg
+	}
+	if t.rtl != 0 {
+		s.rtl = t.rtl
+	}
+	if t.bidi != 0 {
+		s.bidi = t.bidi
 	}
 	s.piece = s.piece || t.piece
 	s.small, s.clipped, s.away = s.small || t.small, s.clipped || t.clipped, s.away || t.away
@@ -146,6 +170,8 @@ const (
 	cssBackground
 	cssImage
 	cssFloat
+	cssDirection
+	cssBidi
 )
 
 var styleNames = map[string]int{
@@ -153,6 +179,7 @@ var styleNames = map[string]int{
 	"height": cssBox, "max-height": cssBox, "width": cssBox, "max-width": cssBox, "overflow": cssOverflow, "overflow-x": cssOverflow,
 	"overflow-y": cssOverflow, "text-indent": cssIndent, "color": cssColor, "background-color": cssBackgroundColor,
 	"background": cssBackground, "background-image": cssImage, "float": cssFloat,
+	"direction": cssDirection, "unicode-bidi": cssBidi,
 }
 
 func (s *styling) declare(property int, v string) {
@@ -175,6 +202,17 @@ func (s *styling) declare(property int, v string) {
 		s.fontSize(v)
 	case cssFont:
 		s.font(v)
+	case cssDirection:
+		s.direction(v)
+	case cssBidi:
+		switch v {
+		case "normal", "initial", "unset":
+			s.bidi = bidiNormal
+		case "bidi-override", "isolate-override":
+			s.bidi = bidiOverrides
+		default:
+			s.bidi = bidiIsolates
+		}
 	case cssBox:
 		if n, _, ok := cssNumber(v); ok && n == 0 {
 			s.small = true
@@ -197,6 +235,16 @@ func (s *styling) declare(property int, v string) {
 		if v != "none" && v != "" {
 			s.bg = unknownColor
 		}
+	}
+}
+
+// direction reads a direction.
+func (s *styling) direction(v string) {
+	switch v {
+	case "rtl":
+		s.rtl = 1
+	case "ltr", "auto", "initial":
+		s.rtl = -1
 	}
 }
 

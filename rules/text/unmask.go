@@ -219,6 +219,11 @@ func IsUnseen(r rune) bool {
 	return r == 0x3164 || r >= 0xFE00 && r <= 0xFE0F || r == 0xFEFF || r == 0xFFA0 || r >= 0xFFF0 && r <= 0xFFFB || r >= 0xE0000 && r <= 0xE0FFF
 }
 
+// IsWindowsSign reports whether a control is the number of a sign of windows-1252, as what was written in that and taken for Latin-1 has them.
+func IsWindowsSign(r rune) bool {
+	return r >= 0x80 && r < 0xA0 && r != 0x81 && r != 0x8D && r != 0x8F && r != 0x90 && r != 0x9D
+}
+
 // looksBlank reports whether a sign has width and shows nothing, and is no blank to those who look for words.
 func looksBlank(r rune) bool { return r == 0x2800 || r == 0x1680 }
 

@@ -54,6 +54,7 @@ func TestUnmasked(t *testing.T) {
 		"fillers":                   plainHead + spread(words, "\u3164"),
 		"directions":                plainHead + spread(words, "\u2066\u2069"),
 		"controls":                  plainHead + spread(words, "\x01"),
+		"controls of Latin-1":       plainHead + spread(words, "\u0092"),
 		"a mark that no letter has": plainHead + spread(words, "\u035f"),
 		"references":                htmlHead + "<p>" + spread(words, "&#8203;") + "</p>",
 		"a blank that is none":      plainHead + strings.ReplaceAll(words, " ", "\u2800"),

@@ -15,6 +15,7 @@ type shown struct {
 	seen     paragraphs // VisibleText
 	unseen   []byte     // HiddenText
 	early    []byte     // HiddenPreview
+	turned   int        // TurnedLetters
 	differs  bool       // VisibleText has words that Body has not
 
 	unmaskOnce sync.Once
@@ -63,6 +64,13 @@ func (m *Message) HiddenPreview() []byte {
 	return m.shown.early
 }
 
+// TurnedLetters gives how many letters of ASCII stand backwards in pages, and are shown forwards, since the direction of all letters is
+// turned there.
+func (m *Message) TurnedLetters() int {
+	m.shown.seenOnce.Do(m.readSeen)
+	return m.shown.turned
+}
+
 func (m *Message) readSeen() {
 	s := &m.shown
 	texts := make([]text, 0, len(m.Parts()))
@@ -70,6 +78,9 @@ func (m *Message) readSeen() {
 	for _, p := range m.Parts() {
 		v := p.view()
 		s.differs = s.differs || !v.same
+		for _, g := range v.pages {
+			s.turned += g.turned
+		}
 		switch {
 		case len(v.pages) > 0 || !v.same:
 			same = false

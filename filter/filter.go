@@ -182,6 +182,8 @@ type Spec struct {
 	// filter's phases before RCPT are not run anew for a policy. Of a filter without such phases they count for all policies together. Free
 	// lists those that a policy may have all the same, for people.
 	Fixed, Free []string
+	// Apart says that the filter goes by Input.For: in the data phase what it says for one policy is not taken over for another.
+	Apart bool
 	// Idle says why the filter can do nothing with its options ("lists names none"), "" where it can. One that can do nothing for
 	// any policy is refused.
 	Idle string

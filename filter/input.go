@@ -17,6 +17,9 @@ type Input struct {
 	Transaction *Transaction  // from the mail phase on
 	Recipient   *Recipient    // in the rcpt phase only
 	Content     *mail.Content // in the data phase only
+	// For are those of Transaction.Recipients whose policy asks, in the data phase only. See Spec.Apart.
+	For  []mail.Address
+	Kept *Kept // of the message, for all policies that ask about it, in the data phase only; nil keeps nothing. See KeptBy
 }
 
 // Session is what is known of the client. It is made anew by EHLO, STARTTLS and AUTH, never changed.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -250,7 +251,7 @@ func TestAbandonedKeepsItsInput(t *testing.T) {
 				if first != nil {
 					first.Release()
 				}
-				if got := <-late; got != given {
+				if got := <-late; !reflect.DeepEqual(got, given) {
 					t.Errorf("the filter reads %+v, was given %+v", got, given)
 				}
 				synctest.Wait()

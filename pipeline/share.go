@@ -14,7 +14,9 @@ import (
 // stage is asked about the content once. What it has said, or that it could not tell, stands in the reports of the next plan as if it had
 // been asked there, provided that all it goes by is the same: the content is, for edits are data that no filter sees, and so is the
 // envelope. The facts that it needs or wants, those that it has given itself in earlier phases, and the confirmed name of the client are
-// compared, since the stages that found these may be a policy's own, may have run late for it, may be off or may have been skipped. Where something differs the stage is asked anew.
+// compared, since the stages that found these may be a policy's own, may have run late for it, may be off or may have been skipped. Where
+// something differs the stage is asked anew, and so is one that goes by whose recipients there are (filter.Spec.Apart). One that counts
+// or learns sees to it that it does so once for a message (filter.KeptBy).
 //
 // All else remains each plan's own: which stage is skipped after a refusal, which needs a fact that is not known, whose facts count.
 
@@ -77,7 +79,7 @@ func (r *Runs) find(st *Stage, in *filter.Input, report *Report) bool {
 		if s.by != st.Instance {
 			continue
 		}
-		if s.name == nameIn(in) && reflect.DeepEqual(s.facts, seen(st, in)) {
+		if !st.Apart && s.name == nameIn(in) && reflect.DeepEqual(s.facts, seen(st, in)) {
 			was := &s.report
 			report.Outcome, report.Err, report.Result, report.Elapsed, report.Shared = was.Outcome, was.Err, was.Result, was.Elapsed, true
 			report.Result.Settle = nil // it is told once

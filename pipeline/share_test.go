@@ -66,6 +66,10 @@ func TestRuns(t *testing.T) {
 		}), new(Instance)
 		return s
 	}
+	apart := func(s []Stage) []Stage {
+		s[3].Apart = true
+		return s
+	}
 	foreign := func(s []Stage) []Stage {
 		for i := range s {
 			s[i].Instance = nil
@@ -83,6 +87,7 @@ func TestRuns(t *testing.T) {
 		{"the same", plan(same), "", "", ""},
 		{"one of its own, and what goes by it", plan(ofOwn), "", "another goes", "own:pass:false goes:match:true"},
 		{"the same once more", plan(same), "", "", ""},
+		{"one that goes by the recipients", plan(apart), "", "own", "own:match:true"},
 		{"without what another goes by", plan(func(s []Stage) []Stage { return s[:4] }), "", "", ""},
 		{"another name of the client", plan(same), "x", "plain fails crash own goes", "plain:match:true fails:error:false crash:panic:false own:match:true goes:match:true"},
 		{"nothing in common", plan(foreign), "", "plain fails crash own goes", "plain:match:false fails:error:false crash:panic:false own:match:false goes:match:false"},
@@ -108,8 +113,8 @@ func TestRuns(t *testing.T) {
 			}
 		}
 	}
-	if settled != 10 { // three of the first, "goes" anew, three by another name, three of the foreign plan
-		t.Errorf("%d results were told how it ended, want 10", settled)
+	if settled != 11 { // three of the first, "goes" anew, "own" for other recipients, three by another name, three of the foreign plan
+		t.Errorf("%d results were told how it ended, want 11", settled)
 	}
 }
 

@@ -2,6 +2,7 @@ package bayes
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/filter/auth"
@@ -79,8 +80,30 @@ func (a Autolearn) Of(t auth.Teaching) (spam, teaches bool) {
 
 // teaching is what rules teach of a message.
 type teaching struct {
-	to   teachable
-	spam bool
+	to    teachable
+	spam  bool
+	heard *heard
+}
+
+// heard is what rules teach of a message, by however many policies that ask about it: there is one lesson, and none where they contradict.
+type heard struct {
+	mu              sync.Mutex
+	ham, spam, told bool
+}
+
+func (h *heard) note(spam bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.spam, h.ham = h.spam || spam, h.ham || !spam
+}
+
+// counts reports, once, whether there is a lesson.
+func (h *heard) counts() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	first := !h.told
+	h.told = true
+	return first && h.ham != h.spam
 }
 
 // lesson tells what rules that are sure teach, nil for nothing. Mail of those who may relay teaches nothing: it is their word
@@ -99,7 +122,9 @@ func (c *check) lesson(in *filter.Input, l Learner) *teaching {
 	if !ok || spam && c.waived(in, said.Stage) {
 		return nil
 	}
-	return &teaching{t, spam}
+	h := filter.KeptBy[heard](in, c.name)
+	h.note(spam)
+	return &teaching{t, spam, h}
 }
 
 // waived reports whether rules, the score or the learner do not count for a message.

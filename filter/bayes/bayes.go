@@ -199,11 +199,11 @@ func (c *check) Check(ctx context.Context, in *filter.Input) (filter.Result, err
 		}
 	}
 	if teach != nil {
-		t, lesson := teach.to, learner.NewLesson(s, teach.spam, learner.FromRules, time.Now())
+		lesson := learner.NewLesson(s, teach.spam, learner.FromRules, time.Now())
 		r.Settle = func(f filter.Fate) {
 			// Unfinished tells nothing yet. What was held, refused or in doubt is not what people want, whatever rules say.
-			if f == filter.Taken || f != filter.Unfinished && lesson.Spam {
-				t.Offer(lesson)
+			if (f == filter.Taken || f != filter.Unfinished && lesson.Spam) && teach.heard.counts() {
+				teach.to.Offer(lesson)
 			}
 		}
 	}

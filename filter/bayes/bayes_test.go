@@ -217,6 +217,45 @@ func TestRulesTeach(t *testing.T) {
 }
 
 // TestAutolearn: what SpamAssassin asks for beside its thresholds.
+// TestPoliciesTeach: of a message that several policies ask about, each by its own rules, there is one lesson at most.
+func TestPoliciesTeach(t *testing.T) {
+	spam, ham := *says(12), *says(-3)
+	for name, c := range map[string]struct {
+		said []auth.Teaching
+		want string
+	}{
+		"the same":           {[]auth.Teaching{spam, spam, spam}, "[true]"},
+		"the same ham":       {[]auth.Teaching{ham, ham}, "[false]"},
+		"the contrary":       {[]auth.Teaching{ham, spam}, "[]"},
+		"the contrary later": {[]auth.Teaching{spam, spam, ham}, "[]"},
+		"one is not sure":    {[]auth.Teaching{*says(3), spam}, "[true]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := teach(t, 10)
+			message, kept := content(t, 1000, "news", "nobody has heard of this before"), new(filter.Kept)
+			var settle []func(filter.Fate)
+			for _, said := range c.said {
+				f := build(t, l, func(cfg *config) { cfg.Autolearn = autolearnOf(-0.5, 10) })
+				in := &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{}, Content: message, Kept: kept}
+				in.Transaction.Record(auth.RulesTeach.Of(said))
+				if r, _ := run(t, f, in); r.Settle != nil {
+					settle = append(settle, r.Settle)
+				}
+			}
+			for _, f := range settle {
+				f(filter.Taken)
+			}
+			classes := []bool{}
+			for _, lesson := range l.offered {
+				classes = append(classes, lesson.Spam)
+			}
+			if got := fmt.Sprint(classes); got != c.want || len(settle) == 0 {
+				t.Errorf("%d are to be told; lessons that it is spam: %s, want %s", len(settle), got, c.want)
+			}
+		})
+	}
+}
+
 func TestAutolearn(t *testing.T) {
 	all := func(t auth.Tally) auth.Teaching { return *surely(t) }
 	safe := func(t auth.Tally) auth.Teaching { return auth.Teaching{Least: t, Most: t, Force: true} }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/postern-mail/postern/filter"
@@ -108,6 +109,7 @@ func open(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, e
 	}
 	// A user may have limits of his own.
 	spec.Phases |= filter.In(filter.Rcpt)
+	spec.Apart = len(cfg.Recipient.Octets) > 0
 	// What is counted at MAIL is counted once, whatever the policies of the recipients.
 	for _, name := range []string{ofClient, ofSender, ofRelay, ofUser} {
 		spec.Fixed = append(spec.Fixed, name+"."+messages, name+"."+octets)
@@ -166,11 +168,9 @@ func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error
 		}
 	}
 	use = append(use, c.toRecipients(in)...)
-	for i, u := range use {
-		if wait, ok := u.rate.Take(u.table, u.key, u.n); !ok {
-			giveBack(use[:i])
-			return refuse(in, u, wait), nil
-		}
+	use, short, wait := filter.KeptBy[taken](in, c.stage).take(use)
+	if short != nil {
+		return refuse(in, *short, wait), nil
 	}
 	if len(use) == 0 {
 		return filter.Result{}, nil
@@ -180,6 +180,42 @@ func (c *check) Check(_ context.Context, in *filter.Input) (filter.Result, error
 			giveBack(use)
 		}
 	}}, nil
+}
+
+// taken is what has been taken for a content, by however many policies that ask about it: each limit counts it once.
+type taken struct {
+	mu  sync.Mutex
+	all map[limit]bool
+}
+
+// limit is one of a subject.
+type limit struct {
+	about string
+	key   filter.Digest
+}
+
+// take takes what has not been taken yet, and gives that; or nothing, and gives the claim for which there is too little.
+func (t *taken) take(use []claim) (now []claim, short *claim, wait time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, u := range use {
+		l := limit{u.about, u.key}
+		if t.all[l] {
+			continue
+		}
+		if wait, ok := u.rate.Take(u.table, u.key, u.n); !ok {
+			giveBack(now)
+			for _, n := range now {
+				delete(t.all, limit{n.about, n.key})
+			}
+			return nil, &u, wait
+		}
+		if t.all == nil {
+			t.all = map[limit]bool{}
+		}
+		t.all[l], now = true, append(now, u)
+	}
+	return now, nil, 0
 }
 
 func giveBack(use []claim) {
@@ -200,7 +236,7 @@ func (c *check) toRecipients(in *filter.Input) (use []claim) {
 	case in.Recipient != nil:
 		return one(in.Recipient.Address).claims(messages, c.Recipient.Messages, 1)
 	case in.Content != nil:
-		for _, a := range in.Transaction.Recipients {
+		for _, a := range in.For {
 			s := one(a)
 			s.shown = "a recipient"
 			use = append(use, s.claims(octets, c.Recipient.Octets, in.Content.Blob().Size())...)

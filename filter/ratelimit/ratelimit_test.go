@@ -141,7 +141,7 @@ func (l *limiter) send(m message) (refusals []string) {
 	}
 	content := mail.NewContent(blob, mail.LineFaults{}, mail.Limits{})
 	defer content.Release()
-	if !check(filter.Data, &filter.Input{Session: s, Transaction: tx, Content: content}) {
+	if !check(filter.Data, &filter.Input{Session: s, Transaction: tx, Content: content, For: tx.Recipients}) {
 		settle(filter.Unfinished)
 		return refusals
 	}

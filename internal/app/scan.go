@@ -58,9 +58,11 @@ type scan struct {
 
 	session     *filter.Session
 	transaction *filter.Transaction
-	envelope    bool          // the reverse-path is known
-	content     *mail.Content // nil: too big
-	to          []*scanned    // the recipients, each once
+	envelope    bool           // the reverse-path is known
+	content     *mail.Content  // nil: too big
+	kept        *filter.Kept   // of it
+	recipients  []mail.Address // for whom the policy judges it
+	to          []*scanned     // the recipients, each once
 	early       map[*pipeline.Plan]edge.Early
 	lateDNS     *dns.Budget // of what that takes
 
@@ -279,7 +281,7 @@ func (l *lineEnds) Write(p []byte) (int, error) {
 
 // input is what the filters of the data phase are given.
 func (s *scan) input() *filter.Input {
-	return &filter.Input{Session: s.session, Transaction: s.transaction, Content: s.content}
+	return &filter.Input{Session: s.session, Transaction: s.transaction, Content: s.content, For: s.recipients, Kept: s.kept}
 }
 
 // write writes the content after the edits, to stdout where path is "-"; with trace, also the fields that would be put on top, and the signatures.

@@ -68,7 +68,7 @@ func (s *scan) address(given string) error {
 // run runs every phase of which something is known, and decides. Recipients who differ are taken as the listener would: those that
 // it would ask to come by themselves are not judged, and those that the spool lets it take together each by their own policy.
 func (s *scan) run(ctx context.Context, content *mail.Content) {
-	s.content = content
+	s.content, s.kept = content, new(filter.Kept)
 	// The connection and the message share one budget here.
 	ctx, s.lateDNS = dns.WithBudget(ctx, dns.MessageBudget()), dns.MessageBudget()
 	s.meet(ctx)
@@ -79,6 +79,7 @@ func (s *scan) run(ctx context.Context, content *mail.Content) {
 	}
 	for _, g := range all {
 		g.transaction.Recipients = addressesOf(accepted)
+		g.recipients = addressesOf(slices.DeleteFunc(slices.Clone(accepted), func(r *scanned) bool { return r.policy.plan != g.policy.plan }))
 		g.decide(runs.In(ctx))
 	}
 	s.conclude(all)

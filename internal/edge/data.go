@@ -77,13 +77,13 @@ func (s *session) Data(io.Reader) (err error) {
 		return s.finish(t, nil, outcome{reply: first.reply, action: actionOf(first.reply), because: because, again: first.id})
 	}
 	groups := t.groups()
-	inputs := map[*Policy]*filter.Input{} // what one policy's filters find is no other's
+	inputs, kept := map[*Policy]*filter.Input{}, new(filter.Kept) // what one policy's filters find is no other's
 	all := make([]*judged, len(groups))
 	for i, to := range groups {
 		in := inputs[to[0].policy]
 		if in == nil {
 			early := s.early(t, to[0].policy, t.until)
-			in = &filter.Input{Session: early.Session, Transaction: t.complete(early.Transaction), Content: content}
+			in = &filter.Input{Session: early.Session, Transaction: t.complete(early.Transaction), Content: content, For: t.of(to[0].policy.Plan), Kept: kept}
 			inputs[to[0].policy] = in
 		}
 		all[i] = &judged{content: content, input: in, to: to[0], all: to, heldID: t.in.ID}
@@ -245,6 +245,16 @@ func (t *transaction) complete(early *filter.Transaction) *filter.Transaction {
 }
 
 func (t *transaction) addresses() []mail.Address { return addresses(t.to) }
+
+// of gives the addresses of those whom a plan judges.
+func (t *transaction) of(p *pipeline.Plan) (to []mail.Address) {
+	for _, r := range t.to {
+		if r.policy.Plan == p {
+			to = append(to, r.address)
+		}
+	}
+	return to
+}
 
 func addresses(all []*recipient) []mail.Address {
 	to := make([]mail.Address, len(all))

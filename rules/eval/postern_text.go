@@ -49,8 +49,8 @@ var posternText = []Function{
 		if p.letters < leastSpaced || p.letters > 3*p.words {
 			return false, ""
 		}
-		n, all := spelledOut(p.text)
-		return n >= leastSpaced && float64(n) >= share*float64(all), fmt.Sprintf("%d of %d words", n, all)
+		n := spelledOut(p.text)
+		return n >= leastSpaced && float64(n) >= share*float64(p.letters), fmt.Sprintf("%d of %d letters", n, p.letters)
 	}),
 	{"postern_capitals", func(_ *Settings, args []string) (Check, error) {
 		share, err := number("postern_capitals", args, 0, 0.5)
@@ -63,7 +63,12 @@ var posternText = []Function{
 			if float64(p.letters) < letters || float64(p.upper) < share*float64(p.letters) {
 				return 0, ""
 			}
-			return 1, fmt.Sprintf("%d of %d letters", p.upper, p.letters)
+			// Of a text in another alphabet the words in this one are abbreviations.
+			upper, all := p.upper, p.letters
+			if !p.ascii {
+				upper, all = countLetters(p.text)
+			}
+			return yes(float64(upper) >= share*float64(all), fmt.Sprintf("%d of %d letters", upper, all))
 		}, err
 	}},
 	{"postern_needless_encoding", func(_ *Settings, args []string) (Check, error) {
@@ -137,25 +142,27 @@ func namesRecipient(m *Mail, names func(address string) bool) (int, string) {
 	return 0, ""
 }
 
-// Of a text whose words are spaced out: how many single letters it has to have, of them each row without other words, and how many of
-// the alphabet.
+// Of a text whose words are spaced out: how many single letters it has to have, of them each row without other words, how many of the
+// alphabet, and of ten how many vowels.
 const (
 	leastSpaced   = 30
 	leastInRow    = 5
 	leastAlphabet = 9
+	leastVowels   = 3
 )
 
-// spelledOut counts the single letters of ASCII that stand in rows, and all words that have letters of ASCII in them. A row that is all in
-// capitals or in the order of the alphabet spells nothing, nor do rows of a few letters over and over: they are answers, marks, initials.
-func spelledOut(b []byte) (n, all int) {
+// spelledOut counts the single letters of ASCII that stand in rows. A row that is all in capitals or in the order of the alphabet spells
+// nothing, nor do rows of a few letters over and over, or of hardly a vowel: they are answers, marks, initials, keys, formulas.
+func spelledOut(b []byte) (n int) {
 	length, small, falls := 0, 0, 0 // of the row: its letters, those that are no capitals, those that come before the one before them in the alphabet
 	var row, alphabet uint32        // a bit for each letter
+	spoke, voices := 0, 0           // vowels of the row, and of all
 	last := byte(0)
 	end := func() {
 		if length >= leastInRow && small > 0 && falls > 0 {
-			n, alphabet = n+length, alphabet|row
+			n, alphabet, voices = n+length, alphabet|row, voices+spoke
 		}
-		length, small, falls, row = 0, 0, 0, 0
+		length, small, falls, row, spoke = 0, 0, 0, 0, 0
 	}
 	for w := range bytes.FieldsSeq(b) {
 		switch {
@@ -167,20 +174,31 @@ func spelledOut(b []byte) (n, all int) {
 			if length > 0 && c < last {
 				falls++
 			}
+			if spoken[c] {
+				spoke++
+			}
 			length, row, last = length+1, row|1<<(c-'a'), c
-			all++
 		case len(w) == 1 && signs[w[0]]&signEdge != 0: // between words
 		default:
-			if bytes.ContainsFunc(w, func(r rune) bool { return r|0x20 >= 'a' && r|0x20 <= 'z' }) {
-				all++
-			}
 			end()
 		}
 	}
-	if end(); bits.OnesCount32(alphabet) < leastAlphabet {
-		n = 0
+	if end(); bits.OnesCount32(alphabet) < leastAlphabet || 10*voices < leastVowels*n {
+		return 0
 	}
-	return n, all
+	return n
+}
+
+// countLetters counts the letters of a text in all alphabets, and the capitals among them.
+func countLetters(b []byte) (upper, all int) {
+	for _, r := range string(b) {
+		if unicode.IsLetter(r) {
+			if all++; unicode.IsUpper(r) {
+				upper++
+			}
+		}
+	}
+	return upper, all
 }
 
 func hasImage(m *Mail) bool {
@@ -251,70 +269,106 @@ func compileHomograph(_ *Settings, args []string) (Check, error) {
 	}, nil
 }
 
-// mixedWords counts the words of a text that mix alphabets, and gives the first.
+// mixedWords counts the words of a text that mix alphabets, and gives the first. Where words are written in another alphabet than the Latin
+// one (one such for two is enough), those that only end in it are none: it is how they are declined ("PDF" and an ending).
 func mixedWords(s string) (n int, first string) {
-	latin, other, start := false, false, 0
+	var latin, other, turns, start int // of the word: letters, changes from other letters to Latin ones
+	wholly, ending := 0, 0             // words that are in another alphabet, or end in it
+	declined := ""                     // the first of these
 	end := func(to int) {
-		if latin && other {
-			if n == 0 {
+		switch {
+		case latin > 0 && other > 0 && turns > 0:
+			if n++; n == 1 {
 				first = atMostOctets(s[start:to], 60)
 			}
-			n++
+		case latin > 0 && other > 0:
+			if ending++; ending == 1 {
+				declined = atMostOctets(s[start:to], 60)
+			}
+		case other > 1:
+			wholly++
 		}
-		latin, other = false, false
+		latin, other, turns = 0, 0, 0
 	}
+	was := false // the letter before is of another alphabet
 	for i, r := range s {
 		isLatin := r|0x20 >= 'a' && r|0x20 <= 'z'
 		isOther := r >= utf8.RuneSelf && unicode.In(r, unicode.Cyrillic, unicode.Greek)
-		if !isLatin && !isOther && (r < utf8.RuneSelf || !unicode.IsLetter(r)) {
+		switch {
+		case !isLatin && !isOther && (r < utf8.RuneSelf || !unicode.IsLetter(r)):
 			end(i)
+			was = false
 			continue
-		}
-		if !latin && !other {
+		case latin+other == 0:
 			start = i
 		}
-		latin, other = latin || isLatin, other || isOther
+		if isOther {
+			other, was = other+1, true
+		} else if isLatin {
+			if latin++; was {
+				turns++
+			}
+			was = false
+		}
 	}
-	end(len(s))
-	return n, first
+	if end(len(s)); 2*wholly >= ending {
+		return n, first
+	}
+	if n == 0 {
+		first = declined
+	}
+	return n + ending, first
 }
 
-// invisible counts signs that can't be seen and stand between two letters. Soft hyphens count where they cut off a single
-// letter, which no rule of any language does. Controls do not count that stand for a sign of windows-1252, as an apostrophe: honest programs
-// make such of it that take it for Latin-1.
+// Of a long word: from how many letters on it is one, and how long its pieces are at least, that signs where it may be divided stand between.
+const (
+	longWord  = 15
+	longPiece = 4
+)
+
+// invisible counts where signs that can't be seen split a word, between two letters. Where a word may be divided they don't: soft hyphens do
+// where they cut off a single letter that is no syllable, and other signs not between the words of a name like "getUser", nor in long words
+// between long pieces. Controls do not count that stand for a sign of windows-1252, as an apostrophe: honest programs make such of it
+// that take it for Latin-1.
 func invisible(b []byte) (n int) {
-	letter := false
-	pending, piece := 0, 0 // signs since the last letter, letters since the last sign
+	letters, piece, least, places := 0, 0, 0, 0 // of the word: letters and digits, those since the last sign, the fewest between two, where it is split
+	hyphen, sign, single := false, false, false // what came since the last letter; the piece before this one is a single letter
+	last := byte(0)
 	for len(b) > 0 {
-		if b[0] < utf8.RuneSelf && !text.IsUnseen(rune(b[0])) {
-			if l := b[0]|0x20 >= 'a' && b[0]|0x20 <= 'z'; l {
-				n += pending
-				letter = true
-				piece++
-			} else {
-				letter, piece = false, 0
-			}
-			pending = 0
-			b = b[1:]
-			continue
-		}
-		r, size := utf8.DecodeRune(b)
-		switch r {
-		case 0xAD:
-			if letter && piece == 1 {
-				pending++
-			}
-			piece = 0
-		default:
-			switch {
-			case !text.IsUnseen(r), text.IsWindowsSign(r):
-				letter, pending = false, 0
-			case letter:
-				pending++
-			}
-			piece = 0
+		r, size := rune(b[0]), 1
+		if r >= utf8.RuneSelf {
+			r, size = utf8.DecodeRune(b)
 		}
 		b = b[size:]
+		switch {
+		case r|0x20 >= 'a' && r|0x20 <= 'z', r >= '0' && r <= '9':
+			if hyphen || sign {
+				switch {
+				case r <= '9' || last <= '9': // between two letters, that is
+				case sign && !(last >= 'a' && r <= 'Z'), !sign && piece == 1 && (single || !spoken[last]):
+					places++
+				}
+				if least == 0 || piece < least {
+					least = piece
+				}
+				single, piece, hyphen, sign = piece == 1, 0, false, false
+			}
+			letters, piece, last = letters+1, piece+1, byte(r)
+			continue
+		case letters > 0 && r == 0xAD:
+			hyphen = true
+			continue
+		case text.IsUnseen(r) && !text.IsWindowsSign(r):
+			sign = sign || letters > 0
+			continue
+		}
+		if places > 0 && (letters < longWord || min(least, piece) < longPiece) {
+			n += places
+		}
+		letters, piece, least, places, hyphen, sign, single = 0, 0, 0, 0, false, false, false
+	}
+	if places > 0 && (letters < longWord || min(least, piece) < longPiece) {
+		n += places
 	}
 	return n
 }

@@ -102,6 +102,11 @@ func runDefault(t testing.TB, set *Set, m caseMail) Result {
 	o := set.Settings().Text() // in which .example is a top-level domain, so that links go there
 	o.From, o.HasEnvelope, o.Client = m.options.From, m.options.HasEnvelope, m.options.Client
 	in := &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{From: m.options.From}, Content: c}
+	for _, box := range mail.ParseMailboxes(c.Header().Get("To")) {
+		if a, err := mail.ParseAddress(box.Address); err == nil {
+			in.Transaction.Recipients = append(in.Transaction.Recipients, a)
+		}
+	}
 	in.Transaction.Record(m.facts...)
 	r, err := set.Run(context.Background(), &eval.Mail{Text: text.Of(c, o), In: in})
 	if err != nil {
@@ -116,19 +121,9 @@ func runDefault(t testing.TB, set *Set, m caseMail) Result {
 // maxWanted is what wanted mail has to stay below: little more than half of what makes spam, so that other filters have something to say too.
 const maxWanted = 2.8
 
-// maxProven is what notices have to stay below of a sender who is proven, where nothing leads elsewhere.
-const maxProven = 1.3
-
-// withoutProof takes what SPF, DKIM and DMARC say out of a case.
-func withoutProof(data []byte) []byte {
-	var b []byte
-	for line := range bytes.Lines(data) {
-		if !bytes.HasPrefix(line, []byte("Case-")) {
-			b = append(b, line...)
-		}
-	}
-	return b
-}
+// maxLoud is what wanted mail has to stay below that limits, urges or threatens as spam does. Even where the sender is proven it is not told from
+// a phish but by who that is, which other filters know.
+const maxLoud = 3.6
 
 // TestDefaultRules: each of our rules hits a message that was written for it, and not others; no wanted message is called spam.
 func TestDefaultRules(t *testing.T) {
@@ -139,7 +134,6 @@ func TestDefaultRules(t *testing.T) {
 	}
 	set := defaultSet(t)
 	hit, missed := map[string]int{}, map[string]int{}
-	var proven, forged float64 // what proven notices have, and what the same have without proof
 	var out []txtar.File
 	for i, f := range a.Files {
 		if f.Name == "hits" {
@@ -168,22 +162,16 @@ func TestDefaultRules(t *testing.T) {
 				missed[rule.Name]++
 			}
 		}
-		if strings.HasPrefix(f.Name, "wanted") && r.Score >= maxWanted {
-			t.Errorf("%s: score %.1f: %s", f.Name, r.Score, got)
+		most := maxWanted
+		if strings.HasPrefix(f.Name, "wanted, loud") {
+			most = maxLoud
 		}
-		if strings.HasPrefix(f.Name, "wanted, proven") {
-			other := runDefault(t, set, readCase(t, withoutProof(f.Data)))
-			if r.Score >= maxProven || other.Score < r.Score {
-				t.Errorf("%s: score %.1f: %s, and without proof %.1f", f.Name, r.Score, got, other.Score)
-			}
-			proven, forged = proven+r.Score, forged+other.Score
+		if strings.HasPrefix(f.Name, "wanted") && r.Score >= most {
+			t.Errorf("%s: score %.1f: %s", f.Name, r.Score, got)
 		}
 		if testing.Verbose() {
 			t.Logf("%s: score %.1f", f.Name, r.Score)
 		}
-	}
-	if forged < 3*proven {
-		t.Errorf("proven notices have %.1f points together, and without proof %.1f", proven, forged)
 	}
 	var never []string
 	for _, r := range set.Rules() {
@@ -221,7 +209,7 @@ func TestDefaultRulesAreOurs(t *testing.T) {
 			t.Errorf("%s alone makes spam", r.Name)
 		}
 	}
-	if n < 150 || n > 250 {
+	if n < 150 || n > 260 {
 		t.Errorf("%d rules", n)
 	}
 	for _, s := range Default() {

@@ -45,7 +45,7 @@ func checkDomains(args string) error {
 var registrable = regexp.MustCompile(`^(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z](?:[a-z0-9-]*[a-z0-9])?$`)
 
 func init() {
-	tables = append(tables, posternSender, posternBrands, posternText, posternFiles, posternTops)
+	tables = append(tables, posternSender, posternHome, posternBrands, posternText, posternFiles, posternTops)
 }
 
 // Bounds of what is looked at in one message.
@@ -184,10 +184,11 @@ func label(org string) string {
 	return l
 }
 
-// furniture are domains that pages name for what they are drawn with: they say nothing about where a reader is to go.
+// furniture are domains that pages name for what they are drawn with: they say nothing about where a reader is to go. None is here that has
+// pages of its customers, as storage.googleapis.com has, or that leads on where anybody likes, as purl.org does.
 var furniture = []string{
-	"w3.org", "fonts.googleapis.com", "fonts.gstatic.com", "gstatic.com", "schemas.microsoft.com", "schema.org", "googleapis.com", "jquery.com",
-	"bootstrapcdn.com", "purl.org",
+	"w3.org", "fonts.googleapis.com", "ajax.googleapis.com", "maps.googleapis.com", "fonts.gstatic.com", "www.gstatic.com", "schemas.microsoft.com",
+	"schema.org", "jquery.com", "bootstrapcdn.com",
 }
 
 // written is the place of a text where programs make links of what looks like one.

@@ -48,7 +48,6 @@ var posternSender = []Function{
 		own := c.org != "" && len(c.hosts()) > 0 && !slices.ContainsFunc(c.hosts(), func(h *webHost) bool { return h.org != c.org })
 		return yes(own, c.org)
 	}),
-	{"postern_at_home", compileAtHome},
 	{"postern_link_text_differs", compileLinkText},
 	plain("postern_name_domain", func(m *Mail) (int, string) {
 		d := domainInName(m.claims())
@@ -129,39 +128,6 @@ func linksElsewhere(m *Mail) (elsewhere string) {
 		}
 	}
 	return elsewhere
-}
-
-// compileAtHome finds that the author's organisation is proven, and that nothing leads a reader elsewhere: neither the links, of which there
-// may be none, nor the address for replies. With "mailer" they may also lead to an organisation of which it is proven that it has sent the
-// message, as those do that send newsletters for others.
-func compileAtHome(_ *Settings, args []string) (Check, error) {
-	const name = "postern_at_home"
-	if len(args) > 1 || len(args) == 1 && args[0] != "mailer" {
-		return nil, fmt.Errorf("eval: %s may have mailer, not %q", name, args)
-	}
-	return func(m *Mail) (int, string) {
-		c := m.claims()
-		if !c.proven {
-			return 0, ""
-		}
-		last := c.org
-		home := func(org string) bool {
-			if org != c.org && org != last && (len(args) == 0 || !m.sentBy(org)) {
-				return false
-			}
-			last = org
-			return true
-		}
-		if c.reply != "" && !home(c.replyOrg) {
-			return 0, ""
-		}
-		for _, h := range c.hosts() {
-			if !home(h.org) {
-				return 0, ""
-			}
-		}
-		return 1, c.org
-	}, nil
 }
 
 // compileLinkText finds links that show one address of the web and go to another organisation's. Mail that somebody sends by

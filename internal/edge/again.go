@@ -55,6 +55,8 @@ type before struct {
 	reply mail.Reply
 	size  int64
 	at    time.Time
+
+	forget func() // of one that came again: it is remembered no more
 }
 
 // repeats are the messages of one listener that may come again.
@@ -89,13 +91,22 @@ func (r *repeats) remember(s sameness, b before) {
 	r.sizes[b.size]++
 }
 
-// take gives what is remembered of a message, and forgets it.
-func (r *repeats) take(s sameness, now time.Time) (b before, ok bool) {
+// find gives what is remembered of a message.
+func (r *repeats) find(s sameness, now time.Time) (b before, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	b, ok = r.all[s]
+	if b, ok = r.all[s]; ok && now.Sub(b.at) >= againFor {
+		r.forget(s)
+		return before{}, false
+	}
+	return b, ok
+}
+
+// drop forgets a message.
+func (r *repeats) drop(s sameness) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.forget(s)
-	return b, ok && now.Sub(b.at) < againFor
 }
 
 func (r *repeats) forget(s sameness) {
@@ -109,7 +120,7 @@ func (r *repeats) forget(s sameness) {
 	}
 }
 
-// again gives the message that this one is, come again. It knows none where the message can't be read.
+// again gives the message that this one is, come again. It knows none where the message can't be read. Whoever acts on it forgets it then.
 func (s *session) again(t *transaction, c *mail.Content) (b before, ok bool) {
 	r := s.w.server.repeats
 	if !r.expects(c.Blob().Size()) {
@@ -119,11 +130,13 @@ func (s *session) again(t *transaction, c *mail.Content) (b before, ok bool) {
 	if !ok {
 		return b, false
 	}
-	b, ok = r.take(id, time.Now())
-	if ok {
-		t.gw.metrics().Again(s.w.cfg.Name, b.what)
+	if b, ok = r.find(id, time.Now()); !ok {
+		return b, false
 	}
-	return b, ok
+	b.forget = func() { r.drop(id) }
+	defer s.contain()
+	t.gw.metrics().Again(s.w.cfg.Name, b.what)
+	return b, true
 }
 
 // mayComeAgain takes note of a message whose end one side may not know. A panic in it changes nothing about that end.

@@ -121,6 +121,30 @@ func TestComesAgain(t *testing.T) {
 	}
 }
 
+// TestComesAgainAndBreaks: a fault of ours beside a message that came again does not have it handed on twice.
+func TestComesAgainAndBreaks(t *testing.T) {
+	h, m := &hook{}, &endBreaks{&fakeMetrics{rejects: map[string]int{}, commands: map[string]int{}}, "again"}
+	d := newDoor(t, nil, func(d *door, cfg *ListenerConfig) {
+		d.gw.Metrics, cfg.slow = m, time.Nanosecond
+		d.relay.before = func() {
+			if f := h.Load(); f != nil {
+				(*f)()
+			}
+		}
+	})
+	leaves(t, d, h, once, "u@ours.example")
+	reply := comes(t, d, once, "u@ours.example")
+	if got := d.relay.all(); !strings.HasPrefix(reply, "250 2.0.0 Ok: queued as ") || len(got) != 1 || !strings.Contains(reply, got[0].env.ID) {
+		t.Errorf("%s; handed on %d times", reply, len(got))
+	}
+	if n := m.panicked(); n != 1 {
+		t.Errorf("%d panics were counted", n)
+	}
+	if comes(t, d, once, "u@ours.example"); len(d.relay.all()) != 2 {
+		t.Error("who has heard the reply, and sends the same once more, is not believed")
+	}
+}
+
 // TestSaysNoMore has a client that hears its reply, and one that only falls silent.
 func TestSaysNoMore(t *testing.T) {
 	d := newDoor(t, nil, func(_ *door, cfg *ListenerConfig) { cfg.slow = time.Nanosecond })
@@ -168,14 +192,17 @@ func TestRepeatsAreBounded(t *testing.T) {
 	if len(r.all) != againMost || len(r.order) != againMost {
 		t.Errorf("%d messages are remembered, in an order of %d", len(r.all), len(r.order))
 	}
-	if _, ok := r.take(id(0), now); ok {
+	if _, ok := r.find(id(0), now); ok {
 		t.Error("the oldest is still there")
 	}
-	if _, ok := r.take(id(2*againMost-1), now.Add(againFor)); ok {
+	if _, ok := r.find(id(2*againMost-1), now.Add(againFor)); ok {
 		t.Error("one is remembered for ever")
 	}
+	if n := len(r.all); n != againMost-1 {
+		t.Errorf("%d messages are remembered, and one of them is too old", n)
+	}
 	for i := range 2 * againMost {
-		r.take(id(i), now)
+		r.drop(id(i))
 	}
 	if len(r.all) != 0 || len(r.sizes) != 0 {
 		t.Errorf("%d, %v are left", len(r.all), r.sizes)

@@ -73,8 +73,16 @@ func (s *session) Data(io.Reader) (err error) {
 	defer ctx.end()
 	first, again := s.again(t, content)
 	if again && first.what == AgainTaken {
+		defer func() {
+			if t.settled { // else the client hears of a fault of ours, and comes again
+				first.forget()
+			}
+		}()
 		because := "it came before, and was taken"
 		return s.finish(t, nil, outcome{reply: first.reply, action: actionOf(first.reply), because: because, again: first.id})
+	}
+	if again {
+		first.forget()
 	}
 	groups := t.groups()
 	inputs, kept := map[*Policy]*filter.Input{}, new(filter.Kept) // what one policy's filters find is no other's

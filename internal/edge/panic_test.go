@@ -161,6 +161,7 @@ func (m *endBreaks) Score(float64) { m.breakIn("score") }
 func (m *endBreaks) Message(string, filter.Action, string, bool, int64) {
 	m.breakIn("message")
 }
+func (m *endBreaks) Again(string, string)               { m.breakIn("again") }
 func (m *endBreaks) DataDuration(string, time.Duration) { m.breakIn("duration") }
 func (m *endBreaks) Reject(string, string, mail.Reply, string) {
 	m.breakIn("reject")
@@ -240,6 +241,71 @@ func TestPanicsAfterTheEnd(t *testing.T) {
 				if n, want := len(spool.all()), c.reply[:3] == "250"; n == 1 != want {
 					t.Errorf("%d messages in the spool", n)
 				}
+			})
+		}
+	}
+}
+
+// alwaysBreaks is a log that breaks on each line, once it is told to.
+type alwaysBreaks struct {
+	slog.Handler
+	lines *atomic.Int64 // that broke
+	on    *atomic.Bool
+	from  string // but for what comes before the first line that says so
+}
+
+func (h alwaysBreaks) Handle(ctx context.Context, r slog.Record) error {
+	if h.on.Load() && (h.lines.Load() > 0 || h.from == "" || r.Message == h.from) {
+		h.lines.Add(1)
+		panic("the log is broken")
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// panicsToo breaks on one verb, and when it is told of that.
+type panicsToo struct{ *panickingMetrics }
+
+func (panicsToo) Panic() { panic("broken") }
+
+// TestPanicsThatNobodyHears: where nothing can be told of a panic, as the log and the metrics break, too, clients are served all the same. What was
+// delivered is acknowledged.
+func TestPanicsThatNobodyHears(t *testing.T) {
+	for _, engine := range engines {
+		for _, c := range []struct {
+			name, from, filter, verb, reply string
+			delivered                       int
+		}{
+			{"behind the delivery", MsgDelivery, "", "", "250 2\\.0\\.0 Ok", 1},
+			{"before it", "", "data propose quarantine", "", "451 4\\.3\\.0 Internal error", 0},
+			{"of the connection", "", "", "NOOP", "250.*\nS: 421 4\\.3\\.0 Internal error, closing the connection", 0},
+		} {
+			t.Run(engine+" "+c.name, func(t *testing.T) {
+				var broken atomic.Bool
+				var lines atomic.Int64
+				var filters []string
+				if c.filter != "" {
+					filters = append(filters, c.filter)
+				}
+				d := newDoor(t, filters, func(d *door, cfg *ListenerConfig) {
+					cfg.Engine, d.gw.Quarantine = engine, panicQuarantine{}
+					d.gw.Log = slog.New(alwaysBreaks{d.gw.Log.Handler(), &lines, &broken, c.from})
+					d.gw.Metrics = panicsToo{&panickingMetrics{&fakeMetrics{rejects: map[string]int{}, commands: map[string]int{}}, c.verb}}
+				})
+				other, cl := begin(t, d), begin(t, d)
+				if c.verb == "" {
+					cl.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>\nS: 250\nC: DATA\nS: 354")
+					broken.Store(true)
+					cl.send("\r\nx\r\n.\r\n")
+				} else {
+					broken.Store(true)
+					cl.send(c.verb + "\r\n")
+				}
+				cl.steps("S: " + c.reply + "\nno5yz:")
+				if n := len(d.relay.all()); n != c.delivered || lines.Load() == 0 {
+					t.Errorf("%d were delivered, %d lines broke", n, lines.Load())
+				}
+				broken.Store(false)
+				other.steps("C: MAIL FROM:<a@sender.example>\nS: 250\nC: RCPT TO:<b@ours.example>\nS: 250")
 			})
 		}
 	}

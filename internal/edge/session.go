@@ -372,8 +372,16 @@ func (s *session) contain() {
 // crashed takes note of a panic, in the goroutine that has it.
 func (s *session) crashed(v any) {
 	gw := s.w.gateway()
-	gw.metrics().Panic()
-	gw.Log.Error("session panicked", KeyID, s.w.id, KeyClient, s.w.client.Addr().String(), gw.fault(v), KeyStack, string(debug.Stack()))
+	quietly(func() { gw.metrics().Panic() })
+	quietly(func() {
+		gw.Log.Error("session panicked", KeyID, s.w.id, KeyClient, s.w.client.Addr().String(), gw.fault(v), KeyStack, string(debug.Stack()))
+	})
+}
+
+// quietly tells of a panic. One in that has nobody left to be told, and must not end the process, which other clients wait for.
+func quietly(tell func()) {
+	defer func() { _ = recover() }()
+	tell()
 }
 
 // join puts reports of several phases one after another, into a slice of its own.

@@ -128,8 +128,10 @@ func (w *wire) end(err error) error {
 // that it is our fault (RFC 5321 3.8).
 func (w *wire) crashed(v any) {
 	gw := w.gateway()
-	gw.Log.Error("connection panicked", KeyID, w.id, KeyClient, w.client.Addr().String(), gw.fault(v), KeyStack, string(debug.Stack()))
-	gw.metrics().Panic()
+	quietly(func() {
+		gw.Log.Error("connection panicked", KeyID, w.id, KeyClient, w.client.Addr().String(), gw.fault(v), KeyStack, string(debug.Stack()))
+	})
+	quietly(func() { gw.metrics().Panic() })
 	w.broken = true
 	if w.ended != nil {
 		return

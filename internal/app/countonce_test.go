@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/postern-mail/postern/filter"
@@ -143,7 +144,7 @@ func TestOctetsOfRecipients(t *testing.T) {
 func TestWhoseRecipients(t *testing.T) {
 	t.Parallel()
 	type notes struct{ asked []string }
-	var last *notes // plans run one after another
+	var last atomic.Pointer[notes] // plans run one after another
 	look := filter.Factory{Kind: "look", New: func(env filter.Env, decode func(any) error) (filter.Spec, filter.Filter, error) {
 		return filter.Spec{Phases: filter.In(filter.Data), Apart: true}, filter.Func(func(_ context.Context, in *filter.Input) (filter.Result, error) {
 			names := func(all []mail.Address) (out []string) {
@@ -152,16 +153,17 @@ func TestWhoseRecipients(t *testing.T) {
 				}
 				return out
 			}
-			last = filter.KeptBy[notes](in, env.Name)
-			last.asked = append(last.asked, fmt.Sprint(names(in.For), " of ", names(in.Transaction.Recipients)))
+			kept := filter.KeptBy[notes](in, env.Name)
+			kept.asked = append(kept.asked, fmt.Sprint(names(in.For), " of ", names(in.Transaction.Recipients)))
+			last.Store(kept)
 			return filter.Result{}, nil
 		}), decode(new(struct{}))
 	}}
 	g := countingGateway(t, "[look]", "{tag: 20}", look)
 	want := []string{"[plain other] of [plain soft other soft2]", "[soft soft2] of [plain soft other soft2]"}
 	for range 2 {
-		if reply := g.sendsOctets(t, 1, "plain", "soft", "other", "soft2"); reply[:3] != "250" || !slices.Equal(last.asked, want) {
-			t.Errorf("%s: asked for %q, want %q", reply, last.asked, want)
+		if reply := g.sendsOctets(t, 1, "plain", "soft", "other", "soft2"); reply[:3] != "250" || !slices.Equal(last.Load().asked, want) {
+			t.Errorf("%s: asked for %q, want %q", reply, last.Load().asked, want)
 		}
 	}
 	file := filepath.Join(g.dir, "message")
@@ -172,8 +174,8 @@ func TestWhoseRecipients(t *testing.T) {
 	for _, name := range []string{"plain", "soft", "other", "soft2"} {
 		to = append(to, name+"@postern.example")
 	}
-	if out, err := g.output(func() error { return g.app.Scan(t.Context(), ScanOptions{IP: "192.0.2.1", Rcpt: to, File: file}) }); err != nil || !slices.Equal(last.asked, want) {
-		t.Errorf("scan: %v, asked for %q, want %q: %s", err, last.asked, want, out)
+	if out, err := g.output(func() error { return g.app.Scan(t.Context(), ScanOptions{IP: "192.0.2.1", Rcpt: to, File: file}) }); err != nil || !slices.Equal(last.Load().asked, want) {
+		t.Errorf("scan: %v, asked for %q, want %q: %s", err, last.Load().asked, want, out)
 	}
 }
 

@@ -229,10 +229,12 @@ func (j posternStream) stream(dir string, b *bench, v *views, s detection.Split,
 		for i := range hits {
 			rule := set.Rule(hits[i].Name)
 			if !rule.Hidden() {
-				hits[i].Score = set.Score(rule)
+				if hits[i].Score = set.Score(rule); rule.Flag("multiple") {
+					return out, fmt.Errorf("%s: the score of each hit of it counts: this adds it once", rule.Name)
+				}
 			}
 			score += hits[i].Score
-			found = append(found, rules.Hit{Rule: rule, Score: hits[i].Score, Count: hits[i].Count})
+			found = append(found, rules.Hit{Rule: rule, Score: hits[i].Score, Count: hits[i].Count, Times: 1})
 		}
 		in := &filter.Input{Session: &filter.Session{}, Transaction: &filter.Transaction{From: b.all[m].Sender}, Content: c}
 		in.Transaction.Record(auth.RuleHits.Of(hits), auth.RulesTeach.Of(set.Teaching(&rules.Result{Hits: found})))

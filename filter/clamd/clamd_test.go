@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/postern-mail/postern/filter"
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/internal/scanner"
 	"github.com/postern-mail/postern/mail"
 )
@@ -45,21 +46,11 @@ func startFake(t *testing.T, answer func(net.Conn, int, string, []byte) bool) *f
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go f.serve(c)
-		}
-	}()
+	peertest.ServeOn(t, l, f.serve)
 	return f
 }
 
 func (f *fake) serve(c net.Conn) {
-	defer func() { _ = c.Close() }()
 	r := bufio.NewReader(c)
 	for number := 0; ; {
 		command, err := r.ReadString(0)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/postern-mail/postern/filter"
 	"github.com/postern-mail/postern/internal/dns/zone"
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/internal/scanner"
 )
 
@@ -221,21 +222,11 @@ func startOracle(t *testing.T) *oracle {
 	}
 	o := &oracle{Listener: l, addr: l.Addr().String()}
 	o.answers("no objection\n")
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				if _, err := bufio.NewReader(c).ReadString('\n'); err == nil {
-					(*o.does.Load())(c)
-				}
-			}()
+	peertest.ServeOn(t, l, func(c net.Conn) {
+		if _, err := bufio.NewReader(c).ReadString('\n'); err == nil {
+			(*o.does.Load())(c)
 		}
-	}()
+	})
 	return o
 }
 

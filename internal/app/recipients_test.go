@@ -246,11 +246,9 @@ filters: []
 	}
 }
 
-// TestAcceptsAnyAfterReload: what was found out about one upstream says nothing of the next one of the same route.
-func TestAcceptsAnyAfterReload(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	text := func(server string) string {
+// askingOf gives the configuration of a gateway with this folder that asks a server inside whether it knows a recipient.
+func askingOf(dir string) func(server string) string {
+	return func(server string) string {
 		return fmt.Sprintf(`
 hostname: mx.example.org
 listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s}}
@@ -260,6 +258,12 @@ state: {directory: %q}
 filters: []
 `, server, filepath.Join(dir, "state"))
 	}
+}
+
+// TestAcceptsAnyAfterReload: what was found out about one upstream says nothing of the next one of the same route.
+func TestAcceptsAnyAfterReload(t *testing.T) {
+	t.Parallel()
+	text := askingOf(t.TempDir())
 	g := startGateway(t, text(newCountingSink(t).addr))
 	tried := map[asking]time.Time{}
 	for i, want := range []string{"1", "0"} {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net"
 	"net/smtp"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -282,17 +281,7 @@ func (c *holdingConn) Write(p []byte) (int, error) {
 // TestAcceptsAnyTooLate: an answer that comes after a reload has taken its upstream away says nothing.
 func TestAcceptsAnyTooLate(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	text := func(server string) string {
-		return fmt.Sprintf(`
-hostname: mx.example.org
-listeners: {public: {address: "127.0.0.1:0", early_talkers: 0s}}
-routes: [{to: [example.org], upstream: inside, recipients: callout}]
-upstreams: {inside: {servers: [%q]}}
-state: {directory: %q}
-filters: []
-`, server, filepath.Join(dir, "state"))
-	}
+	text := askingOf(t.TempDir())
 	old, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -169,20 +169,10 @@ func sink(t *testing.T, address, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
-				takeInto(c, dir)
-			}()
-		}
-	}()
+	peertest.ServeOn(t, l, func(c net.Conn) {
+		_ = c.SetDeadline(time.Now().Add(2 * time.Minute))
+		takeInto(c, dir)
+	})
 }
 
 // takeInto speaks the server's side of SMTP.

@@ -12,6 +12,7 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/internal/store"
 	"github.com/postern-mail/postern/upstream"
 )
@@ -94,54 +95,39 @@ func TestMarkCondition(t *testing.T) {
 // serve plays a server: answer gives the operations with which each search is answered, by the attributes that it asks for.
 func serve(t *testing.T, answer func(attributes []string, conn net.Conn) []*ber.Packet) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
+	return peertest.Serve(t, func(c net.Conn) {
 		for {
-			c, err := l.Accept()
-			if err != nil {
+			p, err := ber.ReadPacket(c)
+			if err != nil || len(p.Children) < 2 {
 				return
 			}
-			go func() {
-				defer c.Close()
-				for {
-					p, err := ber.ReadPacket(c)
-					if err != nil || len(p.Children) < 2 {
-						return
-					}
-					var all []*ber.Packet
-					switch op := p.Children[1]; op.Tag {
-					case 0:
-						all = []*ber.Packet{done(1, 0)}
-					case 3:
-						var attributes []string
-						for _, a := range op.Children[7].Children {
-							attributes = append(attributes, a.Value.(string))
-						}
-						if attributes[0] == "highestCommittedUSN" {
-							all = []*ber.Packet{done(5, 0)}
-						} else {
-							all = answer(attributes, c)
-						}
-					default:
-						return
-					}
-					for _, o := range all {
-						m := ber.NewSequence("")
-						m.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, p.Children[0].Value, ""))
-						m.AppendChild(o)
-						if _, err := c.Write(m.Bytes()); err != nil {
-							return
-						}
-					}
+			var all []*ber.Packet
+			switch op := p.Children[1]; op.Tag {
+			case 0:
+				all = []*ber.Packet{done(1, 0)}
+			case 3:
+				var attributes []string
+				for _, a := range op.Children[7].Children {
+					attributes = append(attributes, a.Value.(string))
 				}
-			}()
+				if attributes[0] == "highestCommittedUSN" {
+					all = []*ber.Packet{done(5, 0)}
+				} else {
+					all = answer(attributes, c)
+				}
+			default:
+				return
+			}
+			for _, o := range all {
+				m := ber.NewSequence("")
+				m.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, p.Children[0].Value, ""))
+				m.AppendChild(o)
+				if _, err := c.Write(m.Bytes()); err != nil {
+					return
+				}
+			}
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 // done makes the end of an operation.

@@ -1,18 +1,16 @@
 package learner
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/internal/store"
 )
 
@@ -73,14 +71,17 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		rounds = 3
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	deeds := 0
 	for range rounds {
 		folder := t.TempDir()
-		last := killed(t, exec.Command(self), folder)
+		last := -1
+		peertest.Kill(t, victim, folder, 600, func(line string) {
+			n, err := strconv.Atoi(line)
+			if err != nil || n != last+1 {
+				t.Error(line)
+			}
+			last++
+		})
 		deeds += last + 1
 		s, err := Open(folder, StoreOptions{})
 		if err != nil {
@@ -125,38 +126,6 @@ func TestKill(t *testing.T) {
 		}
 	}
 	t.Logf("%d deeds were acknowledged", deeds)
-}
-
-// killed has a process learn, kills it, and gives the last deed that it has acknowledged.
-func killed(t *testing.T, cmd *exec.Cmd, folder string) (last int) {
-	t.Helper()
-	cmd.Env = append(os.Environ(), victim+"="+folder)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	last = -1
-	lines := bufio.NewScanner(out)
-	for end := 20 + rand.IntN(600); lines.Scan(); end-- {
-		n, err := strconv.Atoi(lines.Text())
-		if err != nil || n != last+1 {
-			t.Error(lines.Text())
-			break
-		}
-		last = n
-		if end == 0 {
-			time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
-			if err := cmd.Process.Kill(); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
-	return last
 }
 
 // fitsAlike checks that a store learns from its file what it would from the same lessons in another.

@@ -13,6 +13,13 @@ func Serve(t testing.TB, serve func(net.Conn)) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ServeOn(t, l, serve)
+	return l.Addr().String()
+}
+
+// ServeOn does so with a listener, which may be closed before.
+func ServeOn(t testing.TB, l net.Listener, serve func(net.Conn)) {
+	t.Helper()
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -26,5 +33,4 @@ func Serve(t testing.TB, serve func(net.Conn)) string {
 			}()
 		}
 	}()
-	return l.Addr().String()
 }

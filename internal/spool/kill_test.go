@@ -1,17 +1,15 @@
 package spool
 
 import (
-	"bufio"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/postern-mail/postern/internal/peertest"
 	"github.com/postern-mail/postern/mail"
 )
 
@@ -80,26 +78,12 @@ func TestKill(t *testing.T) {
 	if testing.Short() {
 		rounds = 3
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	puts := 0
 	for range rounds {
 		folder := t.TempDir()
-		cmd := exec.Command(self)
-		cmd.Env = append(os.Environ(), victim+"="+folder)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
 		put, marked, removing := map[string]bool{}, map[string]bool{}, map[string]bool{}
-		lines := bufio.NewScanner(out)
-		for end := 20 + rand.IntN(300); lines.Scan(); end-- {
-			what, id, _ := strings.Cut(lines.Text(), " ")
+		peertest.Kill(t, victim, folder, 300, func(line string) {
+			what, id, _ := strings.Cut(line, " ")
 			switch what {
 			case "put":
 				put[id] = true
@@ -108,15 +92,9 @@ func TestKill(t *testing.T) {
 			case "removing":
 				removing[id] = true
 			default:
-				t.Error(lines.Text())
+				t.Error(line)
 			}
-			if end == 0 {
-				if err := cmd.Process.Kill(); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-		_ = cmd.Wait() // killed
+		})
 		puts += len(put)
 		s, err := Open(folder, Options{})
 		if err != nil {
